@@ -1,0 +1,27 @@
+"""Train variational autoencoders, measure them in nats, and see what their loss means.
+
+Names are loaded when first used, so that ``import nelbo`` costs little and touches no flag, logger or seed.
+"""
+
+from importlib import import_module
+from typing import Any
+
+__version__ = "0.1.0"
+
+# public name -> the module that defines it; a name that stands for a module maps to itself
+_WHERE = {
+    "divergences": "nelbo.divergences",
+}
+
+__all__ = [*_WHERE, "__version__"]  # pyright: ignore[reportUnsupportedDunderAll]
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _WHERE:
+        raise AttributeError(f"nelbo has no {name!r}; it has {', '.join(_WHERE)}")
+    module = import_module(_WHERE[name])
+    return module if _WHERE[name] == f"nelbo.{name}" else getattr(module, name)
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)
