@@ -10,10 +10,18 @@ __version__ = "0.1.0"
 
 # public name -> the module that defines it; a name that stands for a module maps to itself
 _WHERE = {
+    "Autoencoder": "nelbo.vae",
+    "VAE": "nelbo.vae",
     "divergences": "nelbo.divergences",
+    "likelihoods": "nelbo.likelihoods",
+    "loss": "nelbo.objectives",
+    "nn": "nelbo.nn",
+    "objectives": "nelbo.objectives",
+    "posteriors": "nelbo.posteriors",
+    "priors": "nelbo.priors",
 }
 
-__all__ = [*_WHERE, "__version__"]  # pyright: ignore[reportUnsupportedDunderAll]
+__all__ = [*_WHERE, "__version__"]  # noqa: PLE0604  # pyright: ignore[reportUnsupportedDunderAll]
 
 
 def __getattr__(name: str) -> Any:

@@ -1,0 +1,143 @@
+"""p(x|z) for values in {0, 1} and for values in the interval [0, 1]."""
+
+import warnings
+from typing import Any, final
+
+import torch
+from torch import Tensor
+from torch.autograd.function import once_differentiable
+from torch.distributions import Bernoulli as TorchBernoulli
+from torch.distributions import ContinuousBernoulli as TorchContinuousBernoulli
+from torch.distributions import Distribution, Independent
+from torch.nn import functional as F
+
+from nelbo.likelihoods.likelihood import Likelihood
+
+
+@final
+class Bernoulli(Likelihood):
+    """Binary data: log p(x|z) = sum_d x_d l_d - softplus(l_d), with the decoder's output l as logits.
+
+    Args:
+        allow_gray: accept values between 0 and 1. The formula then still gives a number and a useful loss, but it is
+            no log-likelihood of anything: 7 to 15 nats too good on MNIST. Prefer ``binarize=`` or
+            :class:`ContinuousBernoulli`.
+    """
+
+    support = "values in {0, 1}"
+
+    def __init__(self, *, allow_gray: bool = False) -> None:
+        super().__init__()
+        self.allow_gray = allow_gray
+
+    def forward(self, parameters: Tensor, event_dims: int) -> Distribution:
+        return IndependentBernoulli(parameters, event_dims)
+
+    def misfit(self, x: Tensor) -> str | None:
+        low, high = x.aminmax()
+        if low < 0 or high > 1:
+            if high <= 255 and low >= 0:
+                return "Divide by the largest value and binarize, or use likelihoods.DiscretizedLogistic()"
+            return "Use likelihoods.Normal('optimal') for real values, likelihoods.NegativeBinomial() for counts"
+        if bool(((x == 0) | (x == 1)).all()):
+            return None
+        if not self.allow_gray:
+            return (
+                "Gray values have no Bernoulli likelihood: load the data with binarize='dynamic', or use "
+                "likelihoods.ContinuousBernoulli(); likelihoods.Bernoulli(allow_gray=True) keeps the old habit"
+            )
+        warnings.warn(
+            "gray values under a Bernoulli: what is reported in nats is not a log-likelihood and compares with "
+            "nothing; likelihoods.ContinuousBernoulli() is the honest loss for such data",
+            stacklevel=3,
+        )
+        return None
+
+
+class IndependentBernoulli(Independent):
+    """Independent Bernoulli variables whose log_prob is one autograd node, summed over the event.
+
+    Of torch's generic path, this saves three passes over (batch, *event) forward and two backward.
+    """
+
+    def __init__(self, logits: Tensor, event_dims: int) -> None:
+        super().__init__(TorchBernoulli(logits=logits, validate_args=False), event_dims, validate_args=False)
+
+    def log_prob(self, value: Tensor) -> Tensor:
+        logits: Tensor = self.base_dist.logits
+        if value.requires_grad:
+            return super().log_prob(value)
+        out: Tensor = _BernoulliLogProb.apply(logits, value, self.reinterpreted_batch_ndims)
+        return out
+
+
+class _BernoulliLogProb(torch.autograd.Function):
+    """sum x l - softplus(l) over the event; its gradient x - sigmoid(l) needs no intermediate results."""
+
+    @staticmethod
+    def forward(ctx: Any, logits: Tensor, x: Tensor, event_dims: int) -> Tensor:
+        ctx.save_for_backward(logits, x)
+        ctx.event_dims = event_dims
+        axes = tuple(range(-event_dims, 0))
+        return (x * logits).sub_(F.softplus(logits)).sum(axes)
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, *grad_outputs: Tensor) -> tuple[Tensor, None, None]:  # pyright: ignore[reportIncompatibleMethodOverride]
+        logits, x = ctx.saved_tensors
+        grad = grad_outputs[0][(...,) + (None,) * ctx.event_dims]
+        return torch.sigmoid(logits).neg_().add_(x).mul_(grad), None, None
+
+
+@final
+class ContinuousBernoulli(Likelihood):
+    """Gray values in [0, 1]: log p(x|z) = sum_d x_d l_d - A(l_d), with A(l) = log((exp(l) - 1) / l).
+
+    Source: Loaiza-Ganem & Cunningham 2019, "The continuous Bernoulli: fixing a pervasive error in VAEs"; in logits,
+    its normalizer log C + softplus is A.
+    """
+
+    support = "values in the interval [0, 1]"
+
+    def forward(self, parameters: Tensor, event_dims: int) -> Distribution:
+        return Independent(StableContinuousBernoulli(parameters), event_dims, validate_args=False)
+
+    def misfit(self, x: Tensor) -> str | None:
+        low, high = x.aminmax()
+        if low < 0 or high > 1:
+            return (
+                "Divide by the largest value (nelbo.data does so for 8-bit images), or use "
+                "likelihoods.Normal('optimal') for real values"
+            )
+        return None
+
+
+class StableContinuousBernoulli(TorchContinuousBernoulli):
+    """Continuous Bernoulli from logits, accurate at 0 and at any size of the logits.
+
+    torch's own goes through clamped probabilities: beyond |logit| = 16 its float32 normalizer stands still.
+    """
+
+    def __init__(self, logits: Tensor) -> None:
+        super().__init__(logits=logits, validate_args=False)
+
+    def log_prob(self, value: Tensor) -> Tensor:
+        return value * self.logits - log_normalizer(self.logits)
+
+    @property
+    def mean(self) -> Tensor:
+        # A'(l) = 1 / (1 - exp(-l)) - 1 / l, by its series where the two terms cancel
+        small = self.logits.abs() < 1e-2
+        safe = torch.where(small, torch.ones_like(self.logits), self.logits)
+        exact = -1 / torch.expm1(-safe) - 1 / safe
+        return torch.where(small, 0.5 + self.logits / 12, exact)
+
+
+def log_normalizer(logits: Tensor) -> Tensor:
+    """A(l) = log((exp(l) - 1) / l) = max(l, 0) + log((1 - exp(-a)) / a) with a = |l|; A(0) = 0."""
+    a = logits.abs()
+    small = a < 1e-2
+    safe = torch.where(small, torch.ones_like(a), a)
+    exact = torch.log(-torch.expm1(-safe) / safe)
+    series = a * (a / 24 - 0.5)  # next term a^4 / 2880: below 4e-12 here
+    return F.relu(logits) + torch.where(small, series, exact)

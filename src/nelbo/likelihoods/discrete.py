@@ -1,0 +1,187 @@
+"""p(x|z) for 8-bit values, categories and counts."""
+
+import math
+from typing import Any, final
+
+import torch
+from torch import Tensor
+from torch.distributions import Categorical as TorchCategorical
+from torch.distributions import Distribution, Independent, Uniform
+from torch.distributions import NegativeBinomial as TorchNegativeBinomial
+from torch.distributions import Poisson as TorchPoisson
+from torch.nn import functional as F
+
+from nelbo.likelihoods.likelihood import Likelihood, is_integer
+
+
+@final
+class DiscretizedLogistic(Likelihood):
+    """8-bit values: the mass that a logistic density puts on each of the levels.
+
+    P(x = k) = sigmoid((k + 1/2 - m) / s) - sigmoid((k - 1/2 - m) / s), the two end levels taking the tails. x holds
+    the levels divided by ``levels - 1``, as nelbo.data gives 8-bit images; since this is a probability mass and no
+    density, the scaling of x changes nothing. The decoder gives the mean on a scale where the levels span [-1, 1],
+    and log s on the same scale.
+
+    Source: Salimans et al. 2017, "PixelCNN++", eq. 2 with one component; Kingma et al. 2016, appendix.
+
+    Args:
+        levels: number of values that a feature can take.
+    """
+
+    parameters_per_feature = 2
+
+    def __init__(self, levels: int = 256) -> None:
+        super().__init__()
+        if levels < 2:
+            raise ValueError(f"levels is at least 2, got {levels}; 8-bit data has 256")
+        self.levels = levels
+        self.support = f"multiples of 1/{levels - 1} from 0 to 1"
+
+    def forward(self, parameters: Tensor, event_dims: int) -> Distribution:
+        mean, log_scale = self.split(parameters, event_dims)
+        # narrower than exp(-7) of the range, a logistic puts all its mass on one level anyway
+        logistic = QuantizedLogistic(mean, log_scale.clamp(-7.0, 7.0), self.levels)
+        return Independent(logistic, event_dims, validate_args=False)
+
+    def misfit(self, x: Tensor) -> str | None:
+        low, high = x.aminmax()
+        scaled = x * (self.levels - 1)
+        if low >= 0 and high <= 1 and bool(((scaled - scaled.round()).abs() < 1e-3).all()):
+            return None
+        if low >= 0 and high <= self.levels - 1 and is_integer(x):
+            return f"Write x / {self.levels - 1}"
+        return "Use likelihoods.Normal('optimal') for real values, likelihoods.ContinuousBernoulli() for gray ones"
+
+
+class QuantizedLogistic(Distribution):
+    """A logistic variable rounded to one of ``levels`` values in [0, 1]."""
+
+    arg_constraints = {}  # noqa: RUF012  # pyright: ignore[reportAssignmentType, reportIncompatibleMethodOverride]
+
+    def __init__(self, mean: Tensor, log_scale: Tensor, levels: int) -> None:
+        self.logistic_mean, self.log_scale, self.levels = mean, log_scale, levels
+        super().__init__(mean.shape, validate_args=False)
+
+    def log_prob(self, value: Tensor) -> Tensor:
+        # on the decoder's scale the levels lie 2 / (levels - 1) apart
+        half = 1.0 / (self.levels - 1)
+        distance = 2 * value - 1 - self.logistic_mean
+        rate = torch.exp(-self.log_scale)
+        upper, lower = (distance + half) * rate, (distance - half) * rate
+        # sigmoid(u) - sigmoid(l) = sigmoid(u) sigmoid(-l) (1 - exp(l - u)): exact in logarithms in both tails
+        inner = F.logsigmoid(upper) + F.logsigmoid(-lower) + torch.log(-torch.expm1(-2 * half * rate))
+        first, last = value < half, value > 1 - half
+        return torch.where(first, F.logsigmoid(upper), torch.where(last, F.logsigmoid(-lower), inner))
+
+    @property
+    def mean(self) -> Tensor:
+        """The exact mean, sum_k P(x >= k) / (levels - 1) over the levels above the lowest."""
+        steps = self.levels - 1
+        edges = (2 * torch.arange(1, self.levels, device=self.log_scale.device) - 1) / steps - 1
+        above = torch.zeros_like(self.logistic_mean)
+        rate = torch.exp(-self.log_scale)
+        for edge in edges.tolist():  # one level at a time: a (..., 255) tensor of an image batch fills the memory
+            above = above + torch.sigmoid((self.logistic_mean - edge) * rate)
+        return above / steps
+
+    def sample(self, sample_shape: Any = torch.Size()) -> Tensor:
+        shape = self._extended_shape(sample_shape)
+        with torch.no_grad():
+            u = Uniform(1e-7, 1 - 1e-7).sample(shape).to(self.logistic_mean)
+            continuous = self.logistic_mean + torch.exp(self.log_scale) * torch.logit(u)
+            level = ((continuous + 1) / 2 * (self.levels - 1)).round().clamp(0, self.levels - 1)
+            return level / (self.levels - 1)
+
+
+@final
+class Categorical(Likelihood):
+    """One of ``classes`` unordered values for each feature: log p(x|z) = sum_d log softmax(l_d)[x_d].
+
+    The decoder gives ``classes`` logits per feature.
+
+    Args:
+        classes: number of values, which x holds as 0, 1, ..., classes - 1.
+    """
+
+    def __init__(self, classes: int) -> None:
+        super().__init__()
+        if classes < 2:
+            raise ValueError(f"classes is at least 2, got {classes}")
+        self.classes = self.parameters_per_feature = classes
+        self.support = f"integers from 0 to {classes - 1}"
+
+    def forward(self, parameters: Tensor, event_dims: int) -> Distribution:
+        logits = torch.stack(self.split(parameters, event_dims), dim=-1)
+        return Independent(TorchCategorical(logits=logits, validate_args=False), event_dims, validate_args=False)
+
+    def misfit(self, x: Tensor) -> str | None:
+        low, high = x.aminmax()
+        if low < 0 or not is_integer(x):
+            return "Number the categories 0, 1, 2, ..."
+        if high >= self.classes:
+            return f"Write likelihoods.Categorical({int(high) + 1})"
+        return None
+
+    def point(self, px: Distribution) -> Tensor:
+        """The most probable category: a mean of category numbers stands for nothing."""
+        return px.mode
+
+
+@final
+class Poisson(Likelihood):
+    """Counts: log p(x|z) = sum_d x_d r_d - exp(r_d) - log x_d!, with the decoder's output r as log rate."""
+
+    support = "counts 0, 1, 2, ..."
+
+    def forward(self, parameters: Tensor, event_dims: int) -> Distribution:
+        return Independent(LogRatePoisson(parameters), event_dims, validate_args=False)
+
+    def misfit(self, x: Tensor) -> str | None:
+        return _no_counts(x)
+
+
+class LogRatePoisson(TorchPoisson):
+    """Poisson from its log rate: a rate that underflows to 0 keeps a finite log_prob and gradient."""
+
+    def __init__(self, log_rate: Tensor) -> None:
+        # exp(20) = 5e8 counts: beyond any data, below where float32 loses whole numbers' gradients
+        self.log_rate = log_rate.clamp(max=20.0)
+        super().__init__(self.log_rate.exp(), validate_args=False)
+
+    def log_prob(self, value: Tensor) -> Tensor:
+        return value * self.log_rate - self.rate - torch.lgamma(value + 1)
+
+
+@final
+class NegativeBinomial(Likelihood):
+    """Counts that vary more than a Poisson: mean m and variance m + m^2 / r for each feature.
+
+    log p(x|z) = log Gamma(x + r) - log Gamma(r) - log x! + r log(r / (r + m)) + x log(m / (r + m)). The decoder gives
+    log m and log r (the inverse dispersion).
+
+    Source: Lopez et al. 2018, "Deep generative modeling for single-cell transcriptomics".
+    """
+
+    parameters_per_feature = 2
+    support = "counts 0, 1, 2, ..."
+
+    def forward(self, parameters: Tensor, event_dims: int) -> Distribution:
+        log_mean, log_count = self.split(parameters, event_dims)
+        log_mean = log_mean.clamp(max=20.0)
+        log_count = log_count.clamp(-math.log(1e6), math.log(1e6))  # outside, it is a Poisson or always 0
+        negative_binomial = TorchNegativeBinomial(
+            total_count=log_count.exp(),
+            logits=log_mean - log_count,  # pyright: ignore[reportArgumentType]
+            validate_args=False,
+        )
+        return Independent(negative_binomial, event_dims, validate_args=False)
+
+    def misfit(self, x: Tensor) -> str | None:
+        return _no_counts(x)
+
+
+def _no_counts(x: Tensor) -> str | None:
+    if float(x.min()) >= 0 and is_integer(x):
+        return None
+    return "Use likelihoods.Normal('optimal') for real values; counts loaded as such keep scale=None"

@@ -1,0 +1,97 @@
+"""p(x|z) for real values."""
+
+from typing import Literal, final
+
+import torch
+from torch import Tensor, nn
+from torch.distributions import Distribution, Independent
+from torch.distributions import Normal as TorchNormal
+
+from nelbo.likelihoods.likelihood import Likelihood
+
+
+@final
+class Normal(Likelihood):
+    """Real values: log p(x|z) = sum_d log N(x_d; mean_d(z), sigma_d^2), constants included.
+
+    sigma is part of the model: a fixed one is a hidden beta (the loss of unit variance with beta = sigma^2).
+
+    Args:
+        scale: where sigma comes from.
+
+            - ``"optimal"``: one sigma for all features, kept at its closed-form optimum sqrt(mean squared residual)
+              while training (Rybkin, Daniilidis & Levine 2021, "Simple and effective VAE training with calibrated
+              decoders", eq. 7).
+            - ``"decoded"``: the decoder gives a mean and a log sigma for each feature.
+            - a number: fixed.
+            - a tensor of the shape of one example: learned, one sigma per feature, starting from these values.
+    """
+
+    support = "finite real values"
+    mean_square: Tensor
+    steps: Tensor
+
+    def __init__(self, scale: float | Tensor | Literal["optimal", "decoded"] = "optimal") -> None:
+        super().__init__()
+        self.scale = "per_feature" if isinstance(scale, Tensor) else scale
+        if isinstance(scale, Tensor):
+            _positive(bool((scale > 0).all()), scale)
+            self.log_scale = nn.Parameter(scale.detach().float().log())
+        elif scale == "optimal":
+            self.register_buffer("mean_square", torch.ones(()))
+            self.register_buffer("steps", torch.zeros((), dtype=torch.long))
+        elif scale == "decoded":
+            self.parameters_per_feature = 2
+        elif isinstance(scale, str):
+            raise ValueError(
+                f"scale is 'optimal', 'decoded', a number or a tensor, got {scale!r}; "
+                "for one sigma per feature write Normal(torch.ones(event_shape))"
+            )
+        else:
+            _positive(scale > 0, scale)
+
+    def forward(self, parameters: Tensor, event_dims: int) -> Distribution:
+        if self.scale == "decoded":
+            mean, log_scale = self.split(parameters, event_dims)
+            # sigma can shrink without bound around a pixel that never varies: 1e-3 is finer than an 8-bit level
+            scale = log_scale.clamp(min=-7.0).exp()
+        else:
+            mean, scale = parameters, self._scale()
+        if isinstance(scale, Tensor) and scale.dim() == event_dims:
+            self._same_event(scale, mean, event_dims)
+        normal = TorchNormal(mean, scale, validate_args=False)
+        return Independent(normal, event_dims, validate_args=False)
+
+    def _scale(self) -> Tensor | float:
+        if self.scale == "per_feature":
+            return self.log_scale.exp()
+        if self.scale == "optimal":
+            return self.mean_square.sqrt()
+        return float(self.scale)
+
+    def _same_event(self, scale: Tensor, mean: Tensor, event_dims: int) -> None:
+        event = tuple(mean.shape[-event_dims:])
+        if scale.shape != event:
+            raise ValueError(
+                f"Normal has a sigma for each feature of shape {tuple(scale.shape)}, but the decoder gives examples "
+                f"of shape {event}; write Normal(torch.ones({event}))"
+            )
+
+    def adapt(self, px: Distribution, x: Tensor) -> None:
+        """Moves the optimal sigma to the mean squared residual of recent batches (about the last hundred)."""
+        if self.scale != "optimal":
+            return
+        with torch.no_grad():
+            self.steps += 1
+            weight = torch.clamp(1 / self.steps, min=0.01)
+            residual = (px.mean - x).square().mean()
+            # a floor keeps a perfect fit (constant data) from a sigma of zero and an infinite likelihood
+            self.mean_square.lerp_(residual.clamp(min=1e-8).to(self.mean_square.dtype), weight)
+
+    def misfit(self, x: Tensor) -> str | None:
+        return None
+
+
+def _positive(ok: bool, scale: float | Tensor) -> None:
+    if not ok:
+        raise ValueError(f"a standard deviation is greater than 0, got {scale}")

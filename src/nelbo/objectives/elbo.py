@@ -1,0 +1,193 @@
+"""The evidence lower bound, and objectives that weigh its two terms differently."""
+
+from dataclasses import dataclass
+from typing import final
+
+import torch
+from torch import Tensor
+from torch.distributions import Distribution, Independent
+
+from nelbo.divergences import closed_form
+from nelbo.objectives.objective import (
+    FINISHED,
+    Draw,
+    Loss,
+    Model,
+    Objective,
+    Progress,
+    Terms,
+    draw,
+    log_likelihood,
+)
+from nelbo.objectives.schedules import Schedule, weight_at
+from nelbo.posteriors import PointMass
+from nelbo.vae import VAE
+
+
+def loss(model: Model, x: Tensor, *, samples: int = 1) -> Loss:
+    """The negative ELBO of each example and its two terms, in nats: what ``.backward()`` sees after ``.mean()``.
+
+    reconstruction_error = -E_q[log p(x|z)], kl = KL(q(z|x) || p(z)), nelbo = reconstruction_error + kl.
+
+    >>> import torch, nelbo
+    >>> _ = torch.manual_seed(0)
+    >>> encoder, decoder = nelbo.nn.MLP(6, 4), nelbo.nn.MLP(2, 6)
+    >>> vae = nelbo.VAE(encoder, decoder, latent=2, likelihood=nelbo.likelihoods.Bernoulli())
+    >>> terms = nelbo.loss(vae, torch.ones(3, 6))
+    >>> terms.nelbo.shape, bool((terms.nelbo == terms.reconstruction_error + terms.kl).all())
+    (torch.Size([3]), True)
+
+    Args:
+        model: a VAE.
+        x: (batch, *event).
+        samples: draws of z for the expectation over q(z|x).
+
+    Returns:
+        Loss(reconstruction_error, kl, nelbo), each (batch,), in nats, summed over features and latents. For an
+        autoencoder kl and nelbo are infinite: it gives no bound.
+
+    Raises:
+        ValueError: x does not fit the model or its likelihood; the message says what to write.
+
+    Source: Kingma & Welling 2014, eq. 7.
+    """
+    if isinstance(model, VAE):
+        model.likelihood_family.check(x)
+    return draw(model, x, samples).loss
+
+
+@final
+@dataclass(frozen=True)
+class ELBO(Objective):
+    """reconstruction_error + kl: the negative evidence lower bound.
+
+    Source: Kingma & Welling 2014, eq. 7.
+
+    Args:
+        samples: draws of z for each example.
+    """
+
+    samples: int = 1
+
+    def __call__(self, model: VAE, x: Tensor, progress: Progress = FINISHED) -> Terms:
+        terms = draw(model, x, self.samples).loss
+        return Terms(terms, terms.nelbo, terms.nelbo)
+
+
+@final
+@dataclass(frozen=True)
+class Reconstruction(Objective):
+    """reconstruction_error alone: what an autoencoder is trained on; on a VAE, beta = 0.
+
+    Args:
+        samples: draws of z for each example.
+    """
+
+    samples: int = 1
+
+    def has_kl(self) -> bool:
+        return False
+
+    def __call__(self, model: VAE, x: Tensor, progress: Progress = FINISHED) -> Terms:
+        if not isinstance(model.posterior_family, PointMass):
+            terms = draw(model, x, self.samples).loss
+            return Terms(terms, terms.reconstruction_error, terms.reconstruction_error)
+        qz = model.posterior(x)
+        error = -log_likelihood(model, x, qz.mean)
+        infinite = torch.full_like(error, torch.inf)
+        return Terms(Loss(error, infinite, infinite), error, error)
+
+
+@final
+@dataclass(frozen=True)
+class Beta(Objective):
+    """reconstruction_error + beta * kl.
+
+    Source: Higgins et al. 2017, "beta-VAE", eq. 4; warm-up: Sonderby et al. 2016; cycles: Fu et al. 2019.
+
+    Args:
+        beta: weight of the KL, or a schedule of it such as ``Linear(10)`` for a warm-up over 10 epochs.
+        samples: draws of z for each example.
+    """
+
+    beta: float | Schedule = 4.0
+    samples: int = 1
+
+    def __post_init__(self) -> None:
+        if not isinstance(self.beta, Schedule) and not 0 <= self.beta < torch.inf:
+            raise ValueError(f"beta is a number from 0 on, or a schedule; got {self.beta}")
+
+    def __call__(self, model: VAE, x: Tensor, progress: Progress = FINISHED) -> Terms:
+        terms = draw(model, x, self.samples).loss
+        value = terms.reconstruction_error + weight_at(self.beta, progress.epoch) * terms.kl
+        return Terms(terms, value, value)
+
+
+@final
+@dataclass(frozen=True)
+class FreeBits(Objective):
+    """reconstruction_error + sum_j max(floor, E_batch[kl_j]): each latent unit may use ``floor`` nats at no cost.
+
+    The KL of a unit counts through its mean over the batch. Where q or p does not factorize over the units, all of
+    them form one group with the floor ``latent * floor``.
+
+    Source: Kingma et al. 2016, "Improving variational inference with inverse autoregressive flow", appendix C.8.
+
+    Args:
+        floor: nats per latent unit.
+        samples: draws of z for each example.
+    """
+
+    floor: float = 0.1
+    samples: int = 1
+
+    def __post_init__(self) -> None:
+        if not self.floor >= 0:
+            raise ValueError(f"floor is a number of nats from 0 on, got {self.floor}")
+
+    def __call__(self, model: VAE, x: Tensor, progress: Progress = FINISHED) -> Terms:
+        drawn = draw(model, x, self.samples)
+        groups = kl_per_unit(drawn)
+        floor = self.floor * model.latent / groups.shape[-1]
+        # where a group's mean lies below the floor, a constant replaces it: no gradient pulls it down further
+        paid = torch.where(groups.mean(0) > floor, groups, torch.full_like(groups, floor)).sum(-1)
+        value = drawn.loss.reconstruction_error + paid
+        return Terms(drawn.loss, value, value)
+
+
+@final
+@dataclass(frozen=True)
+class Capacity(Objective):
+    """reconstruction_error + gamma * |kl - C(t)|: the KL is led to a capacity that grows while training.
+
+    Source: Burgess et al. 2018, "Understanding disentangling in beta-VAE", eq. 8.
+
+    Args:
+        capacity: nats of KL to aim at, or a schedule such as ``Linear(50, end=25.0)``.
+        gamma: weight of the distance.
+        samples: draws of z for each example.
+    """
+
+    capacity: float | Schedule = 25.0
+    gamma: float = 30.0
+    samples: int = 1
+
+    def __call__(self, model: VAE, x: Tensor, progress: Progress = FINISHED) -> Terms:
+        terms = draw(model, x, self.samples).loss
+        over = terms.kl - weight_at(self.capacity, progress.epoch)
+        # the absolute value is of the mean over the batch: examples may differ in what they need
+        distance = over * torch.sign(over.mean().detach())
+        value = terms.reconstruction_error + self.gamma * distance
+        return Terms(terms, value, value)
+
+
+def kl_per_unit(drawn: Draw) -> Tensor:
+    """KL of each latent unit, (batch, latent), where q and p factorize; else the whole KL as one unit, (batch, 1)."""
+    per_unit = None
+    if _factorizes(drawn.qz) and _factorizes(drawn.pz):
+        per_unit = closed_form(drawn.qz.base_dist, drawn.pz.base_dist)  # pyright: ignore[reportAttributeAccessIssue]
+    return drawn.loss.kl[:, None] if per_unit is None else per_unit
+
+
+def _factorizes(distribution: Distribution) -> bool:
+    return isinstance(distribution, Independent) and distribution.reinterpreted_batch_ndims == 1

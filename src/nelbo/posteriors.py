@@ -1,0 +1,186 @@
+"""q(z|x): families of approximate posteriors, from the numbers that an encoder gives."""
+
+from abc import ABC, abstractmethod
+from typing import Any, final
+
+import torch
+from torch import Tensor, nn
+from torch.distributions import Distribution, Independent, MultivariateNormal, Normal, constraints
+
+from nelbo.divergences import register_closed_form
+from nelbo.flows import import_zuko
+
+# exp(-10) = 5e-5 and exp(10) = 2e4: no trained posterior comes near, and no sample or KL overflows before it is noticed
+LOG_SCALE_MIN, LOG_SCALE_MAX = -10.0, 10.0
+
+
+class Posterior(nn.Module, ABC):
+    """A family of distributions q(z|x), whose parameters an encoder computes from x.
+
+    Args:
+        latent: number of latent dimensions.
+    """
+
+    def __init__(self, latent: int) -> None:
+        super().__init__()
+        if latent < 1:
+            raise ValueError(f"latent is at least 1, got {latent}")
+        self.latent = latent
+
+    @property
+    @abstractmethod
+    def encoder_outputs(self) -> int:
+        """How many numbers the encoder gives for each example."""
+
+    @abstractmethod
+    def forward(self, h: Tensor) -> Distribution:
+        """q(z|x) from the encoder's output.
+
+        Args:
+            h: (batch, encoder_outputs).
+
+        Returns:
+            qz with batch shape (batch,) and event shape (latent,).
+        """
+
+    def without_gradient(self, h: Tensor) -> Distribution:
+        """q(z|x) as a fixed density: no gradient reaches the encoder or the family's own weights, only z."""
+        fixed = {name: parameter.detach() for name, parameter in self.named_parameters()}
+        if not fixed:
+            return self(h.detach())
+        return torch.func.functional_call(self, fixed, (h.detach(),))
+
+
+@final
+class DiagonalNormal(Posterior):
+    """q(z|x) = N(mu, diag(sigma^2)); the encoder gives (mu, log sigma).
+
+    Source: Kingma & Welling 2014, "Auto-encoding variational Bayes", appendix C.2.
+    """
+
+    @property
+    def encoder_outputs(self) -> int:
+        return 2 * self.latent
+
+    def forward(self, h: Tensor) -> Distribution:
+        return _diagonal(h)
+
+
+def _diagonal(h: Tensor) -> Independent:
+    mu, log_sigma = h.chunk(2, dim=-1)
+    sigma = log_sigma.clamp(LOG_SCALE_MIN, LOG_SCALE_MAX).exp()
+    return Independent(Normal(mu, sigma, validate_args=False), 1, validate_args=False)
+
+
+@final
+class FullCovarianceNormal(Posterior):
+    """q(z|x) = N(mu, L L'); the encoder gives mu, the logarithm of L's diagonal, and L's lower triangle.
+
+    Source: Kingma & Welling 2019, "An introduction to variational autoencoders", section 2.5.1.
+    """
+
+    below: Tensor
+
+    def __init__(self, latent: int) -> None:
+        super().__init__(latent)
+        self.register_buffer("below", torch.tril_indices(latent, latent, offset=-1), persistent=False)
+
+    @property
+    def encoder_outputs(self) -> int:
+        return 2 * self.latent + self.latent * (self.latent - 1) // 2
+
+    def forward(self, h: Tensor) -> Distribution:
+        mu, log_diagonal, lower = h.split([self.latent, self.latent, self.below.shape[1]], dim=-1)
+        scale_tril = torch.diag_embed(log_diagonal.clamp(LOG_SCALE_MIN, LOG_SCALE_MAX).exp())
+        scale_tril[..., self.below[0], self.below[1]] = lower
+        return MultivariateNormal(mu, scale_tril=scale_tril, validate_args=False)
+
+
+@final
+class Flow(Posterior):
+    """q(z|x): a diagonal normal, then neural spline couplings that see features of x.
+
+    The encoder gives mu and log sigma of the normal, and ``context`` features for the couplings. Sampling and density
+    both cost one pass.
+
+    Source: Rezende & Mohamed 2015, "Variational inference with normalizing flows"; Durkan et al. 2019, "Neural spline
+    flows".
+
+    Args:
+        latent: number of latent dimensions.
+        context: features of x that steer the flow.
+        transforms: number of couplings.
+        hidden: widths of the networks inside.
+    """
+
+    def __init__(
+        self, latent: int, *, context: int = 32, transforms: int = 2, hidden: tuple[int, ...] = (64, 64)
+    ) -> None:
+        super().__init__(latent)
+        self.context = context
+        flow = import_zuko().flows.NSF(latent, context=context, transforms=transforms, passes=2, hidden_features=hidden)
+        self.transform = flow.transform
+
+    @property
+    def encoder_outputs(self) -> int:
+        return 2 * self.latent + self.context
+
+    def forward(self, h: Tensor) -> Distribution:
+        normal, context = h.split([2 * self.latent, self.context], dim=-1)
+        flow = import_zuko().distributions.NormalizingFlow
+        # zuko's transform runs from z to the base; sampling runs its inverse
+        return flow(self.transform(context), _diagonal(normal))
+
+
+@final
+class PointMass(Posterior):
+    """q(z|x) = delta(z - mu): no distribution at all, the encoder of a plain autoencoder.
+
+    The limit of a normal whose sigma goes to zero. Its KL to any density is infinite.
+    """
+
+    @property
+    def encoder_outputs(self) -> int:
+        return self.latent
+
+    def forward(self, h: Tensor) -> Distribution:
+        return Delta(h)
+
+
+class Delta(Distribution):
+    """All mass on one point of R^n."""
+
+    arg_constraints = {}  # noqa: RUF012  # pyright: ignore[reportAssignmentType, reportIncompatibleMethodOverride]
+    support = constraints.real_vector  # pyright: ignore[reportAssignmentType, reportIncompatibleMethodOverride]
+    has_rsample = True
+
+    def __init__(self, location: Tensor) -> None:
+        self.location = location
+        super().__init__(location.shape[:-1], location.shape[-1:], validate_args=False)
+
+    @property
+    def mean(self) -> Tensor:
+        return self.location
+
+    @property
+    def mode(self) -> Tensor:
+        return self.location
+
+    @property
+    def variance(self) -> Tensor:
+        return torch.zeros_like(self.location)
+
+    def rsample(self, sample_shape: Any = torch.Size()) -> Tensor:
+        return self.location.expand(self._extended_shape(sample_shape))
+
+    def log_prob(self, value: Tensor) -> Tensor:
+        """+inf on the point and -inf elsewhere: a density with respect to Lebesgue measure does not exist."""
+        here = (value == self.location).all(-1)
+        infinite = torch.full(here.shape, torch.inf, device=value.device)
+        return torch.where(here, infinite, -infinite)
+
+
+@register_closed_form(Delta, Distribution)
+def kl_delta(p: Delta, q: Distribution) -> Tensor:
+    """KL(delta || q) = inf for any q with a density: the limit of KL(N(mu, s^2) || q) as s goes to 0."""
+    return torch.full(p.batch_shape, torch.inf, device=p.location.device, dtype=p.location.dtype)

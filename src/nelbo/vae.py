@@ -1,0 +1,183 @@
+"""The model: q(z|x), p(z) and p(x|z) joined into one module that returns distributions."""
+
+from typing import Any, final
+
+import torch
+from torch import Tensor, nn
+from torch.distributions import Distribution
+
+from nelbo.likelihoods import Likelihood
+from nelbo.posteriors import DiagonalNormal, PointMass, Posterior
+from nelbo.priors import Prior, StandardNormal
+
+
+class VAE(nn.Module):
+    """A variational autoencoder: an encoder for q(z|x), a prior p(z), a decoder for p(x|z).
+
+    >>> import torch, nelbo
+    >>> encoder, decoder = nelbo.nn.MLP(784, 4), nelbo.nn.MLP(2, 784)
+    >>> vae = nelbo.VAE(encoder, decoder, latent=2, likelihood=nelbo.likelihoods.Bernoulli())
+    >>> x = torch.zeros(5, 784)
+    >>> vae.posterior(x).mean.shape, vae.prior.event_shape, vae.likelihood(torch.zeros(5, 2)).event_shape
+    (torch.Size([5, 2]), torch.Size([2]), torch.Size([784]))
+
+    Source: Kingma & Welling 2014, "Auto-encoding variational Bayes".
+
+    Args:
+        encoder: (batch, \\*event) to (batch, posterior.encoder_outputs); for the default posterior, 2 * latent outputs:
+            the means, then the log standard deviations.
+        decoder: (batch, latent) to (batch, parameters_per_feature * c, \\*rest) for data of shape (batch, c, \\*rest).
+        latent: number of latent dimensions.
+        likelihood: family of p(x|z).
+        prior: family of p(z); standard normal if None.
+        posterior: family of q(z|x); diagonal normal if None.
+    """
+
+    def __init__(
+        self,
+        encoder: nn.Module,
+        decoder: nn.Module,
+        *,
+        latent: int,
+        likelihood: Likelihood,
+        prior: Prior | None = None,
+        posterior: Posterior | None = None,
+    ) -> None:
+        super().__init__()
+        self.latent = latent
+        self.encoder, self.decoder = encoder, decoder
+        self.likelihood_family = _instance(likelihood, Likelihood, "likelihood", "nelbo.likelihoods.Bernoulli()")
+        self.prior_family = prior or StandardNormal(latent)
+        self.posterior_family = posterior or DiagonalNormal(latent)
+        _instance(self.prior_family, Prior, "prior", f"nelbo.priors.StandardNormal({latent})")
+        _instance(self.posterior_family, Posterior, "posterior", f"nelbo.posteriors.DiagonalNormal({latent})")
+        for name, family in (("prior", self.prior_family), ("posterior", self.posterior_family)):
+            if family.latent != latent:
+                raise ValueError(
+                    f"the {name} has {family.latent} latent dimensions and the VAE latent={latent}; "
+                    f"write {type(family).__name__}({latent}, ...)"
+                )
+
+    def encode(self, x: Tensor) -> Tensor:
+        """The encoder's numbers for x, from which the posterior family builds q(z|x).
+
+        Args:
+            x: (batch, *event).
+
+        Returns:
+            (batch, posterior_family.encoder_outputs).
+        """
+        h = self.encoder(x)
+        expected = (len(x), self.posterior_family.encoder_outputs)
+        if not isinstance(h, Tensor) or h.shape != expected:
+            raise ValueError(
+                f"the encoder maps x of shape {tuple(x.shape)} to {_got(h)}, expected {expected} for "
+                f"{type(self.posterior_family).__name__}({self.latent}); end it with nn.Linear(..., {expected[1]})"
+            )
+        return h
+
+    def posterior(self, x: Tensor) -> Distribution:
+        """q(z|x), with batch shape (batch,) and event shape (latent,), for x of shape (batch, *event)."""
+        return self.posterior_family(self.encode(x))
+
+    @property
+    def prior(self) -> Distribution:
+        """p(z), with empty batch shape and event shape (latent,)."""
+        return self.prior_family(self.posterior)
+
+    def likelihood(self, z: Tensor) -> Distribution:
+        """p(x|z), with batch shape (*samples, batch) and event shape of x, for z of shape (*samples, batch, latent)."""
+        if z.shape[-1] != self.latent:
+            raise ValueError(f"z has shape (..., batch, {self.latent}), got {tuple(z.shape)}")
+        parameters = self.decoder(z.reshape(-1, self.latent))
+        if not isinstance(parameters, Tensor) or parameters.dim() < 2:
+            raise ValueError(
+                f"the decoder returns {_got(parameters)}, expected one tensor (batch, *event) of the parameters of "
+                f"{type(self.likelihood_family).__name__} (logits, not probabilities)"
+            )
+        event = parameters.shape[1:]
+        return self.likelihood_family(parameters.reshape(*z.shape[:-1], *event), len(event))
+
+    def forward(self, x: Tensor) -> Distribution:
+        """p(x|z) at one draw of z ~ q(z|x): the way of an example through the model."""
+        return self.likelihood(self.posterior(x).rsample())
+
+    def check(self, x: Tensor) -> None:
+        """Raise a ValueError that says what to write when this model and the data x do not fit.
+
+        Args:
+            x: (batch, *event), a few examples.
+        """
+        if x.dim() < 2:
+            raise ValueError(f"x has shape (batch, *event), got {tuple(x.shape)}; for one example write x[None]")
+        self.likelihood_family.check(x)
+        with torch.no_grad():
+            px = self.likelihood(self.posterior(x).mean)
+        fits(px, x)
+
+    @torch.no_grad()
+    def embed(self, x: Tensor) -> Tensor:
+        """The posterior means, (batch, latent): where the examples lie in latent space."""
+        return self.posterior(x).mean
+
+    @torch.no_grad()
+    def reconstruct(self, x: Tensor) -> Tensor:
+        """Each example as the decoder gives it back from the posterior mean, (batch, *event)."""
+        return self.likelihood_family.point(self.likelihood(self.posterior(x).mean))
+
+    @torch.no_grad()
+    def decode(self, z: Tensor) -> Tensor:
+        """The picture of z: the mean of p(x|z), (*samples, batch, *event) for z of shape (*samples, batch, latent)."""
+        return self.likelihood_family.point(self.likelihood(z))
+
+    @torch.no_grad()
+    def sample(self, n: int, *, mean: bool = False) -> Tensor:
+        """New examples: z ~ p(z), then x ~ p(x|z).
+
+        Args:
+            n: how many.
+            mean: return the mean of p(x|z) instead of a draw, as figures in papers do.
+
+        Returns:
+            (n, *event).
+        """
+        px = self.likelihood(self.prior.sample((n,)))
+        return self.likelihood_family.point(px) if mean else px.sample()
+
+
+@final
+class Autoencoder(VAE):
+    """The deterministic limit of a VAE: q(z|x) is a point, so there is no sampling and no KL term to train on.
+
+    Its KL to any prior is infinite, and so is its NELBO: an autoencoder gives no bound on log p(x). Samples from
+    its prior land where no code ever was. Train it on the reconstruction error alone.
+
+    Args:
+        encoder: (batch, \\*event) to (batch, latent).
+        decoder: as for :class:`VAE`.
+        latent: number of latent dimensions.
+        likelihood: family of p(x|z).
+    """
+
+    def __init__(self, encoder: nn.Module, decoder: nn.Module, *, latent: int, likelihood: Likelihood) -> None:
+        super().__init__(encoder, decoder, latent=latent, likelihood=likelihood, posterior=PointMass(latent))
+
+
+def fits(px: Distribution, x: Tensor) -> None:
+    """Raise a ValueError when px is not a distribution over examples of the shape of x."""
+    if px.event_shape != x.shape[1:]:
+        raise ValueError(
+            f"the decoder gives p(x|z) over examples of shape {tuple(px.event_shape)}, but x holds examples of shape "
+            f"{tuple(x.shape[1:])} (x: {tuple(x.shape)}); end the decoder with nn.Unflatten(1, {tuple(x.shape[1:])}), "
+            f"or reshape the data with x.reshape(len(x), {', '.join(map(str, px.event_shape))})"
+        )
+
+
+def _instance(value: Any, kind: type, name: str, line: str) -> Any:
+    if not isinstance(value, kind):
+        raise TypeError(f"{name} is a nelbo {kind.__name__}, got {type(value).__name__}; write {name}={line}")
+    return value
+
+
+def _got(value: object) -> str:
+    return f"shape {tuple(value.shape)}" if isinstance(value, Tensor) else f"a {type(value).__name__}"
