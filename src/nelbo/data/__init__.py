@@ -1,0 +1,10 @@
+"""Named sets and your own files become batches, with nothing hidden: no resizing, no rescaling that is not
+recorded.
+"""
+
+from nelbo.data.dataset import Dataset, InMemory
+from nelbo.data.loading import Data, as_data, load, rebuild
+from nelbo.data.looks import Looks, looks_like
+from nelbo.data.preparation import Preparation
+
+__all__ = ["Data", "Dataset", "InMemory", "Looks", "Preparation", "as_data", "load", "looks_like", "rebuild"]

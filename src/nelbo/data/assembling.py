@@ -1,0 +1,204 @@
+"""From stored values and options to the three sets."""
+
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from nelbo.data.dataset import Dataset, InMemory
+from nelbo.data.layout import arrange, moves
+from nelbo.data.looks import Looks, Tally, looks_like
+from nelbo.data.preparation import Preparation
+from nelbo.data.source import Source, as_labels, as_tensor, plain
+from nelbo.data.splits import limited, split
+from nelbo.data.survey import Moments, first_broken, refuse_broken
+
+_EXACT = 1 << 23  # whole numbers below this keep a fraction in float32
+Sets = tuple[Dataset, Dataset | None, Dataset | None, dict[str, Any]]
+
+
+def assemble(source: Source, options: dict[str, Any]) -> Sets:
+    """Training, validation and test set, and what is to be recorded of them."""
+    _refuse_conflicts(options)
+    x = plain(source.x, name="x")
+    layout, note = moves(x.shape, options["layout"])
+    notes = [*source.notes, *([note] if note else [])]
+    x = arrange(x, layout)
+    _refuse_empty(x.shape)
+    seed = int(options["seed"])
+    train_rows, held_rows = split(len(x), validation=options["validation"], limit=options["limit"], seed=seed)
+    tensor = as_tensor(x)
+    looks = looks_like(tensor)
+    refuse_broken(looks, first_broken(x, source.features) if looks.nan or looks.inf else "")
+    moments = Moments()
+    if options["standardize"]:
+        moments.add(x if train_rows is None else x[train_rows])
+    preparation, more = prepare(looks, tensor.dtype, source, options, moments)
+    y, names = (None, None) if source.y is None else as_labels(source.y, n=len(x))
+
+    def subset(rows: NDArray[np.int64] | None, stream: int) -> InMemory:
+        if rows is None:
+            return InMemory(
+                tensor, preparation=preparation, y=None if y is None else as_tensor(y), stream=stream
+            )
+        chosen = torch.from_numpy(rows)
+        return InMemory(
+            tensor.index_select(0, chosen),
+            preparation=preparation,
+            y=None if y is None else as_tensor(y).index_select(0, chosen),
+            rows=chosen,
+            stream=stream,
+        )
+
+    train = subset(train_rows, 0)
+    validation = None if held_rows is None else subset(held_rows, 1)
+    test = _test_set(source, layout, x, preparation, options, names)
+    if options["binarize"] == "static":
+        train = train.fixed(seed=seed)
+        validation, test = (d and d.fixed(seed=seed) for d in (validation, test))
+    found = record(train, validation, test, looks, source, names, [*notes, *more], moments)
+    return train, validation, test, found
+
+
+def prepare(
+    looks: Looks, dtype: torch.dtype, source: Source, options: dict[str, Any], moments: Moments
+) -> tuple[Preparation, list[str]]:
+    """The preparation that the options ask for, and notes on what was chosen.
+
+    Raises:
+        ValueError: the values do not allow it.
+    """
+    dequantize, binarize = bool(options["dequantize"]), options["binarize"]
+    scale, notes = _scale(looks, dtype, source.top, options)
+    if binarize and not (looks.minimum >= 0 and looks.maximum * scale <= 1 + 1e-9):
+        raise ValueError(
+            f"binarize={binarize!r} expects values in [0, 1] after scaling; got {looks.minimum * scale:g} to "
+            f"{looks.maximum * scale:g}. "
+            + (
+                f"Write scale=1/{looks.maximum:g}."
+                if looks.minimum >= 0
+                else "Shift them to start at 0 first."
+            )
+        )
+    if dequantize and not (looks.integer_share == 1 and max(-looks.minimum, looks.maximum) < _EXACT):
+        raise ValueError(
+            f"dequantize expects whole numbers below {_EXACT:,}; got {looks.sentence} Drop dequantize: "
+            f"values with a "
+            "fraction have a density already."
+        )
+    if not options["standardize"]:
+        # a static draw is made of values that are prepared as dynamic ones, once
+        how = "dynamic" if binarize == "static" else binarize
+        return Preparation(scale=scale, binarize=how, dequantize=dequantize), notes
+    mean, std = moments.mean_and_std(noise=dequantize)
+    if moments.constant and not dequantize:
+        named = [source.features[i] if source.features else str(i) for i in moments.constant]
+        shown = ", ".join(named[:8]) + (f" and {len(named) - 8} more" if len(named) > 8 else "")
+        notes.append(f"constant in the training set, so divided by 1: {shown}")
+    return Preparation(dequantize=dequantize, mean=mean, std=std), notes
+
+
+def record(
+    train: Dataset,
+    validation: Dataset | None,
+    test: Dataset | None,
+    looks: Looks,
+    source: Source,
+    label_names: tuple[str, ...] | None,
+    notes: list[str],
+    moments: Moments,
+) -> dict[str, Any]:
+    """What is recorded of the sets besides source and options."""
+    sets = {"train": train, "validation": validation, "test": test}
+    label_names = source.label_names or label_names
+    return {
+        "sizes": {name: 0 if d is None else len(d) for name, d in sets.items()},
+        "event_shape": list(train.event_shape),
+        "looks": {**looks.to_dict(), "sentence": looks.sentence},
+        "preparation": train.preparation.to_dict(),
+        "features": None if source.features is None else list(source.features),
+        "label_names": None if label_names is None else list(label_names),
+        "constant_features": moments.constant if moments.n else [],
+        "notes": notes,
+    }
+
+
+def _scale(
+    looks: Looks, dtype: torch.dtype, top: int | None, options: dict[str, Any]
+) -> tuple[float, list[str]]:
+    scale = options["scale"]
+    if scale is None or options["standardize"]:
+        return 1.0, []
+    if scale != "auto":
+        if isinstance(scale, bool) or not isinstance(scale, (int, float)):
+            raise ValueError(f"scale is {scale!r}; expected a positive number, None or 'auto'.")
+        return float(scale), []
+    if top is None and dtype == torch.uint8 and looks.kind == "8-bit integers":
+        top = 255
+    if top is not None:
+        # with noise in [0, 1) the largest value is top + 1
+        return 1 / (top + 1 if options["dequantize"] else top), []
+    if looks.integer_share == 1 and 1 < looks.maximum <= 255 and looks.minimum >= 0:
+        return 1.0, [
+            f"whole numbers up to {looks.maximum:g} left as they are; scale=1/{looks.maximum:g} maps "
+            f"them to [0, 1]"
+        ]
+    return 1.0, []
+
+
+def _test_set(
+    source: Source,
+    layout: Any,
+    x: NDArray[Any],
+    preparation: Preparation,
+    options: dict[str, Any],
+    names: Any,
+) -> InMemory | None:
+    if source.test is None:
+        return None
+    values, labels = source.test
+    values = plain(values, name="x_test")
+    if values.ndim != (source.x.ndim if isinstance(source.x, np.ndarray) else 0):
+        raise ValueError(
+            f"x_test has shape {values.shape}; expected examples like those of x_train, {x.shape[1:]}."
+        )
+    values = arrange(values, layout)
+    if values.shape[1:] != x.shape[1:]:
+        raise ValueError(
+            f"x_test has examples of shape {values.shape[1:]}, x_train of {x.shape[1:]}; expected the same."
+        )
+    tally = Tally()
+    tally.add(as_tensor(values))
+    looks = tally.looks(as_tensor(values[:1]).dtype)
+    refuse_broken(looks, first_broken(values, source.features))
+    y = None if labels is None else as_labels(labels, n=len(values))[0]
+    rows = limited(len(values), options["limit"], seed=int(options["seed"]))
+    chosen = None if rows is None else torch.from_numpy(rows)
+    return InMemory(
+        as_tensor(values if rows is None else values[rows]),
+        preparation=preparation,
+        y=None if y is None else as_tensor(y if rows is None else y[rows]),
+        rows=chosen,
+        stream=2,
+    )
+
+
+def _refuse_conflicts(options: dict[str, Any]) -> None:
+    numeric = options["scale"] not in (None, "auto")
+    for a, b, why in (
+        ("binarize", "standardize", "binarized values are 0 and 1"),
+        ("binarize", "dequantize", "binarized values are 0 and 1"),
+        ("standardize", "scale", "the standard deviation takes any scale out again"),
+    ):
+        if options[a] and (numeric if b == "scale" else options[b]):
+            raise ValueError(
+                f"{a}={options[a]!r} and {b}={options[b]!r} exclude each other: {why}. Drop one of them."
+            )
+
+
+def _refuse_empty(shape: tuple[int, ...]) -> None:
+    if 0 in shape:
+        raise ValueError(
+            f"the data are empty: shape {shape}; expected at least one example with at least one value."
+        )

@@ -1,0 +1,132 @@
+"""What a reader hands over: stored values as they are, and what it knows about them."""
+
+import hashlib
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from nelbo.data.row_files import RowFile
+
+_BLOCK = 1 << 22  # bytes hashed at a time
+# torch computes with few unsigned types: the next wider signed one holds the same numbers
+_WIDER = {"u2": "i4", "u4": "i8", "b1": "u1"}
+
+
+@dataclass
+class Source:
+    """Stored values, and what their reader knows about them.
+
+    Args:
+        x: (n, ...) values, or a file of rows that stays on disk.
+        sha256: of the bytes the values came from.
+        y: (n,) labels as whole numbers, or None.
+        test: (x, y) of a test set that the source itself sets apart.
+        top: the value that means 1 (255 for 8-bit images), or None where the source does not say.
+        features: names of the columns.
+        label_names: what the labels stand for.
+        notes: what was done to the values while they were read.
+    """
+
+    x: NDArray[Any] | RowFile
+    sha256: str
+    y: NDArray[Any] | None = None
+    test: tuple[NDArray[Any], NDArray[Any] | None] | None = None
+    top: int | None = None
+    features: tuple[str, ...] | None = None
+    label_names: tuple[str, ...] | None = None
+    notes: list[str] = field(default_factory=list[str])
+
+
+def sha256_of_arrays(*arrays: NDArray[Any] | None) -> str:
+    """Of type, shape and bytes of each array, in order."""
+    digest = hashlib.sha256()
+    for a in arrays:
+        if a is None:
+            digest.update(b"none")
+            continue
+        digest.update(f"{a.dtype.str}{a.shape}".encode())
+        # an array with moved axes is copied block by block, not whole
+        step = max(1, _BLOCK // max(1, a[:1].nbytes))
+        for i in range(0, len(a), step):
+            digest.update(
+                np.ascontiguousarray(a[i : i + step]).data.cast("B") if a[i : i + step].size else b""
+            )
+    return digest.hexdigest()
+
+
+def sha256_of_file(path: Path, *, progress: Callable[[int], None] | None = None) -> str:
+    """Of the bytes of a file; `progress` is called with the number of bytes of each block."""
+    digest = hashlib.sha256()
+    buffer = bytearray(_BLOCK)
+    view = memoryview(buffer)
+    with path.open("rb", buffering=0) as file:
+        while n := file.readinto(buffer):
+            digest.update(view[:n])
+            if progress is not None:
+                progress(n)
+    return digest.hexdigest()
+
+
+def plain(x: NDArray[Any], *, name: str) -> NDArray[Any]:
+    """The same numbers in a type torch computes with, native byte order.
+
+    Raises:
+        TypeError: x holds objects, text, dates or complex numbers.
+    """
+    if x.dtype.kind == "O":
+        raise TypeError(
+            f"{name} is an array of Python objects, which only pickle can store; expected numbers. If "
+            f"its rows have equal "
+            "length, write np.stack([np.asarray(row, dtype=np.float32) for row in x])."
+        )
+    if x.dtype.kind not in "biuf" or x.dtype.itemsize > 8:
+        raise TypeError(
+            f"{name} has dtype {x.dtype}; expected bool, integers or floats of at most 64 bits. "
+            "Write x.astype(np.float32), or encode what the values mean as numbers first."
+        )
+    wider = _WIDER.get(x.dtype.kind + str(x.dtype.itemsize))
+    if wider is None and x.dtype.kind == "u" and x.dtype.itemsize == 8:
+        if x.size and int(x.max()) > np.iinfo(np.int64).max:
+            raise TypeError(f"{name} has uint64 values up to {int(x.max())}; expected below 2^63.")
+        wider = "i8"
+    return x.astype(wider or x.dtype.newbyteorder("="), copy=False)
+
+
+def as_array(x: Tensor | NDArray[Any]) -> NDArray[Any]:
+    """A tensor or array as an array, without a copy where possible."""
+    if not isinstance(x, Tensor):
+        return x
+    x = x.detach().cpu()
+    return (x.to(torch.float32) if x.dtype == torch.bfloat16 else x).numpy()
+
+
+def as_tensor(x: NDArray[Any]) -> Tensor:
+    """An array as a tensor, without a copy where possible."""
+    return torch.from_numpy(np.require(x, requirements=["C", "W"]))
+
+
+def as_labels(y: NDArray[Any], *, n: int) -> tuple[NDArray[Any], tuple[str, ...] | None]:
+    """Labels as int64 numbers, (n,), and what they stand for where they were text.
+
+    Raises:
+        ValueError: y has another length or more than one axis.
+    """
+    if y.shape == (n, 1):
+        y = y[:, 0]
+    if y.shape != (n,):
+        raise ValueError(
+            f"labels have shape {y.shape} for {n:,} examples; expected ({n},). Write y.argmax(axis=1) "
+            f"if they are one-hot."
+        )
+    if y.dtype.kind in "iub":
+        return y.astype(np.int64), None
+    if y.dtype.kind == "f":  # a colour in a figure may be a measured quantity
+        return y.astype(np.float32), None
+    names, numbers = np.unique(y.astype(str), return_inverse=True)
+    return numbers.astype(np.int64), tuple(map(str, names))
