@@ -11,14 +11,20 @@ __version__ = "0.1.0"
 # public name -> the module that defines it; a name that stands for a module maps to itself
 _WHERE = {
     "Autoencoder": "nelbo.vae",
+    "Run": "nelbo.runs",
     "VAE": "nelbo.vae",
+    "data": "nelbo.data",
     "divergences": "nelbo.divergences",
+    "fit": "nelbo.training",
     "likelihoods": "nelbo.likelihoods",
+    "load": "nelbo.runs",
     "loss": "nelbo.objectives",
     "nn": "nelbo.nn",
     "objectives": "nelbo.objectives",
     "posteriors": "nelbo.posteriors",
     "priors": "nelbo.priors",
+    "recipes": "nelbo.recipes",
+    "resume": "nelbo.training",
 }
 
 __all__ = [*_WHERE, "__version__"]  # noqa: PLE0604  # pyright: ignore[reportUnsupportedDunderAll]

@@ -10,7 +10,7 @@ from torch.distributions import Distribution, Independent, MultivariateNormal, N
 from nelbo.divergences import register_closed_form
 from nelbo.flows import import_zuko
 
-# exp(-10) = 5e-5 and exp(10) = 2e4: no trained posterior comes near, and no sample or KL overflows before it is noticed
+# exp(-10) = 5e-5 and exp(10) = 2e4: no trained posterior comes near, and no sample or KL overflows unnoticed
 LOG_SCALE_MIN, LOG_SCALE_MAX = -10.0, 10.0
 
 
@@ -43,12 +43,29 @@ class Posterior(nn.Module, ABC):
             qz with batch shape (batch,) and event shape (latent,).
         """
 
-    def without_gradient(self, h: Tensor) -> Distribution:
-        """q(z|x) as a fixed density: no gradient reaches the encoder or the family's own weights, only z."""
-        fixed = {name: parameter.detach() for name, parameter in self.named_parameters()}
-        if not fixed:
-            return self(h.detach())
-        return torch.func.functional_call(self, fixed, (h.detach(),))
+    def center(self, qz: Distribution) -> Tensor:
+        """The one z that stands for q(z|x) in a picture, (batch, latent): its mean."""
+        return qz.mean
+
+    def fixed_log_prob(self, h: Tensor, z: Tensor) -> Tensor:
+        """Log q(z|x) with q held fixed: the gradient reaches z, but neither the encoder nor the family's own weights.
+
+        Args:
+            h: (batch, encoder_outputs).
+            z: (*samples, batch, latent).
+
+        Returns:
+            (*samples, batch), in nats.
+        """
+        # swapping in detached copies of the weights is not enough: a flow runs its networks only in log_prob
+        own = [parameter for parameter in self.parameters() if parameter.requires_grad]
+        for parameter in own:
+            parameter.requires_grad_(False)
+        try:
+            return self(h.detach()).log_prob(z)
+        finally:
+            for parameter in own:
+                parameter.requires_grad_(True)
 
 
 @final
@@ -130,6 +147,10 @@ class Flow(Posterior):
         flow = import_zuko().distributions.NormalizingFlow
         # zuko's transform runs from z to the base; sampling runs its inverse
         return flow(self.transform(context), _diagonal(normal))
+
+    def center(self, qz: Distribution) -> Tensor:
+        """Where the flow takes the mean of its normal: the mean of q itself has no closed form."""
+        return qz.transform.inv(qz.base.mean)  # pyright: ignore[reportAttributeAccessIssue]
 
 
 @final

@@ -112,18 +112,21 @@ class VAE(nn.Module):
             raise ValueError(f"x has shape (batch, *event), got {tuple(x.shape)}; for one example write x[None]")
         self.likelihood_family.check(x)
         with torch.no_grad():
-            px = self.likelihood(self.posterior(x).mean)
+            px = self.likelihood(self._center(x))
         fits(px, x)
 
     @torch.no_grad()
     def embed(self, x: Tensor) -> Tensor:
         """The posterior means, (batch, latent): where the examples lie in latent space."""
-        return self.posterior(x).mean
+        return self._center(x)
+
+    def _center(self, x: Tensor) -> Tensor:
+        return self.posterior_family.center(self.posterior(x))
 
     @torch.no_grad()
     def reconstruct(self, x: Tensor) -> Tensor:
         """Each example as the decoder gives it back from the posterior mean, (batch, *event)."""
-        return self.likelihood_family.point(self.likelihood(self.posterior(x).mean))
+        return self.likelihood_family.point(self.likelihood(self._center(x)))
 
     @torch.no_grad()
     def decode(self, z: Tensor) -> Tensor:

@@ -83,9 +83,7 @@ def _shapes(path: Path, names: list[str]) -> str:
             with held.open(f"{name}.npy") as file:
                 version = np.lib.format.read_magic(file)
                 header = (
-                    np.lib.format.read_array_header_1_0
-                    if version == (1, 0)
-                    else np.lib.format.read_array_header_2_0
+                    np.lib.format.read_array_header_1_0 if version == (1, 0) else np.lib.format.read_array_header_2_0
                 )
                 found.append(f"{name} {header(file)[0]}")
     return ", ".join(found)

@@ -39,9 +39,7 @@ def assemble(source: Source, options: dict[str, Any]) -> Sets:
 
     def subset(rows: NDArray[np.int64] | None, stream: int) -> InMemory:
         if rows is None:
-            return InMemory(
-                tensor, preparation=preparation, y=None if y is None else as_tensor(y), stream=stream
-            )
+            return InMemory(tensor, preparation=preparation, y=None if y is None else as_tensor(y), stream=stream)
         chosen = torch.from_numpy(rows)
         return InMemory(
             tensor.index_select(0, chosen),
@@ -75,11 +73,7 @@ def prepare(
         raise ValueError(
             f"binarize={binarize!r} expects values in [0, 1] after scaling; got {looks.minimum * scale:g} to "
             f"{looks.maximum * scale:g}. "
-            + (
-                f"Write scale=1/{looks.maximum:g}."
-                if looks.minimum >= 0
-                else "Shift them to start at 0 first."
-            )
+            + (f"Write scale=1/{looks.maximum:g}." if looks.minimum >= 0 else "Shift them to start at 0 first.")
         )
     if dequantize and not (looks.integer_share == 1 and max(-looks.minimum, looks.maximum) < _EXACT):
         raise ValueError(
@@ -124,9 +118,7 @@ def record(
     }
 
 
-def _scale(
-    looks: Looks, dtype: torch.dtype, top: int | None, options: dict[str, Any]
-) -> tuple[float, list[str]]:
+def _scale(looks: Looks, dtype: torch.dtype, top: int | None, options: dict[str, Any]) -> tuple[float, list[str]]:
     scale = options["scale"]
     if scale is None or options["standardize"]:
         return 1.0, []
@@ -141,8 +133,7 @@ def _scale(
         return 1 / (top + 1 if options["dequantize"] else top), []
     if looks.integer_share == 1 and 1 < looks.maximum <= 255 and looks.minimum >= 0:
         return 1.0, [
-            f"whole numbers up to {looks.maximum:g} left as they are; scale=1/{looks.maximum:g} maps "
-            f"them to [0, 1]"
+            f"whole numbers up to {looks.maximum:g} left as they are; scale=1/{looks.maximum:g} maps them to [0, 1]"
         ]
     return 1.0, []
 
@@ -160,9 +151,7 @@ def _test_set(
     values, labels = source.test
     values = plain(values, name="x_test")
     if values.ndim != (source.x.ndim if isinstance(source.x, np.ndarray) else 0):
-        raise ValueError(
-            f"x_test has shape {values.shape}; expected examples like those of x_train, {x.shape[1:]}."
-        )
+        raise ValueError(f"x_test has shape {values.shape}; expected examples like those of x_train, {x.shape[1:]}.")
     values = arrange(values, layout)
     if values.shape[1:] != x.shape[1:]:
         raise ValueError(
@@ -192,13 +181,9 @@ def _refuse_conflicts(options: dict[str, Any]) -> None:
         ("standardize", "scale", "the standard deviation takes any scale out again"),
     ):
         if options[a] and (numeric if b == "scale" else options[b]):
-            raise ValueError(
-                f"{a}={options[a]!r} and {b}={options[b]!r} exclude each other: {why}. Drop one of them."
-            )
+            raise ValueError(f"{a}={options[a]!r} and {b}={options[b]!r} exclude each other: {why}. Drop one of them.")
 
 
 def _refuse_empty(shape: tuple[int, ...]) -> None:
     if 0 in shape:
-        raise ValueError(
-            f"the data are empty: shape {shape}; expected at least one example with at least one value."
-        )
+        raise ValueError(f"the data are empty: shape {shape}; expected at least one example with at least one value.")

@@ -109,16 +109,12 @@ class Dataset(ABC):
             return torch.arange(*wanted.indices(n))
         if isinstance(wanted, Tensor) and wanted.dtype == torch.bool:
             if wanted.shape != (n,):
-                raise IndexError(
-                    f"a mask of shape {tuple(wanted.shape)} for {n:,} examples; expected ({n},)."
-                )
+                raise IndexError(f"a mask of shape {tuple(wanted.shape)} for {n:,} examples; expected ({n},).")
             return wanted.nonzero().flatten().cpu()
         rows = torch.from_numpy(as_rows(wanted)).flatten()
         outside = (rows < -n) | (rows >= n)
         if bool(outside.any()):
-            raise IndexError(
-                f"position {int(rows[outside][0])} is outside the {n:,} examples (0 to {n - 1})."
-            )
+            raise IndexError(f"position {int(rows[outside][0])} is outside the {n:,} examples (0 to {n - 1}).")
         return torch.where(rows < 0, rows + n, rows)
 
 
@@ -163,10 +159,7 @@ class InMemory(Dataset):
         return len(self.x)
 
     def __repr__(self) -> str:
-        return (
-            f"InMemory({len(self):,} examples of shape {self.event_shape}, {self.x.dtype}; "
-            f"{self.preparation})"
-        )
+        return f"InMemory({len(self):,} examples of shape {self.event_shape}, {self.x.dtype}; {self.preparation})"
 
     def batches(
         self,
@@ -180,9 +173,7 @@ class InMemory(Dataset):
         check_batches(batch_size, start)
         return self._batches(batch_size, order, start, torch.device(device or "cpu"))
 
-    def _batches(
-        self, batch_size: int, order: int | None, start: int, device: torch.device
-    ) -> Iterator[Tensor]:
+    def _batches(self, batch_size: int, order: int | None, start: int, device: torch.device) -> Iterator[Tensor]:
         x = self.to(device)
         first = start * batch_size
         if order is None:
@@ -193,9 +184,7 @@ class InMemory(Dataset):
         for i in range(first, len(x), batch_size):
             chosen = x.index_select(0, permutation[i : i + batch_size])
             if chosen.device != device:
-                chosen = (chosen.pin_memory() if device.type == "cuda" else chosen).to(
-                    device, non_blocking=True
-                )
+                chosen = (chosen.pin_memory() if device.type == "cuda" else chosen).to(device, non_blocking=True)
             yield chosen
 
     def to(self, device: torch.device | str) -> Tensor:
@@ -224,9 +213,7 @@ class InMemory(Dataset):
         if not self.preparation.is_random:
             return self
         drawn = self.preparation.draw(self.x, rows=torch.arange(len(self)), seed=seed, stream=self.stream)
-        return InMemory(
-            drawn, preparation=self.preparation.drawn, y=self.y, rows=self.rows, stream=self.stream
-        )
+        return InMemory(drawn, preparation=self.preparation.drawn, y=self.y, rows=self.rows, stream=self.stream)
 
 
 def check_batches(batch_size: Any, start: Any) -> None:

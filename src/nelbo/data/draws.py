@@ -87,9 +87,7 @@ def shuffled(n: int, *, seed: int, stream: int = 0) -> NDArray[np.int64]:
     return np.argsort(hash_rows(np.arange(n, dtype=np.int64), seed=seed, stream=stream), kind="stable")
 
 
-def fixed_uniform(
-    rows: NDArray[np.int64], features: int, *, seed: int, stream: int = 0
-) -> NDArray[np.float64]:
+def fixed_uniform(rows: NDArray[np.int64], features: int, *, seed: int, stream: int = 0) -> NDArray[np.float64]:
     """U ~ U[0, 1) of shape (rows, features) where u[i, j] depends on (seed, stream, rows[i], j) alone.
 
     So an example keeps its draw whichever other examples are asked for, in whatever order, from memory or

@@ -25,8 +25,7 @@ def moves(shape: tuple[int, ...], layout: Layout) -> tuple[Layout, str | None]:
         raise ValueError(f"layout={chosen!r} expects an array of {wanted}; got shape {shape}.")
     note = {
         "images": f"images (n, {', '.join(map(str, shape[1:]))}) got a channel axis: (n, 1, height, width)",
-        "channels_last": f"channels moved from the last axis to the first: {shape[1:]} to "
-        f"{(shape[-1], *shape[1:-1])}",
+        "channels_last": f"channels moved from the last axis to the first: {shape[1:]} to {(shape[-1], *shape[1:-1])}",
         "vectors": f"axes {shape[1:]} flattened into one" if len(shape) > 2 else None,
     }.get(chosen)
     return chosen, note

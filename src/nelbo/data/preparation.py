@@ -48,9 +48,7 @@ class Preparation:
 
     def __post_init__(self) -> None:
         if not (math.isfinite(self.scale) and self.scale > 0):
-            raise ValueError(
-                f"scale is {self.scale}; expected a positive number. Write scale=1 to leave values as is."
-            )
+            raise ValueError(f"scale is {self.scale}; expected a positive number. Write scale=1 to leave values as is.")
         if self.binarize not in (None, *get_args(Binarize)):
             raise ValueError(
                 f"binarize is {self.binarize!r}; expected None, 'dynamic' (a fresh draw each visit), "
@@ -60,8 +58,7 @@ class Preparation:
         if self.binarize and (self.dequantize or self.mean is not None):
             other = "dequantize" if self.dequantize else "standardize"
             raise ValueError(
-                f"binarize={self.binarize!r} and {other} exclude each other: binarized values are 0 and "
-                f"1. Drop one."
+                f"binarize={self.binarize!r} and {other} exclude each other: binarized values are 0 and 1. Drop one."
             )
         if (self.mean is None) != (self.std is None) or len(self.mean or ()) != len(self.std or ()):
             raise ValueError("mean and std come together, with one number each per feature or channel.")
@@ -141,9 +138,7 @@ class Preparation:
             ValueError: the data are binarized, and have no density.
         """
         if self.binarize:
-            raise ValueError(
-                "binarized values have no density; their log-probabilities are comparable as they are."
-            )
+            raise ValueError("binarized values have no density; their log-probabilities are comparable as they are.")
         total = math.prod(event_shape) * math.log(self.scale)
         if self.std is not None:
             total -= math.prod(event_shape) / len(self.std) * math.fsum(map(math.log, self.std))
@@ -174,9 +169,7 @@ class Preparation:
         key = (x.device, x.dtype, x.ndim)
         if key not in self._shift:
             shape = (-1, *(1,) * (x.ndim - 2))
-            pair = (
-                torch.tensor(v, device=x.device, dtype=x.dtype).view(shape) for v in (self.mean, self.std)
-            )
+            pair = (torch.tensor(v, device=x.device, dtype=x.dtype).view(shape) for v in (self.mean, self.std))
             self._shift[key] = (next(pair), next(pair))
         return self._shift[key]
 
@@ -188,9 +181,7 @@ class Preparation:
             steps.append("uniform noise in [0, 1) is added afresh at each visit")
         top = whole_inverse(self.scale)
         if self.scale != 1.0:
-            steps.append(
-                f"values are divided by {top}" if top else f"values are multiplied by {self.scale:g}"
-            )
+            steps.append(f"values are divided by {top}" if top else f"values are multiplied by {self.scale:g}")
         if self.mean is not None:
             steps.append("values are standardized by mean and standard deviation of the training set")
         if self.binarize:
@@ -216,9 +207,7 @@ class Preparation:
         """The preparation that `to_dict` wrote; unknown fields are an error."""
         names = {f.name for f in fields(cls) if f.init}
         if extra := sorted(set(saved) - names):
-            raise ValueError(
-                f"a saved preparation holds {', '.join(extra)}; expected only {', '.join(sorted(names))}."
-            )
+            raise ValueError(f"a saved preparation holds {', '.join(extra)}; expected only {', '.join(sorted(names))}.")
         values: dict[str, Any] = {k: tuple(v) if isinstance(v, list) else v for k, v in saved.items()}
         return cls(**values)
 

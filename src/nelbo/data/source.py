@@ -54,9 +54,7 @@ def sha256_of_arrays(*arrays: NDArray[Any] | None) -> str:
         # an array with moved axes is copied block by block, not whole
         step = max(1, _BLOCK // max(1, a[:1].nbytes))
         for i in range(0, len(a), step):
-            digest.update(
-                np.ascontiguousarray(a[i : i + step]).data.cast("B") if a[i : i + step].size else b""
-            )
+            digest.update(np.ascontiguousarray(a[i : i + step]).data.cast("B") if a[i : i + step].size else b"")
     return digest.hexdigest()
 
 

@@ -15,9 +15,7 @@ def limited(n: int, limit: int | None, *, seed: int) -> NDArray[np.int64] | None
     if limit is None:
         return None
     if isinstance(limit, bool) or not isinstance(limit, int) or limit < 1:  # pyright: ignore[reportUnnecessaryIsInstance]
-        raise ValueError(
-            f"limit is {limit!r}; expected how many examples to keep, 1 or more, or None for all."
-        )
+        raise ValueError(f"limit is {limit!r}; expected how many examples to keep, 1 or more, or None for all.")
     return None if limit >= n else shuffled(n, seed=seed, stream=_STREAM)[:limit]
 
 

@@ -54,7 +54,7 @@ class Normal(Likelihood):
         if self.scale == "decoded":
             mean, log_scale = self.split(parameters, event_dims)
             # sigma can shrink without bound around a pixel that never varies: 1e-3 is finer than an 8-bit level
-            scale = log_scale.clamp(min=-7.0).exp()
+            scale = log_scale.clamp(-7.0, 20.0).exp()
         else:
             mean, scale = parameters, self._scale()
         if isinstance(scale, Tensor) and scale.dim() == event_dims:

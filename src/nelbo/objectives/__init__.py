@@ -2,8 +2,9 @@
 
 from nelbo.objectives.aggregate import MMD, BetaTC
 from nelbo.objectives.elbo import ELBO, Beta, Capacity, FreeBits, Reconstruction, loss
-from nelbo.objectives.importance import ImportanceWeighted
+from nelbo.objectives.importance import Gradient, ImportanceWeighted
 from nelbo.objectives.objective import FINISHED, Loss, Model, Objective, Progress, Terms
+from nelbo.objectives.record import from_dict, to_dict
 from nelbo.objectives.schedules import Cyclical, Linear, Schedule
 from nelbo.posteriors import PointMass
 from nelbo.vae import VAE
@@ -17,6 +18,7 @@ __all__ = [
     "Capacity",
     "Cyclical",
     "FreeBits",
+    "Gradient",
     "ImportanceWeighted",
     "Linear",
     "Loss",
@@ -27,7 +29,9 @@ __all__ = [
     "Schedule",
     "Terms",
     "default_for",
+    "from_dict",
     "loss",
+    "to_dict",
 ]
 
 

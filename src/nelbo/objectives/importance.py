@@ -57,7 +57,7 @@ class ImportanceWeighted(Objective):
         qz, pz = model.posterior_family(h), model.prior
         z, log_qz = sample_and_log_prob(qz, torch.Size((self.samples,)))
         if self.gradient != "plain":
-            log_qz = model.posterior_family.without_gradient(h).log_prob(z)
+            log_qz = model.posterior_family.fixed_log_prob(h, z)
         log_px = log_likelihood(model, x, z)
         log_w = log_px + pz.log_prob(z) - log_qz
         bound = torch.logsumexp(log_w, 0) - math.log(self.samples)

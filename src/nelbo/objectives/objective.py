@@ -91,6 +91,11 @@ class Objective(ABC):
         """Whether the KL of each example is part of it: then q(z|x) must be a distribution and no point."""
         return True
 
+    def changes_until(self) -> float:
+        """The epoch from which on all weights stay as they are."""
+        schedules = [getattr(self, field.name) for field in fields(self)]  # pyright: ignore[reportArgumentType]
+        return max((s.epochs for s in schedules if isinstance(s, Schedule)), default=0.0)
+
     def check(self, model: VAE, epochs: int) -> None:
         """Raise a ValueError when this objective cannot train that model for that long."""
         if self.has_kl() and isinstance(model.posterior_family, PointMass):

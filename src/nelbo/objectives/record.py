@@ -1,0 +1,31 @@
+"""Objectives to and from JSON: a class name and its settings."""
+
+from dataclasses import fields
+from typing import Any
+
+from nelbo.objectives.aggregate import MMD, BetaTC
+from nelbo.objectives.elbo import ELBO, Beta, Capacity, FreeBits, Reconstruction
+from nelbo.objectives.importance import ImportanceWeighted
+from nelbo.objectives.objective import Objective
+from nelbo.objectives.schedules import Cyclical, Linear, Schedule
+
+KNOWN: dict[str, type] = {
+    known.__name__: known
+    for known in (ELBO, Reconstruction, Beta, FreeBits, Capacity, ImportanceWeighted, BetaTC, MMD, Linear, Cyclical)
+}
+
+
+def to_dict(objective: Objective | Schedule) -> dict[str, Any]:
+    """The class name under ``"name"``, and every setting."""
+    settings = {f.name: getattr(objective, f.name) for f in fields(objective)}  # pyright: ignore[reportArgumentType]
+    plain = {key: to_dict(value) if isinstance(value, Schedule) else value for key, value in settings.items()}
+    return {"name": type(objective).__name__, **plain}
+
+
+def from_dict(record: dict[str, Any]) -> Any:
+    """The objective that :func:`to_dict` wrote; a class of the user's own is a ValueError."""
+    settings = {key: from_dict(value) if isinstance(value, dict) else value for key, value in record.items()}
+    name = settings.pop("name", None)
+    if name not in KNOWN:
+        raise ValueError(f"the objective {name!r} is none of nelbo's ({', '.join(KNOWN)}); pass objective= again")
+    return KNOWN[name](**settings)

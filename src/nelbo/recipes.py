@@ -1,0 +1,306 @@
+"""Published models as compositions of the axes: the only place with their names.
+
+A recipe's signature is its own arguments and those of :func:`compose`. A run stores the recipe's name and arguments;
+the command line reads its flags from them.
+"""
+
+import difflib
+import functools
+import inspect
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+import torch
+from torch import nn
+
+from nelbo import likelihoods, objectives, posteriors, priors
+from nelbo.nn import MLP, Activation, ConvDecoder, ConvEncoder, Log1p, OneHot
+from nelbo.objectives import Cyclical, Linear, Objective
+from nelbo.vae import VAE, Autoencoder
+
+Network = Literal["mlp", "conv", "residual"]
+
+
+def _normal(scale: float | Literal["optimal"] = "optimal") -> likelihoods.Likelihood:
+    return likelihoods.Normal(scale)
+
+
+def _discretized_logistic(levels: float = 256) -> likelihoods.Likelihood:
+    return likelihoods.DiscretizedLogistic(int(levels))
+
+
+def _categorical(classes: float) -> likelihoods.Likelihood:
+    return likelihoods.Categorical(int(classes))
+
+
+LIKELIHOODS: dict[str, Callable[..., likelihoods.Likelihood]] = {
+    "bernoulli": likelihoods.Bernoulli,
+    "gray_bernoulli": functools.partial(likelihoods.Bernoulli, allow_gray=True),
+    "continuous_bernoulli": likelihoods.ContinuousBernoulli,
+    "normal": _normal,
+    "normal_decoded": functools.partial(likelihoods.Normal, "decoded"),
+    "discretized_logistic": _discretized_logistic,
+    "categorical": _categorical,
+    "poisson": likelihoods.Poisson,
+    "negative_binomial": likelihoods.NegativeBinomial,
+}
+POSTERIORS: dict[str, Callable[[int], posteriors.Posterior]] = {
+    "diagonal_normal": posteriors.DiagonalNormal,
+    "full_covariance_normal": posteriors.FullCovarianceNormal,
+    "flow": posteriors.Flow,
+}
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """A model and the objective it is published with, and how to make both again.
+
+    Args:
+        model: freshly initialized.
+        objective: what it is trained on.
+        name: of the recipe.
+        arguments: of the recipe, ready for JSON.
+    """
+
+    model: VAE
+    objective: Objective
+    name: str = ""
+    arguments: dict[str, Any] = field(default_factory=dict[str, Any])
+
+
+RECIPES: dict[str, Callable[..., Recipe]] = {}
+
+
+def compose(
+    event: Sequence[int],
+    objective: Objective,
+    *,
+    latent: int = 2,
+    likelihood: str = "bernoulli",
+    network: Network = "mlp",
+    hidden: Sequence[int] = (400,),
+    channels: Sequence[int] = (32, 64),
+    activation: Activation = "relu",
+    prior: str = "standard_normal",
+    posterior: str = "diagonal_normal",
+    deterministic: bool = False,
+) -> Recipe:
+    """A model from the names of its parts.
+
+    Args:
+        event: shape of one example: (features,) or (channels, height, width).
+        objective: what it is trained on.
+        latent: number of latent dimensions.
+        likelihood: p(x|z): bernoulli, continuous_bernoulli, normal (one optimal sigma), normal:0.1 (a fixed one),
+            normal_decoded, discretized_logistic, categorical:CLASSES, poisson, negative_binomial, gray_bernoulli.
+        network: mlp, conv or residual (images only).
+        hidden: widths of the encoder's dense layers; the decoder has them in reverse.
+        channels: of the convolutions, one halving of the image each.
+        activation: between the layers.
+        prior: p(z): standard_normal, mixture:COMPONENTS, vamp:COMPONENTS or flow.
+        posterior: q(z|x): diagonal_normal, full_covariance_normal or flow.
+        deterministic: an autoencoder: q(z|x) is a point.
+    """
+    event = tuple(event)
+    px = named("likelihood", likelihood, LIKELIHOODS)
+    qz = posteriors.PointMass(latent) if deterministic else named("posterior", posterior, POSTERIORS, latent)
+    encoder, decoder = _networks(
+        px, event, latent, qz.encoder_outputs, network, tuple(hidden), tuple(channels), activation
+    )
+    if deterministic:
+        return Recipe(Autoencoder(encoder, decoder, latent=latent, likelihood=px), objective)
+    pz = _prior(prior, latent, event, unit="real" not in px.support and "counts" not in px.support)
+    return Recipe(VAE(encoder, decoder, latent=latent, likelihood=px, prior=pz, posterior=qz), objective)
+
+
+def recipe(function: Callable[..., Recipe]) -> Callable[..., Recipe]:
+    """Register a recipe under its name, with the arguments of :func:`compose` added to its signature."""
+    own = [p for p in inspect.signature(function).parameters.values() if p.kind is not inspect.Parameter.VAR_KEYWORD]
+    shared = [
+        p
+        for p in inspect.signature(compose).parameters.values()
+        if p.kind is inspect.Parameter.KEYWORD_ONLY and p.name not in {q.name for q in own} | {"deterministic"}
+    ]
+    signature = inspect.Signature([*own, *shared], return_annotation=Recipe)
+
+    @functools.wraps(function)
+    def make(event: Sequence[int], **arguments: Any) -> Recipe:
+        for name in arguments:
+            if name not in signature.parameters:
+                near = difflib.get_close_matches(name, signature.parameters, 1)
+                raise TypeError(
+                    f"{function.__name__} has no argument {name!r}{f', did you mean {near[0]!r}?' if near else ''} "
+                    f"It has: {', '.join(list(signature.parameters)[1:])}"
+                )
+        made = function(event, **arguments)
+        record = {"event": list(event), **{k: list(v) if isinstance(v, tuple) else v for k, v in arguments.items()}}
+        return Recipe(made.model, made.objective, function.__name__, record)
+
+    make.__signature__ = signature  # pyright: ignore[reportAttributeAccessIssue]
+    RECIPES[function.__name__] = make
+    return make
+
+
+@recipe
+def vae(event: Sequence[int], **axes: Any) -> Recipe:
+    """The variational autoencoder (Kingma & Welling 2014)."""
+    return compose(event, objectives.ELBO(), **axes)
+
+
+@recipe
+def autoencoder(event: Sequence[int], **axes: Any) -> Recipe:
+    """The plain autoencoder: a point instead of q(z|x), no KL."""
+    return compose(event, objectives.Reconstruction(), deterministic=True, **axes)
+
+
+@recipe
+def beta_vae(event: Sequence[int], *, beta: float = 4.0, warm_up: float = 0.0, **axes: Any) -> Recipe:
+    """beta-VAE (Higgins et al. 2017), with a linear warm-up over the first epochs if asked for (Bowman et al. 2016)."""
+    return compose(event, objectives.Beta(Linear(warm_up, end=beta) if warm_up else beta), **axes)
+
+
+@recipe
+def cyclical_vae(event: Sequence[int], *, cycles: int = 4, over: float = 16.0, **axes: Any) -> Recipe:
+    """A VAE whose beta goes from 0 to 1 in cycles over the first epochs (Fu et al. 2019)."""
+    return compose(event, objectives.Beta(Cyclical(over, cycles)), **axes)
+
+
+@recipe
+def capacity_vae(
+    event: Sequence[int], *, capacity: float = 25.0, gamma: float = 30.0, over: float = 15.0, **axes: Any
+) -> Recipe:
+    """beta-VAE whose KL is led to a growing capacity (Burgess et al. 2018)."""
+    return compose(event, objectives.Capacity(Linear(over, end=capacity), gamma), **axes)
+
+
+@recipe
+def free_bits_vae(event: Sequence[int], *, floor: float = 0.1, **axes: Any) -> Recipe:
+    """A VAE whose latent units may each use some nats at no cost (Kingma et al. 2016)."""
+    return compose(event, objectives.FreeBits(floor), **axes)
+
+
+@recipe
+def beta_tc_vae(event: Sequence[int], *, beta: float = 6.0, **axes: Any) -> Recipe:
+    """beta-TCVAE (Chen et al. 2018): only the total correlation of the latents is weighed."""
+    return compose(event, objectives.BetaTC(beta), **axes)
+
+
+@recipe
+def iwae(event: Sequence[int], *, samples: int = 5, gradient: objectives.Gradient = "dreg", **axes: Any) -> Recipe:
+    """The importance-weighted autoencoder (Burda et al. 2016), with the DReG gradient (Tucker et al. 2019)."""
+    return compose(event, objectives.ImportanceWeighted(samples, gradient), **axes)
+
+
+@recipe
+def info_vae(event: Sequence[int], *, alpha: float = 0.0, scale: float = 10.0, **axes: Any) -> Recipe:
+    """MMD-InfoVAE (Zhao et al. 2019), with its lambda called scale."""
+    return compose(event, objectives.MMD(weight=alpha + scale - 1, kl_weight=1 - alpha), **axes)
+
+
+@recipe
+def wae(event: Sequence[int], *, scale: float = 100.0, **axes: Any) -> Recipe:
+    """The Wasserstein autoencoder with MMD (Tolstikhin et al. 2018), with its lambda called scale."""
+    return compose(event, objectives.MMD(weight=scale), deterministic=True, **axes)
+
+
+@recipe
+def vamp_vae(event: Sequence[int], *, components: int = 500, **axes: Any) -> Recipe:
+    """A VAE with a VampPrior (Tomczak & Welling 2018)."""
+    return compose(event, objectives.ELBO(), **({"prior": f"vamp:{components}"} | axes))
+
+
+@recipe
+def flow_vae(event: Sequence[int], **axes: Any) -> Recipe:
+    """A VAE whose posterior is a normalizing flow (Rezende & Mohamed 2015)."""
+    return compose(event, objectives.ELBO(), **({"posterior": "flow"} | axes))
+
+
+@recipe
+def sigma_vae(event: Sequence[int], **axes: Any) -> Recipe:
+    """sigma-VAE (Rybkin et al. 2021): a normal likelihood whose one sigma is at its optimum."""
+    return compose(event, objectives.ELBO(), **({"likelihood": "normal"} | axes))
+
+
+@recipe
+def linear_vae(event: Sequence[int], **axes: Any) -> Recipe:
+    """The linear VAE (Lucas et al. 2019), whose optimum is probabilistic PCA: log p(x) is known exactly."""
+    return compose(event, objectives.ELBO(), **({"likelihood": "normal", "hidden": ()} | axes))
+
+
+def make(name: str, event: Sequence[int], **arguments: Any) -> Recipe:
+    """The recipe of that name; an unknown one is a ValueError that lists them."""
+    if name not in RECIPES:
+        near = difflib.get_close_matches(name, RECIPES, 1)
+        raise ValueError(
+            f"no recipe {name!r}{f', did you mean {near[0]!r}?' if near else ''} There are: {', '.join(RECIPES)}"
+        )
+    return RECIPES[name](event, **arguments)
+
+
+def named(axis: str, text: str, table: dict[str, Callable[..., Any]], *arguments: Any) -> Any:
+    """``"name"`` or ``"name:number"`` looked up in a table of constructors."""
+    name, _, number = text.partition(":")
+    if name not in table:
+        near = difflib.get_close_matches(name, table, 1)
+        raise ValueError(
+            f"no {axis} {name!r}{f', did you mean {near[0]!r}?' if near else ''} There are: {', '.join(table)}"
+        )
+    try:
+        return table[name](*arguments, *([float(number)] if number else []))
+    except TypeError as error:
+        raise ValueError(f"{axis}={text!r}: {error}; a number goes behind a colon, as in categorical:10") from error
+
+
+def _networks(
+    px: likelihoods.Likelihood,
+    event: tuple[int, ...],
+    latent: int,
+    encoder_outputs: int,
+    network: Network,
+    hidden: tuple[int, ...],
+    channels: tuple[int, ...],
+    activation: Activation,
+) -> tuple[nn.Module, nn.Module]:
+    target = px.decoder_event(event)
+    if network == "mlp":
+        encoder: nn.Module = MLP(event, encoder_outputs, hidden=hidden, activation=activation)
+        if isinstance(px, likelihoods.Categorical):
+            inputs = math.prod(event) * px.classes
+            encoder = nn.Sequential(
+                OneHot(px.classes), MLP(inputs, encoder_outputs, hidden=hidden, activation=activation)
+            )
+        decoder: nn.Module = MLP(latent, target, hidden=hidden[::-1], activation=activation)
+    elif network in ("conv", "residual"):
+        options: dict[str, Any] = {
+            "channels": channels,
+            "hidden": hidden[0] if hidden else 256,
+            "residual": 2 if network == "residual" else 0,
+            "activation": activation,
+        }
+        encoder = ConvEncoder(event, encoder_outputs, **options)
+        decoder = ConvDecoder(latent, target, **options)
+    else:
+        raise ValueError(f"network is 'mlp', 'conv' or 'residual'; got {network!r}")
+    if isinstance(px, likelihoods.Poisson | likelihoods.NegativeBinomial):
+        encoder = nn.Sequential(Log1p(), encoder)
+    return encoder, decoder
+
+
+def _prior(text: str, latent: int, event: tuple[int, ...], *, unit: bool) -> priors.Prior:
+    def vamp(components: float = 500) -> priors.Prior:
+        # the paper's start for images; for other data, points spread like standardized values
+        start = torch.randn(int(components), *event)
+        return priors.VampPrior(latent, (0.05 + 0.01 * start) if unit else start, bounds=(0.0, 1.0) if unit else None)
+
+    def mixture(components: float = 10) -> priors.Prior:
+        return priors.Mixture(latent, components=int(components))
+
+    table: dict[str, Callable[..., priors.Prior]] = {
+        "standard_normal": lambda: priors.StandardNormal(latent),
+        "mixture": mixture,
+        "vamp": vamp,
+        "flow": lambda: priors.Flow(latent),
+    }
+    return named("prior", text, table)

@@ -1,0 +1,186 @@
+"""A run on disk: one folder, readable without nelbo."""
+
+import json
+import platform
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from nelbo import data as nelbo_data
+from nelbo import recipes
+from nelbo.files import DamagedFileError, json_line, read_json, read_tensors, write_bytes
+from nelbo.vae import VAE
+
+Epoch = dict[str, Any]
+"""One line of metrics.jsonl: an epoch's number, its terms in nats on train_ and validation_ data, and its speed."""
+
+RECORD, METRICS, WEIGHTS = "run.json", "metrics.jsonl", "weights.safetensors"
+FORMAT = 1
+
+
+@dataclass
+class Run:
+    """What a training leaves: the model, its history, and where both are on disk.
+
+    Args:
+        model: the trained model.
+        history: a dictionary for each epoch; terms are means over the examples, in nats. None stands for an infinite
+            value (the KL of an autoencoder).
+        path: the run's folder, or None for a run in memory.
+        record: the content of run.json.
+    """
+
+    model: VAE
+    history: list[Epoch]
+    path: Path | None = None
+    record: dict[str, Any] = field(default_factory=dict[str, Any])
+    _data: nelbo_data.Data | None = field(default=None, repr=False)
+
+    @property
+    def name(self) -> str:
+        """The folder's name, or the recipe's."""
+        return self.path.name if self.path else (self.record.get("recipe") or {}).get("name", "run")
+
+    @property
+    def data(self) -> nelbo_data.Data:
+        """The data of the run, loaded again from its source when first used, and checked against its hash."""
+        if self._data is None:
+            self._data = rebuild_data(self.record, self.path)
+        return self._data
+
+    def __repr__(self) -> str:
+        last = self.history[-1] if self.history else {}
+        terms = [f"{name} {last[name]:.2f} nats" for name in ("train_nelbo", "validation_nelbo") if last.get(name)]
+        return f"Run({', '.join([str(self.path or 'in memory'), f'{len(self.history)} epochs', *terms])})"
+
+
+def load(path: str | Path, *, model: VAE | None = None) -> Run:
+    """A run from its folder, with the model ready to use.
+
+    Args:
+        path: the folder that ``nelbo fit`` or ``nelbo.fit(..., out=)`` wrote.
+        model: the untrained model, for a run whose model was built by hand rather than from a recipe.
+
+    Returns:
+        The run; its model is in evaluation mode, on the CPU.
+
+    Raises:
+        DamagedFileError: a file is missing, cut short or foreign; the message names it.
+        ValueError: the run's model cannot be rebuilt, or ``model`` does not fit its weights.
+    """
+    path = Path(path)
+    record = read_record(path)
+    if not (path / WEIGHTS).is_file():
+        raise DamagedFileError(
+            f"{path} has no {WEIGHTS} yet: its training is {record.get('status', 'unfinished')}. "
+            f"Go on with: nelbo fit --resume {path}"
+        )
+    weights, _ = read_tensors(path / WEIGHTS)
+    model = model or rebuild_model(record, path).model
+    load_weights(model, weights)
+    return Run(model.eval(), read_history(path), path, record)
+
+
+def read_record(path: Path) -> dict[str, Any]:
+    """The content of a run's run.json, or a DamagedFileError that says what is wrong with the folder."""
+    if not path.is_dir():
+        raise DamagedFileError(f"{path} is no folder; a run is the folder that nelbo fit --out wrote{_runs_near(path)}")
+    if not (path / RECORD).is_file():
+        raise DamagedFileError(f"{path} has no {RECORD}, so it is no run of nelbo{_runs_near(path)}")
+    record = read_json(path / RECORD)
+    if not isinstance(record, dict) or "training" not in record:
+        raise DamagedFileError(f"{path / RECORD} is no record of a run: it has no 'training'")
+    if record.get("format", FORMAT) > FORMAT:
+        raise DamagedFileError(
+            f"{path} was written by nelbo {record.get('versions', {}).get('nelbo')}, in a newer format than this "
+            "version reads; update nelbo"
+        )
+    return record
+
+
+def _runs_near(path: Path) -> str:
+    folder = path if path.is_dir() else path.parent
+    near = sorted(str(p.parent) for p in folder.glob(f"*/{RECORD}"))[:8]
+    return f". Runs near it: {', '.join(near)}" if near else ""
+
+
+def rebuild_model(record: Mapping[str, Any], path: Path | None) -> recipes.Recipe:
+    """The freshly initialized model and objective that run.json describes."""
+    made = record.get("recipe")
+    if not made:
+        raise ValueError(
+            f"the run {path or 'in memory'} was trained on a model built by hand ({record.get('model', 'unknown')}); "
+            f"build it again and write nelbo.load({str(path)!r}, model=vae)"
+        )
+    try:
+        return recipes.make(made["name"], **made["arguments"])
+    except (KeyError, TypeError, ValueError) as error:
+        raise DamagedFileError(f"{(path or Path()) / RECORD}: its recipe cannot be built: {error}") from error
+
+
+def rebuild_data(record: Mapping[str, Any], path: Path | None) -> nelbo_data.Data:
+    """The data that run.json describes."""
+    origin = record.get("data")
+    if not origin or not origin.get("source"):
+        raise ValueError(
+            f"the run {path or 'in memory'} was trained on data given in memory, which {RECORD} cannot name; "
+            "pass the data again"
+        )
+    return nelbo_data.rebuild(origin)
+
+
+def read_history(path: Path) -> list[Epoch]:
+    """The lines of metrics.jsonl; a last line that a crash cut short is left out."""
+    file = path / METRICS
+    if not file.is_file():
+        return []
+    history: list[Epoch] = []
+    lines = file.read_text("utf-8").splitlines()
+    for number, line in enumerate(lines, 1):
+        try:
+            history.append(json.loads(line))
+        except json.JSONDecodeError as error:
+            if number == len(lines):
+                break
+            raise DamagedFileError(f"{file}, line {number}, is not JSON ({error})") from error
+    return history
+
+
+def write_history(path: Path, history: Iterable[Epoch]) -> None:
+    """Write metrics.jsonl anew, whole."""
+    write_bytes(path / METRICS, "".join(json_line(epoch) for epoch in history).encode())
+
+
+def append_history(path: Path, epoch: Epoch) -> None:
+    """Add a line to metrics.jsonl."""
+    with (path / METRICS).open("a", encoding="utf-8") as file:
+        file.write(json_line(epoch))
+
+
+def load_weights(model: nn.Module, weights: Mapping[str, Tensor]) -> None:
+    """Load weights by name; a mismatch raises a ValueError that names the tensor and both shapes."""
+    own = model.state_dict()
+    missing, unknown = own.keys() - weights.keys(), weights.keys() - own.keys()
+    if missing or unknown:
+        raise ValueError(
+            f"these weights belong to another model: missing {sorted(missing)[:5]}, not known {sorted(unknown)[:5]}; "
+            "build the model with the arguments it was trained with"
+        )
+    for name, tensor in weights.items():
+        if tensor.shape != own[name].shape:
+            raise ValueError(
+                f"the weight {name!r} has shape {tuple(own[name].shape)} in this model and {tuple(tensor.shape)} in "
+                "the file; build the model with the arguments it was trained with"
+            )
+    model.load_state_dict(dict(weights))
+
+
+def versions() -> dict[str, str]:
+    """What a run was made with."""
+    import nelbo
+
+    return {"nelbo": nelbo.__version__, "torch": torch.__version__, "python": platform.python_version()}

@@ -1,0 +1,8 @@
+"""temporary."""
+
+import contextlib
+
+
+@contextlib.contextmanager
+def warm_memory():
+    yield

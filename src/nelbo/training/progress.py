@@ -1,0 +1,94 @@
+"""What a person sees while a model trains."""
+
+import time
+from typing import Any, Protocol, final
+
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+
+class Display(Protocol):
+    """Where the training loop shows how it is going."""
+
+    def due(self) -> bool:
+        """Whether it is time to show something new; asked at every step, so it must cost nothing."""
+        ...
+
+    def update(self, epoch: int, batch: int, means: dict[str, float], speed: float) -> None:
+        """Show the running epoch's means in nats, and examples per second."""
+        ...
+
+    def end_epoch(self, epoch: dict[str, Any]) -> None:
+        """Show a finished epoch."""
+        ...
+
+
+@final
+class Silent:
+    """Shows nothing."""
+
+    def due(self) -> bool:
+        return False
+
+    def update(self, epoch: int, batch: int, means: dict[str, float], speed: float) -> None: ...
+
+    def end_epoch(self, epoch: dict[str, Any]) -> None: ...
+
+
+@final
+class Bar:
+    """A live line: epochs, reconstruction error, KL and NELBO in nats, examples per second, time left.
+
+    Args:
+        epochs: how many in all.
+        batches: of each epoch.
+        title: what is trained.
+    """
+
+    def __init__(self, epochs: int, batches: int, title: str = "training") -> None:
+        self.batches = batches
+        self.console = Console(stderr=True)
+        self.progress = Progress(
+            TextColumn("[bold]{task.description}"),
+            BarColumn(bar_width=20),
+            MofNCompleteColumn(),
+            TextColumn("{task.fields[terms]}"),
+            TimeRemainingColumn(compact=True),
+            console=self.console,
+            refresh_per_second=8,
+        )
+        self.task = self.progress.add_task(title, total=epochs, terms="")
+        self._next = 0.0
+
+    def __enter__(self) -> "Bar":
+        self.progress.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.progress.stop()
+
+    def due(self) -> bool:
+        now = time.monotonic()
+        if now < self._next:
+            return False
+        self._next = now + 0.15
+        return True
+
+    def update(self, epoch: int, batch: int, means: dict[str, float], speed: float) -> None:
+        terms = f"{sentence(means)}  {speed:,.0f} examples/s"
+        self.progress.update(self.task, completed=epoch + batch / self.batches, terms=terms)
+
+    def end_epoch(self, epoch: dict[str, Any]) -> None:
+        prefix = "validation_" if "validation_nelbo" in epoch else "train_"
+        means = {name.removeprefix(prefix): value for name, value in epoch.items() if name.startswith(prefix)}
+        held_out = "held-out " if prefix == "validation_" else ""
+        terms = f"{held_out}{sentence(means)}  {epoch['examples_per_second']:,.0f} examples/s"
+        self.progress.update(self.task, completed=epoch["epoch"], terms=terms)
+
+
+def sentence(means: dict[str, float]) -> str:
+    """The terms in one line."""
+    error, kl = means["reconstruction_error"], means["kl"]
+    if kl == float("inf"):
+        return f"reconstruction error {error:.1f} nats, no KL"
+    return f"reconstruction error {error:.1f} + KL {kl:.1f} = NELBO {means['nelbo']:.1f} nats"

@@ -1,0 +1,96 @@
+"""What every p(x|z) must do."""
+
+import pytest
+import torch
+
+from nelbo import likelihoods
+from tests.cases import EVENT, LIKELIHOODS, each, parameters_for
+
+pytestmark = pytest.mark.parametrize("name", **each(LIKELIHOODS))
+
+
+def test_every_member_of_the_package_is_in_the_table(name):
+    families = {c for c in vars(likelihoods).values() if isinstance(c, type) and issubclass(c, likelihoods.Likelihood)}
+    tested = {type(make()) for make, _ in LIKELIHOODS.values()}
+    assert families - {likelihoods.Likelihood} == tested
+
+
+def test_shapes(name):
+    make, data = LIKELIHOODS[name]
+    family = make()
+    px = family(parameters_for(family, 4), 1)
+    assert (px.batch_shape, px.event_shape) == ((4,), EVENT)
+    assert px.log_prob(data(4)).shape == (4,)
+    assert px.sample().shape == family.point(px).shape == (4, *EVENT)
+
+
+def test_a_leading_sample_axis_broadcasts(name):
+    make, data = LIKELIHOODS[name]
+    family, x = make(), data(4)
+    parameters = torch.stack([parameters_for(family, 4, seed=s) for s in (1, 2, 3)])
+    together = family(parameters, 1).log_prob(x)
+    apart = torch.stack([family(p, 1).log_prob(x) for p in parameters])
+    torch.testing.assert_close(together, apart)
+
+
+def test_images_give_the_sum_over_pixels(name):
+    make, data = LIKELIHOODS[name]
+    family = make()
+    if name == "normal_per_feature":
+        family = likelihoods.Normal(torch.full((2, 1, 3), 0.7))
+    flat = parameters_for(family, 4)
+    k = family.parameters_per_feature
+    image = flat.reshape(4, k, 2, 1, 3).reshape(4, 2 * k, 1, 3)
+    x = data(4)
+    expected = LIKELIHOODS[name][0]()(flat, 1).log_prob(x)
+    torch.testing.assert_close(family(image, 3).log_prob(x.reshape(4, 2, 1, 3)), expected)
+
+
+def test_gradients_are_those_of_finite_differences(name):
+    make, data = LIKELIHOODS[name]
+    family = make().double()
+    parameters = parameters_for(family, 2).double().requires_grad_()
+    x = data(2).double()
+    assert torch.autograd.gradcheck(lambda p: family(p, 1).log_prob(x), (parameters,))
+
+
+def test_samples_are_accepted_and_have_the_distribution_s_mean(name):
+    family = LIKELIHOODS[name][0]()
+    px = family(parameters_for(family, 3, scale=0.5), 1)
+    torch.manual_seed(0)
+    draws = px.sample((4000,))
+    family.check(draws.reshape(-1, *EVENT))
+    if name == "categorical":
+        mode = draws.mode(0).values
+        assert (mode == family.point(px)).float().mean() > 0.8
+        return
+    error = draws.std(0) / 4000**0.5
+    assert ((draws.mean(0) - family.point(px)).abs() < 5 * error + 1e-6).all()
+
+
+def test_extreme_decoder_outputs_stay_finite(name):
+    make, data = LIKELIHOODS[name]
+    family = make()
+    for scale in (0.0, 30.0, 80.0):
+        parameters = parameters_for(family, 3, scale=scale).requires_grad_()
+        log_prob = family(parameters, 1).log_prob(data(3))
+        log_prob.sum().backward()
+        assert torch.isfinite(log_prob).all()
+        assert torch.isfinite(parameters.grad).all()
+
+
+def test_data_outside_the_support_is_refused_with_another_family_named(name):
+    family = LIKELIHOODS[name][0]()
+    with pytest.raises(ValueError, match=r"NaN or infinite, out of 3"):
+        family.check(torch.tensor([[0.0, float("nan"), 1.0]]))
+    if name.startswith("normal"):
+        return
+    with pytest.raises(ValueError, match=rf"{type(family).__name__} needs .*, got .*(likelihoods\.|Number)"):
+        family.check(torch.tensor([[-3.7, 0.5]]))
+
+
+def test_moves_with_its_module(name):
+    family = LIKELIHOODS[name][0]().double()
+    assert (
+        family(parameters_for(family, 2).double(), 1).log_prob(LIKELIHOODS[name][1](2).double()).dtype == torch.float64
+    )
