@@ -208,25 +208,30 @@ def wae(event: Sequence[int], *, scale: float = 100.0, **axes: Any) -> Recipe:
 @recipe
 def vamp_vae(event: Sequence[int], *, components: int = 500, **axes: Any) -> Recipe:
     """A VAE with a VampPrior (Tomczak & Welling 2018)."""
-    return compose(event, objectives.ELBO(), **({"prior": f"vamp:{components}"} | axes))
+    axes.setdefault("prior", f"vamp:{components}")
+    return compose(event, objectives.ELBO(), **axes)
 
 
 @recipe
 def flow_vae(event: Sequence[int], **axes: Any) -> Recipe:
     """A VAE whose posterior is a normalizing flow (Rezende & Mohamed 2015)."""
-    return compose(event, objectives.ELBO(), **({"posterior": "flow"} | axes))
+    axes.setdefault("posterior", "flow")
+    return compose(event, objectives.ELBO(), **axes)
 
 
 @recipe
 def sigma_vae(event: Sequence[int], **axes: Any) -> Recipe:
     """sigma-VAE (Rybkin et al. 2021): a normal likelihood whose one sigma is at its optimum."""
-    return compose(event, objectives.ELBO(), **({"likelihood": "normal"} | axes))
+    axes.setdefault("likelihood", "normal")
+    return compose(event, objectives.ELBO(), **axes)
 
 
 @recipe
 def linear_vae(event: Sequence[int], **axes: Any) -> Recipe:
     """The linear VAE (Lucas et al. 2019), whose optimum is probabilistic PCA: log p(x) is known exactly."""
-    return compose(event, objectives.ELBO(), **({"likelihood": "normal", "hidden": ()} | axes))
+    axes.setdefault("likelihood", "normal")
+    axes.setdefault("hidden", ())
+    return compose(event, objectives.ELBO(), **axes)
 
 
 def make(name: str, event: Sequence[int], **arguments: Any) -> Recipe:
