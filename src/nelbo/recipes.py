@@ -194,15 +194,15 @@ def iwae(event: Sequence[int], *, samples: int = 5, gradient: objectives.Gradien
 
 
 @recipe
-def info_vae(event: Sequence[int], *, alpha: float = 0.0, scale: float = 10.0, **axes: Any) -> Recipe:
-    """MMD-InfoVAE (Zhao et al. 2019), with its lambda called scale."""
-    return compose(event, objectives.MMD(weight=alpha + scale - 1, kl_weight=1 - alpha), **axes)
+def info_vae(event: Sequence[int], *, alpha: float = 0.0, mmd_weight: float = 10.0, **axes: Any) -> Recipe:
+    """MMD-InfoVAE (Zhao et al. 2019), with its lambda as mmd_weight."""
+    return compose(event, objectives.MMD(weight=alpha + mmd_weight - 1, kl_weight=1 - alpha), **axes)
 
 
 @recipe
-def wae(event: Sequence[int], *, scale: float = 100.0, **axes: Any) -> Recipe:
-    """The Wasserstein autoencoder with MMD (Tolstikhin et al. 2018), with its lambda called scale."""
-    return compose(event, objectives.MMD(weight=scale), deterministic=True, **axes)
+def wae(event: Sequence[int], *, mmd_weight: float = 100.0, **axes: Any) -> Recipe:
+    """The Wasserstein autoencoder with MMD (Tolstikhin et al. 2018), with its lambda as mmd_weight."""
+    return compose(event, objectives.MMD(weight=mmd_weight), deterministic=True, **axes)
 
 
 @recipe

@@ -2,6 +2,7 @@
 
 from nelbo.likelihoods.bernoulli import Bernoulli, ContinuousBernoulli
 from nelbo.likelihoods.discrete import Categorical, DiscretizedLogistic, NegativeBinomial, Poisson
+from nelbo.likelihoods.fitting import fitting
 from nelbo.likelihoods.likelihood import Likelihood
 from nelbo.likelihoods.normal import Normal
 
@@ -14,4 +15,5 @@ __all__ = [
     "NegativeBinomial",
     "Normal",
     "Poisson",
+    "fitting",
 ]

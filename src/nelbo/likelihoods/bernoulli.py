@@ -33,25 +33,19 @@ class Bernoulli(Likelihood):
     def forward(self, parameters: Tensor, event_dims: int) -> Distribution:
         return IndependentBernoulli(parameters, event_dims)
 
-    def misfit(self, x: Tensor) -> str | None:
-        low, high = x.aminmax()
-        if low < 0 or high > 1:
-            if high <= 255 and low >= 0:
-                return "Divide by the largest value and binarize, or use likelihoods.DiscretizedLogistic()"
-            return "Use likelihoods.Normal('optimal') for real values, likelihoods.NegativeBinomial() for counts"
+    otherwise = ". To keep the old habit of a Bernoulli on gray values, write likelihoods.Bernoulli(allow_gray=True)"
+
+    def accepts(self, x: Tensor) -> bool:
         if bool(((x == 0) | (x == 1)).all()):
-            return None
-        if not self.allow_gray:
-            return (
-                "Gray values have no Bernoulli likelihood: load the data with binarize='dynamic', or use "
-                "likelihoods.ContinuousBernoulli(); likelihoods.Bernoulli(allow_gray=True) keeps the old habit"
-            )
+            return True
+        if not self.allow_gray or not _in_unit_interval(x):
+            return False
         warnings.warn(
             "gray values under a Bernoulli: what is reported in nats is not a log-likelihood and compares with "
             "nothing; likelihoods.ContinuousBernoulli() is the honest loss for such data",
             stacklevel=3,
         )
-        return None
+        return True
 
 
 class IndependentBernoulli(Independent):
@@ -102,14 +96,8 @@ class ContinuousBernoulli(Likelihood):
     def forward(self, parameters: Tensor, event_dims: int) -> Distribution:
         return Independent(StableContinuousBernoulli(parameters), event_dims, validate_args=False)
 
-    def misfit(self, x: Tensor) -> str | None:
-        low, high = x.aminmax()
-        if low < 0 or high > 1:
-            return (
-                "Divide by the largest value (nelbo.data does so for 8-bit images), or use "
-                "likelihoods.Normal('optimal') for real values"
-            )
-        return None
+    def accepts(self, x: Tensor) -> bool:
+        return _in_unit_interval(x)
 
 
 class StableContinuousBernoulli(TorchContinuousBernoulli):
@@ -141,3 +129,8 @@ def log_normalizer(logits: Tensor) -> Tensor:
     exact = torch.log(-torch.expm1(-safe) / safe)
     series = a * (a / 24 - 0.5)  # next term a^4 / 2880: below 4e-12 here
     return F.relu(logits) + torch.where(small, series, exact)
+
+
+def _in_unit_interval(x: Tensor) -> bool:
+    low, high = x.aminmax()
+    return bool(low >= 0) and bool(high <= 1)

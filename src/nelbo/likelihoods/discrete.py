@@ -11,7 +11,7 @@ from torch.distributions import NegativeBinomial as TorchNegativeBinomial
 from torch.distributions import Poisson as TorchPoisson
 from torch.nn import functional as F
 
-from nelbo.likelihoods.likelihood import Likelihood, is_integer
+from nelbo.likelihoods.likelihood import Likelihood
 
 
 @final
@@ -44,14 +44,10 @@ class DiscretizedLogistic(Likelihood):
         logistic = QuantizedLogistic(mean, log_scale.clamp(-7.0, 7.0), self.levels)
         return Independent(logistic, event_dims, validate_args=False)
 
-    def misfit(self, x: Tensor) -> str | None:
+    def accepts(self, x: Tensor) -> bool:
         low, high = x.aminmax()
         scaled = x * (self.levels - 1)
-        if low >= 0 and high <= 1 and bool(((scaled - scaled.round()).abs() < 1e-3).all()):
-            return None
-        if low >= 0 and high <= self.levels - 1 and is_integer(x):
-            return f"Write x / {self.levels - 1}"
-        return "Use likelihoods.Normal('optimal') for real values, likelihoods.ContinuousBernoulli() for gray ones"
+        return bool(low >= 0) and bool(high <= 1) and bool(((scaled - scaled.round()).abs() < 1e-3).all())
 
 
 class QuantizedLogistic(Distribution):
@@ -115,13 +111,8 @@ class Categorical(Likelihood):
         logits = torch.stack(self.split(parameters, event_dims), dim=-1)
         return Independent(TorchCategorical(logits=logits, validate_args=False), event_dims, validate_args=False)
 
-    def misfit(self, x: Tensor) -> str | None:
-        low, high = x.aminmax()
-        if low < 0 or not is_integer(x):
-            return "Number the categories 0, 1, 2, ..."
-        if high >= self.classes:
-            return f"Write likelihoods.Categorical({int(high) + 1})"
-        return None
+    def accepts(self, x: Tensor) -> bool:
+        return _whole_from_zero(x) and bool(x.max() < self.classes)
 
     def point(self, px: Distribution) -> Tensor:
         """The most probable category: a mean of category numbers stands for nothing."""
@@ -137,8 +128,8 @@ class Poisson(Likelihood):
     def forward(self, parameters: Tensor, event_dims: int) -> Distribution:
         return Independent(LogRatePoisson(parameters), event_dims, validate_args=False)
 
-    def misfit(self, x: Tensor) -> str | None:
-        return _no_counts(x)
+    def accepts(self, x: Tensor) -> bool:
+        return _whole_from_zero(x)
 
 
 class LogRatePoisson(TorchPoisson):
@@ -177,11 +168,9 @@ class NegativeBinomial(Likelihood):
         )
         return Independent(negative_binomial, event_dims, validate_args=False)
 
-    def misfit(self, x: Tensor) -> str | None:
-        return _no_counts(x)
+    def accepts(self, x: Tensor) -> bool:
+        return _whole_from_zero(x)
 
 
-def _no_counts(x: Tensor) -> str | None:
-    if float(x.min()) >= 0 and is_integer(x):
-        return None
-    return "Use likelihoods.Normal('optimal') for real values; counts loaded as such keep scale=None"
+def _whole_from_zero(x: Tensor) -> bool:
+    return bool(x.min() >= 0) and bool((x == x.round()).all())

@@ -7,6 +7,8 @@ import torch
 from torch import Tensor, nn
 from torch.distributions import Distribution
 
+from nelbo.likelihoods.fitting import fitting
+
 
 class Likelihood(nn.Module, ABC):
     """A family of distributions p(x|z) over the data, whose parameters a decoder computes from z.
@@ -32,8 +34,8 @@ class Likelihood(nn.Module, ABC):
         """
 
     @abstractmethod
-    def misfit(self, x: Tensor) -> str | None:
-        """Why x cannot come from this family and which one fits, or None when it can."""
+    def accepts(self, x: Tensor) -> bool:
+        """Whether all values of x, which are finite, lie in the support."""
 
     def check(self, x: Tensor) -> None:
         """Raise a ValueError that names the likelihood that fits, when x lies outside the support.
@@ -41,15 +43,21 @@ class Likelihood(nn.Module, ABC):
         Args:
             x: (batch, *event).
         """
-        if not torch.isfinite(x).all():
+        if not bool(torch.isfinite(x).all()):
             bad = x.numel() - int(torch.isfinite(x).sum())
             raise ValueError(
                 f"x holds {bad} values that are NaN or infinite, out of {x.numel()}; "
                 "drop or fill them first, for instance x = torch.nan_to_num(x)"
             )
-        why = self.misfit(x)
-        if why is not None:
-            raise ValueError(f"{type(self).__name__} needs {self.support}, got {describe(x)}. {why}")
+        if x.numel() and not self.accepts(x):
+            found = fitting(x)
+            raise ValueError(
+                f"{type(self).__name__} needs {self.support}. Got x of shape {tuple(x.shape)}: {found.looks.sentence} "
+                f"What fits: {found.line}{self.otherwise}"
+            )
+
+    otherwise = ""
+    """A way to keep this family all the same, for the error message."""
 
     def adapt(self, px: Distribution, x: Tensor) -> None:
         """Called by the trainer after each step; a family with a closed-form optimum updates it here."""
@@ -72,14 +80,3 @@ class Likelihood(nn.Module, ABC):
                 f"the decoder with {k} * c outputs"
             )
         return parameters.chunk(k, dim=-event_dims)
-
-
-def describe(x: Tensor) -> str:
-    """The range of x in a few words, for error messages."""
-    integers = "integers" if bool((x == x.round()).all()) else "values"
-    return f"{integers} from {float(x.min()):g} to {float(x.max()):g} (shape {tuple(x.shape)})"
-
-
-def is_integer(x: Tensor) -> bool:
-    """Whether every value of x is a whole number."""
-    return bool((x == x.round()).all())

@@ -88,8 +88,8 @@ class Normal(Likelihood):
             # a floor keeps a perfect fit (constant data) from a sigma of zero and an infinite likelihood
             self.mean_square.lerp_(residual.clamp(min=1e-8).to(self.mean_square.dtype), weight)
 
-    def misfit(self, x: Tensor) -> str | None:
-        return None
+    def accepts(self, x: Tensor) -> bool:
+        return True
 
 
 def _positive(ok: bool, scale: float | Tensor) -> None:
