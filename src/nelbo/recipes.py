@@ -206,32 +206,27 @@ def wae(event: Sequence[int], *, mmd_weight: float = 100.0, **axes: Any) -> Reci
 
 
 @recipe
-def vamp_vae(event: Sequence[int], *, components: int = 500, **axes: Any) -> Recipe:
+def vamp_vae(event: Sequence[int], *, prior: str = "vamp:500", **axes: Any) -> Recipe:
     """A VAE with a VampPrior (Tomczak & Welling 2018)."""
-    axes.setdefault("prior", f"vamp:{components}")
-    return compose(event, objectives.ELBO(), **axes)
+    return compose(event, objectives.ELBO(), prior=prior, **axes)
 
 
 @recipe
-def flow_vae(event: Sequence[int], **axes: Any) -> Recipe:
+def flow_vae(event: Sequence[int], *, posterior: str = "flow", **axes: Any) -> Recipe:
     """A VAE whose posterior is a normalizing flow (Rezende & Mohamed 2015)."""
-    axes.setdefault("posterior", "flow")
-    return compose(event, objectives.ELBO(), **axes)
+    return compose(event, objectives.ELBO(), posterior=posterior, **axes)
 
 
 @recipe
-def sigma_vae(event: Sequence[int], **axes: Any) -> Recipe:
+def sigma_vae(event: Sequence[int], *, likelihood: str = "normal", **axes: Any) -> Recipe:
     """sigma-VAE (Rybkin et al. 2021): a normal likelihood whose one sigma is at its optimum."""
-    axes.setdefault("likelihood", "normal")
-    return compose(event, objectives.ELBO(), **axes)
+    return compose(event, objectives.ELBO(), likelihood=likelihood, **axes)
 
 
 @recipe
-def linear_vae(event: Sequence[int], **axes: Any) -> Recipe:
+def linear_vae(event: Sequence[int], *, likelihood: str = "normal", hidden: Sequence[int] = (), **axes: Any) -> Recipe:
     """The linear VAE (Lucas et al. 2019), whose optimum is probabilistic PCA: log p(x) is known exactly."""
-    axes.setdefault("likelihood", "normal")
-    axes.setdefault("hidden", ())
-    return compose(event, objectives.ELBO(), **axes)
+    return compose(event, objectives.ELBO(), likelihood=likelihood, hidden=hidden, **axes)
 
 
 def make(name: str, event: Sequence[int], **arguments: Any) -> Recipe:

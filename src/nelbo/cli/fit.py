@@ -2,75 +2,136 @@
 
 import inspect
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 from cyclopts import Parameter
 from cyclopts.group import Group
 
 from nelbo import data as nelbo_data
 from nelbo import recipes
-from nelbo.cli.flags import flags
+from nelbo.cli.flags import flags, plain, with_signature
+from nelbo.likelihoods import fitting
+from nelbo.runs import RECORD, Run
 from nelbo.training import fit as train
 from nelbo.training import resume as go_on
 from nelbo.training.seeds import seeded_weights
 
-DATA, MODEL = Group.create_ordered("Data"), Group.create_ordered("Model")
-OBJECTIVE, TRAINING = Group.create_ordered("Recipe's own settings"), Group.create_ordered("Training")
-
-_DATA = flags(nelbo_data.load, group=DATA, skip=("sha256", "seed"))
-_MODEL = flags(recipes.compose, group=MODEL, skip=("deterministic",), changed={"likelihood": "auto"})
-_TRAINING = flags(train, group=TRAINING, skip=("objective", "optimizer", "out", "progress", "callback"))
+_DATA = flags(nelbo_data.load, group=Group.create_ordered("Data"), skip=("sha256", "seed"))
+_MODEL = flags(
+    recipes.compose,
+    group=Group.create_ordered("Model"),
+    skip=("deterministic",),
+    unset=True,
+)
+_TRAINING = flags(
+    train, group=Group.create_ordered("Training"), skip=("objective", "optimizer", "out", "progress", "callback")
+)
 
 
 def _recipe_flags() -> list[inspect.Parameter]:
-    """The arguments that only some recipes have, each with the recipes that take it."""
-    shared = {parameter.name for parameter in _MODEL}
+    """The arguments that only some recipes have, each with the recipes that take it and their defaults."""
+    shared = tuple(parameter.name for parameter in _MODEL)
+    group = Group.create_ordered("Recipe's own settings")
     found: dict[str, inspect.Parameter] = {}
     takers: dict[str, list[str]] = {}
     for name, recipe in recipes.RECIPES.items():
-        for parameter in flags(recipe, group=OBJECTIVE, skip=tuple(shared), unset=True):
+        for parameter in flags(recipe, group=group, skip=shared, unset=True):
             found.setdefault(parameter.name, parameter)
             default = inspect.signature(recipe).parameters[parameter.name].default
-            takers.setdefault(parameter.name, []).append(f"{name}: {default}")
+            takers.setdefault(parameter.name, []).append(f"{name} (default {plain(default)})")
     return [
-        parameter.replace(
-            annotation=Annotated[
-                parameter.annotation, Parameter(help=f"default of {', '.join(takers[name])}", show_default=False)
-            ]
-        )
+        parameter.replace(annotation=Annotated[parameter.annotation, Parameter(help=f"of {', '.join(takers[name])}")])
         for name, parameter in found.items()
     ]
 
 
-_OBJECTIVE = _recipe_flags()
+_OWN = _recipe_flags()
+_DEFAULTS = {parameter.name: parameter.default for parameter in _TRAINING}
 
 
 def _fit(
-    data: str | None = None, *, recipe: str = "vae", out: Path | None = None, resume: Path | None = None, **flags: Any
+    data: str | None = None,
+    *,
+    recipe: str = "vae",
+    out: Path | None = None,
+    resume: Path | None = None,
+    **values: Any,
 ) -> int:
     if resume is not None:
-        changed = {"epochs": flags["epochs"]} if flags["epochs"] != _default("epochs") else {}
-        run = go_on(resume, **changed)
+        run = _go_on(resume, data, values)
+    elif data is None:
+        raise ValueError("nelbo fit needs DATA: mnist5k, digits, mnist or a path; or --resume RUN")
     else:
-        if data is None:
-            raise ValueError("nelbo fit needs DATA: mnist5k, digits, mnist or a path; or --resume RUN")
-        run = _start(data, recipe, out, flags)
+        run = _start(data, recipe, out, values)
     print(run)
-    print(f"Look at it: nelbo sample {run.path} -n 64")
+    print(f"Samples of it: nelbo sample {run.path}")
     return 0
 
 
-def _start(data: str, recipe: str, out: Path | None, flags: dict[str, Any]) -> Any:
-    seed = flags["seed"]
-    loaded = nelbo_data.load(data, seed=seed, **{p.name: flags[p.name] for p in _DATA})
-    model = {p.name: flags[p.name] for p in _MODEL}
-    if model["likelihood"] == "auto":
-        model["likelihood"] = recipes.likelihood_for(loaded)
-        print(f"likelihood {model['likelihood']}, because the data {_why(loaded)}")
-    changed = {k: v for k, v in model.items() if v != _composed(k)}
-    own = {p.name: flags[p.name] for p in _OBJECTIVE if flags[p.name] is not None}
-    with seeded_weights(seed):
-        made = recipes.make(recipe, loaded.event_shape, **changed, **own)
-    folder = out or _free_folder(Path("runs"), f"{Path(data).stem}-{recipe}")
+def _start(data: str, recipe: str, out: Path | None, values: dict[str, Any]) -> Run:
+    seed = values["seed"]
+    loaded = nelbo_data.load(data, seed=seed, **{p.name: values[p.name] for p in _DATA})
     print(loaded)
-    return train(made, loaded, out=folder, **{p.name: flags[p.name] for p in _TRAINING})
+    chosen = {p.name: values[p.name] for p in (*_MODEL, *_OWN) if values[p.name] is not None}
+    if "likelihood" not in chosen and _likelihood_of(recipe) == _likelihood_of("vae"):
+        found = fitting(loaded.train.take(min(len(loaded.train), 1000)))
+        chosen["likelihood"] = found.name
+        print(f"What the model sees looks like {found.looks.kind}: --likelihood {found.name}")
+    with seeded_weights(seed):
+        made = recipes.make(recipe, loaded.event_shape, **chosen)
+    folder = out or _free_folder(Path("runs"), f"{Path(data).stem}-{recipe}")
+    return train(made, loaded, out=folder, **{p.name: values[p.name] for p in _TRAINING})
+
+
+def _likelihood_of(recipe: str) -> str:
+    return inspect.signature(recipes.RECIPES[recipe]).parameters["likelihood"].default
+
+
+def _go_on(path: Path, data: str | None, values: dict[str, Any]) -> Run:
+    """Resume; flags that would change the run are refused, but for more epochs."""
+    given = [name for name, value in values.items() if value != _DEFAULTS.get(name, _unset(name)) and name != "epochs"]
+    if data is not None or given:
+        what = ", ".join([*(["DATA"] if data else []), *(f"--{name.replace('_', '-')}" for name in given)])
+        raise ValueError(f"--resume takes everything but --epochs from {path / RECORD}; leave out {what}")
+    return go_on(path, epochs=None if values["epochs"] == _DEFAULTS["epochs"] else values["epochs"])
+
+
+def _unset(name: str) -> Any:
+    return next((p.default for p in _DATA if p.name == name), None)
+
+
+def _free_folder(parent: Path, name: str) -> Path:
+    """parent/name, or parent/name-2, ...: the first that holds no run."""
+    names = [name, *(f"{name}-{number}" for number in range(2, 10_000))]
+    return next(parent / n for n in names if not (parent / n / RECORD).exists())
+
+
+_FIRST = [
+    inspect.Parameter(
+        "data",
+        inspect.Parameter.POSITIONAL_OR_KEYWORD,
+        default=None,
+        annotation=Annotated[
+            str | None,
+            Parameter(help="mnist5k, digits, mnist, or a path: .npy, .npz, .csv, .parquet, an image folder."),
+        ],
+    ),
+    *(
+        inspect.Parameter(
+            name, inspect.Parameter.KEYWORD_ONLY, default=default, annotation=Annotated[hint, Parameter(help=text)]
+        )
+        for name, default, hint, text in (
+            ("recipe", "vae", Literal[tuple(recipes.RECIPES)], "The model, by its published name."),
+            ("out", None, Path | None, "Folder of the run; by default runs/DATA-RECIPE."),
+            ("resume", None, Path | None, "Go on with this run instead, to the very weights it would have had."),
+        )
+    ),
+]
+
+fit = with_signature(_fit, [*_FIRST, *_DATA, *_MODEL, *_OWN, *_TRAINING])
+fit.__name__ = "fit"
+fit.__doc__ = """Train a model on a named set or your own files, or resume a run.
+
+Examples: nelbo fit mnist5k --binarize dynamic --latent 2 --epochs 20
+          nelbo fit table.csv --standardize --recipe beta_vae --beta 4 --out runs/x
+          nelbo fit --resume runs/x"""

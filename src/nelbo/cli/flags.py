@@ -2,7 +2,7 @@
 
 import inspect
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from typing import Annotated, Any, get_type_hints
 
 from cyclopts import Parameter
@@ -26,7 +26,6 @@ def flags(
     *,
     group: Group,
     skip: Sequence[str] = (),
-    changed: Mapping[str, Any] | None = None,
     unset: bool = False,
 ) -> list[inspect.Parameter]:
     """A keyword-only parameter for each keyword of a function, with its help.
@@ -35,25 +34,36 @@ def flags(
         function: whose keyword-only arguments become flags.
         group: the heading they stand under in ``--help``.
         skip: arguments that get no flag.
-        changed: other defaults.
         unset: default to None, which stands for the function's own default.
     """
-    help_of, hints, changed = described(function), get_type_hints(function), changed or {}
+    help_of, hints = described(function), get_type_hints(function)
     made: list[inspect.Parameter] = []
     for name, parameter in inspect.signature(function).parameters.items():
         if parameter.kind is not inspect.Parameter.KEYWORD_ONLY or name in skip:
             continue
         hint = hints.get(name, parameter.annotation)
-        settings = Parameter(
-            help=help_of.get(name, ""), group=group, negative="" if unset else None, consume_multiple=True
-        )
-        default = None if unset else changed.get(name, parameter.default)
+        words = help_of.get(name, "").replace("`", "")
+        if unset and parameter.default not in (None, inspect.Parameter.empty):
+            words += f" (default {plain(parameter.default)})"
+        settings = Parameter(help=words, group=group, negative="", consume_multiple=True)
+        default = None if unset else parameter.default
         made.append(parameter.replace(annotation=Annotated[hint | None if unset else hint, settings], default=default))
     return made
 
 
 def with_signature(function: Callable[..., Any], parameters: Sequence[inspect.Parameter]) -> Callable[..., Any]:
-    """Give a function that takes keywords the signature that cyclopts shall read."""
-    function.__signature__ = inspect.Signature(list(parameters))  # pyright: ignore[reportFunctionMemberAccess]
-    function.__annotations__ = {parameter.name: parameter.annotation for parameter in parameters}
-    return function
+    """A function that takes keywords, with the signature and the defaults that these parameters state."""
+    defaults = {parameter.name: parameter.default for parameter in parameters}
+
+    def call(*arguments: Any, **given: Any) -> Any:
+        first = dict(zip(defaults, arguments, strict=False))
+        return function(**(defaults | first | given))
+
+    call.__signature__ = inspect.Signature(list(parameters))  # pyright: ignore[reportFunctionMemberAccess]
+    call.__annotations__ = {parameter.name: parameter.annotation for parameter in parameters}
+    return call
+
+
+def plain(value: object) -> str:
+    """A default as one would type it after a flag."""
+    return " ".join(map(str, value)) if isinstance(value, tuple | list) else str(value)

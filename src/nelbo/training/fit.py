@@ -36,7 +36,7 @@ def fit(
     batch_size: int = 128,
     learning_rate: float = 1e-3,
     schedule: rates.Schedule = "constant",
-    warm_up: float = 0.0,
+    learning_rate_warm_up: float = 0.0,
     weight_decay: float = 0.0,
     optimizer: MakeOptimizer | None = None,
     clip: float | None = None,
@@ -62,7 +62,7 @@ def fit(
         batch_size: examples per step.
         learning_rate: of Adam (Kingma & Ba 2015).
         schedule: of the learning rate: constant, cosine, exponential or burda.
-        warm_up: epochs over which the learning rate first rises.
+        learning_rate_warm_up: epochs over which it first rises from 0.
         weight_decay: decoupled, as in AdamW (Loshchilov & Hutter 2019).
         optimizer: another one: a function from the parameters to a torch.optim.Optimizer, with its own learning rate.
         clip: largest norm of the gradient; None leaves it.
@@ -92,7 +92,7 @@ def fit(
         "batch_size": batch_size,
         "learning_rate": learning_rate,
         "schedule": schedule,
-        "warm_up": warm_up,
+        "learning_rate_warm_up": learning_rate_warm_up,
         "weight_decay": weight_decay,
         "clip": clip,
         "ema": ema,
@@ -196,7 +196,7 @@ def _train(
         batch_size=settings["batch_size"],
         base_learning_rate=state.optimizer.learning_rate,
         schedule=settings["schedule"],
-        warm_up=settings["warm_up"],
+        warm_up=settings["learning_rate_warm_up"],
         seed=settings["seed"],
         clip=settings["clip"],
         ema=settings["ema"],

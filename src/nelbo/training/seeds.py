@@ -43,3 +43,11 @@ def own_randomness(device: torch.device) -> Generator[None]:
     else:
         with torch.random.fork_rng([]):
             yield
+
+
+@contextmanager
+def seeded_weights(seed: int) -> Generator[None]:
+    """Within, new modules draw their weights by this seed; the caller's random state is left as it was."""
+    with torch.random.fork_rng([]):
+        torch.default_generator.manual_seed(derive(seed, "weights"))
+        yield
