@@ -130,6 +130,8 @@ def recipe(function: Callable[..., Recipe]) -> Callable[..., Recipe]:
     ]
     signature = inspect.Signature([*own, *shared], return_annotation=Recipe)
 
+    defaults = {p.name: p.default for p in signature.parameters.values() if p.default is not p.empty}
+
     @functools.wraps(function)
     def make(event: Sequence[int], **arguments: Any) -> Recipe:
         for name in arguments:
@@ -139,10 +141,9 @@ def recipe(function: Callable[..., Recipe]) -> Callable[..., Recipe]:
                     f"It has: {', '.join(list(signature.parameters)[1:])}"
                 )
         made = function(event, **arguments)
-        record = {
-            "event": list(_event(event)),
-            **{k: list(v) if isinstance(v, tuple) else v for k, v in arguments.items()},
-        }
+        # defaults too: a later release may have others, and this run is to be built again as it was
+        values = {"event": _event(event)} | defaults | arguments
+        record = {name: list(value) if isinstance(value, tuple) else value for name, value in values.items()}
         return Recipe(made.model, made.objective, function.__name__, record)
 
     make.__signature__ = signature  # pyright: ignore[reportAttributeAccessIssue]
