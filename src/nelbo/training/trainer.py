@@ -173,8 +173,8 @@ class Trainer:
         # early averages would remember the initialization: until 1 / (1 - decay) steps, a plain mean instead
         weight = max(1 - decay, 1 / (self.state.position.step + 1))
         with torch.no_grad():
-            for mean, parameter in zip(average.values(), self.model.parameters(), strict=True):
-                mean.lerp_(parameter, weight)
+            for name, parameter in self.model.named_parameters():  # by name: a file gives them in another order
+                average[name].lerp_(parameter, weight)
 
     def _end_epoch(self, display: Display) -> None:
         state, position = self.state, self.state.position
