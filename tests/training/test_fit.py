@@ -9,11 +9,9 @@ import torch
 from torch import nn
 
 import nelbo
-from nelbo import likelihoods, objectives
-from nelbo.nn import MLP
-from nelbo.objectives import FINISHED, ELBO, Beta, Linear, Objective, Terms
-from nelbo.vae import VAE
-from tests.training.simple import binary, by_hand, quick, same, small, table_file, untimed, weights
+from nelbo import objectives
+from nelbo.objectives import ELBO, FINISHED, Beta, Linear, Objective, Terms
+from tests.training.simple import binary, by_hand, quick, same, small, untimed, weights
 
 
 def test_the_same_seed_repeats_bit_for_bit_and_another_differs():
@@ -42,7 +40,7 @@ def test_the_process_is_left_as_it_was_found(tmp_path):
     def found():
         return (
             torch.random.get_rng_state().tolist(),
-            np.random.get_state()[1].tolist(),  # noqa: NPY002
+            np.random.get_state()[1].tolist(),
             torch.get_default_dtype(),
             torch.get_num_threads(),
             torch.is_grad_enabled(),
@@ -194,7 +192,11 @@ REFUSED = {
     "device_absent": ({"device": "cuda:99"}, ValueError, "is not on this machine: write device='auto'"),
     "seed": ({"seed": 1.5}, ValueError, "seed is a whole number, got 1.5"),
     "objective_class": ({"objective": ELBO}, TypeError, "objective is a value such as nelbo.objectives.ELBO()"),
-    "objective_mean": ({"objective": Averaged()}, ValueError, r"gives value of shape \(\) for 2 examples, expected \(2,\)"),
+    "objective_mean": (
+        {"objective": Averaged()},
+        ValueError,
+        r"gives value of shape \(\) for 2 examples, expected \(2,\)",
+    ),
     "warm_up_of_beta": (
         {"objective": Beta(Linear(10))},
         ValueError,
