@@ -22,7 +22,7 @@ def blocks(page, language):
 def test_python_examples_run(page, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     for code in blocks(page, "python"):
-        exec(compile(code, str(page), "exec"), {"__name__": "__main__"})  # noqa: S102
+        exec(compile(code, str(page), "exec"), {"__name__": "__main__"})
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
@@ -45,6 +45,8 @@ def test_commands_of_the_readme_parse():
     """Every nelbo line of the README names a command and flags that exist."""
     from nelbo.cli import app
 
-    lines = [line.split("#")[0].split() for page in PAGES for block in blocks(page, "sh") for line in block.splitlines()]
+    lines = [
+        line.split("#")[0].split() for page in PAGES for block in blocks(page, "sh") for line in block.splitlines()
+    ]
     for words in (line for line in lines if line and line[0] == "nelbo"):
         app.parse_args(words[1:], exit_on_error=False, print_error=False)

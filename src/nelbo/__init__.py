@@ -15,6 +15,7 @@ _WHERE = {
     "VAE": "nelbo.vae",
     "data": "nelbo.data",
     "divergences": "nelbo.divergences",
+    "figures": "nelbo.figures",
     "fit": "nelbo.training",
     "likelihoods": "nelbo.likelihoods",
     "load": "nelbo.runs",
@@ -24,6 +25,7 @@ _WHERE = {
     "posteriors": "nelbo.posteriors",
     "priors": "nelbo.priors",
     "recipes": "nelbo.recipes",
+    "reparameterization": "nelbo.reparameterization",
     "resume": "nelbo.training",
 }
 

@@ -201,10 +201,16 @@ def _why_kl(high: Measured, low: Measured) -> str:
     width = [float((0.5 * (m.sigma.square() - 1) - m.sigma.log()).sum()) for m in (high, low)]
     from_place, from_width = place[0] - place[1], width[0] - width[1]
     parts = [
-        (from_width, f"q(z|x) is {'narrower' if from_width > 0 else 'wider'}, sigma = {_pair(high.sigma)} against "
-         f"{_pair(low.sigma)} ({from_width:+.1f} nats)"),
-        (from_place, f"its mean lies {'farther from' if from_place > 0 else 'closer to'} the origin, at distance "
-         f"{float(high.mu.norm()):.1f} against {float(low.mu.norm()):.1f} ({from_place:+.1f} nats)"),
+        (
+            from_width,
+            f"q(z|x) is {'narrower' if from_width > 0 else 'wider'}, sigma = {_pair(high.sigma)} against "
+            f"{_pair(low.sigma)} ({from_width:+.1f} nats)",
+        ),
+        (
+            from_place,
+            f"its mean lies {'farther from' if from_place > 0 else 'closer to'} the origin, at distance "
+            f"{float(high.mu.norm()):.1f} against {float(low.mu.norm()):.1f} ({from_place:+.1f} nats)",
+        ),
     ]
     first, second = sorted(parts, key=lambda part: -abs(part[0]))
     return f"Why: {first[1]}; {second[1]}."
@@ -225,5 +231,3 @@ def _pair(values: Tensor) -> str:
 
 def _list(words: list[str]) -> str:
     return " and ".join([", ".join(words[:-1]), words[-1]] if len(words) > 1 else words)
-
-

@@ -48,9 +48,11 @@ def demo(
 
 
 def _table(models: list[Measured], what: str) -> Table:
-    table = Table(title="Nats per digit: total loss = reconstruction error + KL (± standard error)", title_justify="left")
+    table = Table(
+        title="Nats per digit: total loss = reconstruction error + KL (± standard error)", title_justify="left"
+    )
     table.add_column("")
-    for where in ("held-out", what.split(" (")[0].replace("held-out ", "")):
+    for where in ("held-out", what.split(" (", maxsplit=1)[0].replace("held-out ", "")):
         for term in ("reconstruction error", "KL", "NELBO"):
             table.add_column(f"{where}\n{term}", justify="right")
     for model in models:
@@ -66,4 +68,7 @@ def _cells(terms: Terms) -> list[str]:
         (terms.kl, terms.kl_standard_error),
         (terms.nelbo, terms.nelbo_standard_error),
     )
-    return ["∞" if value == float("inf") else f"{value:.1f} ± {error:.1f}" if error else f"{value:.2f}" for value, error in pairs]
+    return [
+        "∞" if value == float("inf") else f"{value:.1f} ± {error:.1f}" if error else f"{value:.2f}"
+        for value, error in pairs
+    ]
