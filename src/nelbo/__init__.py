@@ -11,6 +11,7 @@ __version__ = "0.1.0"
 # public name -> the module that defines it; a name that stands for a module maps to itself
 _WHERE = {
     "divergences": "nelbo.divergences",
+    "kl": "nelbo.divergences",
 }
 
 __all__ = [*_WHERE, "__version__"]  # pyright: ignore[reportUnsupportedDunderAll]
