@@ -17,6 +17,7 @@ _WHERE = {
     "divergences": "nelbo.divergences",
     "figures": "nelbo.figures",
     "fit": "nelbo.training",
+    "kl": "nelbo.divergences",
     "likelihoods": "nelbo.likelihoods",
     "load": "nelbo.runs",
     "loss": "nelbo.objectives",
