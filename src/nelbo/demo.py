@@ -70,7 +70,7 @@ def load_data(*, seed: int = 0) -> Data:
 
 
 def train(data: Data, out: Path, *, epochs: int = EPOCHS, seed: int = 0, progress: bool = True) -> dict[str, Run]:
-    """Train the models of the demo, or take up what an earlier call left: finished runs at once, others where they stopped.
+    """Train the models of the demo, or take up the runs that an earlier call left, finished or not.
 
     Raises:
         ValueError: ``out`` holds runs with other settings.
@@ -131,18 +131,20 @@ def measure(name: str, run: Run, examples: Dataset, position: int, *, seed: int 
 
 
 def compare(models: Sequence[Measured], what: str) -> list[str]:
-    """Which model has the higher reconstruction error on the one digit, which the higher KL, and why: from the numbers."""
+    """Which model has the higher reconstruction error and which the higher KL on the one digit, and why."""
     errors = sorted(models, key=lambda m: -m.one.reconstruction_error)
     bound = [m for m in models if not m.is_point]
     kls = sorted(bound, key=lambda m: -m.one.kl)
+    first, others = errors[0], [f"{m.one.reconstruction_error:.1f} ({m.title})" for m in errors[1:]]
     sentences = [
-        f"On {what}, the {errors[0].title} has the highest reconstruction error: {_nats(errors[0].one.reconstruction_error)}"
-        f", against {_list([f'{m.one.reconstruction_error:.1f} ({m.title})' for m in errors[1:]])}. {_why_error(errors[0], errors[-1])}"
+        f"On {what}, the {first.title} has the highest reconstruction error: {first.one.reconstruction_error:.1f} nats, "
+        f"against {_list(others)}. {_why_error(first, errors[-1])}"
     ]
     if len(kls) > 1:
+        high, others = kls[0], [f"{m.one.kl:.1f} ({m.title})" for m in kls[1:]]
         sentences.append(
-            f"The {kls[0].title} has the higher KL: {_nats(kls[0].one.kl)}, against "
-            f"{_list([f'{m.one.kl:.1f} ({m.title})' for m in kls[1:]])}. {_why_kl(kls[0], kls[-1])}"
+            f"The {high.title} has the higher KL: {high.one.kl:.1f} nats, against {_list(others)}. "
+            f"{_why_kl(high, kls[-1])}"
         )
     for point in (m for m in models if m.is_point):
         sentences.append(
@@ -192,11 +194,12 @@ def _why_error(high: Measured, low: Measured) -> str:
         else f"the noise of z costs it {-from_noise:.1f} nats less"
     )
     first, second = (blur, spread) if abs(from_mean) >= abs(from_noise) else (spread, blur)
-    return f"Of the {high.one.reconstruction_error - low.one.reconstruction_error:.1f} nats to the {low.title}: {first}; {second}."
+    gap = high.one.reconstruction_error - low.one.reconstruction_error
+    return f"Of the {gap:.1f} nats to the {low.title}: {first}; {second}."
 
 
 def _why_kl(high: Measured, low: Measured) -> str:
-    """Splits the difference of KL(N(mu, sigma^2) || N(0, 1)) into sum mu^2 / 2 and sum (sigma^2 - 1) / 2 - log sigma."""
+    """Splits the difference of KL(N(mu, sigma^2) || N(0, I)) into sum mu^2 / 2 and sum (sigma^2 - 1) / 2 - log sigma"""
     place = [0.5 * float(m.mu.square().sum()) for m in (high, low)]
     width = [float((0.5 * (m.sigma.square() - 1) - m.sigma.log()).sum()) for m in (high, low)]
     from_place, from_width = place[0] - place[1], width[0] - width[1]
@@ -219,10 +222,6 @@ def _why_kl(high: Measured, low: Measured) -> str:
 def _spread(measured: Measured) -> float:
     """Standard deviation of the held-out embeddings, averaged over the two axes."""
     return float(measured.one.embeddings.std(0).mean())
-
-
-def _nats(value: float) -> str:
-    return f"{value:.1f} nats"
 
 
 def _pair(values: Tensor) -> str:

@@ -48,12 +48,13 @@ class Bar:
     def __init__(self, epochs: int, batches: int, title: str = "training") -> None:
         self.batches = batches
         self.console = Console(stderr=True)
+        wide = self.console.width >= 110
         self.progress = Progress(
             TextColumn("[bold]{task.description}"),
-            BarColumn(bar_width=20),
+            *([BarColumn(bar_width=16)] if wide else []),
             MofNCompleteColumn(),
             TextColumn("{task.fields[terms]}"),
-            TimeRemainingColumn(compact=True),
+            *([TimeRemainingColumn(compact=True)] if wide else []),
             console=self.console,
             refresh_per_second=8,
         )
@@ -75,14 +76,13 @@ class Bar:
         return True
 
     def update(self, epoch: int, batch: int, means: dict[str, float], speed: float) -> None:
-        terms = f"{sentence(means)}  {speed:,.0f} examples/s"
+        terms = f"{sentence(means)} {speed:,.0f} examples/s"
         self.progress.update(self.task, completed=epoch + batch / self.batches, terms=terms)
 
     def end_epoch(self, epoch: dict[str, Any]) -> None:
         prefix = "validation_" if "validation_nelbo" in epoch else "train_"
         means = {name.removeprefix(prefix): value for name, value in epoch.items() if name.startswith(prefix)}
-        held_out = "held-out " if prefix == "validation_" else ""
-        terms = f"{held_out}{sentence(means)}  {epoch['examples_per_second']:,.0f} examples/s"
+        terms = f"{sentence(means)} {epoch['examples_per_second']:,.0f} examples/s"
         self.progress.update(self.task, completed=epoch["epoch"], terms=terms)
 
 
@@ -91,4 +91,4 @@ def sentence(means: dict[str, float]) -> str:
     error, kl = means["reconstruction_error"], means["kl"]
     if kl == float("inf"):
         return f"reconstruction error {error:.1f} nats, no KL"
-    return f"reconstruction error {error:.1f} + KL {kl:.1f} = NELBO {means['nelbo']:.1f} nats"
+    return f"rec. error {error:.1f} + KL {kl:.1f} = NELBO {means['nelbo']:.1f} nats"
