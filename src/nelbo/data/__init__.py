@@ -5,6 +5,18 @@ recorded.
 from nelbo.data.dataset import Dataset, InMemory
 from nelbo.data.loading import Data, as_data, load, rebuild
 from nelbo.data.looks import Looks, looks_like
+from nelbo.data.on_disk import OnDisk
 from nelbo.data.preparation import Preparation
 
-__all__ = ["Data", "Dataset", "InMemory", "Looks", "Preparation", "as_data", "load", "looks_like", "rebuild"]
+__all__ = [
+    "Data",
+    "Dataset",
+    "InMemory",
+    "Looks",
+    "OnDisk",
+    "Preparation",
+    "as_data",
+    "load",
+    "looks_like",
+    "rebuild",
+]

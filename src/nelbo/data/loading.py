@@ -12,14 +12,18 @@ import numpy as np
 from numpy.typing import NDArray
 from torch import Tensor
 
+from nelbo.data import arrays
 from nelbo.data.assembling import assemble
 from nelbo.data.dataset import Dataset, InMemory
 from nelbo.data.layout import Layout
-from nelbo.data.memory import parse_size
+from nelbo.data.memory import available_memory, parse_size
 from nelbo.data.named import NAMED
+from nelbo.data.on_disk import piece_bytes
 from nelbo.data.preparation import Binarize, Preparation
 from nelbo.data.source import Source, as_array, sha256_of_arrays
 
+_MEMORY_SHARE = 1 / 3  # of what is available that a file may take before it stays on disk
+_PIECES_IN_A_ROW_GROUP = 8
 _FILES = ".npy, .npz, .csv, .parquet, or a folder of images or of the four MNIST files"
 
 
@@ -146,7 +150,6 @@ def load(
         label=label,
         columns=columns,
         key=key,
-        layout=layout,
         on_disk=on_disk,
         memory=parse_size(memory),
     )
@@ -186,8 +189,8 @@ def as_data(
         found = f"({type(x).__name__}, {type(y).__name__})" if isinstance(source, tuple) else type(x).__name__
         raise TypeError(
             f"got {found}; expected a tensor, an array, a pair (x, y) of them, the name of a set "
-            f"({', '.join(NAMED)}) or a "
-            "path. Write as_data(np.asarray(x)) for lists, as_data(table.to_numpy()) for a pandas table."
+            f"({', '.join(NAMED)}) or a path. Write as_data(np.asarray(x)) for lists, "
+            "as_data(table.to_numpy()) for a pandas table."
         )
     arrays = as_array(x), None if y is None else as_array(y)
     for name in ("label", "columns", "key", "on_disk"):
@@ -228,8 +231,8 @@ def _build(read: Source, *, name: str | None, options: dict[str, Any], sha256: s
     if sha256 is not None and sha256 != read.sha256:
         raise ValueError(
             f"{name or 'the array'} has changed: sha256 {read.sha256[:16]}..., expected {sha256[:16]}.... "
-            "Results of the earlier bytes do not hold for these; leave sha256 away to go on with the "
-            "new ones."
+            "Results of the earlier bytes do not hold for these; leave sha256 away to go on with the new "
+            "ones."
         )
     if options["columns"] is not None:
         options = {**options, "columns": list(options["columns"])}
@@ -255,7 +258,15 @@ def _is_name(source: str | Path) -> bool:
     return isinstance(source, str) and source in NAMED
 
 
-def _read(source: str | Path, *, key: str | None, label: str | None, columns: Any, **how: Any) -> Source:
+def _read(
+    source: str | Path,
+    *,
+    key: str | None,
+    label: str | None,
+    columns: Sequence[str] | None,
+    on_disk: bool | None,
+    memory: int,
+) -> Source:
     path = Path(source)
     suffix = path.suffix.lower()
     table = suffix in (".csv", ".parquet", ".pq")
@@ -263,7 +274,7 @@ def _read(source: str | Path, *, key: str | None, label: str | None, columns: An
         ("label", label, table, "tables"),
         ("columns", columns, table, "tables"),
         ("key", key, suffix == ".npz", ".npz files"),
-        ("on_disk", how["on_disk"] or None, suffix in (".npy", ".parquet", ".pq"), ".npy and .parquet files"),
+        ("on_disk", on_disk or None, suffix in (".npy", ".parquet", ".pq"), ".npy and .parquet files"),
     ):
         if value is not None and (_is_name(source) or not applies):
             raise ValueError(f"{option}={value!r} is for {what}; got {str(source)!r}. Drop it.")
@@ -271,13 +282,33 @@ def _read(source: str | Path, *, key: str | None, label: str | None, columns: An
         return NAMED[str(source)]()
     if not path.exists():
         raise FileNotFoundError(_nothing_there(path, str(source)))
-    from nelbo.data import arrays
-
+    if path.is_dir():
+        return _read_folder(path)
     if suffix == ".npz":
         return arrays.read_npz(path, key=key)
     if suffix == ".npy":
-        return arrays.read_npy(path)
+        on_disk = _stays_on_disk(path.stat().st_size, on_disk)
+        return arrays.read_npy(path, on_disk=on_disk, piece_bytes=piece_bytes(memory))
+    if table:
+        from nelbo.data import tables
+
+        if suffix == ".csv":
+            return tables.read_csv(path, label=label, columns=columns)
+        on_disk = _stays_on_disk(tables.decoded_bytes(path), on_disk)
+        # row groups are as large as their writer made them: larger pieces are let pass, which mix less
+        largest = piece_bytes(memory) * _PIECES_IN_A_ROW_GROUP
+        return tables.read_parquet(path, label=label, columns=columns, on_disk=on_disk, piece_bytes=largest)
     raise ValueError(f"{path.name}: nelbo reads {_FILES}. Write as_data(x) with x the values as an array.")
+
+
+def _read_folder(folder: Path) -> Source:
+    from nelbo.data import images, mnist
+
+    return mnist.read_idx_folder(folder) if mnist.is_idx_folder(folder) else images.read_folder(folder)
+
+
+def _stays_on_disk(size: int, wanted: bool | None) -> bool:
+    return size > _MEMORY_SHARE * available_memory() if wanted is None else wanted
 
 
 def _nothing_there(path: Path, given: str) -> str:

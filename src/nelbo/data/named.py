@@ -4,6 +4,7 @@ from collections.abc import Callable
 
 import numpy as np
 
+from nelbo.data.mnist import mnist
 from nelbo.data.source import Source, sha256_of_arrays
 
 
@@ -35,4 +36,4 @@ def digits() -> Source:
     return Source(x, sha256_of_arrays(x, y), y=y, top=16)
 
 
-NAMED: dict[str, Callable[[], Source]] = {"mnist5k": mnist5k, "digits": digits}
+NAMED: dict[str, Callable[[], Source]] = {"mnist5k": mnist5k, "digits": digits, "mnist": mnist}

@@ -52,13 +52,13 @@ class Preparation:
         if self.binarize not in (None, *get_args(Binarize)):
             raise ValueError(
                 f"binarize is {self.binarize!r}; expected None, 'dynamic' (a fresh draw each visit), "
-                f"'static' (one draw "
-                "by seed) or 'threshold' (at 0.5)."
+                "'static' (one draw by seed) or 'threshold' (at 0.5)."
             )
         if self.binarize and (self.dequantize or self.mean is not None):
             other = "dequantize" if self.dequantize else "standardize"
             raise ValueError(
-                f"binarize={self.binarize!r} and {other} exclude each other: binarized values are 0 and 1. Drop one."
+                f"binarize={self.binarize!r} and {other} exclude each other: binarized values are 0 and 1. "
+                "Drop one."
             )
         if (self.mean is None) != (self.std is None) or len(self.mean or ()) != len(self.std or ()):
             raise ValueError("mean and std come together, with one number each per feature or channel.")

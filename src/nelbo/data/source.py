@@ -15,7 +15,7 @@ from nelbo.data.row_files import RowFile
 
 _BLOCK = 1 << 22  # bytes hashed at a time
 # torch computes with few unsigned types: the next wider signed one holds the same numbers
-_WIDER = {"u2": "i4", "u4": "i8", "b1": "u1"}
+_WIDER = {"u2": "i4", "u4": "i8", "u8": "i8", "b1": "u1"}
 
 
 @dataclass
@@ -30,6 +30,7 @@ class Source:
         top: the value that means 1 (255 for 8-bit images), or None where the source does not say.
         features: names of the columns.
         label_names: what the labels stand for.
+        clear_layout: the axes are (n, channels, height, width) for certain.
         notes: what was done to the values while they were read.
     """
 
@@ -40,6 +41,7 @@ class Source:
     top: int | None = None
     features: tuple[str, ...] | None = None
     label_names: tuple[str, ...] | None = None
+    clear_layout: bool = False
     notes: list[str] = field(default_factory=list[str])
 
 
@@ -71,29 +73,38 @@ def sha256_of_file(path: Path, *, progress: Callable[[int], None] | None = None)
     return digest.hexdigest()
 
 
-def plain(x: NDArray[Any], *, name: str) -> NDArray[Any]:
-    """The same numbers in a type torch computes with, native byte order.
+def plain_dtype(dtype: np.dtype[Any], *, name: str) -> np.dtype[Any]:
+    """A type torch computes with that holds the same numbers, in native byte order; uint64 becomes int64.
 
     Raises:
-        TypeError: x holds objects, text, dates or complex numbers.
+        TypeError: objects, text, dates, complex numbers or more than 64 bits.
     """
-    if x.dtype.kind == "O":
+    if dtype.kind == "O":
         raise TypeError(
-            f"{name} is an array of Python objects, which only pickle can store; expected numbers. If "
-            f"its rows have equal "
-            "length, write np.stack([np.asarray(row, dtype=np.float32) for row in x])."
+            f"{name} is an array of Python objects, which only pickle can store; expected numbers. If its "
+            "rows have equal length, write np.stack([np.asarray(row, dtype=np.float32) for row in x])."
         )
-    if x.dtype.kind not in "biuf" or x.dtype.itemsize > 8:
+    if dtype.kind not in "biuf" or dtype.itemsize > 8:
         raise TypeError(
-            f"{name} has dtype {x.dtype}; expected bool, integers or floats of at most 64 bits. "
-            "Write x.astype(np.float32), or encode what the values mean as numbers first."
+            f"{name} has dtype {dtype}; expected bool, integers or floats of at most 64 bits. Write "
+            "x.astype(np.float32), or encode what the values mean as numbers first."
         )
-    wider = _WIDER.get(x.dtype.kind + str(x.dtype.itemsize))
-    if wider is None and x.dtype.kind == "u" and x.dtype.itemsize == 8:
-        if x.size and int(x.max()) > np.iinfo(np.int64).max:
-            raise TypeError(f"{name} has uint64 values up to {int(x.max())}; expected below 2^63.")
-        wider = "i8"
-    return x.astype(wider or x.dtype.newbyteorder("="), copy=False)
+    wider = _WIDER.get(dtype.kind + str(dtype.itemsize))
+    return np.dtype(wider) if wider else dtype.newbyteorder("=")
+
+
+def plain(x: NDArray[Any], *, name: str) -> NDArray[Any]:
+    """The same numbers in a type torch computes with; see `plain_dtype`.
+
+    Raises:
+        TypeError: there is none.
+    """
+    dtype = plain_dtype(x.dtype, name=name)
+    if x.dtype.kind == "u" and x.dtype.itemsize == 8 and x.size and int(x.max()) > np.iinfo(np.int64).max:
+        raise TypeError(
+            f"{name} has uint64 values up to {int(x.max())}; expected below 2^63. Write x.astype(np.float64)."
+        )
+    return x.astype(dtype, copy=False)
 
 
 def as_array(x: Tensor | NDArray[Any]) -> NDArray[Any]:
@@ -119,8 +130,8 @@ def as_labels(y: NDArray[Any], *, n: int) -> tuple[NDArray[Any], tuple[str, ...]
         y = y[:, 0]
     if y.shape != (n,):
         raise ValueError(
-            f"labels have shape {y.shape} for {n:,} examples; expected ({n},). Write y.argmax(axis=1) "
-            f"if they are one-hot."
+            f"labels have shape {y.shape} for {n:,} examples; expected ({n},). Write y.argmax(axis=1) if "
+            "they are one-hot."
         )
     if y.dtype.kind in "iub":
         return y.astype(np.int64), None

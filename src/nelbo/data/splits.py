@@ -42,13 +42,13 @@ def _held_out(n: int, validation: Any) -> int:
     share = isinstance(validation, float) and 0 <= validation < 1
     if not number or not (share or (validation >= 0 and validation == int(validation))):
         raise ValueError(
-            f"validation is {validation!r}; expected a share below 1 (0.1 holds out a tenth), a number "
-            f"of examples, or 0."
+            f"validation is {validation!r}; expected a share below 1 (0.1 holds out a tenth), a number of "
+            "examples, or 0."
         )
     held = max(1, round(validation * n)) if share and validation > 0 else int(validation)
     if held >= n:
         raise ValueError(
             f"validation={validation!r} holds out {held:,} of {n:,} examples and leaves none to train on. "
-            f"Write validation=0, or bring more examples."
+            "Write validation=0, or bring more examples."
         )
     return held

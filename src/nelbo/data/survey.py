@@ -70,11 +70,10 @@ def refuse_broken(looks: Looks, where: str) -> None:
     """Raise where values are NaN or infinite; `where` says which is the first."""
     if looks.nan or looks.inf:
         raise ValueError(
-            f"the data hold {looks.nan:,} NaN and {looks.inf:,} infinite values among {looks.values:,}, "
-            f"the first {where}; "
-            "expected finite numbers. Drop those examples: x = x[np.isfinite(x.reshape(len(x), "
-            "-1)).all(axis=1)], or fill "
-            "them in: x = np.where(np.isfinite(x), x, np.nanmedian(x, axis=0))."
+            f"the data hold {looks.nan:,} NaN and {looks.inf:,} infinite values among {looks.values:,}, the "
+            f"first {where}; expected finite numbers. Drop those examples: x = "
+            "x[np.isfinite(x.reshape(len(x), -1)).all(axis=1)], or fill them in: x = "
+            "np.where(np.isfinite(x), x, np.nanmedian(x, axis=0))."
         )
 
 
