@@ -22,9 +22,9 @@ EPOCHS = 40
 MODELS: dict[str, tuple[str, dict[str, Any]]] = {
     "autoencoder": ("autoencoder", {}),
     "vae": ("vae", {}),
-    "heavy-kl": ("beta_vae", {"beta": 20.0}),
+    "beta-vae": ("beta_vae", {"beta": 20.0}),
 }
-TITLES = {"autoencoder": "Autoencoder", "vae": "VAE", "heavy-kl": "VAE, KL weighed 20 times"}
+TITLES = {"autoencoder": "Autoencoder", "vae": "VAE", "beta-vae": "β-VAE (β = 20)"}
 _NETWORKS: dict[str, Any] = {"latent": 2, "hidden": (400, 200)}
 
 
@@ -137,8 +137,8 @@ def compare(models: Sequence[Measured], what: str) -> list[str]:
     kls = sorted(bound, key=lambda m: -m.one.kl)
     first, others = errors[0], [f"{m.one.reconstruction_error:.1f} ({m.title})" for m in errors[1:]]
     sentences = [
-        f"On {what}, the {first.title} has the highest reconstruction error: {first.one.reconstruction_error:.1f} nats, "
-        f"against {_list(others)}. {_why_error(first, errors[-1])}"
+        f"On {what}, the {first.title} has the highest reconstruction error: "
+        f"{first.one.reconstruction_error:.1f} nats, against {_list(others)}. {_why_error(first, errors[-1])}"
     ]
     if len(kls) > 1:
         high, others = kls[0], [f"{m.one.kl:.1f} ({m.title})" for m in kls[1:]]
@@ -188,8 +188,9 @@ def _why_error(high: Measured, low: Measured) -> str:
         if from_mean > 0
         else f"though its decoded mean is {-from_mean:.1f} nats closer to the digit"
     )
+    other = "none in an autoencoder" if low.is_point else f"{_pair(low.sigma)}"
     spread = (
-        f"the noise of z, sigma = {_pair(high.sigma)} against {_pair(low.sigma)}, costs it {from_noise:.1f} nats more"
+        f"the noise of z, sigma = {_pair(high.sigma)} against {other}, costs it {from_noise:.1f} nats more"
         if from_noise > 0
         else f"the noise of z costs it {-from_noise:.1f} nats less"
     )
@@ -199,7 +200,7 @@ def _why_error(high: Measured, low: Measured) -> str:
 
 
 def _why_kl(high: Measured, low: Measured) -> str:
-    """Splits the difference of KL(N(mu, sigma^2) || N(0, I)) into sum mu^2 / 2 and sum (sigma^2 - 1) / 2 - log sigma"""
+    """Splits the difference of KL(N(mu, sigma^2) || N(0, I)): sum mu^2 / 2, and sum (sigma^2 - 1) / 2 - log sigma."""
     place = [0.5 * float(m.mu.square().sum()) for m in (high, low)]
     width = [float((0.5 * (m.sigma.square() - 1) - m.sigma.log()).sum()) for m in (high, low)]
     from_place, from_width = place[0] - place[1], width[0] - width[1]

@@ -66,8 +66,8 @@ class Comparison:
     def __str__(self) -> str:
         return (
             f"over {self.score_mu.samples:,} draws of z, the score-function gradient has {self.variance_ratio_mu:,.1f} "
-            f"times the variance of the pathwise one for mu and {self.variance_ratio_sigma:,.1f} times for sigma; their "
-            f"means differ by at most {self.largest_disagreement:.1f} standard errors"
+            f"times the variance of the pathwise one for mu and {self.variance_ratio_sigma:,.1f} times for sigma; "
+            f"their means differ by at most {self.largest_disagreement:.1f} standard errors"
         )
 
 

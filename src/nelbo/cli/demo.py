@@ -1,7 +1,9 @@
 """nelbo demo: the theory on real digits, in under a minute."""
 
+import math
 from pathlib import Path
 
+from rich.box import SIMPLE_HEAD
 from rich.console import Console
 from rich.table import Table
 
@@ -48,17 +50,14 @@ def demo(
 
 
 def _table(models: list[Measured], what: str) -> Table:
-    table = Table(
-        title="Nats per digit: total loss = reconstruction error + KL (± standard error)", title_justify="left"
-    )
-    table.add_column("")
-    for where in ("held-out", what.split(" (", maxsplit=1)[0].replace("held-out ", "")):
-        for term in ("reconstruction error", "KL", "NELBO"):
-            table.add_column(f"{where}\n{term}", justify="right")
+    table = Table(box=SIMPLE_HEAD, title="nats per digit, ± standard error", title_justify="left")
+    for column in ("", "", "reconstruction error", "+ KL", "= total loss (NELBO)"):
+        table.add_column(column, justify="right" if len(column) > 2 else "left", no_wrap=True)
     for model in models:
         one = model.one
         over_draws = Terms(one.reconstruction_error, one.standard_error, one.kl, 0.0, one.nelbo, one.standard_error)
-        table.add_row(model.title, *_cells(model.held_out), *_cells(over_draws))
+        table.add_row(model.title, "all held-out", *_cells(model.held_out))
+        table.add_row("", what.removeprefix("held-out "), *_cells(over_draws), end_section=True)
     return table
 
 
@@ -68,7 +67,4 @@ def _cells(terms: Terms) -> list[str]:
         (terms.kl, terms.kl_standard_error),
         (terms.nelbo, terms.nelbo_standard_error),
     )
-    return [
-        "∞" if value == float("inf") else f"{value:.1f} ± {error:.1f}" if error else f"{value:.2f}"
-        for value, error in pairs
-    ]
+    return ["∞" if math.isinf(value) else f"{value:.2f}{f' ± {error:.2f}' if error else ''}" for value, error in pairs]

@@ -25,9 +25,7 @@ def assemble(source: Source, options: dict[str, Any]) -> Sets:
     values, shape, layout, note = _arranged(source, options)
     notes = [*source.notes, *([note] if note else [])]
     seed = int(options["seed"])
-    train_rows, held_rows = split(
-        shape[0], validation=options["validation"], limit=options["limit"], seed=seed
-    )
+    train_rows, held_rows = split(shape[0], validation=options["validation"], limit=options["limit"], seed=seed)
     standardize = bool(options["standardize"])
     looks, moments = values.survey(train_rows, moments=standardize, names=source.features)
     preparation, more = prepare(looks, values.dtype, source, options, moments)
@@ -43,9 +41,7 @@ def assemble(source: Source, options: dict[str, Any]) -> Sets:
     return train, validation, test, found
 
 
-def _arranged(
-    source: Source, options: dict[str, Any]
-) -> tuple[StoredValues, tuple[int, ...], Layout, str | None]:
+def _arranged(source: Source, options: dict[str, Any]) -> tuple[StoredValues, tuple[int, ...], Layout, str | None]:
     """The values with their axes in place, their shape (n, *event), the layout found, and a note on it."""
     x = source.x
     if isinstance(x, RowFile):
@@ -74,11 +70,7 @@ def prepare(
         raise ValueError(
             f"binarize={binarize!r} expects values in [0, 1] after scaling; got {looks.minimum * scale:g} "
             f"to {looks.maximum * scale:g}. "
-            + (
-                f"Write scale=1/{looks.maximum:g}."
-                if looks.minimum >= 0
-                else "Shift them to start at 0 first."
-            )
+            + (f"Write scale=1/{looks.maximum:g}." if looks.minimum >= 0 else "Shift them to start at 0 first.")
         )
     if dequantize and not (looks.integer_share == 1 and max(-looks.minimum, looks.maximum) < _EXACT):
         raise ValueError(
@@ -137,8 +129,7 @@ def _scale(looks: Looks, dtype: torch.dtype, top: int | None, options: dict[str,
         return 1 / (top + 1 if options["dequantize"] else top), []
     if looks.integer_share == 1 and 1 < looks.maximum <= 255 and looks.minimum >= 0:
         return 1.0, [
-            f"whole numbers up to {looks.maximum:g} left as they are; scale=1/{looks.maximum:g} maps them "
-            "to [0, 1]"
+            f"whole numbers up to {looks.maximum:g} left as they are; scale=1/{looks.maximum:g} maps them to [0, 1]"
         ]
     return 1.0, []
 

@@ -31,8 +31,7 @@ def read_folder(folder: Path) -> Source:
     paths = sorted(p for p in folder.rglob("*") if p.suffix.lower() in _SUFFIXES and p.is_file())
     if not paths:
         raise ValueError(
-            f"{folder.name}/ holds no image ({', '.join(_SUFFIXES)}) and none of the four MNIST files; "
-            "expected either."
+            f"{folder.name}/ holds no image ({', '.join(_SUFFIXES)}) and none of the four MNIST files; expected either."
         )
     _, first = _decode(paths[0])
     needed, free = first.nbytes * len(paths), available_memory()

@@ -93,9 +93,7 @@ def read_idx(path: Path) -> NDArray[np.uint8]:
     try:
         data = gzip.decompress(path.read_bytes()) if path.suffix == ".gz" else path.read_bytes()
     except (gzip.BadGzipFile, EOFError, zlib.error) as e:
-        raise ValueError(
-            f"{path.name} cannot be decompressed: {e}. Remove it, so that it is fetched again."
-        ) from e
+        raise ValueError(f"{path.name} cannot be decompressed: {e}. Remove it, so that it is fetched again.") from e
     if len(data) < 4 or data[:2] != b"\0\0" or data[2] != _UBYTE or not data[3]:
         raise ValueError(
             f"{path.name} begins with {data[:4].hex(' ') or 'nothing'}; expected an idx file of unsigned "
@@ -166,9 +164,7 @@ def download(url: str, path: Path, *, sha256: str) -> None:
         if expected is not None and received != expected:
             raise OSError(f"broke off after {received:,} of {expected:,} bytes")
         if digest.hexdigest() != sha256:
-            raise ValueError(
-                f"sha256 is {digest.hexdigest()}, expected {sha256}; the {received:,} bytes were dropped"
-            )
+            raise ValueError(f"sha256 is {digest.hexdigest()}, expected {sha256}; the {received:,} bytes were dropped")
         Path(partial).replace(path)
     finally:
         Path(partial).unlink(missing_ok=True)

@@ -75,10 +75,7 @@ class OnDisk(Dataset):
         return int(self._first[-1])
 
     def __repr__(self) -> str:
-        return (
-            f"OnDisk({self.file.path.name}, {len(self):,} examples of shape {self.event_shape}; "
-            f"{self.preparation})"
-        )
+        return f"OnDisk({self.file.path.name}, {len(self):,} examples of shape {self.event_shape}; {self.preparation})"
 
     @property
     def rows(self) -> Tensor | None:

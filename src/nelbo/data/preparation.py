@@ -57,8 +57,7 @@ class Preparation:
         if self.binarize and (self.dequantize or self.mean is not None):
             other = "dequantize" if self.dequantize else "standardize"
             raise ValueError(
-                f"binarize={self.binarize!r} and {other} exclude each other: binarized values are 0 and 1. "
-                "Drop one."
+                f"binarize={self.binarize!r} and {other} exclude each other: binarized values are 0 and 1. Drop one."
             )
         if (self.mean is None) != (self.std is None) or len(self.mean or ()) != len(self.std or ()):
             raise ValueError("mean and std come together, with one number each per feature or channel.")

@@ -19,8 +19,6 @@ def progress(what: str, *, total: int | None, size: bool = False) -> Generator[C
     console = Console(stderr=True)
     amount = rich_progress.DownloadColumn() if size else rich_progress.MofNCompleteColumn()
     columns = (rich_progress.TextColumn("{task.description}"), rich_progress.BarColumn(), amount)
-    with rich_progress.Progress(
-        *columns, console=console, transient=True, disable=not console.is_terminal
-    ) as bar:
+    with rich_progress.Progress(*columns, console=console, transient=True, disable=not console.is_terminal) as bar:
         task = bar.add_task(what, total=total)
         yield lambda done: bar.advance(task, done)

@@ -29,8 +29,7 @@ def read_csv(path: Path, *, label: str | None, columns: Sequence[str] | None) ->
             notes.append("the first line holds numbers, so it is data; columns are named f0, f1, ...")
     except (pa.ArrowInvalid, pa.ArrowKeyError) as e:
         raise ValueError(
-            f"{path.name} cannot be read as a table: {e}. Expected lines of equal length, separated by "
-            "commas."
+            f"{path.name} cannot be read as a table: {e}. Expected lines of equal length, separated by commas."
         ) from e
     names, dtype = choose(table.schema, path.name, label=label, columns=columns, table=table)
     y = None if label is None else _labels(table, label, path.name)
@@ -97,9 +96,7 @@ def choose(
             hint = f" Did you mean {near[0]!r}?" if near else ""
             raise ValueError(f"{file} has no column {name!r}; it has {_listed(present)}.{hint}")
     if label in wanted:
-        raise ValueError(
-            f"column {label!r} is both label= and in columns=; it would tell the model the answer."
-        )
+        raise ValueError(f"column {label!r} is both label= and in columns=; it would tell the model the answer.")
     if not wanted:
         raise ValueError(f"{file} has no column left to be a feature; it has {_listed(present)}.")
     bad = [n for n in wanted if not _numeric(schema.field(n).type)]
@@ -139,9 +136,7 @@ def as_matrix(table: Any, names: tuple[str, ...], dtype: np.dtype[Any], file: st
 def _labels(table: Any, label: str, file: str) -> NDArray[Any]:
     if label not in table.column_names:
         near = difflib.get_close_matches(label, table.column_names, n=1)
-        raise ValueError(
-            f"{file} has no column {label!r}" + (f"; did you mean label={near[0]!r}?" if near else ".")
-        )
+        raise ValueError(f"{file} has no column {label!r}" + (f"; did you mean label={near[0]!r}?" if near else "."))
     column = table.column(label)
     if column.null_count:
         raise ValueError(f"the label column {label!r} of {file} has {column.null_count:,} empty cells.")
