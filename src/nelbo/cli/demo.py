@@ -50,14 +50,14 @@ def demo(
 
 
 def _table(models: list[Measured], what: str) -> Table:
-    table = Table(box=SIMPLE_HEAD, title="nats per digit, ± standard error", title_justify="left")
-    for column in ("", "", "reconstruction error", "+ KL", "= total loss (NELBO)"):
+    table = Table(box=SIMPLE_HEAD, title="\nnats per digit, ± standard error", title_justify="left", pad_edge=False)
+    for column in ("", "", "reconstruction error", "+ KL", "= NELBO"):
         table.add_column(column, justify="right" if len(column) > 2 else "left", no_wrap=True)
     for model in models:
         one = model.one
         over_draws = Terms(one.reconstruction_error, one.standard_error, one.kl, 0.0, one.nelbo, one.standard_error)
         table.add_row(model.title, "all held-out", *_cells(model.held_out))
-        table.add_row("", what.removeprefix("held-out "), *_cells(over_draws), end_section=True)
+        table.add_row("", f"digit {what.split()[2]}", *_cells(over_draws), end_section=True)
     return table
 
 
@@ -67,4 +67,4 @@ def _cells(terms: Terms) -> list[str]:
         (terms.kl, terms.kl_standard_error),
         (terms.nelbo, terms.nelbo_standard_error),
     )
-    return ["∞" if math.isinf(value) else f"{value:.2f}{f' ± {error:.2f}' if error else ''}" for value, error in pairs]
+    return ["∞" if math.isinf(value) else f"{value:.1f}{f' ± {error:.1f}' if error else ''}" for value, error in pairs]
