@@ -26,7 +26,7 @@ _AT_ONCE = 256  # draws of z decoded together: 1,000 large images at once would 
 _WORTH_SAYING = 0.05  # nats of standard error; below, it is lost in the rounding to one decimal
 
 # inches
-_WIDTH, _HEADER, _PANEL, _FOOT, _PICTURE, _LEGEND = 7.6, 0.62, 2.5, 0.32, 1.8, 0.42
+_WIDTH, _HEADER, _PANEL, _FOOT, _PICTURE, _LEGEND = 7.6, 0.7, 2.5, 0.32, 1.8, 0.42
 
 
 @dataclass(frozen=True, eq=False)
@@ -98,7 +98,7 @@ def row(
     if samples < 2:
         raise ValueError(f"samples is at least 2, for a standard error; got {samples}")
     with at_rest(model, seed) as device:
-        x = x.to(device)
+        x = x.to(device=device)
         qz = model.posterior(x)
         width = qz.event_shape[-1] if qz.event_shape else qz.batch_shape[-1]
         if embeddings.dim() != 2 or embeddings.shape[1] != width:
@@ -177,7 +177,7 @@ def comparison(rows: Sequence[Row]) -> Figure:
         page.note(0.3, top + 0.08, row.title, size=11.5, weight="bold")
         page.phrase(0.3, top + 0.31, loss_in_words(row), size=10)
         with at_rest(row.model) as device:
-            x = row.x.to(device)
+            x = row.x.to(device=device)
             axes = page.panel(2.62, top + _HEADER, _PANEL, _PANEL)
             _latent_panel(axes, row, x, box, wider=box[2] / usual[2])
             shown = decode(row.model, _center(row.model, x))
@@ -187,7 +187,12 @@ def comparison(rows: Sequence[Row]) -> Figure:
         tiles.show_example(original, row.x, span=span)
         tiles.show_example(rebuilt, shown, span=span, behind=row.x)
         original.set_title("input x", size=9, color=palette.FAINT, pad=3)
-        rebuilt.set_title("reconstruction", size=9, color=palette.FAINT, pad=3)
+        rebuilt.set_title(
+            "reconstruction" if tiles.is_image(row.x) else "reconstruction (○ input)",
+            size=9,
+            color=palette.FAINT,
+            pad=3,
+        )
     _legend(page, rows)
     return page
 
@@ -260,7 +265,10 @@ def _legend(page: Page, rows: Sequence[Row]) -> None:
         return Line2D([], [], marker="o", linestyle="none", label=label, color=color, markersize=size, **options)
 
     with_points = any(row.is_point for row in rows)
-    handles = [mark("prior p(z): 1, 2, 3σ", palette.CONTOURS, 9, markerfacecolor="none")]
+    # what is no normal has no sigma: its contours hold the mass that a normal holds within 1, 2, 3 sigma
+    normal = all(density.moments(row.model.prior, (0,)) is not None for row in rows)
+    rings = "1, 2, 3σ" if normal else "1, 2, 3σ or that mass"
+    handles = [mark(f"prior p(z): {rings}", palette.CONTOURS, 9, markerfacecolor="none")]
     if not all(row.is_point for row in rows):
         handles.append(mark("q(z|x) of this input: 1, 2σ", palette.Q, 9, markerfacecolor="none"))
     handles.append(mark("its mean" + (", or the code" if with_points else ""), palette.Q, 4))

@@ -22,7 +22,7 @@ _TERMS = (
 )
 
 # inches
-_WIDTH, _LEFT, _GAP, _TOP, _HEIGHT, _BETWEEN = 2.35, 0.62, 0.56, 0.56, 1.6, 0.66
+_WIDTH, _LEFT, _GAP, _TOP, _HEIGHT, _BETWEEN = 2.35, 0.62, 0.56, 0.56, 1.6, 1.04
 
 
 @styled
@@ -41,21 +41,19 @@ def loss_curves(runs: Run | Sequence[Run] | Mapping[str, Run], *, share: bool = 
     """
     named = _named(runs)
     row = _HEIGHT + _BETWEEN
-    page = Page(_LEFT + 3 * _WIDTH + 2 * _GAP + 0.15, len(named) * row + _TOP + 0.28)
+    page = Page(_LEFT + 3 * _WIDTH + 2 * _GAP + 0.15, len(named) * row + _TOP - 0.1)
     for k, (key, title, color) in enumerate(_TERMS):
-        column: list[Axes] = []
         drawn: list[Axes] = []
         for i, (name, run) in enumerate(named.items()):
-            left, top = _LEFT + k * (_WIDTH + _GAP), _TOP + 0.08 + i * row
+            left, top = _LEFT + k * (_WIDTH + _GAP), _TOP + 0.06 + i * row
             axes = page.panel(left, top, _WIDTH, _HEIGHT)
-            column.append(axes)
             if k == 0:
                 page.note(_LEFT - 0.5, top - 0.54, name, size=11.5, weight="bold")
             last = _last(run.history, key)
             page.phrase(left, top - 0.24, [(title, color, "bold"), *([(last, palette.INK)] if last else [])], size=9.5)
             if _draw(axes, run.history, key, color):
                 drawn.append(axes)
-            axes.set_ylabel("nats", labelpad=2)
+                axes.set_ylabel("nats", labelpad=2)
             axes.set_xlabel("epoch", labelpad=1)
         if share and len(drawn) > 1:
             ends = np.array([axes.get_ylim() for axes in drawn])
@@ -94,7 +92,8 @@ def _last(history: Sequence[Epoch], key: str) -> str:
     if math.isnan(value):
         value = series(history, f"train_{key}")[-1]
         return "" if math.isnan(value) else f"{value:,.1f} nats"
-    return f"{value:,.1f}" + ("" if math.isnan(error) else f" ± {error:.1f}") + " nats"
+    digits = 2 if error < 0.05 else 1
+    return f"{value:,.{digits}f}" + ("" if math.isnan(error) else f" ± {error:.{digits}f}") + " nats"
 
 
 def _draw(axes: Axes, history: Sequence[Epoch], key: str, color: str) -> bool:
@@ -122,14 +121,26 @@ def _draw(axes: Axes, history: Sequence[Epoch], key: str, color: str) -> bool:
         axes.fill_between(epoch, validation - error, validation + error, color=color, alpha=0.18, linewidth=0)
         mark = mark and mark | {"markerfacecolor": "white"}
         axes.plot(epoch, validation, color=color, linewidth=1.5, linestyle=(0, (3.5, 1.6)), label="validation", **mark)
-    axes.yaxis.set_major_locator(MaxNLocator(5))
+    axes.yaxis.set_major_locator(MaxNLocator(5, steps=[1, 2, 5, 10]))
+    if key == "kl":
+        axes.set_ylim(bottom=0)  # zero is what the KL of a collapsed model goes to
     return True
 
 
 def _legend(page: Page) -> None:
-    plain = {"color": palette.FAINT, "linewidth": 1.5}
+    plain: dict[str, Any] = {"color": palette.FAINT, "linewidth": 1.5}
     handles = [
         Line2D([], [], label="training", **plain),
         Line2D([], [], linestyle=(0, (3.5, 1.6)), label="validation ± 1 standard error", **plain),
     ]
-    page.legend(handles=handles, loc="lower center", ncols=2, frameon=False, fontsize=9, borderaxespad=0.3)
+    page.legend(
+        handles=handles,
+        loc="lower left",
+        bbox_to_anchor=page.at(_LEFT - 0.1, page.get_figheight() - 0.04),
+        ncols=2,
+        frameon=False,
+        fontsize=9,
+        borderaxespad=0,
+    )
+    above = "numbers: validation after the last epoch"
+    page.note(page.get_figwidth() - 0.15, page.get_figheight() - 0.2, above, size=9, ha="right", va="center")

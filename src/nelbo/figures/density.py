@@ -18,7 +18,8 @@ from nelbo.posteriors import Delta
 
 MASSES = tuple(1 - math.exp(-(k**2) / 2) for k in (1, 2, 3))
 """What the ellipses at 1, 2 and 3 sigma of a normal in two dimensions hold: 39 %, 86 % and 99 %."""
-_DENSITY_DRAWS = 4000
+_DRAWS = 4000
+_GRID, _KERNEL_GRID, _KERNEL_DRAWS = 160, 80, 2000  # a kernel estimate costs their product
 
 
 def moments(distribution: Distribution, dims: Dims) -> tuple[Floats, Floats] | None:
@@ -51,7 +52,7 @@ def draw_prior(axes: Axes, pz: Distribution, dims: Dims, *, sigmas: Sequence[int
     known = moments(pz, dims)
     options: dict[str, Any] = {"zorder": 1.5}
     if known is None:
-        drawn = pz.sample((_DENSITY_DRAWS,))
+        drawn = pz.sample((_DRAWS,))
         contour(axes, pz, drawn, dims, colors=palette.CONTOURS, linewidths=0.9, **options)
         return
     for k in sigmas:
@@ -78,7 +79,7 @@ def draw_posterior(axes: Axes, qz: Distribution, center: Floats, dims: Dims) -> 
     halo = [withStroke(linewidth=2.8, foreground="white")]
     options: dict[str, Any] = {"zorder": 5, "path_effects": halo}
     if known is None:
-        drawn = qz.sample((_DENSITY_DRAWS,)).flatten(0, -2)
+        drawn = qz.sample((_DRAWS,)).flatten(0, -2)
         contour(axes, qz, drawn, dims, masses=MASSES[:2], colors=palette.Q, linewidths=1.4, zorder=5)
     elif known[1].any():
         for k, width in ((1, 1.7), (2, 1.1)):
@@ -113,19 +114,21 @@ def contour(
     chosen = draws[:, list(dims)].double().cpu().numpy()
     low, high = np.quantile(chosen, [0.0005, 0.9995], axis=0)
     margin = 0.15 * (high - low) + 1e-9
-    side = [np.linspace(low[i] - margin[i], high[i] + margin[i], 160) for i in (0, 1)]
+    exact = draws.shape[1] == 2
+    n = _GRID if exact else _KERNEL_GRID
+    side = [np.linspace(low[i] - margin[i], high[i] + margin[i], n) for i in (0, 1)]
     grid = np.stack(np.meshgrid(*side, indexing="xy"), -1).reshape(-1, 2)
-    if draws.shape[1] == 2:
-        flat = torch.from_numpy(grid).to(draws)
+    if exact:
+        z = torch.from_numpy(grid).to(draws)
         # a posterior has a batch of one, which asks for (points, 1, 2)
-        flat = flat[:, None] if distribution.batch_shape else flat
-        density = distribution.log_prob(flat).double().exp().flatten().cpu().numpy()
+        z = z[:, None] if distribution.batch_shape else z
+        density = distribution.log_prob(z).double().exp().flatten().cpu().numpy()
     else:
         from scipy.stats import gaussian_kde
 
-        density = gaussian_kde(chosen.T)(grid.T)
+        density = gaussian_kde(chosen[:_KERNEL_DRAWS].T)(grid.T)
     levels = sorted({float(level) for level in highest_density(density, masses)})
-    axes.contour(*side, density.reshape(160, 160), levels=levels, **style)
+    axes.contour(*side, density.reshape(n, n), levels=levels, **style)
 
 
 def highest_density(density: Floats, masses: Sequence[float]) -> Floats:
@@ -142,7 +145,7 @@ def interval(distribution: Distribution, sigmas: float) -> tuple[float, float]:
         mean, deviation = float(known[0][0]), math.sqrt(float(known[1][0, 0]))
         return mean - sigmas * deviation, mean + sigmas * deviation
     tail = 0.5 * math.erfc(sigmas / math.sqrt(2))
-    draws = distribution.sample((_DENSITY_DRAWS,)).flatten().double().cpu().numpy()
+    draws = distribution.sample((_DRAWS,)).flatten().double().cpu().numpy()
     low, high = np.quantile(draws, [tail, 1 - tail])
     return float(low), float(high)
 

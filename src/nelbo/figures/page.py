@@ -10,6 +10,7 @@ from typing import Any, ParamSpec
 
 import matplotlib as mpl
 import torch
+from matplotlib.artist import Artist
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.offsetbox import AnchoredOffsetbox, HPacker, TextArea
@@ -20,7 +21,7 @@ from nelbo.figures import palette
 from nelbo.files import write_bytes
 from nelbo.training.seeds import derive, own_randomness, seed_noise
 
-STYLE: dict[str, Any] = {
+STYLE: Any = {
     "font.size": 10.0,
     "axes.titlesize": 10.0,
     "axes.labelsize": 10.0,
@@ -46,7 +47,7 @@ STYLE: dict[str, Any] = {
     "text.usetex": False,
     "mathtext.fontset": "dejavusans",
 }
-_ON_PAPER: dict[str, Any] = {
+_ON_PAPER: Any = {
     "pdf.fonttype": 42,  # type 3 fonts are turned away by many venues
     "svg.hashsalt": "nelbo",  # the same figure gives the same bytes
     "savefig.bbox": None,
@@ -81,11 +82,12 @@ class Page(Figure):
 
     def note(self, left: float, top: float, text: str, **options: Any) -> Text:
         """Text whose upper left corner lies at (left, top)."""
-        return self.text(*self.at(left, top), text, **{"va": "top", "ha": "left"} | options)
+        style: dict[str, Any] = {"va": "top", "ha": "left"}
+        return self.text(*self.at(left, top), text, None, **style | options)
 
     def phrase(self, left: float, top: float, parts: Sequence[Part], *, size: float = 10.0) -> None:
         """One line of text in pieces, each with its colour and perhaps a weight, starting at (left, top)."""
-        texts = [
+        texts: list[Artist] = [
             TextArea(text, textprops={"color": color, "size": size, "weight": weight[0] if weight else "normal"})
             for text, color, *weight in parts
         ]
@@ -155,18 +157,19 @@ def render(figure: Figure, suffix: str, *, dpi: float = DPI) -> bytes:
 
 
 @contextmanager
-def at_rest(model: Any, seed: int = 0) -> Generator[torch.device]:
+def at_rest(model: Any, seed: int = 0) -> Generator[torch.device | None]:
     """Within, the model is in evaluation mode without gradients, and draws come from ``seed``; all is put back.
 
-    Gives the device that the model is on.
+    Gives the device that the model is on, or None where that cannot be seen.
     """
     module = model if isinstance(model, nn.Module) else nn.Module()
-    device = next((tensor.device for tensor in [*module.parameters(), *module.buffers()]), torch.device("cpu"))
+    device = next((tensor.device for tensor in [*module.parameters(), *module.buffers()]), None)
+    drawing = device or torch.device("cpu")
     modes = [(part, part.training) for part in module.modules()]
     module.eval()
     try:
-        with torch.no_grad(), own_randomness(device):
-            seed_noise(device, derive(seed, "figure"))
+        with torch.no_grad(), own_randomness(drawing):
+            seed_noise(drawing, derive(seed, "figure"))
             yield device
     finally:
         for part, training in modes:

@@ -76,7 +76,7 @@ def name_axes(axes: Axes, dims: Dims) -> None:
     axes.annotate(axis_name(dims[0]), (1, 0), (4, 0), **style, ha="left", va="center")
     axes.xaxis.set_major_locator(MaxNLocator(7, steps=[1, 2, 5, 10]))
     if len(dims) == 2:
-        axes.annotate(axis_name(dims[1]), (0, 1), (-3, 2), **style, ha="right", va="bottom")
+        axes.annotate(axis_name(dims[1]), (0, 1), (0, 3), **style, ha="center", va="bottom")
         axes.yaxis.set_major_locator(MaxNLocator(7, steps=[1, 2, 5, 10]))
     axes.tick_params(length=2.5, pad=2)
 
@@ -126,14 +126,15 @@ def name_classes(
     if labels is None or not labels.names:
         return
     medians = np.stack([np.median(z[labels.values == i], axis=0) for i in range(len(labels.names))])
-    inches = axes.bbox.size / axes.get_figure(root=True).dpi  # pyright: ignore[reportOptionalMemberAccess]
+    inches = np.array(axes.bbox.size) / axes.get_figure(root=True).dpi  # pyright: ignore[reportOptionalMemberAccess]
     span = np.array([np.ptp(axes.get_xlim()), np.ptp(axes.get_ylim())])
     places = spread(medians, 1.9 * size / 72 / inches * span, free)
     for name, color, place, median in zip(labels.names, labels.colors, places, medians, strict=True):
         dark = float(np.dot(np.array(to_rgb(color)) ** 2.2, [0.2126, 0.7152, 0.0722])) < 0.3
         axes.plot(*np.stack([median, place], 1), color=color, linewidth=1, zorder=5.1, solid_capstyle="round")
         axes.text(
-            *place,
+            place[0],
+            place[1],
             name,
             size=size,
             weight="bold",

@@ -7,7 +7,7 @@ from torch.distributions import Distribution
 
 from nelbo.figures import density, palette, points
 from nelbo.figures.page import Page, styled
-from nelbo.training.seeds import own_randomness
+from nelbo.training.seeds import derive, own_randomness, seed_noise
 
 
 @styled
@@ -51,6 +51,7 @@ def embedding(
         points.name_classes(axes, places, colors, size=9)
         if prior is not None:
             with own_randomness(z.device):
+                seed_noise(z.device, derive(0, "figure"))
                 density.draw_prior(axes, prior, dims)
     points.name_axes(axes, dims)
     note = f"the {len(dims)} most active of {z.shape[1]} latent dimensions" if z.shape[1] > len(dims) else ""

@@ -50,7 +50,7 @@ def latent_grid(
         raise ValueError(f"n is the number of tiles on a side, at least 2; got {n}")
     if span is not None and not span[0] < span[1]:
         raise ValueError(f"span goes from a smaller to a larger value, got {span}; write span=(-3.0, 3.0)")
-    with at_rest(model) as device:
+    with at_rest(model):
         pz = model.prior
         width = pz.event_shape[-1]
         chosen = dims or tuple(range(min(width, 2)))
@@ -60,7 +60,7 @@ def latent_grid(
         if span is not None:
             sides = [np.linspace(*span, n)] * len(chosen)
         across, up = sides[0], sides[-1] if len(sides) == 2 else np.zeros(1)
-        z = z_rest.to(device).expand(len(up) * len(across), -1).clone()
+        z = z_rest.expand(len(up) * len(across), -1).clone()
         grid = np.stack(np.meshgrid(across, up[::-1]), -1).reshape(-1, 2)  # the first row of a picture is its top
         for position, d in enumerate(chosen):
             z[:, d] = torch.from_numpy(grid[:, position]).to(z)
@@ -72,11 +72,11 @@ def latent_grid(
     axes = page.panel(0.65, 0.45, side, height)
     tiles.show_tiles(axes, x, n)
     step = max(1, round(0.45 / tile))
-    ticks = _about_middle(n, step)
-    axes.set_xticks([i + 0.5 for i in ticks], [f"{across[i]:.1f}" for i in ticks])
+    ticks = _labelled(n, step)
+    axes.set_xticks([i + 0.5 for i in ticks], [_number(across[i]) for i in ticks])
     axes.set_xlabel(points.axis_name(chosen[0]), labelpad=2)
     if len(up) > 1:
-        axes.set_yticks([n - i - 0.5 for i in ticks], [f"{up[i]:.1f}" for i in ticks])
+        axes.set_yticks([n - i - 0.5 for i in ticks], [_number(up[i]) for i in ticks])
         axes.set_ylabel(points.axis_name(chosen[1]), rotation=0, labelpad=6, va="center")
     axes.tick_params(length=2.5, pad=2)
     where = "evenly spaced" if span is not None else "at the prior's quantiles"
@@ -100,10 +100,14 @@ def _quantiles(model: Model, dims: Sequence[int], n: int) -> tuple[Tensor, list[
     return draws.median(0).values[None], [draws[:, d].double().cpu().quantile(levels).numpy() for d in dims]
 
 
-def _about_middle(n: int, step: int) -> list[int]:
-    """Tiles to label: every step-th, the same on both sides of the middle."""
-    first = ((n - 1) % step) // 2
-    return list(range(first, n, step))
+def _labelled(n: int, step: int) -> list[int]:
+    """The tiles to label: about every step-th, from both ends, so that a symmetric prior has symmetric labels."""
+    left = [i for i in range(0, n, step) if i <= (n - 1 - step) / 2]
+    return [*left, *([n // 2] if n % 2 else []), *(n - 1 - i for i in reversed(left))]
+
+
+def _number(value: float) -> str:
+    return f"{value:.1f}".replace("-", "−")
 
 
 @styled
@@ -141,7 +145,7 @@ def samples(models: Model | Sequence[Model] | Mapping[str, Model], *, n: int = 1
 
 def _source(model: Model) -> str:
     point = isinstance(model, VAE) and isinstance(model.posterior_family, PointMass)
-    return "z ~ N(0, I), unseen in training" if point else "z ~ p(z)"
+    return "z ~ N(0, I), never trained on" if point else "z ~ p(z)"
 
 
 def _named(models: Model | Sequence[Model] | Mapping[str, Model]) -> dict[str, Model]:
@@ -173,10 +177,10 @@ def image_grid(x: Tensor, *, columns: int | None = None) -> Figure:
         ValueError: no examples, or columns < 1.
     """
     _check_examples(x)
-    columns = min(columns or math.ceil(math.sqrt(len(x) * _aspect(x))), len(x)) if columns is None or columns > 0 else 0
-    if columns < 1:
-        raise ValueError("columns is at least 1; leave it out for a sheet that is about square")
-    return _sheet(x, columns)
+    if columns is not None and columns < 1:
+        raise ValueError(f"columns is at least 1, got {columns}; leave it out for a sheet that is about square")
+    columns = columns or math.ceil(math.sqrt(len(x) * _aspect(x)))
+    return _sheet(x, min(columns, len(x)))
 
 
 @styled

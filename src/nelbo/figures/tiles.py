@@ -5,6 +5,7 @@ import math
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.collections import LineCollection
+from matplotlib.ticker import MaxNLocator
 from numpy.typing import NDArray
 from torch import Tensor
 
@@ -105,5 +106,5 @@ def show_example(axes: Axes, x: Tensor, *, span: tuple[float, float], behind: Te
     axes.set(xlim=(0.3, len(values) + 0.7), ylim=(low - margin, high + margin))
     axes.set_xlabel("feature", size=8.5, labelpad=1)
     axes.tick_params(labelsize=7.5, length=2, pad=2)
-    axes.locator_params(nbins=4)
-    axes.xaxis.get_major_locator().set_params(integer=True)  # pyright: ignore[reportAttributeAccessIssue]
+    axes.xaxis.set_major_locator(MaxNLocator(4, integer=True))
+    axes.yaxis.set_major_locator(MaxNLocator(4))
