@@ -1,17 +1,22 @@
 """Files that are whole or absent: written beside their place, flushed, then renamed into it."""
 
+import contextlib
 import json
 import math
 import os
-import tempfile
-from collections.abc import Mapping
+import secrets
+import zlib
+from collections.abc import Generator, Mapping
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save
 from torch import Tensor
+
+_TEMPORARY = ".part"
 
 
 class DamagedFileError(ValueError):
@@ -21,18 +26,50 @@ class DamagedFileError(ValueError):
 def write_bytes(path: Path, content: bytes) -> None:
     """Write a file so that a crash at any moment leaves the old content or the new, never a part."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    descriptor, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
+    temporary = path.with_name(f".{path.name}.{secrets.token_hex(4)}{_TEMPORARY}")
+    # the mode that open() gives, which the umask narrows: a run is shared as far as its user shares files
+    descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL | getattr(os, "O_BINARY", 0), 0o666)
     try:
         with os.fdopen(descriptor, "wb") as file:
             file.write(content)
             file.flush()
             os.fsync(file.fileno())
-        Path(temporary).chmod(0o644)  # mkstemp makes it private; a run is to be shared
-        Path(temporary).replace(path)
+        temporary.replace(path)
     except BaseException:
-        Path(temporary).unlink(missing_ok=True)
+        temporary.unlink(missing_ok=True)
         raise
     _flush_folder(path.parent)
+
+
+def sweep(folder: Path) -> None:
+    """Remove what a killed writer left half-written; only for the one process that writes there (see `exclusive`)."""
+    for temporary in folder.glob(f".*{_TEMPORARY}"):
+        temporary.unlink(missing_ok=True)
+
+
+@contextlib.contextmanager
+def exclusive(folder: Path) -> Generator[None]:
+    """Within, no other process that asks for it may write to the folder; a killed one lets go by itself.
+
+    Raises:
+        BlockingIOError: another process holds it.
+    """
+    try:
+        import fcntl
+    except ImportError:  # Windows
+        yield
+        return
+    with (folder / ".lock").open("w") as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise BlockingIOError(
+                f"another process is training in {folder}; two would spoil each other's checkpoints. "
+                "Wait for it, stop it, or choose another out="
+            ) from None
+        except OSError:  # a file system without locks: go on, as before there were any
+            pass
+        yield
 
 
 def _flush_folder(folder: Path) -> None:
@@ -48,22 +85,25 @@ def _flush_folder(folder: Path) -> None:
 
 def write_json(path: Path, content: Any) -> None:
     """Write JSON that every reader accepts: numbers that are infinite or NaN become null."""
-    text = json.dumps(_finite(content), indent=2, ensure_ascii=False, allow_nan=False)
+    text = json.dumps(plain(content), indent=2, ensure_ascii=False, allow_nan=False)
     write_bytes(path, (text + "\n").encode())
 
 
 def json_line(content: Mapping[str, Any]) -> str:
     """One line of a .jsonl file."""
-    return json.dumps(_finite(content), ensure_ascii=False, allow_nan=False) + "\n"
+    return json.dumps(plain(content), ensure_ascii=False, allow_nan=False) + "\n"
 
 
-def _finite(content: Any) -> Any:
+def plain(content: Any) -> Any:
+    """The content as JSON gives it back: numbers that are infinite or NaN become None, numpy's become Python's."""
+    if isinstance(content, np.generic):
+        content = content.item()
     if isinstance(content, float):
         return content if math.isfinite(content) else None
     if isinstance(content, Mapping):
-        return {str(key): _finite(value) for key, value in content.items()}
+        return {str(key): plain(value) for key, value in content.items()}
     if isinstance(content, list | tuple):
-        return [_finite(value) for value in content]
+        return [plain(value) for value in content]
     return content
 
 
@@ -78,11 +118,12 @@ def read_json(path: Path) -> Any:
 
 
 def write_tensors(path: Path, tensors: Mapping[str, Tensor], metadata: Any = None) -> None:
-    """Write tensors and a JSON value beside them as one safetensors file."""
+    """Write tensors and a JSON value beside them as one safetensors file, with a checksum of the tensors."""
     plain = {
         name: tensor.detach().cpu().clone(memory_format=torch.contiguous_format) for name, tensor in tensors.items()
     }
-    write_bytes(path, save(plain, {"nelbo": json.dumps(metadata)}))
+    # one entry: safetensors writes several in any order, and equal runs shall have equal files
+    write_bytes(path, save(plain, {"nelbo": json.dumps({"crc32": _checksum(plain), "content": metadata})}))
 
 
 def read_tensors(path: Path) -> tuple[dict[str, Tensor], Any]:
@@ -91,10 +132,28 @@ def read_tensors(path: Path) -> tuple[dict[str, Tensor], Any]:
         raise DamagedFileError(f"{path} does not exist")
     try:
         with safe_open(path, framework="pt") as file:  # pyright: ignore[reportUnknownVariableType]
-            metadata = file.metadata() or {}
+            written = (file.metadata() or {}).get("nelbo", "{}")
             tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118  (no mapping)
-    except (SafetensorError, OSError) as error:
+        metadata = json.loads(written)
+    except (SafetensorError, OSError, ValueError) as error:
         raise DamagedFileError(
             f"{path} is not a whole safetensors file ({error}); copy it again or train anew"
         ) from error
-    return tensors, json.loads(metadata.get("nelbo", "null"))
+    if not isinstance(metadata, dict):
+        metadata = {}  # another program's
+    if "crc32" in metadata and metadata["crc32"] != _checksum(tensors):
+        raise DamagedFileError(
+            f"{path} has the right length but its values have changed since they were written (checksum); "
+            "copy it again or train anew"
+        )
+    return tensors, metadata.get("content")
+
+
+def _checksum(tensors: Mapping[str, Tensor]) -> str:
+    """CRC-32 over the tensors in the order of their names: safetensors itself would not notice a changed byte."""
+    crc = 0
+    for name in sorted(tensors):
+        flat = tensors[name].reshape(-1)
+        content: Any = flat.view(torch.uint8).numpy() if flat.numel() else b""
+        crc = zlib.crc32(content, zlib.crc32(name.encode(), crc))
+    return f"{crc:08x}"

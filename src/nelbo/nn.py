@@ -227,9 +227,10 @@ def _halvings(event: tuple[int, ...], channels: Sequence[int]) -> list[tuple[int
         sizes.append((sizes[-1][0] // 2, sizes[-1][1] // 2))
     if min(sizes[-1]) < 1 or not channels:
         possible = int(math.log2(max(1, min(event[1:]))))
+        line = f"channels={tuple(channels)[:possible] or (32,)}" if possible else "network='mlp'"
         raise ValueError(
             f"an image of {event[1]}x{event[2]} can be halved {possible} times, got {len(channels)} entries in "
-            f"channels={tuple(channels)}; write channels={tuple(channels)[:possible]}"
+            f"channels={tuple(channels)}; write {line}"
         )
     return sizes
 

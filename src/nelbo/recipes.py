@@ -8,7 +8,7 @@ import difflib
 import functools
 import inspect
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
@@ -28,11 +28,11 @@ def _normal(scale: float | Literal["optimal"] = "optimal") -> likelihoods.Likeli
 
 
 def _discretized_logistic(levels: float = 256) -> likelihoods.Likelihood:
-    return likelihoods.DiscretizedLogistic(int(levels))
+    return likelihoods.DiscretizedLogistic(_whole(levels, "levels"))
 
 
 def _categorical(classes: float) -> likelihoods.Likelihood:
-    return likelihoods.Categorical(int(classes))
+    return likelihoods.Categorical(_whole(classes, "classes"))
 
 
 LIKELIHOODS: dict[str, Callable[..., likelihoods.Likelihood]] = {
@@ -103,15 +103,20 @@ def compose(
         posterior: q(z|x): diagonal_normal, full_covariance_normal or flow.
         deterministic: an autoencoder: q(z|x) is a point.
     """
-    event = tuple(event)
+    event, hidden, channels = _event(event), _widths("hidden", hidden), _widths("channels", channels)
+    if not isinstance(latent, int) or latent < 1:  # pyright: ignore[reportUnnecessaryIsInstance]
+        raise ValueError(f"latent is a whole number of dimensions from 1 on, got {latent!r}")
     px = named("likelihood", likelihood, LIKELIHOODS)
     qz = posteriors.PointMass(latent) if deterministic else named("posterior", posterior, POSTERIORS, latent)
-    encoder, decoder = _networks(
-        px, event, latent, qz.encoder_outputs, network, tuple(hidden), tuple(channels), activation
-    )
+    encoder, decoder = _networks(px, event, latent, qz.encoder_outputs, network, hidden, channels, activation)
     if deterministic:
+        if prior != "standard_normal" or posterior != "diagonal_normal":
+            raise ValueError(
+                f"an autoencoder has no prior and no posterior to choose, got prior={prior!r} and "
+                f"posterior={posterior!r}; leave them out, or take the recipe vae"
+            )
         return Recipe(Autoencoder(encoder, decoder, latent=latent, likelihood=px), objective)
-    pz = _prior(prior, latent, event, unit="real" not in px.support and "counts" not in px.support)
+    pz = _prior(prior, latent, event, px)
     return Recipe(VAE(encoder, decoder, latent=latent, likelihood=px, prior=pz, posterior=qz), objective)
 
 
@@ -125,17 +130,20 @@ def recipe(function: Callable[..., Recipe]) -> Callable[..., Recipe]:
     ]
     signature = inspect.Signature([*own, *shared], return_annotation=Recipe)
 
+    defaults = {p.name: p.default for p in signature.parameters.values() if p.default is not p.empty}
+
     @functools.wraps(function)
     def make(event: Sequence[int], **arguments: Any) -> Recipe:
         for name in arguments:
             if name not in signature.parameters:
-                near = difflib.get_close_matches(name, signature.parameters, 1)
                 raise TypeError(
-                    f"{function.__name__} has no argument {name!r}{f', did you mean {near[0]!r}?' if near else ''} "
+                    f"{function.__name__} has no argument {name!r}{_did_you_mean(name, signature.parameters)} "
                     f"It has: {', '.join(list(signature.parameters)[1:])}"
                 )
         made = function(event, **arguments)
-        record = {"event": list(event), **{k: list(v) if isinstance(v, tuple) else v for k, v in arguments.items()}}
+        # defaults too: a later release may have others, and this run is to be built again as it was
+        values = {"event": _event(event)} | defaults | arguments
+        record = {name: list(value) if isinstance(value, tuple) else value for name, value in values.items()}
         return Recipe(made.model, made.objective, function.__name__, record)
 
     make.__signature__ = signature  # pyright: ignore[reportAttributeAccessIssue]
@@ -232,25 +240,52 @@ def linear_vae(event: Sequence[int], *, likelihood: str = "normal", hidden: Sequ
 def make(name: str, event: Sequence[int], **arguments: Any) -> Recipe:
     """The recipe of that name; an unknown one is a ValueError that lists them."""
     if name not in RECIPES:
-        near = difflib.get_close_matches(name, RECIPES, 1)
-        raise ValueError(
-            f"no recipe {name!r}{f', did you mean {near[0]!r}?' if near else ''} There are: {', '.join(RECIPES)}"
-        )
+        raise ValueError(f"no recipe {name!r}{_did_you_mean(name, RECIPES)} There are: {', '.join(RECIPES)}")
     return RECIPES[name](event, **arguments)
 
 
 def named(axis: str, text: str, table: dict[str, Callable[..., Any]], *arguments: Any) -> Any:
     """``"name"`` or ``"name:number"`` looked up in a table of constructors."""
+    if not isinstance(text, str):  # pyright: ignore[reportUnnecessaryIsInstance]
+        raise TypeError(
+            f"{axis}= of a recipe is a name, got a {type(text).__name__}; write {axis}={next(iter(table))!r}, or put "
+            "your own parts together with nelbo.VAE(encoder, decoder, ...)"
+        )
     name, _, number = text.partition(":")
     if name not in table:
-        near = difflib.get_close_matches(name, table, 1)
-        raise ValueError(
-            f"no {axis} {name!r}{f', did you mean {near[0]!r}?' if near else ''} There are: {', '.join(table)}"
-        )
+        raise ValueError(f"no {axis} {name!r}{_did_you_mean(name, table)} There are: {', '.join(table)}")
     try:
-        return table[name](*arguments, *([float(number)] if number else []))
+        numbers = [float(number)] if number else []
+    except ValueError:
+        raise ValueError(f"{axis}={text!r}: behind the colon stands a number, as in categorical:10") from None
+    try:
+        return table[name](*arguments, *numbers)
     except TypeError as error:
-        raise ValueError(f"{axis}={text!r}: {error}; a number goes behind a colon, as in categorical:10") from error
+        what = f"{name} takes no number" if number else f"{name} needs a number behind a colon, as in {name}:10"
+        raise ValueError(f"{axis}={text!r}: {what}") from error
+
+
+def _whole(number: float, what: str) -> int:
+    if number != int(number):
+        raise ValueError(f"{what} is a whole number, got {number:g}")
+    return int(number)
+
+
+def _event(event: Sequence[int]) -> tuple[int, ...]:
+    if not isinstance(event, Sequence) or not all(n > 0 for n in event) or not event:  # pyright: ignore[reportUnnecessaryIsInstance]
+        raise TypeError(f"event is the shape of one example, such as (784,) or (1, 28, 28); got {event!r}")
+    return tuple(int(n) for n in event)
+
+
+def _widths(name: str, widths: Sequence[int]) -> tuple[int, ...]:
+    if not isinstance(widths, Sequence) or not all(isinstance(n, int) and n > 0 for n in widths):  # pyright: ignore[reportUnnecessaryIsInstance]
+        raise TypeError(f"{name} holds the width of each layer, such as {name}=(400, 200); got {widths!r}")
+    return tuple(widths)
+
+
+def _did_you_mean(name: str, known: Iterable[str]) -> str:
+    near = difflib.get_close_matches(name, list(known), 1)
+    return f", did you mean {near[0]!r}?" if near else "."
 
 
 def _networks(
@@ -288,14 +323,24 @@ def _networks(
     return encoder, decoder
 
 
-def _prior(text: str, latent: int, event: tuple[int, ...], *, unit: bool) -> priors.Prior:
+def _prior(text: str, latent: int, event: tuple[int, ...], px: likelihoods.Likelihood) -> priors.Prior:
     def vamp(components: float = 500) -> priors.Prior:
-        # the paper's start for images; for other data, points spread like standardized values
-        start = torch.randn(int(components), *event)
-        return priors.VampPrior(latent, (0.05 + 0.01 * start) if unit else start, bounds=(0.0, 1.0) if unit else None)
+        if isinstance(px, likelihoods.Categorical):
+            raise ValueError(
+                "a VampPrior moves its pseudo-inputs by gradients, which category numbers do not have; write "
+                "prior='mixture:10'"
+            )
+        start = torch.randn(_whole(components, "components"), *event)
+        if isinstance(px, likelihoods.Poisson | likelihoods.NegativeBinomial):
+            return priors.VampPrior(
+                latent, start.exp(), bounds=(0.0, math.inf)
+            )  # an encoder of log(1 + x) needs x >= 0
+        if isinstance(px, likelihoods.Normal):
+            return priors.VampPrior(latent, start)  # spread like standardized values
+        return priors.VampPrior(latent, 0.05 + 0.01 * start, bounds=(0.0, 1.0))  # the paper's start for images
 
     def mixture(components: float = 10) -> priors.Prior:
-        return priors.Mixture(latent, components=int(components))
+        return priors.Mixture(latent, components=_whole(components, "components"))
 
     table: dict[str, Callable[..., priors.Prior]] = {
         "standard_normal": lambda: priors.StandardNormal(latent),

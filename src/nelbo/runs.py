@@ -1,6 +1,7 @@
 """A run on disk: one folder, readable without nelbo."""
 
 import json
+import os
 import platform
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
@@ -80,7 +81,7 @@ def load(path: str | Path, *, model: VAE | None = None) -> Run:
             f"Go on with: nelbo fit --resume {path}"
         )
     weights, _ = read_tensors(path / WEIGHTS)
-    model = model or rebuild_model(record, path).model
+    model = rebuild_model(record, path).model if model is None else model
     load_weights(model, weights)
     return Run(model.eval(), read_history(path), path, record)
 
@@ -94,6 +95,8 @@ def read_record(path: Path) -> dict[str, Any]:
     record = read_json(path / RECORD)
     if not isinstance(record, dict) or "training" not in record:
         raise DamagedFileError(f"{path / RECORD} is no record of a run: it has no 'training'")
+    if not isinstance(record["training"], dict):
+        raise DamagedFileError(f"{path / RECORD} is no record of a run: its 'training' holds no settings")
     if record.get("format", FORMAT) > FORMAT:
         raise DamagedFileError(
             f"{path} was written by nelbo {record.get('versions', {}).get('nelbo')}, in a newer format than this "
@@ -114,10 +117,13 @@ def rebuild_model(record: Mapping[str, Any], path: Path | None) -> recipes.Recip
     if not made:
         raise ValueError(
             f"the run {path or 'in memory'} was trained on a model built by hand ({record.get('model', 'unknown')}); "
-            f"build it again and write nelbo.load({str(path)!r}, model=vae)"
+            f"build it again and write nelbo.load({str(path)!r}, model=vae), or nelbo.resume({str(path)!r}, model=vae) "
+            "to train on"
         )
     try:
-        return recipes.make(made["name"], **made["arguments"])
+        # weights that are about to be replaced: the caller's random numbers are not spent on them
+        with torch.random.fork_rng([]):
+            return recipes.make(made["name"], **made["arguments"])
     except (KeyError, TypeError, ValueError) as error:
         raise DamagedFileError(f"{(path or Path()) / RECORD}: its recipe cannot be built: {error}") from error
 
@@ -128,25 +134,23 @@ def rebuild_data(record: Mapping[str, Any], path: Path | None) -> nelbo_data.Dat
     if not origin or not origin.get("source"):
         raise ValueError(
             f"the run {path or 'in memory'} was trained on data given in memory, which {RECORD} cannot name; "
-            "pass the data again"
+            f"pass the same again: nelbo.resume({str(path)!r}, data=x)"
         )
     return nelbo_data.rebuild(origin)
 
 
 def read_history(path: Path) -> list[Epoch]:
-    """The lines of metrics.jsonl; a last line that a crash cut short is left out."""
+    """The lines of metrics.jsonl; a last line without its end, which a crash cut short, is left out."""
     file = path / METRICS
     if not file.is_file():
         return []
     history: list[Epoch] = []
-    lines = file.read_text("utf-8").splitlines()
-    for number, line in enumerate(lines, 1):
+    whole, _, _ = file.read_bytes().rpartition(b"\n")
+    for number, line in enumerate(whole.split(b"\n") if whole else [], 1):
         try:
             history.append(json.loads(line))
-        except json.JSONDecodeError as error:
-            if number == len(lines):
-                break
-            raise DamagedFileError(f"{file}, line {number}, is not JSON ({error})") from error
+        except ValueError as error:
+            raise DamagedFileError(f"{file}, line {number}, is not JSON ({error}); copy the run again") from error
     return history
 
 
@@ -159,6 +163,14 @@ def append_history(path: Path, epoch: Epoch) -> None:
     """Add a line to metrics.jsonl."""
     with (path / METRICS).open("a", encoding="utf-8") as file:
         file.write(json_line(epoch))
+
+
+def flush_history(path: Path) -> None:
+    """Make the lines so far durable: a checkpoint that counts on them is about to be written."""
+    file = path / METRICS
+    if file.is_file():
+        with file.open("ab") as lines:
+            os.fsync(lines.fileno())
 
 
 def load_weights(model: nn.Module, weights: Mapping[str, Tensor]) -> None:

@@ -1,5 +1,6 @@
 """The model: q(z|x), p(z) and p(x|z) joined into one module that returns distributions."""
 
+import math
 from typing import Any, final
 
 import torch
@@ -45,10 +46,12 @@ class VAE(nn.Module):
     ) -> None:
         super().__init__()
         self.latent = latent
-        self.encoder, self.decoder = encoder, decoder
+        self.encoder = _network(encoder, "encoder")
+        self.decoder = _network(decoder, "decoder")
+        self.network_dtype: torch.dtype | None = None
         self.likelihood_family = _instance(likelihood, Likelihood, "likelihood", "nelbo.likelihoods.Bernoulli()")
-        self.prior_family = prior or StandardNormal(latent)
-        self.posterior_family = posterior or DiagonalNormal(latent)
+        self.prior_family = StandardNormal(latent) if prior is None else prior
+        self.posterior_family = DiagonalNormal(latent) if posterior is None else posterior
         _instance(self.prior_family, Prior, "prior", f"nelbo.priors.StandardNormal({latent})")
         _instance(self.posterior_family, Posterior, "posterior", f"nelbo.posteriors.DiagonalNormal({latent})")
         for name, family in (("prior", self.prior_family), ("posterior", self.posterior_family)):
@@ -67,7 +70,7 @@ class VAE(nn.Module):
         Returns:
             (batch, posterior_family.encoder_outputs).
         """
-        h = self.encoder(x)
+        h = self._through(self.encoder, x)
         expected = (len(x), self.posterior_family.encoder_outputs)
         if not isinstance(h, Tensor) or h.shape != expected:
             raise ValueError(
@@ -80,6 +83,17 @@ class VAE(nn.Module):
         """q(z|x), with batch shape (batch,) and event shape (latent,), for x of shape (batch, *event)."""
         return self.posterior_family(self.encode(x))
 
+    def _through(self, network: nn.Module, inputs: Tensor) -> Any:
+        """The network's output; in mixed precision, only what happens inside the network is rounded.
+
+        A KL near zero or a sum over pixels in bfloat16's eight bits would be noise.
+        """
+        if self.network_dtype is None:
+            return network(inputs)
+        with torch.autocast(inputs.device.type, self.network_dtype):
+            outputs = network(inputs)
+        return outputs.to(inputs.dtype) if isinstance(outputs, Tensor) else outputs
+
     @property
     def prior(self) -> Distribution:
         """p(z), with empty batch shape and event shape (latent,)."""
@@ -89,11 +103,13 @@ class VAE(nn.Module):
         """p(x|z), with batch shape (*samples, batch) and event shape of x, for z of shape (*samples, batch, latent)."""
         if z.shape[-1] != self.latent:
             raise ValueError(f"z has shape (..., batch, {self.latent}), got {tuple(z.shape)}")
-        parameters = self.decoder(z.reshape(-1, self.latent))
-        if not isinstance(parameters, Tensor) or parameters.dim() < 2:
+        codes = z.reshape(-1, self.latent)
+        parameters = self._through(self.decoder, codes)
+        if not isinstance(parameters, Tensor) or parameters.dim() < 2 or len(parameters) != len(codes):
             raise ValueError(
-                f"the decoder returns {_got(parameters)}, expected one tensor (batch, *event) of the parameters of "
-                f"{type(self.likelihood_family).__name__} (logits, not probabilities)"
+                f"the decoder maps z of shape {tuple(codes.shape)} to {_got(parameters)}, expected one tensor "
+                f"({len(codes)}, *event) of the parameters of {type(self.likelihood_family).__name__} (logits, not "
+                "probabilities); end it with nn.Linear(..., features) or nn.Unflatten(1, event)"
             )
         event = parameters.shape[1:]
         return self.likelihood_family(parameters.reshape(*z.shape[:-1], *event), len(event))
@@ -113,7 +129,7 @@ class VAE(nn.Module):
         self.likelihood_family.check(x)
         with torch.no_grad():
             px = self.likelihood(self._center(x))
-        fits(px, x)
+        fits(px, x, self.likelihood_family.parameters_per_feature)
 
     @torch.no_grad()
     def embed(self, x: Tensor) -> Tensor:
@@ -166,14 +182,31 @@ class Autoencoder(VAE):
         super().__init__(encoder, decoder, latent=latent, likelihood=likelihood, posterior=PointMass(latent))
 
 
-def fits(px: Distribution, x: Tensor) -> None:
+def fits(px: Distribution, x: Tensor, parameters_per_feature: int = 1) -> None:
     """Raise a ValueError when px is not a distribution over examples of the shape of x."""
-    if px.event_shape != x.shape[1:]:
-        raise ValueError(
-            f"the decoder gives p(x|z) over examples of shape {tuple(px.event_shape)}, but x holds examples of shape "
-            f"{tuple(x.shape[1:])} (x: {tuple(x.shape)}); end the decoder with nn.Unflatten(1, {tuple(x.shape[1:])}), "
-            f"or reshape the data with x.reshape(len(x), {', '.join(map(str, px.event_shape))})"
+    got, expected = tuple(px.event_shape), tuple(x.shape[1:])
+    if got == expected:
+        return
+    outputs = (parameters_per_feature * expected[0], *expected[1:]) if expected else ()
+    if math.prod(got) == math.prod(expected) and expected:
+        line = f"end the decoder with nn.Unflatten(1, {outputs}), or reshape the data with x.reshape(len(x), "
+        line += f"{', '.join(map(str, got))})"
+    else:
+        line = f"end the decoder with nn.Linear(..., {math.prod(outputs)})"
+        line += f" and nn.Unflatten(1, {outputs})" if len(outputs) > 1 else ""
+    raise ValueError(
+        f"the decoder gives p(x|z) over examples of shape {got}, but x holds examples of shape {expected} "
+        f"(x: {tuple(x.shape)}); {line}"
+    )
+
+
+def _network(value: Any, name: str) -> nn.Module:
+    if not isinstance(value, nn.Module):
+        raise TypeError(
+            f"the {name} is an nn.Module, got a {type(value).__name__}: weights inside it would not be trained. "
+            "Write class Network(nn.Module): ..., or pass the network itself"
         )
+    return value
 
 
 def _instance(value: Any, kind: type, name: str, line: str) -> Any:

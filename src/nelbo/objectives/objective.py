@@ -1,7 +1,7 @@
 """What an objective is, and the terms that all of them are made of."""
 
 from abc import ABC, abstractmethod
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, is_dataclass
 from typing import NamedTuple, Protocol
 
 import torch
@@ -93,8 +93,14 @@ class Objective(ABC):
 
     def changes_until(self) -> float:
         """The epoch from which on all weights stay as they are."""
-        schedules = [getattr(self, field.name) for field in fields(self)]  # pyright: ignore[reportArgumentType]
-        return max((s.epochs for s in schedules if isinstance(s, Schedule)), default=0.0)
+        return max((schedule.epochs for _, schedule in self._schedules()), default=0.0)
+
+    def _schedules(self) -> list[tuple[str, Schedule]]:
+        # an objective of the user's own need not be a dataclass
+        settings = (
+            {field.name: getattr(self, field.name) for field in fields(self)} if is_dataclass(self) else vars(self)
+        )
+        return [(name, value) for name, value in settings.items() if isinstance(value, Schedule)]
 
     def check(self, model: VAE, epochs: int) -> None:
         """Raise a ValueError when this objective cannot train that model for that long."""
@@ -103,12 +109,11 @@ class Objective(ABC):
                 f"{type(self).__name__} has a KL term, which is infinite for an autoencoder: its q(z|x) is a point. "
                 "Train it with objective=nelbo.objectives.Reconstruction(), or build a nelbo.VAE"
             )
-        for field in fields(self):  # pyright: ignore[reportArgumentType]
-            schedule = getattr(self, field.name)
-            if isinstance(schedule, Schedule) and schedule.epochs > epochs:
+        for name, schedule in self._schedules():
+            if schedule.epochs > epochs:
                 raise ValueError(
-                    f"{field.name} changes for {schedule.epochs:g} epochs, but the training ends after {epochs}: it "
-                    f"would end with {field.name}={schedule.at(epochs):g} instead of {schedule.final:g}. Train for "
+                    f"{name} changes for {schedule.epochs:g} epochs, but the training ends after {epochs}: it "
+                    f"would end with {name}={schedule.at(epochs):g} instead of {schedule.final:g}. Train for "
                     f"epochs={int(-(-schedule.epochs // 1))} or more, or shorten the schedule"
                 )
 
@@ -147,7 +152,7 @@ def draw(model: Model, x: Tensor, samples: int = 1) -> Draw:
 def log_likelihood(model: Model, x: Tensor, z: Tensor) -> Tensor:
     """Log p(x|z) in nats, (*samples, batch), for z of shape (*samples, batch, latent)."""
     px = model.likelihood(z)
-    fits(px, x)
+    fits(px, x, model.likelihood_family.parameters_per_feature if isinstance(model, VAE) else 1)
     if isinstance(model, VAE) and model.training:
         model.likelihood_family.adapt(px, x)
     return px.log_prob(x)

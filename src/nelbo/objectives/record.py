@@ -16,7 +16,9 @@ KNOWN: dict[str, type] = {
 
 
 def to_dict(objective: Objective | Schedule) -> dict[str, Any]:
-    """The class name under ``"name"``, and every setting."""
+    """The class name under ``"name"``, and every setting; of an objective of the user's own, how it prints."""
+    if KNOWN.get(type(objective).__name__) is not type(objective):
+        return {"name": f"{type(objective).__module__}.{type(objective).__qualname__}", "repr": repr(objective)}
     settings = {f.name: getattr(objective, f.name) for f in fields(objective)}  # pyright: ignore[reportArgumentType]
     plain = {key: to_dict(value) if isinstance(value, Schedule) else value for key, value in settings.items()}
     return {"name": type(objective).__name__, **plain}
@@ -28,4 +30,7 @@ def from_dict(record: dict[str, Any]) -> Any:
     name = settings.pop("name", None)
     if name not in KNOWN:
         raise ValueError(f"the objective {name!r} is none of nelbo's ({', '.join(KNOWN)}); pass objective= again")
-    return KNOWN[name](**settings)
+    try:
+        return KNOWN[name](**settings)
+    except TypeError as error:
+        raise ValueError(f"the saved objective {record} does not fit nelbo's {name}: {error}") from error

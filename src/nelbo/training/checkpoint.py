@@ -30,9 +30,12 @@ class Position:
     best_epoch: int = 0
     seconds: float = 0.0
     """Training time so far."""
+    epoch_seconds: float = 0.0
+    """That of the running epoch."""
     lines: int = 0
     """Lines of metrics.jsonl that belong to this state."""
-    finished: bool = False
+    stopped: bool = False
+    """Whether early stopping ended the training."""
 
 
 @dataclass
@@ -66,7 +69,7 @@ class State:
         return Snapshot(copies, asdict(self.position))
 
     def restore(self, snapshot: "Snapshot") -> None:
-        """Take up a snapshot; everything is checked before anything is changed."""
+        """Take up a snapshot, or raise a ValueError when it belongs to another model or optimizer."""
         parts: dict[str, dict[str, Tensor]] = {}
         for name, tensor in snapshot.tensors.items():
             part, _, rest = name.partition(".")
@@ -76,7 +79,9 @@ class State:
         device = self.totals.device
         for name in ("average", "best"):
             saved = parts.get(name)
-            setattr(self, name, None if saved is None else {key: value.to(device) for key, value in saved.items()})
+            # copies: training changes them in place, and the snapshot is to stay what it is
+            own = None if saved is None else {key: value.to(device, copy=True) for key, value in saved.items()}
+            setattr(self, name, own)
         self.totals = parts["totals"][""].to(device, copy=True)
         self.position = Position(**snapshot.position)
 
@@ -96,6 +101,6 @@ class Snapshot:
     def load(cls, folder: Path) -> "Snapshot":
         """Read it from a run's folder, or raise a DamagedFileError."""
         tensors, position = read_tensors(folder / FILE)
-        if not isinstance(position, dict) or "step" not in position:
+        if not isinstance(position, dict) or position.keys() != asdict(Position()).keys() or "totals." not in tensors:
             raise DamagedFileError(f"{folder / FILE} holds tensors but no position: it is no checkpoint of nelbo")
         return cls(tensors, position)

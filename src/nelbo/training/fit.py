@@ -1,22 +1,32 @@
 """fit(): train a model, in memory or as a run on disk that survives a crash."""
 
 import contextlib
+import math
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, Literal
 
 import torch
-from torch import Tensor
 
 from nelbo import runs
 from nelbo.data import Data, as_data
-from nelbo.files import write_json, write_tensors
+from nelbo.files import exclusive, sweep, write_json, write_tensors
 from nelbo.objectives import Objective, default_for, from_dict, to_dict
 from nelbo.recipes import Recipe
 from nelbo.runs import Epoch, Run
 from nelbo.training import learning_rate as rates
 from nelbo.training.adam import FusedAdam
 from nelbo.training.checkpoint import FILE, Snapshot, State
+from nelbo.training.checks import (
+    as_vae,
+    check_extension,
+    check_fit,
+    checked,
+    history_of,
+    same_data,
+    same_optimizer,
+    settings_of,
+)
 from nelbo.training.failure import NonFiniteError
 from nelbo.training.optimizers import FromTorch, MakeOptimizer, Optimizer
 from nelbo.training.progress import Bar, Silent
@@ -24,7 +34,6 @@ from nelbo.training.trainer import Trainer
 from nelbo.vae import VAE
 
 Precision = Literal["float32", "bfloat16"]
-_CHECKED_ROWS = 10_000  # of the data are checked against the likelihood before a training begins
 
 
 def fit(
@@ -82,34 +91,35 @@ def fit(
 
     Raises:
         ValueError: data, model, likelihood, objective or a setting do not fit; the message says what to write.
+        FileExistsError: ``out`` holds a run already.
         NonFiniteError: a NaN or infinity stopped it; the message names the first tensor, its layer and the batch.
         Interrupted: Ctrl-C; the state is saved if ``out`` was given.
     """
-    made = model if isinstance(model, Recipe) else Recipe(model, default_for(model))
+    made = model if isinstance(model, Recipe) else Recipe(as_vae(model), default_for(model))
     made = Recipe(made.model, objective or made.objective, made.name, made.arguments)
-    settings: dict[str, Any] = {
-        "epochs": epochs,
-        "batch_size": batch_size,
-        "learning_rate": learning_rate,
-        "schedule": schedule,
-        "learning_rate_warm_up": learning_rate_warm_up,
-        "weight_decay": weight_decay,
-        "clip": clip,
-        "ema": ema,
-        "patience": patience,
-        "precision": precision,
-        "compile": compile,
-        "device": device,
-        "seed": seed,
-        "checkpoint_every": checkpoint_every,
-    }
-    _check_settings(settings)
+    settings = checked(
+        {
+            "epochs": epochs,
+            "batch_size": batch_size,
+            "learning_rate": learning_rate,
+            "schedule": schedule,
+            "learning_rate_warm_up": learning_rate_warm_up,
+            "weight_decay": weight_decay,
+            "clip": clip,
+            "ema": ema,
+            "patience": patience,
+            "precision": precision,
+            "compile": compile,
+            "device": str(device),
+            "seed": seed,
+            "checkpoint_every": checkpoint_every,
+        }
+    )
+    pick_device(settings["device"])
     loaded = as_data(data)
-    _check_fit(made, loaded, settings)
-    record = _record(made, loaded, settings, own_optimizer=optimizer is not None)
+    check_fit(made, loaded, settings)
+    record = _record(made, loaded, settings)
     folder = None if out is None else _new_folder(Path(out))
-    if folder is not None:
-        write_json(folder / runs.RECORD, record)
     return _train(made, loaded, record, folder, optimizer=optimizer, progress=progress, callback=callback)
 
 
@@ -145,24 +155,19 @@ def resume(
     """
     folder = Path(path)
     record = runs.read_record(folder)
-    settings: dict[str, Any] = record["training"]
-    if record.get("own_optimizer") and optimizer is None:
-        raise ValueError(
-            f"{folder} was trained with an optimizer of your own; pass resume({str(path)!r}, optimizer=...)"
-        )
-    if epochs is not None and epochs != settings["epochs"]:
-        if settings["schedule"] != "constant":
-            raise ValueError(
-                f"the {settings['schedule']} schedule was laid out over {settings['epochs']} epochs; it cannot end "
-                f"after {epochs} instead. Train anew with epochs={epochs}"
-            )
-        settings["epochs"] = epochs
-        write_json(folder / runs.RECORD, record)
+    settings = settings_of(record, folder)
+    snapshot = Snapshot.load(folder)
     chosen: Objective = objective or from_dict(record["objective"])
-    loaded = as_data(data) if data is not None else runs.rebuild_data(record, folder)
-    made = runs.rebuild_model(record, folder) if model is None else Recipe(model, default_for(model))
+    if epochs is not None and epochs != settings["epochs"]:
+        check_extension(epochs, settings, snapshot.position)
+        settings["epochs"] = epochs
+    loaded = runs.rebuild_data(record, folder) if data is None else same_data(record, data)
+    made = runs.rebuild_model(record, folder) if model is None else Recipe(as_vae(model), default_for(model))
     made = Recipe(made.model, chosen, made.name, made.arguments)
-    return _train(made, loaded, record, folder, optimizer=optimizer, progress=progress, callback=callback, resumed=True)
+    chosen.check(made.model, settings["epochs"])
+    return _train(
+        made, loaded, record, folder, optimizer=optimizer, progress=progress, callback=callback, snapshot=snapshot
+    )
 
 
 def _train(
@@ -174,20 +179,60 @@ def _train(
     optimizer: MakeOptimizer | None,
     progress: bool,
     callback: Callable[[Epoch], None] | None,
-    resumed: bool = False,
+    snapshot: Snapshot | None = None,
 ) -> Run:
+    """Train, from the snapshot if there is one; whatever grad mode the caller is in."""
+    with contextlib.ExitStack() as stack:
+        stack.enter_context(torch.inference_mode(False))
+        stack.enter_context(torch.enable_grad())
+        if folder is not None:
+            stack.enter_context(exclusive(folder))
+            if snapshot is None:
+                _new_folder(folder)  # once more: another process may have been faster
+            for place in (folder, folder / Path(FILE).parent):
+                sweep(place)
+        trainer = _trainer(made, data, record, folder, optimizer, callback)
+        if snapshot is not None and folder is not None:
+            trainer.state.restore(snapshot)
+            trainer.kept(snapshot)
+            trainer.history = history_of(folder, snapshot)
+            runs.write_history(folder, trainer.history)
+        else:
+            # before run.json: a folder with a run.json always has the weights that the run began with
+            trainer.keep()
+        title = made.name.replace("_", " ") or "training"
+        bar = Bar(trainer.epochs, trainer.batches, title) if progress else None
+        model = trainer.model
+        stack.callback(model.eval)  # also where the training is interrupted
+        with _status(folder, record), bar or contextlib.nullcontext():
+            trainer.run(bar or Silent())
+            if folder is not None:
+                write_tensors(folder / runs.WEIGHTS, model.state_dict())
+    return Run(model, trainer.history, folder, record, data)
+
+
+def _trainer(
+    made: Recipe,
+    data: Data,
+    record: dict[str, Any],
+    folder: Path | None,
+    optimizer: MakeOptimizer | None,
+    callback: Callable[[Epoch], None] | None,
+) -> Trainer:
     settings = record["training"]
     device = pick_device(settings["device"])
     model = made.model.to(device)
     if settings["compile"]:
         model.encoder.compile()
         model.decoder.compile()
-    state = State(
-        model, _optimizer(model, settings, optimizer), totals=torch.zeros(4, dtype=torch.float64, device=device)
-    )
+    # Metal has no float64
+    totals = torch.zeros(4, dtype=torch.float32 if device.type == "mps" else torch.float64, device=device)
+    state = State(model, _optimizer(model, settings, optimizer), totals=totals)
+    same_optimizer(record, state.optimizer)
     if settings["ema"] is not None:
         state.average = {name: parameter.detach().clone() for name, parameter in model.named_parameters()}
-    trainer = Trainer(
+    every = settings["checkpoint_every"]
+    return Trainer(
         state=state,
         objective=made.objective,
         data=data,
@@ -203,21 +248,9 @@ def _train(
         patience=settings["patience"],
         precision=settings["precision"],
         out=folder,
-        checkpoint_every=settings["checkpoint_every"],
+        checkpoint_every=math.inf if every is None else every,  # JSON has no infinity
         callback=callback,
     )
-    if resumed and folder is not None and (folder / FILE).is_file():
-        state.restore(Snapshot.load(folder))
-        state.position.finished = state.position.finished and state.position.epoch >= settings["epochs"]
-        trainer.history = runs.read_history(folder)[: state.position.lines]
-        runs.write_history(folder, trainer.history)
-    title = made.name.replace("_", " ") or "training"
-    bar = Bar(settings["epochs"], trainer.batches, title) if progress else None
-    with _status(folder, record), bar or contextlib.nullcontext():
-        trainer.run(bar or Silent())
-        if folder is not None:
-            write_tensors(folder / runs.WEIGHTS, model.state_dict())
-    return Run(model.eval(), trainer.history, folder, record, data)
 
 
 @contextlib.contextmanager
@@ -254,29 +287,36 @@ def _optimizer(model: VAE, settings: dict[str, Any], make: MakeOptimizer | None)
 
 
 def pick_device(device: str) -> torch.device:
-    """The device of that name; ``"auto"`` is the fastest there is."""
-    if device != "auto":
-        return torch.device(device)
+    """The device of that name; ``"auto"`` is the fastest there is.
+
+    Raises:
+        ValueError: no such device, or not on this machine.
+    """
+    there = ["cpu"]
     if torch.cuda.is_available():
-        return torch.device("cuda")
-    return torch.device("mps" if torch.backends.mps.is_available() else "cpu")
-
-
-def _record(made: Recipe, data: Data, settings: dict[str, Any], *, own_optimizer: bool) -> dict[str, Any]:
-    objective = made.objective
+        there = [*(f"cuda:{i}" for i in range(torch.cuda.device_count())), "cuda", "cpu"]
+    elif torch.backends.mps.is_available():
+        there = ["mps", "cpu"]
+    if device == "auto":
+        return torch.device(there[0].partition(":")[0])
     try:
-        described: dict[str, Any] = to_dict(objective)
-    except TypeError:  # an objective of the user's own that is no dataclass
-        described = {"name": type(objective).__name__}
+        chosen = torch.device(device)
+    except RuntimeError as error:
+        raise ValueError(f"no device {device!r}: write device='auto', or one of {', '.join(there)}") from error
+    if chosen.type in ("cpu", "cuda", "mps") and str(chosen) not in (*there, "cpu:0", "mps:0"):
+        raise ValueError(f"device={device!r} is not on this machine: write device='auto', or one of {', '.join(there)}")
+    return chosen
+
+
+def _record(made: Recipe, data: Data, settings: dict[str, Any]) -> dict[str, Any]:
     return {
         "format": runs.FORMAT,
         "status": "training",
         "recipe": {"name": made.name, "arguments": made.arguments} if made.name else None,
         "model": _summary(made.model),
-        "objective": described,
+        "objective": to_dict(made.objective),
         "data": data.origin,
         "training": settings,
-        "own_optimizer": own_optimizer,
         "versions": runs.versions(),
         "hardware": str(pick_device(settings["device"])),
     }
@@ -292,42 +332,17 @@ def _summary(model: VAE) -> str:
 
 
 def _new_folder(folder: Path) -> Path:
+    """The folder, made; or a FileExistsError that says what it holds."""
     if (folder / runs.RECORD).exists():
         status = runs.read_record(folder).get("status")
         raise FileExistsError(
             f"{folder} holds a run already ({status}). Choose another out=, or go on with it: "
             f"nelbo fit --resume {folder}"
         )
+    for name in (runs.WEIGHTS, runs.METRICS):
+        if (folder / name).exists():
+            raise FileExistsError(
+                f"{folder} holds the {name} of a run whose {runs.RECORD} is gone. Choose another out=, or remove it"
+            )
     folder.mkdir(parents=True, exist_ok=True)
     return folder
-
-
-def _check_fit(made: Recipe, data: Data, settings: dict[str, Any]) -> None:
-    if settings["patience"] is not None and data.validation is None:
-        raise ValueError("patience= needs validation data to judge by; load the data with validation=0.1")
-    made.objective.check(made.model, settings["epochs"])
-    model = made.model
-    x: Tensor = data.train.take(min(len(data.train), _CHECKED_ROWS))
-    model.likelihood_family.check(x)
-    training = model.training
-    device = next(model.parameters()).device
-    try:
-        model.eval().check(x[:2].to(device))
-    finally:
-        model.train(training)
-
-
-def _check_settings(settings: dict[str, Any]) -> None:
-    rates.check(settings["schedule"])
-    for name in ("epochs", "batch_size"):
-        if not isinstance(settings[name], int) or settings[name] < 1:
-            raise ValueError(f"{name} is a whole number from 1 on, got {settings[name]!r}")
-    for name in ("learning_rate", "clip", "checkpoint_every"):
-        if settings[name] is not None and not settings[name] > 0:
-            raise ValueError(f"{name} is greater than 0, got {settings[name]!r}")
-    if settings["ema"] is not None and not 0 < settings["ema"] < 1:
-        raise ValueError(f"ema is a decay between 0 and 1, such as 0.999; got {settings['ema']!r}")
-    if settings["patience"] is not None and settings["patience"] < 1:
-        raise ValueError(f"patience is a number of epochs from 1 on, got {settings['patience']!r}")
-    if settings["precision"] not in ("float32", "bfloat16"):
-        raise ValueError(f"precision is 'float32' or 'bfloat16', got {settings['precision']!r}")

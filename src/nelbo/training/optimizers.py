@@ -42,9 +42,21 @@ class FromTorch:
     """Any ``torch.optim.Optimizer``, with its state as a flat dictionary of tensors: no pickle in a checkpoint."""
 
     def __init__(self, optimizer: torch.optim.Optimizer) -> None:
+        if not isinstance(optimizer, torch.optim.Optimizer):  # pyright: ignore[reportUnnecessaryIsInstance]
+            raise TypeError(
+                "optimizer= is a function from parameters to a torch.optim.Optimizer, got from it a "
+                f"{type(optimizer).__name__}; write optimizer=lambda parameters: torch.optim.SGD(parameters, lr=0.1)"
+            )
         self.optimizer = optimizer
         self.initial = [float(group["lr"]) for group in optimizer.param_groups]
+        if not self.initial[0] > 0:
+            raise ValueError(f"the optimizer's first learning rate is {self.initial[0]}; schedules need one above 0")
         self._learning_rate = self.initial[0]
+
+    @property
+    def name(self) -> str:
+        """What a run records, to refuse another kind when it goes on."""
+        return type(self.optimizer).__name__
 
     @property
     def learning_rate(self) -> float:
@@ -82,9 +94,23 @@ class FromTorch:
         return flat
 
     def load_state_dict(self, state: Mapping[str, Tensor]) -> None:
+        parameters = [parameter for group in self.optimizer.param_groups for parameter in group["params"]]
         entries: dict[int, dict[str, Any]] = {}
         for key, value in state.items():
             index, _, name = key.partition(".")
-            entries.setdefault(int(index), {})[name.rstrip("#")] = value.item() if name.endswith("#") else value
+            if int(index) >= len(parameters):
+                raise ValueError(
+                    f"the saved optimizer state has an entry for parameter {index}, but this optimizer has "
+                    f"{len(parameters)}; it was saved for another model"
+                )
+            entry = value.item() if name.endswith("#") else _like(value, parameters[int(index)])
+            entries.setdefault(int(index), {})[name.rstrip("#")] = entry
         groups = self.optimizer.state_dict()["param_groups"]
         self.optimizer.load_state_dict({"state": entries, "param_groups": groups})
+
+
+def _like(value: Tensor, parameter: Tensor) -> Tensor:
+    """A copy, laid out in memory as the parameter is: fused kernels walk through both side by side."""
+    if value.shape != parameter.shape:
+        return value.clone()
+    return torch.empty_like(parameter, dtype=value.dtype).copy_(value)

@@ -1,6 +1,8 @@
 """What a person sees while a model trains."""
 
+import math
 import time
+from collections.abc import Mapping
 from typing import Any, Protocol, final
 
 from rich.console import Console
@@ -86,9 +88,9 @@ class Bar:
         self.progress.update(self.task, completed=epoch["epoch"], terms=terms)
 
 
-def sentence(means: dict[str, float]) -> str:
-    """The terms in one line."""
+def sentence(means: Mapping[str, float | None]) -> str:
+    """The terms in one line; an infinite KL, which JSON keeps as None, is that of an autoencoder."""
     error, kl = means["reconstruction_error"], means["kl"]
-    if kl == float("inf"):
+    if kl is None or kl == math.inf:
         return f"reconstruction error {error:.1f} nats, no KL"
     return f"rec. error {error:.1f} + KL {kl:.1f} = NELBO {means['nelbo']:.1f} nats"

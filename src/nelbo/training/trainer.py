@@ -5,21 +5,31 @@ import math
 import signal
 import threading
 import time
-from collections.abc import Callable, Generator
+from collections.abc import Callable, Generator, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 import torch
 from torch import Tensor
 
 from nelbo.data import Data
+from nelbo.files import plain
 from nelbo.objectives import Objective, Progress, Terms
-from nelbo.runs import Epoch, append_history
+from nelbo.runs import Epoch, append_history, flush_history
 from nelbo.training import learning_rate
 from nelbo.training.checkpoint import Snapshot, State
-from nelbo.training.evaluate import TERMS, evaluate
-from nelbo.training.failure import First, NonFiniteError, examine, examine_gradients, examine_weights, watch
+from nelbo.training.evaluate import TERMS, as_seen, evaluate
+from nelbo.training.failure import (
+    First,
+    NonFiniteError,
+    examine_data,
+    examine_gradients,
+    examine_terms,
+    examine_weights,
+    watch,
+    weights_are_finite,
+)
 from nelbo.training.memory import warm_memory
 from nelbo.training.progress import Display
 from nelbo.training.seeds import derive, own_randomness, seed_noise
@@ -28,6 +38,7 @@ from nelbo.vae import VAE
 # On an accelerator, looking at the loss waits for all queued work: there it is done only now and then.
 _LOOK_EVERY = {"cpu": 1}
 _LOOK_EVERY_ELSEWHERE = 50
+_AT_MOST_EVERY = 5.0  # seconds: short epochs shall not spend their time on writing checkpoints
 
 
 class Interrupted(KeyboardInterrupt):
@@ -57,7 +68,8 @@ class Trainer:
     callback: Callable[[Epoch], None] | None = None
     history: list[Epoch] = field(default_factory=list[Epoch])
     _last_good: Snapshot | None = None
-    _saved_at: float = 0.0
+    _kept_at: float = 0.0
+    _started: float = 0.0
     _stop: bool = False
 
     @property
@@ -70,123 +82,163 @@ class Trainer:
         """Batches of an epoch."""
         return math.ceil(len(self.data.train) / self.batch_size)
 
+    @property
+    def finished(self) -> bool:
+        """Whether there is nothing left to train."""
+        return self.state.position.stopped or self.state.position.epoch >= self.epochs
+
     def run(self, display: Display) -> None:
         """Train from where the state stands to the end."""
         with own_randomness(self.device), warm_memory(), self._signals():
-            self._keep(force=True)
-            while not self.state.position.finished:
+            while not self.finished:
                 self._epoch(display)
+        # after the last checkpoint, which holds the weights as trained: a finished run can be given more epochs
+        self._settle()
+
+    def keep(self) -> None:
+        """Keep the state for a resume and for a replay; on disk if the run has a folder.
+
+        Nothing broken is ever written over a good checkpoint: it raises a NonFiniteError instead.
+        """
+        if not weights_are_finite(self.model):
+            self._explain_failure()
+        snapshot = self.state.snapshot()
+        if self.out is not None:
+            flush_history(self.out)
+            snapshot.save(self.out)
+        self.kept(snapshot)
+
+    def kept(self, snapshot: Snapshot) -> None:
+        """Take note that this is the last good state."""
+        self._last_good = snapshot
+        self._kept_at = time.perf_counter()
 
     def _epoch(self, display: Display) -> None:
         position = self.state.position
-        train = self.data.train
         order = derive(self.seed, "order", position.epoch)
         look_every = _LOOK_EVERY.get(self.device.type, _LOOK_EVERY_ELSEWHERE)
-        started, first_batch = time.perf_counter(), position.batch
         self.model.train()
-        for raw in train.batches(self.batch_size, order=order, start=position.batch, device=self.device):
+        self._started = time.perf_counter()
+        for raw in self.data.train.batches(self.batch_size, order=order, start=position.batch, device=self.device):
             terms = self._step(raw)
             position.batch += 1
             position.step += 1
             if position.step % look_every == 0 and not math.isfinite(float(terms.surrogate.detach().sum())):
                 self._explain_failure()
             if display.due():
-                display.update(position.epoch, position.batch, self._means(), self._speed(started, first_batch))
-            if self._stop or time.perf_counter() - self._saved_at > self.checkpoint_every:
-                position.seconds += time.perf_counter() - started
-                started, first_batch = time.perf_counter(), position.batch
-                self._keep(force=True)
+                self._count_time()
+                display.update(position.epoch, position.batch, self._means(), self._speed())
+            if self._stop or time.perf_counter() - self._kept_at > self.checkpoint_every:
+                self._count_time()
+                self.keep()
                 if self._stop:
                     self._interrupt()
-        if not bool(torch.isfinite(self.state.totals[3])):
+                self._started = time.perf_counter()
+        if not bool(torch.isfinite(self.state.totals[3])) or not weights_are_finite(self.model):
             self._explain_failure()
-        seconds = time.perf_counter() - started
-        position.seconds += seconds
-        self._end_epoch(self._speed(started, first_batch), display)
+        self._count_time()
+        self._end_epoch(display)
 
-    def _step(self, raw: Tensor) -> Terms:
+    def _step(self, raw: Tensor, *, watched: bool = False) -> Terms:
         """One update: draw, evaluate, differentiate, move."""
         state, position = self.state, self.state.position
         epoch = position.epoch + position.batch / self.batches
         seed_noise(self.device, derive(self.seed, "noise", position.step))
-        x = self.data.train.prepare(raw)
-        with self._autocast():
+        x = as_seen(self.model, self.data.train, raw)
+        if watched:
+            examine_data(x)
+        with mixed_precision(self.model, self.precision):
             terms = self.objective(self.model, x, Progress(epoch, len(self.data.train)))
+        if watched:
+            examine_terms(terms, kl=self.objective.has_kl())
         state.optimizer.zero_grad()
         terms.surrogate.mean().backward()
+        if watched:
+            examine_gradients(self.model)
         if self.clip is not None:
             torch.nn.utils.clip_grad_norm_(self.model.parameters(), self.clip)
         factor = learning_rate.factor(self.schedule, epoch, self.epochs, self.warm_up)
         state.optimizer.learning_rate = self.base_learning_rate * factor
         state.optimizer.step()
+        if watched:
+            examine_weights(self.model)
         if state.average is not None:
             self._move_average(state.average)
         with torch.no_grad():
-            state.totals += torch.stack([*(term.sum() for term in terms.loss), terms.value.sum()]).double()
+            state.totals += torch.stack([*(term.sum() for term in terms.loss), terms.value.sum()]).to(state.totals)
         return terms
-
-    def _autocast(self) -> contextlib.AbstractContextManager[Any]:
-        if self.precision == "float32":
-            return contextlib.nullcontext()
-        return torch.autocast(self.device.type, torch.bfloat16)
 
     def _move_average(self, average: dict[str, Tensor]) -> None:
         decay = self.ema or 0.0
         # early averages would remember the initialization: until 1 / (1 - decay) steps, a plain mean instead
         weight = max(1 - decay, 1 / (self.state.position.step + 1))
         with torch.no_grad():
-            for mean, parameter in zip(average.values(), self.model.parameters(), strict=True):
-                mean.lerp_(parameter, weight)
+            for name, parameter in self.model.named_parameters():  # by name: a file gives them in another order
+                average[name].lerp_(parameter, weight)
 
-    def _end_epoch(self, speed: float, display: Display) -> None:
+    def _end_epoch(self, display: Display) -> None:
         state, position = self.state, self.state.position
-        means = self._means()
+        means, speed = self._means(), self._speed()
         state.totals = torch.zeros_like(state.totals)
-        position.epoch += 1
-        position.batch = 0
-        epoch: Epoch = {"epoch": position.epoch, **{f"train_{name}": value for name, value in means.items()}}
+        position.epoch, position.batch, position.epoch_seconds = position.epoch + 1, 0, 0.0
+        measured: Mapping[str, float] = {}
+        failure: str | None = None
         with averaged(self.model, state.average):
             if self.data.validation is not None:
-                progress = Progress(position.epoch, len(self.data.train))
-                measured = evaluate(
-                    self.model,
-                    self.data.validation,
-                    self.objective,
-                    progress=progress,
-                    seed=self.seed,
-                    device=self.device,
-                )
-                epoch |= {f"validation_{name}": value for name, value in measured.items()}
-            position.finished = position.epoch >= self.epochs or self._stops_early(epoch)
-        epoch |= {
-            "learning_rate": state.optimizer.learning_rate,
-            "examples_per_second": round(speed, 1),
-            "seconds": round(position.seconds, 3),
-        }
+                measured = self._validate()
+                if not math.isfinite(measured["objective"]):
+                    failure = self._first_in_validation()
+                elif self.patience is not None:
+                    self._judge(measured, self.patience)
+        if failure is not None:
+            self._set_back()
+            raise NonFiniteError(f"training stopped after epoch {position.epoch}: {failure}. {self._what_is_kept()}")
+        epoch: Epoch = plain(
+            {
+                "epoch": position.epoch,
+                **{f"train_{name}": value for name, value in means.items()},
+                **{f"validation_{name}": value for name, value in measured.items()},
+                "learning_rate": state.optimizer.learning_rate,
+                "examples_per_second": round(speed, 1),
+                "seconds": round(position.seconds, 3),
+            }
+        )
         self.history.append(epoch)
         position.lines = len(self.history)
         if self.out is not None:
             append_history(self.out, epoch)
         display.end_epoch(epoch)
-        if position.finished:
-            self._settle()
-        self._keep(force=position.finished)
+        due = time.perf_counter() - self._kept_at > min(_AT_MOST_EVERY, self.checkpoint_every)
+        if self.out is None or self.finished or due:
+            self.keep()
         if self.callback is not None:
             self.callback(epoch)
 
-    def _stops_early(self, epoch: Epoch) -> bool:
-        """Keep the best weights; say whether ``patience`` epochs went by without better ones."""
-        if self.patience is None:
-            return False
+    def _validate(self, look: Callable[[Tensor, Terms], None] | None = None) -> Mapping[str, float]:
+        if self.data.validation is None:
+            return {}
+        progress = Progress(self.state.position.epoch, len(self.data.train))
+        return evaluate(
+            self.model,
+            self.data.validation,
+            self.objective,
+            progress=progress,
+            seed=self.seed,
+            device=self.device,
+            look=look,
+        )
+
+    def _judge(self, measured: Mapping[str, float], patience: int) -> None:
+        """Keep the best weights; stop after ``patience`` epochs without better ones."""
         position = self.state.position
         # an autoencoder's NELBO is infinite: what it is judged by is its reconstruction error
-        value = epoch["validation_nelbo" if self.objective.has_kl() else "validation_reconstruction_error"]
+        value = measured["nelbo" if self.objective.has_kl() else "reconstruction_error"]
         if self.objective.changes_until() > position.epoch:
-            return False  # while a warm-up lasts, the validation NELBO may rise for good reasons
+            return  # while a warm-up lasts, the validation NELBO may rise for good reasons
         if position.best is None or value < position.best:
             position.best, position.best_epoch = value, position.epoch
             self.state.best = {name: tensor.detach().clone() for name, tensor in self.model.state_dict().items()}
-        return position.epoch - position.best_epoch >= self.patience
+        position.stopped = position.epoch - position.best_epoch >= patience
 
     def _settle(self) -> None:
         """What the run ends with: the best weights, or the averaged ones, or the last ones."""
@@ -202,23 +254,16 @@ class Trainer:
         seen = min(position.batch * self.batch_size, len(self.data.train))
         return dict(zip(TERMS, (self.state.totals / max(seen, 1)).tolist(), strict=True))
 
-    def _speed(self, started: float, first_batch: int) -> float:
-        examples = (
-            min(self.state.position.batch * self.batch_size, len(self.data.train)) - first_batch * self.batch_size
-        )
-        return examples / max(time.perf_counter() - started, 1e-9)
-
-    def _keep(self, *, force: bool = False) -> None:
-        """Keep the state for a resume and for a replay; on disk if the run has a folder."""
+    def _count_time(self) -> None:
         now = time.perf_counter()
-        if self.out is None:
-            self._last_good = self.state.snapshot()
-        elif force or now - self._saved_at > min(5.0, self.checkpoint_every):
-            snapshot = self.state.snapshot()
-            examine_snapshot(snapshot)
-            snapshot.save(self.out)
-            self._last_good = snapshot
-        self._saved_at = time.perf_counter() if self._last_good is not None else now
+        self.state.position.seconds += now - self._started
+        self.state.position.epoch_seconds += now - self._started
+        self._started = now
+
+    def _speed(self) -> float:
+        """Examples per second in this epoch."""
+        position = self.state.position
+        return min(position.batch * self.batch_size, len(self.data.train)) / max(position.epoch_seconds, 1e-9)
 
     @contextlib.contextmanager
     def _signals(self) -> Generator[None]:
@@ -232,67 +277,100 @@ class Trainer:
                 raise KeyboardInterrupt
             self._stop = True
 
-        before = {number: signal.signal(number, handler) for number in (signal.SIGINT, signal.SIGTERM)}
+        before = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
+        # a signal that is ignored stays so, as under nohup; None is a handler from outside Python, not ours to replace
+        ours = [number for number, old in before.items() if old is not None and old != signal.SIG_IGN]
+        for number in ours:
+            signal.signal(number, handler)
         try:
             yield
         finally:
-            for number, old in before.items():
-                signal.signal(number, old)
+            for number in ours:
+                signal.signal(number, before[number])
 
     def _interrupt(self) -> None:
         position = self.state.position
         where = f"epoch {position.epoch + 1}, batch {position.batch} of {self.batches}"
         if self.out is None:
             raise Interrupted(f"stopped at {where}; the model keeps its weights. With out='runs/NAME' a run can go on")
-        raise Interrupted(f"stopped at {where} and saved. Go on with: nelbo fit --resume {self.out}")
+        line = f"nelbo fit --resume {self.out}, or nelbo.resume({str(self.out)!r}) in Python"
+        raise Interrupted(f"stopped at {where} and saved. Go on with: {line}")
 
-    def _explain_failure(self) -> None:
+    def _set_back(self) -> None:
+        if self._last_good is not None:
+            self.state.restore(self._last_good)
+
+    def _what_is_kept(self) -> str:
+        if self._last_good is None:
+            return "Nothing was trained yet"
+        kept = (
+            f"The last good state is kept in {self.out}"
+            if self.out
+            else "The model was set back to its last good state"
+        )
+        return f"{kept}, after {self._last_good.position['step']} steps"
+
+    def _explain_failure(self) -> NoReturn:
         """Replay from the last good state under watch, to name the first tensor that is not finite."""
-        failed_at, good = self.state.position.step, self._last_good
-        if good is None:
-            raise NonFiniteError("the loss is not finite")
-        self.state.restore(good)
-        position = self.state.position
-        position_text = "the last steps"
+        failed_at = self.state.position.step
+        where = "before the first step"
+        cause = "a value that is not finite, which did not come back when the steps were run again"
         try:
-            while position.step < failed_at:
-                order = derive(self.seed, "order", position.epoch)
-                batches = self.data.train.batches(
-                    self.batch_size, order=order, start=position.batch, device=self.device
-                )
-                for raw in batches:
-                    position_text = f"epoch {position.epoch + 1}, batch {position.batch + 1} of {self.batches}"
-                    examine(raw.float(), "the data of the batch")
-                    with watch(self.model):
-                        terms = self._step(raw)
-                    examine(terms.surrogate, "the loss")
-                    examine_gradients(self.model)
-                    examine_weights(self.model)
-                    position.batch += 1
-                    position.step += 1
-                    if position.step >= failed_at:
-                        break
-                else:
-                    position.epoch, position.batch = position.epoch + 1, 0
-            cause = "a value that is not finite, which did not come back when the steps were run again"
+            if self._last_good is None:
+                examine_weights(self.model)
+            self._set_back()
+            self.model.train()
+            for raw in self._batches_until(failed_at):
+                position = self.state.position
+                where = f"in epoch {position.epoch + 1}, batch {position.batch + 1} of {self.batches}"
+                where += f" (step {position.step + 1})"
+                with watch(self.model):
+                    self._step(raw, watched=True)
         except First as first:
             cause = str(first)
         finally:
-            self.state.restore(good)
-        advice = "try a lower learning_rate=, clip=1.0, or look at the data of that batch"
-        kept = (
-            f"The last good state is kept: {self.out}" if self.out else "The model was set back to its last good state"
-        )
-        raise NonFiniteError(
-            f"training stopped at {position_text} (step {position.step + 1}): {cause}. {kept}; {advice}"
-        )
+            self._set_back()
+        advice = "Try a lower learning_rate=, clip=1.0, or look at the data of that batch"
+        raise NonFiniteError(f"training stopped {where}: {cause}. {self._what_is_kept()}. {advice}")
+
+    def _batches_until(self, step: int) -> Iterator[Tensor]:
+        """The batches from where the state stands to a step, moving the position on behind each."""
+        position = self.state.position
+        while position.step < step:
+            order = derive(self.seed, "order", position.epoch)
+            for raw in self.data.train.batches(self.batch_size, order=order, start=position.batch, device=self.device):
+                yield raw
+                position.batch, position.step = position.batch + 1, position.step + 1
+                if position.step >= step:
+                    return
+            position.epoch, position.batch = position.epoch + 1, 0
+
+    def _first_in_validation(self) -> str:
+        done = 0
+
+        def look(x: Tensor, terms: Terms) -> None:
+            nonlocal done
+            examine_data(x)
+            examine_terms(terms, kl=self.objective.has_kl())
+            done += 1
+
+        try:
+            with watch(self.model):
+                self._validate(look)
+        except First as first:
+            return f"in validation batch {done + 1}, {first}"
+        return "the validation objective is not finite, which did not come back when it was measured again"
 
 
-def examine_snapshot(snapshot: Snapshot) -> None:
-    """Nothing broken is ever written over a good checkpoint: raise NonFiniteError instead."""
-    for name, tensor in snapshot.tensors.items():
-        if name.startswith("model.") and tensor.is_floating_point() and not bool(torch.isfinite(tensor).all()):
-            raise NonFiniteError(f"{name.removeprefix('model.')} is not finite; the checkpoint before it is kept")
+@contextlib.contextmanager
+def mixed_precision(model: VAE, precision: str) -> Generator[None]:
+    """Within, the model's networks run in that precision; what is measured, is measured in float32."""
+    before = model.network_dtype
+    model.network_dtype = None if precision == "float32" else torch.bfloat16
+    try:
+        yield
+    finally:
+        model.network_dtype = before
 
 
 @contextlib.contextmanager
