@@ -15,8 +15,7 @@ from typing import Any
 import torch
 
 import nelbo
-from nelbo import objectives
-from tests.training.simple import bytes_file, small, table_file
+from tests.training.simple import small
 
 
 def _sgd(parameters: Any) -> torch.optim.Optimizer:
