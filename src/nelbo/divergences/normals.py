@@ -48,9 +48,8 @@ def _normal_kl(m_p: Tensor, s_p: Tensor, m_q: Tensor, s_q: Tensor) -> Tensor:
     if s_p.dtype == _WIDE or s_p.device.type == "mps":
         e = (s_p - s_q) / s_q
         return 0.5 * (e * e + ((m_p - m_q) / s_q) ** 2) + log_gap(e, s_p.log() - s_q.log())
-    shape = torch.broadcast_shapes(m_p.shape, s_p.shape, m_q.shape, s_q.shape)
     parts = [m_p, s_p, m_q, s_q]
-    size = shape.numel()
+    shape, size = m_p.shape, m_p.numel()
     if size <= _SLICE or not all(x.shape == shape and x.is_contiguous() for x in parts):
         return _narrow(*parts)
     flat = [x.view(-1) for x in parts]
