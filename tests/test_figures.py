@@ -8,6 +8,7 @@ import matplotlib as mpl
 import numpy as np
 import pytest
 import torch
+from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.collections import LineCollection, PathCollection
 from matplotlib.figure import Figure
 from matplotlib.patches import Ellipse
@@ -140,6 +141,18 @@ class TestComparison:
         figure = drawn(figures.comparison(rows))
         assert len(figure.axes) == 9
         assert len(latent_panels(figure)) == 3
+
+    def test_nothing_sticks_out(self, runs, rows, x):
+        model = nelbo.recipes.vae(IMAGE, prior="mixture:2", hidden=(8,)).model
+        mixture = figures.row(model, x[:1], model.embed(x), torch.arange(len(x)) % 10, samples=4)
+        for figure in (figures.comparison([*rows, mixture]), figures.loss_curves(runs)):
+            renderer = FigureCanvasAgg(figure).get_renderer()
+            for text in figure.findobj(Text):
+                if not text.get_text() or not text.get_visible() or text.get_clip_on():
+                    continue
+                box = text.get_window_extent(renderer)
+                assert figure.bbox.x0 <= box.x0, text
+                assert box.x1 <= figure.bbox.x1, text
 
     def test_titles_hold_the_numbers(self, rows):
         text = words(figures.comparison(rows))

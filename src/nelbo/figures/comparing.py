@@ -267,10 +267,10 @@ def _legend(page: Page, rows: Sequence[Row]) -> None:
     with_points = any(row.is_point for row in rows)
     # what is no normal has no sigma: its contours hold the mass that a normal holds within 1, 2, 3 sigma
     normal = all(density.moments(row.model.prior, (0,)) is not None for row in rows)
-    rings = "1, 2, 3σ" if normal else "1, 2, 3σ or that mass"
+    rings = "1, 2, 3σ" if normal else "mass of 1, 2, 3σ"
     handles = [mark(f"prior p(z): {rings}", palette.CONTOURS, 9, markerfacecolor="none")]
     if not all(row.is_point for row in rows):
-        handles.append(mark("q(z|x) of this input: 1, 2σ", palette.Q, 9, markerfacecolor="none"))
+        handles.append(mark("q(z|x): 1, 2σ", palette.Q, 9, markerfacecolor="none"))
     handles.append(mark("its mean" + (", or the code" if with_points else ""), palette.Q, 4))
     named = any(row.labels is not None for row in rows)
     color = palette.CLASSES[0] if named else palette.CONTOURS

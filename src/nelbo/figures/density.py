@@ -50,7 +50,10 @@ def ellipse(mean: Floats, covariance: Floats, sigmas: float, **options: Any) -> 
 def draw_prior(axes: Axes, pz: Distribution, dims: Dims, *, sigmas: Sequence[int] = (1, 2, 3)) -> None:
     """Contours of p(z) in grey: at 1, 2 and 3 sigma for a normal, else around the same masses of it."""
     known = moments(pz, dims)
-    options: dict[str, Any] = {"zorder": 1.5}
+    options: dict[str, Any] = {
+        "zorder": 2.2,
+        "path_effects": [withStroke(linewidth=2.2, foreground="white", alpha=0.7)],
+    }
     if known is None:
         drawn = pz.sample((_DRAWS,))
         contour(axes, pz, drawn, dims, colors=palette.CONTOURS, linewidths=0.9, **options)
@@ -128,7 +131,9 @@ def contour(
 
         density = gaussian_kde(chosen[:_KERNEL_DRAWS].T)(grid.T)
     levels = sorted({float(level) for level in highest_density(density, masses)})
-    axes.contour(*side, density.reshape(n, n), levels=levels, **style)
+    halo = style.pop("path_effects", None)
+    drawn = axes.contour(*side, density.reshape(n, n), levels=levels, **style)
+    drawn.set_path_effects(halo)
 
 
 def highest_density(density: Floats, masses: Sequence[float]) -> Floats:
@@ -155,7 +160,7 @@ def draw_intervals(axes: Axes, pz: Distribution, qz: Distribution, center: float
     for k in (1, 2, 3):
         for edge in interval(pz, k):
             axes.axvline(
-                edge, color=palette.CONTOURS, linewidth=1.1 if k == 1 else 0.8, zorder=1.5, gid=f"prior_{k}_sigma"
+                edge, color=palette.CONTOURS, linewidth=1.1 if k == 1 else 0.8, zorder=2.2, gid=f"prior_{k}_sigma"
             )
     for k, alpha in ((1, 0.3), (2, 0.2)):
         low, high = interval(qz, k)

@@ -19,7 +19,7 @@ FAINT = "#6b6b6b"
 """Captions and what stands behind the data."""
 RULE = "#c9c9c9"
 """Lines that only guide the eye."""
-CONTOURS = "#8a8a8a"
+CONTOURS = "#6f6f6f"
 """Contours of p(z) where they lie under points of ten colours: another hue would read as an eleventh class."""
 
 # found by simulated annealing on the smallest distance in OKLab under the four kinds of vision, chroma capped so that
