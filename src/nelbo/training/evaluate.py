@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 
 from nelbo.data import Dataset
-from nelbo.objectives import FINISHED, Objective, Progress, Terms
+from nelbo.objectives import FINISHED, Progress, Terms
 from nelbo.training.seeds import derive, own_randomness, seed_noise
 from nelbo.vae import VAE
 
@@ -18,13 +18,12 @@ TERMS = ("reconstruction_error", "kl", "nelbo", "objective")
 def evaluate(
     model: VAE,
     dataset: Dataset,
-    objective: Objective,
+    objective: Callable[[VAE, Tensor, Progress], Terms],
     *,
     progress: Progress = FINISHED,
     batch_size: int = 1000,
     seed: int = 0,
     device: torch.device | None = None,
-    look: Callable[[Tensor, Terms], None] | None = None,
 ) -> Mapping[str, float]:
     """Mean over the data of each term in nats, and its standard error over the examples.
 
@@ -39,7 +38,6 @@ def evaluate(
         batch_size: examples at a time.
         seed: of the draws.
         device: where the model is; None asks it.
-        look: called with each batch, as the model sees it, and its terms.
 
     Returns:
         ``{"nelbo": ..., "nelbo_standard_error": ..., ...}`` for reconstruction_error, kl, nelbo and objective.
@@ -57,8 +55,6 @@ def evaluate(
                 seed_noise(device, derive(seed, "validation", position))
                 x = as_seen(model, dataset, raw)
                 terms = objective(model, x, progress)
-                if look is not None:
-                    look(x, terms)
                 values = torch.stack([*terms.loss, terms.value]).cpu().double()
                 sums += torch.stack([values.sum(1), values.square().sum(1)])
     finally:

@@ -60,7 +60,9 @@ def examine(tensor: Tensor, name: str) -> None:
         return
     place = tuple(int(i) for i in (~finite).nonzero()[0])
     bad = tensor.numel() - int(finite.sum())
-    raise First(f"{name} is {float(tensor[place])} at {place} ({bad} of {tensor.numel()} values are not finite)")
+    raise First(
+        f"{name} is {float(tensor[place].detach())} at {place} ({bad} of {tensor.numel()} values are not finite)"
+    )
 
 
 def examine_data(x: Tensor) -> None:

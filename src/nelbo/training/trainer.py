@@ -214,18 +214,17 @@ class Trainer:
         if self.callback is not None:
             self.callback(epoch)
 
-    def _validate(self, look: Callable[[Tensor, Terms], None] | None = None) -> Mapping[str, float]:
+    def _validate(self, objective: Callable[[VAE, Tensor, Progress], Terms] | None = None) -> Mapping[str, float]:
         if self.data.validation is None:
             return {}
         progress = Progress(self.state.position.epoch, len(self.data.train))
         return evaluate(
             self.model,
             self.data.validation,
-            self.objective,
+            objective or self.objective,
             progress=progress,
             seed=self.seed,
             device=self.device,
-            look=look,
         )
 
     def _judge(self, measured: Mapping[str, float], patience: int) -> None:
@@ -348,15 +347,17 @@ class Trainer:
     def _first_in_validation(self) -> str:
         done = 0
 
-        def look(x: Tensor, terms: Terms) -> None:
+        def watched(model: VAE, x: Tensor, progress: Progress) -> Terms:
             nonlocal done
             examine_data(x)
+            terms = self.objective(model, x, progress)
             examine_terms(terms, kl=self.objective.has_kl())
             done += 1
+            return terms
 
         try:
             with watch(self.model):
-                self._validate(look)
+                self._validate(watched)
         except First as first:
             return f"in validation batch {done + 1}, {first}"
         return "the validation objective is not finite, which did not come back when it was measured again"

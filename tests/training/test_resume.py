@@ -1,0 +1,326 @@
+"""resume(): the very weights of the uninterrupted run, or an error that says what is wrong."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+import nelbo
+from nelbo.files import DamagedFileError, exclusive
+from nelbo.runs import METRICS, WEIGHTS, read_history
+from nelbo.training import Interrupted
+from tests.training.simple import binary, by_hand, quick, same, small, table_file, untimed, weights
+
+STATE = "checkpoint/state.safetensors"
+
+
+def sgd(parameters):
+    return torch.optim.SGD(parameters, lr=0.05, momentum=0.9)
+
+
+def stop_at(epoch, number=signal.SIGINT):
+    """A callback that asks the process to end, as Ctrl-C does."""
+
+    def callback(metrics):
+        if metrics["epoch"] == epoch:
+            os.kill(os.getpid(), number)
+
+    return callback
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+@pytest.mark.parametrize(
+    "settings", [{}, {"ema": 0.9, "schedule": "cosine", "patience": 5}, {"optimizer": sgd, "clip": 0.5}]
+)
+def test_interrupted_and_resumed_is_the_uninterrupted_run(number, settings, tmp_path):
+    out, x, handlers = tmp_path / "run", binary(), [signal.getsignal(n) for n in (signal.SIGINT, signal.SIGTERM)]
+    settings = {"epochs": 4, **settings}
+    whole = quick(small(), x, out=tmp_path / "whole", **settings)
+    made = small()
+    with pytest.raises(
+        Interrupted, match=r"stopped at epoch 2, batch 1 of 6 and saved\. Go on with: nelbo fit --resume"
+    ):
+        quick(made, x, out=out, callback=stop_at(1, number), **settings)
+    assert [signal.getsignal(n) for n in (signal.SIGINT, signal.SIGTERM)] == handlers
+    assert nelbo.runs.read_record(out)["status"] == "interrupted"
+    assert not made.model.training
+    with pytest.raises(DamagedFileError, match=r"has no weights.safetensors yet: its training is interrupted"):
+        nelbo.load(out)
+    torch.manual_seed(99)  # what the new process draws changes nothing
+    run = nelbo.resume(out, data=x, optimizer=settings.get("optimizer"), progress=False)
+    assert (out / WEIGHTS).read_bytes() == (tmp_path / "whole" / WEIGHTS).read_bytes()
+    assert untimed(read_history(out)) == untimed(whole.history) == untimed(run.history)
+    assert nelbo.runs.read_record(out)["status"] == "finished"
+
+
+def test_interrupted_in_memory_keeps_the_weights():
+    model = by_hand()
+    before = weights(model)
+    with pytest.raises(Interrupted, match="the model keeps its weights. With out='runs/NAME' a run can go on"):
+        quick(model, binary(), callback=stop_at(1))
+    assert not same(before, weights(model))
+
+
+def test_interrupted_on_the_last_batch_of_an_epoch(tmp_path):
+    """What is left of the epoch is its validation and its line; its speed is that of the steps."""
+    out, x = tmp_path / "run", binary(100)
+    whole = quick(small(), x)
+
+    class StopsAtLastBatch(nelbo.objectives.Objective):
+        def __call__(self, model, x, progress=nelbo.objectives.FINISHED):
+            if abs(progress.epoch - 5 / 3) < 1e-6:
+                os.kill(os.getpid(), signal.SIGINT)
+            return nelbo.objectives.ELBO()(model, x, progress)
+
+    with pytest.raises(Interrupted, match="epoch 2, batch 3 of 3"):
+        quick(small(), x, out=out, objective=StopsAtLastBatch())
+    run = nelbo.resume(out, data=x, objective=nelbo.objectives.ELBO(), progress=False)
+    assert same(weights(run.model), weights(whole.model))
+    assert untimed(run.history) == untimed(whole.history)
+    assert all(epoch["examples_per_second"] > 0 for epoch in run.history)
+
+
+def test_checkpoints_within_epochs_change_nothing(tmp_path):
+    x = binary()
+    plain, kept = quick(small(), x), quick(small(), x, out=tmp_path / "run", checkpoint_every=1e-9)
+    assert same(weights(plain.model), weights(kept.model))
+    assert untimed(plain.history) == untimed(kept.history)
+    assert all(epoch["examples_per_second"] > 0 for epoch in kept.history)
+
+
+def test_short_epochs_are_kept_all_the_same(tmp_path, monkeypatch):
+    """The clock of the checkpoints runs on through epochs that are shorter than its period."""
+    monkeypatch.setattr("nelbo.training.trainer._AT_MOST_EVERY", 0.05)
+    out, steps = tmp_path / "run", []
+
+    def look(epoch):
+        time.sleep(0.02)
+        steps.append(nelbo.training.checkpoint.Snapshot.load(out).position["epoch"])
+
+    quick(small(), binary(), out=out, epochs=12, callback=look)
+    assert steps[-2] >= 6
+
+
+@pytest.mark.parametrize("settings", [{}, {"ema": 0.9}, {"patience": 9}, {"ema": 0.9, "patience": 9}])
+def test_more_epochs_are_the_longer_run(settings, tmp_path):
+    """A finished run kept the weights as trained, not the averaged or best ones that it ended with."""
+    out, x = tmp_path / "run", binary()
+    whole = quick(small(), x, epochs=5, **settings)
+    quick(small(), x, epochs=2, out=out, **settings)
+    run = nelbo.resume(out, epochs=5, data=x, progress=False)
+    assert same(weights(run.model), weights(whole.model))
+    assert untimed(run.history) == untimed(whole.history)
+    assert nelbo.runs.read_record(out)["training"]["epochs"] == 5
+
+
+def test_a_finished_run_stays_as_it_is(tmp_path):
+    out, x = tmp_path / "run", binary()
+    quick(small(), x, out=out, ema=0.9)
+    before = (out / WEIGHTS).read_bytes(), (out / METRICS).read_bytes()
+    (out / WEIGHTS).unlink()
+    nelbo.resume(out, data=x, progress=False)
+    assert before == ((out / WEIGHTS).read_bytes(), (out / METRICS).read_bytes())
+
+
+def test_a_run_that_stopped_early_stays_stopped(tmp_path):
+    out, x = tmp_path / "run", binary()
+    # weights that only get worse: the first epoch is the best
+    run = quick(small(), x, out=out, epochs=20, patience=2, learning_rate=0.5)
+    done = len(run.history)
+    assert done < 20
+    again = nelbo.resume(out, data=x, progress=False)
+    assert again.history == run.history
+    assert same(weights(again.model), weights(run.model))
+    with pytest.raises(ValueError, match=rf"stopped by itself after {done} epochs, 2 of them without a better"):
+        nelbo.resume(out, epochs=30, data=x, progress=False)
+    assert nelbo.runs.read_record(out)["training"]["epochs"] == 20
+
+
+CHILD = """
+import os, signal, sys, time
+signal.signal(signal.SIGINT, signal.default_int_handler)
+import torch
+from tests.training.simple import binary, quick, small
+import nelbo
+
+class Slow(nelbo.objectives.Objective):
+    def __call__(self, model, x, progress=nelbo.objectives.FINISHED):
+        if progress.epoch > 0:
+            print('step', flush=True)
+            time.sleep(60 if sys.argv[2] == 'slow' else 0.05)
+        return nelbo.objectives.ELBO()(model, x, progress)
+
+quick(small(), binary(), out=sys.argv[1], objective=Slow(), epochs=1000)
+"""
+
+
+@pytest.mark.parametrize(
+    ("pace", "signals", "expected"),
+    [("quick", [signal.SIGINT], "nelbo.training.trainer.Interrupted: stopped at"), ("slow", [signal.SIGINT] * 2, "")],
+)
+def test_ctrl_c_in_a_process_of_its_own(pace, signals, expected, tmp_path):
+    """One Ctrl-C is obeyed after the step; a second one at once, in a step that lasts a minute."""
+    child = subprocess.Popen(
+        [sys.executable, "-c", CHILD, str(tmp_path / "run"), pace],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        cwd=Path(__file__).parents[2],
+    )
+    assert child.stdout.readline() == "step\n", child.stderr.read()
+    for number in signals:
+        time.sleep(0.3)  # time.sleep goes on after the first one
+        child.send_signal(number)
+    started = time.monotonic()
+    _, errors = child.communicate(timeout=50)
+    assert time.monotonic() - started < 30
+    assert child.returncode in (1, 130, -signal.SIGINT)
+    assert "KeyboardInterrupt" in errors or "Interrupted" in errors
+    assert expected in errors
+    assert nelbo.runs.read_record(tmp_path / "run")["status"] == "interrupted"
+
+
+# --- errors -----------------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def run(tmp_path):
+    """A finished run on data in memory."""
+    quick(small(), binary(), out=tmp_path / "run")
+    return tmp_path / "run"
+
+
+def resumed(folder, **more):
+    return nelbo.resume(folder, **({"data": binary(), "progress": False} | more))
+
+
+def test_a_damaged_checkpoint(run):
+    state = run / STATE
+    whole = state.read_bytes()
+    for content in (whole[: len(whole) // 2], whole[:-1], b"", b"\x00" * 100):
+        state.write_bytes(content)
+        with pytest.raises(DamagedFileError, match=r"state\.safetensors is not a whole safetensors file"):
+            resumed(run)
+    flipped = bytearray(whole)
+    flipped[-5] ^= 1
+    state.write_bytes(flipped)
+    with pytest.raises(DamagedFileError, match=r"state\.safetensors .* values have changed since they were written"):
+        resumed(run)
+    state.write_bytes((run / WEIGHTS).read_bytes())
+    with pytest.raises(DamagedFileError, match="it is no checkpoint of nelbo"):
+        resumed(run)
+    state.unlink()
+    with pytest.raises(DamagedFileError, match=r"state\.safetensors does not exist"):
+        resumed(run)
+
+
+def test_a_damaged_record(run):
+    record = (run / "run.json").read_text()
+    (run / "run.json").write_text(record[:100])
+    with pytest.raises(DamagedFileError, match=r"run\.json is not JSON .*cut short or edited"):
+        resumed(run)
+    for change, message in (
+        ({"training": {}}, "lack batch_size"),
+        ({"training": []}, "holds no settings"),
+        ({"objective": None}, "the objective is None"),
+        ({"recipe": {"name": "va", "arguments": {"event": [6]}}}, "did you mean 'vae'"),
+        ({"recipe": {"name": "vae", "arguments": {"event": [6], "laten": 3}}}, "did you mean 'latent'"),
+        ({"format": 99}, "newer format than this version reads; update nelbo"),
+    ):
+        (run / "run.json").write_text(json.dumps(json.loads(record) | change))
+        with pytest.raises(DamagedFileError, match=message):
+            resumed(run)
+
+
+def test_damaged_metrics(run):
+    lines = (run / METRICS).read_bytes()
+    (run / METRICS).write_bytes(lines[: lines.index(b"\n") + 20])
+    with pytest.raises(DamagedFileError, match=r"metrics\.jsonl has 1 whole lines, and the checkpoint counts on 3"):
+        resumed(run)
+    (run / METRICS).write_bytes(b"\xff\n" + lines)
+    with pytest.raises(DamagedFileError, match=r"metrics\.jsonl, line 1, is not JSON"):
+        resumed(run)
+
+
+def test_what_is_no_run(run, tmp_path):
+    with pytest.raises(DamagedFileError, match=rf"is no folder.*Runs near it: {run}"):
+        resumed(tmp_path / "nothing")
+    (tmp_path / "other").mkdir()
+    with pytest.raises(DamagedFileError, match=r"has no run\.json, so it is no run of nelbo"):
+        resumed(tmp_path / "other")
+    (tmp_path / "other" / "run.json").write_text('{"name": "of another program"}')
+    with pytest.raises(DamagedFileError, match="it has no 'training'"):
+        resumed(tmp_path / "other")
+
+
+def test_data_of_a_file_that_changed(tmp_path):
+    path, out = table_file(tmp_path), tmp_path / "run"
+    quick(small("sigma_vae", event=(5,)), path, out=out)
+    x = np.load(path)
+    x[0, 0] += 1
+    np.save(path, x)
+    with pytest.raises(ValueError, match=r"table\.npy has changed: sha256"):
+        nelbo.resume(out, epochs=4, progress=False)
+
+
+def test_data_in_memory(run):
+    with pytest.raises(ValueError, match=rf"given in memory.*nelbo\.resume\('{run}', data=x\)"):
+        resumed(run, data=None, epochs=4)
+    with pytest.raises(ValueError, match="has changed: sha256"):
+        resumed(run, data=binary(seed=1))
+    with pytest.raises(ValueError, match=r"not what the run was trained on: its sizes is .*'train': 200"):
+        resumed(run, data=nelbo.data.as_data(binary(), validation=0))
+    assert len(resumed(run, data=nelbo.data.as_data(binary()), epochs=4).history) == 4
+
+
+def test_a_model_built_by_hand(tmp_path):
+    out = tmp_path / "run"
+    quick(by_hand(), binary(), out=out)
+    with pytest.raises(ValueError, match=rf"built by hand.*nelbo\.resume\('{out}', model=vae\)"):
+        resumed(out)
+    with pytest.raises(ValueError, match="these weights belong to another model"):
+        resumed(out, model=by_hand(torch.nn.Linear(2, 6)))
+    with pytest.raises(ValueError, match=r"has shape \(5,\) in this model and \(6,\) in the file"):
+        resumed(out, model=by_hand(features=5))
+    whole = quick(by_hand(), binary(), epochs=5)
+    assert same(weights(resumed(out, model=by_hand(seed=7), epochs=5).model), weights(whole.model))
+
+
+def test_an_optimizer_of_one_s_own(tmp_path, run):
+    out = tmp_path / "sgd"
+    quick(small(), binary(), out=out, optimizer=sgd)
+    with pytest.raises(ValueError, match=r"optimizer of your own; pass optimizer=lambda parameters: torch\.optim\.SGD"):
+        resumed(out)
+    with pytest.raises(ValueError, match="with the same settings, not with Adagrad"):
+        resumed(out, optimizer=torch.optim.Adagrad)
+    with pytest.raises(ValueError, match="trained with nelbo's Adam, not with SGD"):
+        resumed(run, optimizer=sgd)
+
+
+def test_epochs_that_cannot_be(run, tmp_path):
+    for epochs in (2, 0, 2.5):
+        with pytest.raises(ValueError, match=r"epochs is a whole number from 3 on, where this run stands"):
+            resumed(run, epochs=epochs)
+    quick(small(), binary(), out=tmp_path / "cosine", schedule="cosine")
+    with pytest.raises(ValueError, match="cosine schedule was laid out over 3 epochs"):
+        resumed(tmp_path / "cosine", epochs=4)
+
+
+def test_two_processes_do_not_train_one_run(run):
+    with exclusive(run), pytest.raises(BlockingIOError, match="another process is training in"):
+        resumed(run, epochs=4)
+    assert len(resumed(run, epochs=4).history) == 4
+
+
+def test_what_a_kill_left_half_written_is_swept_away(run):
+    for place in (run, run / "checkpoint"):
+        (place / ".run.json.12345678.part").write_text("{")
+    resumed(run, epochs=4)
+    assert not list(run.rglob("*.part"))
