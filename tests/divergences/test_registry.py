@@ -11,7 +11,11 @@ from divergence_cases import COUNTS, FAMILIES, VECTORS, near, oracle, ugly
 import nelbo
 from nelbo.divergences.registry import registered
 
-PAIRS = [pair for pair in registered() if not (set(pair) & set(VECTORS))]
+# a family that lives elsewhere in nelbo (an autoencoder's point mass) is tested there
+REGISTERED = [
+    pair for pair in registered() if all(t.__module__.startswith(("torch.", "nelbo.divergences")) for t in pair)
+]
+PAIRS = [pair for pair in REGISTERED if not (set(pair) & set(VECTORS))]
 IDS = [f"{p.__name__}-{q.__name__}" for p, q in PAIRS]
 
 
@@ -27,7 +31,7 @@ def check(value, exact, log_p, log_q, same):
 
 
 def test_every_registered_pair_has_a_row():
-    missing = {t for pair in registered() for t in pair} - set(FAMILIES) - set(VECTORS)
+    missing = {t for pair in REGISTERED for t in pair} - set(FAMILIES) - set(VECTORS)
     assert not missing, f"add {missing} to FAMILIES (or VECTORS) in divergence_cases.py"
 
 

@@ -1,12 +1,10 @@
 """What a person sees while a model trains."""
 
 import math
+import random
 import time
 from collections.abc import Mapping
 from typing import Any, Protocol, final
-
-from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
 
 class Display(Protocol):
@@ -48,6 +46,12 @@ class Bar:
     """
 
     def __init__(self, epochs: int, batches: int, title: str = "training") -> None:
+        # rich draws from Python's random numbers when it is imported, and they are the caller's
+        state = random.getstate()
+        from rich.console import Console
+        from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+        random.setstate(state)
         self.batches = batches
         self.console = Console(stderr=True)
         wide = self.console.width >= 110
