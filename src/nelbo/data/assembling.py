@@ -168,6 +168,7 @@ def _test_set(
 
 
 def _refuse_conflicts(options: dict[str, Any]) -> None:
+    Preparation(binarize=options["binarize"])  # refuses what is none before values are blamed
     numeric = options["scale"] not in (None, "auto")
     for a, b, why in (
         ("binarize", "standardize", "binarized values are 0 and 1"),

@@ -205,7 +205,7 @@ class InMemory(Dataset):
             yield chosen.to(device, non_blocking=True)
 
     def to(self, device: torch.device | str) -> Tensor:
-        """The stored values on `device`, moved there once and kept; those on the CPU where they do not fit."""
+        """The stored values on `device`, moved there once and kept; where they do not fit, the CPU's."""
         device = torch.device(device)
         if device.type == "cuda" and device.index is None:  # pyright: ignore[reportUnnecessaryComparison]
             device = torch.device("cuda", torch.cuda.current_device())

@@ -16,13 +16,12 @@ from nelbo.data import arrays
 from nelbo.data.assembling import assemble
 from nelbo.data.dataset import Dataset, InMemory
 from nelbo.data.layout import Layout
-from nelbo.data.memory import available_memory, parse_size
+from nelbo.data.memory import parse_size, stays_on_disk
 from nelbo.data.named import NAMED
 from nelbo.data.on_disk import piece_bytes
 from nelbo.data.preparation import Binarize, Preparation
-from nelbo.data.source import Source, as_array, sha256_of_arrays
+from nelbo.data.source import Source, as_array, plain_dtype, sha256_of_arrays, sortable
 
-_MEMORY_SHARE = 1 / 3  # of what is available that a file may take before it stays on disk
 _PIECES_IN_A_ROW_GROUP = 8
 _FILES = ".npy, .npz, .csv, .parquet, or a folder of images or of the four MNIST files"
 
@@ -192,7 +191,6 @@ def as_data(
             f"({', '.join(NAMED)}) or a path. Write as_data(np.asarray(x)) for lists, "
             "as_data(table.to_numpy()) for a pandas table."
         )
-    arrays = as_array(x), None if y is None else as_array(y)
     for name in ("label", "columns", "key", "on_disk"):
         if options.get(name) is not None:
             raise TypeError(f"{name}= is for files; got an array in memory. Drop it.")
@@ -200,9 +198,10 @@ def as_data(
     if unknown := sorted(set(given) - set(_DEFAULTS) - {"sha256"}):
         raise TypeError(f"as_data has no option {unknown[0]!r}; it has {', '.join(_DEFAULTS)}.")
     expected = given.pop("sha256", None)
-    # hashing an object array would hash addresses: it is refused before
-    digest = sha256_of_arrays(*(a for a in arrays if a is None or a.dtype != object))
-    return _build(Source(arrays[0], digest, y=arrays[1]), name=None, options=given, sha256=expected)
+    values, labels = as_array(x), None if y is None else sortable(as_array(y))
+    plain_dtype(values.dtype, name="x")  # of objects, the hash would be one of addresses
+    digest = sha256_of_arrays(values, labels)
+    return _build(Source(values, digest, y=labels), name=None, options=given, sha256=expected)
 
 
 def rebuild(origin: dict[str, Any], source: Any = None) -> Data:
@@ -287,14 +286,14 @@ def _read(
     if suffix == ".npz":
         return arrays.read_npz(path, key=key)
     if suffix == ".npy":
-        on_disk = _stays_on_disk(path.stat().st_size, on_disk)
-        return arrays.read_npy(path, on_disk=on_disk, piece_bytes=piece_bytes(memory))
+        return arrays.read_npy(
+            path, on_disk=stays_on_disk(path.stat().st_size, on_disk), piece_bytes=piece_bytes(memory)
+        )
     if table:
         from nelbo.data import tables
 
         if suffix == ".csv":
             return tables.read_csv(path, label=label, columns=columns)
-        on_disk = _stays_on_disk(tables.decoded_bytes(path), on_disk)
         # row groups are as large as their writer made them: larger pieces are let pass, which mix less
         largest = piece_bytes(memory) * _PIECES_IN_A_ROW_GROUP
         return tables.read_parquet(path, label=label, columns=columns, on_disk=on_disk, piece_bytes=largest)
@@ -305,10 +304,6 @@ def _read_folder(folder: Path) -> Source:
     from nelbo.data import images, mnist
 
     return mnist.read_idx_folder(folder) if mnist.is_idx_folder(folder) else images.read_folder(folder)
-
-
-def _stays_on_disk(size: int, wanted: bool | None) -> bool:
-    return size > _MEMORY_SHARE * available_memory() if wanted is None else wanted
 
 
 def _nothing_there(path: Path, given: str) -> str:

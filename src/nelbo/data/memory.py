@@ -20,6 +20,7 @@ _UNITS = {
     "TB": 4,
     "TIB": 4,
 }
+_MEMORY_SHARE = 1 / 3  # of what is available that a file may take before it stays on disk
 _UNKNOWN = 4 << 30  # assumed where the system does not say
 
 
@@ -59,6 +60,11 @@ def available_memory() -> int:
         if text.isdigit():
             limits.append(int(text))
     return min(limits)
+
+
+def stays_on_disk(size: int, wanted: bool | None) -> bool:
+    """Whether values of `size` bytes stay on disk: as wanted, or where they would take too much memory."""
+    return size > _MEMORY_SHARE * available_memory() if wanted is None else wanted
 
 
 def _machine() -> int:

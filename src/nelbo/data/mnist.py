@@ -2,6 +2,7 @@
 
 import gzip
 import hashlib
+import http.client
 import os
 import struct
 import sys
@@ -130,8 +131,8 @@ def _fetch(name: str, sha256: str, folder: Path) -> None:
     for mirror in MIRRORS:
         try:
             download(f"{mirror}{name}", folder / name, sha256=sha256)
-        except (OSError, ValueError) as e:
-            failed.append(f"  {mirror}{name}: {getattr(e, 'reason', None) or e}")
+        except (OSError, ValueError, http.client.HTTPException) as e:
+            failed.append(f"  {mirror}{name}: {e}")
         else:
             return
     raise OSError(

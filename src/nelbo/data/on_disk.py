@@ -105,12 +105,16 @@ class OnDisk(Dataset):
         g = int(np.searchsorted(ends, first, side="right"))
         skip = first - (int(ends[g - 1]) if g else 0)
         left: Tensor | None = None
+        # Two buffers take turns. A new one for each group would grow the process: freed memory comes back in
+        # pieces that the next buffer does not fit into.
+        most = max(int(self._counts[group].sum()) for group in groups[g:])
+        buffers = [self._empty(most) for _ in groups[g : g + 2]]
         with ThreadPoolExecutor(1, thread_name_prefix="nelbo-data") as reader:
-            ahead = reader.submit(self._fill, groups[g])
+            ahead = reader.submit(self._fill, groups[g], buffers[0])
             for k in range(g, len(groups)):
                 buffer = ahead.result()
                 if k + 1 < len(groups):
-                    ahead = reader.submit(self._fill, groups[k + 1])
+                    ahead = reader.submit(self._fill, groups[k + 1], buffers[(k + 1 - g) % 2])
                 take = _permutation(len(buffer), order, k)[skip:]
                 skip = 0
                 # a batch that the last buffer left unfinished is finished first
@@ -126,7 +130,6 @@ class OnDisk(Dataset):
                         left = batch
                     else:
                         yield batch.to(device)
-                del buffer
             if left is not None:
                 yield left.to(device)
 
@@ -146,24 +149,28 @@ class OnDisk(Dataset):
             rows += count
         return [np.array(g, dtype=np.int64) for g in groups]
 
-    def _fill(self, pieces: NDArray[np.int64]) -> Tensor:
-        n = int(self._counts[pieces].sum())
-        buffer: Tensor | None = None
+    def _empty(self, n: int) -> NDArray[Any]:
+        dtype = self.file.dtype
+        if self._drawn_by is not None:
+            dtype = np.dtype(np.float32 if self._drawn_by[0].dequantize else np.uint8)
+        return np.empty((n, *self.event_shape), dtype=dtype)
+
+    def _fill(self, pieces: NDArray[np.int64], buffer: NDArray[Any]) -> Tensor:
         at = 0
         for piece in pieces.tolist():
-            values = self._read(piece)
-            if buffer is None:
-                buffer = torch.empty((n, *self.event_shape), dtype=values.dtype)
-            buffer[at : at + len(values)] = values
-            at += len(values)
-        return torch.empty((0, *self.event_shape)) if buffer is None else buffer
+            n = int(self._counts[piece])
+            self._read(piece, buffer[at : at + n])
+            at += n
+        return as_tensor(buffer[:at])
 
-    def _read(self, piece: int) -> Tensor:
-        values = self.file.read(piece)
-        if self._member is not None:
-            values = values[self._member[self.file.edges[piece] : self.file.edges[piece + 1]]]
-        positions = np.arange(len(values), dtype=np.int64) + self._first[piece]
-        return self._draw(as_tensor(values), positions)
+    def _read(self, piece: int, out: NDArray[Any]) -> None:
+        edges = self.file.edges
+        keep = None if self._member is None else self._member[edges[piece] : edges[piece + 1]]
+        if self._drawn_by is None:
+            self.file.read(piece, keep=keep, out=out)
+        else:
+            positions = np.arange(len(out), dtype=np.int64) + self._first[piece]
+            out[...] = self._draw(as_tensor(self.file.read(piece, keep=keep)), positions).numpy()
 
     def _draw(self, values: Tensor, positions: NDArray[np.int64]) -> Tensor:
         if self._drawn_by is None:

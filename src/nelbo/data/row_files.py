@@ -1,6 +1,7 @@
 """Files of rows that are read in pieces: .npy and .parquet, for data larger than memory."""
 
 import itertools
+import threading
 from abc import ABC, abstractmethod
 from collections.abc import Iterator
 from pathlib import Path
@@ -11,6 +12,8 @@ from numpy.typing import NDArray
 
 from nelbo.data.layout import Layout, arrange
 from nelbo.data.memory import show_size
+
+_DECODED = 1 << 20  # bytes of a table in arrow's form at a time
 
 
 class RowFile(ABC):
@@ -36,9 +39,24 @@ class RowFile(ABC):
         """Bytes of one row in memory."""
         return int(np.prod(self.shape, dtype=np.int64)) * self.dtype.itemsize
 
+    def read(
+        self, piece: int, *, keep: NDArray[np.bool_] | None = None, out: NDArray[Any] | None = None
+    ) -> NDArray[Any]:
+        """The rows edges[piece] to edges[piece + 1], or those of them that `keep` says, written to `out` if
+        given.
+        """
+        start, stop = int(self.edges[piece]), int(self.edges[piece + 1])
+        if out is None:
+            n = stop - start if keep is None else int(keep.sum())
+            out = np.empty((n, *self.shape), dtype=self.dtype)
+        self._read_into(out, piece, start, stop, keep)
+        return out
+
     @abstractmethod
-    def read(self, piece: int) -> NDArray[Any]:
-        """The rows edges[piece] to edges[piece + 1], (rows, *shape)."""
+    def _read_into(
+        self, out: NDArray[Any], piece: int, start: int, stop: int, keep: NDArray[np.bool_] | None
+    ) -> None:
+        """Write the rows start to stop, which are `piece`, to `out`."""
 
     @abstractmethod
     def gather(self, rows: NDArray[np.int64]) -> NDArray[Any]:
@@ -110,9 +128,18 @@ class NpyRows(RowFile):
             layout=layout,
         )
 
-    def read(self, piece: int) -> NDArray[Any]:
-        """See `RowFile.read`."""
-        return self._rows(int(self.edges[piece]), int(self.edges[piece + 1]))
+    def _read_into(
+        self, out: NDArray[Any], piece: int, start: int, stop: int, keep: NDArray[np.bool_] | None
+    ) -> None:
+        if (
+            keep is None
+            and self._layout in ("as_is", "images", "channels_first")
+            and self._stored == self.dtype
+        ):
+            self._fill(out, start, stop)  # the bytes are in order: no copy on the way
+        else:
+            values = self._rows(start, stop)
+            out[...] = values if keep is None else values[keep]
 
     def gather(self, rows: NDArray[np.int64]) -> NDArray[Any]:
         """See `RowFile.gather`. Runs of consecutive rows are read in one go."""
@@ -124,19 +151,23 @@ class NpyRows(RowFile):
 
     def _rows(self, start: int, stop: int) -> NDArray[Any]:
         values = np.empty((stop - start, *self._stored_shape), dtype=self._stored)
+        self._fill(values, start, stop)
+        return arrange(values.astype(self.dtype, copy=False), self._layout)
+
+    def _fill(self, values: NDArray[Any], start: int, stop: int) -> None:
         with self.path.open("rb", buffering=0) as file:
             file.seek(self._offset + start * self._bytes)
             # one read may return less than asked for: Linux ends each at 2 GiB
             view = values.reshape(-1).view(np.uint8).data
-            while view:
+            while len(view):
                 n = file.readinto(view)
                 if not n:
                     raise ValueError(
-                        f"{self.path.name} ends before row {stop:,}, which its header promises; it has been "
-                        "cut short or is being written. Write it again with np.save."
+                        f"{self.path.name} ends before row {stop:,}, which its header promises; it has "
+                        f"been cut "
+                        "short or is being written. Write it again with np.save."
                     )
                 view = view[n:]
-        return arrange(values.astype(self.dtype, copy=False), self._layout)
 
 
 @final
@@ -144,6 +175,7 @@ class ParquetRows(RowFile):
     """Numeric columns of a .parquet file; its row groups are the pieces.
 
     Args:
+        file: an open ``pyarrow.parquet.ParquetFile``.
         path: of the file.
         names: the columns that are features.
         dtype: a type that holds them all.
@@ -153,16 +185,18 @@ class ParquetRows(RowFile):
         ValueError: a row group is larger.
     """
 
-    def __init__(self, path: Path, *, names: tuple[str, ...], dtype: np.dtype[Any], piece_bytes: int) -> None:
-        from pyarrow import parquet
-
+    def __init__(
+        self, file: Any, path: Path, *, names: tuple[str, ...], dtype: np.dtype[Any], piece_bytes: int
+    ) -> None:
         self.path = path
         self.shape = (len(names),)
         self.dtype = dtype
         self._names = names
-        # kept open: the metadata of a file with many row groups take long to read
-        self._file = parquet.ParquetFile(path)
-        meta = self._file.metadata
+        self._lock = threading.Lock()
+        self._file = (
+            file  # kept open: the metadata of many row groups take long to read, and memory each time
+        )
+        meta = file.metadata
         sizes = [meta.row_group(i).num_rows for i in range(meta.num_row_groups)]
         self.edges = np.cumsum([0, *sizes], dtype=np.int64)
         largest = max(sizes, default=0)
@@ -180,12 +214,25 @@ class ParquetRows(RowFile):
         """See `RowFile.arranged`: rows of a table are vectors already."""
         return self
 
-    def read(self, piece: int) -> NDArray[Any]:
-        """See `RowFile.read`."""
-        from nelbo.data.tables import as_matrix
+    def _read_into(
+        self, out: NDArray[Any], piece: int, start: int, stop: int, keep: NDArray[np.bool_] | None
+    ) -> None:
+        import pyarrow as pa
 
-        table = self._file.read_row_group(piece, columns=list(self._names), use_threads=False)
-        return as_matrix(table, self._names, self.dtype, self.path.name)
+        from nelbo.data.tables import fill_matrix
+
+        some = max(1, _DECODED // max(1, self.row_bytes))
+        seen = at = 0
+        with self._lock:  # an epoch may be under way in another thread
+            for batch in self._file.iter_batches(
+                some, row_groups=[piece], columns=list(self._names), use_threads=False
+            ):
+                kept = None if keep is None else keep[seen : seen + batch.num_rows]
+                n = batch.num_rows if kept is None else int(kept.sum())
+                fill_matrix(out[at : at + n], batch, self._names, self.path.name, keep=kept)
+                seen, at = seen + batch.num_rows, at + n
+            # or arrow keeps what it freed, and the process grows beyond what was asked for
+            pa.default_memory_pool().release_unused()
 
     def gather(self, rows: NDArray[np.int64]) -> NDArray[Any]:
         """See `RowFile.gather`. Each row group that holds one of the rows is read once."""

@@ -56,9 +56,7 @@ def sha256_of_arrays(*arrays: NDArray[Any] | None) -> str:
         # an array with moved axes is copied block by block, not whole
         step = max(1, _BLOCK // max(1, a[:1].nbytes))
         for i in range(0, len(a), step):
-            digest.update(
-                np.ascontiguousarray(a[i : i + step]).data.cast("B") if a[i : i + step].size else b""
-            )
+            digest.update(a[i : i + step].tobytes())
     return digest.hexdigest()
 
 
@@ -122,12 +120,18 @@ def as_tensor(x: NDArray[Any]) -> Tensor:
     return torch.from_numpy(np.require(x, requirements=["C", "W"]))
 
 
+def sortable(y: NDArray[Any]) -> NDArray[Any]:
+    """Labels as numbers or text: what lies behind references could be neither sorted nor hashed."""
+    return y if y.dtype.kind in "biufUS" else y.astype(str)
+
+
 def as_labels(y: NDArray[Any], *, n: int) -> tuple[NDArray[Any], tuple[str, ...] | None]:
     """Labels as int64 numbers, (n,), and what they stand for where they were text.
 
     Raises:
         ValueError: y has another length or more than one axis.
     """
+    y = sortable(y)
     if y.shape == (n, 1):
         y = y[:, 0]
     if y.shape != (n,):
@@ -139,5 +143,5 @@ def as_labels(y: NDArray[Any], *, n: int) -> tuple[NDArray[Any], tuple[str, ...]
         return y.astype(np.int64), None
     if y.dtype.kind == "f":  # a colour in a figure may be a measured quantity
         return y.astype(np.float32), None
-    names, numbers = np.unique(y.astype(str), return_inverse=True)
+    names, numbers = np.unique(y, return_inverse=True)
     return numbers.astype(np.int64), tuple(map(str, names))

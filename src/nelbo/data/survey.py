@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from nelbo.data.looks import Looks
 
-_BLOCK = 1 << 20  # values turned into float64 at a time
+_BLOCK = 1 << 17  # values turned into float64 at a time
 
 
 @dataclass
