@@ -100,3 +100,17 @@ def test_a_file_under_the_wrong_name(tmp_path):
     (tmp_path / "b.npy").rename(tmp_path / "b.npz")
     with pytest.raises(ValueError, match="rename it"):
         load(tmp_path / "b.npz")
+
+
+def test_labels_in_words_mean_the_same_in_both_sets(tmp_path):
+    np.savez(
+        tmp_path / "a.npz",
+        x_train=X,
+        y_train=np.array(["cat", "bee"] * 6),
+        x_test=X[:3],
+        y_test=np.array(["cat", "ant", "bee"]),
+    )
+    data = load(tmp_path / "a.npz", validation=0)
+    names = data.origin["label_names"]
+    assert [names[i] for i in data.train.y[:2]] == ["cat", "bee"]
+    assert [names[i] for i in data.test.y] == ["cat", "ant", "bee"]

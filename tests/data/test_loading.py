@@ -354,3 +354,30 @@ def test_static_draws_are_made_once_and_differ_between_sets(tmp_path):
         assert abs((p == q).double().mean() - 0.5) < 5 * 0.5 / np.sqrt(p.numel())
     other = load(tmp_path / "d.npz", binarize="static", validation=25, seed=1)
     assert not torch.equal(other.test.take(25), c)
+
+
+def test_a_test_set_that_the_options_do_not_fit(tmp_path):
+    np.savez(tmp_path / "d.npz", x_train=np.eye(4), x_test=np.eye(4) * 3)
+    with pytest.raises(ValueError, match="binarize='dynamic' expects"):
+        load(tmp_path / "d.npz", binarize="dynamic")
+    np.savez(tmp_path / "d.npz", x_train=np.eye(4), x_test=np.eye(4) / 3)
+    with pytest.raises(ValueError, match="dequantize expects"):
+        load(tmp_path / "d.npz", dequantize=True)
+
+
+def test_load_of_values_says_what_to_write():
+    with pytest.raises(TypeError, match=r"as_data\(x"):
+        load(TABLE)
+
+
+def test_a_home_folder_is_found(tmp_path, monkeypatch):
+    monkeypatch.setenv("HOME", str(tmp_path))
+    np.save(tmp_path / "t.npy", TABLE)
+    assert len(load("~/t.npy", validation=0).train) == 60
+
+
+def test_a_dataset_is_rebuilt_from_itself_only():
+    data = as_data(InMemory(torch.from_numpy(TABLE)))
+    same(data, rebuild(data.origin, data.train))
+    with pytest.raises(ValueError, match="another Dataset"):
+        rebuild(data.origin, InMemory(torch.zeros(3, 2)))

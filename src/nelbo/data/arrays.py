@@ -48,8 +48,7 @@ def open_rows(path: Path, piece_bytes: int) -> NpyRows:
 
 
 def read_npz(path: Path, *, key: str | None = None) -> Source:
-    """Arrays of a .npz file: x_train, y_train, x_test, y_test; or x, y; or the only one; or the one named by
-    `key`.
+    """Arrays of a .npz file: x_train and so on as in Keras; or x, y; or the only one; or that named by `key`.
 
     Raises:
         ValueError: none of these, or no such key.

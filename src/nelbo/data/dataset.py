@@ -68,8 +68,7 @@ class Dataset(ABC):
 
     @abstractmethod
     def fixed(self, *, seed: int = 0) -> "Dataset":
-        """The same examples with every random draw made once, by `seed`: each pass over it sees the same
-        values.
+        """The same examples with every random draw made once, by `seed`: each pass sees the same values.
 
         Evaluate a model on ``data.validation.fixed()``: its numbers then differ only where the models differ.
         ``fixed(seed=s).take(k)`` and ``take(k, seed=s)`` are equal.

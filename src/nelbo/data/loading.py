@@ -1,6 +1,4 @@
-"""Named sets, files and arrays become `Data`: a training, a validation and a test set, and where they came
-from.
-"""
+"""Named sets, files and arrays become `Data`: training, validation and test set, and their origin."""
 
 import difflib
 from collections.abc import Sequence
@@ -22,7 +20,7 @@ from nelbo.data.on_disk import piece_bytes
 from nelbo.data.preparation import Binarize, Preparation
 from nelbo.data.source import Source, as_array, plain_dtype, sha256_of_arrays, sortable
 
-_PIECES_IN_A_ROW_GROUP = 8
+_PIECES_IN_A_ROW_GROUP = 6
 _FILES = ".npy, .npz, .csv, .parquet, or a folder of images or of the four MNIST files"
 
 
@@ -129,7 +127,7 @@ def load(
         key: the array of a .npz file to train on.
         on_disk: leaves a .npy or .parquet file on disk and reads it in shuffled pieces; None does so where
             the file is larger than a third of the available memory.
-        memory: what an on-disk set may take for its buffers.
+        memory: what an on-disk set may take, besides up to 24 bytes a row for the split.
         sha256: what the bytes are expected to hash to; another hash is an error.
 
     Returns:
@@ -144,6 +142,10 @@ def load(
     """
     options = locals().copy()
     del options["source"], options["sha256"]
+    if not isinstance(source, (str, Path)):  # pyright: ignore[reportUnnecessaryIsInstance]
+        raise TypeError(
+            f"load takes a name or a path; got {type(source).__name__}. Write as_data(x, ...) for values."
+        )
     read = _read(
         source,
         label=label,
@@ -152,7 +154,7 @@ def load(
         on_disk=on_disk,
         memory=parse_size(memory),
     )
-    name = source if _is_name(source) else str(Path(source).absolute())
+    name = source if _is_name(source) else str(Path(source).expanduser().absolute())
     return _build(read, name=str(name), options=options, sha256=sha256)
 
 
@@ -160,8 +162,7 @@ def as_data(
     source: "Data | Dataset | Tensor | NDArray[Any] | tuple[Any, Any] | str | Path",
     **options: Unpack[Options],
 ) -> Data:
-    """Whatever holds examples as `Data`: a tensor, an array, (x, y), a name, a path, a `Dataset`, or `Data`
-    itself.
+    """Whatever holds examples as `Data`: a tensor, an array, (x, y), a name, a path, a `Dataset`, `Data`.
 
     Args:
         source: x is (n, features), (n, height, width), (n, channels, height, width) or (n, height, width,
@@ -220,6 +221,13 @@ def rebuild(origin: dict[str, Any], source: Any = None) -> Data:
             "same x (or (x, y))."
         )
     where = origin["source"] if source is None else source
+    if isinstance(where, Dataset):
+        data = as_data(where)
+        if data.origin["sha256"] != origin["sha256"]:
+            raise ValueError(
+                "this is another Dataset than that of the origin: its bytes have another sha256."
+            )
+        return data
     return as_data(where, **origin["options"], sha256=origin["sha256"])
 
 
@@ -266,7 +274,7 @@ def _read(
     on_disk: bool | None,
     memory: int,
 ) -> Source:
-    path = Path(source)
+    path = Path(source).expanduser()
     suffix = path.suffix.lower()
     table = suffix in (".csv", ".parquet", ".pq")
     for option, value, applies, what in (

@@ -51,9 +51,7 @@ def show_size(n: float) -> str:
 
 
 def available_memory() -> int:
-    """Bytes that a process may still take: the least of what the machine has and what its control group
-    allows.
-    """
+    """Bytes that a process may still take: what the machine has, or less if its control group says so."""
     limits = [_machine()]
     for name in ("/sys/fs/cgroup/memory.max", "/sys/fs/cgroup/memory/memory.limit_in_bytes"):
         text = _read(name)

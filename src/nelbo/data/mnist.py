@@ -85,8 +85,7 @@ def read_idx_folder(folder: Path) -> Source:
 
 
 def read_idx(path: Path) -> NDArray[np.uint8]:
-    """The array of an idx file of unsigned bytes: two zero bytes, type, number of axes, each size as
-    big-endian int32.
+    """The array of an idx file of unsigned bytes: 0, 0, type, number of axes, big-endian sizes, values.
 
     Raises:
         ValueError: it is none, or its length is not what its header says.

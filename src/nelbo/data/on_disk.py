@@ -12,13 +12,15 @@ from torch import Tensor
 
 from nelbo.data.dataset import Dataset, check_batches
 from nelbo.data.draws import as_rows, hash_rows
+from nelbo.data.memory import show_size
 from nelbo.data.preparation import Preparation
 from nelbo.data.row_files import RowFile
 from nelbo.data.source import as_tensor
 
-# Two buffers are held, one gone through while the other is filled; the rest is for a piece on its way into
-# one.
-BUFFER_SHARE = 0.4
+# Two buffers are held, one gone through while the other is filled. The rest is for a piece on its way into
+# one:
+# arrow takes about 3.6 times the size of a row group to decode it.
+BUFFER_SHARE = 1 / 3
 PIECES_A_BUFFER = 32
 
 
@@ -68,8 +70,15 @@ class OnDisk(Dataset):
         counts = np.diff(edges) if member is None else np.add.reduceat(member, edges[:-1], dtype=np.int64)
         self._counts: NDArray[np.int64] = counts
         self._first = np.cumsum(np.append(0, counts))  # position of each piece's first example
-        held_row = math.prod(file.shape) * (4 if drawn_by and drawn_by[0].dequantize else 0)
-        self._buffer_rows = max(1, int(memory * BUFFER_SHARE) // max(1, file.row_bytes, held_row))
+        if file.held_bytes > memory // 2:
+            raise ValueError(
+                f"memory= leaves {show_size(memory)} for {file.path.name}, whose metadata alone take about "
+                f"{show_size(file.held_bytes)}. Write memory='{show_size(4 * file.held_bytes)}', or write "
+                "the file again with larger row groups."
+            )
+        drawn_row = math.prod(file.shape) * (4 if drawn_by and drawn_by[0].dequantize else 0)
+        share = int((memory - file.held_bytes) * BUFFER_SHARE)
+        self._buffer_rows = max(1, share // max(1, file.row_bytes, drawn_row))
 
     def __len__(self) -> int:
         return int(self._first[-1])

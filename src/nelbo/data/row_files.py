@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from nelbo.data.layout import Layout, arrange
 from nelbo.data.memory import show_size
 
+_BYTES_A_COLUMN_CHUNK = 2048  # of metadata, as arrow holds it: measured
 _DECODED = 1 << 20  # bytes of a table in arrow's form at a time
 
 
@@ -23,12 +24,14 @@ class RowFile(ABC):
         path: of the file.
         shape: of one row.
         dtype: of the values as they are handed out.
+        held_bytes: what the open file itself keeps in memory.
         edges: (pieces + 1,) row numbers between which rows are read in one go: 0, ..., n.
     """
 
     path: Path
     shape: tuple[int, ...]
     dtype: np.dtype[Any]
+    held_bytes: int = 0
     edges: NDArray[np.int64]
 
     def __len__(self) -> int:
@@ -42,9 +45,7 @@ class RowFile(ABC):
     def read(
         self, piece: int, *, keep: NDArray[np.bool_] | None = None, out: NDArray[Any] | None = None
     ) -> NDArray[Any]:
-        """The rows edges[piece] to edges[piece + 1], or those of them that `keep` says, written to `out` if
-        given.
-        """
+        """The rows edges[piece] to edges[piece + 1], or those that `keep` says, written to `out` if given."""
         start, stop = int(self.edges[piece]), int(self.edges[piece + 1])
         if out is None:
             n = stop - start if keep is None else int(keep.sum())
@@ -79,8 +80,7 @@ def edges_of(n: int, rows_a_piece: int) -> NDArray[np.int64]:
 
 @final
 class NpyRows(RowFile):
-    """The rows of a .npy file, read with plain reads: pages of a memory map would count as memory of the
-    process.
+    """The rows of a .npy file, by plain reads: pages of a memory map would count as memory of the process.
 
     Args:
         path: of the file.
@@ -131,11 +131,7 @@ class NpyRows(RowFile):
     def _read_into(
         self, out: NDArray[Any], piece: int, start: int, stop: int, keep: NDArray[np.bool_] | None
     ) -> None:
-        if (
-            keep is None
-            and self._layout in ("as_is", "images", "channels_first")
-            and self._stored == self.dtype
-        ):
+        if keep is None and self._layout != "channels_last" and self._stored == self.dtype:
             self._fill(out, start, stop)  # the bytes are in order: no copy on the way
         else:
             values = self._rows(start, stop)
@@ -163,9 +159,8 @@ class NpyRows(RowFile):
                 n = file.readinto(view)
                 if not n:
                     raise ValueError(
-                        f"{self.path.name} ends before row {stop:,}, which its header promises; it has "
-                        f"been cut "
-                        "short or is being written. Write it again with np.save."
+                        f"{self.path.name} ends before row {stop:,}, which its header promises; it has been "
+                        "cut short or is being written. Write it again with np.save."
                     )
                 view = view[n:]
 
@@ -179,14 +174,14 @@ class ParquetRows(RowFile):
         path: of the file.
         names: the columns that are features.
         dtype: a type that holds them all.
-        piece_bytes: what a row group may take in memory.
+        piece_bytes: what a row group may take in memory; None is anything.
 
     Raises:
         ValueError: a row group is larger.
     """
 
     def __init__(
-        self, file: Any, path: Path, *, names: tuple[str, ...], dtype: np.dtype[Any], piece_bytes: int
+        self, file: Any, path: Path, *, names: tuple[str, ...], dtype: np.dtype[Any], piece_bytes: int | None
     ) -> None:
         self.path = path
         self.shape = (len(names),)
@@ -197,17 +192,18 @@ class ParquetRows(RowFile):
             file  # kept open: the metadata of many row groups take long to read, and memory each time
         )
         meta = file.metadata
+        self.held_bytes = meta.num_row_groups * meta.num_columns * _BYTES_A_COLUMN_CHUNK
         sizes = [meta.row_group(i).num_rows for i in range(meta.num_row_groups)]
         self.edges = np.cumsum([0, *sizes], dtype=np.int64)
         largest = max(sizes, default=0)
-        if largest * self.row_bytes > piece_bytes:
+        if piece_bytes is not None and largest * self.row_bytes > piece_bytes:
             fitting = max(1, piece_bytes // self.row_bytes)
             raise ValueError(
                 f"{path.name} has row groups of up to {largest:,} rows, "
                 f"{show_size(largest * self.row_bytes)} each in memory; expected at most "
                 f"{show_size(piece_bytes)}, so that several fit and mix. Write the file again with smaller "
-                "ones: pyarrow.parquet.write_table(table, path, "
-                f"row_group_size={fitting}), or allow more memory with memory=."
+                f"ones: pyarrow.parquet.write_table(table, path, row_group_size={fitting}), or allow more "
+                "memory with memory=."
             )
 
     def arranged(self, layout: Layout) -> "ParquetRows":

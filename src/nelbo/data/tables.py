@@ -1,6 +1,7 @@
 """Tables: the numeric columns of a .csv or .parquet file become features, one column may hold labels."""
 
 import difflib
+import itertools
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -56,7 +57,11 @@ def read_parquet(
     if stays_on_disk(file.metadata.num_rows * len(names) * dtype.itemsize, on_disk):
         x: Any = ParquetRows(file, path, names=names, dtype=dtype, piece_bytes=piece_bytes)
     else:
-        x = as_matrix(file.read(columns=list(names)), names, dtype, path.name)
+        # by row groups: the whole table beside the whole matrix would take three times the memory
+        rows = ParquetRows(file, path, names=names, dtype=dtype, piece_bytes=None)
+        x = np.empty((len(rows), *rows.shape), dtype=dtype)
+        for i, (start, stop) in enumerate(itertools.pairwise(rows.edges.tolist())):
+            rows.read(i, out=x[start:stop])
     return Source(x, sha256_of_file(path), y=y, features=names)
 
 
@@ -139,9 +144,8 @@ def fill_matrix(
         if column.null_count:
             raise ValueError(
                 f"column {name!r} of {file} has {column.null_count:,} empty cells; expected a number in "
-                f"each. Drop "
-                f"those rows (table.drop_null()), fill them in first, or leave the column out with "
-                f"columns=[...]."
+                "each. Drop those rows (table.drop_null()), fill them in first, or leave the column out "
+                "with columns=[...]."
             )
         values = column.to_numpy(zero_copy_only=False)
         out[:, j] = values if keep is None else values[keep]
