@@ -188,7 +188,9 @@ def test_idx_files_that_are_none(tmp_path, data, message):
         mnist.read_idx(tmp_path / "a")
 
 
-@pytest.mark.parametrize("data", [b"not gzip", gzip.compress(idx(np.zeros((30, 30), np.uint8)))[:-9]])
+@pytest.mark.parametrize(
+    "data", [b"not gzip", gzip.compress(idx(np.zeros((30, 30), np.uint8)))[:-9]], ids=["other", "short"]
+)
 def test_gz_files_that_are_none(tmp_path, data):
     (tmp_path / "a.gz").write_bytes(data)
     with pytest.raises(ValueError, match="cannot be decompressed"):
