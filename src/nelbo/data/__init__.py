@@ -1,6 +1,4 @@
-"""Named sets and your own files become batches, with nothing hidden: no resizing, no rescaling that is not
-recorded.
-"""
+"""Named sets and your own files become batches; no resizing, no rescaling that is not recorded."""
 
 from nelbo.data.dataset import Dataset, InMemory
 from nelbo.data.loading import Data, as_data, load, rebuild

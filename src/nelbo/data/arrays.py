@@ -15,7 +15,10 @@ _KERAS = ("x_train", "y_train", "x_test", "y_test")
 
 def read_npy(path: Path, *, on_disk: bool, piece_bytes: int) -> Source:
     """The array of a .npy file, in memory or left on disk."""
-    return Source(open_rows(path, piece_bytes) if on_disk else _load(path), sha256_of_file(path))
+    if on_disk:
+        return Source(open_rows(path, piece_bytes), sha256_of_file(path))
+    with path.open("rb") as file:
+        return Source(_load(path, np.ndarray, file), sha256_of_file(path))
 
 
 def open_rows(path: Path, piece_bytes: int) -> NpyRows:
@@ -24,7 +27,7 @@ def open_rows(path: Path, piece_bytes: int) -> NpyRows:
     Raises:
         ValueError: the array has no rows, or its values are ordered by columns.
     """
-    mapped = _load(path, mmap_mode="r")
+    mapped = _load(path, np.ndarray, mmap_mode="r")
     if not mapped.ndim:
         raise ValueError(f"{path.name} holds one number; expected (n, ...).")
     if not mapped.flags.c_contiguous:
@@ -45,13 +48,12 @@ def open_rows(path: Path, piece_bytes: int) -> NpyRows:
 
 
 def read_npz(path: Path, *, key: str | None = None) -> Source:
-    """Arrays of a .npz file: x_train, y_train, x_test, y_test; or x, y; or the only one; or the one named by
-    `key`.
+    """Arrays of a .npz file: x_train and so on as in Keras; or x, y; or the only one; or that named by `key`.
 
     Raises:
         ValueError: none of these, or no such key.
     """
-    with _load(path) as held:
+    with path.open("rb") as file, _load(path, np.lib.npyio.NpzFile, file) as held:
         names = list(held.files)
         if key is not None and key not in names:
             raise ValueError(
@@ -73,11 +75,17 @@ def read_npz(path: Path, *, key: str | None = None) -> Source:
     )
 
 
-def _load(path: Path, **options: Any) -> Any:
+def _load(path: Path, kind: type, file: Any = None, **options: Any) -> Any:
     try:
-        return np.load(path, allow_pickle=False, **options)
+        # an open file is closed by its owner; numpy leaves one that it opened itself to the garbage collector
+        held = np.load(path if file is None else file, allow_pickle=False, **options)
     except (ValueError, OSError, EOFError, zipfile.BadZipFile) as e:
         raise _refused(path, e) from e
+    if not isinstance(held, kind):
+        raise ValueError(
+            f"{path.name} holds a numpy {type(held).__name__}; rename it to .npy or .npz, as it is."
+        )
+    return held
 
 
 def _member(held: Any, path: Path, name: str) -> NDArray[Any]:

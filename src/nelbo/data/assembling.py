@@ -33,7 +33,7 @@ def assemble(source: Source, options: dict[str, Any]) -> Sets:
     y = None if labels is None else as_tensor(labels)
     train = values.subset(train_rows, preparation, y, 0)
     validation = None if held_rows is None else values.subset(held_rows, preparation, y, 1)
-    test = _test_set(source, layout, shape, preparation, options)
+    test, names = _test_set(source, layout, preparation, options, names)
     if options["binarize"] == "static":
         train = train.fixed(seed=seed)
         validation, test = (d and d.fixed(seed=seed) for d in (validation, test))
@@ -64,19 +64,9 @@ def prepare(
     Raises:
         ValueError: the values do not allow it.
     """
-    dequantize, binarize = bool(options["dequantize"]), options["binarize"]
     scale, notes = _scale(looks, dtype, source.top, options)
-    if binarize and not (looks.minimum >= 0 and looks.maximum * scale <= 1 + 1e-9):
-        raise ValueError(
-            f"binarize={binarize!r} expects values in [0, 1] after scaling; got {looks.minimum * scale:g} "
-            f"to {looks.maximum * scale:g}. "
-            + (f"Write scale=1/{looks.maximum:g}." if looks.minimum >= 0 else "Shift them to start at 0 first.")
-        )
-    if dequantize and not (looks.integer_share == 1 and max(-looks.minimum, looks.maximum) < _EXACT):
-        raise ValueError(
-            f"dequantize expects whole numbers below {_EXACT:,}; got {looks.sentence} Drop dequantize: "
-            "values with a fraction have a density already."
-        )
+    _refuse_unfit(looks, scale, options)
+    binarize, dequantize = options["binarize"], bool(options["dequantize"])
     if not options["standardize"]:
         # a static draw is made of values that are prepared as dynamic ones, once
         how = "dynamic" if binarize == "static" else binarize
@@ -137,26 +127,50 @@ def _scale(looks: Looks, dtype: torch.dtype, top: int | None, options: dict[str,
 def _test_set(
     source: Source,
     layout: Layout,
-    shape: tuple[int, ...],
     preparation: Preparation,
     options: dict[str, Any],
-) -> Dataset | None:
+    names: tuple[str, ...] | None,
+) -> tuple[Dataset | None, tuple[str, ...] | None]:
+    """The test set, and what all labels stand for: those of training, and further ones of the test set."""
     if source.test is None:
-        return None
+        return None, names
     x, labels = source.test
     x = plain(x, name="x_test")
     if not isinstance(source.x, RowFile) and x.shape[1:] != source.x.shape[1:]:
         raise ValueError(
             f"x_test has examples of shape {x.shape[1:]}, x_train of {source.x.shape[1:]}; expected the same."
         )
-    x = arrange(x, layout)
-    values = ValuesInMemory(x)
-    values.survey(None, moments=False, names=source.features)
-    y = None if labels is None else as_tensor(as_labels(labels, n=len(x))[0])
-    return values.subset(limited(len(x), options["limit"], seed=int(options["seed"])), preparation, y, 2)
+    values = ValuesInMemory(arrange(x, layout))
+    looks, _ = values.survey(None, moments=False, names=source.features)
+    _refuse_unfit(looks, preparation.scale, options)
+    y = None
+    if labels is not None:
+        numbers, more = as_labels(labels, n=len(x), names=names)
+        y, names = as_tensor(numbers), more or names
+    rows = limited(len(x), options["limit"], seed=int(options["seed"]))
+    return values.subset(rows, preparation, y, 2), names
+
+
+def _refuse_unfit(looks: Looks, scale: float, options: dict[str, Any]) -> None:
+    if options["binarize"] and not (looks.minimum >= 0 and looks.maximum * scale <= 1 + 1e-9):
+        cure = (
+            f"Write scale=1/{looks.maximum:g}." if looks.minimum >= 0 else "Shift them to start at 0 first."
+        )
+        raise ValueError(
+            f"binarize={options['binarize']!r} expects values in [0, 1] after scaling; got "
+            f"{looks.minimum * scale:g} to {looks.maximum * scale:g}. {cure}"
+        )
+    if options["dequantize"] and not (
+        looks.integer_share == 1 and max(-looks.minimum, looks.maximum) < _EXACT
+    ):
+        raise ValueError(
+            f"dequantize expects whole numbers below {_EXACT:,}; got: {looks.sentence} Drop dequantize: "
+            "values with a fraction have a density already."
+        )
 
 
 def _refuse_conflicts(options: dict[str, Any]) -> None:
+    Preparation(binarize=options["binarize"])  # refuses what is none before values are blamed
     numeric = options["scale"] not in (None, "auto")
     for a, b, why in (
         ("binarize", "standardize", "binarized values are 0 and 1"),

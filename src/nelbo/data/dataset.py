@@ -68,8 +68,7 @@ class Dataset(ABC):
 
     @abstractmethod
     def fixed(self, *, seed: int = 0) -> "Dataset":
-        """The same examples with every random draw made once, by `seed`: each pass over it sees the same
-        values.
+        """The same examples with every random draw made once, by `seed`: each pass sees the same values.
 
         Evaluate a model on ``data.validation.fixed()``: its numbers then differ only where the models differ.
         ``fixed(seed=s).take(k)`` and ``take(k, seed=s)`` are equal.
@@ -196,7 +195,7 @@ class InMemory(Dataset):
             yield chosen.to(device, non_blocking=True)
 
     def to(self, device: torch.device | str) -> Tensor:
-        """The stored values on `device`, moved there once and kept; those on the CPU where they do not fit."""
+        """The stored values on `device`, moved there once and kept; where they do not fit, the CPU's."""
         device = torch.device(device)
         if device.type == "cuda" and device.index is None:  # pyright: ignore[reportUnnecessaryComparison]
             device = torch.device("cuda", torch.cuda.current_device())

@@ -1,6 +1,4 @@
-"""Named sets, files and arrays become `Data`: a training, a validation and a test set, and where they came
-from.
-"""
+"""Named sets, files and arrays become `Data`: training, validation and test set, and their origin."""
 
 import difflib
 from collections.abc import Sequence
@@ -16,14 +14,13 @@ from nelbo.data import arrays
 from nelbo.data.assembling import assemble
 from nelbo.data.dataset import Dataset, InMemory
 from nelbo.data.layout import Layout
-from nelbo.data.memory import available_memory, parse_size
+from nelbo.data.memory import parse_size, stays_on_disk
 from nelbo.data.named import NAMED
 from nelbo.data.on_disk import piece_bytes
 from nelbo.data.preparation import Binarize, Preparation
-from nelbo.data.source import Source, as_array, sha256_of_arrays
+from nelbo.data.source import Source, as_array, plain_dtype, sha256_of_arrays, sortable
 
-_MEMORY_SHARE = 1 / 3  # of what is available that a file may take before it stays on disk
-_PIECES_IN_A_ROW_GROUP = 8
+_PIECES_IN_A_ROW_GROUP = 6
 _FILES = ".npy, .npz, .csv, .parquet, or a folder of images or of the four MNIST files"
 
 
@@ -130,7 +127,7 @@ def load(
         key: the array of a .npz file to train on.
         on_disk: leaves a .npy or .parquet file on disk and reads it in shuffled pieces; None does so where
             the file is larger than a third of the available memory.
-        memory: what an on-disk set may take for its buffers.
+        memory: what an on-disk set may take, besides up to 24 bytes a row for the split.
         sha256: what the bytes are expected to hash to; another hash is an error.
 
     Returns:
@@ -145,6 +142,10 @@ def load(
     """
     options = locals().copy()
     del options["source"], options["sha256"]
+    if not isinstance(source, (str, Path)):  # pyright: ignore[reportUnnecessaryIsInstance]
+        raise TypeError(
+            f"load takes a name or a path; got {type(source).__name__}. Write as_data(x, ...) for values."
+        )
     read = _read(
         source,
         label=label,
@@ -153,7 +154,7 @@ def load(
         on_disk=on_disk,
         memory=parse_size(memory),
     )
-    name = source if _is_name(source) else str(Path(source).absolute())
+    name = source if _is_name(source) else str(Path(source).expanduser().absolute())
     return _build(read, name=str(name), options=options, sha256=sha256)
 
 
@@ -161,8 +162,7 @@ def as_data(
     source: "Data | Dataset | Tensor | NDArray[Any] | tuple[Any, Any] | str | Path",
     **options: Unpack[Options],
 ) -> Data:
-    """Whatever holds examples as `Data`: a tensor, an array, (x, y), a name, a path, a `Dataset`, or `Data`
-    itself.
+    """Whatever holds examples as `Data`: a tensor, an array, (x, y), a name, a path, a `Dataset`, `Data`.
 
     Args:
         source: x is (n, features), (n, height, width), (n, channels, height, width) or (n, height, width,
@@ -192,7 +192,6 @@ def as_data(
             f"({', '.join(NAMED)}) or a path. Write as_data(np.asarray(x)) for lists, "
             "as_data(table.to_numpy()) for a pandas table."
         )
-    arrays = as_array(x), None if y is None else as_array(y)
     for name in ("label", "columns", "key", "on_disk"):
         if options.get(name) is not None:
             raise TypeError(f"{name}= is for files; got an array in memory. Drop it.")
@@ -200,9 +199,10 @@ def as_data(
     if unknown := sorted(set(given) - set(_DEFAULTS) - {"sha256"}):
         raise TypeError(f"as_data has no option {unknown[0]!r}; it has {', '.join(_DEFAULTS)}.")
     expected = given.pop("sha256", None)
-    # hashing an object array would hash addresses: it is refused before
-    digest = sha256_of_arrays(*(a for a in arrays if a is None or a.dtype != object))
-    return _build(Source(arrays[0], digest, y=arrays[1]), name=None, options=given, sha256=expected)
+    values, labels = as_array(x), None if y is None else sortable(as_array(y))
+    plain_dtype(values.dtype, name="x")  # of objects, the hash would be one of addresses
+    digest = sha256_of_arrays(values, labels)
+    return _build(Source(values, digest, y=labels), name=None, options=given, sha256=expected)
 
 
 def rebuild(origin: dict[str, Any], source: Any = None) -> Data:
@@ -221,6 +221,13 @@ def rebuild(origin: dict[str, Any], source: Any = None) -> Data:
             "same x (or (x, y))."
         )
     where = origin["source"] if source is None else source
+    if isinstance(where, Dataset):
+        data = as_data(where)
+        if data.origin["sha256"] != origin["sha256"]:
+            raise ValueError(
+                "this is another Dataset than that of the origin: its bytes have another sha256."
+            )
+        return data
     return as_data(where, **origin["options"], sha256=origin["sha256"])
 
 
@@ -267,7 +274,7 @@ def _read(
     on_disk: bool | None,
     memory: int,
 ) -> Source:
-    path = Path(source)
+    path = Path(source).expanduser()
     suffix = path.suffix.lower()
     table = suffix in (".csv", ".parquet", ".pq")
     for option, value, applies, what in (
@@ -287,14 +294,14 @@ def _read(
     if suffix == ".npz":
         return arrays.read_npz(path, key=key)
     if suffix == ".npy":
-        on_disk = _stays_on_disk(path.stat().st_size, on_disk)
-        return arrays.read_npy(path, on_disk=on_disk, piece_bytes=piece_bytes(memory))
+        return arrays.read_npy(
+            path, on_disk=stays_on_disk(path.stat().st_size, on_disk), piece_bytes=piece_bytes(memory)
+        )
     if table:
         from nelbo.data import tables
 
         if suffix == ".csv":
             return tables.read_csv(path, label=label, columns=columns)
-        on_disk = _stays_on_disk(tables.decoded_bytes(path), on_disk)
         # row groups are as large as their writer made them: larger pieces are let pass, which mix less
         largest = piece_bytes(memory) * _PIECES_IN_A_ROW_GROUP
         return tables.read_parquet(path, label=label, columns=columns, on_disk=on_disk, piece_bytes=largest)
@@ -305,10 +312,6 @@ def _read_folder(folder: Path) -> Source:
     from nelbo.data import images, mnist
 
     return mnist.read_idx_folder(folder) if mnist.is_idx_folder(folder) else images.read_folder(folder)
-
-
-def _stays_on_disk(size: int, wanted: bool | None) -> bool:
-    return size > _MEMORY_SHARE * available_memory() if wanted is None else wanted
 
 
 def _nothing_there(path: Path, given: str) -> str:

@@ -2,6 +2,7 @@
 
 import gzip
 import hashlib
+import http.client
 import os
 import struct
 import sys
@@ -84,8 +85,7 @@ def read_idx_folder(folder: Path) -> Source:
 
 
 def read_idx(path: Path) -> NDArray[np.uint8]:
-    """The array of an idx file of unsigned bytes: two zero bytes, type, number of axes, each size as
-    big-endian int32.
+    """The array of an idx file of unsigned bytes: 0, 0, type, number of axes, big-endian sizes, values.
 
     Raises:
         ValueError: it is none, or its length is not what its header says.
@@ -128,8 +128,8 @@ def _fetch(name: str, sha256: str, folder: Path) -> None:
     for mirror in MIRRORS:
         try:
             download(f"{mirror}{name}", folder / name, sha256=sha256)
-        except (OSError, ValueError) as e:
-            failed.append(f"  {mirror}{name}: {getattr(e, 'reason', None) or e}")
+        except (OSError, ValueError, http.client.HTTPException) as e:
+            failed.append(f"  {mirror}{name}: {e}")
         else:
             return
     raise OSError(

@@ -12,13 +12,15 @@ from torch import Tensor
 
 from nelbo.data.dataset import Dataset, check_batches
 from nelbo.data.draws import as_rows, hash_rows
+from nelbo.data.memory import show_size
 from nelbo.data.preparation import Preparation
 from nelbo.data.row_files import RowFile
 from nelbo.data.source import as_tensor
 
-# Two buffers are held, one gone through while the other is filled; the rest is for a piece on its way into
-# one.
-BUFFER_SHARE = 0.4
+# Two buffers are held, one gone through while the other is filled. The rest is for a piece on its way into
+# one:
+# arrow takes about 3.6 times the size of a row group to decode it.
+BUFFER_SHARE = 1 / 3
 PIECES_A_BUFFER = 32
 
 
@@ -68,8 +70,15 @@ class OnDisk(Dataset):
         counts = np.diff(edges) if member is None else np.add.reduceat(member, edges[:-1], dtype=np.int64)
         self._counts: NDArray[np.int64] = counts
         self._first = np.cumsum(np.append(0, counts))  # position of each piece's first example
-        held_row = math.prod(file.shape) * (4 if drawn_by and drawn_by[0].dequantize else 0)
-        self._buffer_rows = max(1, int(memory * BUFFER_SHARE) // max(1, file.row_bytes, held_row))
+        if file.held_bytes > memory // 2:
+            raise ValueError(
+                f"memory= leaves {show_size(memory)} for {file.path.name}, whose metadata alone take about "
+                f"{show_size(file.held_bytes)}. Write memory='{show_size(4 * file.held_bytes)}', or write "
+                "the file again with larger row groups."
+            )
+        drawn_row = math.prod(file.shape) * (4 if drawn_by and drawn_by[0].dequantize else 0)
+        share = int((memory - file.held_bytes) * BUFFER_SHARE)
+        self._buffer_rows = max(1, share // max(1, file.row_bytes, drawn_row))
 
     def __len__(self) -> int:
         return int(self._first[-1])
@@ -102,12 +111,16 @@ class OnDisk(Dataset):
         g = int(np.searchsorted(ends, first, side="right"))
         skip = first - (int(ends[g - 1]) if g else 0)
         left: Tensor | None = None
+        # Two buffers take turns. A new one for each group would grow the process: freed memory comes back in
+        # pieces that the next buffer does not fit into.
+        most = max(int(self._counts[group].sum()) for group in groups[g:])
+        buffers = [self._empty(most) for _ in groups[g : g + 2]]
         with ThreadPoolExecutor(1, thread_name_prefix="nelbo-data") as reader:
-            ahead = reader.submit(self._fill, groups[g])
+            ahead = reader.submit(self._fill, groups[g], buffers[0])
             for k in range(g, len(groups)):
                 buffer = ahead.result()
                 if k + 1 < len(groups):
-                    ahead = reader.submit(self._fill, groups[k + 1])
+                    ahead = reader.submit(self._fill, groups[k + 1], buffers[(k + 1 - g) % 2])
                 take = _permutation(len(buffer), order, k)[skip:]
                 skip = 0
                 # a batch that the last buffer left unfinished is finished first
@@ -123,7 +136,6 @@ class OnDisk(Dataset):
                         left = batch
                     else:
                         yield batch.to(device)
-                del buffer
             if left is not None:
                 yield left.to(device)
 
@@ -143,24 +155,28 @@ class OnDisk(Dataset):
             rows += count
         return [np.array(g, dtype=np.int64) for g in groups]
 
-    def _fill(self, pieces: NDArray[np.int64]) -> Tensor:
-        n = int(self._counts[pieces].sum())
-        buffer: Tensor | None = None
+    def _empty(self, n: int) -> NDArray[Any]:
+        dtype = self.file.dtype
+        if self._drawn_by is not None:
+            dtype = np.dtype(np.float32 if self._drawn_by[0].dequantize else np.uint8)
+        return np.empty((n, *self.event_shape), dtype=dtype)
+
+    def _fill(self, pieces: NDArray[np.int64], buffer: NDArray[Any]) -> Tensor:
         at = 0
         for piece in pieces.tolist():
-            values = self._read(piece)
-            if buffer is None:
-                buffer = torch.empty((n, *self.event_shape), dtype=values.dtype)
-            buffer[at : at + len(values)] = values
-            at += len(values)
-        return torch.empty((0, *self.event_shape)) if buffer is None else buffer
+            n = int(self._counts[piece])
+            self._read(piece, buffer[at : at + n])
+            at += n
+        return as_tensor(buffer[:at])
 
-    def _read(self, piece: int) -> Tensor:
-        values = self.file.read(piece)
-        if self._member is not None:
-            values = values[self._member[self.file.edges[piece] : self.file.edges[piece + 1]]]
-        positions = np.arange(len(values), dtype=np.int64) + self._first[piece]
-        return self._draw(as_tensor(values), positions)
+    def _read(self, piece: int, out: NDArray[Any]) -> None:
+        edges = self.file.edges
+        keep = None if self._member is None else self._member[edges[piece] : edges[piece + 1]]
+        if self._drawn_by is None:
+            self.file.read(piece, keep=keep, out=out)
+        else:
+            positions = np.arange(len(out), dtype=np.int64) + self._first[piece]
+            out[...] = self._draw(as_tensor(self.file.read(piece, keep=keep)), positions).numpy()
 
     def _draw(self, values: Tensor, positions: NDArray[np.int64]) -> Tensor:
         if self._drawn_by is None:

@@ -1,7 +1,7 @@
 """What a reader hands over: stored values as they are, and what it knows about them."""
 
 import hashlib
-from collections.abc import Callable
+from contextlib import nullcontext
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -11,9 +11,11 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from nelbo.data.progress import progress
 from nelbo.data.row_files import RowFile
 
 _BLOCK = 1 << 22  # bytes hashed at a time
+_LONG = 1 << 30  # bytes whose reading is worth a progress bar
 # torch computes with few unsigned types: the next wider signed one holds the same numbers
 _WIDER = {"u2": "i4", "u4": "i8", "u8": "i8", "b1": "u1"}
 
@@ -56,20 +58,26 @@ def sha256_of_arrays(*arrays: NDArray[Any] | None) -> str:
         # an array with moved axes is copied block by block, not whole
         step = max(1, _BLOCK // max(1, a[:1].nbytes))
         for i in range(0, len(a), step):
-            digest.update(np.ascontiguousarray(a[i : i + step]).data.cast("B") if a[i : i + step].size else b"")
+            digest.update(a[i : i + step].tobytes())
     return digest.hexdigest()
 
 
-def sha256_of_file(path: Path, *, progress: Callable[[int], None] | None = None) -> str:
-    """Of the bytes of a file; `progress` is called with the number of bytes of each block."""
+def sha256_of_file(path: Path) -> str:
+    """Of the bytes of a file."""
     digest = hashlib.sha256()
     buffer = bytearray(_BLOCK)
     view = memoryview(buffer)
-    with path.open("rb", buffering=0) as file:
+    size = path.stat().st_size
+    with (
+        path.open("rb", buffering=0) as file,
+        progress(f"checking {path.name}", total=size, size=True)
+        if size > _LONG
+        else nullcontext() as advance,
+    ):
         while n := file.readinto(buffer):
             digest.update(view[:n])
-            if progress is not None:
-                progress(n)
+            if advance is not None:
+                advance(n)
     return digest.hexdigest()
 
 
@@ -120,12 +128,25 @@ def as_tensor(x: NDArray[Any]) -> Tensor:
     return torch.from_numpy(np.require(x, requirements=["C", "W"]))
 
 
-def as_labels(y: NDArray[Any], *, n: int) -> tuple[NDArray[Any], tuple[str, ...] | None]:
-    """Labels as int64 numbers, (n,), and what they stand for where they were text.
+def sortable(y: NDArray[Any]) -> NDArray[Any]:
+    """Labels as numbers or text: what lies behind references could be neither sorted nor hashed."""
+    return y if y.dtype.kind in "biufUS" else y.astype(str)
+
+
+def as_labels(
+    y: NDArray[Any], *, n: int, names: tuple[str, ...] | None = None
+) -> tuple[NDArray[Any], tuple[str, ...] | None]:
+    """Labels as numbers, (n,), and what they stand for where they were text.
+
+    Args:
+        y: (n,) or (n, 1) labels.
+        n: how many are expected.
+        names: what the numbers stand for already, in another set of the same source.
 
     Raises:
         ValueError: y has another length or more than one axis.
     """
+    y = sortable(y)
     if y.shape == (n, 1):
         y = y[:, 0]
     if y.shape != (n,):
@@ -137,5 +158,8 @@ def as_labels(y: NDArray[Any], *, n: int) -> tuple[NDArray[Any], tuple[str, ...]
         return y.astype(np.int64), None
     if y.dtype.kind == "f":  # a colour in a figure may be a measured quantity
         return y.astype(np.float32), None
-    names, numbers = np.unique(y.astype(str), return_inverse=True)
-    return numbers.astype(np.int64), tuple(map(str, names))
+    text = y.astype(str)
+    known = list(names or ())
+    known += sorted(set(text.tolist()) - set(known))
+    number = {name: i for i, name in enumerate(known)}
+    return np.array([number[t] for t in text.tolist()], dtype=np.int64), tuple(known)

@@ -22,8 +22,7 @@ def limited(n: int, limit: int | None, *, seed: int) -> NDArray[np.int64] | None
 def split(
     n: int, *, validation: float, limit: int | None, seed: int
 ) -> tuple[NDArray[np.int64] | None, NDArray[np.int64] | None]:
-    """Row numbers of the training and the validation set, disjoint; (None, None) is every row in order, none
-    held out.
+    """Row numbers of training and validation set, disjoint; (None, None) is all rows in order, none held out.
 
     Raises:
         ValueError: `validation` is no share and no number of rows, or leaves one of the two sets empty.

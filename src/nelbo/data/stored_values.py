@@ -28,9 +28,7 @@ class StoredValues(Protocol):
         ...
 
     def survey(self, train: Rows, *, moments: bool, names: tuple[str, ...] | None) -> tuple[Looks, Moments]:
-        """What all values look like, and mean and spread of the training rows if `moments`; broken values
-        are an error.
-        """
+        """What all values look like, and mean and spread of the training rows; broken values are an error."""
         ...
 
     def subset(self, rows: Rows, preparation: Preparation, y: Tensor | None, stream: int) -> Dataset:

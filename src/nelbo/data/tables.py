@@ -1,6 +1,7 @@
 """Tables: the numeric columns of a .csv or .parquet file become features, one column may hold labels."""
 
 import difflib
+import itertools
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -8,9 +9,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from nelbo.data.memory import stays_on_disk
 from nelbo.data.row_files import ParquetRows
 from nelbo.data.source import Source, sha256_of_file
 
+_READ_AT_A_TIME = 1 << 16  # bytes of a column
 _SHOWN = 8  # names in a message
 
 
@@ -31,6 +34,8 @@ def read_csv(path: Path, *, label: str | None, columns: Sequence[str] | None) ->
         raise ValueError(
             f"{path.name} cannot be read as a table: {e}. Expected lines of equal length, separated by commas."
         ) from e
+    if not table.num_rows:
+        raise ValueError(f"{path.name} is empty: it has names of columns, but no line below them.")
     names, dtype = choose(table.schema, path.name, label=label, columns=columns, table=table)
     y = None if label is None else _labels(table, label, path.name)
     x = as_matrix(table, names, dtype, path.name)
@@ -38,22 +43,24 @@ def read_csv(path: Path, *, label: str | None, columns: Sequence[str] | None) ->
 
 
 def read_parquet(
-    path: Path, *, label: str | None, columns: Sequence[str] | None, on_disk: bool, piece_bytes: int
+    path: Path, *, label: str | None, columns: Sequence[str] | None, on_disk: bool | None, piece_bytes: int
 ) -> Source:
-    """The numeric columns of a .parquet file, in memory or left on disk.
+    """The numeric columns of a .parquet file, in memory or left on disk; None decides by what they take.
 
     Raises:
         ValueError: a column is missing, not numeric or has empty cells; or the file is no table.
     """
     file = open_parquet(path)
     names, dtype = choose(file.schema_arrow, path.name, label=label, columns=columns)
-    y = None
-    if label is not None:
-        y = _labels(file.read(columns=[label]), label, path.name)
-    if on_disk:
-        x: Any = ParquetRows(path, names=names, dtype=dtype, piece_bytes=piece_bytes)
+    y = None if label is None else _labels(file.read(columns=[label]), label, path.name)
+    if stays_on_disk(file.metadata.num_rows * len(names) * dtype.itemsize, on_disk):
+        x: Any = ParquetRows(file, path, names=names, dtype=dtype, piece_bytes=piece_bytes)
     else:
-        x = as_matrix(file.read(columns=list(names)), names, dtype, path.name)
+        # by row groups: the whole table beside the whole matrix would take three times the memory
+        rows = ParquetRows(file, path, names=names, dtype=dtype, piece_bytes=None)
+        x = np.empty((len(rows), *rows.shape), dtype=dtype)
+        for i, (start, stop) in enumerate(itertools.pairwise(rows.edges.tolist())):
+            rows.read(i, out=x[start:stop])
     return Source(x, sha256_of_file(path), y=y, features=names)
 
 
@@ -61,15 +68,10 @@ def open_parquet(path: Path) -> Any:
     """The open file, its values unread."""
     pa, parquet = _pyarrow("parquet")
     try:
-        return parquet.ParquetFile(path)
+        # without buffer_size, a whole row group is read before its first row is decoded
+        return parquet.ParquetFile(path, buffer_size=_READ_AT_A_TIME)
     except (pa.ArrowInvalid, pa.ArrowException) as e:
         raise ValueError(f"{path.name} cannot be read as a .parquet file: {e}. It may be cut short.") from e
-
-
-def decoded_bytes(path: Path) -> int:
-    """About how much memory the values of a .parquet file take."""
-    meta = open_parquet(path).metadata
-    return meta.num_rows * meta.num_columns * 8
 
 
 def choose(
@@ -115,12 +117,25 @@ def choose(
 
 
 def as_matrix(table: Any, names: tuple[str, ...], dtype: np.dtype[Any], file: str) -> NDArray[Any]:
-    """The columns side by side, (rows, len(names)).
+    """The columns side by side, (rows, len(names))."""
+    out = np.empty((table.num_rows, len(names)), dtype=dtype)
+    fill_matrix(out, table, names, file)
+    return out
+
+
+def fill_matrix(
+    out: NDArray[Any],
+    table: Any,
+    names: tuple[str, ...],
+    file: str,
+    *,
+    keep: NDArray[np.bool_] | None = None,
+) -> None:
+    """Write the columns side by side to out: (rows, len(names)), only the rows that `keep` says.
 
     Raises:
         ValueError: a cell is empty.
     """
-    out = np.empty((table.num_rows, len(names)), dtype=dtype)
     for j, name in enumerate(names):
         column = table.column(name)
         if column.null_count:
@@ -129,8 +144,8 @@ def as_matrix(table: Any, names: tuple[str, ...], dtype: np.dtype[Any], file: st
                 "each. Drop those rows (table.drop_null()), fill them in first, or leave the column out "
                 "with columns=[...]."
             )
-        out[:, j] = column.to_numpy()
-    return out
+        values = column.to_numpy(zero_copy_only=False)
+        out[:, j] = values if keep is None else values[keep]
 
 
 def _labels(table: Any, label: str, file: str) -> NDArray[Any]:
