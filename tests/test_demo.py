@@ -1,6 +1,7 @@
 """The demo: what it writes, and that its words follow from its numbers."""
 
 import dataclasses
+import re
 
 import pytest
 import torch
@@ -74,9 +75,9 @@ def test_the_reasons_turn_with_the_numbers(measured):
         by_kl = max(models, key=lambda m: m.one.kl)
         assert by_error.title in first.split(" has the highest reconstruction error")[0]
         assert by_kl.title in second.split(" has the higher KL")[0]
-        assert (
-            "narrower" if by_kl.sigma.log().sum() < min(m.sigma.log().sum() for m in models) + 1e-6 else "wider"
-        ) in second
+        low = min(models, key=lambda m: m.one.kl)
+        parts = [float(part) for part in re.findall(r"makes ([+-][0-9.]+)", second)]
+        assert sum(parts) == pytest.approx(by_kl.one.kl - low.one.kl, abs=0.11)  # each is rounded to a tenth
 
 
 def test_the_parts_of_the_kl_add_up(measured):

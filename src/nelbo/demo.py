@@ -204,20 +204,17 @@ def _why_kl(high: Measured, low: Measured) -> str:
     place = [0.5 * float(m.mu.square().sum()) for m in (high, low)]
     width = [float((0.5 * (m.sigma.square() - 1) - m.sigma.log()).sum()) for m in (high, low)]
     from_place, from_width = place[0] - place[1], width[0] - width[1]
-    parts = [
-        (
-            from_width,
-            f"q(z|x) is {'narrower' if from_width > 0 else 'wider'}, sigma = {_pair(high.sigma)} against "
-            f"{_pair(low.sigma)} ({from_width:+.1f} nats)",
-        ),
-        (
-            from_place,
-            f"its mean lies {'farther from' if from_place > 0 else 'closer to'} the origin, at distance "
-            f"{float(high.mu.norm()):.1f} against {float(low.mu.norm()):.1f} ({from_place:+.1f} nats)",
-        ),
-    ]
-    first, second = sorted(parts, key=lambda part: -abs(part[0]))
-    return f"Why: {first[1]}; {second[1]}."
+    by_width = (
+        f"its sigma, {_pair(high.sigma)} against {_pair(low.sigma)} where the prior has 1, makes {from_width:+.1f} nats",
+        abs(from_width),
+    )
+    by_place = (
+        f"the distance of its mean from the origin, {float(high.mu.norm()):.1f} against {float(low.mu.norm()):.1f}, makes "
+        f"{from_place:+.1f}",
+        abs(from_place),
+    )
+    first, second = sorted((by_width, by_place), key=lambda part: -part[1])
+    return f"Why: {first[0]}; {second[0]}."
 
 
 def _spread(measured: Measured) -> float:

@@ -47,9 +47,7 @@ def test_bytes_stay_bytes_and_become_float_when_prepared():
     assert data.train.prepare(raw).dtype == torch.float32
 
 
-@pytest.mark.parametrize(
-    "arguments", [{"batch_size": 0}, {"batch_size": 1.5}, {"batch_size": 4, "start": -1}]
-)
+@pytest.mark.parametrize("arguments", [{"batch_size": 0}, {"batch_size": 1.5}, {"batch_size": 4, "start": -1}])
 def test_batches_that_cannot_be_meant(arguments):
     with pytest.raises(ValueError, match="expected"):
         InMemory(rows_of()).batches(**arguments)  # at once, not when the first batch is asked for

@@ -38,9 +38,7 @@ def same(a, b):
 
 @pytest.mark.parametrize("options", OPTIONS, ids=str)
 def test_the_origin_rebuilds_the_very_same_data(options, tmp_path):
-    np.savez(
-        tmp_path / "d.npz", x_train=IMAGES, y_train=np.arange(60), x_test=IMAGES[:9], y_test=np.arange(9)
-    )
+    np.savez(tmp_path / "d.npz", x_train=IMAGES, y_train=np.arange(60), x_test=IMAGES[:9], y_test=np.arange(9))
     data = load(tmp_path / "d.npz", **options)
     origin = json.loads(json.dumps(data.origin, allow_nan=False))
     same(data, rebuild(origin))
@@ -164,9 +162,7 @@ def test_limit_keeps_some_rows_and_cuts_the_test_set(tmp_path):
     np.savez(tmp_path / "d.npz", x_train=IMAGES, x_test=IMAGES[:30])
     data = load(tmp_path / "d.npz", limit=20, validation=5)
     assert (len(data.train), len(data.validation), len(data.test)) == (15, 5, 20)
-    assert torch.equal(
-        data.test.take(20) * 255, torch.from_numpy(IMAGES[data.test.rows].astype(np.float32))[:, None]
-    )
+    assert torch.equal(data.test.take(20) * 255, torch.from_numpy(IMAGES[data.test.rows].astype(np.float32))[:, None])
     assert len(load(tmp_path / "d.npz", limit=1000).train) == 54
 
 

@@ -165,9 +165,7 @@ def test_a_download_that_goes_wrong_leaves_nothing(cache, server, monkeypatch, p
 
 def test_no_network_says_how_to_pass_files(cache, monkeypatch, no_network):
     monkeypatch.setattr(mnist, "MIRRORS", (no_network,))
-    with pytest.raises(
-        OSError, match=r"(?s)refused.*mnist\.npz.*t10k-images-idx3-ubyte.*NELBO_CACHE.*mnist5k"
-    ):
+    with pytest.raises(OSError, match=r"(?s)refused.*mnist\.npz.*t10k-images-idx3-ubyte.*NELBO_CACHE.*mnist5k"):
         load("mnist")
 
 

@@ -55,9 +55,7 @@ def test_a_resumed_epoch_gives_what_was_left(path, batch_size):
 
 def test_the_order_depends_on_its_seed_alone(path):
     a, b = on_disk(path, validation=0).train, on_disk(path, validation=0).train
-    first, again, other = (
-        torch.cat(list(d.batches(s, order=o))) for d, s, o in ((a, 64, 1), (b, 100, 1), (a, 64, 2))
-    )
+    first, again, other = (torch.cat(list(d.batches(s, order=o))) for d, s, o in ((a, 64, 1), (b, 100, 1), (a, 64, 2)))
     assert torch.equal(first, again)
     assert not torch.equal(first, other)
 
@@ -95,9 +93,7 @@ def test_rows_within_a_buffer_are_mixed_evenly(path):
     n = int(train._counts[group].sum())
     rows = torch.cat(list(train.batches(n, order=5)))[:n, 0].long().numpy() // F
     piece = np.searchsorted(train.file.edges, rows, side="right")
-    halves = np.array(
-        [[(piece[: n // 2] == p).sum(), (piece[n // 2 :] == p).sum()] for p in np.unique(piece)]
-    )
+    halves = np.array([[(piece[: n // 2] == p).sum(), (piece[n // 2 :] == p).sum()] for p in np.unique(piece)])
     assert stats.chi2_contingency(halves).pvalue > 1e-6
 
 

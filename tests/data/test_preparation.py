@@ -136,9 +136,7 @@ def test_images_are_standardized_by_channel():
 def test_log_jacobian_against_autograd(prep, event):
     raw = torch.tensor([[0.3, 0.7]], dtype=torch.float32)
     jacobian = torch.autograd.functional.jacobian(lambda r: prep(r)[0], raw)[:, 0]
-    assert prep.log_jacobian(event) == pytest.approx(
-        torch.linalg.slogdet(jacobian).logabsdet.item(), abs=1e-5
-    )
+    assert prep.log_jacobian(event) == pytest.approx(torch.linalg.slogdet(jacobian).logabsdet.item(), abs=1e-5)
 
 
 def test_log_jacobian_of_images_and_of_binarized_values():

@@ -79,9 +79,7 @@ def test_constant_columns_are_named(write):
 
 def test_the_type_holds_all_columns(tmp_path):
     path = tmp_path / "t.parquet"
-    parquet.write_table(
-        pa.table({"a": np.arange(9, dtype=np.uint8), "b": np.arange(9, dtype=np.int16)}), path
-    )
+    parquet.write_table(pa.table({"a": np.arange(9, dtype=np.uint8), "b": np.arange(9, dtype=np.int16)}), path)
     assert load(path).train.x.dtype == torch.int16
     parquet.write_table(pa.table({"a": np.arange(9), "b": np.arange(9, dtype=np.float32)}), path)
     assert load(path).train.x.dtype == torch.float64

@@ -82,9 +82,7 @@ def _load(path: Path, kind: type, file: Any = None, **options: Any) -> Any:
     except (ValueError, OSError, EOFError, zipfile.BadZipFile) as e:
         raise _refused(path, e) from e
     if not isinstance(held, kind):
-        raise ValueError(
-            f"{path.name} holds a numpy {type(held).__name__}; rename it to .npy or .npz, as it is."
-        )
+        raise ValueError(f"{path.name} holds a numpy {type(held).__name__}; rename it to .npy or .npz, as it is.")
     return held
 
 

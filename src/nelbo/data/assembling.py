@@ -153,16 +153,12 @@ def _test_set(
 
 def _refuse_unfit(looks: Looks, scale: float, options: dict[str, Any]) -> None:
     if options["binarize"] and not (looks.minimum >= 0 and looks.maximum * scale <= 1 + 1e-9):
-        cure = (
-            f"Write scale=1/{looks.maximum:g}." if looks.minimum >= 0 else "Shift them to start at 0 first."
-        )
+        cure = f"Write scale=1/{looks.maximum:g}." if looks.minimum >= 0 else "Shift them to start at 0 first."
         raise ValueError(
             f"binarize={options['binarize']!r} expects values in [0, 1] after scaling; got "
             f"{looks.minimum * scale:g} to {looks.maximum * scale:g}. {cure}"
         )
-    if options["dequantize"] and not (
-        looks.integer_share == 1 and max(-looks.minimum, looks.maximum) < _EXACT
-    ):
+    if options["dequantize"] and not (looks.integer_share == 1 and max(-looks.minimum, looks.maximum) < _EXACT):
         raise ValueError(
             f"dequantize expects whole numbers below {_EXACT:,}; got: {looks.sentence} Drop dequantize: "
             "values with a fraction have a density already."

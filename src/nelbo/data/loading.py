@@ -143,9 +143,7 @@ def load(
     options = locals().copy()
     del options["source"], options["sha256"]
     if not isinstance(source, (str, Path)):  # pyright: ignore[reportUnnecessaryIsInstance]
-        raise TypeError(
-            f"load takes a name or a path; got {type(source).__name__}. Write as_data(x, ...) for values."
-        )
+        raise TypeError(f"load takes a name or a path; got {type(source).__name__}. Write as_data(x, ...) for values.")
     read = _read(
         source,
         label=label,
@@ -224,9 +222,7 @@ def rebuild(origin: dict[str, Any], source: Any = None) -> Data:
     if isinstance(where, Dataset):
         data = as_data(where)
         if data.origin["sha256"] != origin["sha256"]:
-            raise ValueError(
-                "this is another Dataset than that of the origin: its bytes have another sha256."
-            )
+            raise ValueError("this is another Dataset than that of the origin: its bytes have another sha256.")
         return data
     return as_data(where, **origin["options"], sha256=origin["sha256"])
 

@@ -54,9 +54,7 @@ class RowFile(ABC):
         return out
 
     @abstractmethod
-    def _read_into(
-        self, out: NDArray[Any], piece: int, start: int, stop: int, keep: NDArray[np.bool_] | None
-    ) -> None:
+    def _read_into(self, out: NDArray[Any], piece: int, start: int, stop: int, keep: NDArray[np.bool_] | None) -> None:
         """Write the rows start to stop, which are `piece`, to `out`."""
 
     @abstractmethod
@@ -128,9 +126,7 @@ class NpyRows(RowFile):
             layout=layout,
         )
 
-    def _read_into(
-        self, out: NDArray[Any], piece: int, start: int, stop: int, keep: NDArray[np.bool_] | None
-    ) -> None:
+    def _read_into(self, out: NDArray[Any], piece: int, start: int, stop: int, keep: NDArray[np.bool_] | None) -> None:
         if keep is None and self._layout != "channels_last" and self._stored == self.dtype:
             self._fill(out, start, stop)  # the bytes are in order: no copy on the way
         else:
@@ -188,9 +184,7 @@ class ParquetRows(RowFile):
         self.dtype = dtype
         self._names = names
         self._lock = threading.Lock()
-        self._file = (
-            file  # kept open: the metadata of many row groups take long to read, and memory each time
-        )
+        self._file = file  # kept open: the metadata of many row groups take long to read, and memory each time
         meta = file.metadata
         self.held_bytes = meta.num_row_groups * meta.num_columns * _BYTES_A_COLUMN_CHUNK
         sizes = [meta.row_group(i).num_rows for i in range(meta.num_row_groups)]
@@ -210,9 +204,7 @@ class ParquetRows(RowFile):
         """See `RowFile.arranged`: rows of a table are vectors already."""
         return self
 
-    def _read_into(
-        self, out: NDArray[Any], piece: int, start: int, stop: int, keep: NDArray[np.bool_] | None
-    ) -> None:
+    def _read_into(self, out: NDArray[Any], piece: int, start: int, stop: int, keep: NDArray[np.bool_] | None) -> None:
         import pyarrow as pa
 
         from nelbo.data.tables import fill_matrix

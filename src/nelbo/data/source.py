@@ -70,9 +70,7 @@ def sha256_of_file(path: Path) -> str:
     size = path.stat().st_size
     with (
         path.open("rb", buffering=0) as file,
-        progress(f"checking {path.name}", total=size, size=True)
-        if size > _LONG
-        else nullcontext() as advance,
+        progress(f"checking {path.name}", total=size, size=True) if size > _LONG else nullcontext() as advance,
     ):
         while n := file.readinto(buffer):
             digest.update(view[:n])
