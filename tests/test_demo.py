@@ -76,7 +76,7 @@ def test_the_reasons_turn_with_the_numbers(measured):
         assert by_error.title in first.split(" has the highest reconstruction error")[0]
         assert by_kl.title in second.split(" has the higher KL")[0]
         low = min(models, key=lambda m: m.one.kl)
-        parts = [float(part) for part in re.findall(r"makes ([+-][0-9.]+)", second)]
+        parts = [float(part) for part in re.findall(r"makes ([+-]\d+\.\d)", second)]
         assert sum(parts) == pytest.approx(by_kl.one.kl - low.one.kl, abs=0.11)  # each is rounded to a tenth
 
 

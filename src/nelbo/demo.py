@@ -209,8 +209,8 @@ def _why_kl(high: Measured, low: Measured) -> str:
         abs(from_width),
     )
     by_place = (
-        f"the distance of its mean from the origin, {float(high.mu.norm()):.1f} against {float(low.mu.norm()):.1f}, makes "
-        f"{from_place:+.1f}",
+        f"the distance of its mean from the origin, {float(high.mu.norm()):.1f} against {float(low.mu.norm()):.1f}, "
+        f"makes {from_place:+.1f}",
         abs(from_place),
     )
     first, second = sorted((by_width, by_place), key=lambda part: -part[1])
