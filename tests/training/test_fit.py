@@ -241,7 +241,7 @@ def test_a_frozen_model_has_nothing_to_train():
 def test_data_that_do_not_fit():
     with pytest.raises(ValueError, match=r"MLP was built for inputs of shape \(batch, 6\), got \(2, 5\)"):
         quick(by_hand(), binary(features=5))
-    with pytest.raises(ValueError, match="in the training data, Bernoulli needs values in {0, 1}"):
+    with pytest.raises(ValueError, match=r"in the training data, Bernoulli needs values in \{0, 1\}"):
         quick(by_hand(), nelbo.data.as_data(torch.rand(50, 6), validation=0))
     x = binary(100)
     held_out = torch.full((4, 6), 0.5)
@@ -296,7 +296,7 @@ def test_an_objective_of_one_s_own(tmp_path):
     out, x = tmp_path / "run", binary()
     whole = quick(small(), x, objective=PlainObjective(2.0), epochs=4)
     quick(small(), x, objective=PlainObjective(2.0), out=out)
-    with pytest.raises(ValueError, match="PlainObjective' is none of nelbo's .* pass objective= again"):
+    with pytest.raises(ValueError, match=r"PlainObjective' is none of nelbo's .* pass objective= again"):
         nelbo.resume(out, data=x, progress=False)
     run = nelbo.resume(out, data=x, objective=PlainObjective(2.0), epochs=4, progress=False)
     assert same(weights(run.model), weights(whole.model))

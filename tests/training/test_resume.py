@@ -63,7 +63,7 @@ def test_interrupted_and_resumed_is_the_uninterrupted_run(number, settings, tmp_
 def test_interrupted_in_memory_keeps_the_weights():
     model = by_hand()
     before = weights(model)
-    with pytest.raises(Interrupted, match="the model keeps its weights. With out='runs/NAME' a run can go on"):
+    with pytest.raises(Interrupted, match=r"the model keeps its weights. With out='runs/NAME' a run can go on"):
         quick(model, binary(), callback=stop_at(1))
     assert not same(before, weights(model))
 

@@ -46,7 +46,7 @@ def kl_parts(qz: Distribution, pz: Distribution, z: Tensor, examples: int) -> KL
         )
     # (i, j, d): log q(z_i,d | x_j)
     pairwise = qz.base_dist.log_prob(z[:, None])
-    weight = torch.full((batch, batch), math.log(max(examples - 1, 1) / (examples * (batch - 1))), device=z.device)
+    weight = pairwise.new_full((batch, batch), math.log(max(examples - 1, 1) / (examples * (batch - 1))))
     weight.fill_diagonal_(-math.log(examples))
     log_qz = torch.logsumexp(pairwise.sum(-1) + weight, dim=1)
     log_qz_units = torch.logsumexp(pairwise + weight[..., None], dim=1).sum(-1)

@@ -71,7 +71,9 @@ class Cyclical(Schedule):
     def at(self, epoch: float) -> float:
         if epoch >= self.epochs:
             return self.end
-        phase = math.modf(epoch / self.epochs * self.cycles)[0]
+        done = epoch / self.epochs * self.cycles
+        # a cycle begins at its start, also where rounding puts the epoch a hair before it
+        phase = max(done - math.floor(done + 1e-9), 0.0)
         return self.start + (self.end - self.start) * min(phase / self.rise, 1.0)
 
     @property

@@ -1,0 +1,221 @@
+"""Recipes: all build and train, and each wrong word is answered with the right one."""
+
+import inspect
+import json
+
+import pytest
+import torch
+
+from nelbo import likelihoods, objectives, posteriors, priors, recipes
+from nelbo.objectives import Progress
+from nelbo.recipes import LIKELIHOODS, POSTERIORS, RECIPES, make
+from nelbo.vae import VAE, Autoencoder
+from tests import cases
+
+EVENT = (2, 9, 7)
+DATA = {
+    "bernoulli": cases.binary,
+    "gray_bernoulli": cases.binary,
+    "continuous_bernoulli": cases.unit,
+    "normal": cases.real,
+    "normal_decoded": cases.real,
+    "discretized_logistic": cases.levels,
+    "categorical": cases.categories,
+    "poisson": cases.counts,
+    "negative_binomial": cases.counts,
+}
+
+
+def step(made, x):
+    """One step of gradient descent; the objective's value before it."""
+    terms = made.objective(made.model, x, Progress(0.0, 100))
+    terms.surrogate.mean().backward()
+    optimizer = torch.optim.SGD(made.model.parameters(), lr=1e-3)
+    optimizer.step()
+    assert all(torch.isfinite(p).all() for p in made.model.parameters())
+    return float(terms.value.detach().mean())
+
+
+@pytest.mark.parametrize("name", RECIPES)
+@pytest.mark.parametrize(("event", "network"), [((6,), "mlp"), ((1, 8, 8), "conv")])
+def test_builds_trains_and_is_built_again(name, event, network):
+    extra = {"prior": "vamp:5"} if name == "vamp_vae" else {}
+    made = make(name, event, network=network, hidden=(8,), channels=(4,), **extra)
+    assert step(made, cases.binary(8, event)) < 1e5
+    record = json.loads(json.dumps({"name": made.name, "arguments": made.arguments}))
+    again = make(record["name"], **record["arguments"])
+    assert again.objective == made.objective
+    assert again.arguments == made.arguments
+    shapes = [{n: t.shape for n, t in m.model.state_dict().items()} for m in (made, again)]
+    assert shapes[0] == shapes[1]
+    assert repr(made.model) == repr(again.model)
+
+
+@pytest.mark.parametrize("name", RECIPES)
+def test_the_record_names_every_argument(name):
+    made = make(name, (6,))
+    assert set(made.arguments) == set(inspect.signature(RECIPES[name]).parameters)
+
+
+@pytest.mark.parametrize("name", LIKELIHOODS)
+@pytest.mark.parametrize("network", ["mlp", "conv", "residual"])
+@pytest.mark.filterwarnings("ignore:gray values")
+def test_every_likelihood_with_every_network(name, network):
+    x = DATA[name](6, EVENT)
+    text = f"{name}:5" if name == "categorical" else name
+    made = recipes.vae(EVENT, likelihood=text, network=network, hidden=(8,), channels=(4, 6))
+    made.model.check(x)
+    step(made, x)
+    assert made.model.reconstruct(x).shape == x.shape
+
+
+@pytest.mark.parametrize("prior", ["standard_normal", "mixture:3", "vamp:3", "flow"])
+@pytest.mark.parametrize("likelihood", [n for n in LIKELIHOODS if n not in ("gray_bernoulli", "categorical")])
+def test_every_prior_starts_finite_for_every_kind_of_data(prior, likelihood):
+    """Pseudo-inputs lie where the data do: log(1 + x) of a negative count would be NaN."""
+    torch.manual_seed(0)
+    made = recipes.vae((6,), likelihood=likelihood, prior=prior, hidden=(8,), latent=2)
+    x = DATA[likelihood](8, (6,))
+    for _ in range(5):
+        assert step(made, x) < 1e5
+
+
+@pytest.mark.parametrize("posterior", POSTERIORS)
+def test_every_posterior(posterior):
+    made = recipes.vae((6,), posterior=posterior, hidden=(8,))
+    step(made, cases.binary(8, (6,)))
+
+
+def test_what_the_names_stand_for():
+    assert isinstance(recipes.autoencoder((6,)).model, Autoencoder)
+    assert recipes.vae((6,)).objective == objectives.ELBO()
+    assert recipes.beta_vae((6,), beta=3).objective == objectives.Beta(3)
+    assert recipes.beta_vae((6,), beta=3, warm_up=5).objective == objectives.Beta(objectives.Linear(5, end=3))
+    assert recipes.cyclical_vae((6,)).objective == objectives.Beta(objectives.Cyclical(16.0, 4))
+    assert recipes.capacity_vae((6,)).objective == objectives.Capacity(objectives.Linear(15.0, end=25.0), 30.0)
+    assert recipes.free_bits_vae((6,), floor=0.2).objective == objectives.FreeBits(0.2)
+    assert recipes.beta_tc_vae((6,)).objective == objectives.BetaTC(6.0)
+    assert recipes.iwae((6,), samples=7).objective == objectives.ImportanceWeighted(7, "dreg")
+    assert recipes.wae((6,)).objective == objectives.MMD(100.0)
+    assert isinstance(recipes.wae((6,)).model, Autoencoder)
+    vamp = recipes.vamp_vae((6,)).model.prior_family
+    assert isinstance(vamp, priors.VampPrior)
+    assert vamp.pseudo_inputs.shape == (500, 6)
+    assert isinstance(recipes.flow_vae((6,)).model.posterior_family, posteriors.Flow)
+    assert recipes.sigma_vae((6,)).model.likelihood_family.scale == "optimal"
+    assert recipes.vae((6,), likelihood="normal:0.1").model.likelihood_family.scale == 0.1
+    assert recipes.vae((6,), likelihood="discretized_logistic:16").model.likelihood_family.levels == 16
+    linear = recipes.linear_vae((6,)).model
+    assert [type(m).__name__ for m in linear.modules()].count("Linear") == 2
+    assert isinstance(recipes.vae((6,)).model, VAE)
+    deep = recipes.vae((6,), hidden=(20, 10)).model
+    assert [m.out_features for m in deep.encoder.layers if hasattr(m, "out_features")] == [20, 10, 4]
+    assert [m.out_features for m in deep.decoder.layers if hasattr(m, "out_features")] == [10, 20, 6]
+
+
+MISTAKES = {
+    "recipe": (
+        lambda: make("bta_vae", (6,)),
+        ValueError,
+        r"no recipe 'bta_vae', did you mean 'beta_vae'\? There are: vae, ",
+    ),
+    "recipe_far": (lambda: make("gan", (6,)), ValueError, r"no recipe 'gan'\. There are: vae, "),
+    "argument": (
+        lambda: recipes.vae((6,), laten=3),
+        TypeError,
+        r"vae has no argument 'laten', did you mean 'latent'\? It has",
+    ),
+    "argument_far": (lambda: recipes.vae((6,), zzz=3), TypeError, r"vae has no argument 'zzz'\. It has: latent, "),
+    "deterministic": (lambda: recipes.vae((6,), deterministic=True), TypeError, "no argument 'deterministic'"),
+    "event": (lambda: recipes.vae(784), TypeError, r"such as \(784,\) or \(1, 28, 28\); got 784"),
+    "event_empty": (lambda: recipes.vae(()), TypeError, r"shape of one example.*got \(\)"),
+    "event_zero": (lambda: recipes.vae((0,)), TypeError, r"shape of one example.*got \(0,\)"),
+    "likelihood": (lambda: recipes.vae((6,), likelihood="bernouli"), ValueError, "did you mean 'bernoulli'"),
+    "likelihood_object": (
+        lambda: recipes.vae((6,), likelihood=likelihoods.Bernoulli()),
+        TypeError,
+        r"likelihood= of a recipe is a name, got a Bernoulli; .*nelbo\.VAE\(encoder, decoder",
+    ),
+    "classes": (
+        lambda: recipes.vae((6,), likelihood="categorical"),
+        ValueError,
+        "needs a number behind a colon, as in categorical:10",
+    ),
+    "classes_half": (
+        lambda: recipes.vae((6,), likelihood="categorical:2.5"),
+        ValueError,
+        "classes is a whole number, got 2.5",
+    ),
+    "no_number": (lambda: recipes.vae((6,), likelihood="poisson:3"), ValueError, "poisson takes no number"),
+    "not_a_number": (lambda: recipes.vae((6,), prior="mixture:ten"), ValueError, "behind the colon stands a number"),
+    "sigma": (lambda: recipes.vae((6,), likelihood="normal:-1"), ValueError, "standard deviation is greater than 0"),
+    "components": (lambda: recipes.vae((6,), prior="mixture:0"), ValueError, "components is at least 1"),
+    "pseudo_inputs": (
+        lambda: recipes.vae((6,), prior="vamp:0"),
+        ValueError,
+        r"pseudo_inputs has shape .* got \(0, 6\)",
+    ),
+    "prior": (lambda: recipes.vae((6,), prior="vmp"), ValueError, "no prior 'vmp', did you mean 'vamp'"),
+    "posterior": (
+        lambda: recipes.vae((6,), posterior="full"),
+        ValueError,
+        "There are: diagonal_normal, full_covariance_normal, flow",
+    ),
+    "vamp_of_categories": (
+        lambda: recipes.vae((6,), likelihood="categorical:3", prior="vamp:5"),
+        ValueError,
+        "category numbers do not have; write prior='mixture:10'",
+    ),
+    "autoencoder_prior": (
+        lambda: recipes.autoencoder((6,), prior="flow"),
+        ValueError,
+        "no prior and no posterior to choose",
+    ),
+    "wae_posterior": (lambda: recipes.wae((6,), posterior="flow"), ValueError, "no prior and no posterior to choose"),
+    "network": (
+        lambda: recipes.vae((6,), network="cnn"),
+        ValueError,
+        "network is 'mlp', 'conv' or 'residual'; got 'cnn'",
+    ),
+    "conv_of_vectors": (
+        lambda: recipes.vae((6,), network="conv"),
+        ValueError,
+        r"got \(6,\); use network='mlp' for vectors",
+    ),
+    "too_small": (
+        lambda: recipes.vae((1, 3, 3), network="conv"),
+        ValueError,
+        r"3x3 can be halved 1 times.*write channels=\(32,\)",
+    ),
+    "far_too_small": (
+        lambda: recipes.vae((1, 1, 9), network="conv"),
+        ValueError,
+        "1x9 can be halved 0 times.*write network='mlp'",
+    ),
+    "no_channels": (
+        lambda: recipes.vae((1, 8, 8), network="conv", channels=()),
+        ValueError,
+        r"got 0 entries in channels=\(\); write channels=\(32,\)",
+    ),
+    "activation": (lambda: recipes.vae((6,), activation="rellu"), ValueError, "activation is one of relu, tanh"),
+    "latent": (
+        lambda: recipes.vae((6,), latent=0),
+        ValueError,
+        "latent is a whole number of dimensions from 1 on, got 0",
+    ),
+    "latent_text": (
+        lambda: recipes.vae((6,), latent="2"),
+        ValueError,
+        "latent is a whole number of dimensions from 1 on, got '2'",
+    ),
+    "hidden": (lambda: recipes.vae((6,), hidden=400), TypeError, r"such as hidden=\(400, 200\); got 400"),
+    "beta": (lambda: recipes.beta_vae((6,), beta=-1), ValueError, "beta is a number from 0 on"),
+    "gradient": (lambda: recipes.iwae((6,), gradient="path"), ValueError, "gradient is 'plain', 'stl' or 'dreg'"),
+}
+
+
+@pytest.mark.parametrize("case", MISTAKES)
+def test_each_mistake_is_answered(case):
+    call, kind, message = MISTAKES[case]
+    with pytest.raises(kind, match=message):
+        call()

@@ -1,0 +1,204 @@
+"""The model: its parts, and an error for each way in which they do not fit."""
+
+import pytest
+import torch
+from torch import nn
+
+from nelbo import likelihoods, posteriors, priors
+from nelbo.nn import MLP
+from nelbo.objectives import loss
+from nelbo.vae import VAE, Autoencoder
+from tests.cases import binary
+
+
+def vae(encoder=None, decoder=None, **parts):
+    parts = {"latent": 2, "likelihood": likelihoods.Bernoulli()} | parts
+    return VAE(encoder or nn.Linear(6, 4), decoder or nn.Linear(2, 6), **parts)
+
+
+def test_the_answers_are_distributions():
+    model, x = vae(), binary(5)
+    assert (model.posterior(x).batch_shape, model.posterior(x).event_shape) == ((5,), (2,))
+    assert (model.prior.batch_shape, model.prior.event_shape) == ((), (2,))
+    px = model.likelihood(torch.zeros(3, 5, 2))
+    assert (px.batch_shape, px.event_shape) == ((3, 5), (6,))
+    assert model(x).log_prob(x).shape == (5,)
+
+
+def test_pictures_are_means_without_gradient():
+    model, x = vae(), binary(5)
+    z = model.embed(x)
+    torch.testing.assert_close(z, model.posterior(x).mean)
+    torch.testing.assert_close(model.reconstruct(x), torch.sigmoid(model.decoder(z)))
+    torch.testing.assert_close(model.decode(z), model.reconstruct(x))
+    assert not any(t.requires_grad for t in (z, model.reconstruct(x), model.decode(z), model.sample(3)))
+
+
+def test_samples_are_draws_of_the_model():
+    torch.manual_seed(0)
+    model = vae()
+    x = model.sample(20_000)
+    assert set(x.unique().tolist()) == {0.0, 1.0}
+    means = model.sample(20_000, mean=True)
+    error = (x.var(0) / len(x) + means.var(0) / len(x)).sqrt()
+    assert ((x.mean(0) - means.mean(0)).abs() < 5 * error).all()
+
+
+def test_the_autoencoder_is_the_limit_of_a_vae():
+    torch.manual_seed(0)
+    model = Autoencoder(nn.Linear(6, 2), nn.Linear(2, 6), latent=2, likelihood=likelihoods.Bernoulli())
+    x = binary(4)
+    assert torch.equal(model.embed(x), model.encoder(x))
+    narrow = vae(decoder=model.decoder)
+    with torch.no_grad():
+        narrow.encoder.weight[:2] = model.encoder.weight
+        narrow.encoder.bias[:2] = model.encoder.bias
+        narrow.encoder.weight[2:] = 0
+        kls = []
+        for log_sigma in (-1.0, -4.0, -8.0):
+            narrow.encoder.bias[2:] = log_sigma
+            terms = loss(narrow, x)
+            kls.append(float(terms.kl.mean()))
+    torch.testing.assert_close(terms.reconstruction_error, loss(model, x).reconstruction_error, rtol=1e-3, atol=1e-3)
+    assert kls[0] + 4 < kls[1] < kls[2] - 4  # by two units, and without bound
+    assert torch.isinf(loss(model, x).kl).all()
+
+
+def test_mixed_precision_is_inside_the_networks():
+    model, x = vae(nn.Sequential(nn.Linear(6, 4)), nn.Sequential(nn.Linear(2, 6))), binary(5)
+    exact = model.encode(x)
+    model.network_dtype = torch.bfloat16
+    seen = []
+    handle = model.encoder[0].register_forward_hook(lambda module, inputs, output: seen.append(output.dtype))
+    rounded = model.encode(x)
+    handle.remove()
+    assert seen == [torch.bfloat16]
+    assert rounded.dtype == torch.float32
+    assert not torch.equal(exact, rounded)
+    torch.testing.assert_close(exact, rounded, rtol=0.02, atol=0.02)
+    assert model.likelihood(torch.zeros(5, 2)).base_dist.logits.dtype == torch.float32
+
+
+class Two(nn.Module):
+    def forward(self, x):
+        return x, x
+
+
+X = binary(3)
+MISTAKES = {
+    "encoder_width": (
+        lambda: vae(nn.Linear(6, 2)).check(X),
+        ValueError,
+        r"the encoder maps x of shape \(3, 6\) to shape \(3, 2\), expected \(3, 4\) for DiagonalNormal\(2\); "
+        r"end it with nn\.Linear\(\.\.\., 4\)",
+    ),
+    "encoder_tuple": (lambda: vae(Two()).check(X), ValueError, r"the encoder maps .* to a tuple, expected \(3, 4\)"),
+    "encoder_of_full_covariance": (
+        lambda: vae(posterior=posteriors.FullCovarianceNormal(2)).check(X),
+        ValueError,
+        r"expected \(3, 5\) for FullCovarianceNormal\(2\)",
+    ),
+    "autoencoder_width": (
+        lambda: Autoencoder(nn.Linear(6, 4), nn.Linear(2, 6), latent=2, likelihood=likelihoods.Bernoulli()).check(X),
+        ValueError,
+        r"expected \(3, 2\) for PointMass\(2\); end it with nn\.Linear\(\.\.\., 2\)",
+    ),
+    "decoder_width": (
+        lambda: vae(decoder=nn.Linear(2, 7)).check(X),
+        ValueError,
+        r"over examples of shape \(7,\), but x holds examples of shape \(6,\) \(x: \(3, 6\)\); "
+        r"end the decoder with nn\.Linear\(\.\.\., 6\)$",
+    ),
+    "decoder_of_two_parameters": (
+        lambda: vae(likelihood=likelihoods.Normal("decoded")).check(X),
+        ValueError,
+        r"over examples of shape \(3,\), but x holds examples of shape \(6,\).*nn\.Linear\(\.\.\., 12\)$",
+    ),
+    "decoder_odd": (
+        lambda: vae(decoder=nn.Linear(2, 7), likelihood=likelihoods.Normal("decoded")).check(X),
+        ValueError,
+        r"Normal takes 2 numbers per feature.*got shape \(3, 7\)\. .*end the decoder with 2 \* c outputs",
+    ),
+    "decoder_flat": (
+        lambda: vae(nn.Sequential(nn.Flatten(), nn.Linear(6, 4))).check(X.reshape(3, 1, 2, 3)),
+        ValueError,
+        r"end the decoder with nn\.Unflatten\(1, \(1, 2, 3\)\), or reshape the data with x\.reshape\(len\(x\), 6\)",
+    ),
+    "decoder_flat_of_two_parameters": (
+        lambda: vae(
+            nn.Sequential(nn.Flatten(), nn.Linear(6, 4)), nn.Linear(2, 12), likelihood=likelihoods.Normal("decoded")
+        ).check(X.reshape(3, 1, 2, 3)),
+        ValueError,
+        r"end the decoder with nn\.Unflatten\(1, \(2, 2, 3\)\)",
+    ),
+    "decoder_tuple": (
+        lambda: vae(decoder=Two()).check(X),
+        ValueError,
+        r"the decoder maps z of shape \(3, 2\) to a tuple, expected one tensor \(3, \*event\) of the parameters of "
+        r"Bernoulli \(logits, not probabilities\)",
+    ),
+    "decoder_batch": (
+        lambda: vae(decoder=nn.Flatten(0, -1)).check(X),
+        ValueError,
+        r"maps z of shape \(3, 2\) to shape \(6,\), expected one tensor \(3, \*event\)",
+    ),
+    "decoder_other_batch": (
+        lambda: vae(decoder=nn.Sequential(nn.Unflatten(0, (1, 3)), nn.Flatten(1))).check(X),
+        ValueError,
+        r"to shape \(1, 6\), expected one tensor \(3, \*event\)",
+    ),
+    "x_of_one_example": (lambda: vae().check(X[0]), ValueError, r"got \(6,\); for one example write x\[None\]"),
+    "z": (lambda: vae().likelihood(torch.zeros(3, 5)), ValueError, r"z has shape \(\.\.\., batch, 2\), got \(3, 5\)"),
+    "latent": (
+        lambda: vae(prior=priors.Mixture(3)),
+        ValueError,
+        r"the prior has 3 latent dimensions and the VAE latent=2; write Mixture\(2, \.\.\.\)",
+    ),
+    "latent_of_posterior": (
+        lambda: vae(posterior=posteriors.DiagonalNormal(5)),
+        ValueError,
+        r"the posterior has 5 latent dimensions .* write DiagonalNormal\(2, \.\.\.\)",
+    ),
+    "likelihood": (
+        lambda: vae(likelihood="bernoulli"),
+        TypeError,
+        r"likelihood is a nelbo Likelihood, got str; write likelihood=nelbo\.likelihoods\.Bernoulli\(\)",
+    ),
+    "prior": (
+        lambda: vae(prior=torch.distributions.Normal(0.0, 1.0)),
+        TypeError,
+        r"prior is a nelbo Prior, got Normal; write prior=nelbo\.priors\.StandardNormal\(2\)",
+    ),
+    "posterior": (
+        lambda: vae(posterior=posteriors.DiagonalNormal),
+        TypeError,
+        r"write posterior=nelbo\.posteriors\.DiagonalNormal\(2\)",
+    ),
+    "encoder_function": (
+        lambda: vae(encoder=lambda x: x),
+        TypeError,
+        r"the encoder is an nn\.Module, got a function: weights inside it would not be trained",
+    ),
+    "decoder_class": (lambda: vae(decoder=MLP), TypeError, r"the decoder is an nn\.Module, got a type"),
+    "data": (lambda: vae().check(X + 0.5), ValueError, r"Bernoulli needs values in \{0, 1\}"),
+}
+
+
+@pytest.mark.parametrize("case", MISTAKES)
+def test_each_mistake_is_answered(case):
+    call, kind, message = MISTAKES[case]
+    with pytest.raises(kind, match=message):
+        call()
+
+
+def test_what_the_messages_say_to_write_works():
+    x = X.reshape(3, 1, 2, 3)
+    encoder = nn.Sequential(nn.Flatten(), nn.Linear(6, 4))
+    vae(encoder, nn.Sequential(nn.Linear(2, 6), nn.Unflatten(1, (1, 2, 3)))).check(x)
+    vae(encoder, nn.Linear(2, 6)).check(x.reshape(len(x), 6))
+    vae(
+        encoder,
+        nn.Sequential(nn.Linear(2, 12), nn.Unflatten(1, (2, 2, 3))),
+        likelihood=likelihoods.Normal("decoded"),
+    ).check(x)
+    vae(decoder=nn.Linear(2, 12), likelihood=likelihoods.Normal("decoded")).check(X)
