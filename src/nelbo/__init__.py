@@ -10,6 +10,7 @@ __version__ = "0.1.0"
 
 # public name -> the module that defines it; a name that stands for a module maps to itself
 _WHERE = {
+    "axioms": "nelbo.axioms",
     "divergences": "nelbo.divergences",
     "kl": "nelbo.divergences",
 }
