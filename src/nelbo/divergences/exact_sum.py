@@ -57,6 +57,18 @@ def exact_sum(f: Integrand, p: Distribution, q: Distribution, *, over_p: bool = 
     return Integral(value.sum(0), error, torch.zeros_like(error, dtype=torch.bool))
 
 
+def counts_of(p: Distribution, q: Distribution) -> tuple[Tensor, Tensor, Tensor]:
+    """The counts (k,) that either can give, and their masses under p and q (k, *batch_shape), in float64."""
+    p, q = double(p), double(q)
+    supports = [scalar_support(d) for d in (p, q)]
+    upper = max(_terms(d, s) for d, s in zip((p, q), supports, strict=True))
+    shape = batch_shape(p, q)
+    x = torch.arange(upper + 1, dtype=torch.float64, device=device(p, q))
+    grid = x.reshape(-1, *(1 for _ in shape)).expand(-1, *shape)
+    masses = [_log_mass(d, s, grid).exp() for d, s in zip((p, q), supports, strict=True)]
+    return x, masses[0], masses[1]
+
+
 def _log_mass(d: Any, support: Any, x: Tensor) -> Tensor:
     inside = (x >= support.lower) & (x <= support.upper)
     log = d.log_prob(torch.where(inside, x, torch.as_tensor(support.lower, dtype=x.dtype, device=x.device)))

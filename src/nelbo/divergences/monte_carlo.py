@@ -57,15 +57,44 @@ def expectation(
     """
     shape = torch.broadcast_shapes(p.batch_shape, q.batch_shape)
     if torch.Size(p.batch_shape) != shape:
-        p = p.expand(shape)  # else draws would be shared between elements, and errors correlated for no reason
+        p = p.expand(
+            shape
+        )  # else draws would be shared between elements, and errors correlated for no reason
+    return average(
+        lambda count: _values(f, p, q, count),
+        elements=shape.numel() * max(1, p.event_shape.numel()),
+        samples=samples,
+        standard_error=standard_error,
+        max_samples=max_samples,
+        seed=seed,
+    )
+
+
+def average(
+    values: Callable[[int], Tensor],
+    *,
+    elements: int,
+    samples: int | None,
+    standard_error: float,
+    max_samples: int,
+    seed: int | None,
+) -> Estimate:
+    """The mean over draws of values(count) -> (count, *batch), in chunks of bounded memory; options as in
+    `expectation`.
+    """
+    if samples is not None and samples < 2:
+        raise ValueError(
+            f"got samples={samples!r}; expected at least 2, so that their spread says how far the mean may "
+            f"be off."
+        )
     count, mean, squares = 0, None, None
     chunk = samples if samples is not None else 4096
-    largest_chunk = max(256, (1 << 22) // max(1, shape.numel() * max(1, p.event_shape.numel())))
+    largest_chunk = max(256, (1 << 22) // max(1, elements))
     with seeded(seed):
         while True:
             take = min(chunk, largest_chunk, (samples or max_samples) - count)
-            values = _values(f, p, q, take)
-            fresh, spread = values.mean(0), (values.detach() - values.detach().mean(0)).pow(2).sum(0)
+            drawn = values(take)
+            fresh, spread = drawn.mean(0), (drawn.detach() - drawn.detach().mean(0)).pow(2).sum(0)
             if mean is None or squares is None:
                 count, mean, squares = take, fresh, spread
             else:
@@ -88,9 +117,24 @@ def expectation(
 
 def _values(f: Callable[[Tensor, Tensor], Tensor], p: Any, q: Any, count: int) -> Tensor:
     x, pathwise = draw(p, count)
-    log_p, log_q = p.log_prob(x), q.log_prob(x)
+    log_p, log_q = p.log_prob(x), log_density(q, x)
     values = f(log_p, log_q)
     if not pathwise and log_p.requires_grad:
         # d/dp E_p[f] = E_p[f dlog p] + E_p[df]: the factor below is 0 in value and dlog p in gradient
         values = values + values.detach() * (log_p - log_p.detach())
     return values
+
+
+def log_density(q: Any, x: Tensor) -> Tensor:
+    """q.log_prob(x), and -inf outside of q's support, where torch raises or answers nonsense."""
+    try:
+        inside: Tensor = q.support.check(x)
+    except NotImplementedError:
+        return q.log_prob(x)
+    if bool(inside.all()):
+        return q.log_prob(x)
+    shape = torch.broadcast_shapes(inside.shape, x.shape[: x.dim() - len(q.event_shape)])
+    inside = inside.expand(shape)
+    mask = inside.reshape(*shape, *(1 for _ in q.event_shape))
+    safe = torch.where(mask, x, q.sample().detach())
+    return torch.where(inside, q.log_prob(safe), -torch.inf)

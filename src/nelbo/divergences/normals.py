@@ -72,8 +72,7 @@ def _narrow(m_p: Tensor, s_p: Tensor, m_q: Tensor, s_q: Tensor) -> Tensor:
     return total.to(dtype)
 
 
-@register(Normal, Normal)
-def kl_normal_normal(p: Normal, q: Normal) -> Tensor:
+def normal_kl(p: Normal, q: Normal) -> Tensor:
     """KL(N(m_p, s_p^2) || N(m_q, s_q^2)) = (e^2 + d^2) / 2 + e - log(1 + e), e = s_p/s_q - 1, d = (m_p -
     m_q)/s_q.
 
@@ -81,6 +80,9 @@ def kl_normal_normal(p: Normal, q: Normal) -> Tensor:
     down to 1e-12 nats.
     """
     return _NormalKL.apply(p.loc, p.scale, q.loc, q.scale)  # pyright: ignore[reportReturnType]
+
+
+register(Normal, Normal)(normal_kl)
 
 
 def location_and_tril(p: Any) -> tuple[Tensor, Tensor] | None:
