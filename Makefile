@@ -1,2 +1,45 @@
-test:
-	.venv/bin/pytest
+# make demo and make test need Python 3.11+, pip and make; everything else goes into .venv.
+PYTHON ?= python3
+BIN := .venv/bin
+
+.PHONY: help demo test check slow bench clean
+
+help:
+	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 10
+
+demo: .venv/.demo  ## train an autoencoder and two VAEs on real digits, measure and draw them
+	$(BIN)/nelbo demo $(ARGS)
+
+test: .venv/.dev  ## every check and the whole test suite
+	$(BIN)/ruff check src tests benchmarks
+	$(BIN)/ruff format --check src tests benchmarks
+	$(BIN)/basedpyright
+	$(BIN)/lint-imports
+	$(BIN)/pylint --disable=all --enable=duplicate-code --min-similarity-lines=8 \
+		--ignore-imports=y --ignore-signatures=y --ignore-docstrings=y src/nelbo
+	OMP_NUM_THREADS=1 $(BIN)/pytest -n 2 $(ARGS)
+
+slow: .venv/.dev  ## the tests that take minutes
+	OMP_NUM_THREADS=1 $(BIN)/pytest -n 2 -m slow $(ARGS)
+
+bench: .venv/.dev  ## nelbo beside its peers, in one run
+	$(BIN)/pip install --quiet -r benchmarks/requirements.txt
+	$(BIN)/python -m benchmarks $(ARGS)
+
+.venv/bin/python:
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
+		{ echo "nelbo needs Python 3.11 or newer; got $$($(PYTHON) --version). Write: make $(MAKECMDGOALS) PYTHON=python3.12"; exit 1; }
+	$(PYTHON) -m venv .venv
+
+# torch first, at its pinned version: what depends on it must not pull another build
+.venv/.demo: pyproject.toml constraints.txt | .venv/bin/python
+	$(BIN)/pip install --quiet --disable-pip-version-check $$(grep '^torch==' constraints.txt)
+	$(BIN)/pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[demo]'
+	@touch $@
+
+.venv/.dev: .venv/.demo
+	$(BIN)/pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[demo,tables]' -r requirements-dev.txt
+	@touch $@
+
+clean:  ## remove the environment and caches; runs stay
+	rm -rf .venv .pytest_cache .ruff_cache .import_linter_cache

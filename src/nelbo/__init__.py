@@ -10,12 +10,11 @@ __version__ = "0.1.0"
 
 # public name -> the module that defines it; a name that stands for a module maps to itself
 _WHERE = {
-    "Autoencoder": "nelbo.vae",
-    "Run": "nelbo.runs",
-    "VAE": "nelbo.vae",
-    "data": "nelbo.data",
+    "axioms": "nelbo.axioms",
     "divergences": "nelbo.divergences",
+    "figures": "nelbo.figures",
     "fit": "nelbo.training",
+    "kl": "nelbo.divergences",
     "likelihoods": "nelbo.likelihoods",
     "load": "nelbo.runs",
     "loss": "nelbo.objectives",
@@ -24,6 +23,7 @@ _WHERE = {
     "posteriors": "nelbo.posteriors",
     "priors": "nelbo.priors",
     "recipes": "nelbo.recipes",
+    "reparameterization": "nelbo.reparameterization",
     "resume": "nelbo.training",
 }
 

@@ -7,7 +7,7 @@ import torch
 from torch import Tensor, nn
 from torch.distributions import Distribution, Independent, MultivariateNormal, Normal, constraints
 
-from nelbo.divergences import register_closed_form
+from nelbo.divergences.registry import register
 from nelbo.flows import import_zuko
 
 # exp(-10) = 5e-5 and exp(10) = 2e4: no trained posterior comes near, and no sample or KL overflows unnoticed
@@ -201,7 +201,7 @@ class Delta(Distribution):
         return torch.where(here, infinite, -infinite)
 
 
-@register_closed_form(Delta, Distribution)
+@register(Delta, Distribution)
 def kl_delta(p: Delta, q: Distribution) -> Tensor:
     """KL(delta || q) = inf for any q with a density: the limit of KL(N(mu, s^2) || q) as s goes to 0."""
     return torch.full(p.batch_shape, torch.inf, device=p.location.device, dtype=p.location.dtype)

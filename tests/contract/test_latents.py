@@ -115,3 +115,13 @@ def test_shapes_of_the_model_s_answers(posterior):
     assert vae.sample(7).shape == (7, *EVENT)
     assert vae.decode(torch.zeros(2, 5, LATENT)).shape == (2, 5, *EVENT)
     assert vae(x).event_shape == EVENT
+
+
+def test_the_kl_of_a_point_is_infinite_whatever_the_prior():
+    from nelbo.divergences import closed_form
+
+    point = posteriors.PointMass(LATENT)(torch.zeros(4, LATENT))
+    for name in PRIORS:
+        kl = closed_form(point, make_vae(prior=name).prior)
+        assert kl.shape == (4,)
+        assert (kl == torch.inf).all()

@@ -6,17 +6,21 @@ import subprocess
 import sys
 import textwrap
 import threading
-from pathlib import Path
 
 import pytest
 
+import nelbo.training.memory
 from nelbo.training.memory import warm_memory
 
 glibc = pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="there is only glibc to be told")
 
 PRELUDE = """
-import ctypes, resource, threading
-from nelbo.training.memory import warm_memory
+import ctypes, importlib.util, resource, sys, threading
+
+spec = importlib.util.spec_from_file_location("memory", sys.argv[1])  # the package around it would load torch
+memory = importlib.util.module_from_spec(spec)
+spec.loader.exec_module(memory)
+warm_memory = memory.warm_memory
 
 libc = ctypes.CDLL(None)
 libc.malloc.restype = ctypes.c_void_p
@@ -43,10 +47,9 @@ def resident():
 
 
 def run(code: str, **environment: str) -> str:
-    source = str(Path(__file__).parents[2] / "src")
     done = subprocess.run(
-        [sys.executable, "-c", PRELUDE + textwrap.dedent(code)],
-        env={**os.environ, "PYTHONPATH": source, **environment},
+        [sys.executable, "-c", PRELUDE + textwrap.dedent(code), nelbo.training.memory.__file__],
+        env={**os.environ, **environment},
         capture_output=True,
         text=True,
         check=False,

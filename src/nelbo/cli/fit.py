@@ -73,6 +73,7 @@ def _start(data: str, recipe: str, out: Path | None, values: dict[str, Any]) -> 
     loaded = nelbo_data.load(data, seed=seed, **{p.name: values[p.name] for p in _DATA})
     print(loaded)
     chosen = {p.name: values[p.name] for p in (*_MODEL, *_OWN) if values[p.name] is not None}
+    _only_its_own(recipe, chosen)
     if "likelihood" not in chosen and _likelihood_of(recipe) == _likelihood_of("vae"):
         found = fitting(loaded.train.take(min(len(loaded.train), 1000)))
         chosen["likelihood"] = found.name
@@ -81,6 +82,13 @@ def _start(data: str, recipe: str, out: Path | None, values: dict[str, Any]) -> 
         made = recipes.make(recipe, loaded.event_shape, **chosen)
     folder = out or _free_folder(Path("runs"), f"{Path(data).stem}-{recipe}")
     return train(made, loaded, out=folder, **{p.name: values[p.name] for p in _TRAINING})
+
+
+def _only_its_own(recipe: str, chosen: dict[str, Any]) -> None:
+    for name in chosen:
+        takers = [known for known, make in recipes.RECIPES.items() if name in inspect.signature(make).parameters]
+        if recipe not in takers:
+            raise ValueError(f"--{name.replace('_', '-')} is for {', '.join(takers)}; got --recipe {recipe}")
 
 
 def _likelihood_of(recipe: str) -> str:

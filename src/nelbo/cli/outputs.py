@@ -3,10 +3,11 @@
 from collections.abc import Mapping
 from io import BytesIO
 from pathlib import Path
-from typing import Literal
+from typing import Annotated, Literal
 
 import numpy as np
 import torch
+from cyclopts import Parameter
 from torch import Tensor
 
 from nelbo import runs
@@ -16,9 +17,10 @@ from nelbo.training.seeds import seeded_weights
 
 Split = Literal["train", "validation", "test"]
 _BATCH = 1000
+Number = Annotated[int, Parameter(name=("-n", "--number"))]
 
 
-def sample(run: Path, *, n: int = 64, seed: int = 0, mean: bool = False, out: Path | None = None) -> int:
+def sample(run: Path, *, n: Number = 64, seed: int = 0, mean: bool = False, out: Path | None = None) -> int:
     """Draw new examples: z ~ p(z), then x ~ p(x|z).
 
     Args:
@@ -39,7 +41,7 @@ def reconstruct(
     data: str | None = None,
     *,
     split: Split = "validation",
-    n: int | None = None,
+    n: Annotated[int | None, Parameter(name=("-n", "--number"))] = None,
     seed: int = 0,
     out: Path | None = None,
 ) -> int:

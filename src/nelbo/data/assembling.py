@@ -2,17 +2,18 @@
 
 from typing import Any
 
-import numpy as np
 import torch
-from numpy.typing import NDArray
 
-from nelbo.data.dataset import Dataset, InMemory
-from nelbo.data.layout import arrange, moves
-from nelbo.data.looks import Looks, Tally, looks_like
+from nelbo.data.dataset import Dataset
+from nelbo.data.layout import Layout, arrange, moves
+from nelbo.data.looks import Looks
+from nelbo.data.memory import parse_size
 from nelbo.data.preparation import Preparation
+from nelbo.data.row_files import RowFile
 from nelbo.data.source import Source, as_labels, as_tensor, plain
 from nelbo.data.splits import limited, split
-from nelbo.data.survey import Moments, first_broken, refuse_broken
+from nelbo.data.stored_values import StoredValues, ValuesInMemory, ValuesOnDisk
+from nelbo.data.survey import Moments
 
 _EXACT = 1 << 23  # whole numbers below this keep a fraction in float32
 Sets = tuple[Dataset, Dataset | None, Dataset | None, dict[str, Any]]
@@ -21,42 +22,38 @@ Sets = tuple[Dataset, Dataset | None, Dataset | None, dict[str, Any]]
 def assemble(source: Source, options: dict[str, Any]) -> Sets:
     """Training, validation and test set, and what is to be recorded of them."""
     _refuse_conflicts(options)
-    x = plain(source.x, name="x")
-    layout, note = moves(x.shape, options["layout"])
+    values, shape, layout, note = _arranged(source, options)
     notes = [*source.notes, *([note] if note else [])]
-    x = arrange(x, layout)
-    _refuse_empty(x.shape)
     seed = int(options["seed"])
-    train_rows, held_rows = split(len(x), validation=options["validation"], limit=options["limit"], seed=seed)
-    tensor = as_tensor(x)
-    looks = looks_like(tensor)
-    refuse_broken(looks, first_broken(x, source.features) if looks.nan or looks.inf else "")
-    moments = Moments()
-    if options["standardize"]:
-        moments.add(x if train_rows is None else x[train_rows])
-    preparation, more = prepare(looks, tensor.dtype, source, options, moments)
-    y, names = (None, None) if source.y is None else as_labels(source.y, n=len(x))
-
-    def subset(rows: NDArray[np.int64] | None, stream: int) -> InMemory:
-        if rows is None:
-            return InMemory(tensor, preparation=preparation, y=None if y is None else as_tensor(y), stream=stream)
-        chosen = torch.from_numpy(rows)
-        return InMemory(
-            tensor.index_select(0, chosen),
-            preparation=preparation,
-            y=None if y is None else as_tensor(y).index_select(0, chosen),
-            rows=chosen,
-            stream=stream,
-        )
-
-    train = subset(train_rows, 0)
-    validation = None if held_rows is None else subset(held_rows, 1)
-    test = _test_set(source, layout, x, preparation, options, names)
+    train_rows, held_rows = split(shape[0], validation=options["validation"], limit=options["limit"], seed=seed)
+    standardize = bool(options["standardize"])
+    looks, moments = values.survey(train_rows, moments=standardize, names=source.features)
+    preparation, more = prepare(looks, values.dtype, source, options, moments)
+    labels, names = (None, None) if source.y is None else as_labels(source.y, n=shape[0])
+    y = None if labels is None else as_tensor(labels)
+    train = values.subset(train_rows, preparation, y, 0)
+    validation = None if held_rows is None else values.subset(held_rows, preparation, y, 1)
+    test, names = _test_set(source, layout, preparation, options, names)
     if options["binarize"] == "static":
         train = train.fixed(seed=seed)
         validation, test = (d and d.fixed(seed=seed) for d in (validation, test))
     found = record(train, validation, test, looks, source, names, [*notes, *more], moments)
     return train, validation, test, found
+
+
+def _arranged(source: Source, options: dict[str, Any]) -> tuple[StoredValues, tuple[int, ...], Layout, str | None]:
+    """The values with their axes in place, their shape (n, *event), the layout found, and a note on it."""
+    x = source.x
+    if isinstance(x, RowFile):
+        layout, note = moves((len(x), *x.shape), options["layout"])
+        _refuse_empty((len(x), *x.shape))
+        x = x.arranged(layout)
+        return ValuesOnDisk(x, memory=parse_size(options["memory"])), (len(x), *x.shape), layout, note
+    x = plain(x, name="x")
+    layout, note = ("as_is", None) if source.clear_layout else moves(x.shape, options["layout"])
+    x = arrange(x, layout)
+    _refuse_empty(x.shape)
+    return ValuesInMemory(x), x.shape, layout, note
 
 
 def prepare(
@@ -67,20 +64,9 @@ def prepare(
     Raises:
         ValueError: the values do not allow it.
     """
-    dequantize, binarize = bool(options["dequantize"]), options["binarize"]
     scale, notes = _scale(looks, dtype, source.top, options)
-    if binarize and not (looks.minimum >= 0 and looks.maximum * scale <= 1 + 1e-9):
-        raise ValueError(
-            f"binarize={binarize!r} expects values in [0, 1] after scaling; got {looks.minimum * scale:g} to "
-            f"{looks.maximum * scale:g}. "
-            + (f"Write scale=1/{looks.maximum:g}." if looks.minimum >= 0 else "Shift them to start at 0 first.")
-        )
-    if dequantize and not (looks.integer_share == 1 and max(-looks.minimum, looks.maximum) < _EXACT):
-        raise ValueError(
-            f"dequantize expects whole numbers below {_EXACT:,}; got {looks.sentence} Drop dequantize: "
-            f"values with a "
-            "fraction have a density already."
-        )
+    _refuse_unfit(looks, scale, options)
+    binarize, dequantize = options["binarize"], bool(options["dequantize"])
     if not options["standardize"]:
         # a static draw is made of values that are prepared as dynamic ones, once
         how = "dynamic" if binarize == "static" else binarize
@@ -140,40 +126,47 @@ def _scale(looks: Looks, dtype: torch.dtype, top: int | None, options: dict[str,
 
 def _test_set(
     source: Source,
-    layout: Any,
-    x: NDArray[Any],
+    layout: Layout,
     preparation: Preparation,
     options: dict[str, Any],
-    names: Any,
-) -> InMemory | None:
+    names: tuple[str, ...] | None,
+) -> tuple[Dataset | None, tuple[str, ...] | None]:
+    """The test set, and what all labels stand for: those of training, and further ones of the test set."""
     if source.test is None:
-        return None
-    values, labels = source.test
-    values = plain(values, name="x_test")
-    if values.ndim != (source.x.ndim if isinstance(source.x, np.ndarray) else 0):
-        raise ValueError(f"x_test has shape {values.shape}; expected examples like those of x_train, {x.shape[1:]}.")
-    values = arrange(values, layout)
-    if values.shape[1:] != x.shape[1:]:
+        return None, names
+    x, labels = source.test
+    x = plain(x, name="x_test")
+    if not isinstance(source.x, RowFile) and x.shape[1:] != source.x.shape[1:]:
         raise ValueError(
-            f"x_test has examples of shape {values.shape[1:]}, x_train of {x.shape[1:]}; expected the same."
+            f"x_test has examples of shape {x.shape[1:]}, x_train of {source.x.shape[1:]}; expected the same."
         )
-    tally = Tally()
-    tally.add(as_tensor(values))
-    looks = tally.looks(as_tensor(values[:1]).dtype)
-    refuse_broken(looks, first_broken(values, source.features))
-    y = None if labels is None else as_labels(labels, n=len(values))[0]
-    rows = limited(len(values), options["limit"], seed=int(options["seed"]))
-    chosen = None if rows is None else torch.from_numpy(rows)
-    return InMemory(
-        as_tensor(values if rows is None else values[rows]),
-        preparation=preparation,
-        y=None if y is None else as_tensor(y if rows is None else y[rows]),
-        rows=chosen,
-        stream=2,
-    )
+    values = ValuesInMemory(arrange(x, layout))
+    looks, _ = values.survey(None, moments=False, names=source.features)
+    _refuse_unfit(looks, preparation.scale, options)
+    y = None
+    if labels is not None:
+        numbers, more = as_labels(labels, n=len(x), names=names)
+        y, names = as_tensor(numbers), more or names
+    rows = limited(len(x), options["limit"], seed=int(options["seed"]))
+    return values.subset(rows, preparation, y, 2), names
+
+
+def _refuse_unfit(looks: Looks, scale: float, options: dict[str, Any]) -> None:
+    if options["binarize"] and not (looks.minimum >= 0 and looks.maximum * scale <= 1 + 1e-9):
+        cure = f"Write scale=1/{looks.maximum:g}." if looks.minimum >= 0 else "Shift them to start at 0 first."
+        raise ValueError(
+            f"binarize={options['binarize']!r} expects values in [0, 1] after scaling; got "
+            f"{looks.minimum * scale:g} to {looks.maximum * scale:g}. {cure}"
+        )
+    if options["dequantize"] and not (looks.integer_share == 1 and max(-looks.minimum, looks.maximum) < _EXACT):
+        raise ValueError(
+            f"dequantize expects whole numbers below {_EXACT:,}; got: {looks.sentence} Drop dequantize: "
+            "values with a fraction have a density already."
+        )
 
 
 def _refuse_conflicts(options: dict[str, Any]) -> None:
+    Preparation(binarize=options["binarize"])  # refuses what is none before values are blamed
     numeric = options["scale"] not in (None, "auto")
     for a, b, why in (
         ("binarize", "standardize", "binarized values are 0 and 1"),

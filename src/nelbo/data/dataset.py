@@ -20,15 +20,18 @@ class Dataset(ABC):
         event_shape: what the model sees of one example: (channels, height, width) or (features,).
         preparation: what is done to stored values before the model sees them.
         y: (n,) labels for colouring figures, or None.
-        rows: (n,) the number of each example in its source, or None where example i is row i.
         stream: keeps the fixed draws of training (0), validation (1) and test sets (2) apart.
     """
 
     event_shape: tuple[int, ...]
     preparation: Preparation
     y: Tensor | None
-    rows: Tensor | None
     stream: int
+
+    @property
+    @abstractmethod
+    def rows(self) -> Tensor | None:
+        """The number of each example in its source, (n,); None where example i is row i."""
 
     @abstractmethod
     def __len__(self) -> int:
@@ -65,8 +68,7 @@ class Dataset(ABC):
 
     @abstractmethod
     def fixed(self, *, seed: int = 0) -> "Dataset":
-        """The same examples with every random draw made once, by `seed`: each pass over it sees the same
-        values.
+        """The same examples with every random draw made once, by `seed`: each pass sees the same values.
 
         Evaluate a model on ``data.validation.fixed()``: its numbers then differ only where the models differ.
         ``fixed(seed=s).take(k)`` and ``take(k, seed=s)`` are equal.
@@ -101,8 +103,8 @@ class Dataset(ABC):
         if isinstance(wanted, int):
             if not 0 <= wanted <= n:
                 raise IndexError(
-                    f"take({wanted}) from {n:,} examples: an int is how many, at most {n:,}; "
-                    f"write take([{wanted}]) for one example by its position."
+                    f"take({wanted}) from {n:,} examples: an int is how many, at most {n:,}; write "
+                    f"take([{wanted}]) for one example by its position."
                 )
             return torch.arange(wanted)
         if isinstance(wanted, slice):
@@ -141,8 +143,8 @@ class InMemory(Dataset):
     ) -> None:
         if x.ndim < 2:
             raise ValueError(
-                f"x has shape {tuple(x.shape)}; expected (n, *event). Write x.reshape(-1, 1) for n "
-                f"examples of one feature."
+                f"x has shape {tuple(x.shape)}; expected (n, *event). Write x.reshape(-1, 1) for n examples "
+                "of one feature."
             )
         for name, t in (("y", y), ("rows", rows)):
             if t is not None and len(t) != len(x):
@@ -151,12 +153,17 @@ class InMemory(Dataset):
         self.event_shape = tuple(x.shape[1:])
         self.preparation = preparation or Preparation()
         self.y = y
-        self.rows = rows
+        self._rows = rows
         self.stream = stream
         self._elsewhere: dict[torch.device, Tensor] = {}
 
     def __len__(self) -> int:
         return len(self.x)
+
+    @property
+    def rows(self) -> Tensor | None:
+        """See `Dataset.rows`."""
+        return self._rows
 
     def __repr__(self) -> str:
         return f"InMemory({len(self):,} examples of shape {self.event_shape}, {self.x.dtype}; {self.preparation})"
@@ -183,16 +190,14 @@ class InMemory(Dataset):
         permutation = torch.randperm(len(x), generator=torch.Generator().manual_seed(order)).to(x.device)
         for i in range(first, len(x), batch_size):
             chosen = x.index_select(0, permutation[i : i + batch_size])
-            if chosen.device != device:
-                chosen = (chosen.pin_memory() if device.type == "cuda" else chosen).to(device, non_blocking=True)
-            yield chosen
+            if device.type == "cuda" and chosen.device.type == "cpu":
+                chosen = chosen.pin_memory()  # or the copy would wait for the device
+            yield chosen.to(device, non_blocking=True)
 
     def to(self, device: torch.device | str) -> Tensor:
-        """The stored values on `device`, moved there once and kept; where they do not fit, those on the
-        CPU.
-        """
+        """The stored values on `device`, moved there once and kept; where they do not fit, the CPU's."""
         device = torch.device(device)
-        if device.type == "cuda" and device.index is None:
+        if device.type == "cuda" and device.index is None:  # pyright: ignore[reportUnnecessaryComparison]
             device = torch.device("cuda", torch.cuda.current_device())
         if device == self.x.device:
             return self.x

@@ -1,6 +1,4 @@
-"""Random draws: fresh ones that are fast and exact, and fixed ones that depend on nothing but (seed, row,
-feature).
-"""
+"""Random draws: fresh ones, fast and exact, and fixed ones, functions of (seed, row, feature) alone."""
 
 from typing import Any
 
@@ -49,17 +47,13 @@ def _words_without_255(n: int, device: torch.device) -> Tensor:
 
 
 def _holds_255(words: Tensor) -> Tensor:
-    """Nonzero where one of a word's bytes is 255 (Warren, Hacker's Delight, sect. 6-1, of the inverted
-    word).
-    """
+    """Nonzero where a byte of a word is 255 (Warren, Hacker's Delight, 6-1, of the inverted word)."""
     inverted_less_ones = words.bitwise_not().sub_(0x0101010101010101)
     return inverted_less_ones.bitwise_and_(words).bitwise_and_(-0x7F7F7F7F7F7F7F80)
 
 
 def _mix(h: NDArray[np.uint64]) -> NDArray[np.uint64]:
-    """The finalizer of SplitMix64 (Steele, Lea & Flood 2014, Fast splittable pseudorandom number
-    generators), in place.
-    """
+    """The finalizer of SplitMix64 (Steele, Lea & Flood 2014, sect. 4; constants of Vigna), in place."""
     h ^= h >> np.uint64(30)
     h *= np.uint64(0xBF58476D1CE4E5B9)
     h ^= h >> np.uint64(27)
@@ -81,9 +75,7 @@ def hash_rows(rows: NDArray[np.int64], *, seed: int, stream: int = 0) -> NDArray
 
 
 def shuffled(n: int, *, seed: int, stream: int = 0) -> NDArray[np.int64]:
-    """A permutation of 0..n-1 that no release of numpy or torch can change: row numbers in the order of
-    their hashes.
-    """
+    """A permutation of 0..n-1 that no release of numpy or torch can change: rows in order of their hashes."""
     return np.argsort(hash_rows(np.arange(n, dtype=np.int64), seed=seed, stream=stream), kind="stable")
 
 

@@ -45,9 +45,9 @@ def arrange(x: NDArray[Any], layout: Layout) -> NDArray[Any]:
 def _recognize(shape: tuple[int, ...]) -> Layout:
     if len(shape) == 1:
         raise ValueError(
-            f"the data have shape {shape}: one axis may be examples or features. Write x.reshape(-1, 1) "
-            f"for {shape[0]} "
-            f"examples of one feature, or x.reshape(1, -1) for one example of {shape[0]} features."
+            f"the data have shape {shape}: one axis may be examples or features. Write x.reshape(-1, 1) for "
+            f"{shape[0]} examples of one feature, or x.reshape(1, -1) for one example of {shape[0]} "
+            "features."
         )
     if len(shape) == 2:
         return "as_is"
@@ -58,9 +58,7 @@ def _recognize(shape: tuple[int, ...]) -> Layout:
         if first != last:
             return "channels_first" if first else "channels_last"
     raise ValueError(
-        f"the data have shape {shape}, and it is unclear which axis is what. Write one of: "
-        f"layout='vectors' (flatten each "
-        "example), 'images' (n, height, width), 'channels_first' (n, channels, height, width), "
-        "'channels_last' "
-        "(n, height, width, channels), 'as_is' (the network takes this shape)."
+        f"the data have shape {shape}, and it is unclear which axis is what. Write one of: layout='vectors' "
+        "(flatten each example), 'images' (n, height, width), 'channels_first' (n, channels, height, "
+        "width), 'channels_last' (n, height, width, channels), 'as_is' (the network takes this shape)."
     )

@@ -1,6 +1,4 @@
-"""Named sets, files and arrays become `Data`: a training, a validation and a test set, and where they came
-from.
-"""
+"""Named sets, files and arrays become `Data`: training, validation and test set, and their origin."""
 
 import difflib
 from collections.abc import Sequence
@@ -12,14 +10,17 @@ import numpy as np
 from numpy.typing import NDArray
 from torch import Tensor
 
+from nelbo.data import arrays
 from nelbo.data.assembling import assemble
 from nelbo.data.dataset import Dataset, InMemory
 from nelbo.data.layout import Layout
-from nelbo.data.memory import parse_size
+from nelbo.data.memory import parse_size, stays_on_disk
 from nelbo.data.named import NAMED
+from nelbo.data.on_disk import piece_bytes
 from nelbo.data.preparation import Binarize, Preparation
-from nelbo.data.source import Source, as_array, sha256_of_arrays
+from nelbo.data.source import Source, as_array, plain_dtype, sha256_of_arrays, sortable
 
+_PIECES_IN_A_ROW_GROUP = 6
 _FILES = ".npy, .npz, .csv, .parquet, or a folder of images or of the four MNIST files"
 
 
@@ -126,7 +127,7 @@ def load(
         key: the array of a .npz file to train on.
         on_disk: leaves a .npy or .parquet file on disk and reads it in shuffled pieces; None does so where
             the file is larger than a third of the available memory.
-        memory: what an on-disk set may take for its buffers.
+        memory: what an on-disk set may take, besides up to 24 bytes a row for the split.
         sha256: what the bytes are expected to hash to; another hash is an error.
 
     Returns:
@@ -141,16 +142,17 @@ def load(
     """
     options = locals().copy()
     del options["source"], options["sha256"]
+    if not isinstance(source, (str, Path)):  # pyright: ignore[reportUnnecessaryIsInstance]
+        raise TypeError(f"load takes a name or a path; got {type(source).__name__}. Write as_data(x, ...) for values.")
     read = _read(
         source,
         label=label,
         columns=columns,
         key=key,
-        layout=layout,
         on_disk=on_disk,
         memory=parse_size(memory),
     )
-    name = source if _is_name(source) else str(Path(source).absolute())
+    name = source if _is_name(source) else str(Path(source).expanduser().absolute())
     return _build(read, name=str(name), options=options, sha256=sha256)
 
 
@@ -158,8 +160,7 @@ def as_data(
     source: "Data | Dataset | Tensor | NDArray[Any] | tuple[Any, Any] | str | Path",
     **options: Unpack[Options],
 ) -> Data:
-    """Whatever holds examples as `Data`: a tensor, an array, (x, y), a name, a path, a `Dataset`, or `Data`
-    itself.
+    """Whatever holds examples as `Data`: a tensor, an array, (x, y), a name, a path, a `Dataset`, `Data`.
 
     Args:
         source: x is (n, features), (n, height, width), (n, channels, height, width) or (n, height, width,
@@ -186,10 +187,9 @@ def as_data(
         found = f"({type(x).__name__}, {type(y).__name__})" if isinstance(source, tuple) else type(x).__name__
         raise TypeError(
             f"got {found}; expected a tensor, an array, a pair (x, y) of them, the name of a set "
-            f"({', '.join(NAMED)}) or a "
-            "path. Write as_data(np.asarray(x)) for lists, as_data(table.to_numpy()) for a pandas table."
+            f"({', '.join(NAMED)}) or a path. Write as_data(np.asarray(x)) for lists, "
+            "as_data(table.to_numpy()) for a pandas table."
         )
-    arrays = as_array(x), None if y is None else as_array(y)
     for name in ("label", "columns", "key", "on_disk"):
         if options.get(name) is not None:
             raise TypeError(f"{name}= is for files; got an array in memory. Drop it.")
@@ -197,9 +197,10 @@ def as_data(
     if unknown := sorted(set(given) - set(_DEFAULTS) - {"sha256"}):
         raise TypeError(f"as_data has no option {unknown[0]!r}; it has {', '.join(_DEFAULTS)}.")
     expected = given.pop("sha256", None)
-    # hashing an object array would hash addresses: it is refused before
-    digest = sha256_of_arrays(*(a for a in arrays if a is None or a.dtype != object))
-    return _build(Source(arrays[0], digest, y=arrays[1]), name=None, options=given, sha256=expected)
+    values, labels = as_array(x), None if y is None else sortable(as_array(y))
+    plain_dtype(values.dtype, name="x")  # of objects, the hash would be one of addresses
+    digest = sha256_of_arrays(values, labels)
+    return _build(Source(values, digest, y=labels), name=None, options=given, sha256=expected)
 
 
 def rebuild(origin: dict[str, Any], source: Any = None) -> Data:
@@ -218,6 +219,11 @@ def rebuild(origin: dict[str, Any], source: Any = None) -> Data:
             "same x (or (x, y))."
         )
     where = origin["source"] if source is None else source
+    if isinstance(where, Dataset):
+        data = as_data(where)
+        if data.origin["sha256"] != origin["sha256"]:
+            raise ValueError("this is another Dataset than that of the origin: its bytes have another sha256.")
+        return data
     return as_data(where, **origin["options"], sha256=origin["sha256"])
 
 
@@ -228,8 +234,8 @@ def _build(read: Source, *, name: str | None, options: dict[str, Any], sha256: s
     if sha256 is not None and sha256 != read.sha256:
         raise ValueError(
             f"{name or 'the array'} has changed: sha256 {read.sha256[:16]}..., expected {sha256[:16]}.... "
-            "Results of the earlier bytes do not hold for these; leave sha256 away to go on with the "
-            "new ones."
+            "Results of the earlier bytes do not hold for these; leave sha256 away to go on with the new "
+            "ones."
         )
     if options["columns"] is not None:
         options = {**options, "columns": list(options["columns"])}
@@ -255,15 +261,23 @@ def _is_name(source: str | Path) -> bool:
     return isinstance(source, str) and source in NAMED
 
 
-def _read(source: str | Path, *, key: str | None, label: str | None, columns: Any, **how: Any) -> Source:
-    path = Path(source)
+def _read(
+    source: str | Path,
+    *,
+    key: str | None,
+    label: str | None,
+    columns: Sequence[str] | None,
+    on_disk: bool | None,
+    memory: int,
+) -> Source:
+    path = Path(source).expanduser()
     suffix = path.suffix.lower()
     table = suffix in (".csv", ".parquet", ".pq")
     for option, value, applies, what in (
         ("label", label, table, "tables"),
         ("columns", columns, table, "tables"),
         ("key", key, suffix == ".npz", ".npz files"),
-        ("on_disk", how["on_disk"] or None, suffix in (".npy", ".parquet", ".pq"), ".npy and .parquet files"),
+        ("on_disk", on_disk or None, suffix in (".npy", ".parquet", ".pq"), ".npy and .parquet files"),
     ):
         if value is not None and (_is_name(source) or not applies):
             raise ValueError(f"{option}={value!r} is for {what}; got {str(source)!r}. Drop it.")
@@ -271,13 +285,29 @@ def _read(source: str | Path, *, key: str | None, label: str | None, columns: An
         return NAMED[str(source)]()
     if not path.exists():
         raise FileNotFoundError(_nothing_there(path, str(source)))
-    from nelbo.data import arrays
-
+    if path.is_dir():
+        return _read_folder(path)
     if suffix == ".npz":
         return arrays.read_npz(path, key=key)
     if suffix == ".npy":
-        return arrays.read_npy(path)
+        return arrays.read_npy(
+            path, on_disk=stays_on_disk(path.stat().st_size, on_disk), piece_bytes=piece_bytes(memory)
+        )
+    if table:
+        from nelbo.data import tables
+
+        if suffix == ".csv":
+            return tables.read_csv(path, label=label, columns=columns)
+        # row groups are as large as their writer made them: larger pieces are let pass, which mix less
+        largest = piece_bytes(memory) * _PIECES_IN_A_ROW_GROUP
+        return tables.read_parquet(path, label=label, columns=columns, on_disk=on_disk, piece_bytes=largest)
     raise ValueError(f"{path.name}: nelbo reads {_FILES}. Write as_data(x) with x the values as an array.")
+
+
+def _read_folder(folder: Path) -> Source:
+    from nelbo.data import images, mnist
+
+    return mnist.read_idx_folder(folder) if mnist.is_idx_folder(folder) else images.read_folder(folder)
 
 
 def _nothing_there(path: Path, given: str) -> str:

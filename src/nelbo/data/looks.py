@@ -76,9 +76,7 @@ class Looks:
 
 @dataclass
 class Tally:
-    """The facts about values seen so far, block by block, so that a file larger than memory can be looked at
-    too.
-    """
+    """The facts about values seen so far, so that a file can be looked at piece by piece."""
 
     low: float = float("inf")
     high: float = float("-inf")

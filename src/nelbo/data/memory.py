@@ -20,6 +20,7 @@ _UNITS = {
     "TB": 4,
     "TIB": 4,
 }
+_MEMORY_SHARE = 1 / 3  # of what is available that a file may take before it stays on disk
 _UNKNOWN = 4 << 30  # assumed where the system does not say
 
 
@@ -48,15 +49,18 @@ def show_size(n: float) -> str:
 
 
 def available_memory() -> int:
-    """Bytes that a process may still take: the least of what the machine has and what its control group
-    allows.
-    """
+    """Bytes that a process may still take: what the machine has, or less if its control group says so."""
     limits = [_machine()]
     for name in ("/sys/fs/cgroup/memory.max", "/sys/fs/cgroup/memory/memory.limit_in_bytes"):
         text = _read(name)
         if text.isdigit():
             limits.append(int(text))
     return min(limits)
+
+
+def stays_on_disk(size: int, wanted: bool | None) -> bool:
+    """Whether values of `size` bytes stay on disk: as wanted, or where they would take too much memory."""
+    return size > _MEMORY_SHARE * available_memory() if wanted is None else wanted
 
 
 def _machine() -> int:

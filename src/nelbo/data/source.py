@@ -1,7 +1,7 @@
 """What a reader hands over: stored values as they are, and what it knows about them."""
 
 import hashlib
-from collections.abc import Callable
+from contextlib import nullcontext
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -11,11 +11,13 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from nelbo.data.progress import progress
 from nelbo.data.row_files import RowFile
 
 _BLOCK = 1 << 22  # bytes hashed at a time
+_LONG = 1 << 30  # bytes whose reading is worth a progress bar
 # torch computes with few unsigned types: the next wider signed one holds the same numbers
-_WIDER = {"u2": "i4", "u4": "i8", "b1": "u1"}
+_WIDER = {"u2": "i4", "u4": "i8", "u8": "i8", "b1": "u1"}
 
 
 @dataclass
@@ -30,6 +32,7 @@ class Source:
         top: the value that means 1 (255 for 8-bit images), or None where the source does not say.
         features: names of the columns.
         label_names: what the labels stand for.
+        clear_layout: the axes are (n, channels, height, width) for certain.
         notes: what was done to the values while they were read.
     """
 
@@ -40,6 +43,7 @@ class Source:
     top: int | None = None
     features: tuple[str, ...] | None = None
     label_names: tuple[str, ...] | None = None
+    clear_layout: bool = False
     notes: list[str] = field(default_factory=list[str])
 
 
@@ -54,46 +58,59 @@ def sha256_of_arrays(*arrays: NDArray[Any] | None) -> str:
         # an array with moved axes is copied block by block, not whole
         step = max(1, _BLOCK // max(1, a[:1].nbytes))
         for i in range(0, len(a), step):
-            digest.update(np.ascontiguousarray(a[i : i + step]).data.cast("B") if a[i : i + step].size else b"")
+            digest.update(a[i : i + step].tobytes())
     return digest.hexdigest()
 
 
-def sha256_of_file(path: Path, *, progress: Callable[[int], None] | None = None) -> str:
-    """Of the bytes of a file; `progress` is called with the number of bytes of each block."""
+def sha256_of_file(path: Path) -> str:
+    """Of the bytes of a file."""
     digest = hashlib.sha256()
     buffer = bytearray(_BLOCK)
     view = memoryview(buffer)
-    with path.open("rb", buffering=0) as file:
+    size = path.stat().st_size
+    with (
+        path.open("rb", buffering=0) as file,
+        progress(f"checking {path.name}", total=size, size=True) if size > _LONG else nullcontext() as advance,
+    ):
         while n := file.readinto(buffer):
             digest.update(view[:n])
-            if progress is not None:
-                progress(n)
+            if advance is not None:
+                advance(n)
     return digest.hexdigest()
 
 
-def plain(x: NDArray[Any], *, name: str) -> NDArray[Any]:
-    """The same numbers in a type torch computes with, native byte order.
+def plain_dtype(dtype: np.dtype[Any], *, name: str) -> np.dtype[Any]:
+    """A type torch computes with that holds the same numbers, in native byte order; uint64 becomes int64.
 
     Raises:
-        TypeError: x holds objects, text, dates or complex numbers.
+        TypeError: objects, text, dates, complex numbers or more than 64 bits.
     """
-    if x.dtype.kind == "O":
+    if dtype.kind == "O":
         raise TypeError(
-            f"{name} is an array of Python objects, which only pickle can store; expected numbers. If "
-            f"its rows have equal "
-            "length, write np.stack([np.asarray(row, dtype=np.float32) for row in x])."
+            f"{name} is an array of Python objects, which only pickle can store; expected numbers. If its "
+            "rows have equal length, write np.stack([np.asarray(row, dtype=np.float32) for row in x])."
         )
-    if x.dtype.kind not in "biuf" or x.dtype.itemsize > 8:
+    if dtype.kind not in "biuf" or dtype.itemsize > 8:
         raise TypeError(
-            f"{name} has dtype {x.dtype}; expected bool, integers or floats of at most 64 bits. "
-            "Write x.astype(np.float32), or encode what the values mean as numbers first."
+            f"{name} has dtype {dtype}; expected bool, integers or floats of at most 64 bits. Write "
+            "x.astype(np.float32), or encode what the values mean as numbers first."
         )
-    wider = _WIDER.get(x.dtype.kind + str(x.dtype.itemsize))
-    if wider is None and x.dtype.kind == "u" and x.dtype.itemsize == 8:
-        if x.size and int(x.max()) > np.iinfo(np.int64).max:
-            raise TypeError(f"{name} has uint64 values up to {int(x.max())}; expected below 2^63.")
-        wider = "i8"
-    return x.astype(wider or x.dtype.newbyteorder("="), copy=False)
+    wider = _WIDER.get(dtype.kind + str(dtype.itemsize))
+    return np.dtype(wider) if wider else dtype.newbyteorder("=")
+
+
+def plain(x: NDArray[Any], *, name: str) -> NDArray[Any]:
+    """The same numbers in a type torch computes with; see `plain_dtype`.
+
+    Raises:
+        TypeError: there is none.
+    """
+    dtype = plain_dtype(x.dtype, name=name)
+    if x.dtype.kind == "u" and x.dtype.itemsize == 8 and x.size and int(x.max()) > np.iinfo(np.int64).max:
+        raise TypeError(
+            f"{name} has uint64 values up to {int(x.max())}; expected below 2^63. Write x.astype(np.float64)."
+        )
+    return x.astype(dtype, copy=False)
 
 
 def as_array(x: Tensor | NDArray[Any]) -> NDArray[Any]:
@@ -109,22 +126,38 @@ def as_tensor(x: NDArray[Any]) -> Tensor:
     return torch.from_numpy(np.require(x, requirements=["C", "W"]))
 
 
-def as_labels(y: NDArray[Any], *, n: int) -> tuple[NDArray[Any], tuple[str, ...] | None]:
-    """Labels as int64 numbers, (n,), and what they stand for where they were text.
+def sortable(y: NDArray[Any]) -> NDArray[Any]:
+    """Labels as numbers or text: what lies behind references could be neither sorted nor hashed."""
+    return y if y.dtype.kind in "biufUS" else y.astype(str)
+
+
+def as_labels(
+    y: NDArray[Any], *, n: int, names: tuple[str, ...] | None = None
+) -> tuple[NDArray[Any], tuple[str, ...] | None]:
+    """Labels as numbers, (n,), and what they stand for where they were text.
+
+    Args:
+        y: (n,) or (n, 1) labels.
+        n: how many are expected.
+        names: what the numbers stand for already, in another set of the same source.
 
     Raises:
         ValueError: y has another length or more than one axis.
     """
+    y = sortable(y)
     if y.shape == (n, 1):
         y = y[:, 0]
     if y.shape != (n,):
         raise ValueError(
-            f"labels have shape {y.shape} for {n:,} examples; expected ({n},). Write y.argmax(axis=1) "
-            f"if they are one-hot."
+            f"labels have shape {y.shape} for {n:,} examples; expected ({n},). Write y.argmax(axis=1) if "
+            "they are one-hot."
         )
     if y.dtype.kind in "iub":
         return y.astype(np.int64), None
     if y.dtype.kind == "f":  # a colour in a figure may be a measured quantity
         return y.astype(np.float32), None
-    names, numbers = np.unique(y.astype(str), return_inverse=True)
-    return numbers.astype(np.int64), tuple(map(str, names))
+    text = y.astype(str)
+    known = list(names or ())
+    known += sorted(set(text.tolist()) - set(known))
+    number = {name: i for i, name in enumerate(known)}
+    return np.array([number[t] for t in text.tolist()], dtype=np.int64), tuple(known)

@@ -22,8 +22,7 @@ def limited(n: int, limit: int | None, *, seed: int) -> NDArray[np.int64] | None
 def split(
     n: int, *, validation: float, limit: int | None, seed: int
 ) -> tuple[NDArray[np.int64] | None, NDArray[np.int64] | None]:
-    """Row numbers of the training and the validation set, disjoint; (None, None) is every row in order, none
-    held out.
+    """Row numbers of training and validation set, disjoint; (None, None) is all rows in order, none held out.
 
     Raises:
         ValueError: `validation` is no share and no number of rows, or leaves one of the two sets empty.
@@ -42,13 +41,13 @@ def _held_out(n: int, validation: Any) -> int:
     share = isinstance(validation, float) and 0 <= validation < 1
     if not number or not (share or (validation >= 0 and validation == int(validation))):
         raise ValueError(
-            f"validation is {validation!r}; expected a share below 1 (0.1 holds out a tenth), a number "
-            f"of examples, or 0."
+            f"validation is {validation!r}; expected a share below 1 (0.1 holds out a tenth), a number of "
+            "examples, or 0."
         )
     held = max(1, round(validation * n)) if share and validation > 0 else int(validation)
     if held >= n:
         raise ValueError(
             f"validation={validation!r} holds out {held:,} of {n:,} examples and leaves none to train on. "
-            f"Write validation=0, or bring more examples."
+            "Write validation=0, or bring more examples."
         )
     return held

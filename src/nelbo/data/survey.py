@@ -10,13 +10,12 @@ from numpy.typing import NDArray
 
 from nelbo.data.looks import Looks
 
-_BLOCK = 1 << 20  # values turned into float64 at a time
+_BLOCK = 1 << 17  # values turned into float64 at a time
 
 
 @dataclass
 class Moments:
-    """Mean, standard deviation and range of each feature (vectors) or channel (images), gathered piece by
-    piece.
+    """Mean, standard deviation and range of each feature (vectors) or channel (images), piece by piece.
 
     The pieces are merged as in Chan, Golub & LeVeque 1983, eq. 2.1: no difference of large sums is taken.
     """
@@ -50,15 +49,11 @@ class Moments:
 
     @property
     def constant(self) -> list[int]:
-        """Features whose values are all the same. Their range says so exactly; a rounded variance need not
-        be 0.
-        """
+        """Features whose values are all the same, told by their range: a rounded variance need not be 0."""
         return np.flatnonzero(self.low == self.high).tolist()
 
     def mean_and_std(self, *, noise: bool) -> tuple[tuple[float, ...], tuple[float, ...]]:
-        """Mean and standard deviation, of value + U[0, 1) if `noise`; std is 1 where the values are
-        constant.
-        """
+        """Mean and standard deviation of value (+ U[0, 1) if `noise`); std is 1 where values are constant."""
         variance = self.squares / self.n + (1 / 12 if noise else 0.0)
         std = np.sqrt(variance)
         if not noise:
@@ -70,11 +65,10 @@ def refuse_broken(looks: Looks, where: str) -> None:
     """Raise where values are NaN or infinite; `where` says which is the first."""
     if looks.nan or looks.inf:
         raise ValueError(
-            f"the data hold {looks.nan:,} NaN and {looks.inf:,} infinite values among {looks.values:,}, "
-            f"the first {where}; "
-            "expected finite numbers. Drop those examples: x = x[np.isfinite(x.reshape(len(x), "
-            "-1)).all(axis=1)], or fill "
-            "them in: x = np.where(np.isfinite(x), x, np.nanmedian(x, axis=0))."
+            f"the data hold {looks.nan:,} NaN and {looks.inf:,} infinite values among {looks.values:,}, the "
+            f"first {where}; expected finite numbers. Drop those examples: x = "
+            "x[np.isfinite(x.reshape(len(x), -1)).all(axis=1)], or fill them in: x = "
+            "np.where(np.isfinite(x), x, np.nanmedian(x, axis=0))."
         )
 
 

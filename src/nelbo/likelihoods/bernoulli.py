@@ -49,10 +49,7 @@ class Bernoulli(Likelihood):
 
 
 class IndependentBernoulli(Independent):
-    """Independent Bernoulli variables whose log_prob is one autograd node, summed over the event.
-
-    Of torch's generic path, this saves three passes over (batch, *event) forward and two backward.
-    """
+    """Independent Bernoulli variables whose log_prob, summed over the event, is one autograd node."""
 
     def __init__(self, logits: Tensor, event_dims: int) -> None:
         super().__init__(TorchBernoulli(logits=logits, validate_args=False), event_dims, validate_args=False)
@@ -66,21 +63,30 @@ class IndependentBernoulli(Independent):
 
 
 class _BernoulliLogProb(torch.autograd.Function):
-    """sum x l - softplus(l) over the event; its gradient x - sigmoid(l) needs no intermediate results."""
+    """sum x l - softplus(l) over the event, with gradient x - sigmoid(l).
+
+    softplus(l) = max(l, 0) - log t with t = sigmoid(|l|) in [1/2, 1], so the sum takes one logarithm of a product of up
+    to 16 of the t, and the sigmoid serves the gradient too: half the time of softplus and sigmoid apart, with the same
+    rounding error (test_bernoulli.py).
+    """
 
     @staticmethod
     def forward(ctx: Any, logits: Tensor, x: Tensor, event_dims: int) -> Tensor:
-        ctx.save_for_backward(logits, x)
+        s = torch.sigmoid(logits)
         ctx.event_dims = event_dims
-        axes = tuple(range(-event_dims, 0))
-        return (x * logits).sub_(F.softplus(logits)).sum(axes)
+        if ctx.needs_input_grad[0]:
+            ctx.save_for_backward(x - s)
+        t = torch.maximum(s, 1 - s).flatten(-event_dims)
+        features = t.shape[-1]
+        together = next(k for k in (16, 14, 12, 10, 8, 7, 6, 5, 4, 3, 2, 1) if features % k == 0)
+        log_t = t.unflatten(-1, (together, features // together)).prod(-2).log_().sum(-1)
+        return (x * logits).sub_(logits.relu()).flatten(-event_dims).sum(-1) + log_t
 
     @staticmethod
     @once_differentiable
     def backward(ctx: Any, *grad_outputs: Tensor) -> tuple[Tensor, None, None]:  # pyright: ignore[reportIncompatibleMethodOverride]
-        logits, x = ctx.saved_tensors
-        grad = grad_outputs[0][(...,) + (None,) * ctx.event_dims]
-        return torch.sigmoid(logits).neg_().add_(x).mul_(grad), None, None
+        (slope,) = ctx.saved_tensors
+        return slope * grad_outputs[0][(...,) + (None,) * ctx.event_dims], None, None
 
 
 @final

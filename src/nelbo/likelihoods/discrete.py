@@ -74,10 +74,11 @@ class QuantizedLogistic(Distribution):
     def mean(self) -> Tensor:
         """The exact mean, sum_k P(x >= k) / (levels - 1) over the levels above the lowest."""
         steps = self.levels - 1
-        edges = (2 * torch.arange(1, self.levels, device=self.log_scale.device) - 1) / steps - 1
         above = torch.zeros_like(self.logistic_mean)
         rate = torch.exp(-self.log_scale)
-        for edge in edges.tolist():  # one level at a time: a (..., 255) tensor of an image batch fills the memory
+        for edge in (
+            (2 * level - 1) / steps - 1 for level in range(1, self.levels)
+        ):  # one level at a time: a (..., 255) tensor of an image batch fills the memory
             above = above + torch.sigmoid((self.logistic_mean - edge) * rate)
         return above / steps
 

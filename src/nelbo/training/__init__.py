@@ -1,7 +1,8 @@
 """fit(): from a model and data to a run."""
 
+from nelbo.training.evaluate import evaluate
 from nelbo.training.failure import NonFiniteError
 from nelbo.training.fit import fit, pick_device, resume
 from nelbo.training.trainer import Interrupted
 
-__all__ = ["Interrupted", "NonFiniteError", "fit", "pick_device", "resume"]
+__all__ = ["Interrupted", "NonFiniteError", "evaluate", "fit", "pick_device", "resume"]

@@ -2,7 +2,6 @@
 
 import ctypes
 import os
-import platform
 import sys
 import threading
 from collections.abc import Generator
@@ -62,13 +61,14 @@ def _set(libc: Any, *, mmap: int, trim: int) -> None:
 
 def _glibc() -> Any:
     """The C library, if it is glibc and its thresholds are ours to set; else None."""
-    if sys.platform != "linux" or platform.libc_ver()[0] != "glibc" or _set_by_user():
+    if sys.platform != "linux" or _set_by_user():
         return None
     try:
         libc = ctypes.CDLL(None)
+        _ = libc.gnu_get_libc_version  # no other library has it, and in others mallopt may mean something else
         libc.mallopt.argtypes = [ctypes.c_int, ctypes.c_int]
         libc.malloc_trim.argtypes = [ctypes.c_size_t]
-    except (OSError, AttributeError):  # a static build, or an allocator that hides these names
+    except (OSError, AttributeError):  # musl, or a static build
         return None
     return libc
 

@@ -1,12 +1,10 @@
 """What a person sees while a model trains."""
 
 import math
+import random
 import time
 from collections.abc import Mapping
 from typing import Any, Protocol, final
-
-from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
 
 class Display(Protocol):
@@ -48,14 +46,21 @@ class Bar:
     """
 
     def __init__(self, epochs: int, batches: int, title: str = "training") -> None:
+        # rich draws from Python's random numbers when it is imported, and they are the caller's
+        state = random.getstate()
+        from rich.console import Console
+        from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+        random.setstate(state)
         self.batches = batches
         self.console = Console(stderr=True)
+        wide = self.console.width >= 110
         self.progress = Progress(
             TextColumn("[bold]{task.description}"),
-            BarColumn(bar_width=20),
+            *([BarColumn(bar_width=16)] if wide else []),
             MofNCompleteColumn(),
             TextColumn("{task.fields[terms]}"),
-            TimeRemainingColumn(compact=True),
+            *([TimeRemainingColumn(compact=True)] if wide else []),
             console=self.console,
             refresh_per_second=8,
         )
@@ -77,14 +82,13 @@ class Bar:
         return True
 
     def update(self, epoch: int, batch: int, means: dict[str, float], speed: float) -> None:
-        terms = f"{sentence(means)}  {speed:,.0f} examples/s"
+        terms = f"{sentence(means)} {speed:,.0f} examples/s"
         self.progress.update(self.task, completed=epoch + batch / self.batches, terms=terms)
 
     def end_epoch(self, epoch: dict[str, Any]) -> None:
         prefix = "validation_" if "validation_nelbo" in epoch else "train_"
         means = {name.removeprefix(prefix): value for name, value in epoch.items() if name.startswith(prefix)}
-        held_out = "held-out " if prefix == "validation_" else ""
-        terms = f"{held_out}{sentence(means)}  {epoch['examples_per_second']:,.0f} examples/s"
+        terms = f"{sentence(means)} {epoch['examples_per_second']:,.0f} examples/s"
         self.progress.update(self.task, completed=epoch["epoch"], terms=terms)
 
 
@@ -93,4 +97,4 @@ def sentence(means: Mapping[str, float | None]) -> str:
     error, kl = means["reconstruction_error"], means["kl"]
     if kl is None or kl == math.inf:
         return f"reconstruction error {error:.1f} nats, no KL"
-    return f"reconstruction error {error:.1f} + KL {kl:.1f} = NELBO {means['nelbo']:.1f} nats"
+    return f"rec. error {error:.1f} + KL {kl:.1f} = NELBO {means['nelbo']:.1f} nats"

@@ -1,0 +1,1 @@
+"""nelbo beside its peers, one script per claim: ``python -m benchmarks``."""

@@ -1,0 +1,20 @@
+"""All benchmarks, one table: ``python -m benchmarks``."""
+
+from benchmarks import memory, mnist, startup, train_conv, train_mlp
+from benchmarks.results import options, show
+
+
+def main() -> None:
+    chosen = options(__doc__).parse_args()
+    path = mnist.find(chosen.mnist)
+    rows = [
+        *train_mlp.measure(path, rounds=chosen.rounds),
+        *train_conv.measure(path, rounds=chosen.rounds),
+        *memory.measure(path, rounds=1),
+        *startup.measure(rounds=chosen.rounds),
+    ]
+    show(rows, as_json=chosen.json)
+
+
+if __name__ == "__main__":
+    main()

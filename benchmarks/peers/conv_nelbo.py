@@ -1,0 +1,29 @@
+"""nelbo.fit with nelbo's own convolutional networks."""
+
+import torch
+
+import nelbo
+from benchmarks import mnist
+from benchmarks.peers.torch_weights import conv
+from benchmarks.turns import Turn
+
+turn = Turn()
+x = torch.from_numpy(mnist.train(turn.mnist)[:12_800]).reshape(-1, 1, 28, 28)
+torch.manual_seed(0)
+vae = nelbo.VAE(
+    nelbo.nn.ConvEncoder((1, 28, 28), 32, channels=(32, 64), hidden=256),
+    nelbo.nn.ConvDecoder(16, (1, 28, 28), channels=(32, 64), hidden=256),
+    latent=16,
+    likelihood=nelbo.likelihoods.Bernoulli(allow_gray=True),
+)
+
+
+def next_turn(_: object) -> None:
+    turn.end()
+    turn.begin()
+
+
+turn.begin()
+nelbo.fit(vae, x, epochs=turn.epochs, batch_size=128, learning_rate=1e-3, progress=False, callback=next_turn)
+layers = [layer for net in (vae.encoder, vae.decoder) for layer in net.layers if hasattr(layer, "weight")]
+turn.save(**conv(layers, log_variance=False))

@@ -1,0 +1,29 @@
+"""nelbo.fit, the 784-400-20-400-784 network."""
+
+import torch
+
+import nelbo
+from benchmarks import mnist
+from benchmarks.peers.torch_weights import mlp
+from benchmarks.turns import Turn
+
+turn = Turn()
+x = torch.from_numpy(mnist.train(turn.mnist))
+torch.manual_seed(0)
+vae = nelbo.VAE(
+    nelbo.nn.MLP(784, 40),
+    nelbo.nn.MLP(20, 784),
+    latent=20,
+    likelihood=nelbo.likelihoods.Bernoulli(allow_gray=True),
+)
+
+
+def next_turn(_: object) -> None:
+    turn.end()
+    turn.begin()
+
+
+turn.begin()
+nelbo.fit(vae, x, epochs=turn.epochs, batch_size=128, learning_rate=1e-3, progress=False, callback=next_turn)
+encoder, decoder = ([layer for layer in net.layers if hasattr(layer, "weight")] for net in (vae.encoder, vae.decoder))
+turn.save(**mlp(encoder[0], encoder[1], *decoder, log_variance=False))

@@ -1,0 +1,249 @@
+"""The divergences whose axioms are examined: how to evaluate them fast, how to 50 digits, and what is proven
+about them.
+"""
+
+# mpmath is untyped, and so is every lambda that computes with it
+# pyright: reportUnknownLambdaType=false
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from fractions import Fraction
+from functools import partial
+from typing import Any
+
+import mpmath as mp
+import torch
+from torch import Tensor
+
+from nelbo import divergences as V
+from nelbo.axioms.families import Family
+
+NON_NEGATIVITY, IDENTITY, SYMMETRY, TRIANGLE = (
+    "non-negativity",
+    "identity of indiscernibles",
+    "symmetry",
+    "triangle inequality",
+)
+AXIOMS = (NON_NEGATIVITY, IDENTITY, SYMMETRY, TRIANGLE)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Known:
+    """One divergence.
+
+    Attributes:
+        name: in tables and on the command line.
+        value: of two batches of distributions.
+        integrand: (p, q) densities in mpmath to what is integrated; None where no witness is ever needed.
+        finish: of the integral.
+        proofs: axiom to the reason why it holds for all distributions.
+        squared: whether rounding noise of the value is the root of rounding noise of its square.
+        integrated: whether a value costs a quadrature, so that the search takes fewer of them.
+    """
+
+    name: str
+    value: Callable[[Any, Any], Tensor]
+    integrand: Callable[[Any, Any], Any] | None = None
+    finish: Callable[[Any], Any] = field(default=lambda x: x)
+    proofs: dict[str, str] = field(default_factory=dict[str, str])
+    squared: bool = False
+    integrated: bool = False
+
+
+_IDENTITY = "equality in Jensen's inequality needs p/q constant, hence p = q; parameters are identifiable"
+_GIBBS = "Jensen: E_p[-log(q/p)] >= -log E_p[q/p] >= -log 1 = 0 (Gibbs' inequality)"
+_NORM = "it is a norm of a difference"
+_SAME = "its definition does not change when p and q trade places"
+
+
+def _of(f: Callable[..., V.Estimate], **options: Any) -> Callable[[Any, Any], Tensor]:
+    return lambda p, q: partial(f, **options)(p, q).value
+
+
+def _plog(p: Any, q: Any) -> Any:
+    return p * mp.log(p / q) if p else mp.mpf(0)
+
+
+def _js(p: Any, q: Any) -> Any:
+    m = (p + q) / 2
+    return (_plog(p, m) + _plog(q, m)) / 2 if m else mp.mpf(0)
+
+
+def _metric(reason: str, norm: str = _NORM) -> dict[str, str]:
+    return {
+        NON_NEGATIVITY: norm,
+        IDENTITY: "a norm is 0 only for equal arguments; the family's parameters are identifiable",
+        SYMMETRY: _SAME,
+        TRIANGLE: reason,
+    }
+
+
+def renyi(alpha: float) -> Known:
+    """Renyi's divergence of one order."""
+    a = mp.mpf(alpha)
+    proofs = {
+        NON_NEGATIVITY: "Jensen for the power function (van Erven & Harremoes 2014, thm 8)",
+        IDENTITY: _IDENTITY,
+    }
+    if alpha == 0.5:
+        proofs[SYMMETRY] = "at order 1/2 the integral of sqrt(p q) does not change when p and q trade places"
+    return Known(
+        name=f"renyi:{alpha:g}",
+        value=_of(V.renyi, alpha=alpha),
+        integrand=lambda p, q: p**a * q ** (1 - a) if p and q else mp.mpf(0),
+        finish=lambda x: mp.log(x) / (a - 1),
+        proofs=proofs,
+    )
+
+
+_JS_PROOFS = {NON_NEGATIVITY: "a mean of two KL divergences: " + _GIBBS, IDENTITY: _IDENTITY, SYMMETRY: _SAME}
+
+KNOWN: dict[str, Known] = {
+    k.name: k
+    for k in (
+        Known(
+            name="kl", value=_of(V.kl), integrand=_plog, proofs={NON_NEGATIVITY: _GIBBS, IDENTITY: _IDENTITY}
+        ),
+        Known(
+            name="jeffreys",
+            value=_of(V.jeffreys),
+            integrand=lambda p, q: _plog(p, q) + _plog(q, p),
+            proofs={
+                NON_NEGATIVITY: "a sum of two KL divergences: " + _GIBBS,
+                IDENTITY: _IDENTITY,
+                SYMMETRY: _SAME,
+            },
+        ),
+        Known(
+            name="jensen_shannon",
+            value=_of(V.jensen_shannon),
+            integrand=_js,
+            proofs=_JS_PROOFS,
+            integrated=True,
+        ),
+        Known(
+            name="sqrt_jensen_shannon",
+            value=lambda p, q: V.jensen_shannon(p, q).value.clamp(min=0).sqrt(),
+            integrand=_js,
+            finish=mp.sqrt,
+            proofs={**_JS_PROOFS, TRIANGLE: "Endres & Schindelin 2003, thm 1; Fuglede & Topsoe 2004"},
+            squared=True,
+            integrated=True,
+        ),
+        renyi(0.5),
+        renyi(2.0),
+        Known(
+            name="chi_squared",
+            value=_of(V.chi_squared),
+            integrand=lambda p, q: (p - q) ** 2 / q if q else mp.mpf(0),
+            proofs={NON_NEGATIVITY: "an average of squares", IDENTITY: "squares vanish only where p = q"},
+        ),
+        Known(
+            name="hellinger",
+            value=_of(V.hellinger),
+            integrand=lambda p, q: (mp.sqrt(p) - mp.sqrt(q)) ** 2 / 2,
+            finish=mp.sqrt,
+            proofs=_metric("Minkowski: it is |sqrt p - sqrt q| / sqrt 2 in L2"),
+            squared=True,
+        ),
+        Known(
+            name="total_variation",
+            value=_of(V.total_variation),
+            integrand=lambda p, q: abs(p - q) / 2,
+            proofs=_metric("Minkowski: it is |p - q| / 2 in L1"),
+            integrated=True,
+        ),
+        Known(
+            name="wasserstein:1",
+            value=_of(V.wasserstein, order=1),
+            proofs=_metric(
+                "couplings of p, q and of q, r glue to one of p, r (Villani 2003, thm 7.3)",
+                "an average of distances",
+            ),
+        ),
+        Known(
+            name="wasserstein:2",
+            value=_of(V.wasserstein, order=2),
+            proofs=_metric(
+                "couplings of p, q and of q, r glue to one of p, r (Villani 2003, thm 7.3)",
+                "an average of distances",
+            ),
+            squared=True,
+        ),
+        Known(
+            name="energy_distance",
+            value=_of(V.energy_distance),
+            proofs=_metric("Minkowski: on the line it is sqrt 2 |F_p - F_q| in L2 (Szekely & Rizzo 2013)"),
+            squared=True,
+        ),
+        Known(
+            name="mmd",
+            value=_of(V.mmd),
+            proofs=_metric(
+                "Minkowski: it is the distance of mean embeddings; the Gaussian kernel is characteristic "
+                "(Gretton 2012, thm 5)"
+            ),
+            squared=True,
+        ),
+    )
+}
+
+
+def known(divergence: Any) -> Known:
+    """The entry for a name, one of nelbo's functions, or any function of two distributions.
+
+    Raises:
+        ValueError: for an unknown name.
+        TypeError: for something that is neither a name nor callable.
+    """
+    if isinstance(divergence, Known):
+        return divergence
+    if isinstance(divergence, str):
+        if divergence in KNOWN:
+            return KNOWN[divergence]
+        head, _, order = divergence.partition(":")
+        if head == "renyi" and order:
+            return renyi(float(Fraction(order)))
+        if head == "wasserstein" and not order:
+            return KNOWN["wasserstein:2"]
+        raise ValueError(
+            f"axioms: got divergence={divergence!r}; expected one of {', '.join(KNOWN)}, or renyi:ORDER."
+        )
+    if not callable(divergence):
+        raise TypeError(
+            f"axioms: got a {type(divergence).__name__}; expected a name such as 'kl', or a function of "
+            f"two distributions, as in "
+            "examine(nelbo.kl, family=Normal)."
+        )
+    name = getattr(divergence, "__name__", "")
+    if divergence is getattr(V, name, None):
+        return known({"renyi": "renyi:2", "wasserstein": "wasserstein:2"}.get(name, name))
+
+    def value(p: Any, q: Any) -> Tensor:
+        found = divergence(p, q)
+        return found.value if isinstance(found, V.Estimate) else torch.as_tensor(found)
+
+    return Known(name=name or repr(divergence), value=value)
+
+
+def precise(
+    entry: Known, of: Family, p: tuple[Fraction, ...], q: tuple[Fraction, ...], *, digits: int = 50
+) -> Any:
+    """The divergence from its definition, an integral or a sum of densities, in mpmath with so many
+    digits.
+    """
+    if entry.integrand is None:
+        raise ValueError(f"{entry.name} has no integrand in mpmath; only violations need one.")
+    integrand = entry.integrand
+    with mp.workdps(digits + 5):
+        a, b = ([mp.mpf(x.numerator) / x.denominator for x in of.full(v).values()] for v in (p, q))
+
+        def at(x: Any) -> Any:
+            return integrand(mp.exp(of.log_density(x, *a)), mp.exp(of.log_density(x, *b)))
+
+        if of.counts:
+            last = max(*of.points(*a), *of.points(*b))
+            total = mp.fsum(at(k) for k in range(int(last) + 1))
+        else:
+            total = mp.quad(at, sorted({*of.points(*a), *of.points(*b)}))
+        return +entry.finish(total)

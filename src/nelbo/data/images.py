@@ -1,0 +1,106 @@
+"""A folder of images: equal in size and colour, or an error; the names of subfolders become labels."""
+
+import hashlib
+import io
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from nelbo.data.memory import available_memory, show_size
+from nelbo.data.progress import progress
+from nelbo.data.source import Source
+
+_SUFFIXES = (".png", ".jpg", ".jpeg")
+_MEMORY_SHARE = 0.5  # of what is available that the pixels may take
+_AT_A_TIME = 256  # images read ahead of the one that is stored
+_GREY, _COLOUR = "L", "RGB"
+_READ_AS = {"1": _GREY, "L": _GREY, "RGB": _COLOUR, "P": _COLOUR, "RGBA": _COLOUR, "LA": _GREY}
+
+
+def read_folder(folder: Path) -> Source:
+    """The images in a folder and its subfolders, ordered by path.
+
+    Raises:
+        ValueError: no image, images of different size or colour, with transparency or more than 8 bits a
+            channel.
+        MemoryError: they do not fit.
+    """
+    paths = sorted(p for p in folder.rglob("*") if p.suffix.lower() in _SUFFIXES and p.is_file())
+    if not paths:
+        raise ValueError(
+            f"{folder.name}/ holds no image ({', '.join(_SUFFIXES)}) and none of the four MNIST files; expected either."
+        )
+    _, first = _decode(paths[0])
+    needed, free = first.nbytes * len(paths), available_memory()
+    if needed > _MEMORY_SHARE * free:
+        raise MemoryError(
+            f"{len(paths):,} images of {first.shape} take {show_size(needed)}; expected at most half of the "
+            f"{show_size(free)} available. Write them to a .npy file, which nelbo trains on from disk: x = "
+            "np.lib.format.open_memmap('images.npy', mode='w+', dtype=np.uint8, "
+            f"shape={(len(paths), *first.shape)}), then x[i] = image for each."
+        )
+    x = np.empty((len(paths), *first.shape), dtype=np.uint8)
+    digest = hashlib.sha256()
+    with ThreadPoolExecutor() as pool, progress(f"reading {folder.name}", total=len(paths)) as advance:
+        for start in range(0, len(paths), _AT_A_TIME):
+            some = paths[start : start + _AT_A_TIME]
+            for i, (path, (sha, pixels)) in enumerate(zip(some, pool.map(_decode, some), strict=True), start):
+                if pixels.shape != first.shape:
+                    raise ValueError(_differs(folder, path, pixels.shape, paths[0], first.shape))
+                digest.update(f"{path.relative_to(folder).as_posix()}\0{sha}\n".encode())
+                x[i] = pixels
+                advance(1)
+    y, names = _labels(folder, paths)
+    # channel-first already, so that neither a note nor a guess about the axes is needed
+    return Source(_channel_first(x), digest.hexdigest(), y=y, top=255, label_names=names, clear_layout=True)
+
+
+def _decode(path: Path) -> tuple[str, NDArray[np.uint8]]:
+    from PIL import Image, UnidentifiedImageError
+
+    data = path.read_bytes()
+    try:
+        with Image.open(io.BytesIO(data)) as image:
+            if image.mode not in _READ_AS:
+                raise ValueError(
+                    f"{path.name} has pixels of type {image.mode!r}; expected 8-bit grey or colour. Read it "
+                    "yourself and write np.save('images.npy', x), which keeps more bits."
+                )
+            transparent = image.mode in ("RGBA", "LA") or "transparency" in image.info
+            if transparent and image.convert("RGBA").getchannel("A").getextrema() != (255, 255):
+                raise ValueError(
+                    f"{path.name} is transparent in places; expected opaque pixels, as what shows through "
+                    "is not in the file. Put it on a background: Image.alpha_composite(background, "
+                    "image).convert('RGB')."
+                )
+            return hashlib.sha256(data).hexdigest(), np.asarray(image.convert(_READ_AS[image.mode]))
+    except (UnidentifiedImageError, OSError) as e:
+        raise ValueError(f"{path.name} cannot be read as an image: {e}. Remove it or save it again.") from e
+
+
+def _channel_first(x: NDArray[Any]) -> NDArray[Any]:
+    return x[:, None] if x.ndim == 3 else np.ascontiguousarray(x.transpose(0, 3, 1, 2))
+
+
+def _differs(folder: Path, path: Path, shape: tuple[int, ...], other: Path, expected: tuple[int, ...]) -> str:
+    def show(s: tuple[int, ...]) -> str:
+        return f"{s[1]} wide and {s[0]} high, {'colour' if len(s) == 3 else 'grey'}"
+
+    mode, size = (_COLOUR if len(expected) == 3 else _GREY), (expected[1], expected[0])
+    return (
+        f"{path.relative_to(folder)} is {show(shape)}; {other.relative_to(folder)} is {show(expected)}. "
+        "nelbo resizes and recolours nothing: make all images alike first, for example with "
+        f"Image.open(path).convert({mode!r}).resize({size})."
+    )
+
+
+def _labels(folder: Path, paths: list[Path]) -> tuple[NDArray[np.int64] | None, tuple[str, ...] | None]:
+    parents = [p.relative_to(folder).parts[:-1] for p in paths]
+    if not all(parents):
+        return None, None
+    names = sorted({parts[0] for parts in parents})
+    number = {name: i for i, name in enumerate(names)}
+    return np.array([number[parts[0]] for parts in parents], dtype=np.int64), tuple(names)

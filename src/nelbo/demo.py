@@ -1,0 +1,230 @@
+"""The theory on real digits: an autoencoder and two VAEs, trained, measured and drawn side by side."""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from nelbo import data as nelbo_data
+from nelbo import figures, recipes, runs
+from nelbo.data import Data, Dataset
+from nelbo.objectives import ELBO, Reconstruction
+from nelbo.posteriors import PointMass
+from nelbo.runs import Run
+from nelbo.training import evaluate, fit, resume
+from nelbo.training.seeds import seeded_weights
+
+EPOCHS = 40
+# folder -> (recipe, its own arguments); all share the networks below
+MODELS: dict[str, tuple[str, dict[str, Any]]] = {
+    "autoencoder": ("autoencoder", {}),
+    "vae": ("vae", {}),
+    "beta-vae": ("beta_vae", {"beta": 20.0}),
+}
+TITLES = {"autoencoder": "Autoencoder", "vae": "VAE", "beta-vae": "β-VAE (β = 20)"}
+_NETWORKS: dict[str, Any] = {"latent": 2, "hidden": (400, 200)}
+
+
+@dataclass(frozen=True)
+class Terms:
+    """The two terms and their sum, in nats, each with its standard error; infinite KL for an autoencoder."""
+
+    reconstruction_error: float
+    reconstruction_error_standard_error: float
+    kl: float
+    kl_standard_error: float
+    nelbo: float
+    nelbo_standard_error: float
+
+
+@dataclass(frozen=True)
+class Measured:
+    """One model of the demo under measurement."""
+
+    name: str
+    title: str
+    run: Run
+    held_out: Terms
+    """Means over the held-out digits; the standard error is that of the mean."""
+    one: figures.Row
+    """The one digit: its terms, over many draws of z, and what the figure shows."""
+    mu: Tensor
+    """(2,) mean of q(z|x) for the one digit."""
+    sigma: Tensor
+    """(2,) standard deviations of q(z|x); zero for an autoencoder."""
+    at_mean: float
+    """-log p(x|z) of the one digit at z = mu."""
+
+    @property
+    def is_point(self) -> bool:
+        """Whether q(z|x) is a point."""
+        return isinstance(self.run.model.posterior_family, PointMass)
+
+
+def load_data(*, seed: int = 0) -> Data:
+    """5,000 real MNIST digits, black and white at a threshold of one half, 1,000 of them held out."""
+    return nelbo_data.load("mnist5k", binarize="threshold", validation=1000, seed=seed)
+
+
+def train(data: Data, out: Path, *, epochs: int = EPOCHS, seed: int = 0, progress: bool = True) -> dict[str, Run]:
+    """Train the models of the demo, or take up the runs that an earlier call left, finished or not.
+
+    Raises:
+        ValueError: ``out`` holds runs with other settings.
+    """
+    trained: dict[str, Run] = {}
+    for name, (recipe, own) in MODELS.items():
+        folder = out / name
+        if (folder / runs.RECORD).exists():
+            _same(folder, epochs, seed)
+            finished = runs.read_record(folder).get("status") == "finished"
+            trained[name] = runs.load(folder) if finished else resume(folder, data=data, progress=progress)
+            continue
+        with seeded_weights(seed):
+            made = recipes.make(recipe, data.event_shape, **_NETWORKS, **own)
+        trained[name] = fit(made, data, epochs=epochs, batch_size=100, seed=seed, out=folder, progress=progress)
+    return trained
+
+
+def _same(folder: Path, epochs: int, seed: int) -> None:
+    training = runs.read_record(folder)["training"]
+    if (training["epochs"], training["seed"]) != (epochs, seed):
+        raise ValueError(
+            f"{folder} was trained for {training['epochs']} epochs with seed {training['seed']}; choose another --out, "
+            f"or write --epochs {training['epochs']} --seed {training['seed']}"
+        )
+
+
+def pick(examples: Dataset, *, digit: int = 6, index: int | None = None) -> int:
+    """The position of the example to look at: ``index``, or the first with that label.
+
+    Raises:
+        ValueError: there is none.
+    """
+    if index is not None:
+        if not 0 <= index < len(examples):
+            raise ValueError(f"--index is from 0 to {len(examples) - 1}, the held-out digits; got {index}")
+        return index
+    labels = examples.y
+    found = [] if labels is None else (labels == digit).nonzero().flatten().tolist()
+    if not found:
+        raise ValueError(f"--digit is one of the labels 0 to 9; got {digit}")
+    return found[0]
+
+
+def measure(name: str, run: Run, examples: Dataset, position: int, *, seed: int = 0) -> Measured:
+    """The terms of the negative ELBO on all examples and on one of them."""
+    model = run.model
+    objective = Reconstruction() if isinstance(model.posterior_family, PointMass) else ELBO()
+    over_all = evaluate(model, examples, objective, seed=seed)
+    held_out = Terms(**{name: over_all[name] for name in Terms.__dataclass_fields__})
+    x = examples.take([position])
+    with torch.no_grad():
+        qz = model.posterior(x)
+        at_mean = -float(model.likelihood(qz.mean).log_prob(x)[0])
+    z = model.embed(examples.take(len(examples)))
+    one = figures.row(model, x, z, examples.y, title=TITLES[name], seed=seed)
+    return Measured(name, TITLES[name], run, held_out, one, qz.mean[0], qz.variance[0].sqrt(), at_mean)
+
+
+def compare(models: Sequence[Measured], what: str) -> list[str]:
+    """Which model has the higher reconstruction error and which the higher KL on the one digit, and why."""
+    errors = sorted(models, key=lambda m: -m.one.reconstruction_error)
+    bound = [m for m in models if not m.is_point]
+    kls = sorted(bound, key=lambda m: -m.one.kl)
+    first, others = errors[0], [f"{m.one.reconstruction_error:.1f} ({m.title})" for m in errors[1:]]
+    sentences = [
+        f"On {what}, the {first.title} has the highest reconstruction error: "
+        f"{first.one.reconstruction_error:.1f} nats, against {_list(others)}. {_why_error(first, errors[-1])}"
+    ]
+    if len(kls) > 1:
+        high, others = kls[0], [f"{m.one.kl:.1f} ({m.title})" for m in kls[1:]]
+        sentences.append(
+            f"The {high.title} has the higher KL: {high.one.kl:.1f} nats, against {_list(others)}. "
+            f"{_why_kl(high, kls[-1])}"
+        )
+    for point in (m for m in models if m.is_point):
+        sentences.append(
+            f"The {point.title} has no KL term: its q(z|x) is a point, whose KL to any prior is infinite, so its loss "
+            f"bounds no log p(x). Its codes spread {_spread(point):.1f} wide where the prior's would spread 1.0."
+        )
+    return sentences
+
+
+def draw_figures(models: Sequence[Measured], out: Path, *, seed: int = 0) -> Iterator[tuple[Path, str]]:
+    """Draw and save the figures of the demo; yields each file with a sentence on what it shows."""
+    folder = out / "figures"
+    made = {
+        "comparison.png": (
+            lambda: figures.comparison([m.one for m in models]),
+            "one digit under each model: input, embedding, reconstruction, and the two terms of its loss",
+        ),
+        "latent-grid.png": (
+            lambda: figures.latent_grid(models[1].run.model),
+            f"what the {models[1].title} decodes across the latent plane",
+        ),
+        "samples.png": (
+            lambda: figures.samples({m.title: m.run.model for m in models[:2]}, seed=seed),
+            "new digits from the prior: an autoencoder was never asked to fill it",
+        ),
+        "loss-curves.png": (
+            lambda: figures.loss_curves({m.title: m.run for m in models}),
+            "reconstruction error, KL and NELBO while training",
+        ),
+    }
+    for name, (make, text) in made.items():
+        yield figures.save(make(), folder / name), text
+
+
+def _why_error(high: Measured, low: Measured) -> str:
+    """Splits the difference into what the decoded mean gets wrong and what the noise of z adds."""
+    noise = [m.one.reconstruction_error - m.at_mean for m in (high, low)]
+    from_noise, from_mean = noise[0] - noise[1], high.at_mean - low.at_mean
+    blur = (
+        f"its decoded mean is {from_mean:.1f} nats farther from the digit"
+        if from_mean > 0
+        else f"though its decoded mean is {-from_mean:.1f} nats closer to the digit"
+    )
+    other = "none in an autoencoder" if low.is_point else f"{_pair(low.sigma)}"
+    spread = (
+        f"the noise of z, sigma = {_pair(high.sigma)} against {other}, costs it {from_noise:.1f} nats more"
+        if from_noise > 0
+        else f"the noise of z costs it {-from_noise:.1f} nats less"
+    )
+    first, second = (blur, spread) if abs(from_mean) >= abs(from_noise) else (spread, blur)
+    gap = high.one.reconstruction_error - low.one.reconstruction_error
+    return f"Of the {gap:.1f} nats to the {low.title}: {first}; {second}."
+
+
+def _why_kl(high: Measured, low: Measured) -> str:
+    """Splits the difference of KL(N(mu, sigma^2) || N(0, I)): sum mu^2 / 2, and sum (sigma^2 - 1) / 2 - log sigma."""
+    place = [0.5 * float(m.mu.square().sum()) for m in (high, low)]
+    width = [float((0.5 * (m.sigma.square() - 1) - m.sigma.log()).sum()) for m in (high, low)]
+    from_place, from_width = place[0] - place[1], width[0] - width[1]
+    by_width = (
+        f"its sigma, {_pair(high.sigma)} against {_pair(low.sigma)} where the prior has 1, makes {from_width:+.1f} nats",
+        abs(from_width),
+    )
+    by_place = (
+        f"the distance of its mean from the origin, {float(high.mu.norm()):.1f} against {float(low.mu.norm()):.1f}, "
+        f"makes {from_place:+.1f}",
+        abs(from_place),
+    )
+    first, second = sorted((by_width, by_place), key=lambda part: -part[1])
+    return f"Why: {first[0]}; {second[0]}."
+
+
+def _spread(measured: Measured) -> float:
+    """Standard deviation of the held-out embeddings, averaged over the two axes."""
+    return float(measured.one.embeddings.std(0).mean())
+
+
+def _pair(values: Tensor) -> str:
+    return f"({', '.join(f'{value:.2f}' for value in values.tolist())})"
+
+
+def _list(words: list[str]) -> str:
+    return " and ".join([", ".join(words[:-1]), words[-1]] if len(words) > 1 else words)

@@ -1,0 +1,141 @@
+"""KL(p || q) between distributions of counts, from the masses by `mass_gap`, or from logits where those were
+given.
+"""
+
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.distributions import (
+    Bernoulli,
+    Binomial,
+    Categorical,
+    Geometric,
+    Multinomial,
+    NegativeBinomial,
+    OneHotCategorical,
+    Poisson,
+)
+from torch.nn.functional import logsigmoid, softplus
+
+from nelbo.divergences.gaps import mass_gap
+from nelbo.divergences.registry import register
+from nelbo.divergences.supports import given_parameter
+
+
+def _given_probs(p: Any) -> bool:
+    return given_parameter(p) == "probs"
+
+
+def _log_masses(p: Any) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+    """P(1), P(0) and their logarithms, without the rounding of 1 - p where logits were given."""
+    if _given_probs(p):
+        return p.probs, 1 - p.probs, p.probs.log(), torch.log1p(-p.probs)
+    return p.logits.sigmoid(), (-p.logits).sigmoid(), logsigmoid(p.logits), logsigmoid(-p.logits)
+
+
+def _coin(p: Any, q: Any) -> Tensor:
+    one_p, zero_p, log_one_p, log_zero_p = _log_masses(p)
+    one_q, zero_q, log_one_q, log_zero_q = _log_masses(q)
+    if _given_probs(p) or _given_probs(q):
+        return mass_gap(one_p, one_q, log_one_p, log_one_q) + mass_gap(zero_p, zero_q, log_zero_p, log_zero_q)
+    # logits on both sides: no mass is ever 0, and the difference of logits is exact where they are close
+    step = q.logits - p.logits
+    near = step.abs() < 1.0
+    masses = mass_gap(one_p, one_q, log_one_p, log_one_q) + mass_gap(zero_p, zero_q, log_zero_p, log_zero_q)
+    bregman = softplus(q.logits) - softplus(p.logits) - step * one_p
+    return torch.where(near & (one_q > 0) & (zero_q > 0), masses, bregman)
+
+
+@register(Bernoulli, Bernoulli)
+def kl_bernoulli_bernoulli(p: Bernoulli, q: Bernoulli) -> Tensor:
+    """KL = sum over x in {0, 1} of p(x) log(p(x)/q(x)); inf where q forbids what p allows."""
+    return _coin(p, q)
+
+
+@register(Geometric, Geometric)
+def kl_geometric_geometric(p: Geometric, q: Geometric) -> Tensor:
+    """KL of one toss, times the mean number 1/p of tosses."""
+    return _coin(p, q) / p.probs
+
+
+def _per_trial(p: Any, q: Any, factor: Tensor) -> Tensor | None:
+    count_p, count_q = torch.as_tensor(p.total_count), torch.as_tensor(q.total_count)
+    if not bool((count_p == count_q).all()):
+        return None
+    return factor * _coin(p, q)
+
+
+@register(Binomial, Binomial)
+def kl_binomial_binomial(p: Binomial, q: Binomial) -> Tensor | None:
+    """Equal counts: n times the KL of one trial; inf where p counts further than q; else None (a sum
+    answers).
+    """
+    n_p, n_q = torch.broadcast_tensors(p.total_count, q.total_count)
+    if bool((n_p < n_q).any()):
+        return None
+    value = p.total_count * _coin(p, q)
+    further = (n_p > n_q) & (p.probs > 0)
+    # with p.probs == 0, p is a point at 0 and only q's mass there counts
+    point = -q.total_count * _log_masses(q)[3]
+    return torch.where(further, torch.inf, torch.where((n_p > n_q) & (p.probs == 0), point, value))
+
+
+@register(NegativeBinomial, NegativeBinomial)
+def kl_negative_binomial(p: NegativeBinomial, q: NegativeBinomial) -> Tensor | None:
+    """Equal total_count r: r / P(stop) tosses on average, each with the KL of one toss; else None."""
+    return _per_trial(p, q, p.total_count / _log_masses(p)[1])
+
+
+def _table(p: Any, q: Any) -> Tensor:
+    gap = mass_gap(
+        p.probs, q.probs, p.logits if not _given_probs(p) else None, q.logits if not _given_probs(q) else None
+    )
+    if not _given_probs(q):
+        # a mass below the smallest float is still a mass: its logit says how rare it is
+        rare = (q.probs == 0) & torch.isfinite(q.logits) & (p.probs > 0)
+        safe = torch.where(p.probs > 0, p.probs, torch.ones_like(p.probs))
+        gap = torch.where(rare, safe * (safe.log() - torch.where(rare, q.logits, 0.0) - 1), gap)
+    return gap.sum(-1)
+
+
+@register(Categorical, Categorical)
+def kl_categorical_categorical(p: Categorical, q: Categorical) -> Tensor:
+    """KL = sum_i p_i log(p_i/q_i)."""
+    return _table(p, q)
+
+
+@register(OneHotCategorical, OneHotCategorical)
+def kl_one_hot(p: OneHotCategorical, q: OneHotCategorical) -> Tensor:
+    """KL = sum_i p_i log(p_i/q_i)."""
+    return _table(p._categorical, q._categorical)  # pyright: ignore[reportPrivateUsage]
+
+
+@register(Multinomial, Multinomial)
+def kl_multinomial(p: Multinomial, q: Multinomial) -> Tensor | None:
+    """N times the KL of one draw, for equal n; draws of different number never coincide: inf."""
+    if p.total_count != q.total_count:
+        return torch.full_like(_table(p._categorical, q._categorical), torch.inf)  # pyright: ignore[reportPrivateUsage]
+    return p.total_count * _table(p._categorical, q._categorical)  # pyright: ignore[reportPrivateUsage]
+
+
+@register(Poisson, Poisson)
+def kl_poisson_poisson(p: Poisson, q: Poisson) -> Tensor:
+    """KL = rate_q - rate_p + rate_p log(rate_p/rate_q)."""
+    return mass_gap(p.rate, q.rate)
+
+
+@register(Bernoulli, Poisson)
+def kl_bernoulli_poisson(p: Bernoulli, q: Poisson) -> Tensor:
+    """KL = -H(p) - P(1) log rate + rate."""
+    one, zero, log_one, log_zero = _log_masses(p)
+    safe = [torch.where(m > 0, m * torch.where(m > 0, log, 0.0), 0.0) for m, log in ((one, log_one), (zero, log_zero))]
+    return safe[0] + safe[1] - torch.xlogy(one, q.rate) + q.rate
+
+
+@register(Poisson, Bernoulli)
+@register(Poisson, Binomial)
+def kl_poisson_bounded(p: Poisson, q: Any) -> Tensor:
+    """A Poisson count has no bound: inf, unless its rate is 0."""
+    n = torch.as_tensor(getattr(q, "total_count", 1.0))
+    return torch.where(p.rate > 0, torch.inf, -n * _log_masses(q)[3])

@@ -1,0 +1,103 @@
+"""Sums over the values that counts can take."""
+
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.distributions import Distribution, OneHotCategorical
+
+from nelbo.divergences.quadrature import Integral, Integrand
+from nelbo.divergences.supports import batch_shape, device, double, scalar_support
+
+_LARGEST = 1 << 22
+_TAIL = 1e-15
+
+
+def _plain(p: Any) -> Any:
+    """One-hot vectors are numbers in disguise."""
+    return p._categorical if isinstance(p, OneHotCategorical) else p  # pyright: ignore[reportPrivateUsage]
+
+
+def can_sum(p: Distribution, q: Distribution) -> bool:
+    """Whether both are distributions of a single count (or of one-hot vectors)."""
+    if isinstance(p, OneHotCategorical) != isinstance(q, OneHotCategorical):
+        return False
+    p, q = _plain(p), _plain(q)
+    if p.event_shape or q.event_shape:
+        return False
+    a, b = scalar_support(p), scalar_support(q)
+    return a is not None and b is not None and a.discrete and b.discrete
+
+
+def exact_sum(f: Integrand, p: Distribution, q: Distribution, *, over_p: bool = False) -> Integral:
+    """The sum of f(log p(x), log q(x)) over the counts x that either can give, batch_shape, in float64.
+
+    Counts without a bound are summed until the tail of both (of p, where `over_p`) holds less than 1e-15;
+    what is left is in the error.
+
+    Raises:
+        ValueError: where more than four million terms would be needed.
+    """
+    p, q = double(_plain(p)), double(_plain(q))
+    supports = [scalar_support(d) for d in (p, q)]
+    relevant = [(p, supports[0])] if over_p else [(p, supports[0]), (q, supports[1])]
+    upper = max(_terms(d, s) for d, s in relevant)
+    shape, where = batch_shape(p, q), device(p, q)
+    x = torch.arange(upper + 1, dtype=torch.float64, device=where).reshape(-1, *(1 for _ in shape))
+    x = x.expand(-1, *shape)
+    logs = [_log_mass(d, s, x) for d, s in zip((p, q), supports, strict=True)]
+    value, weight = f(logs[0], logs[1], torch.zeros_like(x))
+    with torch.no_grad():
+        size = sum(torch.nan_to_num(log.abs(), posinf=0.0) for log in logs)
+        noise = 2.3e-16 * (weight * (1 + size)).sum(0)
+        tails = [(1 - log.exp().sum(0)).clamp(min=0) for log in (logs[:1] if over_p else logs)]
+        left = torch.stack([torch.where(t > 4e-15 * upper**0.5, t, torch.zeros_like(t)) for t in tails]).sum(0)
+        furthest = (logs[0][-1] - logs[1][-1]).abs()
+        error = noise + left * (1 + torch.nan_to_num(furthest, nan=0.0, posinf=0.0))
+    return Integral(value.sum(0), error, torch.zeros_like(error, dtype=torch.bool))
+
+
+def counts_of(p: Distribution, q: Distribution) -> tuple[Tensor, Tensor, Tensor]:
+    """The counts (k,) that either can give, and their masses under p and q (k, *batch_shape), in float64."""
+    p, q = double(p), double(q)
+    supports = [scalar_support(d) for d in (p, q)]
+    upper = max(_terms(d, s) for d, s in zip((p, q), supports, strict=True))
+    shape = batch_shape(p, q)
+    x = torch.arange(upper + 1, dtype=torch.float64, device=device(p, q))
+    grid = x.reshape(-1, *(1 for _ in shape)).expand(-1, *shape)
+    masses = [_log_mass(d, s, grid).exp() for d, s in zip((p, q), supports, strict=True)]
+    return x, masses[0], masses[1]
+
+
+def _log_mass(d: Any, support: Any, x: Tensor) -> Tensor:
+    inside = (x >= support.lower) & (x <= support.upper)
+    log = d.log_prob(torch.where(inside, x, torch.as_tensor(support.lower, dtype=x.dtype, device=x.device)))
+    return torch.where(inside, log, torch.full_like(log, -torch.inf))
+
+
+def _terms(d: Any, support: Any) -> int:
+    """The last count that matters."""
+    upper = torch.as_tensor(support.upper, dtype=torch.float64)
+    if bool(torch.isfinite(upper).all()):
+        largest = int(upper.max())
+        return _limited(largest, d)
+    with torch.no_grad():
+        largest = int(torch.as_tensor(d.mean + 12 * d.stddev + 40).max().clamp(max=_LARGEST))
+        while True:
+            x = torch.arange(_limited(largest, d) + 1, dtype=torch.float64).reshape(-1, *(1 for _ in d.batch_shape))
+            log = d.log_prob(x.expand(-1, *d.batch_shape).to(d.mean.device))
+            # the masses fall at least geometrically out here: the next ones add up to about last / (1 -
+            # ratio)
+            ratio = (log[-1] - log[-2]).exp().clamp(max=1 - 1e-9)
+            if bool((log[-1].exp() / (1 - ratio) < _TAIL).all()):
+                return largest
+            largest *= 2
+
+
+def _limited(largest: int, d: Any) -> int:
+    if largest > _LARGEST:
+        raise ValueError(
+            f"exact_sum: {type(d).__name__} spreads over {largest:,} counts; expected at most {_LARGEST:,}. "
+            'Write method="monte_carlo" instead.'
+        )
+    return largest

@@ -1,0 +1,392 @@
+"""KL across families: KL(p || q) = -H(p) - E_p[log q(x)].
+
+What q asks of p is a few expectations (its mean, E[log x], ...). `OFFERS` says which of them each family
+knows, `ASKS` what each family
+needs to be q; every pair where the offers cover the needs is registered, so that a new family costs a row and
+not a formula per pair.
+"""
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.distributions import (
+    Beta,
+    ContinuousBernoulli,
+    Exponential,
+    Gamma,
+    Gumbel,
+    HalfNormal,
+    Laplace,
+    LogNormal,
+    Normal,
+    Pareto,
+    StudentT,
+    Uniform,
+    Weibull,
+)
+
+from nelbo.divergences.gaps import EULER, expm1c_mean, expm1c_variance, log_expm1c, log_gap, trigamma
+from nelbo.divergences.registry import register
+from nelbo.divergences.supports import escapes, filled
+from nelbo.divergences.truncated_normal import TruncatedNormal
+
+Of = Callable[[Any], Tensor]
+OfTwo = Callable[[Any, Tensor], Tensor]
+_LOG_2PI = math.log(2 * math.pi)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Offers:
+    """Expectations under p that are known in closed form."""
+
+    entropy: Of
+    mean: Of | None = None
+    variance: Of | None = None
+    log: Of | None = None  # E[log x]
+    log_variance: Of | None = None  # Var[log x]
+    log_complement: Of | None = None  # E[log(1 - x)]
+    distance: OfTwo | None = None  # (p, c) -> E|x - c|
+    log_mgf: Callable[[Any, Tensor, Tensor], Tensor] | None = None  # (p, t, c) -> log E exp(t (x - c))
+    log_power: OfTwo | None = None  # (p, k) -> log E x^k
+
+
+@dataclass(frozen=True)
+class Asks:
+    """The expectations that -E_p[log q] needs, and the formula that takes (q, p, offers of p)."""
+
+    needs: tuple[str, ...]
+    cross_entropy: Callable[[Any, Any, Any], Tensor]
+
+
+def _normal_distance(p: Normal, c: Tensor) -> Tensor:
+    d = p.loc - c
+    z = d / p.scale
+    return p.scale * math.sqrt(2 / math.pi) * torch.exp(-0.5 * z * z) + d * torch.erf(z * math.sqrt(0.5))
+
+
+def _laplace_distance(p: Laplace, c: Tensor) -> Tensor:
+    d = (p.loc - c).abs()
+    return d + p.scale * torch.exp(-d / p.scale)
+
+
+def _laplace_log_mgf(p: Laplace, t: Tensor, c: Tensor) -> Tensor:
+    square = (p.scale * t) ** 2
+    value = t * (p.loc - c) - torch.log1p(-square.clamp(max=0.999999))
+    return torch.where(
+        square < 0.999999, value, torch.where(square < 1, t * (p.loc - c) - torch.log1p(-square), torch.inf)
+    )
+
+
+def _uniform_log(p: Uniform) -> Tensor:
+    low = p.low.clamp(min=0)
+    positive = low > 0
+    u = (p.high - low) / torch.where(positive, low, torch.ones_like(low))
+    u = torch.where(positive, u, torch.ones_like(u))
+    return p.high.log() - torch.where(positive, log_gap(u) / u, torch.ones_like(u))
+
+
+def _uniform_log_complement(p: Uniform) -> Tensor:
+    return _uniform_log(Uniform((1 - p.high).clamp(min=0), 1 - p.low, validate_args=False))
+
+
+def _uniform_log_variance(p: Uniform) -> Tensor:
+    # Var[log x] = 1 - a b (log(b/a) / (b - a))^2; the square of log1p(u)/u in u = (b - a)/a
+    low = p.low.clamp(min=0)
+    positive = low > 0
+    u = (p.high - low) / torch.where(positive, low, torch.ones_like(low))
+    u = torch.where(positive, u, torch.ones_like(u))
+    half = 0.5 * torch.log1p(u)
+    # a b / (b - a)^2 = 1 / (4 sinh^2(half)), so the variance is 1 - (half / sinh(half))^2
+    near = half < 0.05
+    safe = torch.where(near, torch.ones_like(half), half)
+    series = half**2 / 3 * (1 - half**2 / 5 + 2 * half**4 / 63 - half**6 / 225)
+    value = torch.where(near, series, 1 - (safe / torch.sinh(safe.clamp(max=300))) ** 2)
+    return torch.where(positive, value, torch.ones_like(value))
+
+
+def _uniform_distance(p: Uniform, c: Tensor) -> Tensor:
+    inside = torch.minimum(torch.maximum(c, p.low), p.high)
+    within = ((inside - p.low) ** 2 + (p.high - inside) ** 2) / (2 * (p.high - p.low))
+    return within + (c - inside).abs()
+
+
+def _exponential_distance(p: Exponential, c: Tensor) -> Tensor:
+    inside = c.clamp(min=0)
+    return (2 * torch.exp(-p.rate * inside) - 1) / p.rate + inside + (inside - c)
+
+
+def _pareto_mean(p: Pareto) -> Tensor:
+    heavy = p.alpha <= 1
+    safe = torch.where(heavy, torch.full_like(p.alpha, 2.0), p.alpha)
+    return torch.where(heavy, torch.inf, safe * p.scale / (safe - 1))
+
+
+def _pareto_variance(p: Pareto) -> Tensor:
+    heavy = p.alpha <= 2
+    safe = torch.where(heavy, torch.full_like(p.alpha, 3.0), p.alpha)
+    return torch.where(heavy, torch.inf, (p.scale / (safe - 1)) ** 2 * safe / (safe - 2))
+
+
+def _pareto_distance(p: Pareto, c: Tensor) -> Tensor:
+    heavy = p.alpha <= 1
+    a = torch.where(heavy, torch.full_like(p.alpha, 2.0), p.alpha)
+    inside = torch.maximum(c, p.scale)
+    tail = 2 * (p.scale / inside) ** a * inside / (a - 1)
+    return torch.where(heavy, torch.inf, inside - a * p.scale / (a - 1) + tail + (inside - c))
+
+
+def _pareto_log_power(p: Pareto, k: Tensor) -> Tensor:
+    inside = k < p.alpha
+    safe = torch.where(inside, p.alpha - k, torch.ones_like(p.alpha - k))
+    return torch.where(inside, k * p.scale.log() + p.alpha.log() - safe.log(), torch.inf)
+
+
+def _half_normal_distance(p: HalfNormal, c: Tensor) -> Tensor:
+    inside = c.clamp(min=0)
+    z = inside / p.scale * math.sqrt(0.5)
+    tail = p.scale * math.sqrt(2) * (torch.exp(-z * z) / math.sqrt(math.pi) - z * torch.erfc(z))
+    return inside - p.scale * math.sqrt(2 / math.pi) + 2 * tail + (inside - c)
+
+
+def _student_moment(p: StudentT, least: float, value: Callable[[Tensor], Tensor], otherwise: float) -> Tensor:
+    known = p.df > least
+    return torch.where(known, value(torch.where(known, p.df, torch.full_like(p.df, least + 1))), otherwise)
+
+
+def _lbeta(a: Tensor, b: Tensor) -> Tensor:
+    return torch.lgamma(a) + torch.lgamma(b) - torch.lgamma(a + b)
+
+
+def _beta_entropy(p: Beta) -> Tensor:
+    a, b = p.concentration1, p.concentration0
+    return _lbeta(a, b) - (a - 1) * torch.digamma(a) - (b - 1) * torch.digamma(b) + (a + b - 2) * torch.digamma(a + b)
+
+
+def _gamma_entropy(p: Gamma) -> Tensor:
+    k = p.concentration
+    return k - p.rate.log() + torch.lgamma(k) + (1 - k) * torch.digamma(k)
+
+
+def _weibull_mean(p: Weibull) -> Tensor:
+    return p.scale * torch.exp(torch.lgamma(1 + 1 / p.concentration))
+
+
+OFFERS: dict[type, Offers] = {
+    Normal: Offers(
+        entropy=lambda p: p.scale.log() + 0.5 * (1 + _LOG_2PI),
+        mean=lambda p: p.loc,
+        variance=lambda p: p.scale**2,
+        distance=_normal_distance,
+        log_mgf=lambda p, t, c: t * (p.loc - c) + 0.5 * (t * p.scale) ** 2,
+    ),
+    Laplace: Offers(
+        entropy=lambda p: 1 + (2 * p.scale).log(),
+        mean=lambda p: p.loc,
+        variance=lambda p: 2 * p.scale**2,
+        distance=_laplace_distance,
+        log_mgf=_laplace_log_mgf,
+    ),
+    Gumbel: Offers(
+        entropy=lambda p: p.scale.log() + 1 + EULER,
+        mean=lambda p: p.loc + EULER * p.scale,
+        variance=lambda p: (math.pi * p.scale) ** 2 / 6,
+    ),
+    StudentT: Offers(
+        entropy=lambda p: p.entropy(),
+        mean=lambda p: _student_moment(p, 1, lambda v: p.loc + 0 * v, torch.nan),
+        variance=lambda p: _student_moment(p, 2, lambda v: p.scale**2 * v / (v - 2), torch.inf),
+    ),
+    TruncatedNormal: Offers(entropy=lambda p: p.entropy(), mean=lambda p: p.mean, variance=lambda p: p.variance),
+    Uniform: Offers(
+        entropy=lambda p: (p.high - p.low).log(),
+        mean=lambda p: 0.5 * (p.low + p.high),
+        variance=lambda p: (p.high - p.low) ** 2 / 12,
+        log=_uniform_log,
+        log_variance=_uniform_log_variance,
+        log_complement=_uniform_log_complement,
+        distance=_uniform_distance,
+        log_mgf=lambda p, t, c: t * (p.low - c) + log_expm1c(t * (p.high - p.low)),
+    ),
+    ContinuousBernoulli: Offers(
+        entropy=lambda p: log_expm1c(p.logits) - p.logits * expm1c_mean(p.logits),
+        mean=lambda p: expm1c_mean(p.logits),
+        variance=lambda p: expm1c_variance(p.logits),
+        log_mgf=lambda p, t, c: log_expm1c(p.logits + t) - log_expm1c(p.logits) - t * c,
+    ),
+    Beta: Offers(
+        entropy=_beta_entropy,
+        mean=lambda p: p.concentration1 / (p.concentration1 + p.concentration0),
+        variance=lambda p: p.variance,
+        log=lambda p: torch.digamma(p.concentration1) - torch.digamma(p.concentration1 + p.concentration0),
+        log_variance=lambda p: trigamma(p.concentration1) - trigamma(p.concentration1 + p.concentration0),
+        log_complement=lambda p: torch.digamma(p.concentration0) - torch.digamma(p.concentration1 + p.concentration0),
+        log_power=lambda p, k: (
+            _lbeta(p.concentration1 + k, p.concentration0) - _lbeta(p.concentration1, p.concentration0)
+        ),
+    ),
+    Exponential: Offers(
+        entropy=lambda p: 1 - p.rate.log(),
+        mean=lambda p: 1 / p.rate,
+        variance=lambda p: p.rate**-2,
+        log=lambda p: -EULER - p.rate.log(),
+        log_variance=lambda p: torch.full_like(p.rate, math.pi**2 / 6),
+        distance=_exponential_distance,
+        log_mgf=lambda p, t, c: torch.where(t < p.rate, -torch.log1p(-t / p.rate), torch.inf) - t * c,
+        log_power=lambda p, k: torch.lgamma(1 + k) - k * p.rate.log(),
+    ),
+    Gamma: Offers(
+        entropy=_gamma_entropy,
+        mean=lambda p: p.concentration / p.rate,
+        variance=lambda p: p.concentration / p.rate**2,
+        log=lambda p: torch.digamma(p.concentration) - p.rate.log(),
+        log_variance=lambda p: trigamma(p.concentration),
+        log_mgf=lambda p, t, c: torch.where(t < p.rate, -p.concentration * torch.log1p(-t / p.rate), torch.inf) - t * c,
+        log_power=lambda p, k: torch.lgamma(p.concentration + k) - torch.lgamma(p.concentration) - k * p.rate.log(),
+    ),
+    HalfNormal: Offers(
+        entropy=lambda p: p.scale.log() + 0.5 * math.log(math.pi / 2) + 0.5,
+        mean=lambda p: p.scale * math.sqrt(2 / math.pi),
+        variance=lambda p: p.scale**2 * (1 - 2 / math.pi),
+        log=lambda p: p.scale.log() - 0.5 * (EULER + math.log(2)),
+        log_variance=lambda p: torch.full_like(p.scale, math.pi**2 / 8),
+        distance=_half_normal_distance,
+        log_power=lambda p, k: (
+            k * (p.scale.log() + 0.5 * math.log(2)) + torch.lgamma(0.5 * (k + 1)) - 0.5 * math.log(math.pi)
+        ),
+    ),
+    LogNormal: Offers(
+        entropy=lambda p: p.loc + p.scale.log() + 0.5 * (1 + _LOG_2PI),
+        mean=lambda p: torch.exp(p.loc + 0.5 * p.scale**2),
+        variance=lambda p: torch.exp(2 * p.loc + p.scale**2) * torch.expm1(p.scale**2),
+        log=lambda p: p.loc,
+        log_variance=lambda p: p.scale**2,
+        log_power=lambda p, k: k * p.loc + 0.5 * (k * p.scale) ** 2,
+    ),
+    Weibull: Offers(
+        entropy=lambda p: EULER * (1 - 1 / p.concentration) + (p.scale / p.concentration).log() + 1,
+        mean=_weibull_mean,
+        variance=lambda p: p.scale**2 * torch.exp(torch.lgamma(1 + 2 / p.concentration)) - _weibull_mean(p) ** 2,
+        log=lambda p: p.scale.log() - EULER / p.concentration,
+        log_variance=lambda p: (math.pi / p.concentration) ** 2 / 6,
+        log_power=lambda p, k: k * p.scale.log() + torch.lgamma(1 + k / p.concentration),
+    ),
+    Pareto: Offers(
+        entropy=lambda p: (p.scale / p.alpha).log() + 1 + 1 / p.alpha,
+        mean=_pareto_mean,
+        variance=_pareto_variance,
+        log=lambda p: p.scale.log() + 1 / p.alpha,
+        log_variance=lambda p: p.alpha**-2,
+        distance=_pareto_distance,
+        log_power=_pareto_log_power,
+    ),
+}
+
+
+def _to_normal(q: Any, p: Any, known: Any) -> Tensor:
+    spread = ((known.mean(p) - q.loc) / q.scale) ** 2 + known.variance(p) / q.scale**2
+    return q.scale.log() + 0.5 * _LOG_2PI + 0.5 * spread
+
+
+def _to_half_normal(q: HalfNormal, p: Any, known: Any) -> Tensor:
+    return q.scale.log() + 0.5 * math.log(math.pi / 2) + 0.5 * (known.mean(p) ** 2 + known.variance(p)) / q.scale**2
+
+
+def _to_gumbel(q: Gumbel, p: Any, known: Any) -> Tensor:
+    lift = known.log_mgf(p, -1 / q.scale, q.loc)
+    return q.scale.log() + (known.mean(p) - q.loc) / q.scale + lift.exp()
+
+
+def _to_gamma(q: Gamma, p: Any, known: Any) -> Tensor:
+    k = q.concentration
+    return torch.lgamma(k) - k * q.rate.log() - (k - 1) * known.log(p) + q.rate * known.mean(p)
+
+
+def _to_beta(q: Beta, p: Any, known: Any) -> Tensor:
+    a, b = q.concentration1, q.concentration0
+    # 0 * E[log x] is 0 also where that expectation is not finite
+    low = torch.where(a == 1, 0.0, (a - 1) * known.log(p))
+    high = torch.where(b == 1, 0.0, (b - 1) * known.log_complement(p))
+    return _lbeta(a, b) - low - high
+
+
+def _to_log_normal(q: LogNormal, p: Any, known: Any) -> Tensor:
+    m = known.log(p)
+    spread = ((m - q.loc) / q.scale) ** 2 + known.log_variance(p) / q.scale**2
+    return m + q.scale.log() + 0.5 * _LOG_2PI + 0.5 * spread
+
+
+def _to_weibull(q: Weibull, p: Any, known: Any) -> Tensor:
+    k = q.concentration
+    power = torch.exp(known.log_power(p, k) - k * q.scale.log())
+    return -k.log() + k * q.scale.log() - (k - 1) * known.log(p) + power
+
+
+ASKS: dict[type, Asks] = {
+    Normal: Asks(("mean", "variance"), _to_normal),
+    TruncatedNormal: Asks(("mean", "variance"), lambda q, p, known: _to_normal(q, p, known) + q.log_mass),
+    HalfNormal: Asks(("mean", "variance"), _to_half_normal),
+    Laplace: Asks(("distance",), lambda q, p, known: (2 * q.scale).log() + known.distance(p, q.loc) / q.scale),
+    Gumbel: Asks(("mean", "log_mgf"), _to_gumbel),
+    Exponential: Asks(("mean",), lambda q, p, known: q.rate * known.mean(p) - q.rate.log()),
+    Gamma: Asks(("log", "mean"), _to_gamma),
+    Beta: Asks(("log", "log_complement"), _to_beta),
+    ContinuousBernoulli: Asks(("mean",), lambda q, p, known: log_expm1c(q.logits) - q.logits * known.mean(p)),
+    Uniform: Asks((), lambda q, p, known: (q.high - q.low).log()),
+    Pareto: Asks(("log",), lambda q, p, known: (q.alpha + 1) * known.log(p) - q.alpha.log() - q.alpha * q.scale.log()),
+    LogNormal: Asks(("log", "log_variance"), _to_log_normal),
+    Weibull: Asks(("log", "log_power"), _to_weibull),
+}
+
+# The interval that each family lives on, as far as the type alone tells; None: it depends on the parameters.
+_LINE, _HALF, _UNIT, _DEPENDS = (-math.inf, math.inf), (0.0, math.inf), (0.0, 1.0), None
+INTERVALS: dict[type, tuple[float, float] | None] = {
+    Normal: _LINE, Laplace: _LINE, Gumbel: _LINE, StudentT: _LINE, TruncatedNormal: _DEPENDS, Uniform:
+    _DEPENDS,
+    ContinuousBernoulli: _UNIT, Beta: _UNIT, Exponential: _HALF, Gamma: _HALF, HalfNormal: _HALF, LogNormal:
+    _HALF,
+    Weibull: _HALF, Pareto: (math.nan, math.inf),
+}  # fmt: skip
+
+
+def _never_inside(p: type, q: type) -> bool:
+    """Whether p's support is larger than q's whatever the parameters are."""
+    a, b = INTERVALS[p], INTERVALS[q]
+    if a is None:
+        return False
+    if b is None:
+        return q is Uniform and math.inf in (-a[0], a[1])
+    # Pareto starts at a positive number: below it, any family with mass near 0 escapes; nan compares False
+    return a[0] < b[0] or a[1] > b[1] or (q is Pareto and p is not Pareto)
+
+
+def _across(known: Offers, asks: Asks) -> Callable[[Any, Any], Tensor]:
+    def formula(p: Any, q: Any) -> Tensor:
+        value = asks.cross_entropy(q, p, known) - known.entropy(p)
+        outside = escapes(p, q)
+        if outside is False:
+            return value
+        return torch.where(torch.as_tensor(outside, device=value.device), torch.inf, value)
+
+    return formula
+
+
+def _infinite(p: Any, q: Any) -> Tensor:
+    return filled(p, q, math.inf)
+
+
+def _register_all() -> None:
+    for p, known in OFFERS.items():
+        for q, asks in ASKS.items():
+            if p is q:
+                continue  # same_family.py does better
+            if _never_inside(p, q):
+                register(p, q)(_infinite)
+            elif all(getattr(known, need) is not None for need in asks.needs):
+                register(p, q)(_across(known, asks))
+
+
+_register_all()

@@ -1,0 +1,142 @@
+"""KL between normals: one formula, E = L_q^-1 (L_p - L_q), from one dimension to full and low-rank
+covariance.
+"""
+
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.distributions import Independent, LowRankMultivariateNormal, MultivariateNormal, Normal
+
+from nelbo.divergences.gaps import log_gap, ratio_gap
+from nelbo.divergences.registry import register
+
+# elements per slice: every intermediate stays in the cache, so that memory is read once and written once
+_SLICE = 1 << 16
+_WIDE = torch.float64
+
+
+class _NormalKL(torch.autograd.Function):
+    """KL between normals with its gradient by hand: four tensors in, one out, nothing else kept for the
+    backward pass.
+    """
+
+    generate_vmap_rule = True
+
+    @staticmethod
+    def forward(m_p: Tensor, s_p: Tensor, m_q: Tensor, s_q: Tensor) -> Tensor:
+        return _normal_kl(m_p, s_p, m_q, s_q)
+
+    @staticmethod
+    def setup_context(ctx: Any, inputs: tuple[Tensor, ...], output: Tensor) -> None:
+        ctx.save_for_backward(*inputs)
+
+    @staticmethod
+    def backward(ctx: Any, *gradients: Tensor) -> Any:
+        m_p, s_p, m_q, s_q = ctx.saved_tensors
+        weighted = gradients[0] / s_q
+        ratio, shift = s_p / s_q, (m_p - m_q) / s_q
+        # (r^2 - 1) / r as (r - 1)(r + 1) / r, so that it is 0 where the scales are equal
+        excess = (s_p - s_q) / s_q * (ratio + 1)
+        by_mean = weighted * shift
+        by_p, by_q = weighted * (excess / ratio), -weighted * (excess + shift * shift)
+        by = (by_mean, by_p, -by_mean, by_q)
+        return tuple(g.sum_to_size(x.shape) for g, x in zip(by, ctx.saved_tensors, strict=True))
+
+
+def _normal_kl(m_p: Tensor, s_p: Tensor, m_q: Tensor, s_q: Tensor) -> Tensor:
+    if s_p.dtype == _WIDE or s_p.device.type == "mps":
+        e = (s_p - s_q) / s_q
+        return 0.5 * (e * e + ((m_p - m_q) / s_q) ** 2) + log_gap(e, s_p.log() - s_q.log())
+    parts = [m_p, s_p, m_q, s_q]
+    shape, size = m_p.shape, m_p.numel()
+    if size <= _SLICE or not all(x.shape == shape and x.is_contiguous() for x in parts):
+        return _narrow(*parts)
+    flat = [x.view(-1) for x in parts]
+    out = torch.empty(size, dtype=_narrow(*(x[:1] for x in flat)).dtype, device=s_p.device)
+    for i in range(0, size, _SLICE):
+        out[i : i + _SLICE] = _narrow(*(x[i : i + _SLICE] for x in flat))
+    return out.view(shape)
+
+
+def _narrow(m_p: Tensor, s_p: Tensor, m_q: Tensor, s_q: Tensor) -> Tensor:
+    """In float32 and below, the gap is taken in float64: fewer operations than a series, and exact where s_p
+    == s_q.
+    """
+    wide = s_q.to(_WIDE)
+    ratio = s_p / wide
+    e = ratio - 1
+    shift = (m_p - m_q).to(_WIDE) / wide
+    total = (shift * shift).addcmul_(e, e).mul_(0.5).add_(e).sub_(ratio.log())
+    dtype = torch.promote_types(torch.promote_types(m_p.dtype, s_p.dtype), torch.promote_types(m_q.dtype, s_q.dtype))
+    return total.to(dtype)
+
+
+def normal_kl(p: Normal, q: Normal) -> Tensor:
+    """KL(N(m_p, s_p^2) || N(m_q, s_q^2)) = (e^2 + d^2) / 2 + e - log(1 + e), e = s_p/s_q - 1, d = (m_p -
+    m_q)/s_q.
+
+    Each term is non-negative and exact 0 where the parameters agree; 1 % relative accuracy in float32 holds
+    down to 1e-12 nats.
+    """
+    return _NormalKL.apply(p.loc, p.scale, q.loc, q.scale)  # pyright: ignore[reportReturnType]
+
+
+register(Normal, Normal)(normal_kl)
+
+
+def location_and_tril(p: Any) -> tuple[Tensor, Tensor] | None:
+    """Mean (*batch, n) and lower Cholesky factor (*batch, n, n) of a normal over vectors, however it is
+    written.
+    """
+    if isinstance(p, MultivariateNormal):
+        return p.loc, p._unbroadcasted_scale_tril  # pyright: ignore[reportPrivateUsage]
+    if isinstance(p, LowRankMultivariateNormal):
+        return p.loc, p.scale_tril
+    if isinstance(p, Independent) and p.reinterpreted_batch_ndims == 1 and isinstance(p.base_dist, Normal):
+        return p.base_dist.loc, torch.diag_embed(p.base_dist.scale)
+    return None
+
+
+def _multivariate(p: Any, q: Any) -> Tensor | None:
+    """KL = (||E||_F^2 + |y|^2) / 2 + sum_i (E_ii - log(1 + E_ii)), E = L_q^-1 (L_p - L_q), y = L_q^-1 (m_p -
+    m_q).
+    """
+    by_p, by_q = location_and_tril(p), location_and_tril(q)
+    if by_p is None or by_q is None:
+        return None
+    (m_p, L_p), (m_q, L_q) = by_p, by_q
+    dtype = torch.promote_types(L_p.dtype, L_q.dtype)
+    if dtype != _WIDE and L_p.device.type != "mps":
+        m_p, L_p, m_q, L_q = m_p.to(_WIDE), L_p.to(_WIDE), m_q.to(_WIDE), L_q.to(_WIDE)
+    matrices = torch.broadcast_shapes(L_p.shape, L_q.shape)
+    E = torch.linalg.solve_triangular(L_q.expand(matrices), (L_p - L_q).expand(matrices), upper=False)
+    shift = (m_p - m_q).unsqueeze(-1)
+    whole = torch.broadcast_shapes(shift.shape[:-2], matrices[:-2])
+    y = torch.linalg.solve_triangular(
+        L_q.expand(*whole, *matrices[-2:]), shift.expand(*whole, *shift.shape[-2:]), upper=False
+    )
+    d_p, d_q = L_p.diagonal(dim1=-2, dim2=-1), L_q.diagonal(dim1=-2, dim2=-1)
+    gap = log_gap(E.diagonal(dim1=-2, dim2=-1), d_p.log() - d_q.log()).sum(-1)
+    return (0.5 * ((E * E).sum((-2, -1)) + (y * y).sum((-2, -1))) + gap).to(dtype)
+
+
+@register(MultivariateNormal, MultivariateNormal)
+@register(MultivariateNormal, LowRankMultivariateNormal)
+@register(LowRankMultivariateNormal, MultivariateNormal)
+@register(LowRankMultivariateNormal, LowRankMultivariateNormal)
+@register(Independent, MultivariateNormal)
+@register(MultivariateNormal, Independent)
+@register(Independent, LowRankMultivariateNormal)
+@register(LowRankMultivariateNormal, Independent)
+def kl_multivariate_normal(p: Any, q: Any) -> Tensor | None:
+    """KL between normals over vectors of any covariance; None where an `Independent` is not made of
+    normals.
+    """
+    return _multivariate(p, q)
+
+
+def half_normal_kl(s_p: Tensor, s_q: Tensor) -> Tensor:
+    """KL between normals of equal mean, which is that between their absolute values."""
+    e = (s_p - s_q) / s_q
+    return 0.5 * e * e + ratio_gap(s_p, s_q)

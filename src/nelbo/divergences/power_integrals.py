@@ -1,0 +1,168 @@
+"""log of the integral of p^a q^(1-a): Renyi's, the chi-squared and Hellinger's divergence are functions of
+it.
+"""
+
+from collections.abc import Callable
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.distributions import (
+    Beta,
+    Dirichlet,
+    Exponential,
+    Gamma,
+    Independent,
+    LowRankMultivariateNormal,
+    MultivariateNormal,
+    Normal,
+    Poisson,
+    TransformedDistribution,
+)
+
+from nelbo.divergences.gaps import log_gap
+from nelbo.divergences.normals import location_and_tril
+
+_FORMULAS: dict[type, Callable[[Any, Any, float], Tensor | None]] = {}
+
+
+def _register(*types: type) -> Callable[[Any], Any]:
+    def keep(formula: Any) -> Any:
+        for t in types:
+            _FORMULAS[t] = formula
+        return formula
+
+    return keep
+
+
+def log_power_integral(p: Any, q: Any, a: float) -> Tensor | None:
+    """Log of the integral of p(x)^a q(x)^(1-a), batch_shape, or None without a closed form; inf where it
+    diverges.
+
+    Gil, Alajaji & Linder 2013 (natural parameters blend: a t_p + (1 - a) t_q, while they stay in their
+    domain).
+    """
+    if isinstance(p, Independent) and isinstance(q, Independent):
+        events = p.reinterpreted_batch_ndims
+        inner = (
+            log_power_integral(p.base_dist, q.base_dist, a) if events == q.reinterpreted_batch_ndims else None
+        )
+        if inner is not None:
+            return inner.sum(tuple(range(-events, 0))) if events else inner
+    for t, formula in _FORMULAS.items():
+        if isinstance(p, t) and isinstance(q, t):
+            return formula(p, q, a)
+    if location_and_tril(p) is not None and location_and_tril(q) is not None:
+        return _multivariate(p, q, a)
+    return None
+
+
+def power_integral_types() -> list[type]:
+    """The families with a closed form."""
+    return [*_FORMULAS, MultivariateNormal, LowRankMultivariateNormal]
+
+
+def _where(inside: Tensor, value: Callable[..., Tensor], *args: Tensor) -> Tensor:
+    """The value where the blend is in its domain, inf elsewhere, with finite gradients on both sides."""
+    safe = [torch.where(inside, x, torch.ones_like(x)) for x in args]
+    return torch.where(inside, value(*safe), torch.inf)
+
+
+def _log_convexity(w: Tensor, a: float) -> Tensor:
+    """A log(1 + w) - log(1 + a w), from the gaps of both; inf where 1 + a w <= 0."""
+
+    def value(v: Tensor) -> Tensor:
+        return log_gap(a * v) - a * log_gap(v)
+
+    return _where(1 + a * w > 0, value, w)
+
+
+@_register(Normal)
+def _normal(p: Normal, q: Normal, a: float) -> Tensor:
+    # with v = s_p^2/s_q^2 - 1 the blended variance is s_q^2 (1 + (1 - a) v)
+    v = (p.scale - q.scale) / q.scale * (p.scale / q.scale + 1)
+    blend = 1 + (1 - a) * v
+    shift = ((p.loc - q.loc) / q.scale) ** 2
+    mean = torch.where(
+        blend > 0, a * (1 - a) * shift / (2 * torch.where(blend > 0, blend, torch.ones_like(blend))), 0.0
+    )
+    return 0.5 * _log_convexity(v, 1 - a) - mean
+
+
+@_register(Exponential)
+def _exponential(p: Exponential, q: Exponential, a: float) -> Tensor:
+    return _log_convexity((p.rate - q.rate) / q.rate, a)
+
+
+@_register(Gamma)
+def _gamma(p: Gamma, q: Gamma, a: float) -> Tensor:
+    k, r = a * p.concentration + (1 - a) * q.concentration, a * p.rate + (1 - a) * q.rate
+
+    def value(k: Tensor, r: Tensor) -> Tensor:
+        by_shape = (
+            torch.lgamma(k) - a * torch.lgamma(p.concentration) - (1 - a) * torch.lgamma(q.concentration)
+        )
+        logs = a * p.concentration * (p.rate / r).log() + (1 - a) * q.concentration * (q.rate / r).log()
+        return by_shape + logs
+
+    k, r = torch.broadcast_tensors(k, r)
+    return _where((k > 0) & (r > 0), value, k, r)
+
+
+def _log_beta(c: Tensor) -> Tensor:
+    return torch.lgamma(c).sum(-1) - torch.lgamma(c.sum(-1))
+
+
+def _simplex(c_p: Tensor, c_q: Tensor, a: float) -> Tensor:
+    c = a * c_p + (1 - a) * c_q
+    inside = (c > 0).all(-1)
+    safe = torch.where(inside.unsqueeze(-1), c, torch.ones_like(c))
+    value = _log_beta(safe) - a * _log_beta(c_p) - (1 - a) * _log_beta(c_q)
+    return torch.where(inside, value, torch.inf)
+
+
+@_register(Beta)
+def _beta(p: Beta, q: Beta, a: float) -> Tensor:
+    c_p = torch.stack([p.concentration1, p.concentration0], -1)
+    return _simplex(c_p, torch.stack([q.concentration1, q.concentration0], -1), a)
+
+
+@_register(Dirichlet)
+def _dirichlet(p: Dirichlet, q: Dirichlet, a: float) -> Tensor:
+    return _simplex(p.concentration, q.concentration, a)
+
+
+@_register(Poisson)
+def _poisson(p: Poisson, q: Poisson, a: float) -> Tensor:
+    return q.rate * (p.rate / q.rate) ** a - a * p.rate - (1 - a) * q.rate
+
+
+@_register(TransformedDistribution)
+def _transformed(p: TransformedDistribution, q: TransformedDistribution, a: float) -> Tensor | None:
+    if p.transforms != q.transforms or not all(t.bijective for t in p.transforms):
+        return None
+    return log_power_integral(p.base_dist, q.base_dist, a)
+
+
+def _multivariate(p: Any, q: Any, a: float) -> Tensor | None:
+    by_p, by_q = location_and_tril(p), location_and_tril(q)
+    if by_p is None or by_q is None:
+        return None
+    (m_p, L_p), (m_q, L_q) = by_p, by_q
+    blend = (1 - a) * L_p @ L_p.mT + a * L_q @ L_q.mT
+    tril, failed = torch.linalg.cholesky_ex(blend)
+    inside = failed == 0
+    tril = torch.where(
+        inside[..., None, None], tril, torch.eye(tril.shape[-1], dtype=tril.dtype, device=tril.device)
+    )
+    shift = (m_p - m_q).unsqueeze(-1)
+    shape = torch.broadcast_shapes(shift.shape[:-2], tril.shape[:-2])
+    tril = tril.expand(*shape, *tril.shape[-2:])
+    y = torch.linalg.solve_triangular(tril, shift.expand(*shape, *shift.shape[-2:]), upper=False)
+
+    def half_log_det(factor: Tensor) -> Tensor:
+        return factor.diagonal(dim1=-2, dim2=-1).log().sum(-1)
+
+    value = (1 - a) * half_log_det(L_p) + a * half_log_det(L_q) - half_log_det(tril)
+    value = value - 0.5 * a * (1 - a) * (y * y).sum((-2, -1))
+    return torch.where(inside, value, torch.inf)

@@ -1,0 +1,287 @@
+"""One input under several models: the input, where it lies in latent space, its reconstruction, and its loss."""
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
+from matplotlib.patheffects import withStroke
+from numpy.typing import ArrayLike
+from torch import Tensor
+
+from nelbo.figures import density, palette, points, tiles
+from nelbo.figures.page import Page, Part, at_rest, styled
+from nelbo.figures.sheets import decode
+from nelbo.objectives import Model, loss
+from nelbo.posteriors import Delta
+from nelbo.vae import VAE
+
+Box = tuple[float, float, float]
+_AT_ONCE = 256  # draws of z decoded together: 1,000 large images at once would fill a small machine
+_WORTH_SAYING = 0.05  # nats of standard error; below, it is lost in the rounding to one decimal
+
+# inches
+_WIDTH, _HEADER, _PANEL, _FOOT, _PICTURE, _LEGEND = 7.6, 0.7, 2.5, 0.32, 1.8, 0.42
+
+
+@dataclass(frozen=True, eq=False)
+class Row:
+    """What one row of :func:`comparison` shows; :func:`row` makes it.
+
+    Args:
+        model: the model.
+        title: its name.
+        x: (1, *event), the input.
+        embeddings: (n, latent), posterior means of many inputs.
+        labels: (n,) or None.
+        reconstruction_error: -E_q[log p(x|z)] of x, in nats.
+        kl: KL(q(z|x) || p(z)) of x, in nats; infinite for an autoencoder.
+        standard_error: of the sum of the two (of the reconstruction error, for an autoencoder), in nats.
+    """
+
+    model: Model
+    title: str
+    x: Tensor
+    embeddings: Tensor
+    labels: ArrayLike | Tensor | None
+    reconstruction_error: float
+    kl: float
+    standard_error: float
+
+    @property
+    def nelbo(self) -> float:
+        """reconstruction_error + kl, in nats: the total loss."""
+        return self.reconstruction_error + self.kl
+
+    @property
+    def is_point(self) -> bool:
+        """Whether q(z|x) is a point: then there is no KL."""
+        return math.isinf(self.kl)
+
+
+def row(
+    model: Model,
+    x: Tensor,
+    embeddings: Tensor,
+    labels: ArrayLike | Tensor | None = None,
+    *,
+    title: str | None = None,
+    samples: int = 4096,
+    seed: int = 0,
+) -> Row:
+    """A row of :func:`comparison`, with the loss of x averaged over many draws of z ~ q(z|x).
+
+    Args:
+        model: a VAE, autoencoder, or anything with prior, posterior and likelihood.
+        x: (1, *event), the input.
+        embeddings: (n, latent): ``model.embed(data.validation.take(1000))``.
+        labels: (n,) classes or values that colour the embeddings.
+        title: the model's name; None takes its class.
+        samples: draws of z.
+        seed: of the draws; torch's generators are left as they were.
+
+    Returns:
+        Row with reconstruction_error, kl and nelbo in nats, and their standard error.
+
+    Raises:
+        ValueError: the shapes do not fit.
+    """
+    if x.dim() < 2 or len(x) != 1:
+        raise ValueError(
+            f"x is one input of shape (1, *event), got {tuple(x.shape)}; write data.validation.take([6]), or x[6:7]"
+        )
+    if samples < 2:
+        raise ValueError(f"samples is at least 2, for a standard error; got {samples}")
+    with at_rest(model, seed) as device:
+        x = x.to(device=device)
+        qz = model.posterior(x)
+        width = qz.event_shape[-1] if qz.event_shape else qz.batch_shape[-1]
+        if embeddings.dim() != 2 or embeddings.shape[1] != width:
+            raise ValueError(
+                f"embeddings has shape {tuple(embeddings.shape)}, expected (n, {width}) for this model; "
+                "write model.embed(data.validation.take(1000))"
+            )
+        points.read_labels(labels, len(embeddings))
+        draws = 2 if isinstance(qz, Delta) else samples
+        parts = [
+            torch.stack(loss(model, x.expand(min(_AT_ONCE, draws - start), *x.shape[1:]))).double().cpu()
+            for start in range(0, draws, _AT_ONCE)
+        ]
+    error, kl, nelbo = torch.cat(parts, dim=1)
+    spread = (nelbo if bool(nelbo.isfinite().all()) else error).std()
+    return Row(
+        model,
+        title or type(model).__name__,
+        x,
+        embeddings,
+        labels,
+        float(error.mean()),
+        float(kl.mean()),
+        float(spread) / math.sqrt(draws),
+    )
+
+
+def loss_in_words(row: Row) -> list[Part]:
+    """The row's loss as pieces of text with their colours; the terms shown add up to the total shown."""
+    error = round(row.reconstruction_error, 1)
+    about = f" ± {row.standard_error:.1f}" if row.standard_error >= _WORTH_SAYING else ""
+    if row.is_point:
+        return [
+            (f"reconstruction error {error:,.1f}{about} nats,", palette.RECONSTRUCTION_ERROR),
+            ("no KL: q(z|x) is a point", palette.FAINT),
+        ]
+    kl = round(row.kl, 1) + 0.0  # no "-0.0" for an estimate that is negative by chance
+    return [
+        (f"reconstruction error {error:,.1f}", palette.RECONSTRUCTION_ERROR),
+        ("+", palette.INK),
+        (f"KL {kl:,.1f}", palette.KL),
+        ("=", palette.INK),
+        (f"total loss {error + kl:,.1f}{about} nats", palette.NELBO, "bold"),
+    ]
+
+
+@styled
+def comparison(rows: Sequence[Row]) -> Figure:
+    """One input under several models: input, embedding, reconstruction, and reconstruction error + KL = total loss.
+
+    The embedding panel shows posterior means coloured by class, p(z) in grey at 1, 2 and 3 sigma, and q(z|x) of this
+    input at 1 and 2 sigma; for an autoencoder, a point. VAEs share one scale, so that crowding at the origin is seen;
+    an autoencoder, whose codes no prior holds together, has its own where it needs one, and says so. With more than
+    two latent dimensions, the two most active are shown. For other priors and posteriors, contours hold the masses
+    that the ellipses of a normal hold (39 %, 86 %, 99 %).
+
+    The reconstruction is the mean of p(x|z) at the center of q(z|x); the reconstruction error is the expectation over
+    q(z|x), in nats, with its standard error where that reaches 0.05.
+
+    Args:
+        rows: what :func:`row` returned, one for each model.
+
+    Raises:
+        ValueError: no rows.
+    """
+    if not rows:
+        raise ValueError(
+            "comparison needs a row for each model; write comparison([row(vae, x, vae.embed(xs), labels)])"
+        )
+    height = _HEADER + _PANEL + _FOOT
+    page = Page(_WIDTH, len(rows) * height + _LEGEND)
+    boxes = _boxes(rows)
+    usual = next((box for row, box in zip(rows, boxes, strict=True) if _pulled_to_standard_normal(row)), boxes[0])
+    for i, (row, box) in enumerate(zip(rows, boxes, strict=True)):
+        top = i * height
+        page.note(0.3, top + 0.08, row.title, size=11.5, weight="bold")
+        page.phrase(0.3, top + 0.31, loss_in_words(row), size=10)
+        with at_rest(row.model) as device:
+            x = row.x.to(device=device)
+            axes = page.panel(2.62, top + _HEADER, _PANEL, _PANEL)
+            _latent_panel(axes, row, x, box, wider=box[2] / usual[2])
+            shown = decode(row.model, _center(row.model, x))
+        span = tiles.limits(row.x, shown)
+        down = top + _HEADER + (_PANEL - _PICTURE) / 2
+        original, rebuilt = (page.panel(left, down, _PICTURE, _PICTURE) for left in (0.3, _WIDTH - 0.3 - _PICTURE))
+        tiles.show_example(original, row.x, span=span)
+        tiles.show_example(rebuilt, shown, span=span, behind=row.x)
+        original.set_title("input x", size=9, color=palette.FAINT, pad=3)
+        rebuilt.set_title(
+            "reconstruction" if tiles.is_image(row.x) else "reconstruction (○ input)",
+            size=9,
+            color=palette.FAINT,
+            pad=3,
+        )
+    _legend(page, rows)
+    return page
+
+
+def _center(model: Model, x: Tensor) -> Tensor:
+    return model.embed(x) if isinstance(model, VAE) else model.posterior(x).mean
+
+
+def _boxes(rows: Sequence[Row]) -> list[Box]:
+    """For each row the center (x, y) and half width of its latent panel."""
+    boxes: list[Box] = []
+    for row in rows:
+        dims = points.active(row.embeddings)
+        z = row.embeddings[:, list(dims)].double().cpu().numpy()
+        z = np.concatenate([z, [[-1.0] * len(dims), [1.0] * len(dims)]])  # the ring of N(0, I) is a yardstick
+        if _pulled_to_standard_normal(row):
+            boxes.append((0.0, 0.0, max(3.3, 1.06 * float(np.abs(z).max()))))
+        else:
+            center = (z.min(0) + z.max(0)) / 2
+            boxes.append((float(center[0]), float(center[-1]), 0.54 * float(np.ptp(z, axis=0).max())))
+    shared = max((box[2] for row, box in zip(rows, boxes, strict=True) if _pulled_to_standard_normal(row)), default=0)
+    # an own scale is worth its confusion only where the shared one would cut or waste: it joins when it nearly fits
+    reach = [max(abs(x), abs(y)) + half for x, y, half in boxes]
+    joins = [r <= 1.25 * shared for r in reach]
+    shared = max([shared, *(r for r, join in zip(reach, joins, strict=True) if join)])
+    return [(0.0, 0.0, shared) if join else box for box, join in zip(boxes, joins, strict=True)]
+
+
+def _pulled_to_standard_normal(row: Row) -> bool:
+    known = density.moments(row.model.prior, points.active(row.embeddings))
+    if row.is_point or known is None:
+        return False
+    mean, covariance = known
+    return bool(np.allclose(mean, 0) and np.allclose(covariance, np.eye(len(mean))))
+
+
+def _latent_panel(axes: Axes, row: Row, x: Tensor, box: Box, *, wider: float) -> None:
+    across, up, half = box
+    dims = points.active(row.embeddings)
+    labels = points.read_labels(row.labels, len(row.embeddings))
+    z = row.embeddings[:, list(dims)].double().cpu().numpy()
+    qz, pz = row.model.posterior(x), row.model.prior
+    center = _center(row.model, x)[0, list(dims)].double().cpu().numpy()
+    axes.set_xlim(across - half, across + half)
+    if len(dims) == 1:
+        points.strips(axes, z[:, 0], labels)
+        density.draw_intervals(axes, pz, qz, float(center[0]))
+    else:
+        axes.set_ylim(up - half, up + half)
+        points.scatter(axes, z, labels)
+        points.name_classes(axes, z, labels, free=center[None])
+        density.draw_prior(axes, pz, dims)
+        density.draw_posterior(axes, qz, center, dims)
+    points.name_axes(axes, dims)
+    notes = [f"axes {wider:.2g}× wider"] if wider >= 1.5 else []
+    if row.embeddings.shape[1] > 2:
+        notes.append(f"2 most active of {row.embeddings.shape[1]}")
+    place: dict[str, Any] = {
+        "xy": (1, 0),
+        "xytext": (-2, 3),
+        "xycoords": "axes fraction",
+        "textcoords": "offset points",
+    }
+    halo = [withStroke(linewidth=2.5, foreground="white")]
+    axes.annotate("\n".join(notes), **place, size=8, color=palette.INK, ha="right", path_effects=halo, zorder=7)
+
+
+def _legend(page: Page, rows: Sequence[Row]) -> None:
+    def mark(label: str, color: str, size: float, **options: Any) -> Line2D:
+        return Line2D([], [], marker="o", linestyle="none", label=label, color=color, markersize=size, **options)
+
+    with_points = any(row.is_point for row in rows)
+    # what is no normal has no sigma: its contours hold the mass that a normal holds within 1, 2, 3 sigma
+    normal = all(density.moments(row.model.prior, (0,)) is not None for row in rows)
+    rings = "1, 2, 3σ" if normal else "mass of 1, 2, 3σ"
+    handles = [mark(f"prior p(z): {rings}", palette.CONTOURS, 9, markerfacecolor="none")]
+    if not all(row.is_point for row in rows):
+        handles.append(mark("q(z|x): 1, 2σ", palette.Q, 9, markerfacecolor="none"))
+    handles.append(mark("its mean" + (", or the code" if with_points else ""), palette.Q, 4))
+    named = any(row.labels is not None for row in rows)
+    color = palette.CLASSES[0] if named else palette.CONTOURS
+    handles.append(mark("other inputs" + (", by label" if named else ""), color, 8 if named else 3, markeredgewidth=0))
+    page.legend(
+        handles=handles,
+        loc="lower center",
+        ncols=len(handles),
+        frameon=False,
+        fontsize=9,
+        handletextpad=0.1,
+        columnspacing=1.4,
+        borderaxespad=0.5,
+    )

@@ -1,0 +1,146 @@
+"""How the loss and its two terms went while training."""
+
+import math
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
+from matplotlib.ticker import MaxNLocator
+
+from nelbo.figures import palette
+from nelbo.figures.page import Page, styled
+from nelbo.figures.points import Floats
+from nelbo.runs import Epoch, Run
+
+_TERMS = (
+    ("reconstruction_error", "reconstruction error", palette.RECONSTRUCTION_ERROR),
+    ("kl", "KL", palette.KL),
+    ("nelbo", "NELBO", palette.NELBO),
+)
+
+# inches
+_WIDTH, _LEFT, _GAP, _TOP, _HEIGHT, _BETWEEN = 2.35, 0.62, 0.56, 0.56, 1.6, 1.04
+
+
+@styled
+def loss_curves(runs: Run | Sequence[Run] | Mapping[str, Run], *, share: bool = True) -> Figure:
+    """Reconstruction error, KL and NELBO by epoch, in nats: a row for each run, a panel for each term.
+
+    Training is solid, validation dashed with a band of one standard error (over the examples) on each side; the last
+    validation value stands above its panel. KL and NELBO of an autoencoder are infinite, and the panels say so.
+
+    Args:
+        runs: one run, some, or a mapping from names to runs.
+        share: the same scale for the same term of all runs, so that heights compare.
+
+    Raises:
+        ValueError: no run, or a run without history.
+    """
+    named = _named(runs)
+    row = _HEIGHT + _BETWEEN
+    page = Page(_LEFT + 3 * _WIDTH + 2 * _GAP + 0.15, len(named) * row + _TOP - 0.1)
+    for k, (key, title, color) in enumerate(_TERMS):
+        drawn: list[Axes] = []
+        for i, (name, run) in enumerate(named.items()):
+            left, top = _LEFT + k * (_WIDTH + _GAP), _TOP + 0.06 + i * row
+            axes = page.panel(left, top, _WIDTH, _HEIGHT)
+            if k == 0:
+                page.note(_LEFT - 0.5, top - 0.54, name, size=11.5, weight="bold")
+            last = _last(run.history, key)
+            page.phrase(left, top - 0.24, [(title, color, "bold"), *([(last, palette.INK)] if last else [])], size=9.5)
+            if _draw(axes, run.history, key, color):
+                drawn.append(axes)
+                axes.set_ylabel("nats", labelpad=2)
+            axes.set_xlabel("epoch", labelpad=1)
+        if share and len(drawn) > 1:
+            ends = np.array([axes.get_ylim() for axes in drawn])
+            for axes in drawn:
+                axes.set_ylim(ends[:, 0].min(), ends[:, 1].max())
+    _legend(page)
+    return page
+
+
+def _named(runs: Run | Sequence[Run] | Mapping[str, Run]) -> dict[str, Run]:
+    if isinstance(runs, Mapping):
+        named = dict(runs)
+    else:
+        several = [runs] if isinstance(runs, Run) else list(runs)
+        names = [run.name for run in several]
+        named = {
+            name if names.count(name) == 1 else f"{name} ({i + 1})": run
+            for i, (name, run) in enumerate(zip(names, several, strict=True))
+        }
+    if not named:
+        raise ValueError("loss_curves needs a run; write loss_curves([nelbo.load('runs/x')])")
+    for name, run in named.items():
+        if not run.history:
+            raise ValueError(f"the run {name!r} has no epoch in its history yet; train it for one at least")
+    return named
+
+
+def series(history: Sequence[Epoch], key: str) -> Floats:
+    """A column of the history, (epochs,); what is missing, None or infinite becomes NaN."""
+    values = [epoch.get(key) for epoch in history]
+    return np.array([float(v) if v is not None and math.isfinite(v) else math.nan for v in values])
+
+
+def _last(history: Sequence[Epoch], key: str) -> str:
+    value, error = (series(history, f"validation_{key}{end}")[-1] for end in ("", "_standard_error"))
+    if math.isnan(value):
+        value = series(history, f"train_{key}")[-1]
+        return "" if math.isnan(value) else f"{value:,.1f} nats"
+    digits = 2 if error < 0.05 else 1
+    return f"{value:,.{digits}f}" + ("" if math.isnan(error) else f" ± {error:.{digits}f}") + " nats"
+
+
+def _draw(axes: Axes, history: Sequence[Epoch], key: str, color: str) -> bool:
+    epoch = np.array([line["epoch"] for line in history], dtype=float)
+    train, validation = series(history, f"train_{key}"), series(history, f"validation_{key}")
+    axes.set_xlim(min(epoch[0], 1) - 0.5, max(epoch[-1], 1) + 0.5)
+    axes.xaxis.set_major_locator(MaxNLocator(6, integer=True))
+    if np.isnan(train).all() and np.isnan(validation).all():
+        axes.text(
+            0.5,
+            0.5,
+            "infinite:\nq(z|x) is a point",
+            transform=axes.transAxes,
+            ha="center",
+            va="center",
+            color=palette.FAINT,
+        )
+        axes.set_yticks([])
+        return False
+    # one epoch is no line
+    mark: dict[str, Any] = {"marker": "o", "markersize": 4} if len(history) == 1 else {}
+    axes.plot(epoch, train, color=color, linewidth=1.5, label="training", **mark)
+    if not np.isnan(validation).all():
+        error = series(history, f"validation_{key}_standard_error")
+        axes.fill_between(epoch, validation - error, validation + error, color=color, alpha=0.18, linewidth=0)
+        mark = mark and mark | {"markerfacecolor": "white"}
+        axes.plot(epoch, validation, color=color, linewidth=1.5, linestyle=(0, (3.5, 1.6)), label="validation", **mark)
+    axes.yaxis.set_major_locator(MaxNLocator(5, steps=[1, 2, 5, 10]))
+    if key == "kl":
+        axes.set_ylim(bottom=0)  # zero is what the KL of a collapsed model goes to
+    return True
+
+
+def _legend(page: Page) -> None:
+    plain: dict[str, Any] = {"color": palette.FAINT, "linewidth": 1.5}
+    handles = [
+        Line2D([], [], label="training", **plain),
+        Line2D([], [], linestyle=(0, (3.5, 1.6)), label="validation ± 1 standard error", **plain),
+    ]
+    page.legend(
+        handles=handles,
+        loc="lower left",
+        bbox_to_anchor=page.at(_LEFT - 0.1, page.get_figheight() - 0.04),
+        ncols=2,
+        frameon=False,
+        fontsize=9,
+        borderaxespad=0,
+    )
+    above = "numbers: validation after the last epoch"
+    page.note(page.get_figwidth() - 0.15, page.get_figheight() - 0.2, above, size=9, ha="right", va="center")

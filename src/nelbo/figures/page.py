@@ -1,0 +1,176 @@
+"""The sheet that figures are drawn on: its type, its style, how it is written to a file."""
+
+import functools
+import io
+import threading
+from collections.abc import Callable, Generator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, ParamSpec
+
+import matplotlib as mpl
+import torch
+from matplotlib.artist import Artist
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.offsetbox import AnchoredOffsetbox, HPacker, TextArea
+from matplotlib.text import Text
+from torch import nn
+
+from nelbo.figures import palette
+from nelbo.files import write_bytes
+from nelbo.training.seeds import derive, own_randomness, seed_noise
+
+STYLE: Any = {
+    "font.size": 10.0,
+    "axes.titlesize": 10.0,
+    "axes.labelsize": 10.0,
+    "xtick.labelsize": 8.5,
+    "ytick.labelsize": 8.5,
+    "text.color": palette.INK,
+    "axes.labelcolor": palette.INK,
+    "axes.edgecolor": palette.CONTOURS,
+    "axes.linewidth": 0.7,
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "axes.facecolor": "none",
+    "axes.grid": False,
+    "xtick.color": palette.CONTOURS,
+    "ytick.color": palette.CONTOURS,
+    "xtick.labelcolor": palette.INK,
+    "ytick.labelcolor": palette.INK,
+    "xtick.major.width": 0.7,
+    "ytick.major.width": 0.7,
+    "figure.facecolor": "white",
+    "figure.autolayout": False,
+    "figure.constrained_layout.use": False,
+    "text.usetex": False,
+    "mathtext.fontset": "dejavusans",
+}
+_ON_PAPER: Any = {
+    "pdf.fonttype": 42,  # type 3 fonts are turned away by many venues
+    "svg.hashsalt": "nelbo",  # the same figure gives the same bytes
+    "savefig.bbox": None,
+    "savefig.facecolor": "auto",
+    "savefig.transparent": False,
+}
+_UNDATED: dict[str, dict[str, Any]] = {".png": {}, ".pdf": {"CreationDate": None}, ".svg": {"Date": None}}
+DPI = 200
+
+_lock = threading.RLock()  # rc_context changes the process, and a server draws from several threads
+Parameters = ParamSpec("Parameters")
+Part = tuple[str, str] | tuple[str, str, str]
+"""Text, its colour, and its weight if it is not normal."""
+
+
+class Page(Figure):
+    """A figure measured in inches from its upper left corner, which notebooks show without pyplot.
+
+    Args:
+        width: in inches.
+        height: in inches.
+    """
+
+    def __init__(self, width: float, height: float) -> None:
+        super().__init__(figsize=(width, height), dpi=100)
+        self._width, self._height = width, height
+
+    def panel(self, left: float, top: float, width: float, height: float, **options: Any) -> Axes:
+        """New axes whose upper left corner lies at (left, top)."""
+        x, y = self.at(left, top + height)
+        return self.add_axes((x, y, width / self._width, height / self._height), **options)
+
+    def note(self, left: float, top: float, text: str, **options: Any) -> Text:
+        """Text whose upper left corner lies at (left, top)."""
+        style: dict[str, Any] = {"va": "top", "ha": "left"}
+        return self.text(*self.at(left, top), text, None, **style | options)
+
+    def phrase(self, left: float, top: float, parts: Sequence[Part], *, size: float = 10.0) -> None:
+        """One line of text in pieces, each with its colour and perhaps a weight, starting at (left, top)."""
+        texts: list[Artist] = [
+            TextArea(text, textprops={"color": color, "size": size, "weight": weight[0] if weight else "normal"})
+            for text, color, *weight in parts
+        ]
+        line = HPacker(children=texts, pad=0, sep=0.4 * size, align="baseline")
+        self.add_artist(
+            AnchoredOffsetbox(
+                "upper left",
+                child=line,
+                pad=0,
+                borderpad=0,
+                frameon=False,
+                bbox_to_anchor=self.at(left, top),
+                bbox_transform=self.transFigure,
+            )
+        )
+
+    def at(self, left: float, top: float) -> tuple[float, float]:
+        """Inches from the upper left corner as matplotlib's share of the figure from the lower left one."""
+        return left / self._width, 1 - top / self._height
+
+    def _repr_png_(self) -> bytes:
+        return render(self, ".png", dpi=120)
+
+
+def styled(function: Callable[Parameters, Figure]) -> Callable[Parameters, Figure]:
+    """Draw in nelbo's style and leave matplotlib's settings as they were."""
+
+    @functools.wraps(function)
+    def draw(*args: Parameters.args, **kwargs: Parameters.kwargs) -> Figure:
+        with _lock, mpl.rc_context(STYLE):
+            return function(*args, **kwargs)
+
+    return draw
+
+
+def save(figure: Figure, path: str | Path) -> Path:
+    """Write a figure as PNG (200 dpi), PDF or SVG, by the suffix; the file is whole or absent.
+
+    The same figure gives the same bytes: nothing is dated.
+
+    Args:
+        figure: what a function of this module returned, or any figure of matplotlib.
+        path: where; folders are made.
+
+    Returns:
+        The path.
+
+    Raises:
+        ValueError: another suffix.
+    """
+    path = Path(path)
+    suffix = path.suffix.lower()
+    if suffix not in _UNDATED:
+        raise ValueError(
+            f"a figure is written as .png, .pdf or .svg, got {path.name!r}; write save(figure, {path.stem + '.png'!r})"
+        )
+    write_bytes(path, render(figure, suffix))
+    return path
+
+
+def render(figure: Figure, suffix: str, *, dpi: float = DPI) -> bytes:
+    """The bytes of a file with that suffix."""
+    buffer = io.BytesIO()
+    with _lock, mpl.rc_context(STYLE | _ON_PAPER):
+        figure.savefig(buffer, format=suffix[1:], dpi=dpi, metadata=_UNDATED[suffix])
+    return buffer.getvalue()
+
+
+@contextmanager
+def at_rest(model: Any, seed: int = 0) -> Generator[torch.device | None]:
+    """Within, the model is in evaluation mode without gradients, and draws come from ``seed``; all is put back.
+
+    Gives the device that the model is on, or None where that cannot be seen.
+    """
+    module = model if isinstance(model, nn.Module) else nn.Module()
+    device = next((tensor.device for tensor in [*module.parameters(), *module.buffers()]), None)
+    drawing = device or torch.device("cpu")
+    modes = [(part, part.training) for part in module.modules()]
+    module.eval()
+    try:
+        with torch.no_grad(), own_randomness(drawing):
+            seed_noise(drawing, derive(seed, "figure"))
+            yield device
+    finally:
+        for part, training in modes:
+            part.training = training

@@ -1,0 +1,264 @@
+"""Sheets of pictures: what a model decodes, what it makes up, what it gives back."""
+
+import math
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+import torch
+from matplotlib.figure import Figure
+from torch import Tensor
+from torch.distributions import Normal
+
+from nelbo.figures import density, palette, points, tiles
+from nelbo.figures.page import DPI, Page, at_rest, styled
+from nelbo.objectives import Model
+from nelbo.posteriors import PointMass
+from nelbo.vae import VAE
+
+_QUANTILE_DRAWS = 20_000
+_LONGEST = 1600  # pixels of a sheet's longer side that small images are enlarged to
+
+
+@styled
+def latent_grid(
+    model: Model,
+    *,
+    n: int = 20,
+    dims: tuple[int, int] | None = None,
+    span: tuple[float, float] | None = None,
+    title: str | None = None,
+) -> Figure:
+    """Means of p(x|z) on an n x n grid of z, even in the prior's mass: z = Phi^-1((i + 1/2) / n) in each dimension.
+
+    Every tile stands for the same share of the prior. For a prior other than a normal the quantiles are those of its
+    marginals, from draws. With one latent dimension the grid is a row; with more than two, the others stay at their
+    median.
+
+    Source: Kingma & Welling 2014, figure 4.
+
+    Args:
+        model: a VAE, autoencoder, or anything with prior and likelihood.
+        n: tiles on a side.
+        dims: the two latent dimensions to walk through, counted from 0; None is the first two.
+        span: walk evenly from one value to the other instead, as where an autoencoder's codes lie: (-20, 20).
+        title: of the sheet; None says what is shown.
+
+    Raises:
+        ValueError: n, dims or span cannot be meant.
+    """
+    if n < 2:
+        raise ValueError(f"n is the number of tiles on a side, at least 2; got {n}")
+    if span is not None and not span[0] < span[1]:
+        raise ValueError(f"span goes from a smaller to a larger value, got {span}; write span=(-3.0, 3.0)")
+    with at_rest(model):
+        pz = model.prior
+        width = pz.event_shape[-1]
+        chosen = dims or tuple(range(min(width, 2)))
+        if len(set(chosen)) != min(width, 2) or not all(0 <= d < width for d in chosen):
+            raise ValueError(f"dims names two of the {width} latent dimensions, from 0 to {width - 1}; got {dims}")
+        z_rest, sides = _quantiles(model, chosen, n)
+        if span is not None:
+            sides = [np.linspace(*span, n)] * len(chosen)
+        across, up = sides[0], sides[-1] if len(sides) == 2 else np.zeros(1)
+        z = z_rest.expand(len(up) * len(across), -1).clone()
+        grid = np.stack(np.meshgrid(across, up[::-1]), -1).reshape(-1, 2)  # the first row of a picture is its top
+        for position, d in enumerate(chosen):
+            z[:, d] = torch.from_numpy(grid[:, position]).to(z)
+        x = decode(model, z)
+    side = 5.6
+    tile = side / n
+    height = side * len(up) / n * _aspect(x)
+    page = Page(side + 0.95, height + 1.0)
+    axes = page.panel(0.65, 0.45, side, height)
+    tiles.show_tiles(axes, x, n)
+    step = max(1, round(0.45 / tile))
+    ticks = _labelled(n, step)
+    axes.set_xticks([i + 0.5 for i in ticks], [_number(across[i]) for i in ticks])
+    axes.set_xlabel(points.axis_name(chosen[0]), labelpad=2)
+    if len(up) > 1:
+        axes.set_yticks([n - i - 0.5 for i in ticks], [_number(up[i]) for i in ticks])
+        axes.set_ylabel(points.axis_name(chosen[1]), rotation=0, labelpad=6, va="center")
+    axes.tick_params(length=2.5, pad=2)
+    where = "evenly spaced" if span is not None else "at the prior's quantiles"
+    rest = f", other {width - 2} latents at their median" if width > 2 else ""
+    page.note(0.65, 0.14, title or f"mean of p(x|z), z {where}{rest}", size=10.5)
+    return page
+
+
+def _quantiles(model: Model, dims: Sequence[int], n: int) -> tuple[Tensor, list[points.Floats]]:
+    """The prior's median, (1, latent), and its marginal quantiles at (i + 1/2) / n in each of these dimensions."""
+    pz = model.prior
+    levels = (torch.arange(n, dtype=torch.float64) + 0.5) / n
+    known = density.moments(pz, dims := tuple(dims))
+    if known is not None:
+        mean, covariance = known
+        standard = Normal(0.0, 1.0).icdf(levels).numpy()
+        return pz.mean.reshape(1, -1), [
+            m + s * standard for m, s in zip(mean, covariance.diagonal() ** 0.5, strict=True)
+        ]
+    draws = pz.sample((_QUANTILE_DRAWS,))
+    return draws.median(0).values[None], [draws[:, d].double().cpu().quantile(levels).numpy() for d in dims]
+
+
+def _labelled(n: int, step: int) -> list[int]:
+    """The tiles to label: about every step-th, from both ends, so that a symmetric prior has symmetric labels."""
+    left = [i for i in range(0, n, step) if i <= (n - 1 - step) / 2]
+    return [*left, *([n // 2] if n % 2 else []), *(n - 1 - i for i in reversed(left))]
+
+
+def _number(value: float) -> str:
+    return f"{value:.1f}".replace("-", "−")
+
+
+@styled
+def samples(models: Model | Sequence[Model] | Mapping[str, Model], *, n: int = 10, seed: int = 0) -> Figure:
+    """Samples from the prior of each model side by side: z ~ p(z), shown as the mean of p(x|z).
+
+    Models with the same prior get the same z. An autoencoder has no prior that it was trained on: it gets N(0, I),
+    and shows what its decoder makes of places where no code ever lay.
+
+    Args:
+        models: one model, some, or a mapping from names to models.
+        n: samples on a side: n x n for each model.
+        seed: of the draws; torch's generators are left as they were.
+
+    Raises:
+        ValueError: no model, or n < 1.
+    """
+    named = _named(models)
+    if n < 1:
+        raise ValueError(f"n is the number of samples on a side, at least 1; got {n}")
+    drawn: dict[str, Tensor] = {}
+    for name, model in named.items():
+        with at_rest(model, seed):
+            drawn[name] = decode(model, model.prior.sample((n * n,))).cpu()
+    block, gap = (3.4 if len(named) > 1 else 5.0), 0.3
+    heights = [block * _aspect(x) for x in drawn.values()]
+    page = Page(gap + len(named) * (block + gap), 0.72 + max(heights) + 0.2)
+    for i, ((name, x), height) in enumerate(zip(drawn.items(), heights, strict=True)):
+        left = gap + i * (block + gap)
+        page.note(left, 0.12, name, size=11.5, weight="bold")
+        page.note(left, 0.38, f"mean of p(x|z), {_source(named[name])}", size=9.5, color=palette.FAINT)
+        tiles.show_tiles(page.panel(left, 0.68, block, height), x, n)
+    return page
+
+
+def _source(model: Model) -> str:
+    point = isinstance(model, VAE) and isinstance(model.posterior_family, PointMass)
+    return "z ~ N(0, I), never trained on" if point else "z ~ p(z)"
+
+
+def _named(models: Model | Sequence[Model] | Mapping[str, Model]) -> dict[str, Model]:
+    if isinstance(models, Mapping):
+        named = dict(models)
+    else:
+        several = list(models) if isinstance(models, Sequence) else [models]
+        names = [type(model).__name__ for model in several]
+        named = {
+            name if names.count(name) == 1 else f"{name} {i + 1}": model
+            for i, (name, model) in enumerate(zip(names, several, strict=True))
+        }
+    if not named:
+        raise ValueError('samples needs a model; write samples({"VAE": vae, "autoencoder": autoencoder})')
+    return named
+
+
+@styled
+def image_grid(x: Tensor, *, columns: int | None = None) -> Figure:
+    """Examples (n, *event) row by row, pixel for pixel: gray and RGB images, or bars for the features of vectors.
+
+    Written at 200 dpi, each pixel of an image is a whole number of pixels of the file.
+
+    Args:
+        x: (n, *event); (n, 1 or 3, height, width) for images.
+        columns: of the grid; None makes it about square.
+
+    Raises:
+        ValueError: no examples, or columns < 1.
+    """
+    _check_examples(x)
+    if columns is not None and columns < 1:
+        raise ValueError(f"columns is at least 1, got {columns}; leave it out for a sheet that is about square")
+    columns = columns or math.ceil(math.sqrt(len(x) * _aspect(x)))
+    return _sheet(x, min(columns, len(x)))
+
+
+@styled
+def reconstruction_pairs(x: Tensor, reconstruction: Tensor, *, columns: int = 10) -> Figure:
+    """Originals, and under each its reconstruction.
+
+    Args:
+        x: (n, *event).
+        reconstruction: (n, *event): ``model.reconstruct(x)``.
+        columns: pairs side by side, before the next two rows begin.
+
+    Raises:
+        ValueError: the shapes differ, there are no examples, or columns < 1.
+    """
+    _check_examples(x)
+    if x.shape != reconstruction.shape:
+        raise ValueError(
+            f"x has shape {tuple(x.shape)} and reconstruction {tuple(reconstruction.shape)}, expected the same; "
+            "write reconstruction_pairs(x, model.reconstruct(x))"
+        )
+    if columns < 1:
+        raise ValueError(f"columns is at least 1, got {columns}")
+    columns, bands = min(columns, len(x)), math.ceil(len(x) / columns)
+    span = tiles.limits(x, reconstruction)
+    width = min(0.75 * columns, 7.0)
+    tile = width / columns
+    band = 2 * tile * _aspect(x)
+    page = Page(width + 1.25, bands * (band + 0.14) + 0.1)
+    for i in range(bands):
+        own = slice(i * columns, (i + 1) * columns)
+        both = torch.cat([_filled(part[own].detach().float().cpu(), columns) for part in (x, reconstruction)])
+        top = 0.1 + i * (band + 0.14)
+        axes = page.panel(1.15, top, width, band)
+        tiles.show_tiles(axes, both, columns, span=span)
+        axes.set_xlim(0, columns)
+        axes.set_yticks([0.5, 1.5], ["input", "reconstruction"], size=8.5)
+        axes.tick_params(length=0, pad=3)
+        if i == bands - 1 and len(x) % columns:
+            used = len(x) % columns
+            axes.axvspan(used, columns, color="white", zorder=9)
+    return page
+
+
+def _filled(x: Tensor, columns: int) -> Tensor:
+    """A last row with too few examples, filled with its last one; what fills is covered in white."""
+    return torch.cat([x, x[-1:].expand(columns - len(x), *x.shape[1:])])
+
+
+def _sheet(x: Tensor, columns: int) -> Page:
+    """A page of nothing but tiles."""
+    rows = math.ceil(len(x) / columns)
+    if not tiles.is_image(x):
+        tile = min(1.2, 8.0 / columns)
+        page = Page(columns * tile, rows * tile * _aspect(x))
+        tiles.show_tiles(page.add_axes((0, 0, 1, 1)), x, columns)
+        return page
+    gap = max(1, min(x.shape[2:]) // 28)
+    canvas = tiles.mosaic(tiles.pixels(x, *tiles.limits(x)), columns, gap)
+    times = max(1, _LONGEST // max(canvas.shape[:2]))
+    page = Page(canvas.shape[1] * times / DPI, canvas.shape[0] * times / DPI)
+    axes = page.add_axes((0, 0, 1, 1))
+    axes.imshow(canvas, interpolation="nearest", aspect="auto")
+    axes.set_axis_off()
+    return page
+
+
+def _check_examples(x: Tensor) -> None:
+    if x.dim() < 2 or len(x) == 0:
+        raise ValueError(
+            f"x has shape (n, *event) with n at least 1, got {tuple(x.shape)}; for one example write x[None]"
+        )
+
+
+def _aspect(x: Tensor) -> float:
+    """Height of a tile in widths."""
+    return x.shape[2] / x.shape[3] if tiles.is_image(x) else 0.75
+
+
+def decode(model: Model, z: Tensor) -> Tensor:
+    """The picture of z: the mean of p(x|z), (n, *event) for z of shape (n, latent)."""
+    return model.decode(z) if isinstance(model, VAE) else model.likelihood(z).mean

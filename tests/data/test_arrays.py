@@ -1,0 +1,116 @@
+import numpy as np
+import pytest
+import torch
+
+from nelbo.data import load
+
+X = np.arange(48, dtype=np.float32).reshape(12, 4)
+
+
+def test_npy(tmp_path):
+    np.save(tmp_path / "a.npy", X)
+    assert np.array_equal(load(tmp_path / "a.npy", validation=0).train.take(12).numpy(), X)
+
+
+@pytest.mark.parametrize(
+    ("arrays", "options", "n_test", "labels"),
+    [
+        ({"x_train": X, "y_train": np.arange(12), "x_test": X[:5], "y_test": np.arange(5)}, {}, 5, True),
+        ({"x_train": X, "x_test": X[:5]}, {}, 5, False),
+        ({"x_train": X}, {}, None, False),
+        ({"x": X, "y": np.arange(12)}, {}, None, True),
+        ({"anything": X}, {}, None, False),
+        ({"a": X, "b": X + 1}, {"key": "a"}, None, False),
+    ],
+)
+def test_npz(tmp_path, arrays, options, n_test, labels):
+    np.savez(tmp_path / "a.npz", **arrays)
+    data = load(tmp_path / "a.npz", validation=0, **options)
+    assert np.array_equal(data.train.take(12).numpy(), X)
+    assert (data.test is None) == (n_test is None)
+    assert n_test is None or len(data.test) == n_test
+    assert (data.train.y is not None) == labels
+    if labels:
+        assert torch.equal(data.train.y, torch.arange(12))
+
+
+def test_npz_of_unclear_arrays_lists_them(tmp_path):
+    np.savez(tmp_path / "a.npz", images=X, other=X[:3])
+    with pytest.raises(ValueError, match=r"images \(12, 4\), other \(3, 4\).*key='images'"):
+        load(tmp_path / "a.npz")
+    with pytest.raises(ValueError, match="no array 'image'"):
+        load(tmp_path / "a.npz", key="image")
+    np.savez(tmp_path / "none.npz")
+    with pytest.raises(ValueError, match="holds no array"):
+        load(tmp_path / "none.npz")
+
+
+@pytest.mark.parametrize("name", ["a.npy", "a.npz"])
+@pytest.mark.parametrize("on_disk", [None, True])
+def test_a_pickle_is_never_loaded(tmp_path, name, on_disk):
+    class Trap:
+        def __reduce__(self):
+            return (open, (str(tmp_path / "sprung"), "w"))
+
+    x = np.empty(2, dtype=object)
+    x[:] = [Trap(), Trap()]
+    (np.save if name == "a.npy" else np.savez)(tmp_path / name, x, allow_pickle=True)
+    options = {"on_disk": on_disk} if name == "a.npy" else {}
+    with pytest.raises(ValueError, match=r"pickle.*convert it once.*np\.stack"):
+        load(tmp_path / name, **options)
+    assert not (tmp_path / "sprung").exists()
+
+
+@pytest.mark.parametrize("name", ["a.npy", "a.npz"])
+@pytest.mark.parametrize("keep", [0, 5, 90, -20])
+def test_a_file_cut_short(tmp_path, name, keep):
+    (np.save if name == "a.npy" else np.savez)(tmp_path / name, X)
+    data = (tmp_path / name).read_bytes()
+    (tmp_path / name).write_bytes(data[:keep])
+    with pytest.raises(ValueError, match=r"cut short|pickle"):
+        load(tmp_path / name)
+
+
+def test_labels_of_another_length_or_shape(tmp_path):
+    np.savez(tmp_path / "a.npz", x=X, y=np.arange(11))
+    with pytest.raises(ValueError, match="12 examples"):
+        load(tmp_path / "a.npz")
+    np.savez(tmp_path / "a.npz", x=X, y=np.eye(12))
+    with pytest.raises(ValueError, match="argmax"):
+        load(tmp_path / "a.npz")
+    np.savez(tmp_path / "a.npz", x=X, y=np.arange(12)[:, None])
+    assert load(tmp_path / "a.npz", validation=0).train.y.tolist() == list(range(12))
+
+
+def test_labels_in_words_and_measured_ones(tmp_path):
+    np.savez(tmp_path / "a.npz", x=X, y=np.array(["cat", "ant", "bee"] * 4))
+    data = load(tmp_path / "a.npz", validation=0)
+    assert data.origin["label_names"] == ["ant", "bee", "cat"]
+    assert data.train.y.tolist() == [2, 0, 1] * 4
+    np.savez(tmp_path / "a.npz", x=X, y=np.linspace(0, 1, 12))
+    assert load(tmp_path / "a.npz").train.y.dtype == torch.float32
+
+
+def test_a_file_under_the_wrong_name(tmp_path):
+    np.savez(tmp_path / "a.npz", x=X)
+    (tmp_path / "a.npz").rename(tmp_path / "a.npy")
+    with pytest.raises(ValueError, match="rename it"):
+        load(tmp_path / "a.npy")
+    np.save(tmp_path / "b.npy", X)
+    (tmp_path / "b.npy").rename(tmp_path / "b.npz")
+    with pytest.raises(ValueError, match="rename it"):
+        load(tmp_path / "b.npz")
+
+
+def test_labels_in_words_mean_the_same_in_both_sets(tmp_path):
+    np.savez(
+        tmp_path / "a.npz",
+        x_train=X,
+        y_train=np.array(["cat", "bee"] * 6),
+        x_test=X[:3],
+        y_test=np.array(["cat", "ant", "bee"]),
+    )
+    data = load(tmp_path / "a.npz", validation=0)
+    names = data.origin["label_names"]
+    assert [names[i] for i in data.train.y[:2]] == ["cat", "bee"]
+    assert [names[i] for i in data.test.y] == ["cat", "ant", "bee"]

@@ -1,0 +1,125 @@
+import numpy as np
+import pyarrow as pa
+import pytest
+import torch
+from pyarrow import csv, parquet
+
+from nelbo.data import load, rebuild
+
+N = 40
+TABLE = pa.table(
+    {
+        "age": np.arange(N),
+        "height": np.linspace(1, 2, N),
+        "smokes": np.arange(N) % 2 == 0,
+        "city": ["Rome", "Bern", "Oslo", "Bern"] * (N // 4),
+    }
+)
+NUMBERS = np.stack([np.arange(N), np.linspace(1, 2, N), np.arange(N) % 2 == 0], axis=1)
+
+
+@pytest.fixture(params=["csv", "parquet"])
+def write(request, tmp_path):
+    def to(table, **how):
+        path = tmp_path / f"t.{request.param}"
+        csv.write_csv(table, path) if request.param == "csv" else parquet.write_table(table, path, **how)
+        return path
+
+    return to
+
+
+def test_numbers_become_features_and_a_column_labels(write):
+    data = load(write(TABLE), label="city", validation=0)
+    assert np.allclose(data.train.take(N).numpy(), NUMBERS.astype(np.float32))
+    assert data.origin["features"] == ["age", "height", "smokes"]
+    assert data.origin["label_names"] == ["Bern", "Oslo", "Rome"]
+    assert data.train.y[:4].tolist() == [2, 0, 1, 0]
+    assert torch.equal(rebuild(data.origin).train.take(N), data.train.take(N))
+
+
+def test_columns_are_taken_in_the_order_asked_for(write):
+    data = load(write(TABLE), columns=("height", "age"), validation=0)
+    assert np.allclose(data.train.take(N).numpy(), NUMBERS[:, [1, 0]].astype(np.float32))
+    assert data.origin["options"]["columns"] == ["height", "age"]
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({}, r"column 'city' of t\.\w+ holds string.*label='city'.*columns=\['age', 'height', 'smokes'\]"),
+        ({"label": "town"}, "no column 'town'"),
+        ({"label": "citty"}, "Did you mean 'city'"),
+        ({"columns": ["age", "hight"]}, "Did you mean 'height'"),
+        ({"columns": ["age"], "label": "age"}, "tell the model the answer"),
+        ({"columns": []}, "no column left"),
+    ],
+)
+def test_columns_that_cannot_be_meant(write, options, message):
+    with pytest.raises(ValueError, match=message):
+        load(write(TABLE), **options)
+
+
+def test_empty_cells_are_named(write):
+    table = pa.table({"a": [1.0, None, 3.0, 4.0], "b": [1.0, 2.0, 3.0, 4.0]})
+    with pytest.raises(ValueError, match=r"column 'a' .* 1 empty cells"):
+        load(write(table))
+    with pytest.raises(ValueError, match="label column 'a'"):
+        load(write(table), label="a")
+
+
+def test_nan_names_its_column(write):
+    with pytest.raises(ValueError, match=r"NaN.* in example 2, column 'b'|column 'b'"):
+        load(write(pa.table({"a": [1.0, 2.0, 3.0], "b": [1.0, 2.0, float("nan")]})))
+
+
+def test_constant_columns_are_named(write):
+    data = load(write(pa.table({"a": np.arange(20.0), "b": np.full(20, 7.0)})), standardize=True)
+    assert any("constant" in note and "b" in note for note in data.origin["notes"])
+
+
+def test_the_type_holds_all_columns(tmp_path):
+    path = tmp_path / "t.parquet"
+    parquet.write_table(pa.table({"a": np.arange(9, dtype=np.uint8), "b": np.arange(9, dtype=np.int16)}), path)
+    assert load(path).train.x.dtype == torch.int16
+    parquet.write_table(pa.table({"a": np.arange(9), "b": np.arange(9, dtype=np.float32)}), path)
+    assert load(path).train.x.dtype == torch.float64
+
+
+def test_a_csv_without_names(tmp_path):
+    (tmp_path / "t.csv").write_text("1,2\n3,4\n5,6\n")
+    data = load(tmp_path / "t.csv", validation=0)
+    assert data.train.take(3).tolist() == [[1, 2], [3, 4], [5, 6]]
+    assert data.origin["features"] == ["f0", "f1"]
+    assert any("first line" in note for note in data.origin["notes"])
+
+
+def test_a_stray_word_among_numbers_is_shown(tmp_path):
+    (tmp_path / "t.csv").write_text("a,b\n1,2\n3,unknown\n")
+    with pytest.raises(ValueError, match=r"'b' .* such as 'unknown'"):
+        load(tmp_path / "t.csv")
+
+
+@pytest.mark.parametrize("text", ["", "a,b\n1,2\n3\n"])
+def test_a_csv_that_is_no_table(tmp_path, text):
+    (tmp_path / "t.csv").write_text(text)
+    with pytest.raises(ValueError, match="cannot be read as a table"):
+        load(tmp_path / "t.csv")
+
+
+def test_no_rows(write):
+    with pytest.raises(ValueError, match="empty"):
+        load(write(pa.table({"a": pa.array([], pa.float64())})), validation=0)
+
+
+def test_a_parquet_file_cut_short(tmp_path):
+    parquet.write_table(TABLE, tmp_path / "t.parquet")
+    data = (tmp_path / "t.parquet").read_bytes()
+    (tmp_path / "t.parquet").write_bytes(data[:-30])
+    with pytest.raises(ValueError, match="cut short"):
+        load(tmp_path / "t.parquet")
+
+
+def test_a_csv_cannot_stay_on_disk(tmp_path):
+    csv.write_csv(TABLE, tmp_path / "t.csv")
+    with pytest.raises(ValueError, match=r"is for .npy and .parquet"):
+        load(tmp_path / "t.csv", on_disk=True)

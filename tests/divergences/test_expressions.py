@@ -1,0 +1,104 @@
+"""Text to distributions, and the shell commands built on them."""
+
+import json
+
+import pytest
+import torch
+import torch.distributions as D
+
+from nelbo.cli.divergences import axioms, kl
+from nelbo.divergences.expressions import known_names, parse
+from nelbo.divergences.report import compare
+
+
+@pytest.mark.parametrize(
+    ("text", "kind", "mean"),
+    [
+        ("Normal(0, 1)", D.Normal, 0.0),
+        (" Normal(loc=-1/2, scale=2**0.5) ", D.Normal, -0.5),
+        ("StudentT(3)", D.StudentT, 0.0),
+        ("TruncatedNormal(0, 1, low=0)", None, 0.7978845608),
+        ("Mixture(1 * Normal(0, 1) + 3 * Normal(4, 0.5))", D.MixtureSameFamily, 3.0),
+        ("Categorical([1, 1, 2])", D.Categorical, None),
+        ("MultivariateNormal([0, 1], [[2, 0.5], [0.5, 1]])", D.MultivariateNormal, None),
+    ],
+)
+def test_parse(text, kind, mean):
+    p = parse(text)
+    assert kind is None or isinstance(p, kind)
+    if mean is not None:
+        assert float(p.mean) == pytest.approx(mean)
+        assert p.mean.dtype == torch.float64
+
+
+@pytest.mark.parametrize(
+    ("text", "word", "column"),
+    [
+        ("Norml(0, 1)", "Norml is not a distribution known", 0),
+        ("Normal(0, 1", "never closed", 6),
+        ("Normal(0, __import__('os').system('true'))", "not a number", 10),
+        ("Normal(0)", "also needs scale", 0),
+        ("Normal(0, -1)", "scale", 0),
+        ("Normal(0, 1, 2)", "takes 2 parameters", 13),
+        ("Normal(mu=3)", "no parameter 'mu'", 7),
+        ("Normal(0, 1/0)", "finite", 10),
+        ("(lambda: 0)()", "not a distribution", 0),
+        ("Mixture(Normal(0, 1) + Laplace(0, 1))", "one family", 0),
+        ("Normal(0, loc=1)", "given twice", 10),
+        ("MultivariateNormal([0, 1], [[1, 0], [0]])", "one length", 27),
+    ],
+)
+def test_errors_show_where(text, word, column):
+    with pytest.raises(ValueError, match=word) as caught:
+        parse(text)
+    lines = str(caught.value).splitlines()
+    caret = next(i for i, line in enumerate(lines) if line.strip() == "^")
+    assert lines[caret - 1].strip() == text
+    assert lines[caret].index("^") - 4 == column
+    assert all(name in lines[-1] for name in known_names())
+
+
+@pytest.mark.parametrize(
+    ("p", "q", "word"),
+    [
+        ("Normal(0, 1)", "Normal(0, 1)", "equal"),
+        ("Normal(0, 1)", "Normal(3, 1)", "symmetric"),
+        ("Normal(0, 1)", "Normal(1, 2)", "KL(q || p) is the larger"),
+        ("Uniform(0, 1)", "Uniform(0, 2)", "KL(q || p) is infinite"),
+        ("Uniform(0, 1)", "Uniform(2, 3)", "Both are infinite"),
+    ],
+)
+def test_meaning(p, q, word):
+    assert word in compare(p, q).meaning
+
+
+def test_shell_kl_writes_json_and_a_figure(tmp_path, capsys):
+    for ending in ("png", "svg", "pdf"):
+        kl("Normal(0, 1)", "Normal(1, 2)", plot=tmp_path / f"f.{ending}", json=True)
+        data = json.loads(capsys.readouterr().out)
+        assert data["kl_p_q"] == {
+            "value": pytest.approx(0.4431471805599453),
+            "standard_error": 0,
+            "method": "closed_form",
+        }
+    kl("Poisson(3)", "Geometric(0.2)", plot=tmp_path / "g.png")
+    assert "KL(p || q)" in capsys.readouterr().out
+    assert sorted(f.name for f in tmp_path.iterdir()) == ["f.pdf", "f.png", "f.svg", "g.png"]
+    assert (tmp_path / "f.png").read_bytes()[:8] == b"\x89PNG\r\n\x1a\n"
+    with pytest.raises(ValueError, match=r"\.png"):
+        kl("Normal(0, 1)", "Normal(1, 2)", plot=tmp_path / "f.xyz")
+
+
+def test_shell_infinite_is_valid_json(capsys):
+    kl("Uniform(0, 1)", "Uniform(2, 3)", json=True)
+    assert json.loads(capsys.readouterr().out)["kl_p_q"]["value"] == "inf"
+
+
+def test_shell_axioms(capsys):
+    axioms("kl", family="Bernoulli", json=True)
+    data = json.loads(capsys.readouterr().out)
+    assert [v["holds"] for v in data["verdicts"]] == [True, True, False, False]
+    axioms("kl", family="Normal", fixed="scale=1")
+    assert "symmetry: holds" in capsys.readouterr().out
+    with pytest.raises(ValueError, match="loc=0"):
+        axioms("kl", fixed="loc")

@@ -1,0 +1,97 @@
+"""Values of the other likelihoods against scipy and by summing over the support."""
+
+import numpy as np
+import pytest
+import scipy.stats
+import torch
+
+from nelbo.likelihoods import Categorical, DiscretizedLogistic, NegativeBinomial, Normal, Poisson
+
+
+def decoded(*rows):
+    return torch.tensor([rows], dtype=torch.float64)
+
+
+def test_poisson_is_scipy_s():
+    for log_rate in (-30.0, -2.0, 0.0, 3.0, 9.0):
+        for x in (0.0, 1.0, 7.0, 9000.0):
+            got = float(Poisson()(decoded(log_rate), 1).log_prob(decoded(x)))
+            assert got == pytest.approx(scipy.stats.poisson.logpmf(x, np.exp(log_rate)), rel=1e-9)
+
+
+def test_negative_binomial_is_scipy_s():
+    for log_mean in (-3.0, 0.0, 4.0):
+        for log_count in (-2.0, 0.0, 3.0):
+            r, m = np.exp(log_count), np.exp(log_mean)
+            for x in (0.0, 1.0, 30.0):
+                got = float(NegativeBinomial()(decoded(log_mean, log_count), 1).log_prob(decoded(x)))
+                assert got == pytest.approx(scipy.stats.nbinom.logpmf(x, r, r / (r + m)), rel=1e-8)
+
+
+@pytest.mark.parametrize("levels", [2, 16, 256])
+def test_discretized_logistic_sums_to_one_and_is_the_logistic_s_mass(levels):
+    x = torch.arange(levels, dtype=torch.float64)[:, None] / (levels - 1)
+    for mean, log_scale in ((0.0, -1.0), (0.97, -4.0), (-3.0, 0.5), (0.2, -7.0)):
+        px = DiscretizedLogistic(levels)(decoded(mean, log_scale), 1)
+        mass = px.log_prob(x).exp()
+        assert float(mass.sum()) == pytest.approx(1, abs=1e-9)
+        logistic = scipy.stats.logistic(mean, np.exp(log_scale))
+        k = levels // 2
+        edges = [2 * (k + half) / (levels - 1) - 1 for half in (-0.5, 0.5)]
+        if k < levels - 1:
+            exact = logistic.cdf(edges[1]) - logistic.cdf(edges[0])
+            assert float(mass[k]) == pytest.approx(exact, rel=1e-6, abs=1e-12)
+        assert float(px.mean) == pytest.approx(float((mass[:, None] * x).sum()), abs=1e-9)
+
+
+def test_categorical_is_log_softmax():
+    logits = torch.randn(4, 3 * 5)
+    x = torch.randint(0, 3, (4, 5))
+    got = Categorical(3)(logits, 1).log_prob(x.float())
+    exact = scipy.special.log_softmax(logits.reshape(4, 3, 5).numpy(), axis=1)
+    expected = np.take_along_axis(exact, x.numpy()[:, None], 1).sum((1, 2))
+    np.testing.assert_allclose(got.numpy(), expected, rtol=1e-5)
+
+
+def test_normal_in_every_parametrization_is_scipy_s():
+    x, mean = torch.randn(3, 4), torch.randn(3, 4)
+    exact = scipy.stats.norm(mean.numpy(), 0.3).logpdf(x.numpy()).sum(1)
+    log_sigma = torch.full((3, 4), float(np.log(0.3)))
+    optimal = Normal("optimal")
+    optimal.mean_square.fill_(0.09)
+    for px in (
+        Normal(0.3)(mean, 1),
+        Normal(torch.full((4,), 0.3))(mean, 1),
+        Normal("decoded")(torch.cat([mean, log_sigma], 1), 1),
+        optimal(mean, 1),
+    ):
+        np.testing.assert_allclose(px.log_prob(x).detach().numpy(), exact, rtol=1e-5)
+
+
+def test_optimal_sigma_goes_to_the_root_mean_squared_residual():
+    """The closed form is the maximum: no other sigma gives these residuals a higher likelihood."""
+    torch.manual_seed(0)
+    family, mean = Normal("optimal"), torch.zeros(500, 4)
+    x = 0.25 * torch.randn(500, 4)
+    for _ in range(3):
+        family.adapt(family(mean, 1), x)
+    best = float(x.square().mean().sqrt())
+    assert float(family(mean, 1).base_dist.scale[0, 0]) == pytest.approx(best, rel=1e-5)
+    others = [float(Normal(best * factor)(mean, 1).log_prob(x).sum()) for factor in (0.95, 1.05)]
+    assert float(family(mean, 1).log_prob(x).sum()) > max(others)
+
+
+@pytest.mark.parametrize(
+    ("make", "words"),
+    [
+        (lambda: Normal(0.0), "greater than 0, got 0.0"),
+        (lambda: Normal("learned"), r"Normal\(torch.ones\(event_shape\)\)"),
+        (lambda: Categorical(1), "classes is at least 2, got 1"),
+        (lambda: DiscretizedLogistic(1), "levels is at least 2, got 1"),
+        (lambda: Normal(torch.ones(3))(torch.zeros(2, 4), 1), r"write Normal\(torch.ones\(\(4,\)\)\)"),
+        (lambda: Normal("decoded")(torch.zeros(2, 5), 1), r"multiple of 2; got shape \(2, 5\)"),
+    ],
+)
+def test_mistakes(make, words):
+    with pytest.raises(ValueError, match=words):
+        make()

@@ -1,0 +1,117 @@
+"""The command line as a user meets it."""
+
+import json
+
+import numpy as np
+import pytest
+
+from nelbo import data as nelbo_data
+from nelbo import recipes
+from nelbo.cli import main
+from nelbo.cli.flags import described
+from nelbo.training import fit
+
+
+@pytest.fixture
+def here(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+@pytest.fixture
+def run(here):
+    assert main(["fit", "digits", "--epochs", "1", "--hidden", "16", "--limit", "200"]) == 0
+    return "runs/digits-vae"
+
+
+def test_fit_writes_a_run_that_says_how_it_was_made(run, here):
+    record = json.loads((here / run / "run.json").read_text())
+    assert record["status"] == "finished"
+    assert record["recipe"]["arguments"]["hidden"] == [16]
+    assert record["data"]["source"] == "digits"
+    lines = [json.loads(line) for line in (here / run / "metrics.jsonl").read_text().splitlines()]
+    terms = lines[0]
+    assert terms["train_nelbo"] == pytest.approx(terms["train_reconstruction_error"] + terms["train_kl"])
+    assert record["recipe"]["arguments"]["likelihood"] == "continuous_bernoulli"  # what fits, chosen from the data
+
+
+def test_a_second_fit_takes_a_free_folder(run, here):
+    assert main(["fit", "digits", "--epochs", "1", "--hidden", "16", "--limit", "200"]) == 0
+    assert (here / "runs/digits-vae-2/run.json").exists()
+
+
+def test_resume_goes_on_to_more_epochs(run, here, capsys):
+    assert main(["fit", "--resume", run, "--epochs", "2"]) == 0
+    assert len((here / run / "metrics.jsonl").read_text().splitlines()) == 2
+
+
+@pytest.mark.parametrize("suffix", ["png", "npy", "parquet"])
+@pytest.mark.parametrize("command", ["sample", "reconstruct", "embed"])
+def test_outputs_in_every_format(run, here, command, suffix):
+    assert main([command, run, "--out", f"out.{suffix}"]) == 0
+    assert (here / f"out.{suffix}").stat().st_size > 100
+
+
+def test_numbers_in_the_files_are_the_model_s(run, here):
+    from nelbo import load
+
+    assert main(["embed", run, "--out", "z.npy"]) == 0
+    loaded = load(run)
+    x = loaded.data.validation.take(len(loaded.data.validation))
+    np.testing.assert_array_equal(np.load("z.npy", allow_pickle=False), loaded.model.embed(x).numpy())
+    assert main(["sample", run, "-n", "7", "--out", "x.npy", "--seed", "3"]) == 0
+    assert main(["sample", run, "-n", "7", "--out", "again.npy", "--seed", "3"]) == 0
+    assert np.load("x.npy").shape == (7, 1, 8, 8)
+    np.testing.assert_array_equal(np.load("x.npy"), np.load("again.npy"))
+
+
+def test_other_data_pass_through_a_run_s_model(run, here):
+    np.save("mine.npy", np.zeros((5, 8, 8), dtype=np.uint8) + np.arange(8, dtype=np.uint8))
+    assert main(["embed", run, "mine.npy", "--out", "z.npy"]) == 0
+    assert np.load("z.npy").shape == (5, 2)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (["fit"], "needs DATA: mnist5k, digits, mnist or a path"),
+        (["fit", "digitz"], "Did you mean 'digits'"),
+        (["fit", "digits", "--likelihood", "bernouli"], "did you mean 'bernoulli'"),
+        (["fit", "digits", "--likelihood", "bernoulli"], "binarize='dynamic'"),
+        (["fit", "digits", "--recipe", "beta_vae", "--warm-up", "30"], "Train for epochs=30 or more"),
+        (["fit", "digits", "--beta", "4"], "--beta is for beta_vae, beta_tc_vae; got --recipe vae"),
+        (["fit", "digits", "--epochs", "0"], "epochs is a whole number from 1 on, got 0"),
+        (["fit", "digits", "--network", "conv", "--channels", "8", "8", "8", "8"], "can be halved 3 times, got 4"),
+        (["fit", "--resume", "nowhere"], "nowhere is no folder"),
+        (["fit", "--resume", "nowhere", "--latent", "3"], "leave out --latent"),
+        (["sample", "."], "has no run.json, so it is no run of nelbo"),
+    ],
+)
+def test_mistakes_end_in_a_sentence(here, capsys, arguments, words):
+    assert main(arguments) == 1
+    error = capsys.readouterr().err
+    assert words in error
+    assert "Traceback" not in error
+    assert not (here / "runs").exists()
+
+
+def test_output_mistakes(run, here, capsys):
+    assert main(["sample", run, "--out", "x.gif"]) == 1
+    assert "--out ends in .png, .npy or .parquet; got 'x.gif'" in capsys.readouterr().err
+    assert main(["embed", run, "--split", "test"]) == 1
+    assert "have no test part; they have: train, validation. Write --split train" in capsys.readouterr().err
+    np.save("wide.npy", np.zeros((5, 12), dtype=np.float32))
+    assert main(["embed", run, "wide.npy"]) == 1
+    assert "the run was trained on (1, 8, 8)" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("function", [nelbo_data.load, recipes.compose, fit])
+def test_every_flag_has_its_sentence(function):
+    """A keyword without a line in its docstring would be a flag without help."""
+    import inspect
+
+    keywords = {
+        name for name, p in inspect.signature(function).parameters.items() if p.kind is inspect.Parameter.KEYWORD_ONLY
+    }
+    assert keywords <= described(function).keys()
+    assert all(described(function)[name] for name in keywords)

@@ -1,0 +1,52 @@
+"""The words outside the code are executed too: README, docs, docstrings."""
+
+import doctest
+import importlib
+import pkgutil
+import re
+from pathlib import Path
+
+import pytest
+
+import nelbo
+
+ROOT = Path(__file__).parents[1]
+PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
+
+
+def blocks(page, language):
+    return re.findall(rf"^```{language}\n(.*?)^```", page.read_text("utf-8"), re.MULTILINE | re.DOTALL)
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_python_examples_run(page, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    for code in blocks(page, "python"):
+        exec(compile(code, str(page), "exec"), {"__name__": "__main__"})
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_links_and_pictures_exist(page):
+    for target in re.findall(r"\]\(([^)#]+)\)", page.read_text("utf-8")):
+        assert "://" in target or (page.parent / target).exists(), target
+
+
+def modules():
+    return [m.name for m in pkgutil.walk_packages(nelbo.__path__, "nelbo.")]
+
+
+@pytest.mark.parametrize("name", modules())
+def test_docstring_examples_run(name):
+    result = doctest.testmod(importlib.import_module(name), optionflags=doctest.NORMALIZE_WHITESPACE)
+    assert result.failed == 0
+
+
+def test_commands_of_the_readme_parse():
+    """Every nelbo line of the README names a command and flags that exist."""
+    from nelbo.cli import app
+
+    lines = [
+        line.split("#")[0].split() for page in PAGES for block in blocks(page, "sh") for line in block.splitlines()
+    ]
+    for words in (line for line in lines if line and line[0] == "nelbo"):
+        app.parse_args(words[1:], exit_on_error=False, print_error=False)
