@@ -22,9 +22,15 @@ test: .venv/.dev  ## every check and the whole test suite
 slow: .venv/.dev  ## the tests that take minutes
 	OMP_NUM_THREADS=1 $(BIN)/pytest -n 2 -m slow $(ARGS)
 
-bench: .venv/.dev  ## nelbo beside its peers, in one run
-	$(BIN)/pip install --quiet -r benchmarks/requirements.txt
-	$(BIN)/python -m benchmarks $(ARGS)
+bench: .venv-bench/.done  ## nelbo beside its peers, in one run (.venv-bench holds the peers)
+	.venv-bench/bin/python -m benchmarks $(ARGS)
+
+.venv-bench/.done: benchmarks/requirements.txt pyproject.toml
+	$(PYTHON) -m venv .venv-bench
+	.venv-bench/bin/pip install --quiet --disable-pip-version-check $$(grep '^torch==' constraints.txt)
+	.venv-bench/bin/pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[demo]'
+	.venv-bench/bin/pip install --quiet --disable-pip-version-check -r benchmarks/requirements.txt
+	@touch $@
 
 .venv/bin/python:
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
@@ -42,4 +48,4 @@ bench: .venv/.dev  ## nelbo beside its peers, in one run
 	@touch $@
 
 clean:  ## remove the environment and caches; runs stay
-	rm -rf .venv .pytest_cache .ruff_cache .import_linter_cache
+	rm -rf .venv .venv-bench .pytest_cache .ruff_cache .import_linter_cache

@@ -10,7 +10,11 @@ __version__ = "0.1.0"
 
 # public name -> the module that defines it; a name that stands for a module maps to itself
 _WHERE = {
+    "Autoencoder": "nelbo.vae",
+    "Run": "nelbo.runs",
+    "VAE": "nelbo.vae",
     "axioms": "nelbo.axioms",
+    "data": "nelbo.data",
     "divergences": "nelbo.divergences",
     "figures": "nelbo.figures",
     "fit": "nelbo.training",

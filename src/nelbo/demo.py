@@ -205,7 +205,7 @@ def _why_kl(high: Measured, low: Measured) -> str:
     width = [float((0.5 * (m.sigma.square() - 1) - m.sigma.log()).sum()) for m in (high, low)]
     from_place, from_width = place[0] - place[1], width[0] - width[1]
     by_width = (
-        f"its sigma, {_pair(high.sigma)} against {_pair(low.sigma)} where the prior has 1, makes {from_width:+.1f} nats",
+        f"its sigma, {_pair(high.sigma)} against {_pair(low.sigma)} where p(z) has 1, makes {from_width:+.1f} nats",
         abs(from_width),
     )
     by_place = (

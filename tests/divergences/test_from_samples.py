@@ -43,8 +43,7 @@ def test_mmd_statistic_is_the_unbiased_square():
 def test_permutation_p_values_are_uniform():
     rng = np.random.default_rng(3)
     p_values = [
-        V.mmd_test(rng.normal(size=30), rng.normal(size=30), permutations=99, seed=i).p_value
-        for i in range(200)
+        V.mmd_test(rng.normal(size=30), rng.normal(size=30), permutations=99, seed=i).p_value for i in range(200)
     ]
     low = sum(p <= 0.1 for p in p_values)
     assert 6 <= low <= 36  # binomial(200, 0.1), about four standard deviations

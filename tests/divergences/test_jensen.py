@@ -50,9 +50,7 @@ def test_chain_is_exact():
     assert torch.allclose(chain.log_evidence, D.Normal(0.0, t(0.89).sqrt()).log_prob(t(1.7)))
     z = D.Normal(m[0], s[0]).sample((200_000,))
     by_draws = -D.Normal(0.8 * z, 0.5).log_prob(t(1.7))
-    assert (
-        abs(float(by_draws.mean() - chain.reconstruction_error[0])) < 5 * float(by_draws.std()) / 200_000**0.5
-    )
+    assert abs(float(by_draws.mean() - chain.reconstruction_error[0])) < 5 * float(by_draws.std()) / 200_000**0.5
     best = elbo_chain(1.7, D.Normal(t(0.8 * 1.7 / 0.89), t(0.5 / 0.89**0.5)), weight=0.8, noise=0.5)
     assert float(best.gap_to_posterior) == pytest.approx(0, abs=1e-15)
 

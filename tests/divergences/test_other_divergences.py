@@ -89,11 +89,7 @@ def reference(p, q, f):
         epsabs=1e-11,
         epsrel=1e-11,
         points=sorted(
-            {
-                x
-                for x in (0.0, 0.5, 1.0, 2.0, -1.0, -4.0, 4.0, 12.0, 40.0, -12.0, -40.0, -1000.0, 1000.0)
-                if a < x < b
-            }
+            {x for x in (0.0, 0.5, 1.0, 2.0, -1.0, -4.0, 4.0, 12.0, 40.0, -12.0, -40.0, -1000.0, 1000.0) if a < x < b}
         ),
     )
     return value
@@ -114,9 +110,7 @@ def test_pointwise_divergences(pair, which):
     assert abs(float(line) - float(auto)) <= float(line.standard_error) + 1e-12
     draws = f(p, q, method="monte_carlo", samples=40_000, seed=3)
     # p/q has no fourth moment for some pairs: the draws' own error is then too small, and 8 of it are allowed
-    assert (
-        abs(float(draws) - exact) < (8 if which == "chi_squared" else 5) * float(draws.standard_error) + 1e-9
-    )
+    assert abs(float(draws) - exact) < (8 if which == "chi_squared" else 5) * float(draws.standard_error) + 1e-9
 
 
 def test_laplace_against_gumbel_is_infinite():
@@ -154,9 +148,7 @@ def test_counts(which):
     p, q = stats.poisson(2.0), stats.poisson(2.6)
     exact = finish(math.fsum(integrand(p.pmf(k), q.pmf(k)) for k in range(60)))
     for method in ("auto", "exact_sum"):
-        assert float(f(D.Poisson(t(2.0)), D.Poisson(t(2.6)), method=method)) == pytest.approx(
-            exact, rel=1e-10
-        )
+        assert float(f(D.Poisson(t(2.0)), D.Poisson(t(2.6)), method=method)) == pytest.approx(exact, rel=1e-10)
 
 
 @pytest.mark.parametrize("pair", PAIRS)
@@ -175,15 +167,11 @@ def test_distances_on_the_line(pair):
 
     def area(power):
         return sum(
-            scipy_integrate.quad(
-                lambda x: abs(sp.cdf(x) - sq.cdf(x)) ** power, a, b, epsabs=1e-12, limit=300
-            )[0]
+            scipy_integrate.quad(lambda x: abs(sp.cdf(x) - sq.cdf(x)) ** power, a, b, epsabs=1e-12, limit=300)[0]
             for a, b in pairwise(edges)
         )
 
-    assert float(V.wasserstein(p, q, order=1)) == pytest.approx(
-        area(1), abs=2e-6 if pair == "student" else 1e-8
-    )
+    assert float(V.wasserstein(p, q, order=1)) == pytest.approx(area(1), abs=2e-6 if pair == "student" else 1e-8)
     assert float(V.energy_distance(p, q)) == pytest.approx(math.sqrt(2 * area(2)), abs=1e-7)
     draws = V.energy_distance(p, q, method="monte_carlo", samples=40_000, seed=1)
     assert abs(float(draws) - math.sqrt(2 * area(2))) < 5 * float(draws.standard_error)
@@ -210,9 +198,7 @@ def test_wasserstein_of_vectors():
     )
     w, U = np.linalg.eigh(A.numpy())
     root = U @ np.diag(np.sqrt(w)) @ U.T
-    assert float(V.wasserstein(p, q)) == pytest.approx(
-        math.sqrt(5 + np.trace(A.numpy() + np.eye(2) - 2 * root))
-    )
+    assert float(V.wasserstein(p, q)) == pytest.approx(math.sqrt(5 + np.trace(A.numpy() + np.eye(2) - 2 * root)))
     assert float(V.wasserstein(p, p)) < 1e-7
     with pytest.raises(ValueError, match="energy_distance"):
         V.wasserstein(p, q, order=1)
@@ -224,9 +210,9 @@ def test_wasserstein_of_counts_is_that_of_scipy():
     exact = stats.wasserstein_distance(x, x, stats.binom(6, 0.3).pmf(x), stats.poisson(2.5).pmf(x))
     assert float(V.wasserstein(p, q, order=1)) == pytest.approx(exact, rel=1e-9)
     assert float(V.wasserstein(p, q, order=2)) >= exact
-    assert float(
-        V.wasserstein(D.Categorical(t([1.0, 0.0, 0.0])), D.Categorical(t([0.5, 0.0, 0.5])))
-    ) == pytest.approx(math.sqrt(2))
+    assert float(V.wasserstein(D.Categorical(t([1.0, 0.0, 0.0])), D.Categorical(t([0.5, 0.0, 0.5])))) == pytest.approx(
+        math.sqrt(2)
+    )
 
 
 def test_mmd_of_normals_and_of_draws():
@@ -278,9 +264,7 @@ def test_equal_distributions_are_at_zero(f):
 )
 def test_gradients(f):
     x = [t(v, requires_grad=True) for v in (0.0, 1.0, 0.7, 1.2)]
-    assert torch.autograd.gradcheck(
-        lambda a, b, c, d: f(D.Normal(a, b), D.Normal(c, d)).value, x, rtol=1e-3, atol=1e-5
-    )
+    assert torch.autograd.gradcheck(lambda a, b, c, d: f(D.Normal(a, b), D.Normal(c, d)).value, x, rtol=1e-3, atol=1e-5)
 
 
 def test_mixture_bounds_enclose_the_truth():
@@ -288,9 +272,7 @@ def test_mixture_bounds_enclose_the_truth():
         D.Categorical(t([[0.5, 0.5], [0.9, 0.1]])),
         D.Normal(t([[-1.0, 1.0], [0.0, 3.0]]), t([[0.5, 1.0], [1.0, 0.2]])),
     )
-    q = D.MixtureSameFamily(
-        D.Categorical(t([0.2, 0.3, 0.5])), D.Normal(t([-1.0, 0.5, 2.0]), t([1.0, 1.0, 1.0]))
-    )
+    q = D.MixtureSameFamily(D.Categorical(t([0.2, 0.3, 0.5])), D.Normal(t([-1.0, 0.5, 2.0]), t([1.0, 1.0, 1.0])))
     lower, upper = V.mixture_bounds(p, q)
     truth = V.kl(p, q).value
     assert lower.shape == (2,)
@@ -305,9 +287,7 @@ def test_mixture_of_vectors_by_draws_within_its_bounds():
     p = D.MixtureSameFamily(
         D.Categorical(torch.ones(3)), D.Independent(D.Normal(torch.randn(3, 4), torch.rand(3, 4) + 0.5), 1)
     )
-    q = D.MixtureSameFamily(
-        D.Categorical(torch.ones(2)), D.MultivariateNormal(torch.randn(2, 4), torch.eye(4) * 2)
-    )
+    q = D.MixtureSameFamily(D.Categorical(torch.ones(2)), D.MultivariateNormal(torch.randn(2, 4), torch.eye(4) * 2))
     estimate = V.kl(p, q, standard_error=0.02, seed=0)
     assert estimate.method == "monte_carlo"
     lower, upper = V.mixture_bounds(p, q)

@@ -88,9 +88,7 @@ class Verdicts:
                 for letter, values in v.witness.members.items():
                     inside = ", ".join(f"{name}={x}" for name, x in values.items())
                     lines.append(f"      {letter} = {kind}({inside})")
-                lines.append(
-                    f"      {v.witness.relation}: {v.witness.left[:22]} against {v.witness.right[:22]}"
-                )
+                lines.append(f"      {v.witness.relation}: {v.witness.left[:22]} against {v.witness.right[:22]}")
             lines.append(f"      margin {v.margin:.3g}")
         return "\n".join(lines)
 
@@ -184,9 +182,7 @@ class _Search:
 
     def worst(self, axiom: str) -> float:
         """The smallest slack that random triples and the improvement of the worst ones reach."""
-        raw = torch.randn(
-            3, self.trials, len(self.members.free), generator=self.generator, dtype=torch.float64
-        )
+        raw = torch.randn(3, self.trials, len(self.members.free), generator=self.generator, dtype=torch.float64)
         slack = self.slack(axiom, self.to_members(raw))
         keep = min(16 if self.entry.integrated else 64, self.trials)
         best = slack.topk(keep, largest=False)
@@ -219,12 +215,7 @@ class _Search:
     def special_proof(self, axiom: str) -> str | None:
         """Reasons that belong to the family."""
         free = {name for name, _ in self.members.free}
-        if (
-            axiom == SYMMETRY
-            and self.members.reflects
-            and "scale" not in free
-            and self.entry.integrand is not None
-        ):
+        if axiom == SYMMETRY and self.members.reflects and "scale" not in free and self.entry.integrand is not None:
             return "at equal scale the reflection x -> m_p + m_q - x trades p for q and keeps the integral"
         if axiom == SYMMETRY and self.entry.name == "kl" and self.members.type.__name__ == "Cauchy":
             return "log(((s_p + s_q)^2 + (m_p - m_q)^2) / (4 s_p s_q)) is symmetric (Chyzak & Nielsen 2019)"
@@ -237,9 +228,7 @@ class _Search:
         count = 3 if axiom == TRIANGLE else 2
         points = points[: 20 if count == 3 else 60]
         triples = sorted(itertools.permutations(points, count), key=lambda t: sum(map(_complexity, t)))
-        values = torch.tensor(
-            [[[float(x) for x in m] for m in t] for t in triples], dtype=torch.float64
-        ).movedim(1, 0)
+        values = torch.tensor([[[float(x) for x in m] for m in t] for t in triples], dtype=torch.float64).movedim(1, 0)
         full = values if count == 3 else torch.cat([values, values[:1]])
         slack = self.slack(axiom, full)
         broken = (slack < -1e-3).nonzero().flatten().tolist()

@@ -133,9 +133,7 @@ def family(of: "type[Distribution] | str | Family", fixed: Mapping[str, Any] | N
     Raises:
         ValueError: for an unknown family or parameter, naming the known ones.
     """
-    found = (
-        of if isinstance(of, Family) else next((f for f in _KNOWN if of in (f.type, f.type.__name__)), None)
-    )
+    found = of if isinstance(of, Family) else next((f for f in _KNOWN if of in (f.type, f.type.__name__)), None)
     if found is None:
         got = of if isinstance(of, str) else getattr(of, "__name__", repr(of))
         known = ", ".join(f.type.__name__ for f in _KNOWN)
@@ -154,13 +152,9 @@ def family(of: "type[Distribution] | str | Family", fixed: Mapping[str, Any] | N
                 f"fixed={{{names[0]!r}: 0}}."
             )
     if set(fixed) >= set(names):
-        raise ValueError(
-            f"axioms: all parameters of {found.type.__name__} are fixed; leave at least one free."
-        )
+        raise ValueError(f"axioms: all parameters of {found.type.__name__} are fixed; leave at least one free.")
     exact = {name: Fraction(value).limit_denominator(10**6) for name, value in fixed.items()}
-    return Family(
-        found.type, found.parameters, found.log_density, found.points, found.counts, found.reflects, exact
-    )
+    return Family(found.type, found.parameters, found.log_density, found.points, found.counts, found.reflects, exact)
 
 
 def fixed_parameters(text: str) -> dict[str, Fraction]:
@@ -177,7 +171,5 @@ def fixed_parameters(text: str) -> dict[str, Fraction]:
         except (ValueError, ZeroDivisionError):
             sign = ""
         if not sign:
-            raise ValueError(
-                f'axioms: got fixed={text!r}; expected NAME=NUMBER, as in "loc=0" or "scale=1/2".'
-            )
+            raise ValueError(f'axioms: got fixed={text!r}; expected NAME=NUMBER, as in "loc=0" or "scale=1/2".')
     return found

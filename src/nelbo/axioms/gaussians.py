@@ -25,9 +25,7 @@ def kl_asymmetry(p: Normal, q: Normal) -> Tensor:
     return gap + shift / p.scale * (shift / q.scale) * torch.sinh(t)
 
 
-def kl_triangle_excess(
-    variance_p: Tensor | float, variance_q: Tensor | float, variance_r: Tensor | float
-) -> Tensor:
+def kl_triangle_excess(variance_p: Tensor | float, variance_q: Tensor | float, variance_r: Tensor | float) -> Tensor:
     """KL(p || r) - KL(p || q) - KL(q || r) = (v_p/v_q - 1)(v_q/v_r - 1) / 2 for zero-mean normals, nats.
 
     It is positive, and the triangle inequality broken, exactly where the middle variance v_q lies strictly
@@ -45,8 +43,7 @@ def kl_triangle_excess(
     for name, v in zip("pqr", parts, strict=True):
         if not bool((v > 0).all()):
             raise ValueError(
-                f"kl_triangle_excess: variance_{name} = {v}; expected positive, as in "
-                f"kl_triangle_excess(1, 2, 3)."
+                f"kl_triangle_excess: variance_{name} = {v}; expected positive, as in kl_triangle_excess(1, 2, 3)."
             )
     v_p, v_q, v_r = parts
     return 0.5 * ((v_p - v_q) / v_q) * ((v_q - v_r) / v_r)

@@ -101,9 +101,7 @@ _JS_PROOFS = {NON_NEGATIVITY: "a mean of two KL divergences: " + _GIBBS, IDENTIT
 KNOWN: dict[str, Known] = {
     k.name: k
     for k in (
-        Known(
-            name="kl", value=_of(V.kl), integrand=_plog, proofs={NON_NEGATIVITY: _GIBBS, IDENTITY: _IDENTITY}
-        ),
+        Known(name="kl", value=_of(V.kl), integrand=_plog, proofs={NON_NEGATIVITY: _GIBBS, IDENTITY: _IDENTITY}),
         Known(
             name="jeffreys",
             value=_of(V.jeffreys),
@@ -206,9 +204,7 @@ def known(divergence: Any) -> Known:
             return renyi(float(Fraction(order)))
         if head == "wasserstein" and not order:
             return KNOWN["wasserstein:2"]
-        raise ValueError(
-            f"axioms: got divergence={divergence!r}; expected one of {', '.join(KNOWN)}, or renyi:ORDER."
-        )
+        raise ValueError(f"axioms: got divergence={divergence!r}; expected one of {', '.join(KNOWN)}, or renyi:ORDER.")
     if not callable(divergence):
         raise TypeError(
             f"axioms: got a {type(divergence).__name__}; expected a name such as 'kl', or a function of "
@@ -226,9 +222,7 @@ def known(divergence: Any) -> Known:
     return Known(name=name or repr(divergence), value=value)
 
 
-def precise(
-    entry: Known, of: Family, p: tuple[Fraction, ...], q: tuple[Fraction, ...], *, digits: int = 50
-) -> Any:
+def precise(entry: Known, of: Family, p: tuple[Fraction, ...], q: tuple[Fraction, ...], *, digits: int = 50) -> Any:
     """The divergence from its definition, an integral or a sum of densities, in mpmath with so many
     digits.
     """

@@ -19,6 +19,11 @@ _COMMANDS = {
     "fit": ("nelbo.cli.fit:fit", "Train a model on a named set or your own files, or resume a run."),
     "sample": ("nelbo.cli.outputs:sample", "Draw new examples from a run's model."),
     "reconstruct": ("nelbo.cli.outputs:reconstruct", "Pass data through a run's model and back."),
+    "kl": ("nelbo.cli.divergences:kl", "Both KL divergences of two distributions, and what their difference means."),
+    "axioms": (
+        "nelbo.cli.divergences:axioms",
+        "Which axioms of a metric a divergence satisfies, with proofs or witnesses.",
+    ),
     "embed": ("nelbo.cli.outputs:embed", "Write the latent coordinates of data under a run's model."),
 }
 for _name, (_where, _help) in _COMMANDS.items():

@@ -105,7 +105,7 @@ class _Reader:
             return make(**values, validate_args=True)
         except ValueError as error:
             message = f"{name} does not accept these parameters: {str(error).splitlines()[0]}"
-        self.wrong(node, message)  # noqa: RET503  (it never returns)
+        self.wrong(node, message)
 
     def arguments(self, node: ast.Call, name: str, names: tuple[str, ...]) -> dict[str, Tensor]:
         values: dict[str, Tensor] = {}
@@ -134,11 +134,7 @@ class _Reader:
         return self.number(node)
 
     def number(self, node: ast.expr) -> float:
-        if (
-            isinstance(node, ast.Constant)
-            and isinstance(node.value, int | float)
-            and not isinstance(node.value, bool)
-        ):
+        if isinstance(node, ast.Constant) and isinstance(node.value, int | float) and not isinstance(node.value, bool):
             return float(node.value)
         if isinstance(node, ast.Name) and node.id == "inf":
             return float("inf")
@@ -160,7 +156,7 @@ class _Reader:
                     return float(a**b)
             except (ZeroDivisionError, OverflowError):
                 self.wrong(node, "this is not a finite number")
-        self.wrong(node, "this is not a number")  # noqa: RET503  (it never returns)
+        self.wrong(node, "this is not a number")
 
     def mixture(self, node: ast.Call) -> Distribution:
         if len(node.args) != 1 or node.keywords:

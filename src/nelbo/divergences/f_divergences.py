@@ -63,9 +63,7 @@ def evaluate(p: Any, q: Any, ways: Ways, options: Options) -> Estimate:
     unknown = set(given) - set(_DEFAULTS)
     method = given["method"]
     if unknown:
-        raise TypeError(
-            f"{ways.what}: unknown option {sorted(unknown)}; expected some of {', '.join(_DEFAULTS)}."
-        )
+        raise TypeError(f"{ways.what}: unknown option {sorted(unknown)}; expected some of {', '.join(_DEFAULTS)}.")
     if method not in _METHODS:
         raise ValueError(f"{ways.what}: got method={method!r}; expected one of {', '.join(_METHODS)}.")
     check_pair(p, q, what=ways.what)
@@ -87,8 +85,7 @@ def evaluate(p: Any, q: Any, ways: Ways, options: Options) -> Estimate:
     if method in ("exact_sum", "quadrature"):
         needed = "two distributions of counts" if method == "exact_sum" else "two univariate densities"
         raise ValueError(
-            f"{ways.what}: {method} needs {needed}; got {name(p)} and {name(q)}. Write method='auto' or "
-            f"'monte_carlo'."
+            f"{ways.what}: {method} needs {needed}; got {name(p)} and {name(q)}. Write method='auto' or 'monte_carlo'."
         )
     if is_discrete(p) != is_discrete(q):
         raise ValueError(
@@ -168,9 +165,7 @@ def jensen_shannon(p: Distribution, q: Distribution, **options: Unpack[Options])
         half = 0.6931471805599453
         p_part = torch.where(q_mass > 0, half - torch.nn.functional.softplus(-ratio), half)
         q_part = torch.where(p_mass > 0, half - torch.nn.functional.softplus(ratio), half)
-        value = 0.5 * (
-            torch.where(p_mass > 0, p_mass * p_part, 0.0) + torch.where(q_mass > 0, q_mass * q_part, 0.0)
-        )
+        value = 0.5 * (torch.where(p_mass > 0, p_mass * p_part, 0.0) + torch.where(q_mass > 0, q_mass * q_part, 0.0))
         return value, 0.5 * (p_mass + q_mass)
 
     def from_p(log_p: Tensor, log_q: Tensor) -> Tensor:
@@ -200,9 +195,7 @@ def renyi(p: Distribution, q: Distribution, alpha: float, **options: Unpack[Opti
         ValueError: for an order that is not a positive finite number.
     """
     if not (alpha > 0 and math.isfinite(alpha)):
-        raise ValueError(
-            f"renyi: got alpha={alpha!r}; expected a finite order > 0, as in renyi(p, q, alpha=0.5)."
-        )
+        raise ValueError(f"renyi: got alpha={alpha!r}; expected a finite order > 0, as in renyi(p, q, alpha=0.5).")
     if alpha == 1:
         return kl(p, q, **options)
     if alpha > 1 and (infinite := _infinite_where_p_escapes(p, q, "renyi")) is not None:
@@ -246,9 +239,7 @@ def _power_ways(what: str, a: float) -> Ways:
         alone = torch.where(p_mass > 0, -a * p_mass, -(1 - a) * q_mass)
         return torch.where(both, value, alone), p_mass + q_mass + value.abs()
 
-    return Ways(
-        what=what, integrand=integrand, over_p=lambda log_p, log_q: torch.expm1((a - 1) * (log_p - log_q))
-    )
+    return Ways(what=what, integrand=integrand, over_p=lambda log_p, log_q: torch.expm1((a - 1) * (log_p - log_q)))
 
 
 def _infinite_where_p_escapes(p: Any, q: Any, what: str) -> Estimate | None:
@@ -263,9 +254,7 @@ def _finish_infinite(p: Any, q: Any, alpha: float, e: Estimate) -> Estimate:
     outside = escapes(p, q)
     if alpha < 1 or isinstance(outside, bool):
         return e
-    return Estimate(
-        torch.where(outside, torch.inf, e.value), torch.where(outside, 0.0, e.standard_error), e.method
-    )
+    return Estimate(torch.where(outside, torch.inf, e.value), torch.where(outside, 0.0, e.standard_error), e.method)
 
 
 def chi_squared(p: Distribution, q: Distribution, **options: Unpack[Options]) -> Estimate:

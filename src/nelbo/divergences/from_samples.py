@@ -86,9 +86,7 @@ def kl_from_samples(x: Any, y: Any, *, neighbours: int = 5, bootstrap: int = 50,
     rng = np.random.default_rng(seed)
     value = _nearest(a, b, neighbours)
     halves = [
-        _nearest(
-            a[rng.permutation(len(a))[: len(a) // 2]], b[rng.permutation(len(b))[: len(b) // 2]], neighbours
-        )
+        _nearest(a[rng.permutation(len(a))[: len(a) // 2]], b[rng.permutation(len(b))[: len(b) // 2]], neighbours)
         for _ in range(bootstrap)
     ]
     error = float(np.std(halves, ddof=1)) if bootstrap > 1 else float("nan")
@@ -112,9 +110,7 @@ def _kernel(a: _Rows, b: _Rows, bandwidth: float) -> _Rows:
     return np.exp(-0.5 * np.maximum(squares, 0.0) / bandwidth**2)
 
 
-def mmd_test(
-    x: Any, y: Any, *, bandwidth: float | None = None, permutations: int = 500, seed: int = 0
-) -> TestResult:
+def mmd_test(x: Any, y: Any, *, bandwidth: float | None = None, permutations: int = 500, seed: int = 0) -> TestResult:
     """Permutation test of equal distributions by the unbiased squared MMD with a Gaussian kernel.
 
     Args:

@@ -127,9 +127,7 @@ class Chain:
     gap_to_posterior: Tensor
 
 
-def elbo_chain(
-    x: Tensor | float, qz: Normal, *, weight: Tensor | float = 1.0, noise: Tensor | float = 1.0
-) -> Chain:
+def elbo_chain(x: Tensor | float, qz: Normal, *, weight: Tensor | float = 1.0, noise: Tensor | float = 1.0) -> Chain:
     """Every term of the bound for z ~ N(0, 1), x | z ~ N(weight z, noise^2) and any normal q(z).
 
     log p(x) = log E_q[p(x, z)/q(z)] >= E_q[log(p(x, z)/q(z))] = -reconstruction_error - kl, by Jensen for the

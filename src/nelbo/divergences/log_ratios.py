@@ -46,9 +46,7 @@ def kl_from_log_ratios(log_ratio: Any, *, estimator: Estimator = "k3", dim: int 
             "far the mean may be off."
         )
     if bool(torch.isnan(r).any()):
-        raise ValueError(
-            "kl_from_log_ratios: log_ratio holds NaN; inf - inf arises where both log-densities are -inf."
-        )
+        raise ValueError("kl_from_log_ratios: log_ratio holds NaN; inf - inf arises where both log-densities are -inf.")
     terms = _terms(r, estimator)
     count = terms.shape[dim]
     error = terms.detach().var(dim).sqrt() / count**0.5

@@ -79,12 +79,8 @@ def _parts(component: Distribution) -> tuple[Tensor, Tensor] | None:
 def _pairwise(p: MixtureSameFamily, q: MixtureSameFamily) -> Tensor:
     """KL between all components, (*batch, a, b)."""
     (m_p, L_p), (m_q, L_q) = _known(p), _known(q)
-    a = torch.distributions.MultivariateNormal(
-        m_p.unsqueeze(-2), scale_tril=L_p.unsqueeze(-3), validate_args=False
-    )
-    b = torch.distributions.MultivariateNormal(
-        m_q.unsqueeze(-3), scale_tril=L_q.unsqueeze(-4), validate_args=False
-    )
+    a = torch.distributions.MultivariateNormal(m_p.unsqueeze(-2), scale_tril=L_p.unsqueeze(-3), validate_args=False)
+    b = torch.distributions.MultivariateNormal(m_q.unsqueeze(-3), scale_tril=L_q.unsqueeze(-4), validate_args=False)
     value = closed_form(a, b)
     if value is None:
         raise AssertionError("normals have a closed form")
@@ -96,9 +92,9 @@ def _log_overlap(p: MixtureSameFamily, q: MixtureSameFamily) -> Tensor:
     (m_p, L_p), (m_q, L_q) = _known(p), _known(q)
     covariance = (L_p @ L_p.mT).unsqueeze(-3) + (L_q @ L_q.mT).unsqueeze(-4)
     mean = m_p.unsqueeze(-2) - m_q.unsqueeze(-3)
-    return torch.distributions.MultivariateNormal(
-        torch.zeros_like(mean), covariance, validate_args=False
-    ).log_prob(mean)
+    return torch.distributions.MultivariateNormal(torch.zeros_like(mean), covariance, validate_args=False).log_prob(
+        mean
+    )
 
 
 def _known(p: MixtureSameFamily) -> tuple[Tensor, Tensor]:

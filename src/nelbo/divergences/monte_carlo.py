@@ -57,9 +57,7 @@ def expectation(
     """
     shape = torch.broadcast_shapes(p.batch_shape, q.batch_shape)
     if torch.Size(p.batch_shape) != shape:
-        p = p.expand(
-            shape
-        )  # else draws would be shared between elements, and errors correlated for no reason
+        p = p.expand(shape)  # else draws would be shared between elements, and errors correlated for no reason
     return average(
         lambda count: _values(f, p, q, count),
         elements=shape.numel() * max(1, p.event_shape.numel()),
@@ -84,8 +82,7 @@ def average(
     """
     if samples is not None and samples < 2:
         raise ValueError(
-            f"got samples={samples!r}; expected at least 2, so that their spread says how far the mean may "
-            f"be off."
+            f"got samples={samples!r}; expected at least 2, so that their spread says how far the mean may be off."
         )
     count, mean, squares = 0, None, None
     chunk = samples if samples is not None else 4096

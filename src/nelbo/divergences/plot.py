@@ -75,9 +75,7 @@ def plot_pair(comparison: Comparison, path: Path) -> Path:
 
 
 def _term(log_a: Tensor, log_b: Tensor) -> Tensor:
-    return torch.where(
-        torch.isfinite(log_a) & torch.isfinite(log_b), log_a.exp() * (log_a - log_b), torch.nan
-    )
+    return torch.where(torch.isfinite(log_a) & torch.isfinite(log_b), log_a.exp() * (log_a - log_b), torch.nan)
 
 
 def _curves(comparison: Comparison) -> tuple[Tensor, Tensor, Tensor, bool]:

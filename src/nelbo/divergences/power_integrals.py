@@ -44,9 +44,7 @@ def log_power_integral(p: Any, q: Any, a: float) -> Tensor | None:
     """
     if isinstance(p, Independent) and isinstance(q, Independent):
         events = p.reinterpreted_batch_ndims
-        inner = (
-            log_power_integral(p.base_dist, q.base_dist, a) if events == q.reinterpreted_batch_ndims else None
-        )
+        inner = log_power_integral(p.base_dist, q.base_dist, a) if events == q.reinterpreted_batch_ndims else None
         if inner is not None:
             return inner.sum(tuple(range(-events, 0))) if events else inner
     for t, formula in _FORMULAS.items():
@@ -99,9 +97,7 @@ def _gamma(p: Gamma, q: Gamma, a: float) -> Tensor:
     k, r = a * p.concentration + (1 - a) * q.concentration, a * p.rate + (1 - a) * q.rate
 
     def value(k: Tensor, r: Tensor) -> Tensor:
-        by_shape = (
-            torch.lgamma(k) - a * torch.lgamma(p.concentration) - (1 - a) * torch.lgamma(q.concentration)
-        )
+        by_shape = torch.lgamma(k) - a * torch.lgamma(p.concentration) - (1 - a) * torch.lgamma(q.concentration)
         logs = a * p.concentration * (p.rate / r).log() + (1 - a) * q.concentration * (q.rate / r).log()
         return by_shape + logs
 
@@ -152,9 +148,7 @@ def _multivariate(p: Any, q: Any, a: float) -> Tensor | None:
     blend = (1 - a) * L_p @ L_p.mT + a * L_q @ L_q.mT
     tril, failed = torch.linalg.cholesky_ex(blend)
     inside = failed == 0
-    tril = torch.where(
-        inside[..., None, None], tril, torch.eye(tril.shape[-1], dtype=tril.dtype, device=tril.device)
-    )
+    tril = torch.where(inside[..., None, None], tril, torch.eye(tril.shape[-1], dtype=tril.dtype, device=tril.device))
     shift = (m_p - m_q).unsqueeze(-1)
     shape = torch.broadcast_shapes(shift.shape[:-2], tril.shape[:-2])
     tril = tril.expand(*shape, *tril.shape[-2:])

@@ -61,9 +61,7 @@ def wasserstein(p: Distribution, q: Distribution, *, order: int = 2, **options: 
         ValueError: for another order, and for vectors without a closed form.
     """
     if order not in (1, 2):
-        raise ValueError(
-            f"wasserstein: got order={order!r}; expected 1 or 2, as in wasserstein(p, q, order=1)."
-        )
+        raise ValueError(f"wasserstein: got order={order!r}; expected 1 or 2, as in wasserstein(p, q, order=1).")
     check_pair(p, q, what="wasserstein")
     method = options.get("method", "auto")
     if method in ("auto", "closed_form"):
@@ -310,20 +308,14 @@ def mmd(p: Distribution, q: Distribution, *, bandwidth: float = 1.0, **options: 
         parts = _as_normals(p), _as_normals(q)
         if parts[0] is not None and parts[1] is not None:
             a, b = parts[0], parts[1]
-            squared = (
-                _kernel_mean(a, a, bandwidth)
-                + _kernel_mean(b, b, bandwidth)
-                - 2 * _kernel_mean(a, b, bandwidth)
-            )
+            squared = _kernel_mean(a, a, bandwidth) + _kernel_mean(b, b, bandwidth) - 2 * _kernel_mean(a, b, bandwidth)
             return square_root(exactly(squared))
     if method in ("auto", "exact_sum") and can_sum(p, q) and not p.event_shape:
         x, mass_p, mass_q = counts_of(p, q)
         if x.shape[0] <= 4096:
             gram = torch.exp(-0.5 * ((x[:, None] - x[None, :]) / bandwidth) ** 2)
             gap = mass_p - mass_q
-            squared = (
-                gap * (gram @ gap.flatten(1)).reshape(gap.shape) if gap.dim() > 1 else gap * (gram @ gap)
-            ).sum(0)
+            squared = (gap * (gram @ gap.flatten(1)).reshape(gap.shape) if gap.dim() > 1 else gap * (gram @ gap)).sum(0)
             return square_root(exactly(squared.to(result_dtype(p, q)), "exact_sum"))
     events = len(p.event_shape)
 
