@@ -10,6 +10,7 @@ from torch import nn
 import nelbo
 from nelbo.objectives import ELBO, FINISHED, Beta, Linear, Objective, Terms
 from nelbo.training import learning_rate
+from nelbo.training.evaluate import evaluate
 from tests.training.simple import binary, quick, same, small, weights
 
 
@@ -50,7 +51,7 @@ def test_the_average_is_what_is_validated_and_training_goes_on_from_the_weights(
     for a, b in zip(plain.history, averaged.history, strict=True):
         assert a["train_nelbo"] == b["train_nelbo"]
         assert a["validation_nelbo"] != b["validation_nelbo"]
-    after = nelbo.training.evaluate.evaluate(averaged.model, data.validation, ELBO(), seed=0)
+    after = evaluate(averaged.model, data.validation, ELBO(), seed=0)
     assert after["nelbo"] == averaged.history[-1]["validation_nelbo"]
 
 
@@ -60,7 +61,7 @@ def test_early_stopping_ends_with_the_best_weights():
     values = [epoch["validation_nelbo"] for epoch in run.history]
     best = min(range(len(values)), key=values.__getitem__)
     assert len(values) == best + 1 + 3 < 40
-    assert nelbo.training.evaluate.evaluate(run.model, data.validation, ELBO(), seed=0)["nelbo"] == values[best]
+    assert evaluate(run.model, data.validation, ELBO(), seed=0)["nelbo"] == values[best]
     exact = quick(small(), data, epochs=best + 1, learning_rate=0.2)
     assert same(weights(run.model), weights(exact.model))
 
