@@ -86,7 +86,7 @@ class _Reader:
         column: Any = getattr(node, "col_offset", 0)
         _wrong(self.text, len(self.text.encode()[:column].decode(errors="ignore")), what)
 
-    def distribution(self, node: ast.expr) -> Distribution:
+    def distribution(self, node: ast.expr) -> Distribution:  # noqa: RET503  (wrong() never returns)
         if not isinstance(node, ast.Call) or not isinstance(node.func, ast.Name):
             self.wrong(node, "this is not a distribution")
         name = node.func.id
@@ -105,7 +105,7 @@ class _Reader:
             return make(**values, validate_args=True)
         except ValueError as error:
             message = f"{name} does not accept these parameters: {str(error).splitlines()[0]}"
-        self.wrong(node, message)  # noqa: RET503  (it never returns)
+        self.wrong(node, message)
 
     def arguments(self, node: ast.Call, name: str, names: tuple[str, ...]) -> dict[str, Tensor]:
         values: dict[str, Tensor] = {}
@@ -133,7 +133,7 @@ class _Reader:
             return [self.value(item) for item in node.elts]
         return self.number(node)
 
-    def number(self, node: ast.expr) -> float:
+    def number(self, node: ast.expr) -> float:  # noqa: RET503  (wrong() never returns)
         if (
             isinstance(node, ast.Constant)
             and isinstance(node.value, int | float)
@@ -160,7 +160,7 @@ class _Reader:
                     return float(a**b)
             except (ZeroDivisionError, OverflowError):
                 self.wrong(node, "this is not a finite number")
-        self.wrong(node, "this is not a number")  # noqa: RET503  (it never returns)
+        self.wrong(node, "this is not a number")
 
     def mixture(self, node: ast.Call) -> Distribution:
         if len(node.args) != 1 or node.keywords:
