@@ -352,7 +352,7 @@ INTERVALS: dict[type, tuple[float, float] | None] = {
 }  # fmt: skip
 
 
-def _never_inside(p: type, q: type) -> bool:
+def never_inside(p: type, q: type) -> bool:
     """Whether p's support is larger than q's whatever the parameters are."""
     a, b = INTERVALS[p], INTERVALS[q]
     if a is None:
@@ -383,7 +383,7 @@ def _register_all() -> None:
         for q, asks in ASKS.items():
             if p is q:
                 continue  # same_family.py does better
-            if _never_inside(p, q):
+            if never_inside(p, q):
                 register(p, q)(_infinite)
             elif all(getattr(known, need) is not None for need in asks.needs):
                 register(p, q)(_across(known, asks))
