@@ -44,6 +44,4 @@ def test_notebook_runs_from_top_to_bottom(capsys):
 def test_table_of_axioms_is_current():
     g = generator()
     page = DOCS / "axioms.md"
-    assert page.read_text() == g.replace(page, "verdicts", g.axioms_table()), (
-        "run python docs/generate.py axioms"
-    )
+    assert page.read_text() == g.replace(page, "verdicts", g.axioms_table()), "run python docs/generate.py axioms"

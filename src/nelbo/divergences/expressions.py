@@ -86,7 +86,7 @@ class _Reader:
         column: Any = getattr(node, "col_offset", 0)
         _wrong(self.text, len(self.text.encode()[:column].decode(errors="ignore")), what)
 
-    def distribution(self, node: ast.expr) -> Distribution:  # noqa: RET503  (wrong() never returns)
+    def distribution(self, node: ast.expr) -> Distribution:
         if not isinstance(node, ast.Call) or not isinstance(node.func, ast.Name):
             self.wrong(node, "this is not a distribution")
         name = node.func.id
@@ -133,12 +133,8 @@ class _Reader:
             return [self.value(item) for item in node.elts]
         return self.number(node)
 
-    def number(self, node: ast.expr) -> float:  # noqa: RET503  (wrong() never returns)
-        if (
-            isinstance(node, ast.Constant)
-            and isinstance(node.value, int | float)
-            and not isinstance(node.value, bool)
-        ):
+    def number(self, node: ast.expr) -> float:
+        if isinstance(node, ast.Constant) and isinstance(node.value, int | float) and not isinstance(node.value, bool):
             return float(node.value)
         if isinstance(node, ast.Name) and node.id == "inf":
             return float("inf")
