@@ -1,4 +1,4 @@
-"""Speed of KL between normals: 10^7 pairs, a 512 x 512 surface, a training step; and quadrature; each beside its peers.
+"""Speed of KL between normals: 10^7 pairs, a surface, a training step; and quadrature; beside its peers.
 
 python benchmarks/divergences.py [--threads N] [--pairs N]
 """
@@ -38,7 +38,7 @@ def many_pairs(n):
     ours, theirs = best(lambda: closed_form(p, q)), best(lambda: kl_divergence(p, q), 3)
     checked = best(lambda: nelbo.kl(p, q), 3)
     print(f"{n:,} float32 pairs: copy of the same bytes {copy:.1f} ms")
-    print(f"    closed_form {ours:.1f} ms ({ours / copy:.1f}x the copy), nelbo.kl with its checks {checked:.1f} ms")
+    print(f"    closed_form {ours:.1f} ms ({ours / copy:.1f}x the copy), nelbo.kl {checked:.1f} ms")
     print(f"    torch.distributions {theirs:.1f} ms ({theirs / ours:.1f}x closed_form)")
 
 
@@ -58,7 +58,7 @@ def training_step(batch=128, latent=20):
         x[0].grad = x[1].grad = None
 
     ours, theirs = (1e3 * best(lambda f=f: step(f), 300) for f in (closed_form, kl_divergence))
-    print(f"KL in a training step, {batch} x {latent}, there and back: nelbo {ours:.0f} us, torch {theirs:.0f} us")
+    print(f"KL in a training step, {batch} x {latent}, and back: nelbo {ours:.0f} us, torch {theirs:.0f} us")
 
 
 def quadrature():

@@ -31,6 +31,7 @@ def test_notebook_is_the_worksheet():
     assert g.NOTEBOOK.read_text() == g.notebook(), "run python docs/generate.py notebook"
 
 
+@pytest.mark.slow
 def test_notebook_runs_from_top_to_bottom(capsys):
     cells = json.loads(generator().NOTEBOOK.read_text())["cells"]
     scope = {"__name__": "__main__"}

@@ -1,5 +1,6 @@
 """Verdicts: right where the theory is known, with witnesses that other code confirms."""
 
+import math
 from fractions import Fraction
 
 import mpmath as mp
@@ -158,3 +159,18 @@ def test_errors():
         axioms.examine("kl", "Normal", fixed={"rate": 1})
     with pytest.raises(ValueError, match="positive"):
         axioms.kl_triangle_excess(1.0, -1.0, 2.0)
+
+
+def test_an_infinite_side_is_infinite_and_not_a_truncated_integral():
+    """chi2(N(0, 4) || N(0, 1)) diverges; the witness of its asymmetry has finite sides."""
+    from nelbo.axioms.examine import _Search
+    from nelbo.axioms.families import family
+    from nelbo.axioms.known import known
+
+    search = _Search(known("chi_squared"), family("Normal", {"loc": 0}), trials=8, rounds=1, seed=0)
+    distance, _ = search.exact()
+    assert distance((Fraction(2),), (Fraction(1),)) == mp.inf
+    assert abs(float(distance((Fraction(1),), (Fraction(2),))) - (4 / math.sqrt(7) - 1)) < 1e-14
+    witness = axioms.examine("chi_squared", "Normal", trials=64, rounds=1)["symmetry"].witness
+    assert math.isfinite(float(witness.left))
+    assert math.isfinite(float(witness.right))

@@ -42,6 +42,8 @@ PAIRS = {
         stats.norm(),
     ),
 }
+SLOW = {"student", "laplace", "mixture"}  # their references take scipy seconds
+QUICK = [pytest.param(k, marks=pytest.mark.slow) if k in SLOW else k for k in PAIRS]
 POINTWISE = {
     "jensen_shannon": (
         V.jensen_shannon,
@@ -95,7 +97,7 @@ def reference(p, q, f):
     return value
 
 
-@pytest.mark.parametrize("pair", PAIRS)
+@pytest.mark.parametrize("pair", QUICK)
 @pytest.mark.parametrize("which", POINTWISE)
 def test_pointwise_divergences(pair, which):
     p, q, sp, sq = PAIRS[pair]
@@ -151,7 +153,7 @@ def test_counts(which):
         assert float(f(D.Poisson(t(2.0)), D.Poisson(t(2.6)), method=method)) == pytest.approx(exact, rel=1e-10)
 
 
-@pytest.mark.parametrize("pair", PAIRS)
+@pytest.mark.parametrize("pair", QUICK)
 def test_distances_on_the_line(pair):
     p, q, sp, sq = PAIRS[pair]
     sp = sp or _Mixed()

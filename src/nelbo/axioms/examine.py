@@ -155,8 +155,7 @@ class _Search:
         forward = self.distance(p, q)
         size = forward.abs().clamp(min=self.floor)
         if axiom == NON_NEGATIVITY:
-            value = forward / forward.abs().clamp(min=self.floor)
-            return torch.where(forward.abs() < self.floor, forward, value)
+            return forward
         if axiom == IDENTITY:
             same = self.distance(p, p).abs()
             apart = (p - q).abs().amax(-1) > 1e-3
@@ -210,7 +209,9 @@ class _Search:
             if proof is None:
                 return Verdict(axiom, None, "violated in float64 only, with no short witness", worst)
         searched = f"the search over {self.trials} triples and {self.rounds} rounds found none"
-        return Verdict(axiom, True if proof else None, proof or searched, max(worst, 0.0) if proof else worst)
+        return Verdict(
+            axiom, True if proof else None, proof or searched, max(worst, 0.0) + 0.0 if proof else worst
+        )
 
     def special_proof(self, axiom: str) -> str | None:
         """Reasons that belong to the family."""
@@ -231,12 +232,24 @@ class _Search:
         values = torch.tensor([[[float(x) for x in m] for m in t] for t in triples], dtype=torch.float64).movedim(1, 0)
         full = values if count == 3 else torch.cat([values, values[:1]])
         slack = self.slack(axiom, full)
-        broken = (slack < -1e-3).nonzero().flatten().tolist()
-        for index in broken[:8]:
+        broken = slack < -1e-3
+        sums = torch.stack([self.distance(a, b) for a, b in self._sides(full, axiom)]).sum(0)
+        finite = torch.isfinite(sums)
+        # witnesses of finite value first: they say more than an infinite side
+        order = (broken & finite).nonzero().flatten().tolist() + (
+            broken & ~finite
+        ).nonzero().flatten().tolist()
+        for index in order[:8]:
             found = self.confirm(axiom, triples[index])
             if found is not None:
                 return found
         return None
+
+    @staticmethod
+    def _sides(points: Tensor, axiom: str) -> list[tuple[Tensor, Tensor]]:
+        """The pairs whose distances an axiom is about."""
+        p, q, r = points
+        return [(p, q), (q, r), (p, r)] if axiom == TRIANGLE else [(p, q), (q, p)]
 
     def confirm(self, axiom: str, members: tuple[tuple[Fraction, ...], ...]) -> Verdict | None:
         distance, digits = self.exact()
@@ -271,14 +284,14 @@ class _Search:
         )
 
     def exact(self) -> tuple[Callable[..., Any], int]:
-        if self.entry.integrand is not None:
-            return lambda a, b: precise(self.entry, self.members, a, b), 50
-
         def plain(a: tuple[Fraction, ...], b: tuple[Fraction, ...]) -> Any:
             x, y = (torch.tensor([[float(v) for v in m]], dtype=torch.float64) for m in (a, b))
             return mp.mpf(float(self.distance(x, y)))
 
-        return plain, 15
+        if self.entry.integrand is None:
+            return plain, 15
+        # an integral that diverges is finite on every finite stretch: float64 knows better
+        return lambda a, b: mp.inf if mp.isinf(plain(a, b)) else precise(self.entry, self.members, a, b), 50
 
 
 def _complexity(member: tuple[Fraction, ...]) -> int:

@@ -197,7 +197,8 @@ OFFERS: dict[type, Offers] = {
     ),
     StudentT: Offers(
         entropy=lambda p: p.entropy(),
-        mean=lambda p: _student_moment(p, 1, lambda v: p.loc + 0 * v, torch.nan),
+        # where the mean does not exist, the variance beside it is inf already
+        mean=lambda p: p.loc,
         variance=lambda p: _student_moment(p, 2, lambda v: p.scale**2 * v / (v - 2), torch.inf),
     ),
     TruncatedNormal: Offers(entropy=lambda p: p.entropy(), mean=lambda p: p.mean, variance=lambda p: p.variance),

@@ -48,6 +48,13 @@ def ratio_gap(a: Tensor, b: Tensor) -> Tensor:
     return log_gap((a - b) / b, a.log() - b.log())
 
 
+def log_ratio(a: Tensor, b: Tensor) -> Tensor:
+    """log(a/b) for positive a, b, with full relative accuracy also next to a == b."""
+    w = (a - b) / b
+    near = w.abs() < 0.3
+    return torch.where(near, torch.log1p(torch.where(near, w, torch.zeros_like(w))), a.log() - b.log())
+
+
 def exp_gap(u: Tensor) -> Tensor:
     """exp(u) - 1 - u >= 0, exactly 0 at u = 0."""
     near = u.abs() < 0.3

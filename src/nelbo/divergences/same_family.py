@@ -23,7 +23,7 @@ from torch.distributions import (
     Wishart,
 )
 
-from nelbo.divergences.gaps import EULER, exp_gap, lgamma_gap, log_gap, log_sinhc_gap, ratio_gap
+from nelbo.divergences.gaps import EULER, exp_gap, lgamma_gap, log_gap, log_ratio, log_sinhc_gap, ratio_gap
 from nelbo.divergences.normals import half_normal_kl
 from nelbo.divergences.registry import find, register
 from nelbo.divergences.truncated_normal import TruncatedNormal
@@ -73,9 +73,9 @@ def kl_gamma_gamma(p: Gamma, q: Gamma) -> Tensor:
     """KL = lgamma gap(k_q, k_p) + k_p (w - log(1 + w)) + (k_p - k_q) log(1 + w), 1 + w = rate_q/rate_p."""
     k_p, k_q = p.concentration, q.concentration
     w = (q.rate - p.rate) / p.rate
-    log_ratio = q.rate.log() - p.rate.log()
-    gap = log_gap(w, log_ratio)
-    return lgamma_gap(k_q, k_p) + k_p * gap + (k_p - k_q) * torch.where(w.abs() < 0.3, w - gap, log_ratio)
+    rates = log_ratio(q.rate, p.rate)
+    gap = log_gap(w, rates)
+    return lgamma_gap(k_q, k_p) + k_p * gap + (k_p - k_q) * rates
 
 
 @register(Beta, Beta)
@@ -103,14 +103,14 @@ def kl_continuous_bernoulli(p: ContinuousBernoulli, q: ContinuousBernoulli) -> T
 @register(Pareto, Pareto)
 def kl_pareto_pareto(p: Pareto, q: Pareto) -> Tensor:
     """KL = a_q log(x_p/x_q) + r - 1 - log r, r = a_q/a_p; inf where x_p < x_q (Gil et al. 2013)."""
-    value = q.alpha * (p.scale.log() - q.scale.log()) + ratio_gap(q.alpha, p.alpha)
+    value = q.alpha * log_ratio(p.scale, q.scale) + ratio_gap(q.alpha, p.alpha)
     return torch.where(p.scale < q.scale, torch.inf, value)
 
 
 @register(Uniform, Uniform)
 def kl_uniform_uniform(p: Uniform, q: Uniform) -> Tensor:
     """KL = log(width_q / width_p); inf where p reaches outside of q."""
-    value = (q.high - q.low).log() - (p.high - p.low).log()
+    value = log_ratio(q.high - q.low, p.high - p.low)
     return torch.where((p.low < q.low) | (p.high > q.high), torch.inf, value)
 
 
@@ -175,11 +175,11 @@ def kl_wishart_wishart(p: Wishart, q: Wishart) -> Tensor:
     d = L_p.shape[-1]
     shape = torch.broadcast_shapes(L_p.shape, L_q.shape)
     E = torch.linalg.solve_triangular(L_q.expand(shape), (L_p - L_q).expand(shape), upper=False)
-    log_ratio = L_p.diagonal(dim1=-2, dim2=-1).log() - L_q.diagonal(dim1=-2, dim2=-1).log()
-    gap = (E * E).sum((-2, -1)) + 2 * log_gap(E.diagonal(dim1=-2, dim2=-1), log_ratio).sum(-1)
+    logs = log_ratio(L_p.diagonal(dim1=-2, dim2=-1), L_q.diagonal(dim1=-2, dim2=-1))
+    gap = (E * E).sum((-2, -1)) + 2 * log_gap(E.diagonal(dim1=-2, dim2=-1), logs).sum(-1)
     half = 0.5 * torch.arange(d, dtype=L_p.dtype, device=L_p.device)
     gammas = lgamma_gap(0.5 * q.df.unsqueeze(-1) - half, 0.5 * p.df.unsqueeze(-1) - half).sum(-1)
-    return gammas + 0.5 * p.df * gap + (p.df - q.df) * log_ratio.sum(-1)
+    return gammas + 0.5 * p.df * gap + (p.df - q.df) * logs.sum(-1)
 
 
 @register(TransformedDistribution, TransformedDistribution)

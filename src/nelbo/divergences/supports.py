@@ -27,6 +27,14 @@ class Support(NamedTuple):
     discrete: bool
 
 
+def constraint(p: Distribution) -> Any:
+    """The support as torch's constraint; None for distributions that do not tell, as flows do not."""
+    try:
+        return p.support
+    except NotImplementedError:
+        return None
+
+
 def scalar_support(p: Distribution) -> Support | None:
     """The interval of a univariate distribution, or None where its constraint is not an interval.
 
@@ -45,7 +53,9 @@ def scalar_support(p: Distribution) -> Support | None:
             upper.max(-1).values if isinstance(upper, Tensor) and upper.dim() else upper,
             inner.discrete,
         )
-    c: Any = p.support
+    c = constraint(p)
+    if c is None:
+        return None
     if c is constraints.boolean:
         return Support(0.0, 1.0, True)
     if c is constraints.real:
@@ -60,8 +70,8 @@ def scalar_support(p: Distribution) -> Support | None:
 
 def is_discrete(p: Distribution) -> bool:
     """Whether p has a probability mass function rather than a density."""
-    c: Any = p.support
-    return bool(c.is_discrete)
+    c = constraint(p)
+    return c is not None and bool(c.is_discrete)
 
 
 def batch_shape(p: Distribution, q: Distribution) -> torch.Size:
@@ -136,8 +146,9 @@ def escapes(p: Distribution, q: Distribution) -> Tensor | bool:
 
 
 def _event_escapes(p: Distribution, q: Distribution) -> bool:
-    a: Any = p.support
-    b: Any = q.support
+    a, b = constraint(p), constraint(q)
+    if a is None or b is None:
+        return False
     if is_discrete(p) != is_discrete(q):
         return True
     a, b = getattr(a, "base_constraint", a), getattr(b, "base_constraint", b)
