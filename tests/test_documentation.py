@@ -1,48 +1,52 @@
-"""The pages say what the program says."""
+"""The words outside the code are executed too: README, docs, docstrings."""
 
-import importlib.util
-import json
-import sys
+import doctest
+import importlib
+import pkgutil
+import re
 from pathlib import Path
 
 import pytest
 
-DOCS = Path(__file__).resolve().parent.parent / "docs"
+import nelbo
+
+ROOT = Path(__file__).parents[1]
+PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
 
 
-def generator():
-    spec = importlib.util.spec_from_file_location("generate_docs", DOCS / "generate.py")
-    module = importlib.util.module_from_spec(spec)
-    sys.modules["generate_docs"] = module
-    spec.loader.exec_module(module)
-    return module
+def blocks(page, language):
+    return re.findall(rf"^```{language}\n(.*?)^```", page.read_text("utf-8"), re.MULTILINE | re.DOTALL)
 
 
-def test_table_of_closed_forms_is_current():
-    g = generator()
-    page = DOCS / "divergences.md"
-    assert page.read_text() == g.replace(page, "closed forms", g.pairs_table()), (
-        "run python docs/generate.py divergences"
-    )
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_python_examples_run(page, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    for code in blocks(page, "python"):
+        exec(compile(code, str(page), "exec"), {"__name__": "__main__"})
 
 
-def test_notebook_is_the_worksheet():
-    g = generator()
-    assert g.NOTEBOOK.read_text() == g.notebook(), "run python docs/generate.py notebook"
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_links_and_pictures_exist(page):
+    for target in re.findall(r"\]\(([^)#]+)\)", page.read_text("utf-8")):
+        assert "://" in target or (page.parent / target).exists(), target
 
 
-@pytest.mark.slow
-def test_notebook_runs_from_top_to_bottom(capsys):
-    cells = json.loads(generator().NOTEBOOK.read_text())["cells"]
-    scope = {"__name__": "__main__"}
-    for cell in cells:
-        if cell["cell_type"] == "code":
-            exec(compile("".join(cell["source"]), cell["id"], "exec"), scope)  # our own page
-    assert "gap by Jensen" in capsys.readouterr().out
+def modules():
+    return [m.name for m in pkgutil.walk_packages(nelbo.__path__, "nelbo.")]
 
 
-@pytest.mark.slow
-def test_table_of_axioms_is_current():
-    g = generator()
-    page = DOCS / "axioms.md"
-    assert page.read_text() == g.replace(page, "verdicts", g.axioms_table()), "run python docs/generate.py axioms"
+@pytest.mark.parametrize("name", modules())
+def test_docstring_examples_run(name):
+    result = doctest.testmod(importlib.import_module(name), optionflags=doctest.NORMALIZE_WHITESPACE | doctest.ELLIPSIS)
+    assert result.failed == 0
+
+
+def test_commands_of_the_readme_parse():
+    """Every nelbo line of the README names a command and flags that exist."""
+    from nelbo.cli import app
+
+    lines = [
+        line.split("#")[0].split() for page in PAGES for block in blocks(page, "sh") for line in block.splitlines()
+    ]
+    for words in (line for line in lines if line and line[0] == "nelbo"):
+        app.parse_args(words[1:], exit_on_error=False, print_error=False)

@@ -380,9 +380,7 @@ def draw(rng: random.Random, kind: str):
         "k": lambda: 10 ** rng.uniform(-1, 4),
         "h": lambda: 10 ** rng.uniform(-0.7, 1.5),
         "v": lambda: 10 ** rng.uniform(-0.3, 3),
-        "u": lambda: rng.choice(
-            [rng.uniform(0.05, 0.95), 10 ** rng.uniform(-8, -1), 1 - 10 ** rng.uniform(-8, -1)]
-        ),
+        "u": lambda: rng.choice([rng.uniform(0.05, 0.95), 10 ** rng.uniform(-8, -1), 1 - 10 ** rng.uniform(-8, -1)]),
         # the oracle's own limits: 600 terms of a count; slow tails; 50 digits of x where Beta is singular
         "c": lambda: rng.uniform(0.2, 0.8),
         "a": lambda: 10 ** rng.uniform(0.5, 1.5),
@@ -400,7 +398,5 @@ def near(family: type, args, rng: random.Random):
     out = []
     for kind, x in zip(FAMILIES[family].kinds, args, strict=True):
         step = 10 ** rng.uniform(-9, -1)
-        out.append(
-            x if kind == "n" else x + step * (min(x, 1 - x) if kind in "uc" else x) * rng.choice([-1, 1])
-        )
+        out.append(x if kind == "n" else x + step * (min(x, 1 - x) if kind in "uc" else x) * rng.choice([-1, 1]))
     return tuple(out)

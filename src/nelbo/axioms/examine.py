@@ -209,9 +209,7 @@ class _Search:
             if proof is None:
                 return Verdict(axiom, None, "violated in float64 only, with no short witness", worst)
         searched = f"the search over {self.trials} triples and {self.rounds} rounds found none"
-        return Verdict(
-            axiom, True if proof else None, proof or searched, max(worst, 0.0) + 0.0 if proof else worst
-        )
+        return Verdict(axiom, True if proof else None, proof or searched, max(worst, 0.0) + 0.0 if proof else worst)
 
     def special_proof(self, axiom: str) -> str | None:
         """Reasons that belong to the family."""
@@ -236,9 +234,7 @@ class _Search:
         sums = torch.stack([self.distance(a, b) for a, b in self._sides(full, axiom)]).sum(0)
         finite = torch.isfinite(sums)
         # witnesses of finite value first: they say more than an infinite side
-        order = (broken & finite).nonzero().flatten().tolist() + (
-            broken & ~finite
-        ).nonzero().flatten().tolist()
+        order = (broken & finite).nonzero().flatten().tolist() + (broken & ~finite).nonzero().flatten().tolist()
         for index in order[:8]:
             found = self.confirm(axiom, triples[index])
             if found is not None:

@@ -4,7 +4,7 @@ from torch import Tensor
 from torch.distributions import Distribution, Independent, kl_divergence
 
 # imported for what they register
-from nelbo.divergences import counts, expectations, normals, same_family  # noqa: F401  # pyright: ignore[reportUnusedImport]
+from nelbo.divergences import counts, delta, expectations, normals, same_family  # noqa: F401  # pyright: ignore[reportUnusedImport]
 from nelbo.divergences.registry import find
 
 

@@ -6,8 +6,6 @@ from typing import Any
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from scipy import stats
-from scipy.spatial import KDTree
 from torch import Tensor
 
 from nelbo.divergences.estimate import Estimate
@@ -94,6 +92,8 @@ def kl_from_samples(x: Any, y: Any, *, neighbours: int = 5, bootstrap: int = 50,
 
 
 def _nearest(a: _Rows, b: _Rows, k: int) -> float:
+    from scipy.spatial import KDTree  # here and below: few need scipy, and its import costs every start
+
     own = np.asarray(KDTree(a).query(a, k=k + 1)[0])[:, -1]
     other = np.asarray(KDTree(b).query(a, k=[k])[0])[:, -1]  # pyright: ignore[reportArgumentType]
     if not (own > 0).all() or not (other > 0).all():
@@ -181,9 +181,13 @@ def classifier_test(x: Any, y: Any, *, folds: int = 5, neighbours: int = 5, seed
     for i in range(folds):
         out = fold == i
         ranks: Any = list(range(1, neighbours + 1))
+        from scipy.spatial import KDTree
+
         index = np.asarray(KDTree(rows[~out]).query(rows[out], k=ranks)[1])
         votes = labels[~out][index].mean(1)
         right += int(((votes > 0.5) == (labels[out] == 1)).sum())
     accuracy = right / (2 * n)
+    from scipy import stats
+
     p_value = float(stats.binom.sf(right - 1, 2 * n, 0.5))
     return TestResult(accuracy, p_value, float(np.sqrt(accuracy * (1 - accuracy) / (2 * n))), "classifier")

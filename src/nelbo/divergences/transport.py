@@ -7,8 +7,8 @@ import math
 from collections.abc import Callable
 from typing import Any, Unpack
 
+import numpy as np
 import torch
-from scipy import special
 from torch import Tensor
 from torch.distributions import (
     Beta,
@@ -134,9 +134,9 @@ def _cdf(p: Any, x: Tensor) -> Tensor:
     except NotImplementedError:
         pass
     if isinstance(p, Beta):
-        return _scipy(special.betainc, p, p.concentration1, p.concentration0, x)
+        return _scipy("betainc", p, p.concentration1, p.concentration0, x)
     if isinstance(p, StudentT):
-        return _scipy(special.stdtr, p, p.df, (x - p.loc) / p.scale)
+        return _scipy("stdtr", p, p.df, (x - p.loc) / p.scale)
     raise ValueError(
         f"{name(p)} has neither a cdf nor a known one, so that its distance on the line is not computable "
         f"here; "
@@ -144,7 +144,8 @@ def _cdf(p: Any, x: Tensor) -> Tensor:
     )
 
 
-def _scipy(f: Any, p: Any, *args: Tensor) -> Tensor:
+def _scipy(function: str, p: Any, *args: Tensor) -> Tensor:
+    """A function of scipy.special on tensors; imported here, because few need it and it costs every start."""
     if torch.is_grad_enabled() and any(x.requires_grad for x in parameters(p)):
         raise ValueError(
             f"the cdf and quantiles of {name(p)} come from scipy and carry no gradient; write `with "
@@ -153,7 +154,9 @@ def _scipy(f: Any, p: Any, *args: Tensor) -> Tensor:
         )
     shape = torch.broadcast_shapes(*(x.shape for x in args))
     arrays = [x.detach().cpu().double().expand(shape).numpy() for x in args]
-    return torch.as_tensor(f(*arrays), dtype=torch.float64, device=args[-1].device)
+    from scipy import special
+
+    return torch.as_tensor(getattr(special, function)(*arrays), dtype=torch.float64, device=args[-1].device)
 
 
 def _by_cdf(p: Any, q: Any, factor: float, power: int, what: str) -> Estimate:
@@ -174,11 +177,11 @@ def _by_cdf(p: Any, q: Any, factor: float, power: int, what: str) -> Estimate:
 
 def _quantile(p: Any, u: Tensor) -> Tensor:
     if isinstance(p, Gamma):
-        return _scipy(special.gammaincinv, p, p.concentration, u) / p.rate
+        return _scipy("gammaincinv", p, p.concentration, u) / p.rate
     if isinstance(p, Beta):
-        return _scipy(special.betaincinv, p, p.concentration1, p.concentration0, u)
+        return _scipy("betaincinv", p, p.concentration1, p.concentration0, u)
     if isinstance(p, StudentT):
-        return p.loc + p.scale * _scipy(special.stdtrit, p, p.df, u)
+        return p.loc + p.scale * _scipy("stdtrit", p, p.df, u)
     if isinstance(p, MixtureSameFamily):
         return _bisected(p, u)
     try:
@@ -214,7 +217,7 @@ def _by_quantile(p: Any, q: Any) -> Estimate:
     shape = batch_shape(p, q)
     totals: list[Tensor] = []
     for panels in (96, 192):
-        nodes, weights = special.roots_legendre(12)
+        nodes, weights = np.polynomial.legendre.leggauss(12)
         edges = torch.linspace(-36.0, 36.0, panels + 1, dtype=torch.float64)
         half = 0.5 * (edges[1:] - edges[:-1])
         t = (0.5 * (edges[1:] + edges[:-1]))[:, None] + half[:, None] * torch.as_tensor(nodes)
