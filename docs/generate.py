@@ -27,9 +27,7 @@ def pairs_table() -> str:
         infinite = p in INTERVALS and q in INTERVALS and p is not q and never_inside(p, q)
         rows.setdefault(p.__name__, []).append(f"*{q.__name__}*" if infinite else q.__name__)
     lines = ["| p | q |", "|---|---|"]
-    lines += [
-        f"| {p} | {', '.join(sorted(qs, key=lambda s: s.strip('*')))} |" for p, qs in sorted(rows.items())
-    ]
+    lines += [f"| {p} | {', '.join(sorted(qs, key=lambda s: s.strip('*')))} |" for p, qs in sorted(rows.items())]
     return "\n".join(lines)
 
 
@@ -49,12 +47,9 @@ def axioms_table(family: str = "Normal") -> str:
         lines.append(f"| {name} | {' | '.join(cells)} | {'yes' if verdicts.metric else 'no'} |")
         for v in verdicts.verdicts:
             if v.witness is not None:
-                members = "; ".join(
-                    f"{k} = N({m['loc']}, {m['scale']}²)" for k, m in v.witness.members.items()
-                )
+                members = "; ".join(f"{k} = N({m['loc']}, {m['scale']}²)" for k, m in v.witness.members.items())
                 notes.append(
-                    f"- {name}, {v.axiom}: {members}: {v.witness.relation}: {v.witness.left} against "
-                    f"{v.witness.right}"
+                    f"- {name}, {v.axiom}: {members}: {v.witness.relation}: {v.witness.left} against {v.witness.right}"
                 )
     return "\n".join([*lines, "", *notes])
 

@@ -21,8 +21,9 @@ def blocks(page, language):
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
 def test_python_examples_run(page, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
+    scope = {"__name__": "__main__"}  # one for the page, which is read from top to bottom
     for code in blocks(page, "python"):
-        exec(compile(code, str(page), "exec"), {"__name__": "__main__"})
+        exec(compile(code, str(page), "exec"), scope)
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)

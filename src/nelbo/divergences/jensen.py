@@ -48,7 +48,7 @@ def jensen(f: Callable[[Tensor], Tensor], x: Distribution) -> Jensen:
 
     >>> from torch.distributions import Uniform
     >>> float(jensen(lambda x: -x.log(), Uniform(1.0, 3.0)).gap)  # log 2 - (3 log 3 - 2)/2
-    0.0452288...
+    0.0452287...
     """
     if x.event_shape or scalar_support(x) is None:
         raise ValueError(

@@ -44,8 +44,7 @@ class _NormalKL(torch.autograd.Function):
         if needed[3]:
             found[3] = -weighted * (e * (e + 2) + shift * shift)
         return tuple(
-            None if g is None else g.sum_to_size(x.shape)
-            for g, x in zip(found, ctx.saved_tensors, strict=True)
+            None if g is None else g.sum_to_size(x.shape) for g, x in zip(found, ctx.saved_tensors, strict=True)
         )
 
 
