@@ -1,6 +1,7 @@
 """nelbo fit: its flags are the arguments of nelbo.data.load, of the recipes and of nelbo.fit."""
 
 import inspect
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -21,7 +22,6 @@ _MODEL = flags(
     recipes.compose,
     group=Group.create_ordered("Model"),
     skip=("deterministic",),
-    unset=True,
 )
 _TRAINING = flags(
     train, group=Group.create_ordered("Training"), skip=("objective", "optimizer", "out", "progress", "callback")
@@ -35,7 +35,7 @@ def _recipe_flags() -> list[inspect.Parameter]:
     found: dict[str, inspect.Parameter] = {}
     takers: dict[str, list[str]] = {}
     for name, recipe in recipes.RECIPES.items():
-        for parameter in flags(recipe, group=group, skip=shared, unset=True):
+        for parameter in flags(recipe, group=group, skip=shared):
             found.setdefault(parameter.name, parameter)
             default = inspect.signature(recipe).parameters[parameter.name].default
             takers.setdefault(parameter.name, []).append(f"{name} (default {plain(default)})")
@@ -46,7 +46,6 @@ def _recipe_flags() -> list[inspect.Parameter]:
 
 
 _OWN = _recipe_flags()
-_DEFAULTS = {parameter.name: parameter.default for parameter in _TRAINING}
 
 
 def _fit(
@@ -69,10 +68,13 @@ def _fit(
 
 
 def _start(data: str, recipe: str, out: Path | None, values: dict[str, Any]) -> Run:
-    seed = values["seed"]
-    loaded = nelbo_data.load(data, seed=seed, **{p.name: values[p.name] for p in _DATA})
+    def given(parameters: Iterable[inspect.Parameter]) -> dict[str, Any]:
+        return {p.name: values[p.name] for p in parameters if values[p.name] is not None}
+
+    seed = values["seed"] or 0
+    loaded = nelbo_data.load(data, seed=seed, **given(_DATA))
     print(loaded)
-    chosen = {p.name: values[p.name] for p in (*_MODEL, *_OWN) if values[p.name] is not None}
+    chosen = given((*_MODEL, *_OWN))
     _only_its_own(recipe, chosen)
     if "likelihood" not in chosen and _likelihood_of(recipe) == _likelihood_of("vae"):
         found = fitting(loaded.train.take(min(len(loaded.train), 1000)))
@@ -81,7 +83,7 @@ def _start(data: str, recipe: str, out: Path | None, values: dict[str, Any]) -> 
     with seeded_weights(seed):
         made = recipes.make(recipe, loaded.event_shape, **chosen)
     folder = out or _free_folder(Path("runs"), f"{Path(data).stem}-{recipe}")
-    return train(made, loaded, out=folder, **{p.name: values[p.name] for p in _TRAINING})
+    return train(made, loaded, out=folder, **given(_TRAINING))
 
 
 def _only_its_own(recipe: str, chosen: dict[str, Any]) -> None:
@@ -97,15 +99,11 @@ def _likelihood_of(recipe: str) -> str:
 
 def _go_on(path: Path, data: str | None, values: dict[str, Any]) -> Run:
     """Resume; flags that would change the run are refused, but for more epochs."""
-    given = [name for name, value in values.items() if value != _DEFAULTS.get(name, _unset(name)) and name != "epochs"]
+    given = [f"--{name.replace('_', '-')}" for name, value in values.items() if value is not None and name != "epochs"]
     if data is not None or given:
-        what = ", ".join([*(["DATA"] if data else []), *(f"--{name.replace('_', '-')}" for name in given)])
+        what = ", ".join([*(["DATA"] if data else []), *given])
         raise ValueError(f"--resume takes everything but --epochs from {path / RECORD}; leave out {what}")
-    return go_on(path, epochs=None if values["epochs"] == _DEFAULTS["epochs"] else values["epochs"])
-
-
-def _unset(name: str) -> Any:
-    return next((p.default for p in _DATA if p.name == name), None)
+    return go_on(path, epochs=values["epochs"])
 
 
 def _free_folder(parent: Path, name: str) -> Path:

@@ -21,33 +21,25 @@ def described(function: Callable[..., Any]) -> dict[str, str]:
     return {name: " ".join(words.split()) for name, words in zip(parts[::2], parts[1::2], strict=True)}
 
 
-def flags(
-    function: Callable[..., Any],
-    *,
-    group: Group,
-    skip: Sequence[str] = (),
-    unset: bool = False,
-) -> list[inspect.Parameter]:
-    """A keyword-only parameter for each keyword of a function, with its help.
+def flags(function: Callable[..., Any], *, group: Group, skip: Sequence[str] = ()) -> list[inspect.Parameter]:
+    """A flag for each keyword of a function, with its help; None, when it is not given, leaves the function's default.
 
     Args:
         function: whose keyword-only arguments become flags.
         group: the heading they stand under in ``--help``.
         skip: arguments that get no flag.
-        unset: default to None, which stands for the function's own default.
     """
     help_of, hints = described(function), get_type_hints(function)
     made: list[inspect.Parameter] = []
     for name, parameter in inspect.signature(function).parameters.items():
         if parameter.kind is not inspect.Parameter.KEYWORD_ONLY or name in skip:
             continue
-        hint = hints.get(name, parameter.annotation)
         words = help_of.get(name, "").replace("`", "")
-        if unset and parameter.default not in (None, inspect.Parameter.empty):
+        if parameter.default not in (None, False, inspect.Parameter.empty):
             words += f" (default {plain(parameter.default)})"
         settings = Parameter(help=words, group=group, negative="", consume_multiple=True)
-        default = None if unset else parameter.default
-        made.append(parameter.replace(annotation=Annotated[hint | None if unset else hint, settings], default=default))
+        hint = hints.get(name, parameter.annotation)
+        made.append(parameter.replace(annotation=Annotated[hint | None, settings], default=None))
     return made
 
 
