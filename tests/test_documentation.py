@@ -4,6 +4,7 @@ import doctest
 import importlib
 import pkgutil
 import re
+import shlex
 from pathlib import Path
 
 import pytest
@@ -47,7 +48,10 @@ def test_commands_of_the_readme_parse():
     from nelbo.cli import app
 
     lines = [
-        line.split("#")[0].split() for page in PAGES for block in blocks(page, "sh") for line in block.splitlines()
+        shlex.split(line, comments=True)
+        for page in PAGES
+        for block in blocks(page, "sh")
+        for line in block.splitlines()
     ]
     for words in (line for line in lines if line and line[0] == "nelbo"):
         app.parse_args(words[1:], exit_on_error=False, print_error=False)
