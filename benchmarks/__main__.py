@@ -8,8 +8,8 @@ def main() -> None:
     chosen = options(__doc__).parse_args()
     path = mnist.find(chosen.mnist)
     rows = [
-        *train_mlp.measure(path, rounds=chosen.rounds),
-        *train_conv.measure(path, rounds=chosen.rounds),
+        *train_mlp.measure(path, rounds=chosen.rounds, images=chosen.images, patience=chosen.patience),
+        *train_conv.measure(path, rounds=chosen.rounds, images=chosen.images, patience=chosen.patience),
         *memory.measure(path, rounds=1),
         *startup.measure(rounds=chosen.rounds),
     ]

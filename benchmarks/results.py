@@ -12,9 +12,9 @@ from typing import Any
 from rich.console import Console
 from rich.table import Table
 
-from benchmarks.turns import Course
+from benchmarks.turns import DISTURBED, Course
 
-DISTURBED = 0.1  # share of the processors in the hands of others from which on a time means little
+MIN_ROUNDS = 3
 
 
 @dataclass(frozen=True)
@@ -37,22 +37,29 @@ class Row:
 
 
 def rows_of(benchmark: str, courses: Sequence[Course], goals: dict[str, float]) -> list[Row]:
-    """A row for each peer; the ratio is the median of the ratios taken round by round."""
+    """A row for each peer; the ratio is the median of the ratios taken round by round.
+
+    Rounds in which other processes took part of the machine from any peer are left out for all, if three remain.
+    """
     ours = next(course for course in courses if course.peer == "nelbo")
+    everyone = range(len(ours.seconds))
+    quiet = [i for i in everyone if all(course.undisturbed(i) for course in courses)]
+    used = quiet if len(quiet) >= MIN_ROUNDS else list(everyone)
     return [
         Row(
             benchmark,
             course.peer,
-            course.median,
+            median(course.seconds[i] for i in used),
             "s / epoch",
-            None if course is ours else median(a / b for a, b in zip(ours.seconds, course.seconds, strict=True)),
+            None if course is ours else median(ours.seconds[i] / course.seconds[i] for i in used),
             goals.get(course.peer),
             {
                 "seconds": course.seconds,
+                "rounds_used": used,
                 "first_epoch": course.first,
                 "test_nelbo": course.nelbo,
                 "peak_memory_mib": course.memory,
-                "used_by_others": median(course.others) if course.others else None,
+                "used_by_others": median(course.others[i] for i in used) if course.others else None,
             },
         )
         for course in courses
@@ -63,6 +70,10 @@ def options(description: str | None) -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(description=description, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--mnist", help="a .npz file with x_train and x_test")
     parser.add_argument("--rounds", type=int, default=5, help="timed epochs or runs of each peer (5)")
+    parser.add_argument("--images", type=int, help="train on so many images only: shorter turns on a shared machine")
+    parser.add_argument(
+        "--patience", type=float, default=0.0, help="seconds to wait before each turn for a machine that is in use (0)"
+    )
     parser.add_argument("--json", action="store_true", help="print JSON instead of a table")
     return parser
 

@@ -18,14 +18,22 @@ PEERS = (
 GOALS = {"PyTorch by hand, channels_last": 1.0}
 
 
-def measure(path: Path, *, rounds: int) -> list[Row]:
-    courses = take_turns(PEERS, path, rounds=rounds, say=lambda line: print(line, file=sys.stderr))
+def measure(path: Path, *, rounds: int, images: int | None, patience: float) -> list[Row]:
+    courses = take_turns(
+        PEERS,
+        path,
+        rounds=rounds,
+        images=images or 12_800,
+        patience=patience,
+        say=lambda line: print(line, file=sys.stderr),
+    )
     x = mnist.test(path)
     for course in courses:
         course.nelbo = referee.nelbo_conv(course.weights, x)
-    return rows_of(f"convolutions, {len(mnist.train(path)[:12_800]):,} images", courses, GOALS)
+    return rows_of(f"convolutions, {images or 12_800:,} images", courses, GOALS)
 
 
 if __name__ == "__main__":
     chosen = options(__doc__).parse_args()
-    show(measure(mnist.find(chosen.mnist), rounds=chosen.rounds), as_json=chosen.json)
+    found = measure(mnist.find(chosen.mnist), rounds=chosen.rounds, images=chosen.images, patience=chosen.patience)
+    show(found, as_json=chosen.json)

@@ -21,19 +21,30 @@ COMPILED = Peer("PyTorch compiled", "benchmarks.peers.mlp_loop", ("compile",))
 GOALS = {"JAX, one scan": 1.0, "pythae": 0.4}
 
 
-def measure(path: Path, *, rounds: int, compiled: bool = False) -> list[Row]:
+def measure(path: Path, *, rounds: int, images: int | None, patience: float, compiled: bool = False) -> list[Row]:
     courses = take_turns(
-        (*PEERS, COMPILED) if compiled else PEERS, path, rounds=rounds, say=lambda line: print(line, file=sys.stderr)
+        (*PEERS, COMPILED) if compiled else PEERS,
+        path,
+        rounds=rounds,
+        images=images or 60_000,
+        patience=patience,
+        say=lambda line: print(line, file=sys.stderr),
     )
     x = mnist.test(path)
     for course in courses:
         course.nelbo = referee.nelbo_mlp(course.weights, x)
-    return rows_of(f"MLP, {len(mnist.train(path)):,} images", courses, GOALS)
+    return rows_of(f"MLP, {images or 60_000:,} images", courses, GOALS)
 
 
 if __name__ == "__main__":
     parser = options(__doc__)
     parser.add_argument("--compiled", action="store_true", help="also the loop by hand under torch.compile")
     chosen = parser.parse_args()
-    found = measure(mnist.find(chosen.mnist), rounds=chosen.rounds, compiled=chosen.compiled)
+    found = measure(
+        mnist.find(chosen.mnist),
+        rounds=chosen.rounds,
+        images=chosen.images,
+        patience=chosen.patience,
+        compiled=chosen.compiled,
+    )
     show(found, as_json=chosen.json)

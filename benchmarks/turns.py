@@ -15,10 +15,12 @@ import time
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from statistics import median
 from typing import Any
 
-from benchmarks.mnist import ROOT
+from benchmarks.mnist import ROOT, train
+
+DISTURBED = 0.1
+"""Share of the processors in the hands of other processes from which on a time means little."""
 
 
 @dataclass(frozen=True)
@@ -52,22 +54,34 @@ class Course:
     nelbo: float | None = None
     """On the test set, in nats, by the referee."""
 
-    @property
-    def median(self) -> float:
-        return median(self.seconds)
+    def undisturbed(self, number: int) -> bool:
+        """Whether other processes left the machine alone in that epoch, as far as the system says."""
+        return not self.others or self.others[number] < DISTURBED
 
 
-def take_turns(peers: Sequence[Peer], mnist: Path, *, rounds: int, say: Any = print) -> list[Course]:
-    """Train every peer for 1 + rounds epochs, by turns, and return the courses of those that are installed."""
+def take_turns(
+    peers: Sequence[Peer], mnist: Path, *, rounds: int, images: int, patience: float = 0.0, say: Any = print
+) -> list[Course]:
+    """Train every peer for 1 + rounds epochs, by turns, and return the courses of those that are installed.
+
+    Args:
+        peers: who.
+        mnist: the .npz file.
+        rounds: timed epochs.
+        images: of an epoch.
+        patience: seconds to wait before each epoch for other processes to leave the processors alone.
+        say: told who is skipped.
+    """
     with contextlib.ExitStack() as stack:
         running = []
         for peer in peers:
             if missing := [name for name in peer.needs if not _installed(name)]:
                 say(f"skipped {peer.name}: {', '.join(missing)} not installed (benchmarks/requirements.txt)")
                 continue
-            running.append(stack.enter_context(Running(peer, mnist, epochs=1 + rounds)))
+            running.append(stack.enter_context(Running(peer, mnist, epochs=1 + rounds, images=images)))
         for number in range(1 + rounds):
             for one in running if number % 2 == 0 else running[::-1]:
+                wait_for_quiet(patience)
                 one.epoch()
         for one in running:
             one.finish()
@@ -82,7 +96,7 @@ def _installed(name: str) -> bool:
 class Running:
     """The parent's side of a peer."""
 
-    def __init__(self, peer: Peer, mnist: Path, *, epochs: int) -> None:
+    def __init__(self, peer: Peer, mnist: Path, *, epochs: int, images: int) -> None:
         self.course = Course(peer.name)
         self.folder = tempfile.TemporaryDirectory()
         self.weights = Path(self.folder.name) / "weights.npz"
@@ -91,7 +105,7 @@ class Running:
         self.process = subprocess.Popen(
             [
                 *(sys.executable, "-W", "ignore", "-m", peer.module),
-                *(str(mnist), str(epochs), str(self.weights), *peer.arguments),
+                *(str(mnist), str(images), str(epochs), str(self.weights), *peer.arguments),
             ],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
@@ -159,11 +173,25 @@ def _busy() -> float | None:
     return (user + nice + system + irq + softirq + steal) / os.sysconf("SC_CLK_TCK")
 
 
+def wait_for_quiet(patience: float) -> None:
+    """Return as soon as the processors were free for a moment, or after ``patience`` seconds."""
+    end = time.perf_counter() + patience
+    busy = _busy()
+    while busy is not None and time.perf_counter() < end:
+        started = time.perf_counter()
+        time.sleep(0.3)
+        before, busy = busy, _busy()
+        if (busy - before) / (time.perf_counter() - started) / (os.cpu_count() or 1) < DISTURBED:
+            return
+
+
 class Turn:
     """The peer's side: ``turn.begin()`` before each epoch, ``turn.end()`` after it, ``turn.save(...)`` at last."""
 
     def __init__(self) -> None:
-        self.mnist, epochs, self.weights, *self.arguments = sys.argv[1:]
+        path, images, epochs, self.weights, *self.arguments = sys.argv[1:]
+        self.images = train(path)[: int(images)]
+        """(images, 784) bytes."""
         self.epochs = int(epochs)
         self.left = self.epochs
         # what libraries print is none of the parent's business

@@ -4,13 +4,12 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
-from benchmarks import mnist
 from benchmarks.peers.torch_weights import conv
 from benchmarks.turns import Turn
 
 turn = Turn()
 layout = torch.channels_last if "channels_last" in turn.arguments else torch.contiguous_format
-x = (torch.from_numpy(mnist.train(turn.mnist)[:12_800]).reshape(-1, 1, 28, 28).float() / 255).to(memory_format=layout)
+x = (torch.from_numpy(turn.images).reshape(-1, 1, 28, 28).float() / 255).to(memory_format=layout)
 torch.manual_seed(0)
 encoder = nn.Sequential(
     nn.Conv2d(1, 32, 4, stride=2, padding=1),

@@ -3,12 +3,11 @@
 import torch
 
 import nelbo
-from benchmarks import mnist
 from benchmarks.peers.torch_weights import conv
 from benchmarks.turns import Turn
 
 turn = Turn()
-x = torch.from_numpy(mnist.train(turn.mnist)[:12_800]).reshape(-1, 1, 28, 28)
+x = torch.from_numpy(turn.images).reshape(-1, 1, 28, 28)
 torch.manual_seed(0)
 vae = nelbo.VAE(
     nelbo.nn.ConvEncoder((1, 28, 28), 32, channels=(32, 64), hidden=256),

@@ -6,11 +6,10 @@ import jax
 import jax.numpy as jnp
 import optax
 
-from benchmarks import mnist
 from benchmarks.turns import Turn
 
 turn = Turn()
-x = jnp.asarray(mnist.train(turn.mnist))
+x = jnp.asarray(turn.images)
 batches = len(x) // 128
 SIZES = {"enc1": (784, 400), "mu": (400, 20), "log_var": (400, 20), "dec1": (20, 400), "dec2": (400, 784)}
 

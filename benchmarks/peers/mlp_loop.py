@@ -7,12 +7,11 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from benchmarks import mnist
 from benchmarks.peers.mlp_network import Network
 from benchmarks.turns import Turn
 
 turn = Turn()
-x = torch.from_numpy(mnist.train(turn.mnist)).float() / 255
+x = torch.from_numpy(turn.images).float() / 255
 torch.manual_seed(0)
 network = Network()
 optimizer = torch.optim.Adam(network.parameters(), lr=1e-3, fused=True)

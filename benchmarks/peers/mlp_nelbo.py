@@ -3,12 +3,11 @@
 import torch
 
 import nelbo
-from benchmarks import mnist
 from benchmarks.peers.torch_weights import mlp
 from benchmarks.turns import Turn
 
 turn = Turn()
-x = torch.from_numpy(mnist.train(turn.mnist))
+x = torch.from_numpy(turn.images)
 torch.manual_seed(0)
 vae = nelbo.VAE(
     nelbo.nn.MLP(784, 40),

@@ -10,12 +10,11 @@ from pythae.trainers import BaseTrainer, BaseTrainerConfig
 from pythae.trainers.training_callbacks import TrainingCallback
 from torch import Tensor
 
-from benchmarks import mnist
 from benchmarks.peers.mlp_network import Network
 from benchmarks.turns import Turn
 
 turn = Turn()
-x = mnist.train(turn.mnist).astype(np.float32) / 255
+x = turn.images.astype(np.float32) / 255
 torch.manual_seed(0)
 network = Network()
 
