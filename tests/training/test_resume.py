@@ -60,6 +60,15 @@ def test_interrupted_and_resumed_is_the_uninterrupted_run(number, settings, tmp_
     assert untimed(read_history(out)) == untimed(whole.history) == untimed(run.history)
     assert nelbo.runs.read_record(out)["status"] == "finished"
 
+def test_stopped_between_the_last_step_and_the_end_of_an_epoch(tmp_path):
+    """Nothing is left to train in that epoch, and yet its line says what its steps were taken with."""
+    settings = {"epochs": 4, "schedule": "cosine", "batch_size": 1000}
+    whole = quick(small(), binary(), **settings)
+    with pytest.raises(Interrupted, match="stopped at epoch 2, batch 1 of 1 and saved"):
+        quick(small(), binary(), out=tmp_path, callback=stop_at(1), **settings)
+    run = nelbo.resume(tmp_path, data=binary(), progress=False)
+    assert untimed(run.history) == untimed(whole.history)
+
 
 def test_interrupted_in_memory_keeps_the_weights():
     model = by_hand()

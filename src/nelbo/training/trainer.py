@@ -157,8 +157,7 @@ class Trainer:
             examine_gradients(self.model)
         if self.clip is not None:
             torch.nn.utils.clip_grad_norm_(self.model.parameters(), self.clip)
-        factor = learning_rate.factor(self.schedule, epoch, self.epochs, self.warm_up)
-        state.optimizer.learning_rate = self.base_learning_rate * factor
+        state.optimizer.learning_rate = self._learning_rate(epoch)
         state.optimizer.step()
         if watched:
             examine_weights(self.model)
@@ -167,6 +166,9 @@ class Trainer:
         with torch.no_grad():
             state.totals += torch.stack([*(term.sum() for term in terms.loss), terms.value.sum()]).to(state.totals)
         return terms
+
+    def _learning_rate(self, epoch: float) -> float:
+        return self.base_learning_rate * learning_rate.factor(self.schedule, epoch, self.epochs, self.warm_up)
 
     def _move_average(self, average: dict[str, Tensor]) -> None:
         decay = self.ema or 0.0
@@ -198,7 +200,8 @@ class Trainer:
                 "epoch": position.epoch,
                 **{f"train_{name}": value for name, value in means.items()},
                 **{f"validation_{name}": value for name, value in measured.items()},
-                "learning_rate": state.optimizer.learning_rate,
+                # of the epoch's last step, by the schedule: a run resumed between that step and here took no step yet
+                "learning_rate": self._learning_rate(position.epoch - 1 + (self.batches - 1) / self.batches),
                 "examples_per_second": round(speed, 1),
                 "seconds": round(position.seconds, 3),
             }
