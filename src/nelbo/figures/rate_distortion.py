@@ -35,7 +35,7 @@ def rate_distortion(points: Sequence[Point], *, title: str | None = None) -> Fig
     """KL against reconstruction error, with a curve through the models of a sweep, and lines of equal NELBO.
 
     A model on a lower dashed line has the better bound. Bars are one standard error on each side. An autoencoder,
-    whose rate is infinite, has only a distortion: a line at the height that no rate can buy more than.
+    whose rate is infinite, has only a distortion: a line across.
 
     Args:
         points: the models.
@@ -52,8 +52,8 @@ def rate_distortion(points: Sequence[Point], *, title: str | None = None) -> Fig
     page = Page(_WIDTH + 1.0, _HEIGHT + 1.15)
     page.note(0.72, 0.1, title or "rate and distortion", size=11.5, weight="bold")
     axes = page.panel(0.72, 0.5, _WIDTH, _HEIGHT)
-    heights = [point.distortion for point in points]
-    low, high = min(heights), max(heights)
+    low = min(point.distortion - point.distortion_error for point in points)
+    high = max(point.distortion + point.distortion_error for point in points)
     right = max(point.rate for point in finite)
     margin = 0.12 * max(high - low, 0.05 * abs(high), 1e-6)
     axes.set_xlim(-0.04 * right, 1.18 * right + 1e-9)
@@ -68,7 +68,7 @@ def rate_distortion(points: Sequence[Point], *, title: str | None = None) -> Fig
             axes.axhline(point.distortion, color=palette.RECONSTRUCTION_ERROR, linewidth=1.2, linestyle=(0, (1, 1.5)))
             place = (axes.get_xlim()[1], point.distortion)
             axes.annotate(
-                f"{point.name}: rate ∞", place, (-4, 4), textcoords="offset points", ha="right", size=9,
+                f"{point.name}: rate ∞", place, (-4, -4), textcoords="offset points", ha="right", va="top", size=9,
                 color=palette.RECONSTRUCTION_ERROR, path_effects=halo,
             )  # fmt: skip
             continue
@@ -91,7 +91,7 @@ def rate_distortion(points: Sequence[Point], *, title: str | None = None) -> Fig
     axes.set_ylabel("distortion: reconstruction error, nats")
     best = min(finite, key=lambda point: point.rate + point.distortion)
     note = f"dashed: equal NELBO = rate + distortion; lowest {best.rate + best.distortion:,.1f} nats ({best.name})"
-    page.note(0.72, 0.5 + _HEIGHT + 0.42, note, size=9, color=palette.FAINT)
+    page.note(0.72, 0.5 + _HEIGHT + 0.5, note, size=9, color=palette.FAINT)
     return page
 
 

@@ -1,5 +1,6 @@
 """The posteriors of a whole data set, and the aggregate posterior q(z) that they make up."""
 
+import math
 from typing import NamedTuple, final
 
 import torch
@@ -105,7 +106,7 @@ class AggregatePosterior:
             if without is not None:
                 pairs.scatter_(1, without[start : start + rows, None], -torch.inf)
             found.append(torch.logsumexp(pairs, 1).double())
-        return torch.cat(found) - torch.tensor(self.examples - (without is not None)).log().to(found[0])
+        return torch.cat(found) - math.log(self.examples - (without is not None))
 
     def log_densities(self, z: Tensor, own: Tensor) -> LogDensities:
         """The densities of which the KL is made up, at z: (m, latent), z_i ~ q(z|x_j) with j = own[i]."""
@@ -122,7 +123,7 @@ class AggregatePosterior:
             if per_unit is not None:
                 # no maximum is taken out first: z's own posterior is in the sum, and its density is no small number
                 alone.append(per_unit.exp_().sum(1).double().log().sum(-1))
-        log_n = torch.tensor(self.examples).log().to(given[0])
+        log_n = math.log(self.examples)
         return LogDensities(
             torch.cat(given),
             torch.cat(aggregate) - log_n,
