@@ -1,5 +1,6 @@
 """The theory on real digits: an autoencoder and two VAEs, trained, measured and drawn side by side."""
 
+import functools
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -9,13 +10,12 @@ import torch
 from torch import Tensor
 
 from nelbo import data as nelbo_data
-from nelbo import figures, recipes, runs
+from nelbo import figures, recipes
 from nelbo.data import Data, Dataset
 from nelbo.objectives import ELBO, Reconstruction
 from nelbo.posteriors import PointMass
 from nelbo.runs import Run
-from nelbo.training import evaluate, fit, resume
-from nelbo.training.seeds import seeded_weights
+from nelbo.training import evaluate, fit_once
 
 EPOCHS = 40
 # folder -> (recipe, its own arguments); all share the networks below
@@ -75,27 +75,16 @@ def train(data: Data, out: Path, *, epochs: int = EPOCHS, seed: int = 0, progres
     Raises:
         ValueError: ``out`` holds runs with other settings.
     """
-    trained: dict[str, Run] = {}
-    for name, (recipe, own) in MODELS.items():
-        folder = out / name
-        if (folder / runs.RECORD).exists():
-            _same(folder, epochs, seed)
-            finished = runs.read_record(folder).get("status") == "finished"
-            trained[name] = runs.load(folder) if finished else resume(folder, data=data, progress=progress)
-            continue
-        with seeded_weights(seed):
-            made = recipes.make(recipe, data.event_shape, **_NETWORKS, **own)
-        trained[name] = fit(made, data, epochs=epochs, batch_size=100, seed=seed, out=folder, progress=progress)
-    return trained
-
-
-def _same(folder: Path, epochs: int, seed: int) -> None:
-    training = runs.read_record(folder)["training"]
-    if (training["epochs"], training["seed"]) != (epochs, seed):
-        raise ValueError(
-            f"{folder} was trained for {training['epochs']} epochs with seed {training['seed']}; choose another --out, "
-            f"or write --epochs {training['epochs']} --seed {training['seed']}"
+    settings: dict[str, Any] = {"epochs": epochs, "batch_size": 100, "seed": seed, "progress": progress}
+    return {
+        name: fit_once(
+            functools.partial(recipes.make, recipe, data.event_shape, **_NETWORKS, **own),
+            data,
+            out=out / name,
+            **settings,
         )
+        for name, (recipe, own) in MODELS.items()
+    }
 
 
 def pick(examples: Dataset, *, digit: int = 6, index: int | None = None) -> int:

@@ -17,6 +17,9 @@ app = App(
 _COMMANDS = {
     "demo": ("nelbo.cli.demo:demo", "Train an autoencoder and two VAEs on real digits, measure and draw them."),
     "fit": ("nelbo.cli.fit:fit", "Train a model on a named set or your own files, or resume a run."),
+    "measure": ("nelbo.cli.measure:measure", "Measure a run in nats, with standard errors, and write its report."),
+    "compare": ("nelbo.cli.measure:compare", "Set runs side by side on the same examples, with paired differences."),
+    "sweep": ("nelbo.cli.sweep:sweep", "Train a model for each beta and draw rate against distortion."),
     "sample": ("nelbo.cli.outputs:sample", "Draw new examples from a run's model."),
     "reconstruct": ("nelbo.cli.outputs:reconstruct", "Pass data through a run's model and back."),
     "kl": ("nelbo.cli.divergences:kl", "Both KL divergences of two distributions, and what their difference means."),
