@@ -15,6 +15,8 @@ _WHERE = {
     "VAE": "nelbo.vae",
     "axioms": "nelbo.axioms",
     "data": "nelbo.data",
+    "diagnose": "nelbo.diagnosis",
+    "diagnosis": "nelbo.diagnosis",
     "divergences": "nelbo.divergences",
     "figures": "nelbo.figures",
     "fit": "nelbo.training",
