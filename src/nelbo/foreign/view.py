@@ -13,10 +13,10 @@ from nelbo.foreign import decoding, encoding
 from nelbo.foreign.decoding import Output, Place, Reshaped, Scale
 from nelbo.foreign.encoding import LOG_SIGMA, Layout, Second
 from nelbo.foreign.given import GivenPosterior
-from nelbo.foreign.modules import Function, first_tensor, in_mode, modules_behind
+from nelbo.foreign.modules import Function, first_tensor, in_mode
 from nelbo.foreign.sampling import Sampling
 from nelbo.likelihoods import Likelihood
-from nelbo.posteriors import Posterior
+from nelbo.posteriors import DiagonalNormal, Posterior
 from nelbo.priors import Prior
 from nelbo.vae import VAE
 
@@ -201,19 +201,25 @@ def as_weights(x: Tensor, weight: Tensor, name: str) -> Tensor:
     return x.to(weight.dtype)
 
 
-def wrapped_like(model: VAE) -> "Wrapped":
-    """A nelbo.VAE with a diagonal normal q(z|x) seen as if it were somebody else's: its parts can be stood in for."""
-    if isinstance(model, Wrapped):
-        return model
+def seen_as_foreign(model: VAE) -> Wrapped:
+    """Any nelbo.VAE with a diagonal normal q(z|x) as a view of its own two networks, which can then be stood in for.
+
+    Raises:
+        TypeError: q(z|x) is of another family.
+    """
+    if not isinstance(model.posterior_family, DiagonalNormal):
+        family = type(model.posterior_family).__name__
+        raise TypeError(f"q(z|x) is {family}; only the two outputs of a diagonal normal can be stood in for")
     scale = next(s for s in decoding.scales_of(model.likelihood_family).values() if s.holds is None)
     size = torch.Size((model.latent,))
-    with torch.no_grad(), torch.random.fork_rng([]):
-        zero = torch.zeros(1, model.latent, device=getattr(first_tensor(model.parameters()), "device", None))
+    weight = first_tensor(model.parameters())
+    with torch.no_grad(), torch.random.fork_rng([]), in_mode((model,), training=False):
+        zero = torch.zeros(1, model.latent) if weight is None else weight.new_zeros(1, model.latent)
         event = torch.Size(model.decoder(zero).shape[1:])
     return Wrapped(
         EncoderSide(model.encoder, encoding.Halves(), "log_sigma", size, flatten=False),
         DecoderSide(model.decoder, Place(), "parameters", scale, size, event),
-        modules=modules_behind(model),
+        modules=(model,),
         latent=model.latent,
         likelihood=model.likelihood_family,
         prior=model.prior_family,
