@@ -1,5 +1,6 @@
 """What is diagnosed, and what the checks look at: everything is measured once, when the first check asks for it."""
 
+import math
 import zlib
 from collections.abc import Callable, Generator, Sequence
 from contextlib import contextmanager
@@ -13,8 +14,10 @@ from torch.distributions import Distribution, Independent, Normal
 from nelbo.data import Data
 from nelbo.diagnosis.history import History
 from nelbo.diagnosis.registry import NotMeasurable
+from nelbo.diagnosis.statistics import Mean, factor_gain, mean_of
 from nelbo.divergences import closed_form
-from nelbo.objectives import Beta, Capacity, FreeBits, Model, Objective, Reconstruction, Schedule
+from nelbo.foreign import Wrapped
+from nelbo.objectives import ELBO, Beta, ImportanceWeighted, Model, Objective, Reconstruction, Schedule
 from nelbo.objectives.objective import sample_and_log_prob
 from nelbo.training.seeds import derive, own_randomness, seed_noise
 from nelbo.vae import VAE
@@ -61,7 +64,7 @@ class Case:
     @property
     def foreign(self) -> bool:
         """Whether the model is not made of nelbo's parts."""
-        return not isinstance(self.model, VAE)
+        return isinstance(self.model, Wrapped) or not isinstance(self.model, VAE)
 
     @property
     def pz(self) -> Distribution:
@@ -84,11 +87,7 @@ class Case:
             return objective.beta.final if isinstance(objective.beta, Schedule) else objective.beta
         if isinstance(objective, Reconstruction):
             return 0.0
-        if objective is None or type(objective).__name__ in ("ELBO", "ImportanceWeighted"):
-            return 1.0
-        if isinstance(objective, FreeBits | Capacity):
-            return None
-        return None
+        return 1.0 if objective is None or isinstance(objective, ELBO | ImportanceWeighted) else None
 
     @contextmanager
     def draws(self, name: str) -> Generator[None]:
@@ -196,6 +195,46 @@ class Seen:
             )
 
     @cached_property
+    def gain_of_z(self) -> Mean:
+        """Nats by which an example's own z explains it better than another example's z: E log p(x|z) - log p(x|z').
+
+        Its expectation is 0 where the decoder ignores z or z says nothing about x.
+        """
+        with self.draws("permutation"):
+            # a derangement: no example keeps its own z
+            others = torch.randperm(len(self), device=self.x.device)
+        theirs = torch.empty_like(others)
+        theirs[others] = others.roll(1)
+        return mean_of(self.log_px - self.log_likelihood(self.z[theirs]))
+
+    @cached_property
+    def information(self) -> Mean:
+        """I_q(x; z) in nats: mean of log q(z|x) - log q(z), q(z) the mixture of these examples' posteriors.
+
+        At most log n; the estimate has a small upward bias, for each example is part of its own mixture.
+        """
+        mu, sigma = self.normal
+        with torch.no_grad():
+            return mean_of(_log_normal(self.z, mu, sigma) - log_aggregate(self.z, mu, sigma))
+
+    @cached_property
+    def residual(self) -> Tensor:
+        r"""(n, \*event) x minus the mean of p(x|z) at the one draw of z."""
+        px = self.px
+        try:
+            mean = px.mean
+        except NotImplementedError as error:
+            raise NotMeasurable(f"needs a mean of p(x|z), which {type(base_of(px)).__name__} has not") from error
+        if mean.shape != self.x.shape or not bool(torch.isfinite(mean).all()):
+            raise NotMeasurable(f"needs a mean of p(x|z), which {type(base_of(px)).__name__} has not")
+        return self.x - mean
+
+    @cached_property
+    def structure_left(self) -> Mean:
+        """Nats per example that up to 8 linear latents would still explain of the residuals; see `factor_gain`."""
+        return factor_gain(self.residual, 8)
+
+    @cached_property
     def px(self) -> Distribution:
         """p(x|z) at the one draw of z, batch shape (n,)."""
         with torch.no_grad():
@@ -211,6 +250,29 @@ class Seen:
                 log_px = self.model.likelihood(z).log_prob(x).sum()
                 gradients.append(torch.autograd.grad(log_px, z)[0])
         return torch.cat(gradients)
+
+
+def _log_normal(z: Tensor, mu: Tensor, sigma: Tensor) -> Tensor:
+    return (-0.5 * ((z - mu) / sigma) ** 2 - sigma.log()).sum(-1) - 0.5 * z.shape[-1] * math.log(2 * math.pi)
+
+
+def log_aggregate(z: Tensor, mu: Tensor, sigma: Tensor, *, without_own: bool = False) -> Tensor:
+    """Log of the mean of the normal densities N(mu_i, sigma_i^2) at each z, (m,); all of (m or n, latent).
+
+    With ``without_own``, z_i is judged by the mixture of the others.
+    """
+    found: list[Tensor] = []
+    precision = 1 / sigma**2
+    constant = -(sigma.log() + 0.5 * mu**2 * precision).sum(1) - 0.5 * mu.shape[1] * math.log(2 * math.pi)
+    for start in range(0, len(z), _BATCH):
+        part = z[start : start + _BATCH]
+        # squares multiplied out: a matrix product instead of a (batch, n, latent) tensor
+        log_q = constant - 0.5 * part**2 @ precision.T + part @ (mu * precision).T
+        if without_own:
+            rows = torch.arange(len(part), device=z.device)
+            log_q[rows, rows + start] = -torch.inf
+        found.append(log_q.logsumexp(1) - math.log(len(mu) - without_own))
+    return torch.cat(found)
 
 
 @contextmanager

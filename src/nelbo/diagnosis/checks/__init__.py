@@ -2,8 +2,8 @@
 
 from importlib import import_module
 
-# in this order they run; not-finite stands first, for nothing can be measured behind it
-_FILES = ("finite", "collapse", "latent_space", "likelihood", "training")
+# in this order they run: what is read off the data first, then not-finite, behind which nothing can be measured
+_FILES = ("support", "finite", "loss", "collapse", "latent_space", "likelihood", "training", "networks")
 
 
 def load() -> None:
