@@ -218,3 +218,87 @@ def drawn_with_the_variance_table():
 @plant("sample-with-variance", "binary digits", "conv")
 def drawn_with_the_variance_conv():
     return binary(honest(plain.bernoulli), model=WithVariance((1, 8, 8), kind="conv"), second="logvar")
+
+
+@plant("kl-mean", "table", "dense")
+def kl_averaged_over_latents_table():
+    def loss(recon_x, x, mu, logvar):
+        return half_squares(recon_x, x).mean() + kl_terms(mu, logvar).mean()
+
+    return tabular(loss, latent=8)
+
+
+@plant("kl-sign", "binary digits", "conv")
+def kl_subtracted_conv():
+    def loss(recon_x, x, mu, logvar):
+        return plain.bernoulli(recon_x, x).mean() - 0.02 * kl_terms(mu, logvar).sum(1).mean()
+
+    return binary(loss, kind="conv", epochs=3)
+
+
+@plant("kl-doubled", "binary digits", "conv")
+def half_forgotten_conv():
+    def loss(recon_x, x, mu, logvar):
+        return plain.bernoulli(recon_x, x).mean() + 2 * kl_terms(mu, logvar).sum(1).mean()
+
+    return binary(loss, kind="conv")
+
+
+@plant("kl-of-variance", "binary digits", "conv")
+def log_variance_taken_for_log_sigma_conv():
+    def loss(recon_x, x, mu, logvar):
+        kl = 0.5 * (mu**2 + torch.exp(2 * logvar) - 1 - 2 * logvar).sum(1)
+        return (plain.bernoulli(recon_x, x) + kl).mean()
+
+    return binary(loss, kind="conv")
+
+
+@plant("kl-formula", "table", "dense")
+def turned_around():
+    def loss(recon_x, x, mu, logvar):
+        kl = 0.5 * (logvar + (1 + mu**2) * torch.exp(-logvar) - 1).sum(1)
+        return (half_squares(recon_x, x) + kl).mean()
+
+    return tabular(loss)
+
+
+@plant("kl-formula", "binary digits", "conv")
+def logarithm_forgotten():
+    def loss(recon_x, x, mu, logvar):
+        kl = 0.5 * (mu**2 + logvar.exp() - 1).sum(1)
+        return (plain.bernoulli(recon_x, x) + kl).mean()
+
+    return binary(loss, kind="conv")
+
+
+@plant("loss-likelihood", "binary digits", "conv")
+def squared_error_called_bernoulli_conv():
+    def loss(recon_x, x, mu, logvar):
+        squares = (torch.sigmoid(recon_x) - x).pow(2).flatten(1).sum(1)
+        return (squares + 0.1 * kl_terms(mu, logvar).sum(1)).mean()
+
+    return binary(loss, kind="conv")
+
+
+@plant("loss-likelihood", "table", "dense")
+def absolute_error_called_normal():
+    def loss(recon_x, x, mu, logvar):
+        return ((recon_x - x).abs().sum(1) / 0.4 + kl_terms(mu, logvar).sum(1)).mean()
+
+    return tabular(loss)
+
+
+@plant("loss-not-elbo", "binary digits", "dense")
+def kl_clamped_unit_by_unit():
+    def loss(recon_x, x, mu, logvar):
+        return (plain.bernoulli(recon_x, x) + kl_terms(mu, logvar).clamp(min=0.5).sum(1)).mean()
+
+    return binary(loss, epochs=30)
+
+
+@plant("loss-not-elbo", "table", "dense")
+def terms_multiplied():
+    def loss(recon_x, x, mu, logvar):
+        return half_squares(recon_x, x).mean() * (1 + 0.2 * kl_terms(mu, logvar).sum(1).mean())
+
+    return tabular(loss, epochs=40)

@@ -85,7 +85,7 @@ class LossFunction:
         with torch.no_grad(), own_randomness(answers.x.device), quiet, untouched(self.modules):
             seed_noise(answers.x.device, seed)
             with in_mode(self.modules, training=True):
-                result = self._direct(answers) if self.takes_answers else self._run(answers)
+                result = self._direct(answers) if self.takes_answers else self._stood_in(answers)
         return as_number(result, self.function)
 
     def _direct(self, answers: Answers) -> Any:
@@ -104,7 +104,11 @@ class LossFunction:
         }
         return self._called([values[role] for role in self.roles])
 
-    def _run(self, answers: Answers) -> Any:
+    def run(self, x: Tensor) -> Any:
+        """The loss function on x, for one that runs the model itself."""
+        return self._called(self._inputs(x))
+
+    def _stood_in(self, answers: Answers) -> Any:
         encode, decode = self.model.encoding, self.model.decoding
         layout = encode.layout
         if layout is None:
@@ -125,7 +129,7 @@ class LossFunction:
             return answers.decoded
 
         with intercepted(encode.function, encoded) as encodes, intercepted(decode.function, decoded) as decodes:
-            result = self._called(self._inputs(answers.x))
+            result = self.run(answers.x)
             if not (encodes.count and decodes.count):
                 silent = "encode" if not encodes.count else "decode"
                 raise ValueError(

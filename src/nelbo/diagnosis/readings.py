@@ -50,7 +50,7 @@ def reconstruction_readings(model: Wrapped) -> list[Reading]:
     add(
         "binary cross-entropy",
         "a binary cross-entropy, that is a Bernoulli likelihood",
-        lambda v, x: F.binary_cross_entropy(v.clamp(0, 1), x, reduction="sum") / len(x),
+        _binary_cross_entropy,
     )
     add("absolute error", "an absolute error, that is a Laplace likelihood", lambda v, x: (v - x).abs().sum() / len(x))
     add(
@@ -64,6 +64,12 @@ def reconstruction_readings(model: Wrapped) -> list[Reading]:
         words = "a continuous Bernoulli" if family == "Bernoulli" else "a Bernoulli"
         readings.append(Reading(words, f"the negative log-likelihood of {words}", partial(_logits, model, normalizer)))
     return readings
+
+
+def _binary_cross_entropy(v: Tensor, x: Tensor) -> Tensor:
+    if bool(((x < 0) | (x > 1)).any()):
+        return torch.full((), torch.nan)
+    return F.binary_cross_entropy(v.clamp(0, 1), x, reduction="sum") / len(x)
 
 
 def _declared(model: Wrapped, answers: Answers) -> float:

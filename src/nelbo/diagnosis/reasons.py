@@ -175,8 +175,13 @@ def recognized(weight: float, weights: Weights, *, for_kl: bool, unit_normal: bo
         both = features * latent
         reductions.append(Factor(both, f"divided by {features} features x {latent} latent units", "features"))
     base = 2.0 if unit_normal and not for_kl else 1.0
+    # that a mean makes the factor rounder says little unless it saves two digits
     candidates = [
-        (_digits(factor, weights.error), plainness, Factor(factor, reduction.averaged, reduction.kind))
+        (
+            _digits(factor, weights.error) + 1.5 * (plainness > 0),
+            plainness,
+            Factor(factor, reduction.averaged, reduction.kind),
+        )
         for plainness, reduction in enumerate(reductions)
         for factor in (weight * reduction.factor,)
     ]

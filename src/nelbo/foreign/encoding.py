@@ -224,7 +224,7 @@ def find_layout(output: Any, again: Any, batch: int, latent: int | None) -> tupl
     if isinstance(output, Tensor):
         return _layout_of_tensor(output, again, batch, latent)
     leaves, changing = _leaves(output, batch), _leaves(again, batch)
-    drawn = {key for key in leaves if key in changing and not torch.equal(leaves[key], changing[key])}
+    drawn = {key for key in leaves if key in changing and not _same_values(leaves[key], changing[key])}
     tensors = {key: t for key, t in leaves.items() if key not in drawn}
     names = {key: name for key, name in _names(output).items() if key in tensors}
     make = Items if isinstance(output, tuple | list | Mapping) else Fields
@@ -252,7 +252,7 @@ def find_layout(output: Any, again: Any, batch: int, latent: int | None) -> tupl
 
 
 def _layout_of_tensor(output: Tensor, again: Any, batch: int, latent: int | None) -> tuple[Layout, str]:
-    if not torch.equal(output, again):
+    if not _same_values(output, again):
         raise ValueError(
             f"encode gives one tensor of shape {tuple(output.shape)} that changes from call to call: a draw of z, from "
             "which q(z|x) cannot be known; let it return the mean and the spread, such as encode=model.encode with "
@@ -270,6 +270,11 @@ def _layout_of_tensor(output: Tensor, again: Any, batch: int, latent: int | None
             f"latent={latent}: the means, then the spreads; let it return (mu, logvar)"
         )
     return Halves(), f"encode gives one tensor of shape {tuple(output.shape)}, twice latent={latent}"
+
+
+def _same_values(a: Tensor, b: Tensor) -> bool:
+    """Whether two tensors are equal, NaN counting as one value."""
+    return a.shape == b.shape and bool(torch.isclose(a, b, rtol=0.0, atol=0.0, equal_nan=True).all())
 
 
 def _leaves(output: Any, batch: int) -> dict[Any, Tensor]:

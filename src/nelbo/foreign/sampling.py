@@ -13,7 +13,7 @@ from nelbo.foreign.modules import Function, first_tensor, in_mode, intercepted, 
 
 Draws = Literal["mean", "logvar", "log_sigma", "sigma", "variance", "softplus", "other"]
 
-_PROBES = (0.5, 1.5)  # values of the spread at which no two readings of it give standard deviations within 10 %
+PROBES = (0.5, 1.5)  # values of the spread at which no two readings of it give standard deviations within 10 %
 _MEAN = 3.0
 _VALUES = 4096  # draws of one coordinate: a standard deviation to 1.1 %
 _CALLS = 64
@@ -66,7 +66,7 @@ def measure_sampling(
         count = 1
         for training in (True, False):
             with in_mode(modules, training=training):
-                drawn = [_draws(run, x, encode, decode, layout, value) for value in _PROBES]
+                drawn = [_draws(run, x, encode, decode, layout, value) for value in PROBES]
             count = min(len(values) for values in drawn)
             shifts = max(abs(float(values.mean()) - _MEAN) / float(values.std() + 0.1) for values in drawn)
             found[training] = (shifts, *(float(values.std()) for values in drawn))
@@ -108,7 +108,7 @@ def _kind(values: tuple[float, ...], count: int, error: float) -> Draws:
     if max(deviations) < 1e-6:
         return "mean"
     for kind, log_sigma in LOG_SIGMA.items():
-        expected = [float(log_sigma(torch.tensor(value)).exp()) for value in _PROBES]
+        expected = [float(log_sigma(torch.tensor(value)).exp()) for value in PROBES]
         if all(abs(got / sigma - 1) < 5 * error for got, sigma in zip(deviations, expected, strict=True)):
             return kind
     return "other"

@@ -174,8 +174,8 @@ def _encoded(
             f"shape {tuple(x.shape)}, expected ({len(x)}, latent) both; end its two heads with nn.Linear(..., latent)"
         )
     if not bool(torch.isfinite(mean).all() & torch.isfinite(spread).all()):
-        raise ValueError(
-            "encode gives NaN or infinite numbers on x; see which input does it with torch.autograd.set_detect_anomaly"
+        seen.append(
+            Conclusion("q(z|x)", "not finite", "encode gives NaN or infinite numbers on x: nelbo.diagnose says why")
         )
     sampling, failure = _sampling(x, encode, decode, layout, modules, forward, flatten)
     kind, reason = _kind(second, layout, spread, sampling, _parameter_name(modules))

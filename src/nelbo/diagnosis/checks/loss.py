@@ -131,7 +131,7 @@ def reconstruction_mean(case: Case) -> Verdict:
     title="The KL is averaged over latent units or features, the reconstruction error is not",
     needs=("loss",),
     false_alarms=ALPHA,
-    meaning="A mean over L latent units (or D features) in place of a sum makes the KL too light: beta is 1/L (or 1/D). "
+    meaning="A mean over L latent units (or D features) in place of a sum makes the KL too light: beta is 1/L or 1/D. "
     "The codes are hardly held to the prior, so samples from the prior fall where no data lie.",
     change="nelbo.fit(vae, data, objective=nelbo.objectives.ELBO())  # sums over latents, always",
     elsewhere="Sum the KL over the latent units and average over examples alone: "
@@ -155,7 +155,7 @@ def kl_mean(case: Case) -> Verdict:
     meaning="The loss falls when the KL grows, so training drives q(z|x) away from the prior without bound. "
     "It is no bound on log p(x), and ends in NaN or in codes that no sample of the prior comes near.",
     change="nelbo.fit(vae, data, objective=nelbo.objectives.ELBO())  # adds the KL",
-    elsewhere="Add the KL: loss = reconstruction_error + kl with kl = -0.5 * sum(1 + logvar - mu^2 - exp(logvar)) >= 0; "
+    elsewhere="Add the KL: loss = reconstruction_error + kl with kl = -0.5 * sum(1 + logvar - mu^2 - exp(logvar)); "
     "the minus belongs inside the KL or before it, not both.",
     source="Kingma & Welling 2014, eq. 7 and appendix B: the ELBO subtracts the KL, the loss adds it.",
     explains=(*_EFFECTS, "not-finite"),
@@ -191,7 +191,7 @@ def kl_doubled(case: Case) -> Verdict:
     needs=("loss",),
     false_alarms=ALPHA,
     meaning="The KL takes a variance for a standard deviation, or a log variance for one of them: it is the KL of "
-    "another distribution than the one z is drawn from. Its minimum lies elsewhere, and what is called an ELBO is none.",
+    "another distribution than the one z is drawn from. Its minimum lies elsewhere, and what is called ELBO is none.",
     change="nelbo.VAE(encoder, decoder, latent=..., likelihood=...)  # KL and draw come from one distribution",
     elsewhere="Use one parametrization: with h = log sigma^2, kl = -0.5 * sum(1 + h - mu^2 - exp(h)) and "
     "z = mu + exp(h / 2) * eps; with sigma itself, kl = -0.5 * sum(1 + 2 log sigma - mu^2 - sigma^2).",
@@ -267,7 +267,7 @@ def effective_beta_check(case: Case) -> Verdict:
 )
 def loss_likelihood(case: Case) -> Verdict:
     """With the encoder's answer fixed, the loss is regressed on the declared negative log-likelihood and on squared,
-    absolute, binary and root errors. The declared one leaves more than rounding and noise explain, and another does not.
+    absolute, binary and root errors. The declared one leaves more than rounding and noise explain; another does not.
     """
     weighed = _weighed(case)
     if weighed.reconstruction in (DECLARED, "unknown"):
@@ -285,6 +285,7 @@ def loss_likelihood(case: Case) -> Verdict:
     change="nelbo.loss(model, x).nelbo  # report this beside your loss",
     elsewhere="Report the ELBO beside the loss; if a sum was meant, look for clamps, roots and products in it.",
     source="Kingma & Welling 2014, eq. 7.",
+    explains=_EFFECTS,
 )
 def loss_not_elbo(case: Case) -> Verdict:
     """The loss is regressed on reconstruction error and KL (effective_beta), each varied by itself and both together;
@@ -340,7 +341,7 @@ def _spreads(sampling: Sampling) -> tuple[Measured, ...]:
     explains=_EFFECTS,
 )
 def no_sampling(case: Case) -> Verdict:
-    """The model is run in training mode with an encoder that answers a mean of 3 and a spread of 0.5, then of 1.5, while
+    """The model is run in training mode with an encoder that answers a mean of 3 and a spread of 0.5, then 1.5, while
     its decoder is listened to: what arrives there does not vary at all.
     """
     _, sampling = _drawn(case)
@@ -353,8 +354,8 @@ def no_sampling(case: Case) -> Verdict:
     "sample-with-variance",
     title="z is not drawn with the standard deviation of q(z|x)",
     false_alarms=1e-5,
-    meaning="The draw takes the variance for the standard deviation (exp(logvar) where exp(logvar / 2) belongs), so the "
-    "decoder learns from another distribution than the one whose KL is paid. Neither the loss nor the ELBO of this "
+    meaning="The draw takes the variance for the standard deviation (exp(logvar) where exp(logvar / 2) belongs), so "
+    "the decoder learns from another distribution than the one whose KL is paid. Neither the loss nor the ELBO of this "
     "q(z|x) is what was trained.",
     change="z = qz.rsample()  # nelbo.VAE draws from the q(z|x) whose KL it pays",
     elsewhere="Write std = torch.exp(0.5 * logvar); z = mu + std * torch.randn_like(std).",
@@ -362,7 +363,7 @@ def no_sampling(case: Case) -> Verdict:
     explains=_EFFECTS,
 )
 def sample_with_variance(case: Case) -> Verdict:
-    """The model is run in training mode with an encoder that answers a mean of 3 and a spread of 0.5, then of 1.5, while
+    """The model is run in training mode with an encoder that answers a mean of 3 and a spread of 0.5, then 1.5, while
     its decoder is listened to: the standard deviations that arrive are compared with those of the declared q(z|x),
     within 5 standard errors (1 % each).
     """
