@@ -26,6 +26,7 @@ class Subject:
     history: list[dict[str, float]] | None = None
     loss: Callable[..., Any] | None = None
     beta: float | None = None
+    reported: dict[str, float] | None = None
     extra: dict[str, Any] = field(default_factory=dict)
 
 

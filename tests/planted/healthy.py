@@ -37,9 +37,9 @@ def conv_normal():
     return optimal_sigma(sets.gray_digits(), start=0.2, latent=8, kind="conv")
 
 
-@plant(None, "gray digits", "dense")
-def dense_decoded_sigma():
-    return make(sets.gray_digits(), "normal_decoded", latent=8, lr=1e-3)
+@plant(None, "table", "dense")
+def decoded_sigma():
+    return make(sets.table(), "normal_decoded", latent=3, lr=1e-3, epochs=60)
 
 
 @plant(None, "gray digits", "dense")

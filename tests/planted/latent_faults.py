@@ -123,12 +123,12 @@ def slice_table():
 
 @plant("over-regularized", "binary digits", "dense")
 def heavy_kl_dense():
-    return digits(beta=5.0)
+    return digits(beta=2.8, epochs=60)
 
 
 @plant("over-regularized", "binary digits", "conv")
 def heavy_kl_conv():
-    return digits(beta=5.0, kind="conv")
+    return digits(beta=2.8, kind="conv", epochs=60)
 
 
 @plant("over-regularized", "table", "dense")

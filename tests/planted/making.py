@@ -43,7 +43,7 @@ def make(
 
 
 def optimal_sigma(data, *, start=0.5, rounds=3, **options):
-    """A normal likelihood whose sigma is the residuals': trained, measured, and trained again with what was measured."""
+    """A normal likelihood whose sigma is the residuals': trained, measured, trained again with what was measured."""
     sigma = start
     for _ in range(rounds):
         subject = make(data, f"normal:{sigma}", **(options | {"epochs": 15}))

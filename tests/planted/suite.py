@@ -69,6 +69,7 @@ def examine(planted: Planted) -> Outcome:
             held_out=subject.held_out,
             history=subject.history,
             loss=subject.loss,
+            reported=subject.reported,
             objective=None if subject.beta is None else nelbo.objectives.Beta(subject.beta),
         )
     return Outcome(planted, findings, time.perf_counter() - start)

@@ -28,7 +28,7 @@ def stopped_conv():
 
 @plant("not-converged", "table", "dense")
 def stopped_table():
-    return make(sets.table(), "normal:0.6", epochs=8, lr=2e-4)
+    return make(sets.table(), "normal:0.6", epochs=12, lr=1e-4)
 
 
 @plant("overfit", "binary digits", "dense")
@@ -91,22 +91,22 @@ def validation_table():
 
 @plant("learning-rate", "binary digits", "dense")
 def fast_dense():
-    return digits(lr=0.1)
+    return digits(lr=0.03)
 
 
 @plant("learning-rate", "binary digits", "conv")
 def fast_conv():
-    return digits(lr=0.05, kind="conv")
+    return digits(lr=0.02, kind="conv")
 
 
 @plant("learning-rate", "table", "dense")
 def fast_table():
-    return make(sets.table(), "normal:0.4", lr=0.1)
+    return make(sets.table(), "normal:0.4", lr=0.03)
 
 
 def spike(epoch):
-    """A slip in the schedule: for one epoch the learning rate is 300 times what it should be."""
-    return 300.0 if epoch == 20 else 1.0
+    """A slip in the schedule: for one epoch the learning rate is 100 times what it should be."""
+    return 100.0 if epoch == 20 else 1.0
 
 
 @plant("gradient-explosion", "binary digits", "dense")

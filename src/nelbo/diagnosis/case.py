@@ -2,7 +2,7 @@
 
 import math
 import zlib
-from collections.abc import Callable, Generator, Sequence
+from collections.abc import Callable, Generator, Mapping, Sequence
 from contextlib import contextmanager
 from functools import cached_property
 from typing import Any
@@ -37,6 +37,8 @@ class Case:
         objective: what the model was trained on, if that is known: a beta in it is on purpose.
         data: the whole data with their preparation, if they came as nelbo.data.
         networks: the model's modules, for checks that look inside; may be empty.
+        reported: what the user says of the model: "nelbo", "nll" and "samples", as :func:`diagnose` takes it.
+        sets: gives the training and the held-out examples, many more than are measured.
         seed: of every draw.
     """
 
@@ -51,11 +53,14 @@ class Case:
         objective: Objective | None = None,
         data: Data | None = None,
         networks: Sequence[nn.Module] = (),
+        reported: Mapping[str, float] | None = None,
+        sets: Callable[[], tuple[Tensor, Tensor]] | None = None,
         seed: int = 0,
     ) -> None:
         self.model, self.x = model, x
         self.history, self.loss, self.objective, self.data = history, loss, objective, data
         self.networks, self.seed = tuple(networks), seed
+        self.reported, self.sets = reported, sets
         self.train = Seen(model, x, seed=seed, name="training")
         """The data (training data, where it is known which are)."""
         self.held_out = None if held_out is None else Seen(model, held_out, seed=seed, name="held-out")

@@ -1,8 +1,7 @@
 """diagnose(): every check on one case."""
 
-from collections.abc import Callable, Generator, Sequence
+from collections.abc import Callable, Generator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import replace
 from typing import Any
 
 import torch
@@ -31,6 +30,7 @@ def diagnose(
     history: Any = None,
     loss: Callable[..., Any] | None = None,
     objective: Objective | None = None,
+    reported: Mapping[str, float] | None = None,
     examples: int = 1000,
     seed: int = 0,
     only: Sequence[str] | None = None,
@@ -47,6 +47,9 @@ def diagnose(
         history: of the training: a dictionary for each epoch, or a dictionary of lists, in nats per example.
         loss: the function that was differentiated, if it is not nelbo's: see :func:`effective_beta`.
         objective: what it was trained on, such as ``nelbo.objectives.Beta(4.0)``: a beta on purpose is no fault.
+        reported: numbers that you publish or log for ``held_out`` (for ``data`` without it), means over its examples:
+            ``{"nelbo": ...}``, ``{"nll": ..., "samples": ...}`` by so many importance samples, in nats; they are
+            measured again.
         examples: how many of each part are measured, drawn at random.
         seed: of every draw.
         only: ids of the checks to make; None makes all.
@@ -79,6 +82,8 @@ def diagnose(
         objective=objective,
         data=whole,
         networks=networks,
+        reported=_reported(reported),
+        sets=_sets(data if whole is None else whole.train, held_out, whole),
         seed=seed,
     )
     with _evaluating(networks) as notes:
@@ -92,7 +97,7 @@ def _run(case: Case, wanted: list[Check], notes: list[str]) -> Findings:
     broken = False
     for check in wanted:
         missing = _missing(check, case)
-        if broken:
+        if broken and check.id not in _OF_THE_HISTORY_ALONE:
             skipped[check.id] = "nothing can be measured on values that are not finite"
             continue
         if missing:
@@ -107,9 +112,17 @@ def _run(case: Case, wanted: list[Check], notes: list[str]) -> Findings:
             done.append(Passed(check.id, check.title, verdict.evidence))
         else:
             findings.append(_finding(check, verdict, case))
-            broken = check.id == "not-finite"
-    findings = [replace(finding, follows_from=_cause(finding, findings)) for finding in findings]
-    return Findings(ordered(findings), tuple(done), skipped, tuple(notes), len(case.x))
+            broken = broken or check.id == "not-finite"
+    return Findings(
+        ordered(findings, {check.id: check.explains for check in wanted}),
+        tuple(done),
+        skipped,
+        tuple(notes),
+        len(case.x),
+    )
+
+
+_OF_THE_HISTORY_ALONE = ("warm-up-unfinished", "validation-beta", "gradient-explosion")
 
 
 def _finding(check: Check, verdict: Verdict, case: Case) -> Finding:
@@ -125,22 +138,19 @@ def _finding(check: Check, verdict: Verdict, case: Case) -> Finding:
     )
 
 
-def _cause(finding: Finding, findings: list[Finding]) -> str | None:
-    """The id of the first other finding that explains this one."""
-    return next((other.id for other in findings if finding.id in CHECKS[other.id].explains), None)
-
-
 def _missing(check: Check, case: Case) -> str:
     there = {
         "held_out": case.held_out is not None,
         "history": case.history is not None,
         "loss": case.loss is not None,
         "networks": bool(case.networks),
+        "reported": case.reported is not None,
     }
     words = {
         "held_out": "needs held_out=, examples that were not trained on",
         "history": "needs history=, a dictionary for each epoch",
         "loss": "needs loss=, the loss function",
+        "reported": "needs reported=, the numbers that are to be checked",
         "networks": "needs a model made of torch modules",
     }
     return next((words[need] for need in check.needs if not there[need]), "")
@@ -207,6 +217,35 @@ def _some(data: Any, examples: int, seed: int, name: str) -> Tensor:
     if x.dim() < 2:
         raise ValueError(f"{name} has shape {tuple(x.shape)}; expected (n, *event): for n numbers write x[:, None]")
     return x[rows.to(x.device)].detach()
+
+
+_MANY = 20_000  # examples of each set that are compared one by one
+
+
+def _sets(data: Any, held_out: Any, whole: Data | None) -> Callable[[], tuple[Tensor, Tensor]] | None:
+    """Gives many examples of both sets, or None where nothing is held out."""
+    if held_out is None and whole is not None:
+        held_out = whole.validation or whole.test
+    return None if held_out is None else lambda: (_first(data), _first(held_out))
+
+
+def _first(data: Any) -> Tensor:
+    if isinstance(data, tuple | list) and data and isinstance(data[0], Tensor):
+        data = data[0]
+    return data.take(min(len(data), _MANY)) if isinstance(data, Dataset) else torch.as_tensor(data[:_MANY])
+
+
+def _reported(reported: Mapping[str, float] | None) -> Mapping[str, float] | None:
+    """The reported numbers, or a ValueError that says which there are."""
+    known = ("nelbo", "nll", "samples")
+    for name in reported or ():
+        if name not in known:
+            raise ValueError(
+                f"reported has no {name!r}; write reported={{'nelbo': ...}} or {{'nll': ..., 'samples': 50}}"
+            )
+    if reported is not None and ("nll" in reported) != ("samples" in reported):
+        raise ValueError("reported gives an 'nll' together with the 'samples' it was estimated by, in one mapping")
+    return reported
 
 
 def _networks(model: Any) -> tuple[nn.Module, ...]:

@@ -39,7 +39,7 @@ def page(check: Check, figure: str = "") -> str:
         check.details,
         _false_alarms(check),
         _needs(check),
-        *([f"It explains: {', '.join(f'`{other}`' for other in check.explains)}."] if check.explains else []),
+        _explains(check),
         "## Source",
         check.source,
     ]
@@ -55,6 +55,12 @@ def _false_alarms(check: Check) -> str:
     if check.false_alarms == 0:
         return "False alarms: none by chance; the check reads facts and tests nothing."
     return f"False alarms: where nothing is wrong, it is found with a probability of {check.false_alarms:g} at most."
+
+
+def _explains(check: Check) -> str:
+    if "*" in check.explains:
+        return "While it lasts, other findings may only follow from it; they are placed behind it."
+    return f"It explains: {', '.join(f'`{other}`' for other in check.explains)}." if check.explains else ""
 
 
 def _needs(check: Check) -> str:

@@ -2,8 +2,8 @@
 
 import io
 import math
-from collections.abc import Iterator
-from dataclasses import dataclass, field
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from typing import Any, Literal, get_args
 
 from rich.console import Console, Group, RenderableType
@@ -232,21 +232,45 @@ def _passed(passed: tuple[Passed, ...]) -> Table:
     return grid
 
 
-def ordered(findings: list[Finding]) -> tuple[Finding, ...]:
-    """By severity, then by cost; each followed by what follows from it."""
+def ordered(findings: list[Finding], explains: Mapping[str, Sequence[str]]) -> tuple[Finding, ...]:
+    """By severity, then by cost; each followed by what follows from it.
+
+    Args:
+        findings: in any order.
+        explains: for the id of a finding, the ids of those that follow from it, or "*" for all others. What is less
+            severe explains nothing that is more severe.
+    """
 
     def grave(finding: Finding) -> tuple[int, float]:
         cost = finding.cost_nats.value if finding.cost_nats is not None else 0.0
         return _RANK[finding.severity], -cost
 
+    by_gravity = sorted(findings, key=grave)
+    causes: dict[str, str] = {}
+    for finding in by_gravity:
+        for other in by_gravity:
+            said = explains.get(other.id, ())
+            graver = _RANK[other.severity] <= _RANK[finding.severity]
+            if graver and (finding.id in said or "*" in said) and finding.id not in _chain(other.id, causes):
+                causes[finding.id] = other.id
+                break
     order: list[Finding] = []
 
     def place(finding: Finding) -> None:
-        order.append(finding)
-        for other in sorted(findings, key=grave):
-            if other.follows_from == finding.id:
+        order.append(replace(finding, follows_from=causes.get(finding.id)))
+        for other in by_gravity:
+            if causes.get(other.id) == finding.id:
                 place(other)
 
-    for root in sorted((f for f in findings if f.follows_from is None), key=grave):
-        place(root)
+    for root in by_gravity:
+        if root.id not in causes:
+            place(root)
     return tuple(order)
+
+
+def _chain(start: str, causes: Mapping[str, str]) -> list[str]:
+    """A finding, its cause, that one's cause, ..."""
+    chain = [start]
+    while chain[-1] in causes:
+        chain.append(causes[chain[-1]])
+    return chain

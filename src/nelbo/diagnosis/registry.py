@@ -9,7 +9,7 @@ from nelbo.diagnosis.finding import Measured, Severity
 if TYPE_CHECKING:
     from nelbo.diagnosis.case import Case
 
-Need = Literal["held_out", "history", "loss", "networks"]
+Need = Literal["held_out", "history", "loss", "networks", "reported"]
 """What a check needs besides a model and data: else it is skipped."""
 
 ALPHA = 1e-3
@@ -65,7 +65,7 @@ class Check:
         change: the line that mends it in nelbo.
         elsewhere: what to change in a model that is not nelbo's, in a sentence.
         source: where it is known from.
-        explains: ids of findings that follow from this one.
+        explains: ids of findings that follow from this one; "*" for all others.
     """
 
     id: str

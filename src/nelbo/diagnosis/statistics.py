@@ -24,6 +24,8 @@ class Mean(NamedTuple):
     @property
     def t(self) -> float:
         """The mean in standard errors: about standard normal where the expectation is 0."""
+        if self.value == 0:
+            return 0.0
         return self.value / self.standard_error if self.standard_error > 0 else math.copysign(math.inf, self.value)
 
 

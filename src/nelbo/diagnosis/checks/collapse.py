@@ -83,7 +83,8 @@ def posterior_collapse(case: Case) -> Verdict:
     except NotMeasurable:
         return found("severe", *_numbers(case))
     if _pays(structure):
-        return found("severe", *_numbers(case), left, cost=left)
+        on_purpose = (case.declared_beta or 1.0) > 1.0
+        return found("warning" if on_purpose else "severe", *_numbers(case), left, cost=left)
     return found(
         "note",
         *_numbers(case),

@@ -85,20 +85,20 @@ def _better_width(case: Case, steps: tuple[float, ...]) -> Measured | None:
     "objective=nelbo.objectives.Beta(b) if the weight is on purpose.",
     source="At an optimum of R + beta KL the two derivatives balance; Higgins et al. 2017 (beta-VAE); a mean over "
     "features makes beta as large as their number: AntixK/PyTorch-VAE issues 11, 35, 40.",
-    explains=("unused-units", "posterior-collapse", "holes"),
+    explains=("unused-units", "posterior-collapse", "holes", "sigma-residuals", "dispersion"),
 )
 def over_regularized(case: Case) -> Verdict:
     """Beta is read off the trained model, without its loss. At the optimum of R + beta KL every movement of q(z|x)
     changes R by -beta times what it changes the KL; two movements that every encoder can make are tried, all widths
     times (1 + t) and all means away from their center, and give two values of beta with standard errors (delta method).
-    Found where both are above twice the declared beta (1 without objective=), beyond chance at the level 0.001; severe
-    above three times. A model that is not trained to its optimum shows a beta that is too high as well.
+    Found where both are above 1.5 times the declared beta (1 without objective=), beyond chance at the level 0.001;
+    severe above twice. A model that is not trained to its optimum shows a beta that is too high as well.
     """
     declared = _declared(case)
     implied, numbers = _shown(case)
-    if declared == 0 or not _beyond(implied, 2.0, declared):
+    if declared == 0 or not _beyond(implied, 1.5, declared):
         return passed(*numbers)
-    severe = _beyond(implied, 3.0, declared)
+    severe = _beyond(implied, 2.0, declared)
     cost = _better_width(case, (-0.2, -0.4, -0.7, -1.0, -1.5))
     return found("severe" if severe else "warning", *numbers, cost=cost)
 
@@ -115,17 +115,17 @@ def over_regularized(case: Case) -> Verdict:
     "objective=nelbo.objectives.Beta(b) if the weight is on purpose.",
     source="As for over-regularized; a KL divided by the number of pixels: pytorch/examples issue 290, "
     "maxhodak/keras-molecules issue 59, podgorskiy/VAE issue 1.",
-    explains=("aggregate-posterior", "holes", "overfit"),
+    explains=("aggregate-posterior", "holes", "overfit", "sigma-residuals"),
 )
 def under_regularized(case: Case) -> Verdict:
-    """As `over-regularized`, on the other side: found where both implied values of beta are below half the declared
-    one, severe below a third.
+    """As `over-regularized`, on the other side: found where both implied values of beta are below two thirds of the
+    declared one, severe below half.
     """
     declared = _declared(case)
     implied, numbers = _shown(case)
-    if declared == 0 or not _beyond(implied, 1 / 2, declared):
+    if declared == 0 or not _beyond(implied, 2 / 3, declared):
         return passed(*numbers)
-    severe = _beyond(implied, 1 / 3, declared)
+    severe = _beyond(implied, 1 / 2, declared)
     cost = _better_width(case, (0.2, 0.4, 0.7, 1.0, 1.5, 2.0, 3.0))
     return found("severe" if severe else "warning", *numbers, cost=cost)
 
@@ -220,7 +220,7 @@ _NOMINAL, _MANY = 0.02, 0.2
     "a learning rate, a KL with too small a weight.",
     source="A clamp of the log-variance as a remedy against NaN: vanderschaarlab/synthcity issue 331, pythae issue "
     "102.",
-    explains=("aggregate-posterior", "holes", "under-regularized", "over-regularized"),
+    explains=("aggregate-posterior", "holes", "under-regularized", "over-regularized", "dead-units", "sigma-residuals"),
 )
 def variance_clamp(case: Case) -> Verdict:
     """How many of all sigma(x) of the active units equal the smallest or the largest one to the last digit, in two or

@@ -1,7 +1,8 @@
 """What encoder and decoder do with the data: overfit, and units that are dead."""
 
 import math
-from typing import NamedTuple
+from collections.abc import Callable
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor, nn
@@ -130,23 +131,34 @@ _LAYERS = (
 
 def _dead(case: Case) -> dict[str, tuple[float, int]]:
     """Layer -> (share of dead units, units)."""
-    biases: dict[str, Tensor] = {}
-    for network in case.networks:
-        for name, module in network.named_modules():
-            bias = getattr(module, "bias", None)
-            if isinstance(module, _LAYERS) and isinstance(bias, Tensor) and bias.requires_grad:
-                biases.setdefault(f"{name} ({type(module).__name__})", bias)
-    if not biases:
+    layers = {
+        f"{name} ({type(module).__name__})": module
+        for network in case.networks
+        for name, module in network.named_modules()
+        if isinstance(module, _LAYERS) and isinstance(module.bias, Tensor) and module.bias.requires_grad
+    }
+    if not layers:
         return {}
-    silent = [torch.ones(len(bias), dtype=torch.bool, device=bias.device) for bias in biases.values()]
-    x = case.x[:500]
-    with torch.enable_grad(), case.draws("gradients"):
-        for part in x.split(100):
-            qz = case.model.posterior(part)
-            z = qz.rsample()
-            loss = -(case.model.likelihood(z).log_prob(part) + case.model.prior.log_prob(z)).sum()
-            gradients = torch.autograd.grad(loss, list(biases.values()), allow_unused=True)
-            for position, gradient in enumerate(gradients):
-                if gradient is not None:
-                    silent[position] &= gradient == 0
-    return {name: (float(dead.double().mean()), len(dead)) for name, dead in zip(biases, silent, strict=True)}
+    biases: list[Tensor] = [module.bias for module in layers.values()]  # pyright: ignore[reportAssignmentType]
+    closed = [torch.ones(len(bias), dtype=torch.bool, device=bias.device) for bias in biases]
+    silent = [mask.clone() for mask in closed]
+
+    def listen(mask: Tensor) -> Callable[..., None]:
+        def hook(module: nn.Module, inputs: Any, output: Tensor) -> None:
+            units = output.detach().movedim(-1 if isinstance(module, nn.Linear) else 1, 0)
+            mask.logical_and_((units <= 0).flatten(1).all(1))
+
+        return hook
+
+    handles = [module.register_forward_hook(listen(mask)) for module, mask in zip(layers.values(), closed, strict=True)]
+    try:
+        with torch.enable_grad(), case.draws("gradients"):
+            for x in case.x[:500].split(100):
+                z = case.model.posterior(x).rsample()
+                loss = -(case.model.likelihood(z).log_prob(x) + case.model.prior.log_prob(z)).sum()
+                for mask, gradient in zip(silent, torch.autograd.grad(loss, biases, allow_unused=True), strict=True):
+                    mask.logical_and_(torch.zeros_like(mask) if gradient is None else gradient == 0)
+    finally:
+        for handle in handles:
+            handle.remove()
+    return {name: (float((a & b).double().mean()), len(a)) for name, a, b in zip(layers, silent, closed, strict=True)}

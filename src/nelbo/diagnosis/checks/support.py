@@ -43,9 +43,8 @@ def _finite(x: Tensor) -> Tensor:
     "real values, Poisson or negative binomial for counts.",
     source="tensorflow/models issue 23 (data not in [0, 1]); clementchadebec/benchmark_VAE issue 36 (data in [0, 300] "
     "behind a sigmoid).",
-    explains=("not-finite", "sigma-residuals", "dispersion", "overfit", "decoder-ignores-z", "posterior-collapse",
-              "unused-units", "over-regularized", "under-regularized", "gradient-explosion", "learning-rate"),
-)  # fmt: skip
+    explains=("*",),
+)
 def outside_support(case: Case) -> Verdict:
     """The share of the measured examples' values that the family of p(x|z) gives no probability, and the range of the
     values. Gray values under a Bernoulli are a finding of their own: `gray-bernoulli`.
@@ -90,7 +89,7 @@ def _outside(case: Case, x: Tensor) -> float:
     "the gray values and subtract the continuous Bernoulli's log normalizer.",
     source='Loaiza-Ganem & Cunningham 2019, "The continuous Bernoulli"; pyro-ppl/pyro issue 539, pytorch/examples '
     "issue 460.",
-    explains=("over-regularized", "under-regularized", "dispersion", "integer-density", "unused-units"),
+    explains=("*",),
 )
 def gray_bernoulli(case: Case) -> Verdict:
     """The share of values strictly between 0 and 1 under a Bernoulli likelihood. The entropy of those values is the
