@@ -15,6 +15,8 @@ _WHERE = {
     "VAE": "nelbo.vae",
     "axioms": "nelbo.axioms",
     "data": "nelbo.data",
+    "diagnose": "nelbo.diagnosis",
+    "diagnosis": "nelbo.diagnosis",
     "divergences": "nelbo.divergences",
     "figures": "nelbo.figures",
     "fit": "nelbo.training",
@@ -30,6 +32,7 @@ _WHERE = {
     "recipes": "nelbo.recipes",
     "reparameterization": "nelbo.reparameterization",
     "resume": "nelbo.training",
+    "wrap": "nelbo.foreign",
 }
 
 __all__ = [*_WHERE, "__version__"]  # noqa: PLE0604  # pyright: ignore[reportUnsupportedDunderAll]

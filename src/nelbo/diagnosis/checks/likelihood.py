@@ -1,0 +1,141 @@
+"""Does p(x|z) describe how the data scatter about their reconstructions?"""
+
+import math
+
+import torch
+from torch import Tensor
+from torch.distributions import ContinuousBernoulli, NegativeBinomial, Normal, Poisson
+
+from nelbo.diagnosis.case import Case, base_of
+from nelbo.diagnosis.checks.support import family_of
+from nelbo.diagnosis.finding import Measured
+from nelbo.diagnosis.registry import ALPHA, NotMeasurable, Verdict, check, found, passed
+from nelbo.diagnosis.statistics import Mean, mean_of, z_critical
+
+
+@check(
+    "integer-density",
+    title="Data in steps under a density",
+    false_alarms=0.0,
+    meaning="The data take a few values only, and p(x|z) is a density: it can grow without bound by becoming narrow "
+    "around those values. Its nats then measure the steps of the data, not the model.",
+    change="nelbo.data.load(source, dequantize=True)  # or likelihoods.DiscretizedLogistic(), which has no density",
+    elsewhere="Add uniform noise of one step to the data, x = (x + rand) / 256 for 8-bit values, or take a likelihood "
+    "for discrete values.",
+    source="Theis, van den Oord & Bethge 2016, section 3.1; Uria, Murray & Larochelle 2013.",
+    explains=("sigma-residuals", "overfit", "learning-rate", "gradient-explosion", "over-regularized",
+              "under-regularized", "aggregate-posterior"),
+)  # fmt: skip
+def integer_density(case: Case) -> Verdict:
+    """The number of different values in the measured examples, where p(x|z) is a density. Found where there are 512 or
+    fewer, each met ten times or more on average; severe where a normal's sigma is smaller than half the step between
+    neighbouring values for 3 % of all values: there the density lives off the steps.
+    """
+    family = family_of(case)
+    if not isinstance(family, Normal | ContinuousBernoulli):
+        raise NotMeasurable("p(x|z) is no density of real values")
+    values = case.x.flatten().unique()
+    levels = Measured("different values", float(len(values)), unit="")
+    if len(values) > 512 or case.x.numel() < 10 * len(values):
+        return passed(levels)
+    if len(values) < 2:
+        raise NotMeasurable("all data are equal")
+    step = float(values.diff().min())
+    numbers = [levels, Measured("step between them", step, unit="")]
+    if isinstance(family, Normal):
+        sigma = _normal(case).scale.expand_as(case.x)
+        narrow = float((sigma < step / 2).double().mean())
+        numbers.append(Measured("sigma of p(x|z), median", float(sigma.median()), unit=""))
+        numbers.append(Measured("values whose sigma is below half a step", 100 * narrow, unit="%"))
+        if narrow > 0.03:
+            return found("severe", *numbers)
+    return found("warning", *numbers)
+
+
+def _normal(case: Case) -> Normal:
+    base = base_of(case.train.px)
+    if not isinstance(base, Normal):
+        raise NotMeasurable("p(x|z) is no normal")
+    return base
+
+
+@check(
+    "sigma-residuals",
+    title="The likelihood's sigma is far from the residuals'",
+    false_alarms=ALPHA,
+    meaning="The reconstructions miss the data by much more or much less than the normal's sigma says. A wrong sigma "
+    "is a hidden beta: sigma^2 / residual^2 is how many times too much the KL weighs.",
+    change="likelihood=nelbo.likelihoods.Normal('optimal')  # sigma at its optimum, kept there while training",
+    elsewhere="Divide the squared error by twice the mean squared residual (and add its log), that is, learn sigma or "
+    "set it to the residuals' each epoch; the plain sum of squares has sigma^2 = 1/2, half of it sigma = 1.",
+    source="Rybkin, Daniilidis & Levine 2021, \"Simple and effective VAE training with calibrated decoders\"; Lucas et "
+    "al. 2019.",
+    explains=("posterior-collapse", "unused-units", "aggregate-posterior", "holes", "overfit"),
+)  # fmt: skip
+def sigma_residuals(case: Case) -> Verdict:
+    """The ratio r = mean of (x - mean)^2 / sigma^2 over all features, which is 1 where sigma is right. With d
+    features, another sigma alone would save d / 2 (r - 1 - log r) nats per example. Found where r is beyond chance (t
+    test over the examples) outside [0.8, 1.25] and half a nat is lost, severe outside [0.5, 2] and from one nat on.
+    """
+    base = _normal(case)
+    ratio = mean_of((((case.x - base.loc) / base.scale) ** 2).flatten(1).mean(1))
+    d, r = case.x[0].numel(), max(ratio.value, 1e-12)
+    numbers = (
+        Measured("squared residuals / sigma^2", ratio.value, ratio.standard_error, unit=""),
+        Measured("sigma of p(x|z), median", float(base.scale.median()), unit=""),
+        Measured("root mean square residual", float((case.x - base.loc).square().mean().sqrt()), unit=""),
+    )
+    lost = d / 2 * (r - 1 - math.log(r))
+    cost = Measured("by sigma alone", lost, d / 2 * abs(1 - 1 / r) * ratio.standard_error)
+    if not _outside(ratio, 0.8, 1.25) or lost < 0.5:
+        return passed(*numbers)
+    return found("severe" if _outside(ratio, 0.5, 2.0) and lost > 1 else "warning", *numbers, cost=cost)
+
+
+def _outside(ratio: Mean, low: float, high: float) -> bool:
+    """Whether a ratio lies outside an interval around 1 by more than chance."""
+    reach = z_critical() * ratio.standard_error
+    return ratio.value + reach < low or ratio.value - reach > high
+
+
+@check(
+    "dispersion",
+    title="Counts scatter more, or less, than the likelihood allows",
+    false_alarms=ALPHA,
+    meaning="About their reconstructions the counts vary more (or less) than p(x|z) says. A Poisson then pays nats for "
+    "noise, and the latents are spent on memorizing it.",
+    change="likelihood=nelbo.likelihoods.NegativeBinomial()  # variance m + m^2 / r, with r learned",
+    elsewhere="Take a negative binomial with a learned dispersion (variance m + m^2 / r) in place of the Poisson; "
+    "where counts scatter less than a Poisson, a categorical or a discretized logistic.",
+    source='Lopez et al. 2018, "Deep generative modeling for single-cell transcriptomics"; Pearson\'s dispersion: '
+    "McCullagh & Nelder 1989, section 4.5.",
+    explains=("overfit", "under-regularized", "aggregate-posterior"),
+)
+def dispersion(case: Case) -> Verdict:
+    """Pearson's dispersion: mean of (x - mean)^2 / variance over all features, which is 1 where p(x|z) is right. Found
+    where it is beyond chance (t test over the examples) outside [0.75, 1.33], severe outside [0.5, 2]. The cost is what
+    a negative binomial with the same means and one dispersion for all features would save.
+    """
+    base = base_of(case.train.px)
+    if not isinstance(base, Poisson | NegativeBinomial):
+        raise NotMeasurable("p(x|z) is no distribution of counts")
+    mean, variance = base.mean, base.variance
+    squares = (case.x - mean) ** 2 / variance.clamp(min=1e-6)
+    ratio = mean_of(squares.flatten(1).mean(1))
+    number = Measured("squared residuals / variance", ratio.value, ratio.standard_error, unit="")
+    if not _outside(ratio, 0.75, 1.33):
+        return passed(number)
+    cost = _saved_by_dispersion(case.x, mean, case.train.log_px) if isinstance(base, Poisson) else None
+    return found("severe" if _outside(ratio, 0.5, 2.0) else "warning", number, cost=cost)
+
+
+def _saved_by_dispersion(x: Tensor, mean: Tensor, log_px: Tensor) -> Measured | None:
+    """Nats per example that the best negative binomial of these means gains over the Poisson."""
+    best: Measured | None = None
+    for count in (0.25, 0.5, 1.0, 2.0, 4.0, 8.0, 16.0, 32.0, 64.0):
+        total = torch.full_like(mean, count)
+        log_nb = NegativeBinomial(total, logits=mean.clamp(min=1e-8).log() - math.log(count), validate_args=False)
+        gain = mean_of(log_nb.log_prob(x).flatten(1).sum(1) - log_px)
+        if gain.value > (best.value if best else 0.0):
+            best = Measured(f"a negative binomial with r = {count:g} saves", gain.value, gain.standard_error)
+    return best

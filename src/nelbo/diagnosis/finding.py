@@ -1,0 +1,276 @@
+"""What a diagnosis says: findings with their evidence, and what was found in order."""
+
+import io
+import math
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any, Literal, get_args
+
+from rich.console import Console, Group, RenderableType
+from rich.padding import Padding
+from rich.table import Table
+from rich.text import Text
+
+Severity = Literal["severe", "warning", "note"]
+"""severe: what the model says or how it was trained is wrong; warning: it costs; note: worth knowing, and no fault."""
+
+_RANK = {severity: rank for rank, severity in enumerate(get_args(Severity))}
+_COLOURS = {"severe": "bold red", "warning": "yellow", "note": "cyan"}
+
+
+@dataclass(frozen=True)
+class Measured:
+    """A number that speaks for or against a finding.
+
+    Args:
+        what: is measured, in words, as in "KL per example".
+        value: of it.
+        standard_error: of the value; 0 where it is exact for these examples.
+        unit: of the value; "" for a pure number.
+        method: how it was found, where the name does not say it.
+    """
+
+    what: str
+    value: float
+    standard_error: float = 0.0
+    unit: str = "nats"
+    method: str = ""
+
+    def __str__(self) -> str:
+        return f"{self.what}: {self.number}"
+
+    @property
+    def number(self) -> str:
+        """Value, error and unit, with as many digits as the error leaves."""
+        unit = f" {self.unit}" if self.unit and self.unit != "%" else self.unit
+        error = self.standard_error
+        if not (math.isfinite(self.value) and math.isfinite(error)) or error <= 0:
+            return f"{self.value:.4g}{unit}"
+        # two digits of the error, and the value to the same place
+        places = max(0, 1 - math.floor(math.log10(error)))
+        if places > 6:
+            return f"{self.value:.4g} ± {error:.1g}{unit}"
+        return f"{self.value:.{places}f} ± {error:.{places}f}{unit}"
+
+    def to_dict(self) -> dict[str, Any]:
+        """The fields, ready for JSON."""
+        return {
+            "what": self.what,
+            "value": self.value,
+            "standard_error": self.standard_error,
+            "unit": self.unit,
+            "method": self.method,
+        }
+
+
+@dataclass(frozen=True)
+class Finding:
+    """Something that is wrong with a model, or worth knowing.
+
+    Attributes:
+        id: stable name, as ``nelbo explain ID`` takes it.
+        title: what is the matter, in a few words.
+        severity: "severe", "warning" or "note".
+        evidence: the numbers that show it.
+        meaning: two sentences.
+        change: the line of code that mends it, or, for a model that is not nelbo's, a sentence.
+        source: where this is known from.
+        cost_nats: nats per example that it costs (reconstruction error + KL), or at least costs; None where that cannot
+            be measured.
+        follows_from: the id of another finding that explains this one; mend that one first.
+    """
+
+    id: str
+    title: str
+    severity: Severity
+    evidence: tuple[Measured, ...]
+    meaning: str
+    change: str
+    source: str
+    cost_nats: Measured | None = None
+    follows_from: str | None = None
+
+    def to_dict(self) -> dict[str, Any]:
+        """The fields, ready for JSON."""
+        return {
+            "id": self.id,
+            "title": self.title,
+            "severity": self.severity,
+            "evidence": [measured.to_dict() for measured in self.evidence],
+            "meaning": self.meaning,
+            "change": self.change,
+            "source": self.source,
+            "cost_nats": None if self.cost_nats is None else self.cost_nats.to_dict(),
+            "follows_from": self.follows_from,
+        }
+
+
+@dataclass(frozen=True)
+class Passed:
+    """A check that found nothing wrong, and the numbers that show it."""
+
+    id: str
+    title: str
+    evidence: tuple[Measured, ...]
+
+    def to_dict(self) -> dict[str, Any]:
+        """The fields, ready for JSON."""
+        return {"id": self.id, "title": self.title, "evidence": [measured.to_dict() for measured in self.evidence]}
+
+
+@dataclass(frozen=True)
+class Findings:
+    """The outcome of a diagnosis, the gravest first.
+
+    Findings are ordered by severity, then by the nats they cost; one that follows from another stands right behind it.
+
+    Attributes:
+        findings: what was found.
+        passed: the checks that found nothing, with the numbers that show it.
+        skipped: the checks that could not be made, and why: {id: reason}.
+        notes: what was done to measure at all, such as "the model was in training mode".
+        examples: how many examples were measured.
+    """
+
+    findings: tuple[Finding, ...]
+    passed: tuple[Passed, ...] = ()
+    skipped: dict[str, str] = field(default_factory=dict[str, str])
+    notes: tuple[str, ...] = ()
+    examples: int = 0
+
+    def __iter__(self) -> Iterator[Finding]:
+        return iter(self.findings)
+
+    def __len__(self) -> int:
+        return len(self.findings)
+
+    def __getitem__(self, position: int) -> Finding:
+        return self.findings[position]
+
+    def __contains__(self, id: object) -> bool:
+        return any(finding.id == id for finding in self.findings)
+
+    @property
+    def severe(self) -> tuple[Finding, ...]:
+        """The findings that make the model's numbers or the model itself wrong."""
+        return tuple(finding for finding in self.findings if finding.severity == "severe")
+
+    @property
+    def healthy(self) -> bool:
+        """Whether nothing severe was found."""
+        return not self.severe
+
+    @property
+    def verdict(self) -> str:
+        """The outcome in a sentence."""
+        counts = {s: sum(f.severity == s for f in self.findings) for s in get_args(Severity)}
+        of = f"{len(self.passed) + len(self.findings)} checks on {self.examples:,} examples"
+        if not (counts["severe"] or counts["warning"]):
+            return f"Healthy: nothing wrong in {of}."
+        words = {"severe": "severe finding", "warning": "warning", "note": "note"}
+        said = [f"{n} {words[s]}{'s' if n > 1 else ''}" for s, n in counts.items() if n]
+        return f"{', '.join(said)} in {of}."
+
+    def to_dict(self) -> dict[str, Any]:
+        """Everything, ready for JSON."""
+        return {
+            "verdict": self.verdict,
+            "healthy": self.healthy,
+            "examples": self.examples,
+            "findings": [finding.to_dict() for finding in self.findings],
+            "passed": [passed.to_dict() for passed in self.passed],
+            "skipped": dict(self.skipped),
+            "notes": list(self.notes),
+        }
+
+    def __str__(self) -> str:
+        text = io.StringIO()
+        Console(file=text, width=100, highlight=False).print(self)
+        return text.getvalue().rstrip()
+
+    def __rich__(self) -> RenderableType:
+        parts: list[RenderableType] = [Text(self.verdict, style="bold")]
+        for finding in self.findings:
+            parts += ["", _heading(finding), Padding(_details(finding), (0, 0, 0, 2))]
+        if self.passed:
+            parts += ["", Text("Nothing wrong with"), _passed(self.passed)]
+        if self.skipped:
+            reasons: dict[str, list[str]] = {}
+            for check, reason in self.skipped.items():
+                reasons.setdefault(reason, []).append(check)
+            parts += ["", *(Text(f"Not checked ({reason}): {', '.join(ids)}") for reason, ids in reasons.items())]
+        parts += [Text(f"Note: {note}") for note in self.notes]
+        if self.findings:
+            parts += ["", Text(f"More on a finding: nelbo explain {self.findings[0].id}")]
+        return Group(*parts)
+
+
+def _heading(finding: Finding) -> Text:
+    cost = f", costs {finding.cost_nats.number}" if finding.cost_nats is not None else ""
+    after = f", follows from {finding.follows_from}" if finding.follows_from else ""
+    head = Text(finding.severity.upper(), style=_COLOURS[finding.severity])
+    return head.append(f"  {finding.title}", style="bold").append(f"  ({finding.id}{cost}{after})", style="not bold")
+
+
+def _details(finding: Finding) -> Table:
+    grid = Table.grid(padding=(0, 2))
+    grid.add_column(no_wrap=True, style="dim")
+    grid.add_column(overflow="fold")
+    for row, measured in enumerate(finding.evidence):
+        grid.add_row("" if row else "evidence", Text(str(measured)))
+    grid.add_row("means", Text(finding.meaning))
+    grid.add_row("change", Text(finding.change))
+    return grid
+
+
+def _passed(passed: tuple[Passed, ...]) -> Table:
+    grid = Table.grid(padding=(0, 2))
+    grid.add_column(no_wrap=True)
+    grid.add_column(overflow="fold")
+    for check in passed:
+        grid.add_row(Text(f"  {check.id}"), Text("; ".join(map(str, check.evidence))))
+    return grid
+
+
+def ordered(findings: list[Finding], explains: Mapping[str, Sequence[str]]) -> tuple[Finding, ...]:
+    """By severity, then by cost; each followed by what follows from it.
+
+    Args:
+        findings: in any order.
+        explains: for the id of a finding, the ids of those that follow from it, or "*" for all others. What is less
+            severe explains nothing that is more severe.
+    """
+
+    def grave(finding: Finding) -> tuple[int, float]:
+        cost = finding.cost_nats.value if finding.cost_nats is not None else 0.0
+        return _RANK[finding.severity], -cost
+
+    by_gravity = sorted(findings, key=grave)
+    causes: dict[str, str] = {}
+    for finding in by_gravity:
+        for other in by_gravity:
+            said = explains.get(other.id, ())
+            graver = _RANK[other.severity] <= _RANK[finding.severity]
+            if graver and (finding.id in said or "*" in said) and finding.id not in _chain(other.id, causes):
+                causes[finding.id] = other.id
+                break
+    order: list[Finding] = []
+
+    def place(finding: Finding) -> None:
+        order.append(replace(finding, follows_from=causes.get(finding.id)))
+        for other in by_gravity:
+            if causes.get(other.id) == finding.id:
+                place(other)
+
+    for root in by_gravity:
+        if root.id not in causes:
+            place(root)
+    return tuple(order)
+
+
+def _chain(start: str, causes: Mapping[str, str]) -> list[str]:
+    """A finding, its cause, that one's cause, ..."""
+    chain = [start]
+    while chain[-1] in causes:
+        chain.append(causes[chain[-1]])
+    return chain

@@ -1,0 +1,263 @@
+"""How somebody's loss function is called with an encoder's and a decoder's answers that we choose.
+
+Either it takes them as arguments, ``loss_function(recon_x, x, mu, logvar)``; or it runs the model, and then encode and
+decode are stood in for while it does: ``loss(model, x)``, ``loss(x)``, ``training_step(batch, i)``.
+"""
+
+import inspect
+import itertools
+from collections.abc import Callable, Generator, Mapping, Sequence
+from contextlib import contextmanager, nullcontext
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import torch
+from torch import Tensor, nn
+
+from nelbo.foreign.encoding import LOG_SIGMA, is_mean, kind_of
+from nelbo.foreign.modules import describe, in_mode, intercepted, modules_behind, untouched
+from nelbo.foreign.view import Wrapped
+from nelbo.objectives import Objective, Terms
+from nelbo.training.seeds import own_randomness, seed_noise
+
+Role = Literal["reconstruction", "x", "mu", "second", "z", "model", "batch", "index"]
+
+_USUAL: tuple[Role, ...] = ("reconstruction", "x", "mu", "second")
+_NAMES: dict[Role, str] = {
+    "reconstruction": "recon_x recon recons reconstruction reconstructions x_hat xhat x_recon x_rec x_reconstructed "
+    "reconstructed reconstructed_x output outputs out pred preds prediction y_pred x_pred y_hat decoded logits "
+    "x_logits recon_logits x_tilde x_prime rec rec_x x_reconst generated",
+    "x": "x input inputs target targets data original x_true y_true y images image img imgs real orig true_x batch_x",
+    "z": "z zs code codes sample z_sample",
+    "model": "model vae net network module",
+    "batch": "batch data_batch",
+    "index": "batch_idx batch_index batch_nb i idx step batch_id",
+}
+"""What people call these arguments."""
+
+
+@dataclass(frozen=True)
+class Answers:
+    """What encoder and decoder answer for a batch, on the scales that the model itself uses.
+
+    Attributes:
+        x: (batch, \\*event).
+        mean: (batch, \\*latent).
+        spread: (batch, \\*latent), the encoder's second output.
+        decoded: what decode returns.
+    """
+
+    x: Tensor
+    mean: Tensor
+    spread: Tensor
+    decoded: Any
+
+
+class LossFunction:
+    """Somebody's loss function, as a function of the model's answers.
+
+    Args:
+        function: the loss function.
+        model: the view of the model that it belongs to.
+        given: the model as the user passed it.
+        arguments: the roles of the function's arguments in order; None reads them off their names.
+
+    Raises:
+        TypeError: it is no function.
+        ValueError: what its arguments are cannot be told.
+    """
+
+    def __init__(self, function: Any, model: Wrapped, given: Any, arguments: Sequence[Role] | None = None) -> None:
+        if not callable(function):
+            raise TypeError(
+                f"loss is a function, got {type(function).__name__}; write loss=loss_function, without calling it"
+            )
+        self.function, self.model, self.given = function, model, given
+        self.roles: tuple[Role, ...] = tuple(arguments) if arguments is not None else _roles(function)
+        self.takes_answers = "mu" in self.roles
+        owner = getattr(function, "__self__", None)
+        self.owner = owner if isinstance(owner, nn.Module) else None
+        self.modules = tuple(dict.fromkeys((*model.networks, *modules_behind(function))))
+
+    def __call__(self, answers: Answers, seed: int) -> float:
+        """The loss in training mode, with these answers; nothing of the model or the caller's randomness changes."""
+        quiet = _without_logging(self.owner) if self.owner is not None else nullcontext()
+        with torch.no_grad(), own_randomness(answers.x.device), quiet, untouched(self.modules):
+            seed_noise(answers.x.device, seed)
+            with in_mode(self.modules, training=True):
+                result = self._direct(answers) if self.takes_answers else self._stood_in(answers)
+        return as_number(result, self.function)
+
+    def _direct(self, answers: Answers) -> Any:
+        decoded = self.model.decoding.place.read(answers.decoded)
+        x = answers.x
+        if isinstance(decoded, Tensor) and decoded.numel() == x.numel():
+            x = x.reshape(decoded.shape)  # people flatten both, or neither
+        sigma = LOG_SIGMA[self.model.encoding.second](answers.spread).exp()
+        values: dict[str, Any] = {
+            "reconstruction": decoded,
+            "x": x,
+            "mu": answers.mean,
+            "second": answers.spread,
+            "z": answers.mean + sigma * torch.randn_like(sigma),
+            "model": self._own_model() if "model" in self.roles else None,
+        }
+        return self._called([values[role] for role in self.roles])
+
+    def run(self, x: Tensor) -> Any:
+        """The loss function on x, for one that runs the model itself."""
+        return self._called(self._inputs(x))
+
+    def _stood_in(self, answers: Answers) -> Any:
+        encode, decode = self.model.encoding, self.model.decoding
+        layout = encode.layout
+        if layout is None:
+            raise ValueError(
+                "encode returns a finished distribution, whose parts cannot be stood in for; pass the loss as a "
+                "function of them: loss=lambda recon_x, x, mu, logvar: ..."
+            )
+
+        def encoded(args: tuple[Any, ...], output: Any) -> Any:
+            mean, _ = layout.read(output)
+            self._same_batch(mean, answers.mean, "encode")
+            return layout.write(output, answers.mean, answers.spread)
+
+        def decoded(args: tuple[Any, ...], output: Any) -> Any:
+            made, chosen = decode.place.read(output), decode.place.read(answers.decoded)
+            if isinstance(made, Tensor):
+                self._same_batch(made, chosen, "decode")
+            return answers.decoded
+
+        with intercepted(encode.function, encoded) as encodes, intercepted(decode.function, decoded) as decodes:
+            result = self.run(answers.x)
+            if not (encodes.count and decodes.count):
+                silent = "encode" if not encodes.count else "decode"
+                raise ValueError(
+                    f"{describe(self.function)} never calls the {silent} that was wrapped, "
+                    f"{describe(getattr(self.model, silent[:-1] + 'ing').function)}, so what it weighs cannot be seen; "
+                    f"wrap the parts that it calls itself, such as {silent}=model.{silent}, or pass the loss as "
+                    "loss_function(recon_x, x, mu, logvar)"
+                )
+        return result
+
+    def _same_batch(self, got: Tensor, chosen: Tensor, name: str) -> None:
+        if got.shape != chosen.shape:
+            raise ValueError(
+                f"the loss calls {name} so that it answers {tuple(got.shape)} for {len(chosen)} examples, expected "
+                f"{tuple(chosen.shape)}: a loss with several draws of z for each example, such as the "
+                "importance-weighted one, is no sum of a reconstruction error and a KL"
+            )
+
+    def _inputs(self, x: Tensor) -> list[Any]:
+        values: dict[str, Any] = {"x": x, "batch": x, "index": 0}
+        if "model" in self.roles:
+            values["model"] = self._own_model()
+        return [values[role] for role in self.roles]
+
+    def _own_model(self) -> Any:
+        if not isinstance(self.given, Wrapped) or isinstance(self.function, Objective):
+            return self.given
+        if len(self.model.networks) != 1:
+            raise ValueError(
+                f"the loss takes a model, and {len(self.model.networks)} modules lie behind encode and decode; write "
+                "loss=lambda x: your_loss(your_model, x)"
+            )
+        return self.model.networks[0]
+
+    def _called(self, inputs: list[Any]) -> Any:
+        """The function on its inputs; where it fails on images or on a bare batch, in the other usual form."""
+        attempts = [inputs]
+        for role, value in zip(self.roles, inputs, strict=True):
+            if role == "batch":  # what data loaders give is a pair
+                labels = torch.zeros(len(value), dtype=torch.long, device=value.device)
+                attempts.insert(0, [(value, labels) if v is value else v for v in inputs])
+            elif role == "x" and not self.takes_answers and self.model.encoding.flatten:
+                attempts.append([value.flatten(1) if v is value else v for v in inputs])
+        first: Exception | None = None
+        for attempt in attempts:
+            try:
+                return self.function(*attempt)
+            except Exception as error:
+                first = first or error
+        names = ", ".join(self.roles)
+        raise ValueError(
+            f"{describe(self.function)}({names}) fails: {type(first).__name__}: {first}. Adapt it to what it needs, "
+            "such as loss=lambda recon_x, x, mu, logvar: loss_function(recon_x, x, mu, logvar, kld_weight=1.0)"
+        ) from first
+
+
+def _roles(function: Any) -> tuple[Role, ...]:
+    if isinstance(function, nn.Module):
+        return ("x",)
+    parameters = list(inspect.signature(function).parameters.values())
+    if any(p.kind is p.VAR_POSITIONAL for p in parameters):
+        return _USUAL
+    wanted = [p for p in parameters if p.kind in (p.POSITIONAL_ONLY, p.POSITIONAL_OR_KEYWORD)]
+    roles = [_role(p.name) for p in wanted]
+    needed = sum(p.default is p.empty for p in wanted)
+    if needed == 1:
+        return ("batch",) if roles[0] == "batch" else ("x",)
+    # arguments with a default that mean nothing to us keep it; they stand last
+    known: list[Role] = list(itertools.takewhile(bool, roles))  # pyright: ignore[reportAssignmentType]
+    if len(known) >= needed:
+        if {"mu", "reconstruction"} <= set(known) or known[:2] in (["model", "x"], ["batch", "index"]):
+            return tuple(known)
+        if known[:2] == ["model", "batch"]:
+            return ("model", "x")
+    names = ", ".join(p.name for p in wanted)
+    raise ValueError(
+        f"what {describe(function)}({names}) takes cannot be told from these names; say it with "
+        "arguments=('reconstruction', 'x', 'mu', 'second') in their order, or write "
+        "loss=lambda recon_x, x, mu, logvar: ..."
+    )
+
+
+def _role(name: str) -> Role | None:
+    if is_mean(name):
+        return "mu"
+    if kind_of(name) is not None:
+        return "second"
+    return next((role for role, names in _NAMES.items() if name.lower() in names.split()), None)
+
+
+@contextmanager
+def _without_logging(owner: nn.Module) -> Generator[None]:
+    """Lightning's self.log needs a running trainer."""
+    names = [name for name in ("log", "log_dict") if callable(getattr(type(owner), name, None))]
+    for name in names:
+        vars(owner)[name] = _nothing
+    try:
+        yield
+    finally:
+        for name in names:
+            del vars(owner)[name]
+
+
+def _nothing(*args: Any, **kwargs: Any) -> None:
+    return
+
+
+def as_number(result: Any, function: Callable[..., Any]) -> float:
+    """The loss in what a loss function returns: a scalar, the entry ``loss``, or the first of a tuple.
+
+    Raises:
+        ValueError: there is no one number, or it is not finite.
+    """
+    if isinstance(result, Terms):
+        return float(result.value.double().mean())
+    value = result
+    if isinstance(value, Mapping):
+        value = value.get("loss", value.get("total_loss"))
+    elif not isinstance(value, Tensor | tuple | list | float | int):
+        value = getattr(value, "loss", value)
+    elif isinstance(value, tuple | list) and value:
+        value = value[0]
+    if isinstance(value, Tensor) and value.numel() == 1:
+        return float(value)
+    if isinstance(value, float | int):
+        return float(value)
+    got = f"a tensor of shape {tuple(value.shape)}" if isinstance(value, Tensor) else f"a {type(result).__name__}"
+    line = (
+        "end it with return loss.mean()" if isinstance(value, Tensor) else "let it return the loss, or {'loss': loss}"
+    )
+    raise ValueError(f"{describe(function)} returns {got}, expected one number; {line}")

@@ -1,0 +1,160 @@
+"""What the two terms of a loss may be: a reconstruction error under several likelihoods, a KL under several readings.
+
+Each reading gives the mean over the batch in nats, summed over features or latents, so that a loss that is made of it
+equals weight * reading + constant.
+"""
+
+from collections.abc import Callable
+from functools import partial
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+from torch.distributions import Distribution, Independent, Normal
+from torch.nn import functional as F
+
+from nelbo.diagnosis.loss_calls import Answers
+from nelbo.divergences import closed_form
+from nelbo.foreign.decoding import as_distribution
+from nelbo.foreign.encoding import LOG_SIGMA, WORDS, Second
+from nelbo.foreign.view import Wrapped
+from nelbo.likelihoods.bernoulli import log_normalizer
+
+DECLARED = "declared"
+SQUARED = "squared error"
+_DRAWS = 256
+
+
+Value = Callable[[Answers], float]
+
+
+class Reading(NamedTuple):
+    """One way to read a term."""
+
+    name: str
+    words: str
+    value: Value
+
+
+def reconstruction_readings(model: Wrapped) -> list[Reading]:
+    """The declared likelihood first, then what a decoder's answer is compared with x by otherwise."""
+    family = type(model.likelihood_family).__name__
+    readings = [Reading(DECLARED, f"the negative log-likelihood of {family}", partial(_declared, model))]
+    if model.decoding.scale is None or model.likelihood_family.parameters_per_feature > 1:
+        return readings
+
+    def add(name: str, words: str, error: Callable[[Tensor, Tensor], Tensor]) -> None:
+        readings.append(Reading(name, words, partial(_error, model, error)))
+
+    add(SQUARED, "a squared error, that is a normal likelihood", lambda v, x: 0.5 * (v - x).square().sum() / len(x))
+    add(
+        "binary cross-entropy",
+        "a binary cross-entropy, that is a Bernoulli likelihood",
+        _binary_cross_entropy,
+    )
+    add("absolute error", "an absolute error, that is a Laplace likelihood", lambda v, x: (v - x).abs().sum() / len(x))
+    add(
+        "optimal sigma",
+        "the logarithm of the squared error, that is a normal likelihood with its sigma at the optimum",
+        lambda v, x: 0.5 * x[0].numel() * (v - x).square().mean().log(),
+    )
+    add("root of the squared error", "the root of the mean squared error", lambda v, x: (v - x).square().mean().sqrt())
+    if family in ("Bernoulli", "ContinuousBernoulli"):
+        normalizer = log_normalizer if family == "Bernoulli" else F.softplus
+        words = "a continuous Bernoulli" if family == "Bernoulli" else "a Bernoulli"
+        readings.append(Reading(words, f"the negative log-likelihood of {words}", partial(_logits, model, normalizer)))
+    return readings
+
+
+def _binary_cross_entropy(v: Tensor, x: Tensor) -> Tensor:
+    if bool(((x < 0) | (x > 1)).any()):
+        return torch.full((), torch.nan)
+    return F.binary_cross_entropy(v.clamp(0, 1), x, reduction="sum") / len(x)
+
+
+def _declared(model: Wrapped, answers: Answers) -> float:
+    decoding = model.decoding
+    if decoding.scale is None:
+        px = as_distribution(decoding.place.read(answers.decoded), len(answers.x), decoding.event)
+        return -float(px.log_prob(answers.x.reshape(len(answers.x), *px.event_shape)).double().mean())
+    parameters = decoding.parameters(answers.decoded).double()
+    px = model.likelihood_family(parameters, parameters.dim() - 1)
+    return -float(px.log_prob(answers.x.double()).mean())
+
+
+def _mean_of(model: Wrapped, answers: Answers) -> Tensor:
+    """The decoder's answer on the scale of x."""
+    parameters = model.decoding.parameters(answers.decoded).double()
+    family = type(model.likelihood_family).__name__
+    if family in ("Bernoulli", "ContinuousBernoulli"):
+        return torch.sigmoid(parameters)
+    return parameters.exp() if family == "Poisson" else parameters
+
+
+def _error(model: Wrapped, error: Callable[[Tensor, Tensor], Tensor], answers: Answers) -> float:
+    return float(error(_mean_of(model, answers), answers.x.double()))
+
+
+def _logits(model: Wrapped, normalizer: Callable[[Tensor], Tensor], answers: Answers) -> float:
+    logits = model.decoding.parameters(answers.decoded).double()
+    return float((normalizer(logits) - answers.x.double() * logits).sum() / len(logits))
+
+
+def kl_readings(model: Wrapped) -> list[Reading]:
+    """KL(q(z|x) || p(z)) of the declared q first; then of the spread read on other scales, and turned around."""
+    declared = model.encoding.second
+    readings = [Reading(DECLARED, "KL(q(z|x) || p(z))", partial(_kl_to_prior, model))]
+
+    def add(name: str, words: str, value: Callable[[Tensor, Tensor], Tensor]) -> None:
+        readings.append(Reading(name, words, partial(_of_normal, model, value)))
+
+    for kind in LOG_SIGMA:
+        if kind != declared:
+            words = f"a KL that takes the spread for {WORDS[kind]}, where q(z|x) has {WORDS[declared]}"
+            readings.append(Reading(f"of {kind}", words, partial(_standard, model, kind)))
+    add(
+        "reversed",
+        "the KL turned around, KL(p(z) || q(z|x))",
+        lambda mu, log_sigma: log_sigma + 0.5 * (1 + mu**2) * torch.exp(-2 * log_sigma) - 0.5,
+    )
+    add("means only", "a penalty on the means alone, half their squares", lambda mu, log_sigma: 0.5 * mu**2)
+    return readings
+
+
+def _normal(answers: Answers, kind: Second) -> tuple[Tensor, Tensor]:
+    return answers.mean.double().flatten(1), LOG_SIGMA[kind](answers.spread.double()).flatten(1)
+
+
+def _of_normal(model: Wrapped, value: Callable[[Tensor, Tensor], Tensor], answers: Answers) -> float:
+    return float(value(*_normal(answers, model.encoding.second)).sum() / len(answers.x))
+
+
+def _standard(model: Wrapped, kind: Second, answers: Answers) -> float:
+    mu, log_sigma = _normal(answers, kind)
+    kl = 0.5 * (mu**2 + torch.expm1(2 * log_sigma)) - log_sigma
+    return float(kl.sum() / len(mu))
+
+
+def _kl_to_prior(model: Wrapped, answers: Answers) -> float:
+    mu, log_sigma = _normal(answers, model.encoding.second)
+    pz = model.prior
+    qz: Distribution = Independent(Normal(mu.to(answers.x), log_sigma.exp().to(answers.x)), 1)
+    if _is_standard(pz):
+        return _standard(model, model.encoding.second, answers)
+    kl = closed_form(qz, pz)
+    if kl is None:
+        z = qz.sample((_DRAWS,))
+        kl = (qz.log_prob(z) - pz.log_prob(z)).mean(0)
+    return float(kl.double().mean())
+
+
+def _is_standard(pz: Distribution) -> bool:
+    base = getattr(pz, "base_dist", pz)
+    return isinstance(base, Normal) and bool((base.loc == 0).all()) and bool((base.scale == 1).all())
+
+
+def components(model: Wrapped, answers: Answers) -> list[float]:
+    """The three parts of the KL to N(0, I): half the squared means, half the variances, minus the log sigmas."""
+    mu, log_sigma = _normal(answers, model.encoding.second)
+    parts = (0.5 * mu**2, 0.5 * torch.exp(2 * log_sigma), -log_sigma)
+    return [float(part.sum() / len(mu)) for part in parts]

@@ -1,0 +1,227 @@
+"""Somebody's VAE, seen as a :class:`nelbo.VAE`."""
+
+from collections.abc import Generator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any, NamedTuple, final
+
+import torch
+from torch import Tensor, nn
+from torch.distributions import Distribution
+
+from nelbo.foreign import decoding, encoding
+from nelbo.foreign.decoding import Output, Place, Reshaped, Scale
+from nelbo.foreign.encoding import LOG_SIGMA, Layout, Second
+from nelbo.foreign.given import GivenPosterior
+from nelbo.foreign.modules import Function, first_tensor, in_mode
+from nelbo.foreign.sampling import Sampling
+from nelbo.likelihoods import Likelihood
+from nelbo.posteriors import DiagonalNormal, Posterior
+from nelbo.priors import Prior
+from nelbo.vae import VAE
+
+
+class Conclusion(NamedTuple):
+    """Something that was found out about a model, and how."""
+
+    about: str
+    """``"q(z|x)"``, ``"p(z)"``, ``"p(x|z)"``, ``"z"``, ``"x"`` or ``"mode"``."""
+    found: str
+    because: str
+
+    def __str__(self) -> str:
+        return f"{self.about}: {self.found}, because {self.because}"
+
+
+@dataclass(frozen=True)
+class EncoderSide:
+    """How to call encode and read what it returns."""
+
+    function: Function
+    layout: Layout | None
+    """None: it returns a finished distribution."""
+    second: Second
+    latent_shape: torch.Size
+    flatten: bool
+
+    def call(self, x: Tensor) -> Any:
+        """What encode returns for x."""
+        return self.function(x.flatten(1) if self.flatten else x)
+
+    def numbers(self, output: Any) -> Tensor:
+        """The mean and the log standard deviation, (batch, 2 * latent), or all of a multivariate normal's numbers."""
+        if self.layout is None:
+            numbers = encoding.full_covariance(output)
+            return output.mean if numbers is None else numbers
+        mean, spread = self.layout.read(output)
+        return torch.cat([mean.flatten(1), LOG_SIGMA[self.second](spread).flatten(1)], dim=-1)
+
+
+@dataclass(frozen=True)
+class DecoderSide:
+    """How to call decode and read what it returns."""
+
+    function: Function
+    place: Place
+    output: Output
+    scale: Scale | None
+    """None: it returns a finished distribution."""
+    latent_shape: torch.Size
+    event: torch.Size
+    """Of the parameters; of x where a distribution is returned."""
+
+    def call(self, z: Tensor) -> Any:
+        """What decode returns for z of shape (n, latent)."""
+        return self.function(z.reshape(-1, *self.latent_shape))
+
+    def parameters(self, output: Any) -> Tensor:
+        """The parameters of p(x|z), (n, \\*event)."""
+        if self.scale is None:
+            raise TypeError("decode returns a distribution, which has no one tensor of parameters")
+        value = self.place.read(output)
+        return self.scale.to_parameters(value).reshape(len(value), *self.event)
+
+
+class _Encode(nn.Module):
+    def __init__(self, side: EncoderSide) -> None:
+        super().__init__()
+        self.side = side
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.side.numbers(self.side.call(x))
+
+
+class _Decode(nn.Module):
+    def __init__(self, side: DecoderSide) -> None:
+        super().__init__()
+        self.side = side
+
+    def forward(self, z: Tensor) -> Tensor:
+        return self.side.parameters(self.side.call(z))
+
+
+@final
+class Wrapped(VAE):
+    """A view of any PyTorch VAE on which everything works that works on :class:`nelbo.VAE`; made by :func:`nelbo.wrap`.
+
+    It holds no weights of its own, changes nothing about the model, and leaves its modules in the mode it finds them
+    in: while the view runs them they are in evaluation mode, or in training mode after ``wrapped.train()``.
+
+    Attributes:
+        conclusions: what was found out about the model, and how; ``print(wrapped)`` shows them.
+        networks: the modules behind the functions.
+        sampling: how the model itself draws z, as measured; None where it could not be run.
+    """
+
+    def __init__(
+        self,
+        encoder: EncoderSide,
+        decoder: DecoderSide,
+        *,
+        modules: tuple[nn.Module, ...],
+        latent: int,
+        likelihood: Likelihood,
+        prior: Prior,
+        posterior: Posterior,
+        conclusions: tuple[Conclusion, ...] = (),
+        sampling: Sampling | None = None,
+    ) -> None:
+        super().__init__(
+            _Encode(encoder), _Decode(decoder), latent=latent, likelihood=likelihood, prior=prior, posterior=posterior
+        )
+        self.encoding, self.decoding = encoder, decoder
+        self.behind = nn.ModuleList(modules)
+        self.conclusions = conclusions
+        self.sampling = sampling
+        self.training = False
+
+    @property
+    def networks(self) -> tuple[nn.Module, ...]:
+        """The modules behind the functions."""
+        return tuple(self.behind)
+
+    def train(self, mode: bool = True) -> "Wrapped":
+        """Set the mode in which the view runs the model; the modules keep the mode that they are in by themselves."""
+        self.training = mode
+        return self
+
+    @contextmanager
+    def running(self) -> Generator[None]:
+        """Within, the modules are in the view's mode."""
+        with in_mode(self.behind, training=self.training):
+            yield
+
+    def fitting(self, x: Tensor) -> Tensor:
+        """The tensor in the precision of the weights; a ValueError when it lies on another device."""
+        weight = first_tensor(self.parameters())
+        return x if weight is None else as_weights(x, weight, "x")
+
+    def encode(self, x: Tensor) -> Tensor:
+        with self.running():
+            return super().encode(self.fitting(x))
+
+    def posterior(self, x: Tensor) -> Distribution:
+        if not isinstance(self.posterior_family, GivenPosterior):
+            return super().posterior(x)
+        with self.running():
+            qz = encoding.as_distribution(self.encoding.call(self.fitting(x)), len(x))
+        if qz is None:
+            raise ValueError("encode gave a distribution when it was wrapped, and gives none now; wrap it again")
+        return qz
+
+    def likelihood(self, z: Tensor) -> Distribution:
+        with self.running():
+            if self.decoding.scale is not None:
+                return super().likelihood(z)
+            codes = z.reshape(-1, self.latent)
+            output = self.decoding.place.read(self.decoding.call(codes))
+            px = decoding.as_distribution(output, len(codes), self.decoding.event)
+        return Reshaped(px, z.shape[:-1], self.decoding.event)
+
+    def __repr__(self) -> str:
+        kinds = ", ".join(type(module).__name__ for module in self.behind) or "functions"
+        return "\n".join([f"Wrapped({kinds}, latent={self.latent})", *(f"  {c}" for c in self.conclusions)])
+
+
+def as_weights(x: Tensor, weight: Tensor, name: str) -> Tensor:
+    """The tensor in the precision of a weight.
+
+    Raises:
+        ValueError: it lies on another device, or holds whole numbers.
+    """
+    if x.device != weight.device:
+        raise ValueError(
+            f"{name} is on {x.device} and the model on {weight.device}; write {name}.to({str(weight.device)!r})"
+        )
+    if not x.is_floating_point():
+        raise ValueError(
+            f"{name} holds {x.dtype}, and the model computes with {weight.dtype}; write {name}.float(), or "
+            f"{name}.float() / 255 for 8-bit images if it was trained on those"
+        )
+    return x.to(weight.dtype)
+
+
+def seen_as_foreign(model: VAE) -> Wrapped:
+    """Any nelbo.VAE with a diagonal normal q(z|x) as a view of its own two networks, which can then be stood in for.
+
+    Raises:
+        TypeError: q(z|x) is of another family.
+    """
+    if not isinstance(model.posterior_family, DiagonalNormal):
+        family = type(model.posterior_family).__name__
+        raise TypeError(f"q(z|x) is {family}; only the two outputs of a diagonal normal can be stood in for")
+    scale = next(s for s in decoding.scales_of(model.likelihood_family).values() if s.holds is None)
+    size = torch.Size((model.latent,))
+    weight = first_tensor(model.parameters())
+    with torch.no_grad(), torch.random.fork_rng([]), in_mode((model,), training=False):
+        zero = torch.zeros(1, model.latent) if weight is None else weight.new_zeros(1, model.latent)
+        event = torch.Size(model.decoder(zero).shape[1:])
+    return Wrapped(
+        EncoderSide(model.encoder, encoding.Halves(), "log_sigma", size, flatten=False),
+        DecoderSide(model.decoder, Place(), "parameters", scale, size, event),
+        modules=(model,),
+        latent=model.latent,
+        likelihood=model.likelihood_family,
+        prior=model.prior_family,
+        posterior=model.posterior_family,
+    )

@@ -1,0 +1,32 @@
+"""Run the suite of planted faults and print its table: python -m tests.planted [NAME ...] [-v]."""
+
+import sys
+
+from tests.planted.suite import cases, examine
+
+
+def main(arguments: list[str]) -> int:
+    """Print a line for each case, and the count of found, missed and false alarms."""
+    verbose = "-v" in arguments
+    outcomes = []
+    for planted in cases([a for a in arguments if a != "-v"]):
+        outcome = examine(planted)
+        outcomes.append(outcome)
+        mark = "ok    " if outcome.right else "WRONG "
+        expected = planted.finding or "healthy"
+        print(
+            f"{mark}{planted.name:28} {planted.data:14} {planted.network:6} {expected:24} -> {outcome.said} "
+            f"[{outcome.seconds:.1f} s]",
+            flush=True,
+        )
+        if verbose:
+            print(outcome.findings)
+    faults = [o for o in outcomes if o.planted.finding is not None]
+    healthy = [o for o in outcomes if o.planted.finding is None]
+    print(f"faults named first: {sum(o.right for o in faults)} of {len(faults)}")
+    print(f"healthy models with a false alarm: {sum(not o.right for o in healthy)} of {len(healthy)}")
+    return int(not all(o.right for o in outcomes))
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

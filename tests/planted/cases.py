@@ -1,0 +1,62 @@
+"""What the suite is made of: a model trained with one fault, or with none, and what a user would hand to nelbo."""
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any
+
+import torch
+
+FAULTS: dict[str, "Planted"] = {}
+HEALTHY: dict[str, "Planted"] = {}
+
+
+@dataclass
+class Subject:
+    """A trained model in plain PyTorch and what its user knows about it.
+
+    likelihood: bernoulli, continuous_bernoulli, normal:SIGMA, normal_decoded, poisson or negative_binomial.
+    beta: the weight of the KL that its user chose on purpose and says so; None says nothing.
+    extra: further arguments of nelbo.wrap (encode=, decode=, second=, output=, forward= ...).
+    """
+
+    model: Any
+    x: torch.Tensor
+    held_out: torch.Tensor | None
+    likelihood: str
+    history: list[dict[str, float]] | None = None
+    loss: Callable[..., Any] | None = None
+    beta: float | None = None
+    reported: dict[str, float] | None = None
+    extra: dict[str, Any] = field(default_factory=dict)
+
+
+@dataclass
+class Planted:
+    """A case of the suite."""
+
+    name: str
+    finding: str | None
+    """The id that must be named first; None for a healthy model."""
+    data: str
+    network: str
+    build: Callable[[], Subject]
+
+
+def plant(finding, data, network):
+    """Register a builder as a fault that ``finding`` must name; None: as a healthy model."""
+
+    def register(build):
+        table = HEALTHY if finding is None else FAULTS
+        name = build.__name__
+        assert name not in table, name
+        table[name] = Planted(name, finding, data, network, build)
+        return build
+
+    return register
+
+
+def seeded(planted):
+    """The subject, trained with draws of its own; the caller's random state is left as it was."""
+    with torch.random.fork_rng([]):
+        torch.manual_seed(0)
+        return planted.build()

@@ -1,0 +1,77 @@
+"""Faults of the likelihood: data that it does not describe."""
+
+import torch
+
+from tests.planted import sets
+from tests.planted.cases import plant
+from tests.planted.making import make
+
+
+@plant("gray-bernoulli", "gray digits", "dense")
+def gray_dense():
+    return make(sets.stepped_digits(), "bernoulli", latent=8)
+
+
+@plant("gray-bernoulli", "gray digits", "conv")
+def gray_conv():
+    return make(sets.gray_digits(), "bernoulli", latent=8, kind="conv")
+
+
+@plant("integer-density", "stepped digits", "dense")
+def steps_dense():
+    return make(sets.stepped_digits(), "normal_decoded", latent=8, lr=1e-3)
+
+
+@plant("integer-density", "stepped digits", "conv")
+def steps_conv():
+    return make(sets.stepped_digits(), "normal_decoded", latent=8, lr=1e-3, kind="conv")
+
+
+@plant("integer-density", "rounded table", "dense")
+def steps_table():
+    return make(sets.rounded_table(), "normal_decoded", latent=3, lr=1e-3, epochs=60)
+
+
+def standardized(data):
+    center, spread = data[0].mean(), data[0].std()
+    return tuple((part - center) / spread for part in data)
+
+
+@plant("outside-support", "standardized digits", "dense")
+def beyond_dense():
+    return make(standardized(sets.gray_digits()), "bernoulli", lr=1e-3)
+
+
+@plant("outside-support", "standardized digits", "conv")
+def beyond_conv():
+    return make(standardized(sets.gray_digits()), "bernoulli", lr=1e-3, kind="conv")
+
+
+@plant("outside-support", "log counts", "dense")
+def fractions_as_counts():
+    return make(tuple(torch.log1p(part) for part in sets.counts()), "poisson", lr=1e-3)
+
+
+@plant("sigma-residuals", "gray digits", "dense")
+def unit_sigma_dense():
+    return make(sets.gray_digits(), "normal:1.0", latent=8)
+
+
+@plant("sigma-residuals", "gray digits", "conv")
+def unit_sigma_conv():
+    return make(sets.gray_digits(), "normal:1.0", latent=8, kind="conv")
+
+
+@plant("sigma-residuals", "table", "dense")
+def small_sigma_table():
+    return make(sets.table(), "normal:0.1", latent=3, lr=1e-3)
+
+
+@plant("dispersion", "counts", "dense")
+def overdispersed():
+    return make(sets.counts(dispersion=1.0), "poisson", lr=1e-3)
+
+
+@plant("dispersion", "fewer counts", "deep")
+def overdispersed_few():
+    return make(sets.counts(dispersion=0.5, features=10), "poisson", lr=1e-3, hidden=128)

@@ -1,0 +1,52 @@
+"""From data and options to a trained subject: what healthy and faulty cases share."""
+
+import torch
+
+from tests.planted import plain
+from tests.planted.cases import Subject
+
+ERRORS = {
+    "bernoulli": plain.bernoulli,
+    "continuous_bernoulli": plain.continuous_bernoulli,
+    "normal_decoded": plain.gaussian_decoded,
+    "poisson": plain.poisson,
+    "negative_binomial": plain.negative_binomial,
+}
+
+
+def error_of(likelihood):
+    """The honest reconstruction error of a likelihood's name."""
+    if likelihood.startswith("normal:"):
+        return plain.gaussian(float(likelihood.partition(":")[2]))
+    return ERRORS[likelihood]
+
+
+def make(
+    data, likelihood, *, latent=4, kind="dense", hidden=64, beta=1.0, declared=None, alter=None, loss=None, **training
+):
+    """A plain VAE, trained.
+
+    beta weighs the KL in the loss; declared is what its user says about it. alter(model) changes the model before the
+    training; loss(out, x, mu, logvar, epoch) takes the place of the negative ELBO.
+    """
+    x, held_out = data
+    outputs = 2 if likelihood in ("normal_decoded", "negative_binomial") else 1
+    model = plain.PlainVAE(x.shape[1:], latent, kind=kind, hidden=hidden, outputs=outputs)
+    if "poisson" in likelihood or "negative" in likelihood:
+        model.encoder.insert(0, plain.Log1p())
+    if alter is not None:
+        alter(model)
+    error = error_of(likelihood)
+    loss = plain.negative_elbo(error, beta=beta) if loss is None else loss
+    history = plain.train(model, x, held_out, loss, error, **({"epochs": 40} | training))
+    return Subject(model, x, held_out, likelihood, history, beta=declared)
+
+
+def optimal_sigma(data, *, start=0.5, rounds=3, **options):
+    """A normal likelihood whose sigma is the residuals': trained, measured, trained again with what was measured."""
+    sigma = start
+    for _ in range(rounds):
+        subject = make(data, f"normal:{sigma}", **(options | {"epochs": 15}))
+        with torch.no_grad():
+            sigma = round(float((subject.model(data[0])[0] - data[0]).square().mean().sqrt()), 4)
+    return make(data, f"normal:{sigma}", **options)

@@ -1,0 +1,81 @@
+"""The data of the planted cases: small, real or from a known model, (training, held-out)."""
+
+import functools
+
+import torch
+from sklearn.datasets import load_digits
+
+
+def _split(x, held=300):
+    order = torch.randperm(len(x), generator=torch.Generator().manual_seed(7))
+    return x[order[held:]], x[order[:held]]
+
+
+def _generator(seed):
+    return torch.Generator().manual_seed(seed)
+
+
+@functools.cache
+def gray_digits():
+    """1,797 digits, 8x8, values 0/16 to 16/16, with uniform noise inside each level: continuous."""
+    x = torch.as_tensor(load_digits().data, dtype=torch.float32).reshape(-1, 1, 8, 8)
+    return _split((x + torch.rand(x.shape, generator=_generator(1))) / 17)
+
+
+@functools.cache
+def stepped_digits():
+    """The digits as they come: 17 levels from 0 to 1, no noise."""
+    return _split(torch.as_tensor(load_digits().data, dtype=torch.float32).reshape(-1, 1, 8, 8) / 16)
+
+
+@functools.cache
+def binary_digits():
+    """The digits with each pixel drawn once, x ~ Bernoulli(gray)."""
+    x = torch.as_tensor(load_digits().data, dtype=torch.float32).reshape(-1, 1, 8, 8) / 16
+    return _split(torch.bernoulli(x, generator=_generator(2)))
+
+
+@functools.cache
+def table(n=2400, features=12):
+    """A table of real columns: a smooth function of 3 hidden numbers, and noise."""
+    g = _generator(3)
+    z = torch.randn(n, 3, generator=g)
+    hidden = torch.tanh(z @ torch.randn(3, 16, generator=g))
+    x = hidden @ torch.randn(16, features, generator=g) / 2 + 0.3 * torch.randn(n, features, generator=g)
+    return _split((x - x.mean(0)) / x.std(0))
+
+
+@functools.cache
+def clusters(n=2400, features=12):
+    """A table of four kinds of rows, far apart."""
+    g = _generator(5)
+    centers = 3 * torch.randn(4, features, generator=g)
+    x = centers[torch.randint(0, 4, (n,), generator=g)] + 0.3 * torch.randn(n, features, generator=g)
+    return _split((x - x.mean(0)) / x.std(0))
+
+
+@functools.cache
+def rounded_table():
+    """The table in steps of 1/2, as measured with a coarse instrument."""
+    return tuple((2 * part).round() / 2 for part in table())
+
+
+@functools.cache
+def two_digits():
+    """The zeros and the ones among the binary digits."""
+    labels = torch.as_tensor(load_digits().target)
+    x = torch.as_tensor(load_digits().data, dtype=torch.float32).reshape(-1, 1, 8, 8)[labels < 2] / 16
+    return _split(torch.bernoulli(x, generator=_generator(2)), held=60)
+
+
+@functools.cache
+def counts(n=2400, features=20, *, dispersion=None):
+    """Counts whose log rates are linear in 3 hidden numbers; with dispersion r, their variance is m + m^2 / r."""
+    g = _generator(4)
+    z = torch.randn(n, 3, generator=g)
+    rate = torch.exp(0.5 * z @ torch.randn(3, features, generator=g) + 1.0).clamp(max=200)
+    if dispersion is not None:
+        with torch.random.fork_rng([]):
+            torch.manual_seed(6)
+            rate = rate * torch.distributions.Gamma(dispersion, dispersion).sample(rate.shape)
+    return _split(torch.poisson(rate, generator=g))

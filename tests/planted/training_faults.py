@@ -1,0 +1,166 @@
+"""Faults of the training."""
+
+import torch
+from torch import nn
+
+from tests.planted import plain, sets
+from tests.planted.cases import plant
+from tests.planted.making import make
+
+
+def digits(**options):
+    return make(sets.binary_digits(), "bernoulli", **options)
+
+
+def few(data, n):
+    return data[0][:n], data[1]
+
+
+@plant("not-converged", "binary digits", "dense")
+def stopped_dense():
+    return digits(epochs=10, lr=2e-4)
+
+
+@plant("not-converged", "binary digits", "conv")
+def stopped_conv():
+    return digits(epochs=10, lr=2e-4, kind="conv")
+
+
+@plant("not-converged", "table", "dense")
+def stopped_table():
+    return make(sets.table(), "normal:0.6", epochs=12, lr=1e-4)
+
+
+@plant("overfit", "binary digits", "dense")
+def overfit_dense():
+    return make(few(sets.binary_digits(), 100), "bernoulli", latent=8, hidden=256, epochs=400)
+
+
+@plant("overfit", "binary digits", "conv")
+def overfit_conv():
+    return make(few(sets.binary_digits(), 100), "bernoulli", latent=8, kind="conv", hidden=256, epochs=400)
+
+
+@plant("overfit", "table", "dense")
+def overfit_table():
+    return make(few(sets.table(), 80), "normal:0.3", latent=4, hidden=256, epochs=500)
+
+
+def rising(last):
+    """A warm-up of the KL over that many epochs."""
+    return lambda epoch: min(1.0, epoch / last)
+
+
+def warming(subject, last):
+    """The history says which beta each epoch had, as careful people log it."""
+    for epoch, row in enumerate(subject.history):
+        row["beta"] = rising(last)(epoch + 1)
+    return subject
+
+
+@plant("warm-up-unfinished", "binary digits", "dense")
+def long_warm_up_dense():
+    return warming(digits(beta=rising(400)), 400)
+
+
+@plant("warm-up-unfinished", "binary digits", "conv")
+def long_warm_up_conv():
+    return warming(digits(beta=rising(400), kind="conv"), 400)
+
+
+@plant("warm-up-unfinished", "table", "dense")
+def long_warm_up_table():
+    return warming(make(sets.table(), "normal:0.4", beta=rising(200)), 200)
+
+
+@plant("validation-beta", "binary digits", "dense")
+def validation_dense():
+    return digits(validate=plain.negative_elbo(plain.bernoulli, beta=0.0))
+
+
+@plant("validation-beta", "binary digits", "conv")
+def validation_conv():
+    return digits(validate=plain.negative_elbo(plain.bernoulli, beta=4.0), kind="conv")
+
+
+@plant("validation-beta", "table", "dense")
+def validation_table():
+    error = plain.gaussian(0.4)
+    return make(sets.table(), "normal:0.4", validate=plain.negative_elbo(error, beta=0.1))
+
+
+@plant("learning-rate", "binary digits", "dense")
+def fast_dense():
+    return digits(lr=0.03)
+
+
+@plant("learning-rate", "binary digits", "conv")
+def fast_conv():
+    return digits(lr=0.02, kind="conv")
+
+
+@plant("learning-rate", "table", "dense")
+def fast_table():
+    return make(sets.table(), "normal:0.4", lr=0.03)
+
+
+def spike(epoch):
+    """A slip in the schedule: for one epoch the learning rate is 100 times what it should be."""
+    return 100.0 if epoch == 20 else 1.0
+
+
+@plant("gradient-explosion", "binary digits", "dense")
+def spike_dense():
+    return digits(schedule=spike)
+
+
+@plant("gradient-explosion", "binary digits", "conv")
+def spike_conv():
+    return digits(schedule=spike, kind="conv")
+
+
+@plant("gradient-explosion", "table", "dense")
+def spike_table():
+    return make(sets.table(), "normal:0.4", schedule=spike)
+
+
+def dying(layer):
+    """Biases so far below zero that most of the layer's ReLUs never open."""
+
+    def alter(model):
+        bias = getattr(model, layer)[{"encoder": -2, "decoder": 0}[layer]].bias
+        with torch.no_grad():
+            bias[: int(0.9 * len(bias))] = -20.0
+
+    return alter
+
+
+@plant("dead-units", "binary digits", "dense")
+def dead_dense():
+    return digits(alter=dying("encoder"))
+
+
+@plant("dead-units", "binary digits", "conv")
+def dead_conv():
+    return digits(alter=dying("decoder"), kind="conv")
+
+
+@plant("dead-units", "table", "dense")
+def dead_table():
+    return make(sets.table(), "normal:0.4", alter=dying("decoder"))
+
+
+@plant("not-finite", "table with a NaN", "dense")
+def nan_in_the_data():
+    subject = make(sets.table(), "normal:0.4", epochs=20)
+    subject.x = subject.x.clone()
+    subject.x[250, 3] = torch.nan
+    return subject
+
+
+@plant("not-finite", "binary digits", "conv")
+def overflow_conv():
+    """The log-variance runs away in one unit, as after an explosion: exp overflows."""
+    subject = digits(epochs=5, kind="conv")
+    nn.init.constant_(subject.model.logvar.bias[:1], 200.0)
+    return subject
