@@ -15,10 +15,11 @@ from numpy.typing import ArrayLike
 from torch import Tensor
 
 from nelbo.figures import density, palette, points, tiles
-from nelbo.figures.page import Page, Part, at_rest, styled
+from nelbo.figures.page import Page, Part, styled
 from nelbo.figures.sheets import decode
 from nelbo.objectives import Model, loss
 from nelbo.posteriors import Delta
+from nelbo.training.rest import at_rest
 from nelbo.vae import VAE
 
 Box = tuple[float, float, float]

@@ -10,9 +10,10 @@ from torch import Tensor
 from torch.distributions import Normal
 
 from nelbo.figures import density, palette, points, tiles
-from nelbo.figures.page import DPI, Page, at_rest, styled
+from nelbo.figures.page import DPI, Page, styled
 from nelbo.objectives import Model
 from nelbo.posteriors import PointMass
+from nelbo.training.rest import at_rest
 from nelbo.vae import VAE
 
 _QUANTILE_DRAWS = 20_000
