@@ -12,6 +12,7 @@ from torch.distributions import Normal
 from nelbo.figures import density, palette, points, tiles
 from nelbo.figures.page import DPI, Page, styled
 from nelbo.objectives import Model
+from nelbo.objectives.objective import decode
 from nelbo.posteriors import PointMass
 from nelbo.training.rest import at_rest
 from nelbo.vae import VAE
@@ -258,8 +259,3 @@ def _check_examples(x: Tensor) -> None:
 def _aspect(x: Tensor) -> float:
     """Height of a tile in widths."""
     return x.shape[2] / x.shape[3] if tiles.is_image(x) else 0.75
-
-
-def decode(model: Model, z: Tensor) -> Tensor:
-    """The picture of z: the mean of p(x|z), (n, *event) for z of shape (n, latent)."""
-    return model.decode(z) if isinstance(model, VAE) else model.likelihood(z).mean
