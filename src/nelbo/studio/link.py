@@ -18,6 +18,7 @@ from typing import Any
 STATIC = Path(__file__).parent / "static"
 EXPLORERS = ("kl", "metric", "elbo", "reparam")
 """Pages that need no run."""
+STYLES = ("theme.css", "inspector.css")
 PAGES = (*EXPLORERS, "inspector", "train", "report")
 # import x from "y", export x from "y", import "y"; dynamic imports are the router's, which never travels
 _IMPORT = re.compile(
@@ -85,8 +86,8 @@ def widget_esm(page: str) -> str:
 
 @cache
 def stylesheet() -> str:
-    """The one style sheet of all hosts."""
-    return (STATIC / "theme.css").read_text("utf-8")
+    """The style of all hosts."""
+    return "".join((STATIC / name).read_text("utf-8") for name in STYLES)
 
 
 def export_html(
