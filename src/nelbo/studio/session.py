@@ -38,7 +38,8 @@ _answers: dict[str, Answer] = {}
 def answers(kind: str) -> Callable[[Answer], Answer]:
     """Register the function that answers messages of a kind, as in ``@answers("inspect.decode")``.
 
-    It runs in a thread of its own; what it raises as ValueError, TypeError, OSError or KeyError reaches the page as text.
+    It runs in a thread of its own; what it raises as ValueError, TypeError, OSError or
+    KeyError reaches the page as text.
     """
 
     def register(answer: Answer) -> Answer:

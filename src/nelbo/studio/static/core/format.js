@@ -14,13 +14,19 @@ export function number(value, digits = 4) {
     text = `${mantissa}·10${superscript(Number(power))}`;
   } else {
     const decimals = Math.max(0, Math.min(8, digits - 1 - Math.floor(Math.log10(size))));
-    text = value.toFixed(Math.min(decimals, digits));
+    text = value.toFixed(decimals);
   }
   return text.replace(/^-/, "−");
 }
 
 function superscript(power) {
   return [...String(power)].map((c) => (c === "-" ? "⁻" : "⁰¹²³⁴⁵⁶⁷⁸⁹"[c])).join("");
+}
+
+/** A tick's number: no more digits than it has. */
+export function tick(value) {
+  const size = Math.abs(value);
+  return size && (size >= 1e5 || size < 1e-3) ? number(value, 2) : String(value).replace("-", "−");
 }
 
 /** A number of nats in the unit the reader chose. */

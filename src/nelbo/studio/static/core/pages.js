@@ -17,7 +17,7 @@ export const PAGES = {
     load: async () => (await import("../pages/elbo.js")).default,
   },
   reparam: {
-    title: "Reparameterization",
+    title: "Reparam\u00adeterization",
     icon: "M4 12h4m8 0h4M12 12m-4 0a4 4 0 1 0 8 0 4 4 0 1 0-8 0M12 3v5m-2-3 2-2 2 2",
     load: async () => (await import("../pages/reparam.js")).default,
   },

@@ -1,7 +1,7 @@
 // One SVG figure with two axes. Curves are paths in data coordinates; it draws when it is told to and never by itself.
 
 import { s, set } from "./dom.js";
-import { number, ticks } from "./format.js";
+import { tick, ticks } from "./format.js";
 
 const MARGIN = { left: 54, right: 14, top: 12, bottom: 36 };
 
@@ -104,9 +104,8 @@ function axisLines(figure, options, width, height) {
   const { margin } = figure;
   const bottom = height - margin.bottom;
   const parts = [];
-  const say = (value) => number(value, 3);
-  const xTicks = options.xTicks?.(...figure.x) ?? ticks(...figure.x, Math.max(3, figure.width / 80)).map((v) => [v, say(v)]);
-  const yTicks = options.yTicks?.(...figure.y) ?? ticks(...figure.y, Math.max(2, figure.height / 42)).map((v) => [v, say(v)]);
+  const xTicks = options.xTicks?.(...figure.x) ?? ticks(...figure.x, Math.max(3, figure.width / 80)).map((v) => [v, tick(v)]);
+  const yTicks = options.yTicks?.(...figure.y) ?? ticks(...figure.y, Math.max(2, figure.height / 42)).map((v) => [v, tick(v)]);
   for (const [value, text] of xTicks) {
     const at = figure.sx(value);
     if (options.grid) parts.push(s("line", { x1: at, x2: at, y1: margin.top, y2: bottom, class: "grid" }));
