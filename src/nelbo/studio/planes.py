@@ -16,6 +16,7 @@ _DRAWS = 2000  # of a prior whose marginal has no closed form
 _AT_ONCE = 1 << 22  # densities evaluated together
 _SIGMAS, _MARGIN = 3.4, 1.08  # of the prior that a plane shows at least; and room around the outermost example
 _STEP = 0.01  # of the central differences: float32 pictures leave four digits of a slope
+_SMOOTHED = 0.5
 _NARROWEST = 0.35  # of a grid cell: a narrower normal would fall between the points of the grid
 
 
@@ -83,23 +84,20 @@ def log_prior(inspection: Inspection, plane: Plane, n: int) -> Tensor:
         if inspection.model.latent == len(chosen):
             return _log_prob(pz, plane.points(n))
         drawn = pz.sample(torch.Size((_DRAWS,)))[:, chosen]
-    # Silverman's rule in d dimensions, for draws that are close to normal
-    width = len(drawn) ** (-1 / (len(chosen) + 4)) * drawn.std(0)
-    return _log_mixture(grid, drawn, torch.diag(width.square()).expand(len(drawn), -1, -1))
+    return _log_mixture(grid, drawn, torch.diag(_silverman(drawn).square()).expand(len(drawn), -1, -1))
 
 
 def log_aggregate(inspection: Inspection, plane: Plane, n: int) -> Tensor:
     """Log of the aggregate posterior q(z) = mean_n q(z|x_n) in the plane's dimensions over its grid, (n * n,), in nats.
 
-    A q(z|x_n) narrower than a grid cell is drawn as wide as one, as it would fall between the points; so is the point
-    of an autoencoder.
+    Smoothed by a kernel of half of Silverman's width: the examples stand for a population, and a narrow q(z|x) or the
+    point of an autoencoder would leave only islands.
     """
     chosen = list(plane.axes)
     mean, covariance = inspection.mean[:, chosen], inspection.covariance[:, chosen][:, :, chosen]
-    floor = torch.tensor(
-        [(_NARROWEST * (high - low) / n) ** 2 for low, high in zip(plane.low, plane.high, strict=True)]
-    )
-    return _log_mixture(plane.grid(n), mean, covariance + torch.diag(floor).to(covariance))
+    cell = torch.tensor([(high - low) / n for low, high in zip(plane.low, plane.high, strict=True)])
+    width = torch.maximum(_SMOOTHED * _silverman(mean), _NARROWEST * cell.to(mean))
+    return _log_mixture(plane.grid(n), mean, covariance + torch.diag(width.square()))
 
 
 def decoded(inspection: Inspection, plane: Plane, n: int) -> Tensor:
@@ -123,6 +121,11 @@ def stretch(model: VAE, plane: Plane, n: int) -> Tensor:
     jacobian = torch.stack(columns, 2).double()
     metric = jacobian.transpose(1, 2) @ jacobian
     return 0.5 * torch.logdet(metric + 1e-12 * torch.eye(len(plane.axes)).to(metric)).float()
+
+
+def _silverman(points: Tensor) -> Tensor:
+    """Silverman's rule for the width of a kernel in each of d dimensions, for points (n, d) that are close to normal."""
+    return len(points) ** (-1 / (points.shape[1] + 4)) * points.std(0)
 
 
 def _log_mixture(grid: Tensor, mean: Tensor, covariance: Tensor) -> Tensor:
