@@ -114,10 +114,10 @@ function axisLines(figure, options, width, height) {
   }
   for (const [value, text] of yTicks) {
     const at = figure.sy(value);
-    parts.push(s("line", { x1: margin.left, x2: width - margin.right, y1: at, y2: at, class: "grid" }));
+    if (!options.bare) parts.push(s("line", { x1: margin.left, x2: width - margin.right, y1: at, y2: at, class: "grid" }));
     parts.push(s("text", { x: margin.left - 7, y: at + 4, "text-anchor": "end" }, text));
   }
-  parts.push(s("line", { x1: margin.left, x2: width - margin.right, y1: bottom, y2: bottom, class: "axis" }));
+  if (!options.bare) parts.push(s("line", { x1: margin.left, x2: width - margin.right, y1: bottom, y2: bottom, class: "axis" }));
   if (options.xLabel) {
     parts.push(s("text", { x: width - margin.right, y: bottom + 31, "text-anchor": "end", class: "axis-label" }, options.xLabel));
   }

@@ -21,6 +21,7 @@ for (const [name, { title, icon: path }] of Object.entries(PAGES)) {
 let leave = () => {};
 let open = null; // {page, model}
 let written = "";
+let turn = 0;
 const states = new Map(); // what each page looked like when it was left
 
 const models = new Set();
@@ -43,7 +44,15 @@ async function go() {
     if (said.length) open.say(said.join(" · "));
     return;
   }
-  const page = await PAGES[known].load();
+  const mine = ++turn; // two quick clicks: the later one wins, whichever module comes first
+  let page;
+  try {
+    page = await PAGES[known].load();
+  } catch (error) {
+    stage.replaceChildren(h("div", { class: "nelbo page" }, h("h1", {}, "This page did not load"), h("p", {}, String(error)), h("p", {}, "Is the studio still running? Then reload the page.")));
+    throw error;
+  }
+  if (mine !== turn) return;
   leave();
   const { values, said } = fromText(page, text || states.get(known) || "");
   const unit = open?.model.get("unit") ?? "nats";
