@@ -91,7 +91,7 @@ export function bound(slots, names) {
       const room = stairs.margin.left + stairs.width;
       const after = right + 8 + 7.2 * (words.length + 8) < room;
       const inner = right - left > 7.2 * (words.length + 8);
-      set(text, { x: inner ? left + 8 : after ? right + 8 : left - 8, y: stairs.sy(2.5 - i) + 4, "text-anchor": inner || after ? "start" : "end" });
+      set(text, { x: inner ? left + 8 : after ? right + 8 : left - 8, y: stairs.sy(2.5 - i) + 4, "text-anchor": inner || after ? "start" : "end", class: inner ? "inside" : "halo" });
       text.textContent = `${words} ${nats(Math.abs(b - a) / scale, unit)}`;
     });
     const vertical = (line, at, label, text, up) => {

@@ -19,7 +19,7 @@ export function importance(slots, names, place) {
   const curve = figure.path({ class: "line z" });
   const truth = figure.path({ class: "line evidence" });
   const here = figure.marks.appendChild(s("circle", { r: 5, class: "fill solid z" }));
-  const bars = plot(right, { label: "Normalized weights of K draws, largest first", height: 96, x: [0, 8], y: [0, 1], margin: { bottom: 24 }, xTicks: () => [], yTicks: (_a, b) => [[0, "0"], [b, number(b, 2)]], xLabel: "weights of the K draws, largest first" });
+  const bars = plot(right, { label: "Normalized weights of K draws, largest first", height: 112, x: [0, 8], y: [0, 1], margin: { bottom: 38 }, xTicks: () => [], yTicks: (_a, b) => [[0, "0"], [b, number(b, 2)]], xLabel: "weights of the K draws, largest first" });
   const shape = bars.path({ class: "fill solid z" });
   let later = 0;
   function paint() {
