@@ -18,7 +18,7 @@ from starlette.types import Scope
 from starlette.websockets import WebSocket, WebSocketDisconnect
 
 from nelbo.studio.guard import LocalOnly
-from nelbo.studio.link import PAGES, export_html
+from nelbo.studio.link import OF_RUNS, PAGES, export_html
 from nelbo.studio.session import Reply, Session
 from nelbo.studio.wire import FrameError, pack, unpack
 
@@ -55,7 +55,7 @@ def create_app(session: Session, *, port: int, token: str, allow: Sequence[str] 
             return PlainTextResponse(f"no page {page!r}; expected one of {', '.join(PAGES)}\n", 404)
         try:
             state = json.loads(request.query_params.get("state", "{}"))
-            document = await run_in_threadpool(export_html, page, state)
+            document = await run_in_threadpool(_exported, session, page, state)
         except (TypeError, ValueError) as error:
             return PlainTextResponse(f"{error}\n", 400)
         headers = {"content-disposition": f'attachment; filename="nelbo-{page}.html"'}
@@ -73,6 +73,14 @@ def create_app(session: Session, *, port: int, token: str, allow: Sequence[str] 
     ]
     guard = Middleware(LocalOnly, port=port, token=token, allow=allow)
     return Starlette(routes=routes, middleware=[guard])
+
+
+def _exported(session: Session, page: str, state: Any) -> str:
+    if page not in OF_RUNS:
+        return export_html(page, state)
+    from nelbo.studio.exporting import export_page  # which needs torch
+
+    return export_page(session, page, state)
 
 
 class _Client:

@@ -11,11 +11,13 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, final
 
+from torch import Tensor
+
 from nelbo import demo, runs
 from nelbo.studio.forms import form, read_settings
 from nelbo.studio.library import HOME, Library
 from nelbo.studio.session import Buffers, Content, Reply, Session, answers
-from nelbo.studio.trainee import kept_snapshot, kept_snapshots, shapes, work
+from nelbo.studio.trainee import Examples, kept_snapshot, kept_snapshots, shapes, work
 from nelbo.studio.wire import pack, unpack
 
 _AT_ONCE = max(2, (os.cpu_count() or 2) // 2)
@@ -29,7 +31,9 @@ _DEMO = HOME / "demo"
 class Job:
     """One training process, as far as it has reported."""
 
+    key: str
     out: Path
+    does: str
     process: Any
     pipe: Any
     title: str
@@ -48,7 +52,7 @@ class Job:
     def summary(self) -> dict[str, Any]:
         """What a list of trainings shows."""
         return {
-            "job": str(self.out),
+            "job": self.key,
             "run": self.run,
             "title": self.title,
             "status": self.status,
@@ -91,8 +95,9 @@ class Jobs:
             if click is not None and click in self._clicks:
                 return self.jobs[self._clicks[click]]
             running = [job for job in self.jobs.values() if job.is_running]
-            if any(job.out == out for job in running):
-                return self.jobs[str(out)]
+            key = f"{out}{' report' if task['do'] == 'report' else ''}"
+            if any(job.key == key for job in running):
+                return self.jobs[key]
             if len(running) >= _AT_ONCE:
                 names = ", ".join(job.title for job in running)
                 raise ValueError(f"{len(running)} trainings are at work ({names}); stop one, or wait for it")
@@ -101,10 +106,9 @@ class Jobs:
             process = context.Process(target=work, args=(theirs, {**task, "out": str(out)}), daemon=True)
             process.start()
             theirs.close()  # or the end of the process would not be heard
-            job = Job(out, process, ours, title)
-            self.jobs[str(out)] = job
+            job = self.jobs[key] = Job(key, out, task["do"], process, ours, title)
             if click is not None:
-                self._clicks[click] = str(out)
+                self._clicks[click] = key
         threading.Thread(target=self._listen, args=(job,), daemon=True).start()
         return job
 
@@ -138,7 +142,7 @@ class Jobs:
         """The latest job that trains this run, or trained it."""
         with self._lock:
             for job in reversed(self.jobs.values()):
-                if name == str(job.out) or name == job.run or name in job.steps:
+                if job.does != "report" and (name in (str(job.out), job.run) or name in job.steps):
                     return job
         return None
 
@@ -154,9 +158,7 @@ class Jobs:
                 ended = content
                 continue
             self._note(job, content, buffers)
-            self.session.tell(
-                "train", {**content, "event": "train", "what": content["event"], "job": str(job.out)}, buffers
-            )
+            self.session.tell("train", {**content, "event": "train", "what": content["event"], "job": job.key}, buffers)
         job.process.join()
         if ended is None:
             code = job.process.exitcode
@@ -273,16 +275,27 @@ def snapshot(session: Session, content: Content, buffers: Buffers) -> Reply:
     name, epoch = str(content["run"]), content.get("epoch")
     job = jobs.of_run(name)
     if epoch is None:
-        if job is None or job.snapshot is None or job.snapshot.content["run"] != name:
-            raise ValueError(f"{name} is not in training here; ask for one of its epochs")
-        return job.snapshot
+        if job is not None and job.snapshot is not None and job.snapshot.content["run"] == name:
+            return job.snapshot
+        return _snapshot(*_at_the_end(jobs.library, name))
     if type(epoch) is not int:
         raise ValueError(f"epoch is a whole number, got {epoch!r}")
     path = Path(name) if job is not None else jobs.library.folder(name)
-    tensors = kept_snapshot(path, epoch)
+    return _snapshot(epoch, kept_snapshot(path, epoch))
+
+
+def _at_the_end(library: Library, name: str) -> tuple[int, dict[str, Tensor]]:
+    """What a finished run that kept no snapshots looks like now."""
+    inspection = library.inspection(name)
+    with library.busy:
+        dataset = inspection.run.data.validation or inspection.run.data.train
+        return len(inspection.run.history), Examples(dataset).under(inspection.model)
+
+
+def _snapshot(at: int, tensors: Mapping[str, Tensor]) -> Reply:
     order = sorted(tensors)
     return Reply(
-        {"at": epoch, "names": order, **shapes({name: tensors[name] for name in order})},
+        {"at": at, "names": order, **shapes({name: tensors[name] for name in order})},
         [tensors[name].float().contiguous().numpy().tobytes() for name in order],
     )
 

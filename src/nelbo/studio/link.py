@@ -19,7 +19,9 @@ STATIC = Path(__file__).parent / "static"
 EXPLORERS = ("kl", "metric", "elbo", "reparam")
 """Pages that need no run."""
 STYLES = ("theme.css", "inspector.css")
-PAGES = (*EXPLORERS, "inspector", "train", "report")
+OF_RUNS = ("inspector", "train", "report")
+"""Pages that show runs: their answers travel with them."""
+PAGES = (*EXPLORERS, *OF_RUNS)
 # import x from "y", export x from "y", import "y"; dynamic imports are the router's, which never travels
 _IMPORT = re.compile(
     r"""(?P<before>^\s*(?:import|export)\b[^"'`;]*?["'])(?P<name>\.{1,2}/[^"']+)(?=["'])""", re.MULTILINE

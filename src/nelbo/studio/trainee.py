@@ -10,6 +10,8 @@ import signal
 import time
 from collections.abc import Mapping
 from functools import partial
+from importlib import import_module
+from importlib.util import find_spec
 from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Any, final
@@ -18,9 +20,9 @@ import torch
 from torch import Tensor
 
 from nelbo import data as nelbo_data
-from nelbo import demo, recipes
+from nelbo import demo, recipes, runs
 from nelbo.data import Dataset
-from nelbo.files import DamagedFileError, plain, read_tensors, write_tensors
+from nelbo.files import DamagedFileError, plain, read_tensors, write_json, write_tensors
 from nelbo.objectives.elbo import kl_per_unit
 from nelbo.objectives.objective import draw
 from nelbo.studio.wire import pack, unpack
@@ -29,6 +31,7 @@ from nelbo.training.rest import at_rest
 from nelbo.training.seeds import seeded_weights
 from nelbo.training.trainer import Interrupted, Trainer
 
+MEASURES, FINDINGS = "measure.json", "findings.json"
 SNAPSHOTS = "snapshots"
 """Folder in a run that holds what its latent space looked like after some of its epochs."""
 _STEPS_APART = 0.05  # seconds between two reports of a running epoch: 20 a second
@@ -47,7 +50,10 @@ def work(pipe: Connection, task: Mapping[str, Any]) -> None:
     torch.set_num_threads(max(1, (os.cpu_count() or 2) - 1))
     end: dict[str, Any] = {"event": "end", "status": "finished", "message": None}
     try:
-        _train(task, partial(Reporter, pipe))
+        if task["do"] == "report":
+            _report(task, pipe)
+        else:
+            _train(task, partial(Reporter, pipe))
     except Interrupted as stopped:
         end.update(status="interrupted", message=str(stopped))
     except KeyboardInterrupt:
@@ -74,6 +80,24 @@ def _train(task: Mapping[str, Any], progress: Any) -> None:
     with seeded_weights(seed):
         made = recipes.make(task["recipe"], loaded.event_shape, **arguments)
     fit(made, loaded, out=task["out"], progress=progress, **task["training"])
+
+
+def _report(task: Mapping[str, Any], pipe: Connection) -> None:
+    """Measure and diagnose a run, section by section, and keep what was found with it."""
+    folder = task["out"]
+
+    def tell(title: str) -> None:
+        with contextlib.suppress(OSError):
+            pipe.send_bytes(pack({"event": "section", "run": folder, "title": title}))
+
+    tell("loading the run")
+    run = runs.load(folder)
+    if find_spec("nelbo.measure") is not None:
+        measured = import_module("nelbo.measure").report(run, effort=task["effort"], progress=tell)
+        measured.save(folder)
+    if find_spec("nelbo.diagnosis") is not None:
+        tell("looking for what is wrong")
+        write_json(Path(folder) / FINDINGS, import_module("nelbo.diagnosis").diagnose(run).to_dict())
 
 
 @final

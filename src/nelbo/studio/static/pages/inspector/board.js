@@ -24,6 +24,7 @@ export function chooseExamples(slots, place, { sources, entries, pin, colouring,
   let align = null;
   let gone = false;
   const state = { edited: null };
+  const canDraw = isImage(first.info.event) && !slots.host.file; // the encoder stays in Python
 
   async function build() {
     for (const source of sources) {
@@ -62,7 +63,7 @@ export function chooseExamples(slots, place, { sources, entries, pin, colouring,
         onPick: pin,
         onHover: (near) => hover(source, near),
         onUnpin: isFirst && model.get("pins").length > 1 ? () => unpin(index) : undefined,
-        onEdit: isFirst && isImage(source.info.event) ? () => edit(index) : undefined,
+        onEdit: isFirst && canDraw ? () => edit(index) : undefined,
       });
       view.plane.layers.said = (text) => isFirst && (said.textContent = text);
       source.example(row).then((example) => !gone && (view.setExample(example), update()), (error) => slots.say(error.message));
@@ -151,13 +152,13 @@ export function chooseExamples(slots, place, { sources, entries, pin, colouring,
     place.append(hoverWords);
     place.append(h("div", { class: "row" },
       h("button", { type: "button", class: "quiet", title: "25 draws of z from q, decoded", onclick: spray, "data-do": "sample" }, "Sample q"),
-      isImage(first.info.event) ? h("button", { type: "button", class: "quiet", onclick: () => edit(null), "data-do": "draw" }, "Draw your own") : null,
+      canDraw ? h("button", { type: "button", class: "quiet", onclick: () => edit(null), "data-do": "draw" }, "Draw your own") : null,
       h("button", { type: "button", class: "quiet", "data-do": "back", onclick: () => write(model, { z: [], q: [] }) }, "Back to the model's q"),
       model.get("pins").length > 1 ? h("button", { type: "button", class: "quiet", "data-do": "film", onclick: toggleFilm }, "Path between the first two") : null));
     place.append(sprayPlace, padPlace, filmPlace);
     if (first.latent > 1) {
       units = unitsPanel(slots, first);
-      slots.wide.append(units.element);
+      place.append(units.element);
       parts.push(units);
     }
     const table = examplesTable(slots, first, pin);
