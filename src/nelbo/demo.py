@@ -16,6 +16,7 @@ from nelbo.objectives import ELBO, Reconstruction
 from nelbo.posteriors import PointMass
 from nelbo.runs import Run
 from nelbo.training import evaluate, fit_once
+from nelbo.training.fit import Progress
 
 EPOCHS = 40
 # folder -> (recipe, its own arguments); all share the networks below
@@ -69,7 +70,7 @@ def load_data(*, seed: int = 0) -> Data:
     return nelbo_data.load("mnist5k", binarize="threshold", validation=1000, seed=seed)
 
 
-def train(data: Data, out: Path, *, epochs: int = EPOCHS, seed: int = 0, progress: bool = True) -> dict[str, Run]:
+def train(data: Data, out: Path, *, epochs: int = EPOCHS, seed: int = 0, progress: Progress = True) -> dict[str, Run]:
     """Train the models of the demo, or take up the runs that an earlier call left, finished or not.
 
     Raises:

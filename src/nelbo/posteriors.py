@@ -169,3 +169,18 @@ class PointMass(Posterior):
 
     def forward(self, h: Tensor) -> Distribution:
         return Delta(h)
+
+
+def normal_moments(distribution: Distribution) -> tuple[Tensor, Tensor] | None:
+    """Mean (\\*batch, latent) and covariance (\\*batch, latent, latent) of a normal or a point; None for any other.
+
+    >>> mean, covariance = normal_moments(DiagonalNormal(2)(torch.zeros(5, 4)))
+    >>> mean.shape, covariance.shape
+    (torch.Size([5, 2]), torch.Size([5, 2, 2]))
+    """
+    plain = distribution.base_dist if isinstance(distribution, Independent) else distribution
+    if isinstance(distribution, MultivariateNormal):
+        return distribution.mean, distribution.covariance_matrix
+    if isinstance(plain, Normal | Delta):
+        return distribution.mean, torch.diag_embed(distribution.variance)
+    return None

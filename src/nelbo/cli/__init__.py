@@ -27,6 +27,8 @@ _COMMANDS = {
         "nelbo.cli.divergences:axioms",
         "Which axioms of a metric a divergence satisfies, with proofs or witnesses.",
     ),
+    "studio": ("nelbo.cli.studio:studio", "Open the browser: drag a Gaussian, drag a latent, see the loss."),
+    "export": ("nelbo.cli.studio:export", "Write a page of the studio as one HTML file."),
     "embed": ("nelbo.cli.outputs:embed", "Write the latent coordinates of data under a run's model."),
 }
 for _name, (_where, _help) in _COMMANDS.items():

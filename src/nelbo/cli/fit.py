@@ -11,8 +11,6 @@ from cyclopts.group import Group
 from nelbo import data as nelbo_data
 from nelbo import recipes
 from nelbo.cli.flags import flags, plain, with_signature
-from nelbo.likelihoods import fitting
-from nelbo.likelihoods.fitting import Fitting
 from nelbo.runs import RECORD, Run
 from nelbo.training import fit as train
 from nelbo.training import resume as go_on
@@ -74,8 +72,8 @@ def _start(data: str, recipe: str, out: Path | None, values: dict[str, Any]) -> 
     print(loaded)
     chosen = given((*MODEL, *_OWN), values)
     _only_its_own(recipe, chosen)
-    if "likelihood" not in chosen and _likelihood_of(recipe) == _likelihood_of("vae"):
-        found = fitting_of(loaded)
+    found = None if "likelihood" in chosen else recipes.likelihood_for(recipe, loaded)
+    if found is not None:
         chosen["likelihood"] = found.name
         print(f"What the model sees looks like {found.looks.kind}: --likelihood {found.name}")
     with seeded_weights(seed):
@@ -89,20 +87,11 @@ def given(parameters: Iterable[inspect.Parameter], values: dict[str, Any]) -> di
     return {p.name: values[p.name] for p in parameters if values[p.name] is not None}
 
 
-def fitting_of(loaded: nelbo_data.Data) -> Fitting:
-    """The likelihood that fits what the model will see."""
-    return fitting(loaded.train.take(min(len(loaded.train), 1000)))
-
-
 def _only_its_own(recipe: str, chosen: dict[str, Any]) -> None:
     for name in chosen:
         takers = [known for known, make in recipes.RECIPES.items() if name in inspect.signature(make).parameters]
         if recipe not in takers:
             raise ValueError(f"--{name.replace('_', '-')} is for {', '.join(takers)}; got --recipe {recipe}")
-
-
-def _likelihood_of(recipe: str) -> str:
-    return inspect.signature(recipes.RECIPES[recipe]).parameters["likelihood"].default
 
 
 def _go_on(path: Path, data: str | None, values: dict[str, Any]) -> Run:

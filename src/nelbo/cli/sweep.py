@@ -11,7 +11,8 @@ from rich.console import Console
 from rich.table import Table
 
 from nelbo import data as nelbo_data
-from nelbo.cli.fit import DATA, MODEL, TRAINING, fitting_of, given
+from nelbo import recipes
+from nelbo.cli.fit import DATA, MODEL, TRAINING, given
 from nelbo.cli.flags import with_signature
 from nelbo.measure.results import Number
 from nelbo.measure.sweep import BETAS, Sweep
@@ -24,8 +25,9 @@ def _sweep(
     seed = values["seed"] or 0
     loaded = nelbo_data.load(data, seed=seed, **given(DATA, values))
     model = given(MODEL, values)
-    if "likelihood" not in model:
-        model["likelihood"] = fitting_of(loaded).name
+    found = None if "likelihood" in model else recipes.likelihood_for("vae", loaded)
+    if found is not None:
+        model["likelihood"] = found.name
     settings = {name: value for name, value in given(TRAINING, values).items() if name != "seed"}
     folder = out or Path("runs") / f"{Path(data).stem}-sweep"
     found = train_all(loaded, out=folder, betas=betas, model=model, seed=seed, **settings)
