@@ -49,12 +49,12 @@ class EncoderSide:
         return self.function(x.flatten(1) if self.flatten else x)
 
     def numbers(self, output: Any) -> Tensor:
-        """The mean and the log standard deviation, (batch, 2 * latent), or all of a multivariate normal's numbers."""
+        """The mean and the log variance, (batch, 2 * latent), or all of a multivariate normal's numbers."""
         if self.layout is None:
             numbers = encoding.full_covariance(output)
             return output.mean if numbers is None else numbers
         mean, spread = self.layout.read(output)
-        return torch.cat([mean.flatten(1), LOG_SIGMA[self.second](spread).flatten(1)], dim=-1)
+        return torch.cat([mean.flatten(1), 2 * LOG_SIGMA[self.second](spread).flatten(1)], dim=-1)
 
 
 @dataclass(frozen=True)
@@ -217,7 +217,7 @@ def seen_as_foreign(model: VAE) -> Wrapped:
         zero = torch.zeros(1, model.latent) if weight is None else weight.new_zeros(1, model.latent)
         event = torch.Size(model.decoder(zero).shape[1:])
     return Wrapped(
-        EncoderSide(model.encoder, encoding.Halves(), "log_sigma", size, flatten=False),
+        EncoderSide(model.encoder, encoding.Halves(), "logvar", size, flatten=False),
         DecoderSide(model.decoder, Place(), "parameters", scale, size, event),
         modules=(model,),
         latent=model.latent,
