@@ -147,7 +147,7 @@ def _with_notes(found: Evidence, tolerance: float) -> Evidence:
     if bool((rough := (change >= tolerance) & change.isfinite()).any()):
         notes.append(
             f"for {int(rough.sum()):,} of {len(change):,} examples the grid could not be made fine enough for "
-            f"{tolerance:g} nats: its last doubling still changed log p(x) by up to {float(change[rough].max()):.2g}, "
+            f"{tolerance:g} nats: doubling it would still change log p(x) by up to {float(change[rough].max()):.2g}, "
             "which stands as their standard error"
         )
     return warned(found, notes)
