@@ -28,12 +28,12 @@ _SIDE = {1: (64, 16), 2: (6, 8)}
 """For each number of dimensions: tiles along an axis at first, and points along an axis of a tile."""
 _NEGLIGIBLE = 18.0  # nats below the largest value; a thousand points of that weigh 2e-5
 _RELEVANT = 7.0  # nats; what lies lower than that changes log Z by less than 1e-3
-_UNRESOLVED = 4.0  # second difference in nats: points stand two standard deviations of a peak apart
+_UNRESOLVED = 1.0  # second difference in nats: points stand one standard deviation of a peak apart
 _SUSPECT = 100.0  # nats; below that, not even the place that is guarded can hold the mass
 _ROUNDS = 24
 _GROWTHS = 12
-_GAIN = 4.0
-"""By how much halving a tile makes its error smaller at least: kinks, as of a ReLU, are of second order."""
+_GAIN = 2.0
+"""By how much halving a tile makes its error smaller at least: a kink's, such as a ReLU's, by 4."""
 _MOST_TILES = 1 << 13
 """Tiles of one example."""
 _PAIRS_AT_ONCE = 1 << 14
@@ -82,18 +82,18 @@ class _Leaves:
     """(K + watched, p) logarithm of what halving the tile would change, by what its own making did; inf at first."""
 
     def __getitem__(self, which: Tensor) -> "_Leaves":
-        return _Leaves(*(v[which] if f.name in _BY_ROW else v[:, which] for f, v in self._columns()))
+        return _Leaves(*(v[which] if name in _BY_ROW else v[:, which] for name, v in self._columns()))
 
     def __add__(self, other: "_Leaves") -> "_Leaves":
         return _Leaves(
             *(
-                torch.cat([mine, its], dim=0 if f.name in _BY_ROW else 1)
-                for (f, mine), (_, its) in zip(self._columns(), other._columns(), strict=True)
+                torch.cat([mine, its], dim=0 if name in _BY_ROW else 1)
+                for (name, mine), (_, its) in zip(self._columns(), other._columns(), strict=True)
             )
         )
 
-    def _columns(self) -> list[tuple[object, Tensor]]:
-        return [(f, getattr(self, f.name)) for f in fields(self)]
+    def _columns(self) -> list[tuple[str, Tensor]]:
+        return [(f.name, getattr(self, f.name)) for f in fields(self)]
 
 
 _BY_ROW = ("example", "level", "tile")
