@@ -12,9 +12,13 @@ from torch import Tensor
 from nelbo import data as nelbo_data
 from nelbo import figures, recipes
 from nelbo.data import Data, Dataset
+from nelbo.files import read_json
+from nelbo.measure import compare as compare_runs
+from nelbo.measure import report
+from nelbo.measure.results import MEASURES, PAGE
 from nelbo.objectives import ELBO, Reconstruction
 from nelbo.posteriors import PointMass
-from nelbo.runs import Run
+from nelbo.runs import WEIGHTS, Run, versions
 from nelbo.training import evaluate, fit_once
 from nelbo.training.fit import Progress
 
@@ -167,6 +171,43 @@ def draw_figures(models: Sequence[Measured], out: Path, *, seed: int = 0) -> Ite
     }
     for name, (make, text) in made.items():
         yield figures.save(make(), folder / name), text
+
+
+def reports(models: Sequence[Measured], out: Path, *, index: int, seed: int = 0) -> Iterator[tuple[Path, str]]:
+    """Measure every run and set all side by side; yields each page with a sentence on what it shows.
+
+    A run that an earlier call measured keeps its report.
+    """
+    for model in models:
+        folder = out / model.name
+        if not _measured_before(folder, seed):
+            report(model.run, effort="quick", seed=seed).save(folder)
+        yield (
+            folder / PAGE,
+            f"the {model.title} by itself: log p(x), latents, samples",
+        )
+    bounds = [model for model in models if not model.is_point]
+    ordered = [*bounds, *(model for model in models if model.is_point)]
+    side_by_side = compare_runs(
+        [model.run for model in ordered],
+        index=index,
+        effort="quick",
+        seed=seed,
+        titles=[model.title for model in ordered],
+    )
+    page = side_by_side.save(out / PAGE, title="An autoencoder and two VAEs on handwritten digits")
+    yield page, "all three side by side, on the same digits"
+
+
+def _measured_before(folder: Path, seed: int) -> bool:
+    """Whether the report in a folder is of the weights beside it, by this version and seed."""
+    try:
+        found = read_json(folder / MEASURES)
+        newer = (folder / MEASURES).stat().st_mtime_ns > (folder / WEIGHTS).stat().st_mtime_ns
+    except (OSError, ValueError):
+        return False
+    same = found.get("versions") == versions() and found.get("settings", {}).get("seed") == seed
+    return newer and same and bool(found.get("complete")) and (folder / PAGE).is_file()
 
 
 def _why_error(high: Measured, low: Measured) -> str:

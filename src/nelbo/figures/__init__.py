@@ -1,6 +1,7 @@
 """Figures for papers and slides: each function returns a Figure drawn without pyplot; ``save`` writes it."""
 
 from nelbo.figures import palette
+from nelbo.figures.bounds import bounds
 from nelbo.figures.comparing import Row, comparison, row
 from nelbo.figures.curves import loss_curves
 from nelbo.figures.page import save
@@ -12,6 +13,7 @@ from nelbo.figures.usage import latent_units
 __all__ = [
     "Point",
     "Row",
+    "bounds",
     "comparison",
     "embedding",
     "image_grid",

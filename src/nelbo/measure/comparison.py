@@ -257,7 +257,7 @@ def _findings(names: Sequence[str], rows: Sequence[Compared]) -> list[str]:
             if difference is None:
                 continue
             size = Number(abs(difference.value), difference.standard_error)
-            if abs(difference.value) < 2 * difference.standard_error:
+            if abs(difference.value) <= 2 * difference.standard_error:
                 found.append(f"{row.label.lstrip('=+ ')}: {name} and {names[0]} differ by no more than their error.")
                 continue
             more = "higher" if difference.value > 0 else "lower"

@@ -107,12 +107,8 @@ class Joint:
         # all examples look at most tiles of the coarsest level: no copy of x for those
         return x if len(index) == len(x) else x[index.to(x.device)]
 
-    def box(self, *, sigmas: float | None = None) -> tuple[Tensor, Tensor]:
-        """Corners of a box with the prior's mass and the encoder's means, (latent,) each.
-
-        Args:
-            sigmas: leave so many standard deviations of q(z|x) around its means; None, a quarter of the prior's width.
-        """
+    def box(self, *, around: Distribution | None = None) -> tuple[Tensor, Tensor]:
+        """Corners of a box with the prior's mass, the encoder's means, and the mass of ``around``, (latent,) each."""
         draws = self.pz.sample(torch.Size((_DRAWS,))).double().cpu()
         low, high = draws.amin(0), draws.amax(0)
         margin = 0.2 * (high - low)
@@ -122,12 +118,14 @@ class Joint:
             low, high = torch.minimum(low, mean - 8.5 * deviation), torch.maximum(high, mean + 8.5 * deviation)
         except NotImplementedError:
             pass
-        around = 0.25 * (high - low) if sigmas is None else sigmas * spread(self.qz).double().cpu()
-        narrow = torch.minimum(6 * spread(self.qz).double().cpu(), around) if sigmas is None else around
-        return (
-            torch.minimum(low, (self.centers - narrow).amin(0)),
-            torch.maximum(high, (self.centers + narrow).amax(0)),
-        )
+        # an encoder may claim any width, and where it is wrong the box grows by itself
+        width = torch.minimum(6 * spread(self.qz).double().cpu(), 0.25 * (high - low))
+        corners = [low, (self.centers - width).amin(0)], [high, (self.centers + width).amax(0)]
+        if around is not None:
+            place, far = center(around).double().cpu(), 8 * spread(around).double().cpu()
+            corners[0].append((place - far).amin(0))
+            corners[1].append((place + far).amax(0))
+        return torch.stack(corners[0]).amin(0), torch.stack(corners[1]).amax(0)
 
 
 def _evidence(found: Integrals, why: str) -> Evidence:
@@ -147,7 +145,7 @@ def _with_notes(found: Evidence, tolerance: float) -> Evidence:
     if bool((rough := (change >= tolerance) & change.isfinite()).any()):
         notes.append(
             f"for {int(rough.sum()):,} of {len(change):,} examples the grid could not be made fine enough for "
-            f"{tolerance:g} nats: its last doubling still changed log p(x) by up to {float(change[rough].max()):.2g}, "
+            f"{tolerance:g} nats: doubling it would still change log p(x) by up to {float(change[rough].max()):.2g}, "
             "which stands as their standard error"
         )
     return warned(found, notes)

@@ -2,8 +2,8 @@
 
 The plane is cut into tiles that carry 8 x 8 Gauss-Legendre points each. An example splits the tiles in which its
 integrand is, or between the points might be, more than e^-18 of its largest value, and goes on with those whose
-parts do not add up to what the whole tile gave, until all that splitting changed is less than the tolerance. The tiles
-are a partition at every moment. Examples share them, and with them whatever is computed once for each point.
+parts do not add up to what the whole tile gave, until halving all of them again would change less than the tolerance.
+The tiles are a partition at every moment. Examples share them, and with them whatever is computed once for each point.
 
 Between two points an integrand may rise: where neighbours differ by d nats, by about d/2 per axis to the middle between
 them. As long as the points stand farther apart than a peak is wide, this keeps the tiles in which it may hide; and no
@@ -24,14 +24,16 @@ the m pairs of a tile and an example, tile after tile."""
 Statistics = Callable[[Tensor, Tensor], Sequence[Tensor]]
 """(z (m, points, d), log_f) -> functions g, (m, points), whose means under the last integrand are wanted."""
 
-_SIDE = {1: (64, 16), 2: (8, 8)}
+_SIDE = {1: (64, 16), 2: (6, 8)}
 """For each number of dimensions: tiles along an axis at first, and points along an axis of a tile."""
 _NEGLIGIBLE = 18.0  # nats below the largest value; a thousand points of that weigh 2e-5
 _RELEVANT = 7.0  # nats; what lies lower than that changes log Z by less than 1e-3
-_UNRESOLVED = 4.0  # second difference in nats: points stand two standard deviations of a peak apart
+_UNRESOLVED = 1.0  # second difference in nats: points stand one standard deviation of a peak apart
 _SUSPECT = 100.0  # nats; below that, not even the place that is guarded can hold the mass
 _ROUNDS = 24
 _GROWTHS = 12
+_GAIN = 2.0
+"""By how much halving a tile makes its error smaller at least: a kink's, such as a ReLU's, by 4."""
 _MOST_TILES = 1 << 13
 """Tiles of one example."""
 _PAIRS_AT_ONCE = 1 << 14
@@ -45,8 +47,8 @@ class Integrals:
     Attributes:
         log_z: (K, n) logarithms of the integrals.
         statistics: (E, n) the wanted means under the last integrand.
-        change: (n,) by how much the last splitting of every tile changed log_z (or a watched statistic); the tiles'
-            changes are added up as independent errors are.
+        change: (n,) by how much halving every tile once more would change log_z (or a watched statistic), by what the
+            last halving changed; the tiles' changes are added up as independent errors are.
         inside: (n,) whether the integrands vanish at the border of what was looked at.
     """
 
@@ -77,38 +79,24 @@ class _Leaves:
     moments: Tensor
     """(E, p) integrals of exp(f - top) g."""
     log_error: Tensor
-    """(K + watched, p) logarithm of the tile's share of what the splitting that made it changed; inf at first."""
+    """(K + watched, p) logarithm of what halving the tile would change, by what its own making did; inf at first."""
 
     def __getitem__(self, which: Tensor) -> "_Leaves":
-        return _Leaves(*(v[which] if f.name in _BY_ROW else v[:, which] for f, v in self._columns()))
+        return _Leaves(*(v[which] if name in _BY_ROW else v[:, which] for name, v in self._columns()))
 
     def __add__(self, other: "_Leaves") -> "_Leaves":
         return _Leaves(
             *(
-                torch.cat([mine, its], dim=0 if f.name in _BY_ROW else 1)
-                for (f, mine), (_, its) in zip(self._columns(), other._columns(), strict=True)
+                torch.cat([mine, its], dim=0 if name in _BY_ROW else 1)
+                for (name, mine), (_, its) in zip(self._columns(), other._columns(), strict=True)
             )
         )
 
-    def _columns(self) -> list[tuple[object, Tensor]]:
-        return [(f, getattr(self, f.name)) for f in fields(self)]
+    def _columns(self) -> list[tuple[str, Tensor]]:
+        return [(f.name, getattr(self, f.name)) for f in fields(self)]
 
 
 _BY_ROW = ("example", "level", "tile")
-
-
-@dataclass(frozen=True)
-class _Box:
-    low: Tensor
-    """(d,)."""
-    width: Tensor
-    """(d,) of a tile at first."""
-
-    def grown(self, low: Tensor, high: Tensor) -> "_Box":
-        """Half as wide again at the sides that are said, (d,) each."""
-        side = _SIDE[len(self.low)][0]
-        more = 0.5 * side * self.width
-        return _Box(self.low - low * more, self.width + (low.double() + high.double()) * more / side)
 
 
 @final
@@ -120,14 +108,16 @@ class _Grid:
         log_f: LogIntegrands,
         statistics: Statistics | None,
         watched: Sequence[int],
-        box: _Box,
+        low: Tensor,
+        high: Tensor,
         like: Tensor,
         at_once: int,
     ) -> None:
-        self.log_f, self.statistics, self.watched, self.box, self.like = log_f, statistics, list(watched), box, like
+        self.log_f, self.statistics, self.watched, self.like = log_f, statistics, list(watched), like
         self.at_once = at_once
-        self.d = len(box.low)
+        self.d = len(low)
         self.tiles, self.points = _SIDE[self.d]
+        self.low, self.width = low, (high - low) / self.tiles
         nodes, weights = (torch.from_numpy(part) for part in np.polynomial.legendre.leggauss(self.points))
         axis = 0.5 * (nodes + 1)
         self.offsets = torch.cartesian_prod(*[axis] * self.d).reshape(-1, self.d)
@@ -136,9 +126,17 @@ class _Grid:
         self.widest = float(self.gaps.max())
         self.halves = torch.cartesian_prod(*[torch.arange(2)] * self.d).reshape(-1, self.d)
 
+    def first(self, example: Tensor, tiles: Tensor) -> _Leaves:
+        """All these tiles, not yet halved, for all these examples."""
+        return self.evaluate(
+            example.repeat(len(tiles)),
+            torch.zeros(len(tiles) * len(example), dtype=torch.long),
+            tiles.repeat_interleave(len(example), dim=0),
+        )
+
     def evaluate(self, example: Tensor, level: Tensor, tile: Tensor) -> _Leaves:
         """The leaves with their values; every tile's points are computed once for all examples that look at it."""
-        key = tile[:, 0] if self.d == 1 else tile[:, 0] * (self.tiles << 25) + tile[:, 1]
+        key = tile[:, 0] if self.d == 1 else (tile[:, 0] << 30) + tile[:, 1]
         # by level, by tile, by example: three stable sorts, the least important first
         order = example.argsort(stable=True)
         order = order[key[order].argsort(stable=True)]
@@ -151,12 +149,12 @@ class _Grid:
         for several in self._together(counts):
             ends = torch.tensor([0, *several]).cumsum(0) + start
             first, start = ends[:-1], int(ends[-1])
-            width = self.box.width / 2.0 ** level_[first][:, None]
-            z = (self.box.low + width * tile_[first])[:, None] + width[:, None] * self.offsets
+            width = self.width / 2.0 ** level_[first][:, None]
+            z = (self.low + width * tile_[first])[:, None] + width[:, None] * self.offsets
             z = z.to(self.like)
             f = self.log_f(z, example_[ends[0] : start].split(several))
             of = torch.arange(len(several)).repeat_interleave(torch.tensor(several))
-            parts.append(self._summary(z, of, f, width.prod(1)[of]))
+            parts.append(self._summary(z, of, f, width.prod(1)[of], bend=bool(level_[ends[0]] > 0)))
         back = torch.empty_like(order)
         back[order] = torch.arange(len(order))
         found = [torch.cat(column, dim=1)[:, back] for column in zip(*parts, strict=True)]
@@ -184,11 +182,14 @@ class _Grid:
         after = torch.cat([parts.mass * sizes[0], parts.moments[self.watched] * sizes[0][-1:]])
         changed = (after.unflatten(1, (-1, k)).sum(-1) - before).abs()
         scale = torch.cat([scale, scale[-1:].expand(len(self.watched), -1)])
-        log_error = ((changed / k**0.5).log() + scale).repeat_interleave(k, dim=1)
+        log_error = ((changed / (_GAIN * k**0.5)).log() + scale).repeat_interleave(k, dim=1)
         return _Leaves(*(getattr(parts, f.name) for f in fields(parts)[:-1]), log_error=log_error)
 
-    def _summary(self, z: Tensor, of: Tensor, f: Tensor, volume: Tensor) -> tuple[Tensor, ...]:
-        """(top, reach, bend, mass, moments) of the pairs, each (K or E, m), float64 on the CPU."""
+    def _summary(self, z: Tensor, of: Tensor, f: Tensor, volume: Tensor, *, bend: bool) -> tuple[Tensor, ...]:
+        """(top, reach, bend, mass, moments) of the pairs, each (K or E, m), float64 on the CPU.
+
+        Without ``bend`` it is 0: tiles that were not halved yet are, if they matter at all.
+        """
         volume = volume.to(f.device)
         top = f.amax(-1).clamp(min=torch.finfo(f.dtype).min)  # -inf where the prior allows nothing
         w = (f - top[..., None]).exp() * self.weights
@@ -198,26 +199,33 @@ class _Grid:
         sums = [torch.where(w[-1] > 0, w[-1] * g, 0.0).sum(-1).double() * volume for g in wanted]
         moments = torch.stack(sums) if sums else mass.new_empty(0, f.shape[1])
         surface = f.unflatten(-1, (self.points,) * self.d)
-        rise, bend = torch.zeros_like(surface), torch.zeros_like(surface)
+        rise, curved = torch.zeros_like(surface), torch.zeros_like(surface)
+        bounded = bool(f.isfinite().all())
         for axis in range(2, 2 + self.d):
-            step = surface.diff(dim=axis).nan_to_num(nan=0.0, posinf=0.0, neginf=0.0)
-            size = step.abs()
-            rise += 0.5 * torch.maximum(_repeat(size, axis, 0), _repeat(size, axis, -1))
-            gaps = self.gaps.reshape(-1, *(1,) * (1 + self.d - axis))
-            middle = 0.5 * (self.gaps[1:] + self.gaps[:-1]).reshape(-1, *(1,) * (1 + self.d - axis))
-            curve = ((step / gaps).diff(dim=axis) / middle).abs() * self.widest**2
-            bend = torch.maximum(bend, _repeat(_repeat(curve, axis, 0), axis, -1))
+            step = surface.diff(dim=axis)
+            if not bounded:
+                step = step.nan_to_num(nan=0.0, posinf=0.0, neginf=0.0)
+            rise += 0.5 * _largest_beside(step.abs(), axis, 1)
+            if bend:
+                gaps = self.gaps.reshape(-1, *(1,) * (1 + self.d - axis))
+                middles = 0.5 * (self.gaps[1:] + self.gaps[:-1]).reshape(-1, *(1,) * (1 + self.d - axis))
+                curve = ((step / gaps).diff(dim=axis) / middles).abs() * self.widest**2
+                curved = torch.maximum(curved, _largest_beside(curve, axis, 2))
         high = surface + rise
-        bend = torch.where(high >= top.reshape(*top.shape, *(1,) * self.d) - 8, bend, 0.0)
+        curved = torch.where(high >= top.reshape(*top.shape, *(1,) * self.d) - 8, curved, 0.0)
         return tuple(
-            part.double().cpu() for part in (top, high.flatten(2).amax(-1), bend.flatten(2).amax(-1), mass, moments)
+            part.double().cpu() for part in (top, high.flatten(2).amax(-1), curved.flatten(2).amax(-1), mass, moments)
         )
 
 
-def _repeat(values: Tensor, axis: int, end: int) -> Tensor:
-    """The values with the first repeated before them (end = 0) or the last behind them (end = -1)."""
-    one = values.narrow(axis, 0 if end == 0 else values.shape[axis] - 1, 1)
-    return torch.cat([one, values] if end == 0 else [values, one], dim=axis)
+def _largest_beside(values: Tensor, axis: int, fewer: int) -> Tensor:
+    """For each of n points along the axis, the largest of the n - fewer values that belong to it and its neighbours."""
+    n = values.shape[axis]
+    found = values.new_zeros([size + fewer * (i == axis) for i, size in enumerate(values.shape)])
+    for shift in range(fewer + 1):
+        place = found.narrow(axis, shift, n)
+        torch.maximum(place, values, out=place)
+    return found
 
 
 def integrate(
@@ -243,7 +251,7 @@ def integrate(
         high: (d,).
         like: a tensor of the precision and on the device in which log_f wants its points.
         at_once: tiles of 64 points (16 in one dimension) whose values log_f can hold together.
-        tolerance: on what the last splitting of all tiles changed each log_z, and the watched statistics.
+        tolerance: on what halving all tiles again would change each log_z, and the watched statistics.
         guard: (n, d) a place where each example is expected to have its mass: it is never left unresolved.
         statistics: what to average under the last integrand.
         watched: the statistics that shall not change by more than the tolerance either.
@@ -252,8 +260,8 @@ def integrate(
     Returns:
         Integrals, float64, on the CPU; an example whose change exceeds the tolerance was given up.
     """
-    start = _Grid(log_f, statistics, watched, _Box(low.double().cpu(), (high - low).double().cpu()), like, at_once)
-    grid, leaves, inside = _first(start, examples)
+    grid = _Grid(log_f, statistics, watched, low.double().cpu(), high.double().cpu(), like, at_once)
+    leaves, inside = _first(grid, examples)
     log_z, means = _totals(leaves, examples)
     change = torch.full((examples,), torch.inf, dtype=torch.float64)
     active = torch.ones(examples, dtype=torch.bool)
@@ -275,24 +283,31 @@ def integrate(
     return Integrals(log_z, means, change, inside)
 
 
-def _first(start: _Grid, examples: int) -> tuple[_Grid, _Leaves, Tensor]:
-    """The first tiles, in a box that holds the mass of all examples, and for which examples it does."""
-    side, d = start.tiles, start.d
-    box = _Box(start.box.low, start.box.width / side)
-    tiles = torch.cartesian_prod(*[torch.arange(side)] * d).reshape(-1, d)
-    example, tile = torch.arange(examples).repeat(len(tiles)), tiles.repeat_interleave(examples, dim=0)
-    growth = 0
-    while True:
-        grid = _Grid(start.log_f, start.statistics, start.watched, box, start.like, start.at_once)
-        leaves = grid.evaluate(example, torch.zeros_like(example), tile)
+def _first(grid: _Grid, examples: int) -> tuple[_Leaves, Tensor]:
+    """The first tiles of all examples, with more around them where one has mass at the border; and whether none has."""
+    tiles = torch.cartesian_prod(*[torch.arange(grid.tiles)] * grid.d).reshape(-1, grid.d)
+    leaves = grid.first(torch.arange(examples), tiles)
+    ends = [[0, grid.tiles - 1] for _ in range(grid.d)]
+    inside = torch.ones(examples, dtype=torch.bool)
+    for growth in range(_GROWTHS + 1):
         reaches = (leaves.reach >= _tops(leaves, examples)[:, leaves.example] - _NEGLIGIBLE).any(0)
-        at_low, at_high = ((leaves.tile == end) & reaches[:, None] for end in (0, side - 1))
-        inside = torch.ones(examples, dtype=torch.bool)
-        inside[leaves.example[(at_low | at_high).any(1)]] = False
-        growth += 1
-        if bool(inside.all()) or growth > _GROWTHS:
-            return grid, leaves, inside
-        box = box.grown(at_low.any(0), at_high.any(0))
+        inside[:] = True
+        for axis, (low, high) in enumerate(ends):
+            for end, border in enumerate((low, high)):
+                touching = leaves.example[reaches & (leaves.tile[:, axis] == border)].unique()
+                if not len(touching):
+                    continue
+                inside[touching] = False
+                if growth < _GROWTHS:
+                    fresh = range(border + 1, border + 3) if end else range(border - 2, border)
+                    ranges = [torch.arange(a, b + 1) for a, b in ends]
+                    ranges[axis] = torch.tensor(fresh)
+                    ends[axis][end] = fresh[-1] if end else fresh[0]
+                    leaves = leaves + grid.first(touching, torch.cartesian_prod(*ranges).reshape(-1, grid.d))
+                    reaches = torch.cat([reaches, torch.zeros(len(leaves.example) - len(reaches), dtype=torch.bool)])
+        if bool(inside.all()):
+            break
+    return leaves, inside
 
 
 def _tops(leaves: _Leaves, examples: int) -> Tensor:
@@ -327,6 +342,6 @@ def _chosen(
     wrong = (change >= tolerance)[leaves.example] & (error >= tolerance / shared.sqrt()).any(0)
     matters = lead > -_RELEVANT
     if guard is not None:
-        place = (guard[leaves.example] - grid.box.low) / (grid.box.width / 2.0 ** leaves.level[:, None])
+        place = (guard[leaves.example] - grid.low) / (grid.width / 2.0 ** leaves.level[:, None])
         matters |= (leaves.tile == place.floor()).all(1) & (lead > -_SUSPECT)
     return wrong | (matters & (leaves.bend > _UNRESOLVED)).any(0), change
