@@ -17,6 +17,8 @@ app = App(
 _COMMANDS = {
     "demo": ("nelbo.cli.demo:demo", "Train an autoencoder and two VAEs on real digits, measure and draw them."),
     "fit": ("nelbo.cli.fit:fit", "Train a model on a named set or your own files, or resume a run."),
+    "diagnose": ("nelbo.cli.diagnose:diagnose", "What is wrong with a run's model, the evidence, and what to change."),
+    "explain": ("nelbo.cli.diagnose:explain", "What a finding of diagnose means and how it is measured."),
     "sample": ("nelbo.cli.outputs:sample", "Draw new examples from a run's model."),
     "reconstruct": ("nelbo.cli.outputs:reconstruct", "Pass data through a run's model and back."),
     "kl": ("nelbo.cli.divergences:kl", "Both KL divergences of two distributions, and what their difference means."),
