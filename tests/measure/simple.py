@@ -9,7 +9,7 @@ from nelbo.vae import VAE
 
 
 def given(latent: int, family: type = DiagonalNormal) -> VAE:
-    """q(z|x) = N(mu, sigma^2) with x = (mu, log sigma); of another family, x is what its encoder would give."""
+    """q(z|x) = N(mu, sigma^2) with x = (mu, log sigma^2); of another family, x is what its encoder would give."""
     posterior = family(latent)
     decoder = nn.Linear(latent, posterior.encoder_outputs, dtype=torch.float64)
     return VAE(nn.Identity(), decoder, latent=latent, likelihood=Normal(1.0), posterior=posterior).double()
@@ -17,7 +17,7 @@ def given(latent: int, family: type = DiagonalNormal) -> VAE:
 
 def normals(means: Tensor, sigma: float | Tensor) -> Tensor:
     """The data whose posteriors are N(mean, sigma^2 I)."""
-    return torch.cat([means, torch.as_tensor(sigma).log().expand_as(means)], dim=1).double()
+    return torch.cat([means, 2 * torch.as_tensor(sigma).log().expand_as(means)], dim=1).double()
 
 
 def points(codes: Tensor) -> tuple[VAE, Tensor]:

@@ -52,19 +52,24 @@ def fractions_as_counts():
     return make(tuple(torch.log1p(part) for part in sets.counts()), "poisson", lr=1e-3)
 
 
-@plant("sigma-residuals", "gray digits", "dense")
+@plant("sigma-too-large", "gray digits", "dense")
 def unit_sigma_dense():
     return make(sets.gray_digits(), "normal:1.0", latent=8)
 
 
-@plant("sigma-residuals", "gray digits", "conv")
+@plant("sigma-too-large", "gray digits", "conv")
 def unit_sigma_conv():
     return make(sets.gray_digits(), "normal:1.0", latent=8, kind="conv")
 
 
-@plant("sigma-residuals", "table", "dense")
+@plant("sigma-too-small", "table", "dense")
 def small_sigma_table():
     return make(sets.table(), "normal:0.1", latent=3, lr=1e-3)
+
+
+@plant("sigma-too-small", "gray digits", "conv")
+def small_sigma_conv():
+    return make(sets.gray_digits(), "normal:0.08", latent=8, lr=1e-3, kind="conv")
 
 
 @plant("dispersion", "counts", "dense")

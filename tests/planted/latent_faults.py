@@ -121,9 +121,9 @@ def slice_table():
     return optimal_sigma(sets.table(), alter=first_units(1), latent=4)
 
 
-@plant("over-regularized", "binary digits", "dense")
+@plant("over-regularized", "gray digits", "dense")
 def heavy_kl_dense():
-    return digits(beta=2.8, epochs=60)
+    return make(sets.gray_digits(), "normal:0.2", beta=4.0)
 
 
 @plant("over-regularized", "binary digits", "conv")

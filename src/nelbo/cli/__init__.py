@@ -20,6 +20,8 @@ _COMMANDS = {
     "measure": ("nelbo.cli.measure:measure", "Measure a run in nats, with standard errors, and write its report."),
     "compare": ("nelbo.cli.measure:compare", "Set runs side by side on the same examples, with paired differences."),
     "sweep": ("nelbo.cli.sweep:sweep", "Train a model for each beta and draw rate against distortion."),
+    "diagnose": ("nelbo.cli.diagnose:diagnose", "What is wrong with a run's model, the evidence, and what to change."),
+    "explain": ("nelbo.cli.diagnose:explain", "What a finding of diagnose means and how it is measured."),
     "sample": ("nelbo.cli.outputs:sample", "Draw new examples from a run's model."),
     "reconstruct": ("nelbo.cli.outputs:reconstruct", "Pass data through a run's model and back."),
     "kl": ("nelbo.cli.divergences:kl", "Both KL divergences of two distributions, and what their difference means."),

@@ -2,8 +2,9 @@
 
 from nelbo.diagnosis.diagnose import diagnose
 from nelbo.diagnosis.effective_beta import EffectiveBeta, effective_beta
-from nelbo.diagnosis.explain import explain
+from nelbo.diagnosis.explain import explain, index
 from nelbo.diagnosis.finding import Finding, Findings, Measured, Passed, Severity
+from nelbo.diagnosis.html import findings_section
 
 __all__ = [
     "EffectiveBeta",
@@ -15,4 +16,6 @@ __all__ = [
     "diagnose",
     "effective_beta",
     "explain",
+    "findings_section",
+    "index",
 ]

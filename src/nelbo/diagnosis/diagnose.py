@@ -216,7 +216,9 @@ def _some(data: Any, examples: int, seed: int, name: str) -> Tensor:
     x = data if isinstance(data, Tensor) else torch.as_tensor(data)
     if x.dim() < 2:
         raise ValueError(f"{name} has shape {tuple(x.shape)}; expected (n, *event): for n numbers write x[:, None]")
-    return x[rows.to(x.device)].detach()
+    broken = (~torch.isfinite(x.flatten(1)).all(1)).nonzero().flatten().cpu() if x.is_floating_point() else rows[:0]
+    # a NaN in one row of a million is found too: such rows come first into the sample
+    return x[torch.cat([broken[:1], rows])[: len(rows)].to(x.device)].detach()
 
 
 _MANY = 20_000  # examples of each set that are compared one by one

@@ -238,7 +238,7 @@ def ordered(findings: list[Finding], explains: Mapping[str, Sequence[str]]) -> t
     Args:
         findings: in any order.
         explains: for the id of a finding, the ids of those that follow from it, or "*" for all others. What is less
-            severe explains nothing that is more severe.
+            severe explains nothing that is more severe; of two that explain each other, the first in this mapping does.
     """
 
     def grave(finding: Finding) -> tuple[int, float]:
@@ -249,9 +249,9 @@ def ordered(findings: list[Finding], explains: Mapping[str, Sequence[str]]) -> t
     causes: dict[str, str] = {}
     for finding in by_gravity:
         for other in by_gravity:
-            said = explains.get(other.id, ())
-            graver = _RANK[other.severity] <= _RANK[finding.severity]
-            if graver and (finding.id in said or "*" in said) and finding.id not in _chain(other.id, causes):
+            if not _explains(other.id, finding.id, explains) or _RANK[other.severity] > _RANK[finding.severity]:
+                continue
+            if finding.id not in _chain(other.id, causes):
                 causes[finding.id] = other.id
                 break
     order: list[Finding] = []
@@ -266,6 +266,16 @@ def ordered(findings: list[Finding], explains: Mapping[str, Sequence[str]]) -> t
         if root.id not in causes:
             place(root)
     return tuple(order)
+
+
+def _explains(cause: str, effect: str, explains: Mapping[str, Sequence[str]]) -> bool:
+    def says(one: str, other: str) -> bool:
+        return other in explains.get(one, ()) or "*" in explains.get(one, ())
+
+    if cause == effect or not says(cause, effect):
+        return False
+    order = list(explains)
+    return not says(effect, cause) or order.index(cause) < order.index(effect)
 
 
 def _chain(start: str, causes: Mapping[str, str]) -> list[str]:

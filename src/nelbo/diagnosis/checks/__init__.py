@@ -3,7 +3,7 @@
 from importlib import import_module
 
 # in this order they run: what is read off the data first, then not-finite, behind which nothing can be measured
-_FILES = ("support", "finite", "loss", "collapse", "latent_space", "likelihood", "training", "networks")
+_FILES = ("support", "finite", "loss", "collapse", "latent_space", "likelihood", "training", "networks", "evaluation")
 
 
 def load() -> None:

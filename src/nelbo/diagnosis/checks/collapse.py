@@ -68,7 +68,7 @@ def _pays(left: Mean) -> bool:
     source='Bowman et al. 2016, section 3.1; Lucas et al. 2019, "Don\'t blame the ELBO!"; reported in '
     "AppliedDataSciencePartners/WorldModels issue 12 (KL 4e-7, by a mean in place of a sum) and "
     "jxhe/vae-lagging-encoder issue 5.",
-    explains=("unused-units", "over-regularized", "dispersion", "sigma-residuals"),
+    explains=("unused-units", "over-regularized", "dispersion", "sigma-too-small"),
 )
 def posterior_collapse(case: Case) -> Verdict:
     """Z of another example takes the place of each example's own: log p(x|z) - log p(x|z') has the mean 0 where z says
@@ -131,7 +131,7 @@ def kl_without_information(case: Case) -> Verdict:
     "first layers are not dead, and that it does not get x by another way.",
     source="Permuting z: jxhe/vae-lagging-encoder logs it as mutual information beside the KL; Alemi et al. 2018, "
     '"Fixing a broken ELBO", section 4.',
-    explains=("unused-units", "over-regularized", "dispersion", "sigma-residuals"),
+    explains=("unused-units", "over-regularized", "dispersion", "sigma-too-small"),
 )
 def decoder_ignores_z(case: Case) -> Verdict:
     """The gain of z as for `posterior-collapse`; here the KL and the mutual information I(x; z) are both well above

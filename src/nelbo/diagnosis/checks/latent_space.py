@@ -85,7 +85,7 @@ def _better_width(case: Case, steps: tuple[float, ...]) -> Measured | None:
     "objective=nelbo.objectives.Beta(b) if the weight is on purpose.",
     source="At an optimum of R + beta KL the two derivatives balance; Higgins et al. 2017 (beta-VAE); a mean over "
     "features makes beta as large as their number: AntixK/PyTorch-VAE issues 11, 35, 40.",
-    explains=("unused-units", "posterior-collapse", "holes", "sigma-residuals", "dispersion"),
+    explains=("unused-units", "posterior-collapse", "holes", "sigma-too-small", "dispersion"),
 )
 def over_regularized(case: Case) -> Verdict:
     """Beta is read off the trained model, without its loss. At the optimum of R + beta KL every movement of q(z|x)
@@ -115,7 +115,7 @@ def over_regularized(case: Case) -> Verdict:
     "objective=nelbo.objectives.Beta(b) if the weight is on purpose.",
     source="As for over-regularized; a KL divided by the number of pixels: pytorch/examples issue 290, "
     "maxhodak/keras-molecules issue 59, podgorskiy/VAE issue 1.",
-    explains=("aggregate-posterior", "holes", "overfit", "sigma-residuals"),
+    explains=("aggregate-posterior", "holes", "overfit", "sigma-too-large"),
 )
 def under_regularized(case: Case) -> Verdict:
     """As `over-regularized`, on the other side: found where both implied values of beta are below two thirds of the
@@ -220,7 +220,7 @@ _NOMINAL, _MANY = 0.02, 0.2
     "a learning rate, a KL with too small a weight.",
     source="A clamp of the log-variance as a remedy against NaN: vanderschaarlab/synthcity issue 331, pythae issue "
     "102.",
-    explains=("aggregate-posterior", "holes", "under-regularized", "over-regularized", "dead-units", "sigma-residuals"),
+    explains=("aggregate-posterior", "holes", "under-regularized", "over-regularized", "dead-units", "sigma-too-small"),
 )
 def variance_clamp(case: Case) -> Verdict:
     """How many of all sigma(x) of the active units equal the smallest or the largest one to the last digit, in two or

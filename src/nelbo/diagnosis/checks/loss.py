@@ -30,7 +30,8 @@ _EFFECTS = (
     "aggregate-posterior",
     "holes",
     "variance-clamp",
-    "sigma-residuals",
+    "sigma-too-large",
+    "sigma-too-small",
     "dispersion",
     "dead-units",
     "not-converged",
@@ -249,6 +250,8 @@ def effective_beta_check(case: Case) -> Verdict:
         if weighed.cause == "kl missing" and case.declared_beta == 0:
             return passed(_beta(weighed))
         return found("severe", *_weights(weighed), meaning=weighed.reason)
+    if weighed.reconstruction != DECLARED:
+        return passed(_beta(weighed))  # of another likelihood than the declared one: loss-likelihood says so
     return _by_cause(case, "weight", "batch", "fixed sigma")
 
 
@@ -263,7 +266,7 @@ def effective_beta_check(case: Case) -> Verdict:
     elsewhere="Declare the likelihood that the loss is made of, or change the loss: binary cross-entropy is Bernoulli, "
     "half the squared error over sigma^2 is Normal(sigma).",
     source="pytorch/examples issues 234 and 460, Lightning-Universe/lightning-bolts issue 177.",
-    explains=("effective-beta", *_EFFECTS),
+    explains=_EFFECTS,
 )
 def loss_likelihood(case: Case) -> Verdict:
     """With the encoder's answer fixed, the loss is regressed on the declared negative log-likelihood and on squared,
@@ -272,7 +275,7 @@ def loss_likelihood(case: Case) -> Verdict:
     weighed = _weighed(case)
     if weighed.reconstruction in (DECLARED, "unknown"):
         return passed(Measured("share of the loss explained, r2", weighed.r2, 0.0, ""))
-    return found("warning", *_weights(weighed), meaning=weighed.reason)
+    return found("severe", *_weights(weighed), meaning=weighed.reason)
 
 
 @check(
@@ -294,7 +297,10 @@ def loss_not_elbo(case: Case) -> Verdict:
     weighed = _weighed(case)
     if weighed.cause != "no combination":
         return passed(Measured("share of the loss explained, r2", weighed.r2, 0.0, ""))
-    return found("warning", Measured("share of the loss explained, r2", weighed.r2, 0.0, ""), meaning=weighed.reason)
+    # free bits and capacities bend one term and are meant; no usual objective multiplies both
+    bent = "unknown" in (weighed.reconstruction, weighed.kl)
+    evidence = Measured("share of the loss explained, r2", weighed.r2, 0.0, "")
+    return found("warning" if bent else "severe", evidence, meaning=weighed.reason)
 
 
 def _drawn(case: Case) -> tuple[Wrapped, Sampling]:

@@ -101,7 +101,7 @@ def _since_best(case: Case) -> Measured | None:
     "zero.",
     source="Maas, Hannun & Ng 2013; Lu et al. 2019, \"Dying ReLU and initialization\".",
     explains=("posterior-collapse", "decoder-ignores-z", "unused-units", "over-regularized", "kl-without-information",
-              "under-regularized", "sigma-residuals", "dispersion", "aggregate-posterior"),
+              "under-regularized", "sigma-too-small", "dispersion", "aggregate-posterior"),
 )  # fmt: skip
 def dead_units(case: Case) -> Verdict:
     """The gradient of the NELBO with respect to the bias of each linear or convolutional layer, for each example: a
@@ -135,7 +135,7 @@ def _dead(case: Case) -> dict[str, tuple[float, int]]:
         f"{name} ({type(module).__name__})": module
         for network in case.networks
         for name, module in network.named_modules()
-        if isinstance(module, _LAYERS) and isinstance(module.bias, Tensor) and module.bias.requires_grad
+        if isinstance(module, _LAYERS) and getattr(module.bias, "requires_grad", False)
     }
     if not layers:
         return {}
@@ -157,7 +157,7 @@ def _dead(case: Case) -> dict[str, tuple[float, int]]:
                 z = case.model.posterior(x).rsample()
                 loss = -(case.model.likelihood(z).log_prob(x) + case.model.prior.log_prob(z)).sum()
                 for mask, gradient in zip(silent, torch.autograd.grad(loss, biases, allow_unused=True), strict=True):
-                    mask.logical_and_(torch.zeros_like(mask) if gradient is None else gradient == 0)
+                    mask.logical_and_(gradient == 0 if isinstance(gradient, Tensor) else torch.zeros_like(mask))
     finally:
         for handle in handles:
             handle.remove()

@@ -50,7 +50,14 @@ def _standard_error(case: Case, history: History) -> float:
     elsewhere="Train for more epochs, or with a higher learning rate if it falls evenly from the start.",
     source="Burda et al. 2016 train for 3,280 epochs; short budgets cost nats: NUMBERS of IWAE ports (86.8 against "
     "90.3).",
-    explains=("over-regularized", "under-regularized", "unused-units", "aggregate-posterior", "sigma-residuals"),
+    explains=(
+        "over-regularized",
+        "under-regularized",
+        "unused-units",
+        "aggregate-posterior",
+        "sigma-too-large",
+        "sigma-too-small",
+    ),
 )
 def not_converged(case: Case) -> Verdict:
     """A line is fitted through the NELBO of the last fifth of the epochs (five at least), of the validation data or
@@ -167,41 +174,12 @@ def _weights(history: History, part: str) -> Column:
     if any(column is None for column in columns):
         raise NotMeasurable(f"needs {', '.join(names)} in the history")
     loss, error, kl = columns
-    usable = np.isfinite(loss) & np.isfinite(error) & (kl > 1e-3 * np.abs(error))
-    if usable.sum() < 2:
+    finite = np.isfinite(loss) & np.isfinite(error) & np.isfinite(kl)
+    loss, error, kl = loss[finite], error[finite], kl[finite]
+    large = kl > 1e-3 * np.abs(error)
+    if large.sum() < 2:
         raise NotMeasurable("the KL is too small to tell its weight from the loss")
-    return (loss - error)[usable] / kl[usable]
-
-
-@check(
-    "learning-rate",
-    title="Learning rate too high: the loss jumps from epoch to epoch",
-    needs=("history",),
-    false_alarms=ALPHA,
-    meaning="The training loss goes up and down by more than the examples' own scatter allows: each step overshoots. A "
-    "lower learning rate would settle in a better place.",
-    change="nelbo.fit(vae, data, learning_rate=1e-4, schedule='cosine')  # a tenth of what it was",
-    elsewhere="Divide the learning rate by ten, or let it fall during the training (cosine); keep Adam's other "
-    "settings.",
-    source="Kingma & Ba 2015; Burda et al. 2016, section 5 (1e-3 falling to 1e-4); AntixK/PyTorch-VAE issue 16.",
-    explains=("*",),
-)
-def learning_rate(case: Case) -> Verdict:
-    """The roughness of the training loss over the second half of the epochs: rms of its second differences / sqrt(6),
-    the standard deviation of noise about a smooth course. A settled training repeats the same examples, so its noise is
-    below the standard error of a mean over the examples; found above two of them, severe above four.
-    """
-    history = _history(case, 8)
-    values = _column(history, "train_objective", "train_nelbo", "train_reconstruction_error")
-    half = values[len(values) // 2 :]
-    rough = roughness(half)
-    error = float(case.train.nelbo.double().std()) / math.sqrt(len(case.train))
-    number = Measured("scatter of the loss from epoch to epoch", rough)
-    numbers = (number, Measured("standard error of a mean over the examples", error))
-    reference = max(error, 1e-3 * float(np.abs(half).mean()))
-    if rough <= 2 * reference:
-        return passed(*numbers)
-    return found("severe" if rough > 4 * reference else "warning", *numbers)
+    return (loss - error)[large] / kl[large]
 
 
 @check(
@@ -239,3 +217,34 @@ def gradient_explosion(case: Case) -> Verdict:
     numbers.append(Measured("largest rise of the loss / median change", times, unit=""))
     exploded = exploded or (times > 100 and changes.max() > np.ptp(np.delete(values, int(changes.argmax()) + 1)))
     return found("severe", *numbers) if exploded else passed(*numbers)
+
+
+@check(
+    "learning-rate",
+    title="Learning rate too high: the loss jumps from epoch to epoch",
+    needs=("history",),
+    false_alarms=ALPHA,
+    meaning="The training loss goes up and down by more than the examples' own scatter allows: each step overshoots. A "
+    "lower learning rate would settle in a better place.",
+    change="nelbo.fit(vae, data, learning_rate=1e-4, schedule='cosine')  # a tenth of what it was",
+    elsewhere="Divide the learning rate by ten, or let it fall during the training (cosine); keep Adam's other "
+    "settings.",
+    source="Kingma & Ba 2015; Burda et al. 2016, section 5 (1e-3 falling to 1e-4); AntixK/PyTorch-VAE issue 16.",
+    explains=("*",),
+)
+def learning_rate(case: Case) -> Verdict:
+    """The roughness of the training loss over the second half of the epochs: rms of its second differences / sqrt(6),
+    the standard deviation of noise about a smooth course. A settled training repeats the same examples, so its noise is
+    below the standard error of a mean over the examples; found above two of them, severe above four.
+    """
+    history = _history(case, 8)
+    values = _column(history, "train_objective", "train_nelbo", "train_reconstruction_error")
+    half = values[len(values) // 2 :]
+    rough = roughness(half)
+    error = float(case.train.nelbo.double().std()) / math.sqrt(len(case.train))
+    number = Measured("scatter of the loss from epoch to epoch", rough)
+    numbers = (number, Measured("standard error of a mean over the examples", error))
+    reference = max(error, 1e-3 * float(np.abs(half).mean()))
+    if rough <= 2 * reference:
+        return passed(*numbers)
+    return found("severe" if rough > 4 * reference else "warning", *numbers)

@@ -1,0 +1,176 @@
+"""What a diagnosis says, in which order, and what it refuses."""
+
+import json
+import re
+
+import pytest
+import torch
+
+import nelbo
+from nelbo.diagnosis import Finding, Measured, explain, findings_section, index
+from nelbo.diagnosis.finding import ordered
+from nelbo.diagnosis.registry import CHECKS
+from nelbo.files import plain
+from tests.cases import LATENT, binary, make_vae
+from tests.linear_gaussian import LinearGaussian
+
+
+def finding(id, severity="severe", cost=None):
+    nats = None if cost is None else Measured("lost", cost, 0.1)
+    return Finding(id, id.title(), severity, (Measured("KL", 1.0, 0.1),), "It means.", "Do.", "A paper.", nats)
+
+
+def ids(findings):
+    return [f.id for f in findings]
+
+
+def test_the_order_is_severity_then_cost():
+    given = [finding("a", "note", 9), finding("b", "warning"), finding("c", cost=1), finding("d", cost=5), finding("e")]
+    assert ids(ordered(given, {})) == ["d", "c", "e", "b", "a"]
+
+
+def test_what_follows_stands_behind_its_cause():
+    given = [finding("cause", cost=1), finding("symptom", cost=50), finding("other", cost=2)]
+    found = ordered(given, {"cause": ("symptom",)})
+    assert ids(found) == ["other", "cause", "symptom"]
+    assert found[2].follows_from == "cause"
+
+
+def test_a_circle_of_explanations_loses_nobody():
+    given = [finding("a", cost=1), finding("b", cost=2), finding("c", "warning")]
+    found = ordered(given, {"a": ("*",), "b": ("*",), "c": ("*",)})
+    assert ids(found) == ["a", "b", "c"] or ids(found) == ["b", "a", "c"]
+
+
+def test_a_warning_explains_nothing_severe():
+    found = ordered([finding("w", "warning"), finding("s")], {"w": ("s",)})
+    assert ids(found) == ["s", "w"]
+    assert found[0].follows_from is None
+
+
+@pytest.mark.parametrize(
+    ("measured", "text"),
+    [
+        (Measured("KL", 12.3456, 0.0123), "KL: 12.346 ± 0.012 nats"),
+        (Measured("KL", 1234.5, 12.0), "KL: 1234 ± 12 nats"),
+        (Measured("share", 25.0, unit="%"), "share: 25%"),
+        (Measured("ratio", 1e-9, 1e-10, unit=""), "ratio: 1e-09 ± 1e-10"),
+        (Measured("KL", float("inf")), "KL: inf nats"),
+    ],
+)
+def test_a_number_has_the_digits_its_error_leaves(measured, text):
+    assert str(measured) == text
+
+
+@pytest.fixture(scope="module")
+def exact():
+    """A linear-Gaussian model with its exact posterior: as healthy as a model can be."""
+    truth = LinearGaussian.random(orthogonal=True)
+    return truth.vae(full=False), truth.sample(2000)
+
+
+@pytest.fixture(scope="module")
+def healthy(exact):
+    vae, x = exact
+    return nelbo.diagnose(vae, x[:1000], held_out=x[1000:])
+
+
+def test_the_exact_model_is_healthy_and_the_bill_has_numbers(healthy):
+    assert not ids(healthy)
+    assert healthy.healthy
+    assert "Healthy" in healthy.verdict
+    assert all(check.evidence for check in healthy.passed)
+    assert {"posterior-collapse", "over-regularized", "aggregate-posterior", "sigma-too-large", "overfit"} <= {
+        check.id for check in healthy.passed
+    }
+
+
+def test_a_beta_of_one_is_read_off_the_exact_model(healthy):
+    numbers = next(check.evidence for check in healthy.passed if check.id == "over-regularized")
+    for measured in numbers:
+        assert abs(measured.value - 1) < 5 * measured.standard_error
+
+
+def test_false_alarms_of_whole_diagnoses_are_rare():
+    """The exact posterior of forty random models: every test of every check under its null."""
+    alarms = 0
+    for seed in range(40):
+        truth = LinearGaussian.random(seed=seed, orthogonal=True)
+        x = truth.sample(800, seed=100 + seed)
+        found = nelbo.diagnose(truth.vae(full=False), x[:400], held_out=x[400:], examples=400, seed=seed)
+        alarms += len(found.severe)
+    assert alarms == 0
+
+
+def test_the_same_seed_says_the_same_and_no_random_state_moves(exact):
+    vae, x = exact
+    before = torch.get_rng_state()
+    first, second = (nelbo.diagnose(vae, x, examples=300, seed=3) for _ in range(2))
+    assert first.to_dict() == second.to_dict()
+    assert torch.equal(before, torch.get_rng_state())
+
+
+def test_it_goes_to_json_text_and_html(exact):
+    vae, x = exact
+    wide = nelbo.diagnose(vae, x, objective=nelbo.objectives.Beta(4.0), examples=300)
+    assert json.loads(json.dumps(plain(wide.to_dict())))["findings"]
+    text = str(wide)
+    assert "under-regularized" in text
+    assert "nelbo explain" in text
+    html = findings_section(wide)
+    assert html.count("<article") == len(wide)
+    assert "&gt;" not in html or "<script" not in html
+
+
+def test_training_mode_is_said_handled_and_restored():
+    encoder = torch.nn.Sequential(nelbo.nn.MLP(6, 2 * LATENT), torch.nn.Dropout(0.5))
+    vae = nelbo.VAE(encoder, nelbo.nn.MLP(LATENT, 6), latent=LATENT, likelihood=nelbo.likelihoods.Bernoulli()).train()
+    vae.decoder.eval()
+    found = nelbo.diagnose(vae, binary(100), only=["posterior-collapse"])
+    assert "Dropout" in found.notes[0]
+    assert encoder[1].training
+    assert not vae.decoder.training
+
+
+@pytest.mark.parametrize(
+    ("call", "message"),
+    [
+        (lambda vae, x: nelbo.diagnose(torch.nn.Linear(6, 6), x), "write nelbo.diagnose(nelbo.wrap("),
+        (lambda vae, x: nelbo.diagnose(vae), "diagnose needs data"),
+        (lambda vae, x: nelbo.diagnose(vae, x[:, 0]), "write x[:, None]"),
+        (lambda vae, x: nelbo.diagnose(vae, x, examples=3), "write examples=1000"),
+        (lambda vae, x: nelbo.diagnose(vae, x, only=["collapse"]), "no check 'collapse'"),
+        (lambda vae, x: nelbo.diagnose(vae, x, history=[{"accuracy": 1.0}]), "none of which nelbo knows"),
+        (lambda vae, x: nelbo.diagnose(vae, x, history="history.json"), "a dictionary for each epoch"),
+        (lambda vae, x: nelbo.diagnose(vae, x, history={"loss": [1, 2], "kl": [1]}), "different lengths"),
+        (lambda vae, x: nelbo.diagnose(vae, x[:, :4]), "(100, 4)"),
+    ],
+)
+def test_bad_input_is_told_what_to_write(call, message):
+    with pytest.raises((TypeError, ValueError, RuntimeError), match=re.escape(message)):
+        call(make_vae(), binary(100))
+
+
+def test_an_autoencoder_is_sent_away():
+    model = nelbo.Autoencoder(
+        nelbo.nn.MLP(6, 2), nelbo.nn.MLP(2, 6), latent=2, likelihood=nelbo.likelihoods.Bernoulli()
+    )
+    with pytest.raises(ValueError, match="no bound on log p"):
+        nelbo.diagnose(model, binary(100))
+
+
+@pytest.mark.parametrize("id", list(CHECKS))
+def test_every_finding_has_a_whole_page(id):
+    page = explain(id)
+    check = CHECKS[id]
+    for part in ("## What it means", "## What to change", "## How it is measured", "## Source"):
+        assert part in page
+    assert check.meaning.count(". ") >= 1, "two sentences"
+    assert check.details.strip()
+    assert all(other == "*" or other in CHECKS for other in check.explains)
+
+
+def test_an_unknown_finding_lists_the_known_ones():
+    with pytest.raises(ValueError, match="did you mean 'posterior-collapse'"):
+        explain("posterior_collapse")
+    assert len(index()) == len(CHECKS)
