@@ -211,6 +211,7 @@ def test_one_file_without_a_server(visit, run, run_folder, tmp_path):
     page.mouse.move(plane["x"] + 150, plane["y"] + 90, steps=4)
     page.mouse.up()
     page.wait_for_selector("text=decoded at z")
+    page.wait_for_timeout(400)  # the address follows within 120 ms
     z = json.loads(re.search(r"z=(\[[^&]*\])", page.evaluate("decodeURIComponent(location.hash)"))[1])
     picture = run.model.decode(torch.tensor([z]))[0].flatten().numpy()
     np.testing.assert_allclose(
