@@ -255,7 +255,7 @@ def state(session: Session, content: Content, buffers: Buffers) -> Reply:
         name = job.run
     path = Path(name) if job is not None else jobs.library.folder(name)
     record: dict[str, Any] = runs.read_record(path) if job is None or (path / runs.RECORD).exists() else {}
-    current = job is not None and job.run == name
+    current = job is not None and job.run in (None, name)  # none yet, where it is still starting or never did
     return Reply(
         {
             "run": name,

@@ -28,7 +28,9 @@ class Library:
     """
 
     def __init__(self, folders: Iterable[Path] = ()) -> None:
-        self.folders = list(folders) or [HOME]
+        named = list(folders)
+        self.folders = named or [HOME]
+        self._named = set(named)
         self.busy = threading.RLock()
         """Held while a model computes: torch's generators, which seed the draws, are the process's own."""
         self._in_memory: dict[str, Run] = {}
@@ -61,7 +63,7 @@ class Library:
                 continue
             below = [record for level in _LEVELS for record in folder.glob(f"{level}/{runs.RECORD}")]
             found.update((str(record.parent), record.parent) for record in sorted(below, key=_age))
-            if not below and self.folders != [HOME]:
+            if not below and folder in self._named:
                 found[str(folder)] = folder  # named by the user: it shall be said what is wrong with it
         return found
 

@@ -26,17 +26,16 @@ def found(folder: Path) -> dict[str, Any]:
     """The content of measure.json and findings.json; None where there is none, and why."""
     made: dict[str, Any] = {"missing": {}}
     for name, (module, file) in _SOURCES.items():
-        made[name] = None
+        made[name], why = None, f"not measured yet: nelbo {name} {folder}"
         if (folder / file).exists():
             try:
                 made[name] = read_json(folder / file)
-                continue
             except DamagedFileError as error:
-                made["missing"][name] = str(error)
-        if find_spec(module) is None:
-            made["missing"][name] = f"this nelbo has no {module}"
-        else:
-            made["missing"].setdefault(name, f"not measured yet: nelbo {name} {folder}")
+                why = str(error)
+        elif find_spec(module) is None:
+            why = f"this nelbo has no {module}"
+        if made[name] is None:
+            made["missing"][name] = why
     return made
 
 

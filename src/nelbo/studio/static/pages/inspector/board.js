@@ -5,14 +5,11 @@ import { number } from "../../core/format.js";
 import { ask, write } from "../../core/store.js";
 import { comparePanel } from "./compare.js";
 import { filmPanel } from "./film.js";
-import { drawingPad } from "./pad.js";
-import { drawImage, isImage } from "./raster.js";
+import { drawnInput, sprayQ } from "./own.js";
+import { isImage } from "./raster.js";
 import { exampleRow } from "./row.js";
-import { root } from "./source.js";
 import { examplesTable } from "./table.js";
 import { unitsPanel } from "./units.js";
-
-const SPRAY = 25;
 
 export function chooseExamples(slots, place, { sources, entries, pin, colouring, said }) {
   const { model } = slots;
@@ -23,7 +20,7 @@ export function chooseExamples(slots, place, { sources, entries, pin, colouring,
   const box = new Map();
   let align = null;
   let gone = false;
-  const state = { edited: null };
+  let edited = null;
   const canDraw = isImage(first.info.event) && !slots.host.file; // the encoder stays in Python
 
   async function build() {
@@ -176,34 +173,7 @@ export function chooseExamples(slots, place, { sources, entries, pin, colouring,
 
   const [sprayPlace, padPlace, filmPlace] = [h("div"), h("div"), h("div")];
 
-  async function spray() {
-    const view = active().views[0];
-    if (!view.example) return;
-    const q = model.get("q");
-    const axes = axesOf(first);
-    const n = first.latent;
-    const mean = Float32Array.from(view.example.mean);
-    const covariance = Array.from({ length: n }, (_, r) => Array.from(view.example.covariance.subarray(r * n, (r + 1) * n)));
-    let l = root(axes.map((r) => axes.map((c) => covariance[r][c])));
-    if (q.length) {
-      axes.forEach((axis, i) => (mean[axis] = q[i]));
-      l = axes.length === 1 ? [[q[1]]] : [[q[2], 0], [0, q[3]]];
-    }
-    const codes = Array.from({ length: SPRAY }, () => {
-      const off = axes.map(() => gaussian());
-      const z = mean.map((v, d) => (axes.includes(d) ? v : v + Math.sqrt(Math.max(0, covariance[d][d])) * gaussian()));
-      axes.forEach((axis, i) => (z[axis] = mean[axis] + l[i].reduce((sum, w, j) => sum + w * (off[j] ?? 0), 0)));
-      return z;
-    });
-    view.plane.showDraws(codes.map((z) => axes.map((axis) => z[axis])));
-    const pictures = await first.decode(codes);
-    if (gone || !isImage(first.info.event)) return;
-    sprayPlace.replaceChildren(h("h2", {}, `${SPRAY} draws of z from ${q.length ? "your q" : "q(z|x)"}, decoded`), h("div", { class: "strip" }, ...codes.map((_, i) => {
-      const canvas = h("canvas", { class: "pixels", "aria-hidden": "true" });
-      drawImage(canvas, pictures, first.info.event, first.range, i * first.features);
-      return canvas;
-    })));
-  }
+  const spray = () => sprayQ(slots, first, active().views[0], axesOf(first), sprayPlace).catch((error) => slots.say(error.message));
 
   const toggleFilm = () => (write(model, { film: !model.get("film") }), model.get("film") ? showFilm() : hideFilm());
 
@@ -228,43 +198,10 @@ export function chooseExamples(slots, place, { sources, entries, pin, colouring,
   /** Draw on an empty sheet, or on a pinned example; the row shows what the models make of it. */
   function edit(index) {
     if (index !== null) write(model, { active: index });
-    const chosen = rows[index ?? Math.min(model.get("active"), rows.length - 1)];
-    state.edited?.remove();
+    edited?.remove();
     write(model, { z: [], q: [] });
-    let busy = false;
-    let next = null;
-    const encode = async (x) => {
-      if (busy) {
-        next = x;
-        return;
-      }
-      busy = true;
-      try {
-        const found = await Promise.all(sources.map((source) => source.encode(x)));
-        if (!gone) chosen.views.forEach((view, which) => view.setExample(found[which]));
-      } catch (error) {
-        slots.say(error.message);
-      }
-      busy = false;
-      if (next) {
-        const x2 = next;
-        next = null;
-        encode(x2);
-      }
-    };
-    const pad = drawingPad(first, index === null ? null : chosen.views[0].example?.x, encode);
-    state.edited = pad;
-    const done = h("button", {
-      type: "button", class: "quiet",
-      onclick() {
-        pad.remove();
-        state.edited = null;
-        padPlace.replaceChildren();
-        chosen.views.forEach((view, which) => sources[which].example(chosen.pin).then((example) => view.setExample(example)));
-      },
-    }, "Done");
-    padPlace.replaceChildren(h("h2", {}, index === null ? "Draw: the active row shows what the model makes of it" : `Example ${chosen.pin}, changed by you`), pad.element, done);
-    encode(pad.x);
+    const chosen = rows[index ?? Math.min(model.get("active"), rows.length - 1)];
+    edited = drawnInput(slots, sources, chosen, index !== null, padPlace);
   }
 
   const redraw = coalesced(update);
@@ -285,12 +222,8 @@ export function chooseExamples(slots, place, { sources, entries, pin, colouring,
       for (const { views } of rows) for (const view of views) view.remove();
       for (const part of parts) part.remove();
       film?.remove();
-      state.edited?.remove();
+      edited?.remove();
       slots.wide.replaceChildren();
     },
   };
-}
-
-function gaussian() {
-  return Math.sqrt(-2 * Math.log(1 - Math.random())) * Math.cos(2 * Math.PI * Math.random());
 }

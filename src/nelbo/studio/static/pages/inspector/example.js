@@ -60,7 +60,7 @@ export function exampleView(parent, source, caption) {
     draw();
   };
   view.difference = (a, b) => {
-    against = b;
+    against = a ? b : null;
     if (shown) draw();
   };
   return view;

@@ -5,6 +5,7 @@ import { draggable, handle } from "../../core/drag.js";
 import { number, ticks } from "../../core/format.js";
 import { plot } from "../../core/plot.js";
 import { addLayers } from "./layers.js";
+import { classNames } from "./names.js";
 import { drawCloud } from "./raster.js";
 import { root } from "./source.js";
 
@@ -84,19 +85,7 @@ export function latentView(parent, source, options) {
   }
   figure.resized = redraw;
 
-  /** The name of each class in its colour, at the median of its points, moved apart where two would overlap. */
-  function nameClasses() {
-    const known = options.labelled?.() && source.info.label_names?.length ? source.info.label_names : [];
-    const discs = known.map((name, k) => {
-      const rows = [];
-      for (let i = 0; i < source.n; i++) if (source.labels[i] === k) rows.push(i);
-      const middle = (d) => rows.map((i) => at(i)[d]).sort((a, b) => a - b)[rows.length >> 1];
-      return rows.length ? { name, colour: colour(rows[0]), x: figure.sx(middle(0)), y: figure.sy(middle(1)) } : null;
-    }).filter(Boolean);
-    spread(discs, 17);
-    names.replaceChildren(...discs.map((disc) => s("g", { transform: `translate(${disc.x.toFixed(1)} ${disc.y.toFixed(1)})` },
-      s("circle", { r: 8, fill: disc.colour }), s("text", { y: 4, "text-anchor": "middle", style: `fill:${inkOn(disc.colour)}` }, disc.name))));
-  }
+  const nameClasses = () => names.replaceChildren(...classNames(figure, source, at, options.labelled?.() ? colour : null));
 
   function recolour(next) {
     colour = next;
@@ -254,28 +243,4 @@ export const sds = (q) => q.covariance.map((row, i) => Math.sqrt(Math.max(0, row
 export function withSd(covariance, i, sd) {
   const factor = sd / Math.sqrt(covariance[i][i]);
   return covariance.map((row, r) => row.map((v, c) => v * (r === i ? factor : 1) * (c === i ? factor : 1)));
-}
-
-/** Move discs apart that are nearer than `apart` pixels. */
-function spread(discs, apart) {
-  for (let round = 0; round < 60; round++) {
-    let moved = false;
-    discs.forEach((a, i) => discs.slice(i + 1).forEach((b) => {
-      const [dx, dy] = [b.x - a.x || 0.01, b.y - a.y || 0.01];
-      const far = Math.hypot(dx, dy);
-      if (far >= apart) return;
-      const push = (apart - far) / 2 / far;
-      a.x -= dx * push;
-      a.y -= dy * push;
-      b.x += dx * push;
-      b.y += dy * push;
-      moved = true;
-    }));
-    if (!moved) return;
-  }
-}
-
-function inkOn(colour) {
-  const [r, g, b] = [1, 3, 5].map((i) => (parseInt(colour.slice(i, i + 2), 16) / 255) ** 2.2);
-  return 0.2126 * r + 0.7152 * g + 0.0722 * b < 0.3 ? "#fff" : "#222";
 }

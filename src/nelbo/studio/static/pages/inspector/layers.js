@@ -27,14 +27,19 @@ export function addLayers(figure, source, axes) {
   let shown = new Set();
   let at = null;
   let state = 0;
+  let drawn = "";
   const layers = {
     /** Share of the prior's mass that lies in holes; null before it is known. */
     inHoles: null,
     said: () => {},
-    /** @param {Iterable<string>} names @param {?number[]} through the point that the plane goes through */
+    /** @param {string[]} names @param {?number[]} through the point that the plane goes through */
     show(names, through) {
+      const next = source.latent > axes.length ? through : null;
+      const key = JSON.stringify([names, next]);
+      if (key === drawn) return; // a drag asks in every frame
+      drawn = key;
       shown = new Set(names);
-      at = source.latent > axes.length ? through : null;
+      at = next;
       layers.redraw();
     },
     async redraw() {

@@ -6,6 +6,7 @@ import { exampleView } from "./example.js";
 import { latentView, withSd } from "./latent.js";
 import { expectation } from "./network.js";
 import { termsPanel } from "./numbers.js";
+import { isImage } from "./raster.js";
 import { klParts, root } from "./source.js";
 
 const REST = 160; // ms without a move, before Python is asked for many draws
@@ -31,7 +32,7 @@ export function exampleRow(parent, source, options) {
   if (options.onActive) element.addEventListener("pointerdown", options.onActive, true);
   const original = exampleView(left, source, "original x");
   const rebuilt = exampleView(right, source, "reconstruction");
-  const difference = h("input", { type: "checkbox", onchange: () => draw() });
+  const difference = h("input", { type: "checkbox", checked: !isImage(source.info.event), onchange: () => draw() });
   right.append(h("label", { class: "toggle" }, difference, source.info.event.length === 3 ? "|difference|" : "input as dots"));
   const panel = termsPanel(last, source);
   const plane = latentView(middle, source, { ...options });

@@ -152,10 +152,15 @@ export function klParts(mean, sd) {
   return { place, width, kl: place + width };
 }
 
-/** Lower triangular root of a 1 x 1 or 2 x 2 covariance. */
+/** Lower triangular root of a covariance (Cholesky); directions without extent stay without. @param {number[][]} covariance */
 export function root(covariance) {
-  const a = Math.sqrt(Math.max(covariance[0][0], 0));
-  if (covariance.length === 1) return [[a]];
-  const b = a > 0 ? covariance[1][0] / a : 0;
-  return [[a, 0], [b, Math.sqrt(Math.max(covariance[1][1] - b * b, 0))]];
+  const l = covariance.map((row) => row.map(() => 0));
+  covariance.forEach((row, r) => {
+    for (let c = 0; c <= r; c++) {
+      let rest = row[c];
+      for (let k = 0; k < c; k++) rest -= l[r][k] * l[c][k];
+      l[r][c] = r === c ? Math.sqrt(Math.max(rest, 0)) : l[c][c] > 0 ? rest / l[c][c] : 0;
+    }
+  });
+  return l;
 }
