@@ -1,6 +1,6 @@
 """All benchmarks, one table: ``python -m benchmarks``."""
 
-from benchmarks import memory, mnist, startup, train_conv, train_mlp
+from benchmarks import evidence, memory, mnist, startup, train_conv, train_mlp
 from benchmarks.results import options, show
 
 
@@ -10,6 +10,7 @@ def main() -> None:
     rows = [
         *train_mlp.measure(path, rounds=chosen.rounds, images=chosen.images, patience=chosen.patience),
         *train_conv.measure(path, rounds=chosen.rounds, images=chosen.images, patience=chosen.patience),
+        *evidence.measure(path, rounds=chosen.rounds, patience=chosen.patience),
         *memory.measure(path, rounds=1),
         *startup.measure(rounds=chosen.rounds),
     ]

@@ -21,6 +21,9 @@ def measured(tmp_path_factory):
 
 def test_one_command_writes_the_runs_and_the_figures(tmp_path, capsys, monkeypatch):
     monkeypatch.setenv("COLUMNS", "80")
+    # the reports on fewer examples: what they hold is tested in tests/measure
+    for name, few in (("_EXAMPLES", 100), ("_EVIDENCE_ON_A_GRID", 20), ("_GAPS", 3), ("_MATCHED", 50)):
+        monkeypatch.setattr(f"nelbo.measure.case.{name}", (few, few, few))
     assert main(["demo", "--out", str(tmp_path), "--epochs", "1"]) == 0
     printed = capsys.readouterr().out
     assert {p.name for p in (tmp_path / "figures").iterdir()} == {
@@ -30,11 +33,16 @@ def test_one_command_writes_the_runs_and_the_figures(tmp_path, capsys, monkeypat
         "loss-curves.png",
     }
     assert all((tmp_path / name / "weights.safetensors").exists() for name in demo.MODELS)
+    assert all((tmp_path / name / "report.html").exists() for name in (".", *demo.MODELS))
+    page = (tmp_path / "report.html").read_text("utf-8")
+    assert all(f'href="{name}/report.html"' in page for name in demo.MODELS)
     assert "…" not in printed  # nothing is cut off in a narrow terminal
     assert "∞" in printed
+    reports = [(tmp_path / name / "report.html").stat().st_mtime_ns for name in demo.MODELS]
     weights = [(tmp_path / name / "weights.safetensors").stat().st_mtime_ns for name in demo.MODELS]
     assert main(["demo", "--out", str(tmp_path), "--epochs", "1", "--index", "3"]) == 0
     assert "index 3" in capsys.readouterr().out
+    assert reports == [(tmp_path / name / "report.html").stat().st_mtime_ns for name in demo.MODELS]
     assert weights == [(tmp_path / name / "weights.safetensors").stat().st_mtime_ns for name in demo.MODELS]
     assert main(["demo", "--out", str(tmp_path), "--epochs", "2"]) == 1
     assert "or write --epochs 1" in capsys.readouterr().err

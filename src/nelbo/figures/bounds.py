@@ -13,7 +13,7 @@ from nelbo.figures.page import Page, styled
 
 _LINES = 150
 """Examples that get a line of their own; more would only make a dark block."""
-_HIGHEST = 0.98  # share of the examples whose ELBO the vertical axis has to hold
+_HIGHEST = 0.95  # share of the examples whose ELBO the vertical axis has to hold
 
 # inches
 _LEFT, _TOP, _WIDTH, _HEIGHT, _FOOT = 0.75, 0.62, 4.6, 2.7, 0.6
@@ -61,7 +61,7 @@ def bounds(found: Bounded) -> Figure:
     at = np.arange(len(found.samples))
     shown = np.linspace(0, n - 1, min(n, _LINES)).round().astype(int)
     order = np.argsort(below[0])
-    alpha = 0.45 if len(shown) < 40 else 0.16
+    alpha = 0.45 if len(shown) < 40 else 0.25
     axes.plot(at, below[:, order[shown]], color=palette.Q, linewidth=0.7, alpha=alpha, zorder=2)
     axes.axhline(0, color=palette.P, linewidth=1.6, zorder=3)
     mean = below.mean(1)
@@ -71,7 +71,7 @@ def bounds(found: Bounded) -> Figure:
     axes.plot(at, mean, color=palette.NELBO, linewidth=1.8, marker="o", markersize=4, zorder=5)
     for x, y in zip(at, mean, strict=True):
         axes.annotate(
-            f"{y:.2f}",
+            f"{y:.2f}".replace("-", "−"),
             (x, y),
             xytext=(0, -11),
             textcoords="offset points",

@@ -2,6 +2,7 @@
 
 from nelbo.measure.aggregate import AggregateMatch, aggregate_match
 from nelbo.measure.baseline import independent_features
+from nelbo.measure.bidirectional import Sandwich, bidirectional
 from nelbo.measure.bounds import Bounds, importance_bounds
 from nelbo.measure.comparison import Comparison, compare
 from nelbo.measure.estimate import Evidence
@@ -38,10 +39,12 @@ __all__ = [
     "RateDistortion",
     "Report",
     "SampleMatch",
+    "Sandwich",
     "Section",
     "Sweep",
     "TruePosterior",
     "aggregate_match",
+    "bidirectional",
     "closeness",
     "compare",
     "elbo_terms",

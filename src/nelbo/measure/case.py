@@ -22,10 +22,10 @@ Effort = Literal["quick", "normal", "thorough"]
 EFFORTS: tuple[Effort, ...] = ("quick", "normal", "thorough")
 # for each effort
 _EXAMPLES = (2000, 10_000, 100_000)
-_EVIDENCE_ON_A_GRID = (500, 10_000, 100_000)
+_EVIDENCE_ON_A_GRID = (100, 10_000, 100_000)
 _EVIDENCE_BY_SAMPLING = (200, 500, 2000)
 _SAMPLES = (200, 1000, 5000)
-_GAPS = (50, 100, 500)
+_GAPS = (10, 100, 500)
 _MATCHED = (500, 1000, 2000)
 _FLOATS_AT_MOST = 1 << 27  # of one part, in memory: half a gigabyte
 

@@ -12,9 +12,10 @@ from nelbo.measure.estimate import Evidence, together
 from nelbo.measure.importance import interrupted, warned
 from nelbo.measure.inputs import AT_ONCE, center, finite, latent_dimensions, spread
 from nelbo.measure.pairwise import linear, pairwise
-from nelbo.measure.tiles import Integrals, integrate
+from nelbo.measure.tiles import Guard, Integrals, integrate
 from nelbo.measure.waiting import Waiting
 from nelbo.objectives import Model
+from nelbo.objectives.objective import log_likelihood
 
 MOST_DIMENSIONS = 2
 TOLERANCE = 1e-3
@@ -52,7 +53,7 @@ def by_quadrature(model: Model, x: Tensor, *, tolerance: float = TOLERANCE, why:
                     like=joint.like,
                     at_once=joint.at_once,
                     tolerance=tolerance,
-                    guard=joint.centers,
+                    guard=joint.guard(),
                     done=bar.advance,
                 )
                 found.append(_evidence(integrals, why))
@@ -96,6 +97,13 @@ class Joint:
                 found.append(torch.addmm(add, self._pick(form.rows, index), one.T))
         of = torch.arange(tiles).repeat_interleave(torch.tensor([len(index) for index in examples]))
         return finite(torch.cat(found) + log_pz[of.to(log_pz.device)])[None]
+
+    def guard(self) -> Guard:
+        """The encoder's means, and log p(x, z) there."""
+        rows = max(1, AT_ONCE // prod(self.x.shape[1:]))
+        parts = zip(self.x.split(rows), self.like.split(rows), strict=True)
+        values = [log_likelihood(self.model, x, z) for x, z in parts]
+        return Guard(self.centers, (torch.cat(values) + self.pz.log_prob(self.like)).double().cpu()[None])
 
     @property
     def at_once(self) -> int:
@@ -145,7 +153,7 @@ def _with_notes(found: Evidence, tolerance: float) -> Evidence:
     if bool((rough := (change >= tolerance) & change.isfinite()).any()):
         notes.append(
             f"for {int(rough.sum()):,} of {len(change):,} examples the grid could not be made fine enough for "
-            f"{tolerance:g} nats: doubling it would still change log p(x) by up to {float(change[rough].max()):.2g}, "
+            f"{tolerance:g} nats: its last doubling still changed log p(x) by up to {float(change[rough].max()):.2g}, "
             "which stands as their standard error"
         )
     return warned(found, notes)

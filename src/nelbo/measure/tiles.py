@@ -2,7 +2,7 @@
 
 The plane is cut into tiles that carry 8 x 8 Gauss-Legendre points each. An example splits the tiles in which its
 integrand is, or between the points might be, more than e^-18 of its largest value, and goes on with those whose
-parts do not add up to what the whole tile gave, until halving all of them again would change less than the tolerance.
+parts do not add up to what the whole tile gave, until the last halving of all of them changed less than the tolerance.
 The tiles are a partition at every moment. Examples share them, and with them whatever is computed once for each point.
 
 Between two points an integrand may rise: where neighbours differ by d nats, by about d/2 per axis to the middle between
@@ -12,7 +12,7 @@ tile that matters is left with a curvature that its points do not resolve.
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, fields
-from typing import final
+from typing import NamedTuple, final
 
 import numpy as np
 import torch
@@ -29,15 +29,21 @@ _SIDE = {1: (64, 16), 2: (6, 8)}
 _NEGLIGIBLE = 18.0  # nats below the largest value; a thousand points of that weigh 2e-5
 _RELEVANT = 7.0  # nats; what lies lower than that changes log Z by less than 1e-3
 _UNRESOLVED = 1.0  # second difference in nats: points stand one standard deviation of a peak apart
-_SUSPECT = 100.0  # nats; below that, not even the place that is guarded can hold the mass
 _ROUNDS = 24
 _GROWTHS = 12
-_GAIN = 2.0
-"""By how much halving a tile makes its error smaller at least: a kink's, such as a ReLU's, by 4."""
 _MOST_TILES = 1 << 13
 """Tiles of one example."""
 _PAIRS_AT_ONCE = 1 << 14
 """Pairs of an example and a tile whose values are held together."""
+
+
+class Guard(NamedTuple):
+    """A place where each example is expected to have its mass, and the integrands there: it is not stepped over."""
+
+    place: Tensor
+    """(n, d)."""
+    value: Tensor
+    """(K, n) in nats."""
 
 
 @dataclass(frozen=True)
@@ -47,8 +53,8 @@ class Integrals:
     Attributes:
         log_z: (K, n) logarithms of the integrals.
         statistics: (E, n) the wanted means under the last integrand.
-        change: (n,) by how much halving every tile once more would change log_z (or a watched statistic), by what the
-            last halving changed; the tiles' changes are added up as independent errors are.
+        change: (n,) by how much halving all tiles, the last time, changed log_z (or a watched statistic), added up over
+            the tiles in absolute value: an upper bound of what it changed, and more than the error that is left.
         inside: (n,) whether the integrands vanish at the border of what was looked at.
     """
 
@@ -79,7 +85,7 @@ class _Leaves:
     moments: Tensor
     """(E, p) integrals of exp(f - top) g."""
     log_error: Tensor
-    """(K + watched, p) logarithm of what halving the tile would change, by what its own making did; inf at first."""
+    """(K + watched, p) logarithm of the tile's share of what the halving that made it changed; inf at first."""
 
     def __getitem__(self, which: Tensor) -> "_Leaves":
         return _Leaves(*(v[which] if name in _BY_ROW else v[:, which] for name, v in self._columns()))
@@ -141,9 +147,11 @@ class _Grid:
         order = example.argsort(stable=True)
         order = order[key[order].argsort(stable=True)]
         order = order[level[order].argsort(stable=True)]
-        which = torch.stack([level[order], key[order]])
-        counts = torch.unique_consecutive(which, dim=1, return_counts=True)[1].tolist()
-        example_, level_, tile_ = example[order], level[order], tile[order]
+        example_, level_, tile_, key_ = example[order], level[order], tile[order], key[order]
+        begins = torch.ones(len(order), dtype=torch.bool)
+        begins[1:] = (level_[1:] != level_[:-1]) | (key_[1:] != key_[:-1])
+        starts = begins.nonzero().flatten()
+        counts = torch.cat([starts, torch.tensor([len(order)])]).diff().tolist()
         parts: list[tuple[Tensor, ...]] = []
         start = 0
         for several in self._together(counts):
@@ -182,7 +190,7 @@ class _Grid:
         after = torch.cat([parts.mass * sizes[0], parts.moments[self.watched] * sizes[0][-1:]])
         changed = (after.unflatten(1, (-1, k)).sum(-1) - before).abs()
         scale = torch.cat([scale, scale[-1:].expand(len(self.watched), -1)])
-        log_error = ((changed / (_GAIN * k**0.5)).log() + scale).repeat_interleave(k, dim=1)
+        log_error = ((changed / k).log() + scale).repeat_interleave(k, dim=1)
         return _Leaves(*(getattr(parts, f.name) for f in fields(parts)[:-1]), log_error=log_error)
 
     def _summary(self, z: Tensor, of: Tensor, f: Tensor, volume: Tensor, *, bend: bool) -> tuple[Tensor, ...]:
@@ -237,7 +245,7 @@ def integrate(
     like: Tensor,
     at_once: int = 16,
     tolerance: float = 1e-3,
-    guard: Tensor | None = None,
+    guard: Guard | None = None,
     statistics: Statistics | None = None,
     watched: Sequence[int] = (),
     done: Callable[[int], None] = lambda finished: None,
@@ -251,8 +259,8 @@ def integrate(
         high: (d,).
         like: a tensor of the precision and on the device in which log_f wants its points.
         at_once: tiles of 64 points (16 in one dimension) whose values log_f can hold together.
-        tolerance: on what halving all tiles again would change each log_z, and the watched statistics.
-        guard: (n, d) a place where each example is expected to have its mass: it is never left unresolved.
+        tolerance: on what the last halving of all tiles changed each log_z, and the watched statistics.
+        guard: tiles are split until their points know of the value there.
         statistics: what to average under the last integrand.
         watched: the statistics that shall not change by more than the tolerance either.
         done: called with the number of examples that were just finished.
@@ -327,21 +335,25 @@ def _totals(leaves: _Leaves, examples: int) -> tuple[Tensor, Tensor]:
 
 
 def _chosen(
-    leaves: _Leaves, grid: _Grid, log_z: Tensor, tolerance: float, guard: Tensor | None
+    leaves: _Leaves, grid: _Grid, log_z: Tensor, tolerance: float, guard: Guard | None
 ) -> tuple[Tensor, Tensor]:
     """Which leaves have to be split, (p,), and by how much the last splittings changed each example, (n,)."""
     n = log_z.shape[1]
-    lead = leaves.reach - _tops(leaves, n)[:, leaves.example]
+    tops = _tops(leaves, n)
+    unseen = torch.zeros(len(leaves.example), dtype=torch.bool)
+    if guard is not None:
+        tops = torch.maximum(tops, guard.value)
+        at = (guard.place[leaves.example] - grid.low) / (grid.width / 2.0 ** leaves.level[:, None])
+        counts = guard.value >= tops - _NEGLIGIBLE
+        higher = (guard.value[:, leaves.example] > leaves.reach) & counts[:, leaves.example]
+        unseen = (leaves.tile == at.floor()).all(1) & higher.any(0)
+    lead = leaves.reach - tops[:, leaves.example]
     holds = (lead >= -_NEGLIGIBLE).any(0)
     relative = torch.cat([log_z, log_z[-1:].expand(len(grid.watched), -1)])[:, leaves.example]
     error = (leaves.log_error - relative).exp().nan_to_num(nan=0.0, posinf=torch.inf)
     error = torch.where(holds, error, 0.0)
-    change = torch.zeros(len(error), n, dtype=torch.float64).index_add_(1, leaves.example, error.square())
-    change = change.sqrt().amax(0)
+    change = torch.zeros(len(error), n, dtype=torch.float64).index_add_(1, leaves.example, error).amax(0)
     shared = torch.bincount(leaves.example[holds], minlength=n)[leaves.example]
-    wrong = (change >= tolerance)[leaves.example] & (error >= tolerance / shared.sqrt()).any(0)
-    matters = lead > -_RELEVANT
-    if guard is not None:
-        place = (guard[leaves.example] - grid.low) / (grid.width / 2.0 ** leaves.level[:, None])
-        matters |= (leaves.tile == place.floor()).all(1) & (lead > -_SUSPECT)
-    return wrong | (matters & (leaves.bend > _UNRESOLVED)).any(0), change
+    wrong = (change >= tolerance)[leaves.example] & (error >= tolerance / shared).any(0)
+    blurred = ((lead > -_RELEVANT) & (leaves.bend > _UNRESOLVED)).any(0)
+    return wrong | blurred | unseen, change

@@ -11,9 +11,9 @@ from torch.distributions import Distribution
 from nelbo.divergences import Estimate
 from nelbo.measure.estimate import Evidence
 from nelbo.measure.importance import refuse_points
-from nelbo.measure.inputs import checked, chosen, is_point, latent_dimensions
+from nelbo.measure.inputs import center, checked, chosen, is_point, latent_dimensions
 from nelbo.measure.quadrature import MOST_DIMENSIONS, TOLERANCE, Joint
-from nelbo.measure.tiles import integrate
+from nelbo.measure.tiles import Guard, integrate
 from nelbo.objectives import Model
 from nelbo.objectives.objective import log_likelihood
 from nelbo.training.rest import at_rest
@@ -82,12 +82,19 @@ class TruePosterior:
                 like=joint.like,
                 at_once=joint.at_once,
                 tolerance=tolerance,
-                guard=joint.centers,
+                guard=_guard(self, qz),
                 statistics=lambda z, f: [f[1] - f[0]],
                 watched=[0],
             )
         # E_q[log q - log p(x, z)] + log p(x); q sums to one but for the error of the grid, which is taken out
         return Estimate(found.statistics[0] - found.log_z[1] + found.log_z[0], found.change, "quadrature")
+
+
+def _guard(posterior: TruePosterior, qz: Distribution) -> Guard:
+    """The center of q, where q is sharp and the posterior may be."""
+    z = center(qz).to(posterior.x)
+    joint = log_likelihood(posterior.model, posterior.x, z) + posterior.model.prior.log_prob(z)
+    return Guard(z.double().cpu(), torch.stack([joint, qz.log_prob(z)]).double().cpu())
 
 
 class _WithQ:
@@ -99,14 +106,12 @@ class _WithQ:
 
     def __call__(self, z: Tensor, examples: Sequence[Tensor]) -> Tensor:
         joint = self.joint(z, examples)[0]
-        found: list[Tensor] = []
-        for at, index in zip(z, examples, strict=True):
-            mine = index.to(at.device)
-            if self.pickable:
-                found.append(chosen(self.qz, mine).log_prob(at[:, None]).T)
-            else:
-                every = at[:, None].expand(-1, self.qz.batch_shape[0], -1)
-                found.append(self.qz.log_prob(every)[:, mine].T)
+        indices = [index.to(z.device) for index in examples]
+        if self.pickable:
+            found = [chosen(self.qz, i).log_prob(at[:, None]).T for at, i in zip(z, indices, strict=True)]
+        else:  # a flow's examples cannot be told apart: all of them, at all points, in one pass
+            every = self.qz.log_prob(z[:, :, None].expand(-1, -1, self.qz.batch_shape[0], -1))
+            found = [at[:, i].T for at, i in zip(every, indices, strict=True)]
         return torch.stack([joint, torch.cat(found).to(joint)])
 
 
@@ -155,7 +160,7 @@ def true_posterior(vae: Model, x: Tensor, *, tolerance: float = TOLERANCE) -> Tr
             like=joint.like,
             at_once=joint.at_once,
             tolerance=tolerance,
-            guard=joint.centers,
+            guard=joint.guard(),
             statistics=moments,
         )
         mean = found.statistics[:d].T

@@ -12,7 +12,6 @@ _CARDS = ("log_evidence", "nelbo", "gap", "active_units", "coverage", "explained
 
 def report_page(report: Report, *, more: Sequence[tuple[str, str]] = ()) -> str:
     """The page of one model; ``more`` are sections as (title, HTML), placed before the measured ones."""
-    both = any(quantity.training is not None for quantity in report.quantities)
     findings = [section.finding for section in report.sections if section.finding]
     body = [
         f"<h1>{escape(report.title)}</h1>",
@@ -23,7 +22,7 @@ def report_page(report: Report, *, more: Sequence[tuple[str, str]] = ()) -> str:
         cards([(q.label.lstrip("+=− "), q.held_out.shown(q.unit), _unit(q)) for q in _headline(report) if q.held_out]),
         bullets(findings),
         *(f"<h2>{escape(title)}</h2>\n{content}" for title, content in more),
-        *(_section(section, both=both) for section in report.sections),
+        *(_section(section) for section in report.sections),
         _words(),
         _repeat(report),
     ]
@@ -76,24 +75,26 @@ def _unit(quantity: Quantity) -> str:
     return quantity.unit if quantity.unit in ("nats", "bits per dimension") else ""
 
 
-def _section(section: Section, *, both: bool) -> str:
+def _section(section: Section) -> str:
     parts = [
         f'<h2 id="{escape(section.id)}">{escape(section.title)}</h2>',
         f"<p>{escape(section.lead)}</p>",
         f'<p class="finding">{escape(section.finding)}</p>',
     ]
     if section.quantities:
-        heads = ["held-out", *(["training"] if both else [])]
-        rows = [_row(quantity, both=both) for quantity in section.quantities]
-        parts.append(table(["", *heads, "what it says"], rows, numeric=range(1, len(heads) + 1)))
+        columns = {
+            "held-out": [quantity.held_out for quantity in section.quantities],
+            "training": [quantity.training for quantity in section.quantities],
+        }
+        used = {name: numbers for name, numbers in columns.items() if any(number is not None for number in numbers)}
+        rows = [
+            [escape(q.label), *(_number(number, q) for number in cells), escape(q.meaning)]
+            for q, *cells in zip(section.quantities, *used.values(), strict=True)
+        ]
+        parts.append(table(["", *used, "what it says"], rows, numeric=range(1, len(used) + 1)))
     parts += [f'<p class="note">{escape(note[0].upper() + note[1:])}.</p>' for note in section.notes]
     parts += [picture(p, f"{section.id}-{i}") for i, p in enumerate(section.pictures)]
     return "\n".join(parts)
-
-
-def _row(quantity: Quantity, *, both: bool) -> list[str]:
-    numbers = [quantity.held_out, *([quantity.training] if both else [])]
-    return [escape(quantity.label), *(_number(number, quantity) for number in numbers), escape(quantity.meaning)]
 
 
 def _number(number: Number | None, quantity: Quantity) -> str:

@@ -7,6 +7,7 @@ from nelbo.measure.results import Section
 
 # E from nelbo.measure.sections.evidence import evidence, gaps, overfits
 from nelbo.measure.sections.evidence import evidence, overfits
+from nelbo.measure.sections.gaps import gaps
 from nelbo.measure.sections.latent import aggregate, usage
 from nelbo.measure.sections.loss import embeddings, loss
 from nelbo.measure.sections.samples import samples
@@ -14,10 +15,8 @@ from nelbo.measure.sections.samples import samples
 SECTIONS: tuple[tuple[str, Callable[[Case], Section | None]], ...] = (
     ("loss", loss),
     ("log p(x)", evidence),
+    ("gaps of the bound", gaps),
     ("overfitting", overfits),
-    # E    ("log p(x)", evidence),
-    # E    ("gaps of the bound", gaps),
-    # E    ("overfitting", overfits),
     ("latent units", usage),
     ("aggregate posterior", aggregate),
     ("samples", samples),
