@@ -34,8 +34,8 @@ def figure_line(check):
     return (
         f"![{check.title}](images/{check.id}.png)\n\n"
         f"*The planted case `{planted.name}` ({planted.data}, {planted.network}) above a healthy model of such data: "
-        "the terms of the loss on training (line) and held-out data (dashes), the codes of the examples with the circle "
-        "that holds 95 % of the prior, and held-out examples with their reconstructions.*"
+        "the terms of the loss on training (line) and held-out data (dashes), the codes of the examples with the "
+        "circle that holds 95 % of the prior, and held-out examples with their reconstructions.*"
     )
 
 
@@ -138,8 +138,9 @@ def table(outcomes: list[Outcome]) -> str:
     named = sum(o.right for o in faults)
     alarms = sum(not o.right for o in healthy)
     lines = [
-        f"Faults named first: {named} of {len(faults)}. "
-        f"Healthy models with a severe finding: {alarms} of {len(healthy)}. The slowest diagnosis took {max(o.seconds for o in outcomes):.1f} s.",
+        f"Faults named first: {named} of {len(faults)}.",
+        f"Healthy models with a severe finding: {alarms} of {len(healthy)}.",
+        f"The slowest diagnosis took {max(o.seconds for o in outcomes):.1f} s.",
         "",
         "| planted | data | network | | the diagnosis, in its order (s: severe, w: warning) |",
         "|---|---|---|---|---|",

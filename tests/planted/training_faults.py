@@ -133,7 +133,7 @@ def dying(layer):
     def alter(model):
         bias = getattr(model, layer)[{"encoder": -2, "decoder": 0}[layer]].bias
         with torch.no_grad():
-            bias[: int(0.9 * len(bias))] = -20.0
+            bias[: int(0.95 * len(bias))] = -20.0
 
     return alter
 

@@ -62,14 +62,15 @@ def _standard_error(case: Case, history: History) -> float:
 )
 def not_converged(case: Case) -> Verdict:
     """A line is fitted through the NELBO of the last fifth of the epochs (five at least), of the validation data or
-    else of the training data. Found where it falls (t test of the slope) and another fifth at this pace would gain
-    more than the standard error of the bound; severe where every epoch gains more than that. While a warm-up lasts it
-    says nothing.
+    else of the training data. The standard error of the bound is more than the noise of one epoch, for each epoch meets
+    the same examples. Found where the line falls beyond that noise and as many epochs more at this pace would gain more
+    than the standard error; severe where every epoch gains more than that.
     """
     history = _history(case, 5)
     values = _column(history, "validation_nelbo", "train_nelbo", "train_objective")
     recent = values[-max(5, len(values) // 5) :]
-    slope, error = slope_of(recent), _standard_error(case, history)
+    error = _standard_error(case, history)
+    slope = slope_of(recent, error)
     numbers = (
         Measured("change of the NELBO per epoch at the end", slope.value, slope.standard_error),
         Measured("standard error of the NELBO", error),
@@ -198,9 +199,9 @@ def _weights(history: History, part: str) -> Column:
     explains=("*",),
 )
 def gradient_explosion(case: Case) -> Verdict:
-    """The largest gradient norm of an epoch beside the median (more than 100 times), after the first fifth of the epochs,
-    where the history has gradient_norm; and the largest rise of the training loss from one epoch to the next beside the median change after
-    the first epoch (more than 100 times, and more than the loss fell in all since then).
+    """The largest gradient norm of an epoch beside the median (more than 100 times), after the first fifth of the
+    epochs, where the history has gradient_norm; and the largest rise of the training loss from one epoch to the next
+    beside the median change (more than 100 times, and more than the range of the loss in all other epochs).
     """
     history = _history(case, 5)
     numbers: list[Measured] = []
