@@ -12,7 +12,7 @@ from torch.distributions import Distribution
 from nelbo.foreign import decoding, encoding
 from nelbo.foreign.decoding import Output, Place, Reshaped, Scale
 from nelbo.foreign.encoding import LOG_SIGMA, Layout, Second
-from nelbo.foreign.given import GivenPosterior
+from nelbo.foreign.given import GivenNormal, GivenPosterior
 from nelbo.foreign.modules import Function, first_tensor, in_mode
 from nelbo.foreign.sampling import Sampling
 from nelbo.likelihoods import Likelihood
@@ -217,11 +217,18 @@ def seen_as_foreign(model: VAE) -> Wrapped:
         zero = torch.zeros(1, model.latent) if weight is None else weight.new_zeros(1, model.latent)
         event = torch.Size(model.decoder(zero).shape[1:])
     return Wrapped(
-        EncoderSide(model.encoder, encoding.Halves(), "log_sigma", size, flatten=False),
+        EncoderSide(model.encoder, encoding.Halves(), _own_scale(model.posterior_family), size, flatten=False),
         DecoderSide(model.decoder, Place(), "parameters", scale, size, event),
         modules=(model,),
         latent=model.latent,
         likelihood=model.likelihood_family,
         prior=model.prior_family,
-        posterior=model.posterior_family,
+        posterior=GivenNormal(model.latent),
     )
+
+
+def _own_scale(family: DiagonalNormal) -> Second:
+    """On which scale nelbo's own diagonal normal takes the spread: asked of itself."""
+    ones = torch.ones(1, family.latent)
+    deviation = family(torch.cat([ones, ones], dim=-1)).stddev
+    return next(kind for kind, log_sigma in LOG_SIGMA.items() if torch.allclose(log_sigma(ones).exp(), deviation))

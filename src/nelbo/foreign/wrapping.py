@@ -12,12 +12,12 @@ from torch.distributions import Distribution
 from nelbo.foreign import decoding, encoding
 from nelbo.foreign.decoding import Output, Place, Scale
 from nelbo.foreign.encoding import LOG_SIGMA, WORDS, Layout, Second, kind_of
-from nelbo.foreign.given import GivenLikelihood, GivenPosterior, as_prior
+from nelbo.foreign.given import GivenLikelihood, GivenNormal, GivenPosterior, as_prior
 from nelbo.foreign.modules import Function, describe, first_tensor, in_mode, modules_behind, noisy
 from nelbo.foreign.sampling import Sampling, as_kind, measure_sampling
 from nelbo.foreign.view import Conclusion, DecoderSide, EncoderSide, Wrapped, as_weights
 from nelbo.likelihoods import Likelihood, fitting
-from nelbo.posteriors import DiagonalNormal, FullCovarianceNormal, Posterior
+from nelbo.posteriors import FullCovarianceNormal, Posterior
 from nelbo.priors import Prior
 
 _SHARE = 0.05  # nats per feature by which one reading of decode must explain x better than the other to contradict
@@ -184,7 +184,7 @@ def _encoded(
     drawn = Conclusion("z", "how the model draws it is not known", failure)
     if sampling is not None:
         drawn = Conclusion("z", *_in_words(sampling, kind))
-    return _Encoded(side, mean, DiagonalNormal, sampling, [*notes, drawn])
+    return _Encoded(side, mean, GivenNormal, sampling, [*notes, drawn])
 
 
 def _run_encode(encode: Function, x: Tensor) -> tuple[Any, bool]:
@@ -310,7 +310,7 @@ def _decoded(
     if isinstance(first, Distribution):
         px = decoding.as_distribution(first, len(x), event)
         side = DecoderSide(decode, Place(), "distribution", None, latent_shape, event)
-        family = likelihood if likelihood is not None else GivenLikelihood(px.support)
+        family = likelihood if likelihood is not None else GivenLikelihood(px.support, px.event_shape)
         return _Decoded(side, family, [Conclusion("p(x|z)", str(px), "decode returns this distribution")])
     likelihood = _family(likelihood, x)
     numbers = features * likelihood.parameters_per_feature
