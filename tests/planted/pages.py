@@ -10,7 +10,7 @@ from nelbo.diagnosis.registry import CHECKS
 from nelbo.figures import palette
 from nelbo.figures.page import Page, render, styled
 from nelbo.files import write_bytes
-from tests.planted.cases import FAULTS, HEALTHY, seeded
+from tests.planted.cases import FAULTS
 from tests.planted.suite import Outcome, load, view
 
 DOCS = Path(__file__).parents[2] / "docs"
@@ -44,14 +44,14 @@ def write_page(check):
     write_bytes(FOLDER / f"{check.id}.md", page(check, figure_line(check)).encode())
 
 
-def write_figures():
-    """docs/findings/images/ID.png for every finding that has a planted case."""
-    load()
+def write_figures(outcomes: list[Outcome]) -> None:
+    """docs/findings/images/ID.png for every finding whose planted case is among the outcomes."""
+    trained = {outcome.planted.name: outcome.subject for outcome in outcomes}
     for check in CHECKS.values():
         planted = _case_of(check.id)
-        if planted is not None:
-            twin = HEALTHY[_TWINS.get((planted.data, planted.network), _OF_THE_TABLE)]
-            drawn = draw([(check.title, seeded(planted)), (f"healthy: {twin.name}", seeded(twin))])
+        if planted is not None and planted.name in trained:
+            twin = _TWINS.get((planted.data, planted.network), _OF_THE_TABLE)
+            drawn = draw([(check.title, trained[planted.name]), (f"healthy: {twin}", trained[twin])])
             write_bytes(FOLDER / "images" / f"{check.id}.png", render(drawn, ".png", dpi=80))
 
 
@@ -164,7 +164,7 @@ def write(outcomes: list[Outcome]) -> None:
     """Everything: pages, figures, and the table in docs/diagnosis.md."""
     for check in CHECKS.values():
         write_page(check)
-    write_figures()
+    write_figures(outcomes)
     path = DOCS / "diagnosis.md"
     text = path.read_text()
     start, end = "<!-- generated: suite -->", "<!-- end of suite -->"
