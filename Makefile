@@ -2,13 +2,16 @@
 PYTHON ?= python3
 BIN := .venv/bin
 
-.PHONY: help demo test check slow bench diagnose-suite clean
+.PHONY: help demo studio test check slow bench diagnose-suite clean
 
 help:
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
 
 demo: .venv/.demo  ## train an autoencoder and two VAEs on real digits, measure and draw them
 	$(BIN)/nelbo demo $(ARGS)
+
+studio: .venv/.demo  ## the browser: drag a Gaussian, drag a latent, see the loss
+	$(BIN)/nelbo studio $(ARGS)
 
 test: .venv/.dev  ## every check and the whole test suite
 	$(BIN)/ruff check src tests benchmarks
@@ -43,11 +46,11 @@ bench: .venv-bench/.done  ## nelbo beside its peers, in one run (.venv-bench hol
 # torch first, at its pinned version: what depends on it must not pull another build
 .venv/.demo: pyproject.toml constraints.txt | .venv/bin/python
 	$(BIN)/pip install --quiet --disable-pip-version-check $$(grep '^torch==' constraints.txt)
-	$(BIN)/pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[demo]'
+	$(BIN)/pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[demo,studio]'
 	@touch $@
 
 .venv/.dev: .venv/.demo
-	$(BIN)/pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[demo,tables]' -r requirements-dev.txt
+	$(BIN)/pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[demo,tables,studio,notebook]' -r requirements-dev.txt
 	@touch $@
 
 clean:  ## remove the environment and caches; runs stay

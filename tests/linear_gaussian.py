@@ -70,7 +70,7 @@ class LinearGaussian:
             rest = torch.cat([cholesky.diagonal().log(), cholesky[below[0], below[1]]])
             family = FullCovarianceNormal(latent)
         else:
-            rest, family = -0.5 * torch.linalg.inv(covariance).diagonal().log(), DiagonalNormal(latent)
+            rest, family = -torch.linalg.inv(covariance).diagonal().log(), DiagonalNormal(latent)
         generator = torch.Generator().manual_seed(seed)
         moved = [t + error * torch.randn(t.shape, generator=generator, dtype=t.dtype) for t in (gain, offset, rest)]
         decoder = nn.Linear(latent, len(self.bias), dtype=torch.float64)

@@ -8,7 +8,7 @@ import pytest
 from nelbo import data as nelbo_data
 from nelbo import recipes
 from nelbo.cli import main
-from nelbo.cli.flags import described
+from nelbo.docstrings import described
 from nelbo.training import fit
 
 

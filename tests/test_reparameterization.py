@@ -13,7 +13,7 @@ def linear_gaussian():
     vae = nelbo.VAE(encoder, nn.Identity(), latent=2, likelihood=nelbo.likelihoods.Normal(1.0))
     with torch.no_grad():
         encoder.weight.zero_()
-        encoder.bias.copy_(torch.tensor([0.5, -1.0, 0.0, -0.5]))
+        encoder.bias.copy_(torch.tensor([0.5, -1.0, 0.0, -1.0]))
     return vae
 
 

@@ -56,7 +56,7 @@ def test_the_autoencoder_is_the_limit_of_a_vae():
         narrow.encoder.weight[2:] = 0
         kls = []
         for log_sigma in (-1.0, -4.0, -8.0):
-            narrow.encoder.bias[2:] = log_sigma
+            narrow.encoder.bias[2:] = 2 * log_sigma
             terms = loss(narrow, x)
             kls.append(float(terms.kl.mean()))
     torch.testing.assert_close(terms.reconstruction_error, loss(model, x).reconstruction_error, rtol=1e-3, atol=1e-3)

@@ -49,4 +49,4 @@ for _ in range(turn.epochs):
         total += loss.detach() * len(batch)
     assert total.isfinite()
     turn.end()
-turn.save(**conv([m for net in (encoder, decoder) for m in net if hasattr(m, "weight")], log_variance=True))
+turn.save(**conv([m for net in (encoder, decoder) for m in net if hasattr(m, "weight")]))

@@ -24,6 +24,7 @@ _WHERE = {
     "likelihoods": "nelbo.likelihoods",
     "load": "nelbo.runs",
     "loss": "nelbo.objectives",
+    "measure": "nelbo.measure",
     "nn": "nelbo.nn",
     "objectives": "nelbo.objectives",
     "posteriors": "nelbo.posteriors",

@@ -1,5 +1,6 @@
 """The theory on real digits: an autoencoder and two VAEs, trained, measured and drawn side by side."""
 
+import functools
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -9,22 +10,26 @@ import torch
 from torch import Tensor
 
 from nelbo import data as nelbo_data
-from nelbo import figures, recipes, runs
+from nelbo import figures, recipes
 from nelbo.data import Data, Dataset
+from nelbo.files import read_json
+from nelbo.measure import compare as compare_runs
+from nelbo.measure import report
+from nelbo.measure.results import MEASURES, PAGE
 from nelbo.objectives import ELBO, Reconstruction
 from nelbo.posteriors import PointMass
-from nelbo.runs import Run
-from nelbo.training import evaluate, fit, resume
-from nelbo.training.seeds import seeded_weights
+from nelbo.runs import WEIGHTS, Run, versions
+from nelbo.training import evaluate, fit_once
+from nelbo.training.fit import Progress
 
 EPOCHS = 40
 # folder -> (recipe, its own arguments); all share the networks below
 MODELS: dict[str, tuple[str, dict[str, Any]]] = {
     "autoencoder": ("autoencoder", {}),
     "vae": ("vae", {}),
-    "beta-vae": ("beta_vae", {"beta": 20.0}),
+    "beta-vae": ("beta_vae", {"beta": 16.0}),
 }
-TITLES = {"autoencoder": "Autoencoder", "vae": "VAE", "beta-vae": "β-VAE (β = 20)"}
+TITLES = {"autoencoder": "Autoencoder", "vae": "VAE", "beta-vae": "β-VAE (β = 16)"}
 _NETWORKS: dict[str, Any] = {"latent": 2, "hidden": (400, 200)}
 
 
@@ -69,33 +74,22 @@ def load_data(*, seed: int = 0) -> Data:
     return nelbo_data.load("mnist5k", binarize="threshold", validation=1000, seed=seed)
 
 
-def train(data: Data, out: Path, *, epochs: int = EPOCHS, seed: int = 0, progress: bool = True) -> dict[str, Run]:
+def train(data: Data, out: Path, *, epochs: int = EPOCHS, seed: int = 0, progress: Progress = True) -> dict[str, Run]:
     """Train the models of the demo, or take up the runs that an earlier call left, finished or not.
 
     Raises:
         ValueError: ``out`` holds runs with other settings.
     """
-    trained: dict[str, Run] = {}
-    for name, (recipe, own) in MODELS.items():
-        folder = out / name
-        if (folder / runs.RECORD).exists():
-            _same(folder, epochs, seed)
-            finished = runs.read_record(folder).get("status") == "finished"
-            trained[name] = runs.load(folder) if finished else resume(folder, data=data, progress=progress)
-            continue
-        with seeded_weights(seed):
-            made = recipes.make(recipe, data.event_shape, **_NETWORKS, **own)
-        trained[name] = fit(made, data, epochs=epochs, batch_size=100, seed=seed, out=folder, progress=progress)
-    return trained
-
-
-def _same(folder: Path, epochs: int, seed: int) -> None:
-    training = runs.read_record(folder)["training"]
-    if (training["epochs"], training["seed"]) != (epochs, seed):
-        raise ValueError(
-            f"{folder} was trained for {training['epochs']} epochs with seed {training['seed']}; choose another --out, "
-            f"or write --epochs {training['epochs']} --seed {training['seed']}"
+    settings: dict[str, Any] = {"epochs": epochs, "batch_size": 100, "seed": seed, "progress": progress}
+    return {
+        name: fit_once(
+            functools.partial(recipes.make, recipe, data.event_shape, **_NETWORKS, **own),
+            data,
+            out=out / name,
+            **settings,
         )
+        for name, (recipe, own) in MODELS.items()
+    }
 
 
 def pick(examples: Dataset, *, digit: int = 6, index: int | None = None) -> int:
@@ -177,6 +171,43 @@ def draw_figures(models: Sequence[Measured], out: Path, *, seed: int = 0) -> Ite
     }
     for name, (make, text) in made.items():
         yield figures.save(make(), folder / name), text
+
+
+def reports(models: Sequence[Measured], out: Path, *, index: int, seed: int = 0) -> Iterator[tuple[Path, str]]:
+    """Measure every run and set all side by side; yields each page with a sentence on what it shows.
+
+    A run that an earlier call measured keeps its report.
+    """
+    for model in models:
+        folder = out / model.name
+        if not _measured_before(folder, seed):
+            report(model.run, effort="quick", seed=seed).save(folder)
+        yield (
+            folder / PAGE,
+            f"the {model.title} by itself: log p(x), latents, samples",
+        )
+    bounds = [model for model in models if not model.is_point]
+    ordered = [*bounds, *(model for model in models if model.is_point)]
+    side_by_side = compare_runs(
+        [model.run for model in ordered],
+        index=index,
+        effort="quick",
+        seed=seed,
+        titles=[model.title for model in ordered],
+    )
+    page = side_by_side.save(out / PAGE, title="An autoencoder and two VAEs on handwritten digits")
+    yield page, "all three side by side, on the same digits"
+
+
+def _measured_before(folder: Path, seed: int) -> bool:
+    """Whether the report in a folder is of the weights beside it, by this version and seed."""
+    try:
+        found = read_json(folder / MEASURES)
+        newer = (folder / MEASURES).stat().st_mtime_ns > (folder / WEIGHTS).stat().st_mtime_ns
+    except (OSError, ValueError):
+        return False
+    same = found.get("versions") == versions() and found.get("settings", {}).get("seed") == seed
+    return newer and same and bool(found.get("complete")) and (folder / PAGE).is_file()
 
 
 def _why_error(high: Measured, low: Measured) -> str:

@@ -16,6 +16,8 @@ import torch
 from torch import nn
 
 from nelbo import likelihoods, objectives, posteriors, priors
+from nelbo.data import Data
+from nelbo.likelihoods.fitting import Fitting
 from nelbo.nn import MLP, Activation, ConvDecoder, ConvEncoder, Log1p, OneHot
 from nelbo.objectives import Cyclical, Linear, Objective
 from nelbo.vae import VAE, Autoencoder
@@ -242,6 +244,16 @@ def make(name: str, event: Sequence[int], **arguments: Any) -> Recipe:
     if name not in RECIPES:
         raise ValueError(f"no recipe {name!r}{_did_you_mean(name, RECIPES)} There are: {', '.join(RECIPES)}")
     return RECIPES[name](event, **arguments)
+
+
+def likelihood_for(name: str, data: Data) -> Fitting | None:
+    """The likelihood that fits some data, for a recipe that does not prescribe its own; else None."""
+    if name not in RECIPES:
+        return None  # `make` says what there is
+    prescribed = inspect.signature(RECIPES[name]).parameters["likelihood"].default
+    if prescribed != inspect.signature(compose).parameters["likelihood"].default:
+        return None
+    return likelihoods.fitting(data.train.take(min(len(data.train), 1000)))
 
 
 def named(axis: str, text: str, table: dict[str, Callable[..., Any]], *arguments: Any) -> Any:

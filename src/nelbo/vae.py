@@ -26,7 +26,7 @@ class VAE(nn.Module):
 
     Args:
         encoder: (batch, \\*event) to (batch, posterior.encoder_outputs); for the default posterior, 2 * latent outputs:
-            the means, then the log standard deviations.
+            the means, then the log variances.
         decoder: (batch, latent) to (batch, parameters_per_feature * c, \\*rest) for data of shape (batch, c, \\*rest).
         latent: number of latent dimensions.
         likelihood: family of p(x|z).

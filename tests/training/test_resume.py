@@ -60,6 +60,7 @@ def test_interrupted_and_resumed_is_the_uninterrupted_run(number, settings, tmp_
     assert untimed(read_history(out)) == untimed(whole.history) == untimed(run.history)
     assert nelbo.runs.read_record(out)["status"] == "finished"
 
+
 def test_stopped_between_the_last_step_and_the_end_of_an_epoch(tmp_path):
     """Nothing is left to train in that epoch, and yet its line says what its steps were taken with."""
     settings = {"epochs": 4, "schedule": "cosine", "batch_size": 1000}

@@ -17,6 +17,9 @@ app = App(
 _COMMANDS = {
     "demo": ("nelbo.cli.demo:demo", "Train an autoencoder and two VAEs on real digits, measure and draw them."),
     "fit": ("nelbo.cli.fit:fit", "Train a model on a named set or your own files, or resume a run."),
+    "measure": ("nelbo.cli.measure:measure", "Measure a run in nats, with standard errors, and write its report."),
+    "compare": ("nelbo.cli.measure:compare", "Set runs side by side on the same examples, with paired differences."),
+    "sweep": ("nelbo.cli.sweep:sweep", "Train a model for each beta and draw rate against distortion."),
     "diagnose": ("nelbo.cli.diagnose:diagnose", "What is wrong with a run's model, the evidence, and what to change."),
     "explain": ("nelbo.cli.diagnose:explain", "What a finding of diagnose means and how it is measured."),
     "sample": ("nelbo.cli.outputs:sample", "Draw new examples from a run's model."),
@@ -26,6 +29,8 @@ _COMMANDS = {
         "nelbo.cli.divergences:axioms",
         "Which axioms of a metric a divergence satisfies, with proofs or witnesses.",
     ),
+    "studio": ("nelbo.cli.studio:studio", "Open the browser: drag a Gaussian, drag a latent, see the loss."),
+    "export": ("nelbo.cli.studio:export", "Write a page of the studio as one HTML file."),
     "embed": ("nelbo.cli.outputs:embed", "Write the latent coordinates of data under a run's model."),
 }
 for _name, (_where, _help) in _COMMANDS.items():

@@ -46,6 +46,9 @@ def demo(
     console.print("\nFigures and runs:")
     for path, text in show.draw_figures(measured, out, seed=seed):
         console.print(f"  {path}  {text}", highlight=False, soft_wrap=True)
+    console.print("\nReports, each one file to read or to mail:")
+    for path, text in show.reports(measured, out, index=position, seed=seed):
+        console.print(f"  {path}  {text}", highlight=False, soft_wrap=True)
     return 0
 
 

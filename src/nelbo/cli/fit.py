@@ -11,26 +11,25 @@ from cyclopts.group import Group
 from nelbo import data as nelbo_data
 from nelbo import recipes
 from nelbo.cli.flags import flags, plain, with_signature
-from nelbo.likelihoods import fitting
 from nelbo.runs import RECORD, Run
 from nelbo.training import fit as train
 from nelbo.training import resume as go_on
 from nelbo.training.seeds import seeded_weights
 
-_DATA = flags(nelbo_data.load, group=Group.create_ordered("Data"), skip=("sha256", "seed"))
-_MODEL = flags(
+DATA = flags(nelbo_data.load, group=Group.create_ordered("Data"), skip=("sha256", "seed"))
+MODEL = flags(
     recipes.compose,
     group=Group.create_ordered("Model"),
     skip=("deterministic",),
 )
-_TRAINING = flags(
+TRAINING = flags(
     train, group=Group.create_ordered("Training"), skip=("objective", "optimizer", "out", "progress", "callback")
 )
 
 
 def _recipe_flags() -> list[inspect.Parameter]:
     """The arguments that only some recipes have, each with the recipes that take it and their defaults."""
-    shared = tuple(parameter.name for parameter in _MODEL)
+    shared = tuple(parameter.name for parameter in MODEL)
     group = Group.create_ordered("Recipe's own settings")
     found: dict[str, inspect.Parameter] = {}
     takers: dict[str, list[str]] = {}
@@ -68,22 +67,24 @@ def _fit(
 
 
 def _start(data: str, recipe: str, out: Path | None, values: dict[str, Any]) -> Run:
-    def given(parameters: Iterable[inspect.Parameter]) -> dict[str, Any]:
-        return {p.name: values[p.name] for p in parameters if values[p.name] is not None}
-
     seed = values["seed"] or 0
-    loaded = nelbo_data.load(data, seed=seed, **given(_DATA))
+    loaded = nelbo_data.load(data, seed=seed, **given(DATA, values))
     print(loaded)
-    chosen = given((*_MODEL, *_OWN))
+    chosen = given((*MODEL, *_OWN), values)
     _only_its_own(recipe, chosen)
-    if "likelihood" not in chosen and _likelihood_of(recipe) == _likelihood_of("vae"):
-        found = fitting(loaded.train.take(min(len(loaded.train), 1000)))
+    found = None if "likelihood" in chosen else recipes.likelihood_for(recipe, loaded)
+    if found is not None:
         chosen["likelihood"] = found.name
         print(f"What the model sees looks like {found.looks.kind}: --likelihood {found.name}")
     with seeded_weights(seed):
         made = recipes.make(recipe, loaded.event_shape, **chosen)
     folder = out or _free_folder(Path("runs"), f"{Path(data).stem}-{recipe}")
-    return train(made, loaded, out=folder, **given(_TRAINING))
+    return train(made, loaded, out=folder, **given(TRAINING, values))
+
+
+def given(parameters: Iterable[inspect.Parameter], values: dict[str, Any]) -> dict[str, Any]:
+    """Those of the values that belong to these flags and were given."""
+    return {p.name: values[p.name] for p in parameters if values[p.name] is not None}
 
 
 def _only_its_own(recipe: str, chosen: dict[str, Any]) -> None:
@@ -91,10 +92,6 @@ def _only_its_own(recipe: str, chosen: dict[str, Any]) -> None:
         takers = [known for known, make in recipes.RECIPES.items() if name in inspect.signature(make).parameters]
         if recipe not in takers:
             raise ValueError(f"--{name.replace('_', '-')} is for {', '.join(takers)}; got --recipe {recipe}")
-
-
-def _likelihood_of(recipe: str) -> str:
-    return inspect.signature(recipes.RECIPES[recipe]).parameters["likelihood"].default
 
 
 def _go_on(path: Path, data: str | None, values: dict[str, Any]) -> Run:
@@ -134,7 +131,7 @@ _FIRST = [
     ),
 ]
 
-fit = with_signature(_fit, [*_FIRST, *_DATA, *_MODEL, *_OWN, *_TRAINING])
+fit = with_signature(_fit, [*_FIRST, *DATA, *MODEL, *_OWN, *TRAINING])
 fit.__name__ = "fit"
 fit.__doc__ = """Train a model on a named set or your own files, or resume a run.
 

@@ -1,24 +1,13 @@
 """Command-line flags read from the signatures and docstrings of the functions they are passed to."""
 
 import inspect
-import re
 from collections.abc import Callable, Sequence
 from typing import Annotated, Any, get_type_hints
 
 from cyclopts import Parameter
 from cyclopts.group import Group
 
-_ENTRY = re.compile(r"^ {4}(\w+): ", re.MULTILINE)
-
-
-def described(function: Callable[..., Any]) -> dict[str, str]:
-    """The sentences on each argument in a docstring's Args section."""
-    text = inspect.getdoc(function) or ""
-    if "Args:\n" not in text:
-        return {}
-    body = re.split(r"\n\S", text.split("Args:\n", 1)[1])[0]
-    parts = _ENTRY.split(body)[1:]
-    return {name: " ".join(words.split()) for name, words in zip(parts[::2], parts[1::2], strict=True)}
+from nelbo.docstrings import described
 
 
 def flags(function: Callable[..., Any], *, group: Group, skip: Sequence[str] = ()) -> list[inspect.Parameter]:

@@ -56,7 +56,7 @@ def reconstruct(
         out: a .png (originals above reconstructions), .npy or .parquet file; by default reconstructions.png in the run.
     """
     loaded = runs.load(run)
-    examples = _examples(loaded, data, split)
+    examples = examples_of(loaded, data, split)
     picture = _is_picture(out, examples.event_shape)
     n = min(len(examples), n or (10 if picture else len(examples)))
     x = examples.take(n, seed=seed)
@@ -89,7 +89,7 @@ def embed(
         out: a .npy, .parquet or .png file (a scatter, coloured by label); by default embeddings.npy in the run.
     """
     loaded = runs.load(run)
-    examples = _examples(loaded, data, split)
+    examples = examples_of(loaded, data, split)
     z = torch.cat([loaded.model.embed(part) for part in examples.take(len(examples), seed=seed).split(_BATCH)])
     path = out or run / "embeddings.npy"
     if path.suffix == ".png":
@@ -102,7 +102,8 @@ def embed(
     return _write(z, path, run, "embeddings", names=[f"z{i}" for i in range(z.shape[1])], beside=labels)
 
 
-def _examples(run: runs.Run, data: str | None, split: Split) -> Dataset:
+def examples_of(run: runs.Run, data: str | None, split: Split) -> Dataset:
+    """A part of the run's own data, or other data, prepared as the run's were."""
     if data is None:
         parts = {"train": run.data.train, "validation": run.data.validation, "test": run.data.test}
         examples = parts[split]
@@ -114,6 +115,8 @@ def _examples(run: runs.Run, data: str | None, split: Split) -> Dataset:
         return examples
     options = dict(run.record["data"]["options"], validation=0, limit=None)
     examples = as_data(data, **options).train
+    if run.data.preparation.mean is not None:
+        examples.preparation = run.data.preparation  # the training set's mean and deviation, not those of the new data
     if examples.event_shape != tuple(run.data.event_shape):
         raise ValueError(
             f"{data} holds examples of shape {examples.event_shape}, the run was trained on {run.data.event_shape}"

@@ -15,11 +15,13 @@ from nelbo.divergences.jensen import elbo_chain, jensen
 from nelbo.divergences.kullback_leibler import kl
 from nelbo.divergences.log_ratios import kl_from_log_ratios
 from nelbo.divergences.mixtures import mixture_bounds
+from nelbo.divergences.skew_normal import SkewNormal
 from nelbo.divergences.transport import energy_distance, mmd, wasserstein
 from nelbo.divergences.truncated_normal import TruncatedNormal
 
 __all__ = [
     "Estimate",
+    "SkewNormal",
     "TestResult",
     "TruncatedNormal",
     "chi_squared",

@@ -15,11 +15,11 @@ from numpy.typing import ArrayLike
 from torch import Tensor
 
 from nelbo.figures import density, palette, points, tiles
-from nelbo.figures.page import Page, Part, at_rest, styled
-from nelbo.figures.sheets import decode
+from nelbo.figures.page import Page, Part, styled
 from nelbo.objectives import Model, loss
+from nelbo.objectives.objective import center, decode
 from nelbo.posteriors import Delta
-from nelbo.vae import VAE
+from nelbo.training.rest import at_rest
 
 Box = tuple[float, float, float]
 _AT_ONCE = 256  # draws of z decoded together: 1,000 large images at once would fill a small machine
@@ -180,7 +180,7 @@ def comparison(rows: Sequence[Row]) -> Figure:
             x = row.x.to(device=device)
             axes = page.panel(2.62, top + _HEADER, _PANEL, _PANEL)
             _latent_panel(axes, row, x, box, wider=box[2] / usual[2])
-            shown = decode(row.model, _center(row.model, x))
+            shown = decode(row.model, center(row.model, x))
         span = tiles.limits(row.x, shown)
         down = top + _HEADER + (_PANEL - _PICTURE) / 2
         original, rebuilt = (page.panel(left, down, _PICTURE, _PICTURE) for left in (0.3, _WIDTH - 0.3 - _PICTURE))
@@ -195,10 +195,6 @@ def comparison(rows: Sequence[Row]) -> Figure:
         )
     _legend(page, rows)
     return page
-
-
-def _center(model: Model, x: Tensor) -> Tensor:
-    return model.embed(x) if isinstance(model, VAE) else model.posterior(x).mean
 
 
 def _boxes(rows: Sequence[Row]) -> list[Box]:
@@ -235,17 +231,17 @@ def _latent_panel(axes: Axes, row: Row, x: Tensor, box: Box, *, wider: float) ->
     labels = points.read_labels(row.labels, len(row.embeddings))
     z = row.embeddings[:, list(dims)].double().cpu().numpy()
     qz, pz = row.model.posterior(x), row.model.prior
-    center = _center(row.model, x)[0, list(dims)].double().cpu().numpy()
+    middle = center(row.model, x)[0, list(dims)].double().cpu().numpy()
     axes.set_xlim(across - half, across + half)
     if len(dims) == 1:
         points.strips(axes, z[:, 0], labels)
-        density.draw_intervals(axes, pz, qz, float(center[0]))
+        density.draw_intervals(axes, pz, qz, float(middle[0]))
     else:
         axes.set_ylim(up - half, up + half)
         points.scatter(axes, z, labels)
-        points.name_classes(axes, z, labels, free=center[None])
+        points.name_classes(axes, z, labels, free=middle[None])
         density.draw_prior(axes, pz, dims)
-        density.draw_posterior(axes, qz, center, dims)
+        density.draw_posterior(axes, qz, middle, dims)
     points.name_axes(axes, dims)
     notes = [f"axes {wider:.2g}× wider"] if wider >= 1.5 else []
     if row.embeddings.shape[1] > 2:

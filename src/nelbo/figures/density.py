@@ -10,11 +10,11 @@ from matplotlib.axes import Axes
 from matplotlib.patches import Ellipse
 from matplotlib.patheffects import withStroke
 from torch import Tensor
-from torch.distributions import Distribution, Independent, MultivariateNormal, Normal
+from torch.distributions import Distribution
 
 from nelbo.figures import palette
 from nelbo.figures.points import Dims, Floats
-from nelbo.posteriors import Delta
+from nelbo.posteriors import normal_moments
 
 MASSES = tuple(1 - math.exp(-(k**2) / 2) for k in (1, 2, 3))
 """What the ellipses at 1, 2 and 3 sigma of a normal in two dimensions hold: 39 %, 86 % and 99 %."""
@@ -28,13 +28,10 @@ def moments(distribution: Distribution, dims: Dims) -> tuple[Floats, Floats] | N
     Of a batch, the first.
     """
     chosen = list(dims)
-    plain = distribution.base_dist if isinstance(distribution, Independent) else distribution
-    if isinstance(distribution, MultivariateNormal):
-        mean, covariance = distribution.mean, distribution.covariance_matrix
-    elif isinstance(plain, Normal | Delta):
-        mean, covariance = distribution.mean, torch.diag_embed(distribution.variance)
-    else:
+    known = normal_moments(distribution)
+    if known is None:
         return None
+    mean, covariance = known
     mean, covariance = mean.reshape(-1, mean.shape[-1])[0], covariance.reshape(-1, *covariance.shape[-2:])[0]
     return mean[chosen].double().cpu().numpy(), covariance[chosen][:, chosen].double().cpu().numpy()
 

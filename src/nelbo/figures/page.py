@@ -3,23 +3,19 @@
 import functools
 import io
 import threading
-from collections.abc import Callable, Generator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, ParamSpec
 
 import matplotlib as mpl
-import torch
 from matplotlib.artist import Artist
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.offsetbox import AnchoredOffsetbox, HPacker, TextArea
 from matplotlib.text import Text
-from torch import nn
 
 from nelbo.figures import palette
 from nelbo.files import write_bytes
-from nelbo.training.seeds import derive, own_randomness, seed_noise
 
 STYLE: Any = {
     "font.size": 10.0,
@@ -154,23 +150,3 @@ def render(figure: Figure, suffix: str, *, dpi: float = DPI) -> bytes:
     with _lock, mpl.rc_context(STYLE | _ON_PAPER):
         figure.savefig(buffer, format=suffix[1:], dpi=dpi, metadata=_UNDATED[suffix])
     return buffer.getvalue()
-
-
-@contextmanager
-def at_rest(model: Any, seed: int = 0) -> Generator[torch.device | None]:
-    """Within, the model is in evaluation mode without gradients, and draws come from ``seed``; all is put back.
-
-    Gives the device that the model is on, or None where that cannot be seen.
-    """
-    module = model if isinstance(model, nn.Module) else nn.Module()
-    device = next((tensor.device for tensor in [*module.parameters(), *module.buffers()]), None)
-    drawing = device or torch.device("cpu")
-    modes = [(part, part.training) for part in module.modules()]
-    module.eval()
-    try:
-        with torch.no_grad(), own_randomness(drawing):
-            seed_noise(drawing, derive(seed, "figure"))
-            yield device
-    finally:
-        for part, training in modes:
-            part.training = training

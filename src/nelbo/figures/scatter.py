@@ -1,5 +1,6 @@
 """The latent space of one model."""
 
+import torch
 from matplotlib.figure import Figure
 from numpy.typing import ArrayLike
 from torch import Tensor
@@ -50,7 +51,7 @@ def embedding(
         drawn = points.scatter(axes, places, colors, size=9)
         points.name_classes(axes, places, colors, size=9)
         if prior is not None:
-            with own_randomness(z.device):
+            with own_randomness(z.device), torch.no_grad():
                 seed_noise(z.device, derive(0, "figure"))
                 density.draw_prior(axes, prior, dims)
     points.name_axes(axes, dims)

@@ -10,9 +10,11 @@ from torch import Tensor
 from torch.distributions import Normal
 
 from nelbo.figures import density, palette, points, tiles
-from nelbo.figures.page import DPI, Page, at_rest, styled
+from nelbo.figures.page import DPI, Page, styled
 from nelbo.objectives import Model
+from nelbo.objectives.objective import decode
 from nelbo.posteriors import PointMass
+from nelbo.training.rest import at_rest
 from nelbo.vae import VAE
 
 _QUANTILE_DRAWS = 20_000
@@ -184,16 +186,25 @@ def image_grid(x: Tensor, *, columns: int | None = None) -> Figure:
 
 
 @styled
-def reconstruction_pairs(x: Tensor, reconstruction: Tensor, *, columns: int = 10) -> Figure:
-    """Originals, and under each its reconstruction.
+def reconstruction_pairs(
+    x: Tensor,
+    reconstruction: Tensor,
+    *,
+    columns: int = 10,
+    names: tuple[str, str] = ("input", "reconstruction"),
+    captions: Sequence[str] | None = None,
+) -> Figure:
+    """Originals, and under each its reconstruction, or any two rows of examples that belong together.
 
     Args:
         x: (n, *event).
         reconstruction: (n, *event): ``model.reconstruct(x)``.
         columns: pairs side by side, before the next two rows begin.
+        names: of the upper and the lower row.
+        captions: n short texts, one under each pair, such as its loss; None writes none.
 
     Raises:
-        ValueError: the shapes differ, there are no examples, or columns < 1.
+        ValueError: the shapes differ, there are no examples, not a caption for each, or columns < 1.
     """
     _check_examples(x)
     if x.shape != reconstruction.shape:
@@ -203,24 +214,29 @@ def reconstruction_pairs(x: Tensor, reconstruction: Tensor, *, columns: int = 10
         )
     if columns < 1:
         raise ValueError(f"columns is at least 1, got {columns}")
+    if captions is not None and len(captions) != len(x):
+        raise ValueError(f"captions holds {len(captions)} texts for {len(x)} pairs, expected one for each")
     columns, bands = min(columns, len(x)), math.ceil(len(x) / columns)
     span = tiles.limits(x, reconstruction)
+    foot = 0.14 if captions is None else 0.34
     width = min(0.75 * columns, 7.0)
     tile = width / columns
     band = 2 * tile * _aspect(x)
-    page = Page(width + 1.25, bands * (band + 0.14) + 0.1)
+    page = Page(width + 1.25, bands * (band + foot) + 0.1)
     for i in range(bands):
         own = slice(i * columns, (i + 1) * columns)
         both = torch.cat([_filled(part[own].detach().float().cpu(), columns) for part in (x, reconstruction)])
-        top = 0.1 + i * (band + 0.14)
+        top = 0.1 + i * (band + foot)
         axes = page.panel(1.15, top, width, band)
         tiles.show_tiles(axes, both, columns, span=span)
         axes.set_xlim(0, columns)
-        axes.set_yticks([0.5, 1.5], ["input", "reconstruction"], size=8.5)
+        axes.set_yticks([0.5, 1.5], names, size=8.5)
         axes.tick_params(length=0, pad=3)
         if i == bands - 1 and len(x) % columns:
             used = len(x) % columns
             axes.axvspan(used, columns, color="white", zorder=9)
+        for j, text in enumerate(captions[own] if captions is not None else ()):
+            page.note(1.15 + (j + 0.5) * tile, top + band + 0.05, text, size=8.5, ha="center")
     return page
 
 
@@ -257,8 +273,3 @@ def _check_examples(x: Tensor) -> None:
 def _aspect(x: Tensor) -> float:
     """Height of a tile in widths."""
     return x.shape[2] / x.shape[3] if tiles.is_image(x) else 0.75
-
-
-def decode(model: Model, z: Tensor) -> Tensor:
-    """The picture of z: the mean of p(x|z), (n, *event) for z of shape (n, latent)."""
-    return model.decode(z) if isinstance(model, VAE) else model.likelihood(z).mean

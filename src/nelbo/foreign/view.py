@@ -13,7 +13,6 @@ from nelbo.foreign.conclusion import Conclusion
 from nelbo.foreign.decoder_side import DecoderSide
 from nelbo.foreign.decoding import Place, Reshaped
 from nelbo.foreign.encoder_side import EncoderSide
-from nelbo.foreign.encoding import LOG_SIGMA, Second
 from nelbo.foreign.given import GivenNormal, GivenPosterior
 from nelbo.foreign.modules import first_tensor, in_mode
 from nelbo.foreign.sampling import Sampling
@@ -158,7 +157,7 @@ def seen_as_foreign(model: VAE) -> Wrapped:
         zero = torch.zeros(1, model.latent) if weight is None else weight.new_zeros(1, model.latent)
         event = torch.Size(model.decoder(zero).shape[1:])
     return Wrapped(
-        EncoderSide(model.encoder, encoding.Halves(), _own_scale(model.posterior_family), size, flatten=False),
+        EncoderSide(model.encoder, encoding.Halves(), "logvar", size, flatten=False),
         DecoderSide(model.decoder, Place(), "parameters", scale, size, event),
         modules=(model,),
         latent=model.latent,
@@ -166,10 +165,3 @@ def seen_as_foreign(model: VAE) -> Wrapped:
         prior=model.prior_family,
         posterior=GivenNormal(model.latent),
     )
-
-
-def _own_scale(family: DiagonalNormal) -> Second:
-    """On which scale nelbo's own diagonal normal takes the spread: asked of itself."""
-    ones = torch.ones(1, family.latent)
-    deviation = family(torch.cat([ones, ones], dim=-1)).stddev
-    return next(kind for kind, log_sigma in LOG_SIGMA.items() if torch.allclose(log_sigma(ones).exp(), deviation))

@@ -158,6 +158,16 @@ def log_likelihood(model: Model, x: Tensor, z: Tensor) -> Tensor:
     return px.log_prob(x)
 
 
+def center(model: Model, x: Tensor) -> Tensor:
+    """The embedding of x, (batch, latent): the one z that stands for q(z|x)."""
+    return model.embed(x) if isinstance(model, VAE) else model.posterior(x).mean
+
+
+def decode(model: Model, z: Tensor) -> Tensor:
+    """The picture of z: the mean of p(x|z), (n, *event) for z of shape (n, latent)."""
+    return model.decode(z) if isinstance(model, VAE) else model.likelihood(z).mean
+
+
 def sample_and_log_prob(q: Distribution, shape: torch.Size) -> tuple[Tensor, Tensor]:
     """Z ~ q and log q(z); a flow gives both in one pass."""
     both = getattr(q, "rsample_and_log_prob", None)

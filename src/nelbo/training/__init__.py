@@ -1,8 +1,9 @@
 """fit(): from a model and data to a run."""
 
+from nelbo.training.again import fit_once
 from nelbo.training.evaluate import evaluate
 from nelbo.training.failure import NonFiniteError
 from nelbo.training.fit import fit, pick_device, resume
 from nelbo.training.trainer import Interrupted
 
-__all__ = ["Interrupted", "NonFiniteError", "evaluate", "fit", "pick_device", "resume"]
+__all__ = ["Interrupted", "NonFiniteError", "evaluate", "fit", "fit_once", "pick_device", "resume"]

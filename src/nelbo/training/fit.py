@@ -29,11 +29,12 @@ from nelbo.training.checks import (
 )
 from nelbo.training.failure import NonFiniteError
 from nelbo.training.optimizers import FromTorch, MakeOptimizer, Optimizer
-from nelbo.training.progress import Bar, Silent
+from nelbo.training.progress import Bar, Display, Silent
 from nelbo.training.trainer import Trainer
 from nelbo.vae import VAE
 
 Precision = Literal["float32", "bfloat16"]
+Progress = bool | Callable[[Trainer], Display]
 
 
 def fit(
@@ -57,7 +58,7 @@ def fit(
     seed: int = 0,
     out: str | Path | None = None,
     checkpoint_every: float = 60.0,
-    progress: bool = True,
+    progress: Progress = True,
     callback: Callable[[Epoch], None] | None = None,
 ) -> Run:
     """Train a model by stochastic gradient descent on an objective.
@@ -83,7 +84,7 @@ def fit(
         seed: of every draw of the training; the same seed repeats a run bit for bit on the same machine.
         out: folder of the run; None keeps it in memory.
         checkpoint_every: seconds between checkpoints within an epoch.
-        progress: show a progress bar.
+        progress: show a progress bar; or a function from the Trainer to what shows it instead.
         callback: called with each epoch's line of metrics.
 
     Returns:
@@ -131,7 +132,7 @@ def resume(
     data: Any = None,
     objective: Objective | None = None,
     optimizer: MakeOptimizer | None = None,
-    progress: bool = True,
+    progress: Progress = True,
     callback: Callable[[Epoch], None] | None = None,
 ) -> Run:
     """Go on with a run that was interrupted, killed or stopped by an error, to the very weights it would have had.
@@ -143,7 +144,7 @@ def resume(
         data: for a run on data given in memory: the same data.
         objective: for an objective of your own: the same one.
         optimizer: for an optimizer of your own: the same one.
-        progress: show a progress bar.
+        progress: show a progress bar; or a function from the Trainer to what shows it instead.
         callback: called with each epoch's line of metrics.
 
     Returns:
@@ -177,7 +178,7 @@ def _train(
     folder: Path | None,
     *,
     optimizer: MakeOptimizer | None,
-    progress: bool,
+    progress: Progress,
     callback: Callable[[Epoch], None] | None,
     snapshot: Snapshot | None = None,
 ) -> Run:
@@ -201,11 +202,12 @@ def _train(
             # before run.json: a folder with a run.json always has the weights that the run began with
             trainer.keep()
         title = made.name.replace("_", " ") or "training"
-        bar = Bar(trainer.epochs, trainer.batches, title) if progress else None
+        bar = Bar(trainer.epochs, trainer.batches, title) if progress is True else None
+        display = progress(trainer) if callable(progress) else bar or Silent()
         model = trainer.model
         stack.callback(model.eval)  # also where the training is interrupted
         with _status(folder, record), bar or contextlib.nullcontext():
-            trainer.run(bar or Silent())
+            trainer.run(display)
             if folder is not None:
                 write_tensors(folder / runs.WEIGHTS, model.state_dict())
     return Run(model, trainer.history, folder, record, data)

@@ -128,6 +128,7 @@ class Trainer:
             if display.due():
                 self._count_time()
                 display.update(position.epoch, position.batch, self._means(), self._speed())
+                self._started = time.perf_counter()  # showing is no training, least of all where it pauses
             if self._stop or time.perf_counter() - self._kept_at > self.checkpoint_every:
                 self._count_time()
                 self.keep()

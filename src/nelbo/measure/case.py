@@ -1,0 +1,239 @@
+"""What a report is about: a model and its data, and what several sections need of them, computed once."""
+
+from dataclasses import dataclass, field
+from functools import cached_property
+from typing import Any, Literal
+
+import torch
+from torch import Tensor
+
+from nelbo.data import Data, Dataset, as_data
+from nelbo.divergences import Estimate
+from nelbo.divergences.delta import Delta
+from nelbo.measure.results import Report, Section
+from nelbo.measure.terms import ElboTerms, elbo_terms
+from nelbo.objectives import Model
+from nelbo.runs import Run, versions
+from nelbo.training.rest import at_rest
+from nelbo.vae import VAE
+
+Split = Literal["auto", "test", "validation", "train"]
+Effort = Literal["quick", "normal", "thorough"]
+EFFORTS: tuple[Effort, ...] = ("quick", "normal", "thorough")
+# for each effort
+_EXAMPLES = (2000, 10_000, 100_000)
+_EVIDENCE_ON_A_GRID = (500, 10_000, 100_000)
+_EVIDENCE_BY_SAMPLING = (200, 500, 2000)
+_SAMPLES = (200, 1000, 5000)
+_GAPS = (50, 100, 500)
+_MATCHED = (500, 1000, 2000)
+_FLOATS_AT_MOST = 1 << 27  # of one part, in memory: half a gigabyte
+
+
+@dataclass(frozen=True, eq=False)
+class Part:
+    """Examples of the training set or of what was held out.
+
+    Attributes:
+        x: (n, \\*event), with every random draw made once.
+        labels: (n,) or None.
+        rows: (n,), the position of each in the whole set.
+        whole: the set that x was chosen from.
+    """
+
+    x: Tensor
+    labels: Tensor | None
+    rows: Tensor
+    whole: Dataset
+
+
+@dataclass(frozen=True, eq=False)
+class Case:
+    """A model under measurement.
+
+    Attributes:
+        model: the model.
+        run: its run, if it comes from one.
+        data: where the parts come from.
+        split: the name of the part that is held out; "train" where nothing is.
+        held_out: the examples that it is judged on.
+        train: examples it was trained on; None where nothing is held out, and the two are the same.
+        effort: position in ``EFFORTS``.
+        samples: of z, for log p(x) by sampling.
+        seed: of every draw.
+    """
+
+    model: Model
+    run: Run | None
+    data: Data
+    split: str
+    held_out: Part
+    train: Part | None
+    effort: int
+    samples: int
+    seed: int
+    settings: dict[str, Any] = field(default_factory=dict[str, Any])
+
+    @property
+    def training(self) -> Part:
+        """What the model was trained on, also where nothing is held out."""
+        return self.train or self.held_out
+
+    @property
+    def parts(self) -> list[Part]:
+        """Held out, then training if that is another."""
+        return [self.held_out] if self.train is None else [self.held_out, self.train]
+
+    @cached_property
+    def is_point(self) -> bool:
+        """Whether q(z|x) is a point, as in an autoencoder."""
+        with at_rest(self.model, self.seed) as device:
+            return isinstance(self.model.posterior(self.held_out.x[:2].to(device=device)), Delta)
+
+    @cached_property
+    def latent(self) -> int:
+        """Number of latent dimensions."""
+        return self.model.prior.event_shape[0]
+
+    @cached_property
+    def terms(self) -> list[ElboTerms]:
+        """The ELBO's terms of each part."""
+        return [elbo_terms(self.model, part.x, seed=self.seed) for part in self.parts]
+
+    @property
+    def has_evidence(self) -> bool:
+        """Whether log p(x) can be found in reasonable time: of an autoencoder only by quadrature."""
+        return not self.is_point or self.latent <= 2
+
+    @property
+    def evidence_examples(self) -> int:
+        """For how many examples of a part log p(x) is found."""
+        most = _EVIDENCE_ON_A_GRID if self.latent <= 2 else _EVIDENCE_BY_SAMPLING
+        return min(len(self.held_out.x), most[self.effort])
+
+    @property
+    def gap_examples(self) -> int:
+        """For how many q(z|x) is optimized one by one."""
+        return min(len(self.held_out.x), _GAPS[self.effort])
+
+    @property
+    def matched(self) -> int:
+        """How many samples are compared with as many examples."""
+        return _MATCHED[self.effort]
+
+    @cached_property
+    def evidence(self) -> list[Any]:
+        """Log p(x) of the first examples of each part."""
+        from nelbo.measure.evidence import log_evidence
+
+        n = self.evidence_examples
+        samples = None if self.latent <= 2 else self.samples  # a grid needs none
+        return [log_evidence(self.model, part.x[:n], samples=samples, seed=self.seed) for part in self.parts]
+
+    def elbo_of_evidence(self, i: int) -> Estimate:
+        """The ELBO of those examples of part i whose log p(x) was found."""
+        elbo, n = self.terms[i].elbo, len(self.evidence[i].value)
+        return Estimate(elbo.value[:n], elbo.standard_error[:n], elbo.method)
+
+    def report(self, sections: tuple[Section, ...], *, complete: bool = True) -> Report:
+        """The report of these sections."""
+        name = self.run.name if self.run is not None else type(self.model).__name__
+        return Report(name, tuple(self._facts()), self.settings, sections, complete, versions())
+
+    def _facts(self) -> list[tuple[str, str]]:
+        record = self.run.record if self.run is not None else {}
+        facts: list[tuple[str, str]] = []
+        if record.get("recipe"):
+            facts.append(("recipe", str(record["recipe"]["name"])))
+        facts.append(("model", str(record.get("model") or _described(self.model))))
+        facts.append(("data", str(self.data).splitlines()[0]))
+        facts.append(("preparation", self.data.preparation.sentence))
+        if self.data.preparation.is_random:
+            facts.append(("draws", f"made once, by seed {self.seed}: every model sees the same values"))
+        if record.get("training"):
+            training = record["training"]
+            epochs = len(self.run.history) if self.run is not None else training["epochs"]
+            facts.append(
+                ("training", f"{epochs} epochs of batches of {training['batch_size']}, {record.get('status')}")
+            )
+        counts = f"{len(self.held_out.x):,} {_SPLITS[self.split]} examples"
+        if self.train is not None:
+            counts += f", beside {len(self.train.x):,} training examples"
+        facts.append(("measured on", counts))
+        return facts
+
+
+_SPLITS = {"test": "test", "validation": "validation", "train": "training (none are held out)"}
+
+
+def case_of(
+    model: Any,
+    data: Any = None,
+    *,
+    split: Split = "auto",
+    effort: Effort = "normal",
+    examples: int | None = None,
+    samples: int | None = None,
+    seed: int = 0,
+) -> Case:
+    """A model, or a run, and its data, ready to be measured; the arguments are those of ``report``."""
+    run = model if isinstance(model, Run) else None
+    subject = model.model if isinstance(model, Run) else model
+    if data is None and run is None:
+        raise ValueError(
+            "a model alone does not know its data; write report(vae, data), or report(nelbo.load('runs/x'))"
+        )
+    if effort not in EFFORTS:
+        raise ValueError(f"effort is one of {', '.join(EFFORTS)}; got {effort!r}")
+    level = EFFORTS.index(effort)
+    if samples is not None and samples < 2:
+        raise ValueError(f"samples is at least 2, for a standard error; got {samples}")
+    if examples is not None and examples < 20:
+        raise ValueError(f"examples is at least 20: fewer say nothing about a distribution; got {examples}")
+    loaded: Data = run.data if data is None and run is not None else as_data(data)  # pyright: ignore[reportArgumentType]
+    name, held_out = _held_out(loaded, split)
+    if len(held_out) < 20:
+        raise ValueError(f"the {name} part has {len(held_out)} examples; 20 or more are needed to say anything")
+    most = examples or _EXAMPLES[level]
+    train = None if name == "train" else _part(loaded.train, most, seed)
+    judged = _part(held_out, most, seed)
+    if isinstance(subject, VAE):
+        subject.check(judged.x[:2])
+        subject.likelihood_family.check(judged.x)
+    settings = {
+        "split": name,
+        "effort": effort,
+        "seed": seed,
+        "examples": len(judged.x),
+        "samples": samples or _SAMPLES[level],
+    }
+    return Case(subject, run, loaded, name, judged, train, level, samples or _SAMPLES[level], seed, settings)
+
+
+def _held_out(data: Data, split: Split) -> tuple[str, Dataset]:
+    there = {"test": data.test, "validation": data.validation, "train": data.train}
+    if split == "auto":
+        return next((name, part) for name, part in there.items() if part is not None)
+    if split not in there:
+        raise ValueError(f"split is auto, {', '.join(there)}; got {split!r}")
+    part = there[split]
+    if part is None:
+        named = ", ".join(name for name, part in there.items() if part is not None)
+        raise ValueError(f"the data have no {split} part; they have: {named}. Write split={named.split(', ')[0]!r}")
+    return split, part
+
+
+def _part(dataset: Dataset, most: int, seed: int) -> Part:
+    """At most so many examples, chosen at random by the seed, in storage order."""
+    features = torch.Size(dataset.event_shape).numel()
+    n = min(len(dataset), most, max(20, _FLOATS_AT_MOST // features))
+    if n == len(dataset):
+        rows = torch.arange(n)
+    else:
+        rows = torch.randperm(len(dataset), generator=torch.Generator().manual_seed(seed))[:n]
+    labels = None if dataset.y is None else dataset.y[rows]
+    return Part(dataset.take(rows, seed=seed), labels, rows, dataset)
+
+
+def _described(model: Any) -> str:
+    return f"{type(model).__module__}.{type(model).__qualname__}"

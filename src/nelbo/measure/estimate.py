@@ -1,0 +1,62 @@
+"""What log_evidence returns: log p(x) of each example, how far it may be off, and what that depends on."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from nelbo.divergences import Estimate
+
+
+@dataclass(frozen=True, eq=False)
+class Evidence(Estimate):
+    """Log p(x) of each example, in nats; everything of shape (batch,), float64, on the CPU.
+
+    Attributes:
+        value: log p(x).
+        standard_error: of a Monte Carlo value one standard deviation; of a quadrature what doubling its grid changed.
+        method: "quadrature", "importance" or "annealed".
+        why: the method and the reason for it, in a sentence.
+        notes: warnings in words; empty where there is nothing to warn of.
+        samples: draws of z for each example that carry a weight (of annealing: chains).
+        ess: effective sample size of the weights, (sum w)^2 / sum w^2.
+        pareto_k: shape of the tail of the importance weights; above 0.7 their mean is not to be relied on.
+        acceptance: of annealing, the share of Hamiltonian moves that were accepted.
+        change: of quadrature, by how much doubling the grid changed the value, in nats.
+    """
+
+    why: str = ""
+    notes: tuple[str, ...] = ()
+    samples: Tensor | None = None
+    ess: Tensor | None = None
+    pareto_k: Tensor | None = None
+    acceptance: Tensor | None = None
+    change: Tensor | None = None
+
+    def __repr__(self) -> str:
+        done = torch.isfinite(self.value)
+        n = len(self.value)
+        mean = float(self.value[done].mean()) if bool(done.any()) else float("nan")
+        parts = [f"log p(x) of {n:,} examples, {self.method}: mean {mean:.2f} nats"]
+        parts += [f"largest standard error {float(self.standard_error.max()):.2g}"] if n else []
+        parts += [f"{len(self.notes)} warnings, see .notes"] if self.notes else []
+        return f"Evidence({', '.join(parts)})"
+
+
+def together(parts: Sequence[Evidence]) -> Evidence:
+    """The evidence of examples measured in turn, as one; a note that several share stands once."""
+
+    def joined(name: str) -> Tensor | None:
+        values = [getattr(part, name) for part in parts]
+        return None if any(value is None for value in values) else torch.cat(values)
+
+    first = parts[0]
+    return Evidence(
+        torch.cat([part.value for part in parts]),
+        torch.cat([part.standard_error for part in parts]),
+        first.method,
+        first.why,
+        tuple(dict.fromkeys(note for part in parts for note in part.notes)),
+        *(joined(name) for name in ("samples", "ess", "pareto_k", "acceptance", "change")),
+    )

@@ -1,0 +1,55 @@
+"""Log p(x|z) of many examples at points that they share."""
+
+from math import prod
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+from torch.distributions import Bernoulli, ContinuousBernoulli, Distribution, Independent, Normal
+
+from nelbo.measure.inputs import AT_ONCE
+
+
+class Linear(NamedTuple):
+    """Log p(x_i|z_j) = rows_i . coefficients_j + offset_j: one matrix product gives all pairs."""
+
+    rows: Tensor
+    """(batch, statistics of x)."""
+    coefficients: Tensor
+    """(points, statistics of x)."""
+    offset: Tensor
+    """(points,)."""
+
+
+def linear(px: Distribution, x: Tensor, rows: Tensor | None = None) -> Linear | None:
+    """p(x|z) as a linear function of statistics of x, or None where it is none.
+
+    A Bernoulli is linear in x: log p(x|z) = log p(0|z) + x . logits. A normal is linear in (x^2, x).
+
+    Args:
+        px: at the points, batch shape (points, 1).
+        x: (batch, \\*event).
+        rows: what an earlier call gave for the same x.
+    """
+    base = px.base_dist if isinstance(px, Independent) else px
+    if isinstance(base, Bernoulli | ContinuousBernoulli):
+        nothing = px.log_prob(torch.zeros_like(x[:1]))[:, 0]
+        return Linear(x.flatten(1), base.logits.flatten(1), nothing)
+    if isinstance(base, Normal):
+        # in float64, and around the mean: x^2 - 2 x mean + mean^2 cancels where sigma is small
+        x = x.flatten(1).double()
+        middle = x.mean(0)
+        if rows is None:
+            rows = torch.cat([(x - middle).square(), x - middle], dim=1)
+        mean = base.loc.double().flatten(1) - middle
+        precision = base.scale.double().expand_as(base.loc).flatten(1) ** -2
+        at_mean = px.log_prob(base.loc).double()[:, 0]
+        coefficients = torch.cat([-0.5 * precision, mean * precision], dim=1)
+        return Linear(rows, coefficients, at_mean - 0.5 * (mean.square() * precision).sum(1))
+    return None
+
+
+def pairwise(px: Distribution, x: Tensor) -> Tensor:
+    """Log p(x_i|z_j) in nats, (batch, points), pair by pair, for px of batch shape (points, 1)."""
+    step = max(1, AT_ONCE // (px.batch_shape[0] * prod(x.shape[1:])))
+    return torch.cat([px.log_prob(part[None]) for part in x.split(step)], dim=1).T

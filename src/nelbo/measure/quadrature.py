@@ -1,0 +1,151 @@
+"""Log p(x) by integrating over z, for one or two latent dimensions."""
+
+from collections.abc import Sequence
+from math import prod
+from typing import final
+
+import torch
+from torch import Tensor
+from torch.distributions import Distribution
+
+from nelbo.measure.estimate import Evidence, together
+from nelbo.measure.importance import interrupted, warned
+from nelbo.measure.inputs import AT_ONCE, center, finite, latent_dimensions, spread
+from nelbo.measure.pairwise import linear, pairwise
+from nelbo.measure.tiles import Integrals, integrate
+from nelbo.measure.waiting import Waiting
+from nelbo.objectives import Model
+
+MOST_DIMENSIONS = 2
+TOLERANCE = 1e-3
+_SHARED = 10_000  # examples that share their grids; more would only take more memory
+_DRAWS = 4096
+
+
+def by_quadrature(model: Model, x: Tensor, *, tolerance: float = TOLERANCE, why: str, progress: bool) -> Evidence:
+    """Log of the integral of p(z) p(x|z) dz on grids that are refined until doubling them changes it little.
+
+    Args:
+        model: at rest.
+        x: (batch, \\*event), checked.
+        tolerance: the largest change in nats.
+        why: for the result.
+        progress: show a bar.
+    """
+    d = latent_dimensions(model)
+    if d > MOST_DIMENSIONS:
+        raise ValueError(
+            f"quadrature is for one or two latent dimensions, and this model has {d}: a grid of 100 points along each "
+            f'would have 1e{2 * d} points. Write method="importance" or method="annealed"'
+        )
+    found: list[Evidence] = []
+    with Waiting("log p(x) by quadrature", len(x), show=progress) as bar:
+        try:
+            for part in x.split(_SHARED):
+                joint = Joint(model, part)
+                low, high = joint.box()
+                integrals = integrate(
+                    joint,
+                    len(part),
+                    low,
+                    high,
+                    like=joint.like,
+                    at_once=joint.at_once,
+                    tolerance=tolerance,
+                    guard=joint.centers,
+                    done=bar.advance,
+                )
+                found.append(_evidence(integrals, why))
+        except KeyboardInterrupt as error:
+            raise interrupted(found, len(x)) from error
+    return _with_notes(together(found), tolerance)
+
+
+@final
+class Joint:
+    """Log p(x, z) at points that all examples share, and where to look for its mass.
+
+    Args:
+        model: at rest.
+        x: (batch, \\*event), checked.
+    """
+
+    def __init__(self, model: Model, x: Tensor) -> None:
+        self.model, self.x, self.pz = model, x, model.prior
+        self.qz: Distribution = model.posterior(x)
+        where = center(self.qz)
+        self.like = where
+        self.centers = where.double().cpu()
+        self.rows: Tensor | None = None
+
+    def __call__(self, z: Tensor, examples: Sequence[Tensor]) -> Tensor:
+        """(1, m, points), for ``tiles.integrate``."""
+        tiles, points = z.shape[:2]
+        px = self.model.likelihood(z.reshape(tiles * points, 1, -1))
+        form = linear(px, self.x, self.rows)
+        log_pz = self.pz.log_prob(z)
+        found: list[Tensor] = []
+        if form is None:
+            for at, index in zip(z, examples, strict=True):
+                found.append(pairwise(self.model.likelihood(at[:, None]), self._pick(self.x, index)))
+        else:
+            self.rows = form.rows
+            coefficients = form.coefficients.unflatten(0, (tiles, points))
+            offset = form.offset.unflatten(0, (tiles, points))
+            for one, add, index in zip(coefficients, offset, examples, strict=True):
+                found.append(torch.addmm(add, self._pick(form.rows, index), one.T))
+        of = torch.arange(tiles).repeat_interleave(torch.tensor([len(index) for index in examples]))
+        return finite(torch.cat(found) + log_pz[of.to(log_pz.device)])[None]
+
+    @property
+    def at_once(self) -> int:
+        """Tiles of 64 points that can be decoded together."""
+        return max(1, AT_ONCE // (64 * prod(self.x.shape[1:])))
+
+    @staticmethod
+    def _pick(x: Tensor, index: Tensor) -> Tensor:
+        # all examples look at most tiles of the coarsest level: no copy of x for those
+        return x if len(index) == len(x) else x[index.to(x.device)]
+
+    def box(self, *, around: Distribution | None = None) -> tuple[Tensor, Tensor]:
+        """Corners of a box with the prior's mass, the encoder's means, and the mass of ``around``, (latent,) each."""
+        draws = self.pz.sample(torch.Size((_DRAWS,))).double().cpu()
+        low, high = draws.amin(0), draws.amax(0)
+        margin = 0.2 * (high - low)
+        low, high = low - margin, high + margin
+        try:
+            mean, deviation = self.pz.mean.double().cpu(), self.pz.variance.sqrt().double().cpu()
+            low, high = torch.minimum(low, mean - 8.5 * deviation), torch.maximum(high, mean + 8.5 * deviation)
+        except NotImplementedError:
+            pass
+        # an encoder may claim any width, and where it is wrong the box grows by itself
+        width = torch.minimum(6 * spread(self.qz).double().cpu(), 0.25 * (high - low))
+        corners = [low, (self.centers - width).amin(0)], [high, (self.centers + width).amax(0)]
+        if around is not None:
+            place, far = center(around).double().cpu(), 8 * spread(around).double().cpu()
+            corners[0].append((place - far).amin(0))
+            corners[1].append((place + far).amax(0))
+        return torch.stack(corners[0]).amin(0), torch.stack(corners[1]).amax(0)
+
+
+def _evidence(found: Integrals, why: str) -> Evidence:
+    change = torch.where(found.inside, found.change, torch.inf)
+    return Evidence(found.log_z[0], change, "quadrature", why, change=change)
+
+
+def _with_notes(found: Evidence, tolerance: float) -> Evidence:
+    notes: list[str] = []
+    change = found.change
+    assert change is not None
+    if bool((outside := change.isinf()).any()):
+        notes.append(
+            f"for {int(outside.sum()):,} of {len(change):,} examples p(x, z) does not vanish far from the prior's "
+            "mass: the integral goes on beyond the grid, and log p(x) is at least the value"
+        )
+    if bool((rough := (change >= tolerance) & change.isfinite()).any()):
+        notes.append(
+            f"for {int(rough.sum()):,} of {len(change):,} examples the grid could not be made fine enough for "
+            f"{tolerance:g} nats: doubling it would still change log p(x) by up to {float(change[rough].max()):.2g}, "
+            "which stands as their standard error"
+        )
+    return warned(found, notes)

@@ -1,0 +1,25 @@
+"""The sections of a report, in reading order: each is a function of the case, and None where it does not apply."""
+
+from collections.abc import Callable
+
+from nelbo.measure.case import Case
+from nelbo.measure.results import Section
+
+# E from nelbo.measure.sections.evidence import evidence, gaps, overfits
+from nelbo.measure.sections.evidence import evidence, overfits
+from nelbo.measure.sections.latent import aggregate, usage
+from nelbo.measure.sections.loss import embeddings, loss
+from nelbo.measure.sections.samples import samples
+
+SECTIONS: tuple[tuple[str, Callable[[Case], Section | None]], ...] = (
+    ("loss", loss),
+    ("log p(x)", evidence),
+    ("overfitting", overfits),
+    # E    ("log p(x)", evidence),
+    # E    ("gaps of the bound", gaps),
+    # E    ("overfitting", overfits),
+    ("latent units", usage),
+    ("aggregate posterior", aggregate),
+    ("samples", samples),
+    ("reconstruction from embeddings", embeddings),
+)

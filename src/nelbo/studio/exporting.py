@@ -1,0 +1,124 @@
+"""One-file pages of runs: what the page would ask Python for, asked when the file is written."""
+
+import json
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from nelbo.studio.library import Library
+from nelbo.studio.link import OF_RUNS, export_html
+from nelbo.studio.session import Session
+from nelbo.studio.wire import pack
+
+_OF_EACH_CLASS, _AT_LEAST = 3, 24  # examples that travel with the file, besides the pinned ones
+_SNAPSHOTS = 12
+
+Ask = Callable[..., dict[str, Any]]
+
+
+def export_page(session: Session, page: str, state: Mapping[str, Any]) -> str:
+    """Any page as one HTML document; a page of runs with what it shows of them.
+
+    Args:
+        session: that knows the runs.
+        page: as for `nelbo.studio.export_html`.
+        state: of the page.
+
+    Raises:
+        ValueError: an unknown page, or a run that cannot be opened.
+    """
+    if not isinstance(state, Mapping):  # pyright: ignore[reportUnnecessaryIsInstance]
+        raise TypeError(f'a state is an object, as in {{"run": "runs/x"}}; got {type(state).__name__}')
+    made, found = prepared(session, page, state)
+    name = str(made.get("run", "")).rpartition("/")[2]
+    return export_html(page, made, attachments=found, title=f"nelbo: {page} of {name}" if name else None)
+
+
+def prepared(session: Session, page: str, state: Mapping[str, Any]) -> tuple[dict[str, Any], dict[str, bytes]]:
+    """The state of a page of runs with its run named, and the answers that it will need, by their questions.
+
+    Args:
+        session: that knows the runs.
+        page: "inspector", "train" or "report"; others need nothing.
+        state: of the page.
+
+    Raises:
+        ValueError: there is no such run, or it cannot be opened.
+    """
+    if page not in OF_RUNS:
+        return dict(state), {}
+    found: dict[str, bytes] = {}
+
+    def ask(kind: str, *, required: bool = True, **content: Any) -> dict[str, Any]:
+        reply = session.ask({"kind": kind, "id": 0, **content})
+        if "error" in reply.content:
+            if required:
+                raise ValueError(reply.content["error"])
+            return {}
+        answer = {name: value for name, value in reply.content.items() if name not in ("id", "kind")}
+        found[f"{kind} {json.dumps(content, sort_keys=True, separators=(',', ':'))}"] = pack(answer, reply.buffers)
+        return answer
+
+    made = {**state, "run": state.get("run") or _first(session)}
+    names = [name for name in (made["run"], made.get("other")) if name]
+    if page == "train":
+        _training(session, ask, names)
+    else:
+        _inspector(session, ask, made, names)
+    if page == "report":
+        ask("report.open", run=made["run"])
+    _only(session, found, names)
+    return made, found
+
+
+def _first(session: Session) -> str:
+    entries = [entry for entry in Library.of(session).entries() if entry["status"] in ("finished", "in memory")]
+    if not entries:
+        raise ValueError("there is no finished run to write a page of; write nelbo studio runs/NAME")
+    return next((entry["run"] for entry in entries if entry["recipe"] != "autoencoder"), entries[0]["run"])
+
+
+def _inspector(session: Session, ask: Ask, state: Mapping[str, Any], names: list[str]) -> None:
+    for name in names:
+        which = {"run": name, "split": state["split"]} if state.get("split") else {"run": name}
+        info = ask("inspect.open", **which)
+        if info["dense"]["decoder"] and info["picture"]:
+            ask("inspect.weights", run=name, part="decoder")
+        for row in _rows(session, which, info["n"], state.get("pins") or ()):
+            ask("inspect.examples", **which, rows=[row])
+        if len(info["axes"]) == 2:
+            ask("inspect.plane", **which, layers=["prior", "aggregate"], n=72)
+            if info["latent"] == 2:
+                ask("inspect.plane", **which, layers=["decoded"], n=15)
+                ask("inspect.plane", **which, layers=["stretch"], n=32)
+    if len(names) == 2:
+        split = ask("inspect.open", **({"run": names[0]} | ({"split": state["split"]} if state.get("split") else {})))
+        ask("inspect.align", required=False, run=names[0], other=names[1], split=split["split"])
+
+
+def _rows(session: Session, which: Mapping[str, Any], n: int, pins: Any) -> list[int]:
+    """The pinned examples, some of each class, and the first."""
+    inspection = Library.of(session).inspection(which["run"], which.get("split"))
+    chosen = {row: None for row in pins if type(row) is int and 0 <= row < n}
+    if inspection.labels is not None:
+        for label in inspection.labels.unique()[:20]:
+            chosen |= dict.fromkeys((inspection.labels == label).nonzero().flatten()[:_OF_EACH_CLASS].tolist())
+    chosen |= dict.fromkeys(range(min(n, max(0, _AT_LEAST - len(chosen)))))
+    return list(chosen)
+
+
+def _training(session: Session, ask: Ask, names: list[str]) -> None:
+    for name in names:
+        state = ask("train.state", run=name)
+        kept = state["snapshots"]
+        some = kept[:: max(1, -(-len(kept) // _SNAPSHOTS))]
+        for epoch in dict.fromkeys([*some, *kept[-1:]]):
+            ask("train.snapshot", required=False, run=name, epoch=epoch)
+        if not kept:
+            ask("train.snapshot", required=False, run=name)
+
+
+def _only(session: Session, found: dict[str, bytes], names: list[str]) -> None:
+    """The lists of runs name only those that travel."""
+    entries = [entry for entry in Library.of(session).entries() if entry["run"] in names]
+    found["inspect.runs {}"] = pack({"runs": entries})
+    found["train.list {}"] = pack({"runs": entries, "jobs": [], "demo": {"out": "", "missing": [], "offer": False}})

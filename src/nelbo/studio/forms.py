@@ -1,0 +1,203 @@
+"""The form of a training, read from the signatures that take its settings; and the way back."""
+
+import inspect
+import math
+from collections.abc import Callable, Mapping
+from typing import Any, Literal, get_args, get_origin, get_type_hints
+
+from nelbo import data as nelbo_data
+from nelbo import recipes
+from nelbo.data.named import NAMED
+from nelbo.docstrings import described
+from nelbo.training import fit
+
+# what the page shows first, in its order; `more` folds out
+_DATA = {"binarize": False, "limit": True, "validation": True, "standardize": True, "dequantize": True}
+_MODEL = {
+    "latent": False,
+    "likelihood": False,
+    "network": False,
+    "hidden": False,
+    "channels": True,
+    "activation": True,
+    "prior": True,
+    "posterior": True,
+}
+_TRAINING = {
+    "epochs": False,
+    "learning_rate": False,
+    "seed": False,
+    "batch_size": True,
+    "schedule": True,
+    "learning_rate_warm_up": True,
+    "weight_decay": True,
+    "clip": True,
+    "ema": True,
+    "patience": True,
+}
+# low and high end of what a field lets in, where the page can say so before anything is loaded
+_LIMITS: dict[str, tuple[float, float]] = {
+    "latent": (1, 512),
+    "epochs": (1, 100_000),
+    "batch_size": (1, 1_000_000),
+    "learning_rate": (1e-8, 10.0),
+    "seed": (0, 2**31 - 1),
+    "beta": (0.0, 1e6),
+    "floor": (0.0, 1e3),
+    "warm_up": (0.0, 1e5),
+    "samples": (1, 1000),
+    "limit": (2, 10_000_000),
+    "cycles": (1, 1000),
+}
+_AUTO = "auto"
+
+
+def form() -> list[dict[str, Any]]:
+    """The fields: name, group, kind, default, help; and the recipes that take it, where not all do."""
+    source = {
+        "name": "data",
+        "group": "data",
+        "kind": "text",
+        "default": "mnist5k",
+        "suggestions": list(NAMED),
+        "help": f"{', '.join(NAMED)}, or the path of a .npy, .npz, .csv or .parquet file or a folder of images.",
+    }
+    recipe = {
+        "name": "recipe",
+        "group": "model",
+        "kind": "choice",
+        "choices": list(recipes.RECIPES),
+        "default": "vae",
+        "help": "The model and its objective, by the published name.",
+        "told": {name: (inspect.getdoc(make) or "").split("\n")[0] for name, make in recipes.RECIPES.items()},
+    }
+    shared = _fields(recipes.compose, _MODEL, "model")
+    for field in shared:
+        if field["name"] == "likelihood":
+            field.update(
+                kind="text",
+                default=_AUTO,
+                suggestions=[_AUTO, *recipes.LIKELIHOODS],
+                help="auto: what fits the data. " + field["help"],
+            )
+    return [
+        source,
+        *_fields(nelbo_data.load, _DATA, "data"),
+        recipe,
+        *_own(),
+        *shared,
+        *_fields(fit, _TRAINING, "training"),
+    ]
+
+
+def read_settings(settings: Mapping[str, Any]) -> dict[str, Any]:
+    """What the form holds, as the task of a training process.
+
+    Args:
+        settings: name -> value; what is left out keeps its default.
+
+    Raises:
+        ValueError: an unknown name, or a value that its field cannot hold.
+    """
+    if not isinstance(settings, Mapping):  # pyright: ignore[reportUnnecessaryIsInstance]
+        raise TypeError(f"settings are an object of names and values, got {type(settings).__name__}")
+    fields = {field["name"]: field for field in form()}
+    if unknown := sorted(set(settings) - set(fields)):
+        raise ValueError(f"no setting {unknown[0]!r}; there are: {', '.join(fields)}")
+    values = {name: _read(fields[name], value) for name, value in settings.items() if value is not None}
+    chosen = values.pop("recipe", "vae")
+    if values.get("likelihood") == _AUTO:
+        del values["likelihood"]
+    groups: dict[str, dict[str, Any]] = {"data": {}, "model": {}, "training": {}}
+    for name, value in values.items():
+        takers = fields[name].get("recipes")
+        if takers is None or chosen in takers:
+            groups[fields[name]["group"]][name] = value
+    return {
+        "do": "fit",
+        "data": groups["data"].pop("data", "mnist5k"),
+        "options": groups["data"],
+        "recipe": chosen,
+        "arguments": groups["model"],
+        "training": groups["training"],
+    }
+
+
+def _own() -> list[dict[str, Any]]:
+    """What only some recipes take."""
+    shared = inspect.signature(recipes.compose).parameters
+    found: dict[str, dict[str, Any]] = {}
+    for name, make in recipes.RECIPES.items():
+        for parameter in inspect.signature(make).parameters.values():
+            if parameter.kind is not inspect.Parameter.KEYWORD_ONLY or parameter.name in shared:
+                continue
+            field = found.setdefault(parameter.name, {**_field(parameter, {}, "model"), "recipes": [], "defaults": {}})
+            field["recipes"].append(name)
+            field["defaults"][name] = parameter.default
+    return list(found.values())
+
+
+def _fields(function: Callable[..., Any], names: Mapping[str, bool], group: str) -> list[dict[str, Any]]:
+    parameters, hints, helps = inspect.signature(function).parameters, get_type_hints(function), described(function)
+    return [
+        {**_field(parameters[name], hints, group), "help": helps.get(name, "").replace("`", ""), "more": more}
+        for name, more in names.items()
+    ]
+
+
+def _field(parameter: inspect.Parameter, hints: Mapping[str, Any], group: str) -> dict[str, Any]:
+    default, hint = parameter.default, hints.get(parameter.name, parameter.annotation)
+    field: dict[str, Any] = {"name": parameter.name, "group": group, "default": default, "kind": "text", "help": ""}
+    choices = _choices(hint)
+    if choices:
+        field.update(kind="choice", choices=choices)
+    elif isinstance(default, bool):
+        field["kind"] = "flag"
+    elif isinstance(default, tuple):
+        field.update(kind="widths", default=list(default))
+    elif isinstance(default, int) or int in get_args(hint):
+        field["kind"] = "whole"
+    elif isinstance(default, float) or float in get_args(hint):
+        field["kind"] = "number"
+    if parameter.name in _LIMITS:
+        field["limits"] = list(_LIMITS[parameter.name])
+    return field
+
+
+def _choices(hint: Any) -> list[Any]:
+    if get_origin(hint) is Literal:
+        return list(get_args(hint))
+    members = get_args(hint)
+    found = [choice for member in members if get_origin(member) is Literal for choice in get_args(member)]
+    return [None, *found] if found and type(None) in members else found
+
+
+def _read(field: Mapping[str, Any], value: Any) -> Any:
+    name, kind = field["name"], field["kind"]
+    if kind == "choice":
+        if value not in field["choices"]:
+            raise ValueError(f"{name} is one of {', '.join(map(str, field['choices']))}; got {value!r}")
+        return value
+    if kind == "flag":
+        return bool(value)
+    if kind == "widths":
+        if not isinstance(value, list) or not all(type(width) is int and 0 < width <= 100_000 for width in value):
+            raise ValueError(f"{name} holds the width of each layer, as in 400 200; got {value!r}")
+        return tuple(value)
+    if kind in ("whole", "number"):
+        return _number(field, value)
+    if not isinstance(value, str) or not value:
+        raise ValueError(f"{name} is a text, got {value!r}")
+    return value
+
+
+def _number(field: Mapping[str, Any], value: Any) -> int | float:
+    name = field["name"]
+    if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value):
+        raise ValueError(f"{name} is a finite number, got {value!r}")
+    if field["kind"] == "whole" and value != int(value):
+        raise ValueError(f"{name} is a whole number, got {value}")
+    low, high = field.get("limits", (-math.inf, math.inf))
+    if not low <= value <= high:
+        raise ValueError(f"{name} is from {low:g} to {high:g}, got {value}")
+    return int(value) if field["kind"] == "whole" else float(value)

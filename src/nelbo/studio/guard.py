@@ -1,0 +1,114 @@
+"""Who may speak to the studio: this machine's browser, from the studio's own pages, with the token of its address.
+
+A page of any other site can send requests to 127.0.0.1, and a name that resolves to 127.0.0.1 makes them same-origin
+(DNS rebinding); other users of the machine can reach the port. So: the Host is one of ours, an Origin is one of ours, a
+websocket always carries one, and the token came once in the address and since then in a cookie.
+"""
+
+import secrets
+from collections.abc import Sequence
+from http.cookies import CookieError, SimpleCookie
+from urllib.parse import parse_qs, urlencode, urlsplit
+
+from starlette.responses import PlainTextResponse, RedirectResponse
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+POLICY = (
+    "default-src 'self'; script-src 'self' blob:; img-src 'self' data: blob:; style-src 'self' 'unsafe-inline'; "
+    "connect-src 'self'; worker-src 'self' blob:; object-src 'none'; base-uri 'none'; form-action 'self'; "
+    "frame-ancestors 'none'"
+)
+_HEADERS = (
+    (b"content-security-policy", POLICY.encode()),
+    (b"x-content-type-options", b"nosniff"),
+    (b"referrer-policy", b"no-referrer"),
+    (b"cross-origin-opener-policy", b"same-origin"),
+    (b"cross-origin-resource-policy", b"same-origin"),
+)
+
+
+class LocalOnly:
+    """ASGI middleware that refuses everyone else.
+
+    Args:
+        app: what is guarded.
+        port: the studio listens at.
+        token: the secret of this studio's address.
+        allow: further origins, as in "https://hub.example.org", for a proxy in front of the studio.
+    """
+
+    def __init__(self, app: ASGIApp, *, port: int, token: str, allow: Sequence[str] = ()) -> None:
+        self.app, self.token, self.cookie = app, token, f"nelbo-{port}"
+        names = [f"{host}:{port}" for host in ("127.0.0.1", "localhost", "[::1]")]
+        self.origins = {*(f"http://{name}" for name in names), *(origin.rstrip("/") for origin in allow)}
+        self.hosts = {*names, *(urlsplit(origin).netloc for origin in allow)}
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] not in ("http", "websocket"):
+            return await self.app(scope, receive, send)
+        refused = self.refusal(scope)
+        if refused is None and not self.has_cookie(scope):
+            if not self.has_token(scope):
+                refused = "this studio's address carries a token; open the address that `nelbo studio` printed"
+            elif scope["type"] == "http":
+                return await self.welcome(scope, receive, send)
+        if refused is None:
+            return await self.app(scope, receive, _with_headers(send))
+        if scope["type"] == "websocket":
+            return await send({"type": "websocket.close", "code": 1008, "reason": refused})
+        return await PlainTextResponse(f"403: {refused}\n", 403)(scope, receive, _with_headers(send))
+
+    def refusal(self, scope: Scope) -> str | None:
+        """Why this Host or Origin is refused, or None."""
+        headers = _headers(scope)
+        host, origin = headers.get(b"host", ""), headers.get(b"origin")
+        if host not in self.hosts:
+            return f"the Host {host[:80]!r} is not this studio's; it answers to {', '.join(sorted(self.hosts))}"
+        if origin is None and scope["type"] == "websocket":
+            return "a websocket needs an Origin"
+        if origin is not None and origin not in self.origins:
+            return f"the Origin {origin[:80]!r} is not this studio's; for a proxy, write --allow-origin {origin[:80]}"
+        return None
+
+    def has_cookie(self, scope: Scope) -> bool:
+        """Whether the request carries the token in its cookie."""
+        try:
+            cookies = SimpleCookie(_headers(scope).get(b"cookie", ""))
+        except CookieError:
+            return False
+        return self.cookie in cookies and _same(cookies[self.cookie].value, self.token)
+
+    def has_token(self, scope: Scope) -> bool:
+        """Whether the request carries the token in its address."""
+        return _same(parse_qs(scope["query_string"].decode("latin-1")).get("token", [""])[0], self.token)
+
+    async def welcome(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Trade the token in the address for a cookie; the page's address then holds no secret."""
+        query = parse_qs(scope["query_string"].decode("latin-1"))
+        query.pop("token", None)
+        path = "/" + scope["path"].lstrip("/")  # "//host" would lead elsewhere
+        answer = RedirectResponse(path + ("?" + urlencode(query, doseq=True) if query else ""), 303)
+        answer.set_cookie(self.cookie, self.token, httponly=True, samesite="strict", path="/")
+        await answer(scope, receive, _with_headers(send))
+
+
+def new_token() -> str:
+    """A secret for one studio."""
+    return secrets.token_urlsafe(24)
+
+
+def _same(a: str, b: str) -> bool:
+    return secrets.compare_digest(a.encode(), b.encode())
+
+
+def _headers(scope: Scope) -> dict[bytes, str]:
+    return {name.lower(): value.decode("latin-1") for name, value in scope["headers"]}
+
+
+def _with_headers(send: Send) -> Send:
+    async def wrapped(message: Message) -> None:
+        if message["type"] == "http.response.start":
+            message = {**message, "headers": [*message.get("headers", []), *_HEADERS]}
+        await send(message)
+
+    return wrapped

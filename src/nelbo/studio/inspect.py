@@ -1,0 +1,311 @@
+"""What the inspector's page asks: runs, embeddings, decodings, densities over a plane. No mathematics in here."""
+
+import math
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from nelbo.figures.points import read_labels
+from nelbo.priors import StandardNormal
+from nelbo.studio import planes
+from nelbo.studio.alignment import align
+from nelbo.studio.inspection import Example, Inspection, decode, look_at, terms_under
+from nelbo.studio.library import Library
+from nelbo.studio.networks import dense, picture
+from nelbo.studio.session import Buffers, Content, Reply, Session, answers
+
+_FARTHEST = 1e3  # of a coordinate that a page may ask for; beyond, float32 pictures say nothing
+_MOST_AT_ONCE = 1024  # codes decoded for one message
+_MOST_EXAMPLES, _MOST_PICTURES = 64, 256
+_FINEST = 128  # cells of a plane's grid along an axis
+
+
+@answers("inspect.runs")
+def list_runs(session: Session, content: Content, buffers: Buffers) -> Reply:
+    """Every run the studio knows, with its last terms."""
+    return Reply({"runs": Library.of(session).entries()})
+
+
+@answers("inspect.open")
+def open_run(session: Session, content: Content, buffers: Buffers) -> Reply:
+    """A run's examples: where q(z|x) lies for each, and its terms."""
+    return opened(_inspection(session, content))
+
+
+def opened(inspection: Inspection) -> Reply:
+    """What a page needs to draw the latent space of a run.
+
+    Buffers, float32: mean (n, latent), standard deviation (n, latent), reconstruction error, kl, nelbo, standard error
+    and labels, each (n,).
+    """
+    model, terms = inspection.model, inspection.terms
+    deviation = inspection.covariance.diagonal(dim1=1, dim2=2).clamp(min=0).sqrt()
+    labels = read_labels(inspection.labels, len(inspection.x))
+    box = planes.around(inspection, inspection.axes, (0.0,) * model.latent)
+    values = torch.full((len(inspection.x),), math.nan) if labels is None else torch.from_numpy(labels.values)
+    content = {
+        "title": inspection.run.name,
+        "split": inspection.split,
+        "n": len(inspection.x),
+        "latent": model.latent,
+        "event": list(inspection.x.shape[1:]),
+        "axes": list(inspection.axes),
+        "box": [list(box.low), list(box.high)],
+        "is_point": inspection.is_point,
+        "is_normal": inspection.is_normal,
+        "standard_normal_prior": isinstance(model.prior_family, StandardNormal),
+        "prior": type(model.prior_family).__name__,
+        "posterior": type(model.posterior_family).__name__,
+        "likelihood": type(model.likelihood_family).__name__,
+        "support": model.likelihood_family.support,
+        "draws": terms.draws,
+        "label_names": None if labels is None else list(labels.names),
+        "kl_per_unit": [_number(value) for value in terms.kl_per_unit.mean(0)],
+        "activity": [float(value) for value in inspection.mean.double().var(0, correction=0)],
+        "totals": {name: _mean(values) for name, values in terms.loss._asdict().items()},
+        "features": _features(inspection),
+        "range": [float(value) for value in inspection.x.aminmax()],
+        "picture": picture(model),
+        "dense": {part: dense(getattr(model, part)) is not None for part in ("decoder", "encoder")},
+        "record": {key: inspection.run.record.get(key) for key in ("recipe", "objective", "data", "model", "training")},
+        "path": None if inspection.run.path is None else str(inspection.run.path),
+    }
+    return Reply(
+        content,
+        [_floats(t) for t in (inspection.mean, deviation, *terms.loss, terms.standard_error, values)],
+    )
+
+
+@answers("inspect.weights")
+def weights(session: Session, content: Content, buffers: Buffers) -> Reply:
+    """The decoder or encoder as dense layers, for a browser that computes it itself."""
+    part = content["part"]
+    if part not in ("decoder", "encoder"):
+        raise ValueError(f"part is 'decoder' or 'encoder', got {part!r}")
+    return weights_of(_inspection(session, content), part)
+
+
+def weights_of(inspection: Inspection, part: str) -> Reply:
+    """Steps of a dense network, and its weights and biases as float32 buffers in order."""
+    network = dense(getattr(inspection.model, part))
+    if network is None:
+        raise ValueError(f"the {part} is no small dense network; it is computed in Python")
+    steps = [[step[0], *(step[1].shape if len(step) > 1 else ())] for step in network.steps]
+    return Reply({"steps": steps}, [_floats(tensor) for step in network.steps for tensor in step[1:]])
+
+
+@answers("inspect.examples")
+def examples(session: Session, content: Content, buffers: Buffers) -> Reply:
+    """Some examples, looked at closely: the input, its reconstruction, q(z|x), and its terms over many draws."""
+    inspection = _inspection(session, content)
+    rows = _rows(inspection, content["rows"], _MOST_EXAMPLES)
+    with Library.of(session).busy:
+        return looked_at([look_at(inspection.model, inspection.x[row : row + 1]) for row in rows], rows)
+
+
+@answers("inspect.pictures")
+def pictures(session: Session, content: Content, buffers: Buffers) -> Reply:
+    """Some examples at a glance: buffers x and reconstruction, (rows, features) float32 each."""
+    inspection = _inspection(session, content)
+    rows = _rows(inspection, content["rows"], _MOST_PICTURES)
+    with Library.of(session).busy:
+        return Reply(
+            {"rows": rows}, [_floats(inspection.x[rows]), _floats(decode(inspection.model, inspection.mean[rows]))]
+        )
+
+
+@answers("inspect.encode")
+def encode(session: Session, content: Content, buffers: Buffers) -> Reply:
+    """An input that the user drew."""
+    inspection = _inspection(session, content)
+    x = _input(inspection, buffers)
+    with Library.of(session).busy:
+        return looked_at([look_at(inspection.model, x)], [None])
+
+
+def looked_at(found: Sequence[Example], rows: Sequence[int | None]) -> Reply:
+    """Examples as a message; buffers, float32: x, reconstruction, mean and covariance of each example in turn."""
+    listed = [
+        {
+            "row": row,
+            **{name: _number(value[0]) for name, value in one.terms.loss._asdict().items()},
+            "standard_error": _number(one.terms.standard_error[0]),
+            "draws": one.terms.draws,
+            "at_mean": _number(one.at_mean),
+            "kl_per_unit": [_number(value) for value in one.terms.kl_per_unit[0]],
+        }
+        for row, one in zip(rows, found, strict=True)
+    ]
+    return Reply(
+        {"examples": listed},
+        [_floats(t) for one in found for t in (one.x, one.reconstruction, one.mean, one.covariance)],
+    )
+
+
+@answers("inspect.decode")
+def decode_codes(session: Session, content: Content, buffers: Buffers) -> Reply:
+    """Pictures of codes: z (n, latent) float32 in, the mean of p(x|z) (n, features) float32 out."""
+    inspection = _inspection(session, content)
+    latent = inspection.model.latent
+    z = _read(buffers, 0, "z")
+    if not 0 < z.numel() <= _MOST_AT_ONCE * latent or z.numel() % latent:
+        raise ValueError(f"z holds 1 to {_MOST_AT_ONCE} codes of {latent} numbers, got {z.numel()} numbers")
+    with Library.of(session).busy:
+        pictures = decode(inspection.model, z.reshape(-1, latent).clamp(-_FARTHEST, _FARTHEST))
+    return Reply({"shape": list(pictures.shape)}, [_floats(pictures)])
+
+
+@answers("inspect.terms")
+def terms_of_own_q(session: Session, content: Content, buffers: Buffers) -> Reply:
+    """The terms of an input under a normal q of the user's own: buffers x, mean, covariance, float32."""
+    inspection = _inspection(session, content)
+    latent = inspection.model.latent
+    x, mean, covariance = _input(inspection, buffers), _read(buffers, 1, "mean"), _read(buffers, 2, "covariance")
+    if mean.shape != (latent,) or covariance.shape != (latent * latent,):
+        raise ValueError(f"q has a mean of {latent} numbers and a covariance of {latent * latent}")
+    with Library.of(session).busy:
+        error, kl = terms_under(inspection.model, x, mean, covariance.reshape(latent, latent))
+    return Reply(
+        {
+            name: {
+                "value": _number(found.value),
+                "standard_error": _number(found.standard_error),
+                "method": found.method,
+            }
+            for name, found in (("reconstruction_error", error), ("kl", kl))
+        }
+    )
+
+
+@answers("inspect.plane")
+def plane(session: Session, content: Content, buffers: Buffers) -> Reply:
+    """Layers over a rectangle of the latent space: prior, aggregate, stretch (log densities), decoded (pictures)."""
+    inspection = _inspection(session, content)
+    return over_plane(inspection, content, Library.of(session))
+
+
+def over_plane(inspection: Inspection, content: Content, library: Library) -> Reply:
+    """A float32 buffer for each layer asked for, in their order: (n * n,), or (n * n, features) for pictures."""
+    n = content.get("n", 64)
+    if type(n) is not int or not 2 <= n <= _FINEST:
+        raise ValueError(f"n is a whole number of cells from 2 to {_FINEST}, got {n!r}")
+    where = _plane(inspection, content)
+    layers = {
+        "prior": lambda: planes.log_prior(inspection, where, n),
+        "aggregate": lambda: planes.log_aggregate(inspection, where, n),
+        "decoded": lambda: planes.decoded(inspection, where, n),
+        "stretch": lambda: planes.stretch(inspection.model, where, n),
+    }
+    wanted = content["layers"]
+    if not isinstance(wanted, Sequence) or not wanted or not all(name in layers for name in wanted):
+        raise ValueError(f"layers are some of {', '.join(layers)}; got {wanted!r}")
+    with library.busy:
+        found = [_floats(layers[name]()) for name in wanted]
+    return Reply({"layers": list(wanted), "n": n, "low": list(where.low), "high": list(where.high)}, found)
+
+
+@answers("inspect.align")
+def alignment(session: Session, content: Content, buffers: Buffers) -> Reply:
+    """The map from one run's plane to another's that brings the same examples together."""
+    first, second = (_inspection(session, {**content, "run": content[name]}) for name in ("run", "other"))
+    if first.run.record.get("data") != second.run.record.get("data") and not torch.equal(first.x, second.x):
+        raise ValueError("the two runs were not trained on the same data, so that their examples do not correspond")
+    axes = [_axes(inspection, content.get(name)) for inspection, name in ((first, "axes"), (second, "other_axes"))]
+    found = align(first.mean[:, list(axes[0])], second.mean[:, list(axes[1])])
+    return Reply(
+        {
+            "scale": found.scale,
+            "rotation": found.rotation.tolist(),
+            "center": found.center.tolist(),
+            "target_center": found.target_center.tolist(),
+            "unexplained": found.unexplained,
+        }
+    )
+
+
+def _inspection(session: Session, content: Content) -> Inspection:
+    split = content.get("split")
+    if not (split is None or isinstance(split, str)):
+        raise TypeError(f"split is train, validation or test; got {split!r}")
+    return Library.of(session).inspection(content["run"], split)
+
+
+def _rows(inspection: Inspection, rows: Any, most: int) -> list[int]:
+    n = len(inspection.x)
+    if not isinstance(rows, Sequence) or not all(type(row) is int and 0 <= row < n for row in rows):
+        raise ValueError(f"rows are whole numbers from 0 to {n - 1}, got {rows!r}")
+    if not 0 < len(rows) <= most:
+        raise ValueError(f"at most {most} examples at a time, and at least one; got {len(rows)}")
+    return list(rows)
+
+
+def _axes(inspection: Inspection, axes: Any) -> tuple[int, ...]:
+    if axes is None:
+        return inspection.axes
+    latent = inspection.model.latent
+    whole = isinstance(axes, Sequence) and all(type(axis) is int and 0 <= axis < latent for axis in axes)
+    if not whole or len(axes) != min(2, latent) or len(set(axes)) != len(axes):
+        raise ValueError(f"axes are {min(2, latent)} different latent dimensions from 0 to {latent - 1}, got {axes!r}")
+    return tuple(axes)
+
+
+def _plane(inspection: Inspection, content: Content) -> planes.Plane:
+    axes = _axes(inspection, content.get("axes"))
+    latent = inspection.model.latent
+    at = content.get("at")
+    held = (0.0,) * latent if at is None else _numbers(at, latent, "at")
+    if "low" not in content and "high" not in content:
+        return planes.around(inspection, axes, held)
+    low, high = (_numbers(content.get(end), len(axes), end) for end in ("low", "high"))
+    if not all(a < b for a, b in zip(low, high, strict=True)):
+        raise ValueError(f"a plane's low ends lie below its high ones, got {low} and {high}")
+    return planes.Plane(axes, low, high, held)
+
+
+def _numbers(values: Any, count: int, name: str) -> tuple[float, ...]:
+    if not isinstance(values, Sequence) or len(values) != count or not all(_is_finite(value) for value in values):
+        raise ValueError(f"{name} holds {count} finite numbers, got {values!r}")
+    return tuple(max(-_FARTHEST, min(_FARTHEST, float(value))) for value in values)
+
+
+def _is_finite(value: Any) -> bool:
+    return isinstance(value, int | float) and math.isfinite(value)
+
+
+def _input(inspection: Inspection, buffers: Buffers) -> Tensor:
+    event = inspection.x.shape[1:]
+    x = _read(buffers, 0, "x")
+    if x.numel() != event.numel():
+        raise ValueError(f"an input has {event.numel()} values, got {x.numel()}")
+    return x.reshape(1, *event)
+
+
+def _read(buffers: Buffers, position: int, name: str) -> Tensor:
+    if len(buffers) <= position or len(buffers[position]) % 4:
+        raise ValueError(f"{name} is missing: buffer {position} holds no float32 numbers")
+    values = torch.from_numpy(np.frombuffer(buffers[position], dtype="<f4").copy())
+    if not bool(values.isfinite().all()):
+        raise ValueError(f"{name} holds values that are NaN or infinite")
+    return values
+
+
+def _features(inspection: Inspection) -> list[str] | None:
+    names = (inspection.run.record.get("data") or {}).get("columns")
+    return list(names) if isinstance(names, Sequence) and len(names) == inspection.x[0].numel() else None
+
+
+def _mean(values: Tensor) -> dict[str, float | None]:
+    spread = float(values.double().std()) / math.sqrt(len(values)) if len(values) > 1 else math.nan
+    return {"mean": _number(values.double().mean()), "standard_error": _number(spread)}
+
+
+def _number(value: Tensor | float) -> float | None:
+    value = float(value)
+    return value if math.isfinite(value) else None
+
+
+def _floats(values: Tensor) -> bytes:
+    return values.detach().cpu().float().contiguous().numpy().astype("<f4", copy=False).tobytes()

@@ -1,0 +1,165 @@
+"""The runs that a studio knows: folders named to it, runs below them, and runs in memory."""
+
+import threading
+from collections import OrderedDict
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any, final
+
+import nelbo
+from nelbo import runs
+from nelbo.files import DamagedFileError
+from nelbo.runs import Run
+from nelbo.studio.inspection import Inspection, inspect
+from nelbo.studio.session import Session
+
+HOME = Path("runs")
+"""Where runs are looked for when none is named, and where new ones go."""
+_KEPT = 8  # inspections in memory; a large set takes some 10 MB
+_LEVELS = ("*", "*/*")
+
+
+@final
+class Library:
+    """Finds runs, loads them when asked, and keeps what it loaded.
+
+    Args:
+        folders: runs, or folders that hold some; none is `HOME`.
+    """
+
+    def __init__(self, folders: Iterable[Path] = ()) -> None:
+        named = list(folders)
+        self.folders = named or [HOME]
+        self._named = set(named)
+        self.busy = threading.RLock()
+        """Held while a model computes: torch's generators, which seed the draws, are the process's own."""
+        self._in_memory: dict[str, Run] = {}
+        self._loaded: OrderedDict[tuple[str, str | None], tuple[int, Inspection]] = OrderedDict()
+
+    @classmethod
+    def of(cls, session: Session) -> "Library":
+        """The session's library, made when first asked for."""
+        with session.lock:
+            if "library" not in session.keep:
+                session.keep["library"] = cls(session.runs)
+            return session.keep["library"]
+
+    def add(self, run: Run | Path) -> str:
+        """Make a run known, and say by which name."""
+        if isinstance(run, Path):
+            if run not in self.folders and str(run) not in self.paths():
+                self.folders.append(run)
+            return str(run)
+        name = str(run.path) if run.path is not None else self._free_name(run.name)
+        self._in_memory[name] = run
+        return name
+
+    def paths(self) -> dict[str, Path]:
+        """Name and folder of each run on disk, oldest first among those of one folder."""
+        found: dict[str, Path] = {}
+        for folder in self.folders:
+            if (folder / runs.RECORD).exists():
+                found[str(folder)] = folder
+                continue
+            below = [record for level in _LEVELS for record in folder.glob(f"{level}/{runs.RECORD}")]
+            found.update((str(record.parent), record.parent) for record in sorted(below, key=_age))
+            if not below and folder in self._named:
+                found[str(folder)] = folder  # named by the user: it shall be said what is wrong with it
+        return found
+
+    def entries(self) -> list[dict[str, Any]]:
+        """What a list of runs shows of each; of a damaged one, what is wrong."""
+        listed = [_entry(name, path) for name, path in self.paths().items() if name not in self._in_memory]
+        known = {entry["run"] for entry in listed}
+        for name, run in self._in_memory.items():
+            listed.append(_described(name, run.name, run.record or {"status": "in memory"}, run.history))
+            known.add(name)
+        for (name, _), (_, kept) in list(self._loaded.items()):
+            if name not in known:
+                known.add(name)
+                record = {**kept.run.record, "status": "deleted"}
+                listed.append(_described(name, kept.run.name, record, kept.run.history))
+        return listed
+
+    def folder(self, name: Any) -> Path:
+        """The folder of a run that the library knows.
+
+        Raises:
+            ValueError: it knows none of that name; a page cannot make it read anywhere else.
+        """
+        paths = self.paths()
+        if not isinstance(name, str) or name not in paths:
+            raise ValueError(f"no run {name!r} here; there are: {', '.join(paths) or 'none yet'}")
+        return paths[name]
+
+    def inspection(self, name: Any, split: str | None = None) -> Inspection:
+        """A run with its first examples under its model; from memory, where its weights have not changed.
+
+        Raises:
+            DamagedFileError: the folder is damaged, half-written or no run.
+            ValueError: an unknown run or split, or one whose data or model cannot be rebuilt.
+        """
+        with self.busy:
+            kept = self._loaded.get((name, split))
+            if name in self._in_memory:
+                version, run = id(self._in_memory[name]), self._in_memory[name]
+            else:
+                if kept is not None and name not in self.paths():
+                    return kept[1]  # deleted while open: what is in memory still serves
+                path = self.folder(name)
+                version, run = _version(path), None
+            if kept is None or kept[0] != version:
+                kept = (version, inspect(run or nelbo.load(name), split=split))
+                self._loaded[name, split] = kept
+                self._loaded[name, kept[1].split] = kept
+                while len(self._loaded) > 2 * _KEPT:
+                    self._loaded.popitem(last=False)
+            self._loaded.move_to_end((name, split))
+            return kept[1]
+
+    def _free_name(self, name: str) -> str:
+        names = [name, *(f"{name}-{number}" for number in range(2, len(self._in_memory) + 3))]
+        return next(free for free in names if free not in self._in_memory)
+
+
+def _age(record: Path) -> float:
+    """When the run began: its checkpoint's folder is made then; run.json is written again when it ends."""
+    made = record.parent / "checkpoint"
+    return (made if made.exists() else record).stat().st_mtime
+
+
+def _version(path: Path) -> int:
+    weights = path / runs.WEIGHTS
+    return weights.stat().st_mtime_ns if weights.exists() else 0
+
+
+def _entry(name: str, path: Path) -> dict[str, Any]:
+    try:
+        return _described(name, path.name, runs.read_record(path), runs.read_history(path))
+    except (DamagedFileError, OSError) as error:
+        return {"run": name, "title": path.name, "status": "damaged", "error": str(error)}
+
+
+def _described(name: str, title: str, record: dict[str, Any], history: list[runs.Epoch]) -> dict[str, Any]:
+    recipe = record.get("recipe") or {}
+    arguments = recipe.get("arguments") or {}
+    last = history[-1] if history else {}
+    part = "validation" if "validation_nelbo" in last else "train"
+    terms = {term: last.get(f"{part}_{term}") for term in ("reconstruction_error", "kl", "nelbo")}
+    return {
+        "run": name,
+        "title": title,
+        "status": record.get("status", "unfinished"),
+        "error": record.get("error"),
+        "recipe": recipe.get("name"),
+        "latent": arguments.get("latent"),
+        "objective": record.get("objective"),
+        "model": record.get("model"),
+        "data": (record.get("data") or {}).get("source"),
+        "seed": (record.get("training") or {}).get("seed"),
+        "epochs": len(history),
+        "of": (record.get("training") or {}).get("epochs"),
+        "split": part if last else None,
+        "terms": terms if last else None,
+        "standard_error": last.get(f"{part}_nelbo_standard_error"),
+    }

@@ -1,0 +1,132 @@
+"""One page as one file: the page's modules, linked without a bundler.
+
+A notebook loads one ESM string and a file on disk has no server, so neither can follow ``import ... from "./plot.js"``.
+The linker keeps the modules as they are: their sources travel as strings in dependency order, and a short loader turns
+each into a ``blob:`` address, writing the addresses of its imports in place of their names.
+"""
+
+import base64
+import html
+import json
+import posixpath
+import re
+from collections.abc import Mapping
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+STATIC = Path(__file__).parent / "static"
+EXPLORERS = ("kl", "metric", "elbo", "reparam")
+"""Pages that need no run."""
+STYLES = ("theme.css", "inspector.css")
+OF_RUNS = ("inspector", "train", "report")
+"""Pages that show runs: their answers travel with them."""
+PAGES = (*EXPLORERS, *OF_RUNS)
+# import x from "y", export x from "y", import "y"; dynamic imports are the router's, which never travels
+_IMPORT = re.compile(
+    r"""(?P<before>^\s*(?:import|export)\b[^"'`;]*?["'])(?P<name>\.{1,2}/[^"']+)(?=["'])""", re.MULTILINE
+)
+_LOADER = """\
+const urls = {};
+for (const [name, source] of %s) {
+  const linked = source.replace(/nelbo:([\\w./-]+)/g, (whole, other) => urls[other] ?? whole);
+  urls[name] = URL.createObjectURL(new Blob([linked], {type: "text/javascript"}));
+}
+"""
+
+
+def modules(entry: str) -> list[tuple[str, str]]:
+    """Name and source of a module and all it imports, each after what it imports; imports are named ``nelbo:NAME``.
+
+    Args:
+        entry: path below ``static``, as in "pages/kl.js".
+
+    Raises:
+        ValueError: a module imports itself in a circle, or does not exist.
+    """
+    done: dict[str, str] = {}
+    _visit(entry, (), done)
+    return list(done.items())
+
+
+def _visit(name: str, above: tuple[str, ...], done: dict[str, str]) -> None:
+    if name in done:
+        return
+    if name in above:
+        raise ValueError(f"modules import each other in a circle: {' -> '.join([*above, name])}")
+    path = STATIC / name
+    if not path.is_file():
+        raise ValueError(f"{above[-1] if above else 'the studio'} imports {name}, which does not exist")
+    source = path.read_text("utf-8")
+
+    def absolute(relative: str) -> str:
+        return posixpath.normpath(posixpath.join(posixpath.dirname(name), relative))
+
+    for match in _IMPORT.finditer(source):
+        _visit(absolute(match["name"]), (*above, name), done)
+    done[name] = _IMPORT.sub(lambda m: f"{m['before']}nelbo:{absolute(m['name'])}", source)
+
+
+def loader(*entries: str) -> str:
+    """JavaScript that leaves the object ``urls``: a blob address for each module."""
+    linked: dict[str, str] = {}
+    for entry in entries:
+        linked.update(modules(entry))
+    return _LOADER % json.dumps(list(linked.items()), ensure_ascii=False)
+
+
+@cache
+def widget_esm(page: str) -> str:
+    """The ESM string of a notebook widget."""
+    return (
+        f"{loader(f'pages/{page}.js', 'core/widget.js')}"
+        f'const page = (await import(urls["pages/{page}.js"])).default;\n'
+        f'const {{host}} = await import(urls["core/widget.js"]);\n'
+        "export default host(page);\n"
+    )
+
+
+@cache
+def stylesheet() -> str:
+    """The style of all hosts."""
+    return "".join((STATIC / name).read_text("utf-8") for name in STYLES)
+
+
+def export_html(
+    page: str,
+    state: Mapping[str, Any] | None = None,
+    *,
+    attachments: Mapping[str, bytes] | None = None,
+    title: str | None = None,
+) -> str:
+    """A page as one HTML document that opens from disk, without a server or a network.
+
+    Args:
+        page: "kl", "metric", "elbo", "reparam", "inspector", "train" or "report".
+        state: what differs from the page's defaults, as in ``{"mu_p": 1.0}``.
+        attachments: bytes that the page reads in place of asking Python.
+        title: of the document.
+
+    Raises:
+        ValueError: an unknown page.
+    """
+    if page not in PAGES:
+        raise ValueError(f"no page {page!r}; expected one of {', '.join(PAGES)}")
+    if state is not None and not isinstance(state, Mapping):
+        raise ValueError(f'a state is an object, as in {{"mu_p": 1.0}}; got {type(state).__name__}')
+    packed = {name: base64.b64encode(content).decode() for name, content in (attachments or {}).items()}
+    script = (
+        f"{loader(f'pages/{page}.js', 'core/onefile.js')}"
+        f'const page = (await import(urls["pages/{page}.js"])).default;\n'
+        f'const {{open}} = await import(urls["core/onefile.js"]);\n'
+        f"await open(page, {json.dumps(dict(state or {}))}, {json.dumps(packed)});\n"
+    )
+    # inside a script element, "</script" and "<!--" in a string would end or change it
+    script = script.replace("</", "<\\/").replace("<!--", "<\\!--")
+    heading = html.escape(title or f"nelbo: {page}")
+    return (
+        f'<!doctype html>\n<html lang="en">\n<head>\n<meta charset="utf-8">\n'
+        f'<meta name="viewport" content="width=device-width, initial-scale=1">\n<title>{heading}</title>\n'
+        f"<style>\n{stylesheet()}</style>\n</head>\n"
+        f'<body>\n<div id="nelbo" class="nelbo"></div>\n<script type="module">\n{script}</script>\n</body>\n</html>\n'
+    )

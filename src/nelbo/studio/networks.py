@@ -1,0 +1,104 @@
+"""Small dense networks as plain arrays, so that a browser decodes them itself, within a frame."""
+
+import math
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from nelbo import likelihoods
+from nelbo.nn import MLP, ChannelsLast, Log1p
+from nelbo.vae import VAE
+
+LARGEST = 1_500_000
+"""Weights of a network that are worth sending: 6 MB, some 3 ms a picture."""
+
+_ACTIVATIONS: dict[type[nn.Module], str] = {
+    nn.ReLU: "relu",
+    nn.Tanh: "tanh",
+    nn.SiLU: "silu",
+    nn.ELU: "elu",
+    nn.LeakyReLU: "leaky_relu",
+    nn.Softplus: "softplus",
+    nn.Sigmoid: "sigmoid",
+    Log1p: "log1p",
+}
+_SHAPES = (nn.Flatten, nn.Unflatten, nn.Identity, ChannelsLast)
+
+
+@dataclass(frozen=True, eq=False)
+class Dense:
+    """A network of dense layers: steps in order, each ``("dense", weight, bias)`` or ``("relu",)`` and so on."""
+
+    steps: list[tuple[Any, ...]]
+
+    @property
+    def weights(self) -> int:
+        """How many numbers it holds."""
+        return sum(part.numel() for step in self.steps for part in step[1:])
+
+
+def dense(network: nn.Module) -> Dense | None:
+    """The network as dense layers, or None where it is anything else, or larger than `LARGEST`."""
+    steps = _steps(network)
+    if steps is None or not any(step[0] == "dense" for step in steps):
+        return None
+    found = Dense(steps)
+    return found if found.weights <= LARGEST else None
+
+
+def picture(model: VAE) -> dict[str, Any] | None:
+    """How the mean of p(x|z) and log p(x|z) follow from the decoder's outputs, for a browser; None where it cannot.
+
+    ``{"family": "bernoulli"}``, ``"continuous_bernoulli"``, ``"poisson"``, or ``"normal"`` with ``"scale"``: a
+    number, a list with one number for each feature, or None where the second half of the outputs is log sigma.
+    """
+    family = model.likelihood_family
+    if isinstance(family, likelihoods.Bernoulli):
+        return {"family": "bernoulli"}
+    if isinstance(family, likelihoods.ContinuousBernoulli):
+        return {"family": "continuous_bernoulli"}
+    if isinstance(family, likelihoods.Poisson):
+        return {"family": "poisson"}
+    if isinstance(family, likelihoods.Normal):
+        return {"family": "normal", "scale": _scale(family)}
+    return None
+
+
+def _scale(family: likelihoods.Normal) -> float | list[float] | None:
+    if family.scale == "decoded":
+        return None
+    if family.scale == "optimal":
+        return math.sqrt(float(family.mean_square))
+    if family.scale == "per_feature":
+        return family.log_scale.detach().exp().flatten().tolist()
+    return float(family.scale)
+
+
+def _steps(network: nn.Module) -> list[tuple[Any, ...]] | None:
+    if isinstance(network, MLP):
+        return _steps(network.layers)
+    if isinstance(network, nn.Sequential):
+        parts = [_steps(part) for part in network]
+        return None if any(part is None for part in parts) else [step for part in parts for step in part or []]
+    if isinstance(network, nn.Linear):
+        bias = torch.zeros(network.out_features) if network.bias is None else network.bias  # pyright: ignore[reportUnnecessaryComparison]
+        return [("dense", _plain(network.weight), _plain(bias))]
+    if isinstance(network, _SHAPES):
+        return []  # the order of the numbers stays
+    if isinstance(network, nn.GELU):
+        return [("gelu",)] if network.approximate == "none" else None
+    if isinstance(network, nn.LeakyReLU) and network.negative_slope != 0.01:
+        return None
+    if isinstance(network, nn.Softplus | nn.ELU) and (getattr(network, "beta", 1), getattr(network, "alpha", 1)) != (
+        1,
+        1,
+    ):
+        return None
+    name = _ACTIVATIONS.get(type(network))
+    return None if name is None else [(name,)]
+
+
+def _plain(weights: Tensor) -> Tensor:
+    return weights.detach().cpu().float().contiguous()

@@ -1,0 +1,148 @@
+"""Densities and pictures over a plane through the latent space: prior, aggregate posterior, decoded grid, stretch."""
+
+import math
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+from torch.distributions import Distribution
+
+from nelbo.posteriors import normal_moments
+from nelbo.studio.inspection import Inspection, decode
+from nelbo.training.rest import at_rest
+from nelbo.vae import VAE
+
+_DRAWS = 2000  # of a prior whose marginal has no closed form
+_AT_ONCE = 1 << 22  # densities evaluated together
+_SIGMAS, _MARGIN = 3.4, 1.08  # of the prior that a plane shows at least; and room around the outermost example
+_STEP = 0.01  # of the central differences: float32 pictures leave four digits of a slope
+_SMOOTHED = 0.5
+_NARROWEST = 0.35  # of a grid cell: a narrower normal would fall between the points of the grid
+
+
+@dataclass(frozen=True)
+class Plane:
+    """A rectangle in two latent dimensions (an interval in one), the others held where ``at`` has them.
+
+    Args:
+        axes: one or two latent dimensions.
+        low: lower end along each axis.
+        high: upper end along each axis.
+        at: (latent,) the point that the plane goes through.
+    """
+
+    axes: tuple[int, ...]
+    low: tuple[float, ...]
+    high: tuple[float, ...]
+    at: tuple[float, ...]
+
+    def grid(self, n: int) -> Tensor:
+        """Cell centers, (n, 2) per row from the top down, (n * n, 2) in all; (n, 1) along one axis."""
+        sides = [
+            low + (high - low) * (torch.arange(n) + 0.5) / n for low, high in zip(self.low, self.high, strict=True)
+        ]
+        if len(sides) == 1:
+            return sides[0][:, None]
+        down, across = torch.meshgrid(sides[1].flip(0), sides[0], indexing="ij")
+        return torch.stack([across, down], -1).reshape(-1, 2)
+
+    def points(self, n: int) -> Tensor:
+        """The grid as points of the whole latent space, (n * n, latent)."""
+        flat = self.grid(n)
+        z = torch.tensor(self.at).repeat(len(flat), 1)
+        z[:, list(self.axes)] = flat
+        return z
+
+
+def around(inspection: Inspection, axes: tuple[int, ...], at: tuple[float, ...]) -> Plane:
+    """The square (or interval) that shows the examples; centered on the prior, where that is a normal and near them."""
+    z = inspection.mean[:, list(axes)].double()
+    known = normal_moments(inspection.model.prior)
+    if known is not None and not inspection.is_point:
+        center = known[0][list(axes)].double()
+        widest = float(known[1].diagonal()[list(axes)].max().sqrt())
+        half = max(_SIGMAS * widest, _MARGIN * float((z - center).abs().max()))
+    else:
+        low, high = z.min(0).values, z.max(0).values
+        center = (low + high) / 2
+        half = _MARGIN * max(float((high - low).max()) / 2, 1e-3)
+    return Plane(axes, tuple((center - half).tolist()), tuple((center + half).tolist()), at)
+
+
+def log_prior(inspection: Inspection, plane: Plane, n: int) -> Tensor:
+    """Log of the marginal of p(z) in the plane's dimensions over its grid, (n * n,), in nats.
+
+    Exact for a normal and where the latent space has no other dimensions; else a kernel estimate from draws.
+    """
+    grid = plane.grid(n)
+    with at_rest(inspection.model):
+        pz = inspection.model.prior
+        known = normal_moments(pz)
+        chosen = list(plane.axes)
+        if known is not None:
+            return _log_mixture(grid, known[0][None, chosen], known[1][chosen][:, chosen][None])
+        if inspection.model.latent == len(chosen):
+            return _log_prob(pz, plane.points(n))
+        drawn = pz.sample(torch.Size((_DRAWS,)))[:, chosen]
+    return _log_mixture(grid, drawn, torch.diag(_silverman(drawn).square()).expand(len(drawn), -1, -1))
+
+
+def log_aggregate(inspection: Inspection, plane: Plane, n: int) -> Tensor:
+    """Log of the aggregate posterior q(z) = mean_n q(z|x_n) in the plane's dimensions over its grid, (n * n,), in nats.
+
+    Smoothed by a kernel of half of Silverman's width: the examples stand for a population, and a narrow q(z|x) or the
+    point of an autoencoder would leave only islands.
+    """
+    chosen = list(plane.axes)
+    mean, covariance = inspection.mean[:, chosen], inspection.covariance[:, chosen][:, :, chosen]
+    cell = torch.tensor([(high - low) / n for low, high in zip(plane.low, plane.high, strict=True)])
+    width = torch.maximum(_SMOOTHED * _silverman(mean), _NARROWEST * cell.to(mean))
+    return _log_mixture(plane.grid(n), mean, covariance + torch.diag(width.square()))
+
+
+def decoded(inspection: Inspection, plane: Plane, n: int) -> Tensor:
+    """The mean of p(x|z) over the plane's grid, (n * n, \\*event)."""
+    return decode(inspection.model, plane.points(n))
+
+
+def stretch(model: VAE, plane: Plane, n: int) -> Tensor:
+    """How much the decoder magnifies areas of the plane: log sqrt det(J'J) over its grid, (n * n,).
+
+    J is the Jacobian of the decoded mean with respect to the plane's dimensions, by central differences.
+
+    Source: Arvanitidis, Hansen & Hauberg 2018, "Latent space oddity", eq. 4.
+    """
+    z = plane.points(n)
+    columns: list[Tensor] = []
+    for axis in plane.axes:
+        step = torch.zeros(model.latent)
+        step[axis] = _STEP
+        columns.append((decode(model, z + step) - decode(model, z - step)).flatten(1) / (2 * _STEP))
+    jacobian = torch.stack(columns, 2).double()
+    metric = jacobian.transpose(1, 2) @ jacobian
+    return 0.5 * torch.logdet(metric + 1e-12 * torch.eye(len(plane.axes)).to(metric)).float()
+
+
+def _silverman(points: Tensor) -> Tensor:
+    """Silverman's rule for the width of a kernel in each of d dimensions, for points (n, d) that are close to normal."""
+    return len(points) ** (-1 / (points.shape[1] + 4)) * points.std(0)
+
+
+def _log_mixture(grid: Tensor, mean: Tensor, covariance: Tensor) -> Tensor:
+    """Log of the equal mixture of normals over grid points: grid (g, d), mean (k, d), covariance (k, d, d)."""
+    root = torch.linalg.cholesky(covariance.double())
+    inverse = torch.linalg.inv(root)
+    constant = (
+        -inverse.new_tensor(0.5 * grid.shape[1] * math.log(2 * math.pi))
+        + inverse.diagonal(dim1=1, dim2=2).log().sum(1)
+        - math.log(len(mean))
+    )
+    parts: list[Tensor] = []
+    for points in grid.double().split(max(1, _AT_ONCE // len(mean))):
+        off = torch.einsum("kij,gkj->gki", inverse, points[:, None] - mean.double())
+        parts.append(torch.logsumexp(constant - 0.5 * off.square().sum(-1), 1))
+    return torch.cat(parts).float()
+
+
+def _log_prob(pz: Distribution, z: Tensor) -> Tensor:
+    return torch.cat([pz.log_prob(part) for part in z.split(4096)])

@@ -1,0 +1,52 @@
+"""The report of a run: what `nelbo measure` and `nelbo diagnose` found, kept with the run."""
+
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any
+
+from nelbo.files import DamagedFileError, read_json
+from nelbo.studio.jobs import Jobs
+from nelbo.studio.library import Library
+from nelbo.studio.session import Buffers, Content, Reply, Session, answers
+from nelbo.studio.trainee import FINDINGS, MEASURES
+
+_EFFORTS = ("quick", "normal", "thorough")
+# what the report is made of -> the module that finds it out, and the command that does the same
+_SOURCES = {"measure": ("nelbo.measure", MEASURES), "diagnose": ("nelbo.diagnosis", FINDINGS)}
+
+
+@answers("report.open")
+def open_report(session: Session, content: Content, buffers: Buffers) -> Reply:
+    """What was found out about a run so far, and what is missing."""
+    library = Library.of(session)
+    return Reply(found(library.folder(content["run"])))
+
+
+def found(folder: Path) -> dict[str, Any]:
+    """The content of measure.json and findings.json; None where there is none, and why."""
+    made: dict[str, Any] = {"missing": {}}
+    for name, (module, file) in _SOURCES.items():
+        made[name], why = None, f"not measured yet: nelbo {name} {folder}"
+        if (folder / file).exists():
+            try:
+                made[name] = read_json(folder / file)
+            except DamagedFileError as error:
+                why = str(error)
+        elif find_spec(module) is None:
+            why = f"this nelbo has no {module}"
+        if made[name] is None:
+            made["missing"][name] = why
+    return made
+
+
+@answers("report.make")
+def make_report(session: Session, content: Content, buffers: Buffers) -> Reply:
+    """Measure and diagnose a run in a process of its own, and keep what it finds with the run."""
+    jobs = Jobs.of(session)
+    folder, effort = jobs.library.folder(content["run"]), content.get("effort", "quick")
+    if effort not in _EFFORTS:
+        raise ValueError(f"effort is one of {', '.join(_EFFORTS)}; got {effort!r}")
+    if not any(find_spec(module) for module, _ in _SOURCES.values()):
+        raise ValueError("this nelbo has neither nelbo.measure nor nelbo.diagnosis; update nelbo")
+    job = jobs.start({"do": "report", "effort": effort}, folder, f"report of {folder.name}")
+    return Reply(job.summary())

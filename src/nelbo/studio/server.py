@@ -1,0 +1,99 @@
+"""`nelbo studio`: listen on loopback, print the address, open the browser."""
+
+import socket
+import sys
+import webbrowser
+from collections.abc import Sequence
+from pathlib import Path
+
+import uvicorn
+
+from nelbo.studio.app import create_app
+from nelbo.studio.guard import new_token
+from nelbo.studio.session import Session
+
+PORT = 8765
+_TRIES = 50
+
+
+def serve(
+    runs: Sequence[str | Path] = (),
+    *,
+    port: int | None = None,
+    open_browser: bool = True,
+    allow_origins: Sequence[str] = (),
+    page: str = "",
+) -> None:
+    """Serve the studio on 127.0.0.1 until Ctrl-C.
+
+    Args:
+        runs: folders of runs to inspect.
+        port: to listen at; 0 for any free one; by default 8765 or the next free one.
+        open_browser: whether to open the address in the browser.
+        allow_origins: origins of a proxy in front of the studio.
+        page: to open first, as in "kl".
+
+    Raises:
+        OSError: the port is in use; the message offers the next free one.
+    """
+    listening = listen(port)
+    number = listening.getsockname()[1]
+    session, token = Session([Path(run) for run in runs]), new_token()
+    address = f"http://127.0.0.1:{number}/?token={token}{'#' + page if page else ''}"
+    config = uvicorn.Config(
+        create_app(session, port=number, token=token, allow=allow_origins),
+        log_level="warning",
+        access_log=False,
+        ws="websockets-sansio",
+        timeout_graceful_shutdown=2,  # open pages hold their websocket
+        server_header=False,
+    )
+    print(f"nelbo studio: {address}\nCtrl-C ends it.", flush=True)
+    if open_browser:
+        webbrowser.open(address)
+    try:
+        uvicorn.Server(config).run(sockets=[listening])
+    except KeyboardInterrupt:
+        pass
+    finally:
+        session.close()
+        listening.close()
+
+
+def listen(port: int | None) -> socket.socket:
+    """A socket on 127.0.0.1, at the port or, by default, the first free one from 8765."""
+    if port is not None:
+        if not 0 <= port < 65536:
+            raise ValueError(f"--port is from 0 (any free one) to 65535; got {port}")
+        bound = _bind(port)
+        if bound is None:
+            free = next((p for p in range(port + 1, min(port + _TRIES, 65536)) if _is_free(p)), 0)
+            raise OSError(f"port {port} is in use on 127.0.0.1; write --port {free}")
+        return bound
+    for candidate in range(PORT, PORT + _TRIES):
+        bound = _bind(candidate)
+        if bound is not None:
+            if candidate != PORT:
+                print(f"port {PORT} is in use; this studio takes {candidate}", file=sys.stderr)
+            return bound
+    raise OSError(f"ports {PORT} to {PORT + _TRIES - 1} are all in use; write --port 0 for any free one")
+
+
+def _bind(port: int) -> socket.socket | None:
+    made = socket.socket(socket.AF_INET, socket.SOCK_STREAM)
+    if sys.platform != "win32":  # there it would let two studios share a port
+        made.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    try:
+        made.bind(("127.0.0.1", port))
+        made.listen(128)
+    except OSError:
+        made.close()
+        return None
+    return made
+
+
+def _is_free(port: int) -> bool:
+    bound = _bind(port)
+    if bound is not None:
+        bound.close()
+    return bound is not None

@@ -1,0 +1,64 @@
+// For hands on a keyboard and for ears.
+
+import { h } from "./dom.js";
+
+/** Have a text read aloud, also when it repeats the last one. */
+export function announce(live, text) {
+  live.textContent = "";
+  requestAnimationFrame(() => (live.textContent = text));
+}
+
+const KEYS = [
+  ["Tab", "go to the next handle or control"],
+  ["← → ↑ ↓", "move the focused handle; Shift: ten times as far"],
+  ["Enter", "type the value of the focused handle (or double click it)"],
+  ["[ ]", "previous, next preset"],
+  ["Ctrl+Z", "undo; a whole drag is one step"],
+  ["?", "this help"],
+];
+
+/** Show what keys and gestures do. */
+export function help(root, slots) {
+  const rows = [...KEYS, ...(slots.page.help ?? [])].map(([key, text]) => h("tr", {}, h("th", { scope: "row" }, key), h("td", {}, text)));
+  const dialog = h("dialog", { class: "help", "aria-label": "Help" },
+    h("h2", {}, slots.page.title), h("table", {}, h("tbody", {}, ...rows)),
+    h("form", { method: "dialog" }, h("button", { class: "primary" }, "Close")));
+  dialog.addEventListener("close", () => dialog.remove());
+  root.append(dialog);
+  dialog.showModal();
+}
+
+/** Ask for a number; resolves to null where the reader thinks better of it. */
+export function askNumber(root, label, value) {
+  return new Promise((resolve) => {
+    const input = h("input", { type: "text", inputmode: "decimal", "aria-label": label, value: String(value) });
+    const dialog = h("dialog", { class: "ask" },
+      h("form", { method: "dialog" }, h("label", {}, label, input), h("button", { class: "primary", value: "ok" }, "Set")));
+    dialog.addEventListener("close", () => {
+      const typed = Number(input.value.replace("−", "-").replace(",", "."));
+      resolve(dialog.returnValue === "ok" && input.value.trim() && !Number.isNaN(typed) ? typed : null);
+      dialog.remove();
+    });
+    root.append(dialog);
+    dialog.showModal();
+    input.select();
+  });
+}
+
+const typing = (target) => target.closest?.("input:not([type=range]):not([type=checkbox]), textarea, select, dialog");
+
+/** Keys of the page. @returns {() => void} ends them */
+export function shortcuts(root, actions) {
+  const pressed = (event) => {
+    const own = root.contains(event.target) || event.target === document.body;
+    if (!own || typing(event.target)) return;
+    const key = (event.ctrlKey || event.metaKey) && event.key.toLowerCase() === "z" ? "undo" : event.key;
+    const action = { undo: actions.undo, "?": actions.help, "[": () => actions.preset(-1), "]": () => actions.preset(1) }[key];
+    if (!action || ((event.ctrlKey || event.metaKey || event.altKey) && key !== "undo")) return;
+    event.preventDefault();
+    event.stopPropagation();
+    action();
+  };
+  addEventListener("keydown", pressed);
+  return () => removeEventListener("keydown", pressed);
+}

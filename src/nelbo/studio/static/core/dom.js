@@ -1,0 +1,65 @@
+// Elements without a framework.
+
+const SVG = "http://www.w3.org/2000/svg";
+
+function fill(element, attributes, children) {
+  for (const [name, value] of Object.entries(attributes ?? {})) {
+    if (value === undefined || value === null || value === false) continue;
+    if (name.startsWith("on")) element.addEventListener(name.slice(2), value);
+    else if (name === "html") element.innerHTML = value; // only ever constant text of these modules
+    else element.setAttribute(name, value === true ? "" : value);
+  }
+  element.append(...children.flat().filter((child) => child !== null && child !== undefined));
+  return element;
+}
+
+/**
+ * An HTML element: h("button", {class: "quiet", onclick: f}, "Reset").
+ * @param {string} tag
+ * @param {Object<string, any>} [attributes] `on...` are listeners, false and null are left out
+ * @param {...(Node|string|Array)} children
+ * @returns {HTMLElement}
+ */
+export function h(tag, attributes, ...children) {
+  return fill(document.createElement(tag), attributes, children);
+}
+
+/** The same for SVG. @returns {SVGElement} */
+export function s(tag, attributes, ...children) {
+  return fill(document.createElementNS(SVG, tag), attributes, children);
+}
+
+/** Set several attributes. */
+export function set(element, attributes) {
+  for (const [name, value] of Object.entries(attributes)) element.setAttribute(name, value);
+  return element;
+}
+
+/** An inline icon from the path data of a 24 x 24 drawing. */
+export function icon(path) {
+  return s("svg", { viewBox: "0 0 24 24", class: "icon", "aria-hidden": "true" }, s("path", { d: path }));
+}
+
+/** Run `draw` once in the next frame, however often it is asked for. */
+export function coalesced(draw) {
+  let asked = 0;
+  const request = () => {
+    if (!asked) asked = requestAnimationFrame(run);
+  };
+  const run = () => {
+    asked = 0;
+    draw();
+  };
+  request.cancel = () => cancelAnimationFrame(asked);
+  return request;
+}
+
+/** Save bytes or text as a file. */
+export function download(name, content, type) {
+  const url = URL.createObjectURL(new Blob([content], { type }));
+  const link = h("a", { href: url, download: name });
+  document.body.append(link); // Firefox follows only links of the document
+  link.click();
+  link.remove();
+  setTimeout(() => URL.revokeObjectURL(url), 10_000);
+}

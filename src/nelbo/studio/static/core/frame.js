@@ -1,0 +1,172 @@
+// What every page looks like, in every host: bar, claim, figure, numbers, controls, and below the questions, Why and Code.
+
+import { announce, help, shortcuts } from "./a11y.js";
+import { download, h, icon } from "./dom.js";
+import { history } from "./history.js";
+import { picture, standalone } from "./plot.js";
+import { fromText, toText } from "./state.js";
+import { read, write } from "./store.js";
+import { applyTheme, switchTheme } from "./theme.js";
+
+const ICONS = {
+  undo: "M9 14 4 9l5-5M4 9h10a6 6 0 0 1 0 12h-3",
+  reset: "M4 4v6h6M4.5 15a8 8 0 1 0 2-8.5L4 10",
+  theme: "M12 3a9 9 0 1 0 9 9 7 7 0 0 1-9-9z",
+  share: "M10 14a4 4 0 0 0 6 0l3-3a4 4 0 0 0-6-6l-1 1M14 10a4 4 0 0 0-6 0l-3 3a4 4 0 0 0 6 6l1-1",
+  save: "M12 4v11m-5-5 5 5 5-5M5 20h14",
+  help: "M9 9a3 3 0 1 1 4 3c-1 .5-1 1-1 2m0 3v.5M12 3a9 9 0 1 0 0 18 9 9 0 0 0 0-18z",
+};
+
+/**
+ * Draw a page into an element.
+ * @param {import("./state.js").Page} page
+ * @param {import("./store.js").Model} model holds `page.defaults`, and `unit` ("nats" or "bits")
+ * @param {HTMLElement} el
+ * @param {{exportUrl?: (state: Object) => string, address?: (state: string) => string, said?: string[]}} [host] what
+ *   this host can do besides
+ * @returns {() => void} removes it
+ */
+export function openPage(page, model, el, host = {}) {
+  const names = Object.keys(page.defaults);
+  const root = h("article", { class: "nelbo page", "data-page": page.name });
+  applyTheme(root);
+  const live = h("div", { class: "unseen", role: "status", "aria-live": "polite" });
+  const note = h("div", { class: "note", role: "status", hidden: true });
+  const slots = {
+    page, model, host, root,
+    figure: h("section", { class: "figure", "aria-label": "Figure" }),
+    numbers: h("section", { class: "numbers", "aria-label": "Numbers" }),
+    controls: h("section", { class: "controls", "aria-label": "Controls" }),
+    questions: h("section", { class: "questions", "aria-label": "Worksheet", hidden: true }),
+    why: h("div", { class: "why" }),
+    code: h("pre", { class: "code", tabindex: 0 }),
+    bar: h("div", { class: "page-extra" }),
+    /** Tell the reader in words; also read aloud. */
+    say(text) {
+      note.textContent = text;
+      note.hidden = !text;
+      announce(live, text);
+      clearTimeout(slots.saying);
+      slots.saying = setTimeout(() => (note.hidden = true), 8000);
+    },
+    announce: (text) => announce(live, text),
+    /** Take a state of this page, checked; what was wrong with it is said. */
+    load(state) {
+      const { values, said } = fromText(page, state);
+      write(model, values);
+      if (said.length) slots.say(said.join(" · "));
+    },
+    presets: [],
+  };
+  const past = history(model, names);
+  const undo = () => slots.say(past.undo() ? "" : "Nothing to undo");
+  const button = (name, text, onclick, attributes) =>
+    h("button", { type: "button", class: "tool", title: text, "aria-label": text, onclick, ...attributes }, icon(ICONS[name]));
+  const unit = h("button", {
+    type: "button", class: "tool unit", title: "Show nats or bits", "aria-label": "Unit: nats or bits",
+    onclick: () => write(model, { unit: model.get("unit") === "bits" ? "nats" : "bits" }),
+  });
+  const showUnit = () => (unit.textContent = model.get("unit"));
+  model.on("change:unit", showUnit);
+  showUnit();
+  const address = () => host.address?.(toText(page, read(model, names)));
+  const menu = saveMenu(page, model, slots, host, names);
+  const wantsUnit = page.unit !== false;
+  const bar = h(
+    "header", { class: "bar" },
+    h("div", { class: "headline" }, h("h1", {}, page.title), h("p", { class: "claim" }, page.claim)),
+    h("div", { class: "tools", role: "toolbar", "aria-label": "Page" },
+      slots.bar, wantsUnit ? unit : null,
+      button("undo", "Undo (Ctrl+Z)", undo),
+      button("reset", "Reset", () => write(model, structuredClone(page.defaults))),
+      host.address ? button("share", "Copy a link to exactly this", async () => slots.say((await copy(address())) ? "Link copied" : address())) : null,
+      menu,
+      button("theme", "Light or dark", () => switchTheme(root)),
+      button("help", "Help (?)", () => help(root, slots)),
+    ),
+  );
+  const copyCode = h("button", {
+    type: "button", class: "quiet copy",
+    onclick: async () => slots.say((await copy(slots.code.textContent)) ? "Code copied" : "Copying is not allowed here; select the text"),
+  }, "Copy");
+  const wide = h("div", { class: "wide", hidden: true });
+  slots.wide = wide;
+  root.append(
+    bar, note,
+    h("div", { class: "body" }, h("div", { class: "main" }, slots.figure), h("aside", { class: "side" }, slots.numbers, slots.controls)),
+    wide, slots.questions,
+    h("div", { class: "folds" },
+      h("details", { class: "fold", "data-fold": "why" }, h("summary", {}, "Why"), slots.why),
+      h("details", { class: "fold", "data-fold": "code" }, h("summary", {}, "Code"), copyCode, slots.code)),
+    live,
+  );
+  el.append(root);
+  const leaveKeys = shortcuts(root, { undo, help: () => help(root, slots), preset: (by) => stepPreset(slots, by) });
+  const leave = page.mount(slots) ?? (() => {});
+  linkSymbols(root);
+  host.say = slots.say;
+  if (host.said?.length) slots.say(host.said.join(" · "));
+  return () => {
+    leave();
+    leaveKeys();
+    past.stop();
+    clearTimeout(slots.saying);
+    model.off("change:unit", showUnit);
+    root.remove();
+  };
+}
+
+function stepPreset(slots, by) {
+  if (!slots.presets.length) return;
+  slots.presetIndex = ((slots.presetIndex ?? (by > 0 ? -1 : 0)) + by + slots.presets.length) % slots.presets.length;
+  const preset = slots.presets[slots.presetIndex];
+  slots.load({ ...preset.state });
+  slots.say(preset.name);
+}
+
+function saveMenu(page, model, slots, host, names) {
+  const figure = () => slots.figure.querySelector("svg.plot");
+  const file = `nelbo-${page.name}`;
+  const entry = (text, onclick) => h("button", { type: "button", role: "menuitem", onclick: () => { menu.open = false; onclick(); } }, text);
+  const entries = [
+    entry("Figure as SVG", () => figure() && download(`${file}.svg`, standalone(figure()), "image/svg+xml")),
+    entry("Figure as PNG", async () => figure() && download(`${file}.png`, await picture(figure()), "image/png")),
+  ];
+  if (host.exportUrl) {
+    entries.push(entry("Page as one HTML file", () => {
+      const state = read(model, names);
+      for (const name of names) if (JSON.stringify(state[name]) === JSON.stringify(page.defaults[name])) delete state[name];
+      const link = h("a", { href: host.exportUrl(state), download: "" });
+      link.click();
+    }));
+  }
+  const menu = h("details", { class: "menu" }, h("summary", { class: "tool", title: "Save", "aria-label": "Save" }, icon(ICONS.save)), h("div", { role: "menu" }, ...entries));
+  menu.addEventListener("focusout", (event) => { if (!menu.contains(event.relatedTarget)) menu.open = false; });
+  return menu;
+}
+
+// A symbol of a formula (data-sym="mu_p") lights up the marks that carry it (data-mark="mu_p"), and the other way round.
+function linkSymbols(root) {
+  const light = (event, on) => {
+    const name = event.target.closest?.("[data-sym]")?.dataset.sym ?? event.target.closest?.("[data-mark]")?.dataset.mark;
+    if (!name) return;
+    for (const mark of root.querySelectorAll(`[data-mark="${name}"], [data-sym="${name}"]`)) mark.classList.toggle("lit", on);
+  };
+  root.addEventListener("pointerover", (event) => light(event, true));
+  root.addEventListener("pointerout", (event) => light(event, false));
+}
+
+async function copy(text) {
+  try {
+    await navigator.clipboard.writeText(text);
+    return true;
+  } catch {
+    const area = h("textarea", { class: "unseen" });
+    area.value = text;
+    document.body.append(area);
+    area.select();
+    const done = document.execCommand("copy");
+    area.remove();
+    return done;
+  }
+}

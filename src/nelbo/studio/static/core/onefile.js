@@ -1,0 +1,53 @@
+// A page as one file on disk: no server; what the page would ask Python for was asked when the file was written.
+
+import { openPage } from "./frame.js";
+import { unpack } from "./link.js";
+import { fromText, toText } from "./state.js";
+import { localModel, read } from "./store.js";
+import { applyTheme } from "./theme.js";
+
+/**
+ * @param {import("./state.js").Page} page
+ * @param {Object} state what differs from the page's defaults
+ * @param {Object<string, string>} attachments base64 of packed answers, by the question: its kind, a space, and the JSON
+ *   of the rest with sorted keys
+ */
+export async function open(page, state, attachments) {
+  const root = document.querySelector("#nelbo");
+  applyTheme(root);
+  const asked = location.hash.length > 1 ? decodeURI(location.hash.slice(1)).replace(/^[^?]*\?/, "") : "";
+  const start = fromText(page, { ...state });
+  const { values, said } = asked ? fromText({ ...page, defaults: start.values }, asked) : start;
+  const transport = {
+    send({ id, kind, ...content }) {
+      const found = attachments[`${kind} ${sorted(content)}`];
+      queueMicrotask(() => {
+        if (!found) return model.receive({ id, kind, error: "this file has no Python behind it; open the studio: nelbo studio" }, []);
+        const [answer, buffers] = unpack(bytes(found));
+        return model.receive({ ...answer, id, kind }, buffers);
+      });
+    },
+  };
+  const model = localModel({ unit: "nats", ...values }, transport);
+  const here = location.href.replace(/#.*/, "");
+  const names = Object.keys(page.defaults);
+  let timer = 0;
+  model.on("change", () => {
+    timer ||= setTimeout(() => {
+      timer = 0;
+      const text = toText({ ...page, defaults: start.values }, read(model, names));
+      window.history.replaceState(null, "", text ? `#?${text}` : "#");
+    }, 120);
+  });
+  openPage(page, model, root, { said, file: true, address: (text) => `${here}#?${text}` });
+}
+
+function sorted(value) {
+  if (Array.isArray(value)) return `[${value.map(sorted).join(",")}]`;
+  if (value === null || typeof value !== "object") return JSON.stringify(value);
+  return `{${Object.keys(value).sort().map((key) => `${JSON.stringify(key)}:${sorted(value[key])}`).join(",")}}`;
+}
+
+function bytes(base64) {
+  return Uint8Array.from(atob(base64), (c) => c.charCodeAt(0)).buffer;
+}

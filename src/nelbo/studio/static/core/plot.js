@@ -1,0 +1,158 @@
+// One SVG figure with two axes. Curves are paths in data coordinates; it draws when it is told to and never by itself.
+
+import { s, set } from "./dom.js";
+import { tick, ticks } from "./format.js";
+
+const MARGIN = { left: 54, right: 14, top: 12, bottom: 36 };
+
+/**
+ * @param {HTMLElement} parent
+ * @param {{label: string, height?: number, x: [number, number], y: [number, number], xLabel?: string, yLabel?: string,
+ *   margin?: Object, log?: boolean, xTicks?: Function, yTicks?: Function, grid?: boolean}} options `label` says what the figure shows
+ */
+export function plot(parent, options) {
+  const margin = { ...MARGIN, ...options.margin };
+  const root = s("svg", { class: "plot", role: "group", "aria-label": options.label });
+  const clip = `clip-${Math.random().toString(36).slice(2)}`;
+  const window_ = s("rect");
+  const axes = s("g", { class: "axes", "aria-hidden": "true" });
+  const behind = s("g", { "clip-path": `url(#${clip})` });
+  const marks = s("g", { "clip-path": `url(#${clip})` });
+  const front = s("g");
+  root.append(s("defs", {}, s("clipPath", { id: clip }, window_)), behind, axes, marks, front);
+  parent.append(root);
+  let x = options.x;
+  let y = options.y;
+  let width = 0;
+  let height = 0;
+  let shape = "";
+
+  const figure = {
+    root, behind, marks, front, margin,
+    get x() { return x; },
+    get y() { return y; },
+    get width() { return width - margin.left - margin.right; },
+    get height() { return height - margin.top - margin.bottom; },
+    sx: (v) => margin.left + ((v - x[0]) / (x[1] - x[0])) * figure.width,
+    sy: (v) => margin.top + (1 - (v - y[0]) / (y[1] - y[0])) * figure.height,
+    ix: (px) => x[0] + ((px - margin.left) / figure.width) * (x[1] - x[0]),
+    iy: (py) => y[0] + (1 - (py - margin.top) / figure.height) * (y[1] - y[0]),
+    /** Where a pointer is, in data coordinates. */
+    at(event) {
+      const box = root.getBoundingClientRect();
+      return [figure.ix(event.clientX - box.left), figure.iy(event.clientY - box.top)];
+    },
+    /** What the axes span; the next `frame` draws it. */
+    span(newX, newY) {
+      x = newX ?? x;
+      y = newY ?? y;
+    },
+    /** Measure the place there is and draw the axes, if anything about them changed. @returns {boolean} */
+    frame() {
+      const wanted = `${width},${height},${x},${y}`;
+      if (wanted === shape) return false;
+      shape = wanted;
+      if (!(width > 0)) return false;
+      set(root, { width, height, viewBox: `0 0 ${width} ${height}` });
+      set(window_, { x: margin.left, y: margin.top, width: Math.max(0, figure.width), height: Math.max(0, figure.height) });
+      axes.replaceChildren(...axisLines(figure, options, width, height));
+      return true;
+    },
+    /** The outline through points; y beyond the figure is held just outside of it. */
+    line(xs, ys) {
+      const low = y[0] - 2 * (y[1] - y[0]);
+      const high = y[1] + 2 * (y[1] - y[0]);
+      const ax = figure.width / (x[1] - x[0]), bx = margin.left - x[0] * ax;
+      const ay = -figure.height / (y[1] - y[0]), by = margin.top - y[1] * ay;
+      let d = "";
+      let pen = "M";
+      for (let i = 0; i < xs.length; i++) {
+        const v = ys[i];
+        if (Number.isNaN(v)) {
+          pen = "M";
+          continue;
+        }
+        d += `${pen}${(bx + ax * xs[i]).toFixed(1)} ${(by + ay * Math.min(high, Math.max(low, v))).toFixed(1)}`;
+        pen = "L";
+      }
+      return d;
+    },
+    /** The same, closed along a level, for filling. */
+    area(xs, ys, level = 0) {
+      if (!xs.length) return "";
+      const base = figure.sy(level).toFixed(1);
+      return `${figure.line(xs, ys)}L${figure.sx(xs[xs.length - 1]).toFixed(1)} ${base}L${figure.sx(xs[0]).toFixed(1)} ${base}Z`;
+    },
+    path: (attributes, where = marks) => where.appendChild(s("path", { fill: "none", ...attributes })),
+    resized: () => {},
+    remove: () => observer.disconnect(),
+  };
+  const measure = () => {
+    const place = parent.clientWidth;
+    if (!place) return;
+    width = place;
+    height = typeof options.height === "function" ? options.height(place) : options.height ?? 260;
+    if (figure.frame()) figure.resized();
+  };
+  const observer = new ResizeObserver(measure);
+  observer.observe(parent);
+  measure();
+  return figure;
+}
+
+function axisLines(figure, options, width, height) {
+  const { margin } = figure;
+  const bottom = height - margin.bottom;
+  const parts = [];
+  const xTicks = options.xTicks?.(...figure.x) ?? ticks(...figure.x, Math.max(3, figure.width / 80)).map((v) => [v, tick(v)]);
+  const yTicks = options.yTicks?.(...figure.y) ?? ticks(...figure.y, Math.max(2, figure.height / 42)).map((v) => [v, tick(v)]);
+  for (const [value, text] of xTicks) {
+    const at = figure.sx(value);
+    if (options.grid) parts.push(s("line", { x1: at, x2: at, y1: margin.top, y2: bottom, class: "grid" }));
+    parts.push(s("line", { x1: at, x2: at, y1: bottom, y2: bottom + 4 }));
+    parts.push(s("text", { x: at, y: bottom + 16, "text-anchor": "middle" }, text));
+  }
+  for (const [value, text] of yTicks) {
+    const at = figure.sy(value);
+    if (!options.bare) parts.push(s("line", { x1: margin.left, x2: width - margin.right, y1: at, y2: at, class: "grid" }));
+    parts.push(s("text", { x: margin.left - 7, y: at + 4, "text-anchor": "end" }, text));
+  }
+  if (!options.bare) parts.push(s("line", { x1: margin.left, x2: width - margin.right, y1: bottom, y2: bottom, class: "axis" }));
+  if (options.xLabel) {
+    parts.push(s("text", { x: width - margin.right, y: bottom + 31, "text-anchor": "end", class: "axis-label" }, options.xLabel));
+  }
+  if (options.yLabel) {
+    const middle = margin.top + figure.height / 2;
+    const label = { x: 13, y: middle, "text-anchor": "middle", class: "axis-label", transform: `rotate(-90 13 ${middle})` };
+    parts.push(s("text", label, options.yLabel));
+  }
+  return parts;
+}
+
+/** The figure as a file of its own: every style that the page gives it is written into it. */
+export function standalone(svg) {
+  const copy = svg.cloneNode(true);
+  const kept = ["fill", "fill-opacity", "stroke", "stroke-width", "stroke-dasharray", "stroke-opacity", "opacity", "font-size", "font-family", "font-weight", "display", "visibility"];
+  const originals = [svg, ...svg.querySelectorAll("*")];
+  [copy, ...copy.querySelectorAll("*")].forEach((element, i) => {
+    const style = getComputedStyle(originals[i]);
+    for (const name of kept) element.setAttribute(name, style.getPropertyValue(name));
+    element.removeAttribute("class");
+  });
+  const background = getComputedStyle(svg.closest(".nelbo") ?? document.body).backgroundColor;
+  copy.insertBefore(s("rect", { width: "100%", height: "100%", fill: background }), copy.firstChild);
+  copy.setAttribute("xmlns", "http://www.w3.org/2000/svg");
+  return new XMLSerializer().serializeToString(copy);
+}
+
+/** The figure as a PNG of twice its size. @returns {Promise<Blob>} */
+export async function picture(svg, scale = 2) {
+  const image = new Image();
+  image.src = `data:image/svg+xml;charset=utf-8,${encodeURIComponent(standalone(svg))}`;
+  await image.decode();
+  const canvas = document.createElement("canvas");
+  canvas.width = svg.clientWidth * scale;
+  canvas.height = svg.clientHeight * scale;
+  canvas.getContext("2d").drawImage(image, 0, 0, canvas.width, canvas.height);
+  return new Promise((resolve) => canvas.toBlob(resolve, "image/png"));
+}

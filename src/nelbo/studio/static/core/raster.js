@@ -1,0 +1,69 @@
+// A coloured map under an SVG plot: one canvas, computed cell by cell, kept until what it shows changes.
+
+import { h } from "./dom.js";
+import { colour } from "./theme.js";
+
+/**
+ * Put a canvas below a plot.
+ * @param {ReturnType<import("./plot.js").plot>} figure
+ * @returns {{draw: (cell: (x: number, y: number) => number[], columns?: number, rows?: number) => void}} `cell` gives
+ *   [r, g, b, a] (0 to 255) in data coordinates
+ */
+export function raster(figure) {
+  const canvas = h("canvas", { "aria-hidden": "true" });
+  const place = figure.root.parentElement;
+  place.classList.add("stack");
+  place.insertBefore(canvas, figure.root);
+  return {
+    canvas,
+    draw(cell, columns = 110, rows = 80) {
+      const { margin } = figure;
+      if (!(figure.width > 0)) return;
+      canvas.width = columns;
+      canvas.height = rows;
+      canvas.style.cssText = `left:${margin.left}px;top:${margin.top}px;width:${figure.width}px;height:${figure.height}px`;
+      const context = canvas.getContext("2d");
+      const image = context.createImageData(columns, rows);
+      for (let row = 0; row < rows; row++) {
+        const y = figure.y[1] - ((row + 0.5) / rows) * (figure.y[1] - figure.y[0]);
+        for (let column = 0; column < columns; column++) {
+          const x = figure.x[0] + ((column + 0.5) / columns) * (figure.x[1] - figure.x[0]);
+          image.data.set(cell(x, y), 4 * (row * columns + column));
+        }
+      }
+      context.putImageData(image, 0, 0);
+    },
+  };
+}
+
+/** A colour of the theme as [r, g, b]. */
+export function rgb(element, name) {
+  const text = colour(element, name).replace("#", "");
+  const wide = text.length === 3 ? [...text].map((c) => c + c).join("") : text;
+  return [0, 2, 4].map((i) => parseInt(wide.slice(i, i + 2), 16));
+}
+
+/** Level lines of a function on a grid, by marching squares. @returns {string} path data of `figure` */
+export function contours(figure, f, levels, columns = 60, rows = 45) {
+  const xs = Array.from({ length: columns + 1 }, (_, i) => figure.x[0] + ((figure.x[1] - figure.x[0]) * i) / columns);
+  const ys = Array.from({ length: rows + 1 }, (_, j) => figure.y[0] + ((figure.y[1] - figure.y[0]) * j) / rows);
+  const values = ys.map((y) => xs.map((x) => f(x, y)));
+  let d = "";
+  for (const level of levels) {
+    for (let j = 0; j < rows; j++) {
+      for (let i = 0; i < columns; i++) {
+        const corners = [[i, j], [i + 1, j], [i + 1, j + 1], [i, j + 1]];
+        const cuts = [];
+        corners.forEach(([a, b], k) => {
+          const [c, e] = corners[(k + 1) % 4];
+          const [v, w] = [values[b][a] - level, values[e][c] - level];
+          if (v < 0 === w < 0 || !Number.isFinite(v) || !Number.isFinite(w)) return;
+          const t = v / (v - w);
+          cuts.push(`${figure.sx(xs[a] + t * (xs[c] - xs[a])).toFixed(1)} ${figure.sy(ys[b] + t * (ys[e] - ys[b])).toFixed(1)}`);
+        });
+        for (let k = 0; k + 1 < cuts.length; k += 2) d += `M${cuts[k]}L${cuts[k + 1]}`;
+      }
+    }
+  }
+  return d;
+}

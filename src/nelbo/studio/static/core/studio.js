@@ -1,0 +1,99 @@
+// The studio's shell: a rail of pages, the address that holds the state, the socket to Python.
+
+import { h, icon } from "./dom.js";
+import { openPage } from "./frame.js";
+import { websocket } from "./link.js";
+import { PAGES } from "./pages.js";
+import { fromText, toText } from "./state.js";
+import { localModel, read } from "./store.js";
+import { applyTheme } from "./theme.js";
+
+const place = document.querySelector("#app");
+applyTheme(place);
+const rail = h("nav", { class: "rail", "aria-label": "Pages" });
+const stage = h("main", { id: "stage" });
+const offline = h("div", { class: "offline", role: "status", hidden: true }, "The studio has stopped answering; trying again …");
+place.append(rail, stage, offline);
+for (const [name, { title, icon: path }] of Object.entries(PAGES)) {
+  rail.append(h("a", { href: `#${name}`, "data-page": name, title }, icon(path), h("span", {}, title)));
+}
+
+let leave = () => {};
+let open = null; // {page, model}
+let written = "";
+let turn = 0;
+const states = new Map(); // what each page looked like when it was left
+
+const models = new Set();
+const socket = websocket(
+  `${location.protocol === "https:" ? "wss" : "ws"}://${location.host}/ws`,
+  (content, buffers) => models.forEach((model) => model.receive(content, buffers)),
+  (connected) => {
+    offline.hidden = connected;
+    models.forEach((model) => model.receive({ event: connected ? "connected" : "disconnected" }, []));
+  },
+);
+
+async function go() {
+  const [name, text = ""] = decodeURI(location.hash.slice(1)).split(/\?(.*)/s);
+  const known = name in PAGES ? name : "kl";
+  if (open?.page.name === known) {
+    if (location.hash === written) return;
+    const { values, said } = fromText(open.page, text);
+    for (const [key, value] of Object.entries(values)) open.model.set(key, value);
+    if (said.length) open.say(said.join(" · "));
+    return;
+  }
+  const mine = ++turn; // two quick clicks: the later one wins, whichever module comes first
+  let page;
+  try {
+    page = await PAGES[known].load();
+  } catch (error) {
+    stage.replaceChildren(h("div", { class: "nelbo page" }, h("h1", {}, "This page did not load"), h("p", {}, String(error)), h("p", {}, "Is the studio still running? Then reload the page.")));
+    throw error;
+  }
+  if (mine !== turn) return;
+  leave();
+  const { values, said } = fromText(page, text || states.get(known) || "");
+  const unit = open?.model.get("unit") ?? "nats";
+  const model = localModel({ unit, ...values }, socket);
+  models.clear();
+  models.add(model);
+  if (page.live) socket.connect();
+  open = { page, model };
+  stage.replaceChildren();
+  for (const link of rail.children) link.toggleAttribute("aria-current", link.dataset.page === known);
+  document.title = `${page.title} · nelbo`;
+  if (name && !(name in PAGES)) said.push(`There is no page “${name.slice(0, 40)}”`);
+  const host = {
+    said,
+    studio: true,
+    go: (other, state = {}) => (location.hash = `${other}${Object.keys(state).length ? `?${new URLSearchParams(state)}` : ""}`),
+    address: (state) => `${location.origin}/#${page.name}${state ? `?${state}` : ""}`,
+    exportUrl: page.exportable === false ? undefined : page.exportUrl ?? ((state) => `/export/${page.name}?state=${encodeURIComponent(JSON.stringify(state))}`),
+  };
+  const names = Object.keys(page.defaults);
+  const slotsLeave = openPage(page, model, stage, host);
+  open.say = (words) => host.say?.(words);
+  let timer = 0;
+  const remember = () => {
+    timer = 0;
+    const state = toText(page, read(model, names));
+    states.set(page.name, state);
+    written = `#${page.name}${state ? `?${state}` : ""}`;
+    if (location.hash !== written) window.history.replaceState(null, "", written);
+    written = location.hash; // as the browser spells it
+  };
+  const changed = () => (timer ||= setTimeout(remember, 120)); // browsers allow 200 of these in 30 s
+  model.on("change", changed);
+  leave = () => {
+    clearTimeout(timer);
+    states.set(page.name, toText(page, read(model, names)));
+    slotsLeave();
+  };
+  stage.dataset.ready = page.name;
+  performance.mark("nelbo-ready");
+}
+
+addEventListener("hashchange", go);
+go();

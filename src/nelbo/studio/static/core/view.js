@@ -1,0 +1,64 @@
+// How far the axes reach while something moves: they grow at once where a curve would leave the figure, and settle
+// slowly when the hand lets go, so that nothing jumps under the pointer.
+
+const SETTLED = 450; // ms without a change
+const GLIDE = 220; // ms
+
+/**
+ * @param {() => {x: [number, number], y: [number, number]}} wanted what the state asks for
+ * @param {() => void} redraw
+ */
+export function view(wanted, redraw) {
+  let now = null;
+  let timer = 0;
+  let frame = 0;
+  const calm = matchMedia("(prefers-reduced-motion: reduce)").matches;
+  const grown = (a, b) => [Math.min(a[0], b[0]), Math.max(a[1], b[1])];
+  const glide = () => {
+    if (document.querySelector(".dragging")) {
+      timer = setTimeout(glide, SETTLED);
+      return;
+    }
+    const from = structuredClone(now);
+    const to = wanted();
+    if (JSON.stringify(from) === JSON.stringify(to)) return;
+    const start = performance.now();
+    const step = (time) => {
+      const part = calm ? 1 : Math.min(1, (time - start) / GLIDE);
+      const eased = part * part * (3 - 2 * part);
+      const mix = (a, b) => [0, 1].map((i) => (part === 1 ? b[i] : a[i] + (b[i] - a[i]) * eased));
+      now = { x: mix(from.x, to.x), y: mix(from.y, to.y) };
+      redraw();
+      if (part < 1) frame = requestAnimationFrame(step);
+    };
+    frame = requestAnimationFrame(step);
+  };
+  return {
+    /** The axes for this drawing. */
+    get() {
+      return (now ??= wanted());
+    },
+    /** Call when the state changed. */
+    changed() {
+      const goal = wanted();
+      if (!now) now = goal;
+      cancelAnimationFrame(frame);
+      now = { x: grown(now.x, goal.x), y: grown(now.y, goal.y) };
+      // a state from elsewhere (a preset, a link) is another figure: take its axes at once
+      const width = (v) => v[1] - v[0];
+      if (width(now.x) > 3 * width(goal.x) && !document.querySelector(".dragging")) now = goal;
+      clearTimeout(timer);
+      timer = setTimeout(glide, SETTLED);
+    },
+    stop() {
+      clearTimeout(timer);
+      cancelAnimationFrame(frame);
+    },
+  };
+}
+
+/** A range rounded outwards to quarters of its size, so that small changes leave it alone. */
+export function roomy([low, high]) {
+  const step = 10 ** Math.floor(Math.log10(high - low)) / 2;
+  return [Math.floor(low / step) * step, Math.ceil(high / step) * step];
+}

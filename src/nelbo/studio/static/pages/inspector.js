@@ -1,0 +1,213 @@
+// The VAE inspector: an example, where it lies in the latent space, its reconstruction, and what its loss is made of.
+
+import { card, group } from "../core/controls.js";
+import { h } from "../core/dom.js";
+import { nats } from "../core/format.js";
+import { ask, hear, write } from "../core/store.js";
+import { chooseExamples } from "./inspector/board.js";
+import { code, why } from "./inspector/words.js";
+import { colouring, dropDown, layerSwitches, pickers, runLabel } from "./inspector/choose.js";
+import { openRun } from "./inspector/source.js";
+
+const numbers = (value) => Array.isArray(value) && value.every((v) => Number.isFinite(v));
+const whole = (value) => Array.isArray(value) && value.length <= 24 && value.every((v) => Number.isInteger(v) && v >= 0);
+
+/** @type {import("../core/state.js").Page} */
+export default {
+  name: "inspector",
+  title: "VAE inspector",
+  claim: "One example at a time: where its q(z|x) lies, what comes back, and what its loss is made of. Drag z and q.",
+  icon: "",
+  live: true,
+  exportUrl: (state) => `/export/inspector?state=${encodeURIComponent(JSON.stringify(state))}`,
+  defaults: {
+    run: "", other: "", split: "", pins: [], active: 0, z: [], q: [], axes: [], colour: "label", layers: ["prior"], film: false,
+  },
+  limits: { colour: ["label", "reconstruction_error", "kl", "nelbo"], split: ["", "train", "validation", "test"], active: [0, 23] },
+  check: { pins: whole, axes: whole, z: numbers, q: numbers, layers: (value) => value.every((v) => typeof v === "string") },
+  help: [["click", "a point in the plane pins that example"], ["drag ◆", "decode another z"], ["drag ●, ▮", "move and widen q(z|x)"]],
+  mount,
+};
+
+function mount(slots) {
+  const { model } = slots;
+  let entries = [];
+  let sources = [];
+  let board = null;
+  let loading = 0;
+  let gone = false;
+  const status = h("p", { class: "status", role: "status" });
+  const place = h("div", { class: "board" });
+  slots.figure.append(status, place);
+
+  const runBox = dropDown("Model", (run) => write(model, { run, split: "", z: [], q: [], axes: [] }));
+  const otherBox = dropDown("Compare", (other) => write(model, { other, z: [], q: [] }));
+  const splitBox = dropDown("Part of the data", (split) => write(model, { split, pins: [], active: 0, z: [], q: [] }));
+  const colourBox = dropDown("Colour by", (colour) => write(model, { colour }));
+  const switches = layerSwitches(slots);
+  const pick = pickers(slots, () => sources[0], pin);
+  slots.controls.append(group("Run", runBox.element, otherBox.element, splitBox.element, colourBox.element), pick.element, switches.element);
+  slots.why.append(...why());
+  const cards = [
+    ["reconstruction_error", card("mean reconstruction error", { colour: "recon", name: "reconstruction_error" })],
+    ["kl", card("mean KL", { colour: "kl", name: "kl" })],
+    ["nelbo", card("mean total loss", { colour: "nelbo-c whole", name: "nelbo" })],
+  ];
+  slots.numbers.append(...cards.map(([, one]) => one.element));
+  const showTotals = () => {
+    if (!sources.length) return;
+    const [{ info }] = sources;
+    for (const [term, one] of cards) {
+      const { mean, standard_error } = info.totals[term];
+      one.show(mean === null ? "∞" : `${nats(mean, model.get("unit"))} ± ${nats(standard_error, model.get("unit"), 2)}`, `over ${info.n} ${info.split} examples`);
+    }
+  };
+  model.on("change:unit", showTotals);
+
+  /** Make an example the one that is looked at; with Shift or a second one, rows are added. */
+  function pin(row) {
+    const pins = model.get("pins");
+    if (pins.includes(row)) return write(model, { active: pins.indexOf(row), z: [], q: [] });
+    if (pins.length >= 24) return slots.say("24 examples are pinned; unpin one first");
+    write(model, { pins: [...pins, row], active: pins.length, z: [], q: [] });
+  }
+
+  const usable = (entry) => entry.status !== "damaged" && entry.status !== "training";
+
+  async function refresh() {
+    try {
+      entries = (await ask(model, "inspect.runs")).content.runs;
+    } catch (error) {
+      entries = [];
+      if (!model.get("run")) return say(error.message);
+    }
+    if (gone) return;
+    const good = entries.filter(usable);
+    if (!model.get("run")) {
+      const first = good.find((entry) => entry.recipe !== "autoencoder") ?? good[0];
+      if (!first) return offer();
+      write(model, { run: first.run });
+    }
+    const known = entries.some((entry) => entry.run === model.get("run"));
+    if (!known) entries = [...entries, { run: model.get("run"), title: model.get("run").split("/").pop(), status: "not in the list" }];
+    runBox.show(entries.map((entry) => [entry.run, runLabel(entry)]), model.get("run"));
+    otherBox.show([["", "nothing"], ...good.filter((entry) => entry.run !== model.get("run")).map((entry) => [entry.run, runLabel(entry)])], model.get("other"));
+    await load();
+  }
+
+  function offer() {
+    const go = h("button", { type: "button", class: "primary", onclick: () => slots.host.go?.("train", { run: "runs/demo" }) }, "Make the demo's runs");
+    place.replaceChildren(h("div", { class: "offer" },
+      h("p", {}, "There is no run to look at yet. The demo trains an autoencoder and two VAEs on 4,000 real digits, in under a minute; or name a run: nelbo studio runs/x"),
+      slots.host.studio ? go : null));
+    say("");
+  }
+
+  const say = (text) => {
+    status.textContent = text;
+    status.hidden = !text;
+  };
+
+  async function load() {
+    const mine = ++loading;
+    const names = [model.get("run"), model.get("other")].filter(Boolean);
+    if (names.length === 2 && names[0] === names[1]) return write(model, { other: "" });
+    say(sources.length ? "" : "Embedding the examples …");
+    slots.figure.setAttribute("aria-busy", "true");
+    try {
+      const opened = [];
+      for (const name of names) {
+        const kept = sources.find((one) => one.run === name && (one.split === model.get("split") || !model.get("split")));
+        opened.push(kept ?? (await openRun(model, name, model.get("split"))));
+        await opened.at(-1).makeLocal();
+        if (mine !== loading || gone) return;
+      }
+      if (opened.length === 2 && String(opened[0].info.event) !== String(opened[1].info.event)) {
+        slots.say(`${opened[1].info.title} was trained on data of another shape; the two cannot be compared`);
+        opened.pop();
+        write(model, { other: "" });
+      }
+      sources = opened;
+      say("");
+    } catch (error) {
+      if (mine !== loading || gone) return;
+      say(error.message);
+      board?.remove();
+      board = null;
+      place.replaceChildren();
+      return;
+    } finally {
+      if (mine === loading) slots.figure.removeAttribute("aria-busy");
+    }
+    settle();
+    splitBox.show(["validation", "train", "test"].map((split) => [split, split]), sources[0].split);
+    colourBox.show([["label", "label", !sources[0].info.label_names], ["reconstruction_error", "reconstruction error"], ["kl", "KL", sources[0].info.is_point], ["nelbo", "total loss", sources[0].info.is_point]], model.get("colour"));
+    pick.refresh(sources[0]);
+    showTotals();
+    rebuild();
+  }
+
+  /** Bring the state into what these runs have; a state from a link may name other examples or axes. */
+  function settle() {
+    const source = sources[0];
+    const pins = model.get("pins").filter((row) => row < source.n);
+    if (pins.length < model.get("pins").length) slots.say(`Examples are 0 to ${source.n - 1}; others were left out`);
+    if (!pins.length) pins.push(firstLike(source));
+    const change = { pins, active: Math.min(model.get("active"), pins.length - 1) };
+    const axes = model.get("axes");
+    if (axes.length && (axes.length !== Math.min(2, source.latent) || axes.some((axis) => axis >= source.latent) || new Set(axes).size < axes.length)) change.axes = [];
+    if (model.get("z").length && model.get("z").length !== source.latent) change.z = [];
+    if (model.get("q").length && model.get("q").length !== 2 * Math.min(2, source.latent)) change.q = [];
+    write(model, change);
+  }
+
+  /** The worksheet's digit, a 6, where there is one. */
+  function firstLike(source) {
+    const six = source.info.label_names?.indexOf("6") ?? -1;
+    for (let row = 0; row < source.n && six >= 0; row++) if (source.labels[row] === six) return row;
+    return 0;
+  }
+
+  function rebuild() {
+    board?.remove();
+    place.replaceChildren();
+    board = chooseExamples(slots, place, { sources, entries, pin, colouring, said: switches.said });
+    showCode();
+  }
+
+  const showCode = () => (slots.code.textContent = sources.length ? code(slots, sources) : "");
+  const names = { rebuild: ["pins", "axes"], load: ["run", "other", "split"] };
+  const again = () => sources.length && rebuild();
+  const reload = () => void refresh();
+  let queued = 0;
+  const later = (f) => () => {
+    cancelAnimationFrame(queued);
+    queued = requestAnimationFrame(f);
+  };
+  const [onRebuild, onLoad] = [later(again), reload];
+  for (const name of names.rebuild) model.on(`change:${name}`, onRebuild);
+  for (const name of names.load) model.on(`change:${name}`, onLoad);
+  for (const name of ["active", "z", "q", "colour"]) model.on(`change:${name}`, showCode);
+  const recolour = () => {
+    colourBox.box.value = model.get("colour");
+    board?.recolour();
+  };
+  model.on("change:colour", recolour);
+  const leaveTrain = hear(model, "train", (content) => content.what === "end" && refresh());
+  const leaveConnect = hear(model, "connected", () => !sources.length && refresh());
+  addEventListener("nelbo-theme", again);
+  refresh();
+  return () => {
+    gone = true;
+    cancelAnimationFrame(queued);
+    leaveTrain();
+    leaveConnect();
+    removeEventListener("nelbo-theme", again);
+    board?.remove();
+    for (const name of names.rebuild) model.off(`change:${name}`, onRebuild);
+    for (const name of names.load) model.off(`change:${name}`, onLoad);
+    for (const name of ["active", "z", "q", "colour"]) model.off(`change:${name}`, showCode);
+    model.off("change:colour", recolour);
+    model.off("change:unit", showTotals);
+  };
+}

@@ -1,0 +1,229 @@
+// All rows of the inspector, and what belongs to the active one: handles, linked cursor, units, film, table, comparison.
+
+import { coalesced, h } from "../../core/dom.js";
+import { number } from "../../core/format.js";
+import { ask, write } from "../../core/store.js";
+import { comparePanel } from "./compare.js";
+import { filmPanel } from "./film.js";
+import { drawnInput, sprayQ } from "./own.js";
+import { isImage } from "./raster.js";
+import { exampleRow } from "./row.js";
+import { examplesTable } from "./table.js";
+import { unitsPanel } from "./units.js";
+
+export function chooseExamples(slots, place, { sources, entries, pin, colouring, said }) {
+  const { model } = slots;
+  const [first, second] = sources;
+  const axesOf = (source) => (source === first && model.get("axes").length ? model.get("axes") : source.info.axes);
+  const parts = [];
+  const rows = []; // [{pin, views: [row of each source]}]
+  const box = new Map();
+  let align = null;
+  let gone = false;
+  let edited = null;
+  const canDraw = isImage(first.info.event) && !slots.host.file; // the encoder stays in Python
+
+  async function build() {
+    for (const source of sources) {
+      const axes = axesOf(source);
+      if (String(axes) === String(source.info.axes)) box.set(source, source.info.box);
+      else {
+        const plane = await source.plane(axes, ["prior"], 8);
+        box.set(source, [plane.low, plane.high]);
+      }
+    }
+    if (gone) return;
+    model.get("pins").forEach((row, index) => addRow(row, index));
+    addBelow();
+    update();
+    if (second && first.latent >= 2 && second.latent >= 2) {
+      try {
+        align = (await ask(model, "inspect.align", { run: first.run, other: second.run, split: first.split, ...(model.get("axes").length ? { axes: model.get("axes") } : {}) })).content;
+        update();
+      } catch (error) {
+        slots.say(error.message);
+      }
+    }
+  }
+
+  function addRow(row, index) {
+    const views = sources.map((source, which) => {
+      const name = source.className(row);
+      const isFirst = which === 0;
+      const view = exampleRow(place, source, {
+        title: source.info.title, what: name === null ? `example ${row}` : `${name}, example ${row}`, axes: axesOf(source), box: box.get(source),
+        colour: colouring(source, model.get("colour")), labelled: () => model.get("colour") === "label", unit: () => model.get("unit"),
+        fixed: !isFirst, say: slots.say,
+        onActive: () => index !== model.get("active") && write(model, { active: index, z: [], q: [] }),
+        onCode: isFirst ? (z) => write(model, { z: full(source, row, z) }) : undefined,
+        onQ: isFirst && !source.info.is_point ? ({ mean, sd }) => write(model, { q: [...mean, ...sd], z: [] }) : undefined,
+        onPick: pin,
+        onHover: (near) => hover(source, near),
+        onUnpin: isFirst && model.get("pins").length > 1 ? () => unpin(index) : undefined,
+        onEdit: isFirst && canDraw ? () => edit(index) : undefined,
+      });
+      view.plane.layers.said = (text) => isFirst && (said.textContent = text);
+      source.example(row).then((example) => !gone && (view.setExample(example), update()), (error) => slots.say(error.message));
+      return view;
+    });
+    rows.push({ pin: row, views });
+  }
+
+  /** A point of the plane as a code: the other units stay where they are. */
+  function full(source, row, z) {
+    const start = model.get("z").length ? model.get("z") : Array.from(active().views[0].example?.mean ?? source.meanOf(row));
+    const code = [...start];
+    axesOf(source).forEach((axis, i) => (code[axis] = Math.max(-1e3, Math.min(1e3, z[i]))));
+    return code;
+  }
+
+  const active = () => rows[Math.min(model.get("active"), rows.length - 1)];
+
+  function unpin(index) {
+    const pins = model.get("pins").filter((_, i) => i !== index);
+    write(model, { pins, active: Math.max(0, Math.min(model.get("active"), pins.length - 1)), z: [], q: [] });
+  }
+
+  function hover(source, row) {
+    for (const { views } of rows) {
+      views.forEach((view, which) => {
+        if (row === null) return view.plane.showNear([]);
+        const other = sources[which];
+        if (row < other.n) view.plane.showNear([row]);
+      });
+    }
+    if (row === null) return;
+    const terms = source.info.is_point ? `reconstruction error ${number(source.terms.reconstruction_error[row])}` : `${number(source.terms.reconstruction_error[row])} + ${number(source.terms.kl[row])} = ${number(source.terms.nelbo[row])} nats`;
+    hoverWords.textContent = `${source.className(row) ?? "example"} #${row}: ${terms}`;
+  }
+  const hoverWords = h("p", { class: "caption hover-words" }, " ");
+
+  /** Where a code of the first model lies in the second one's plane. */
+  function counterpart(z) {
+    if (!align || !second) return null;
+    const p = axesOf(first).map((axis, i) => z[axis] - align.center[i]);
+    return align.rotation[0].map((_, c) => align.scale * p.reduce((sum, v, r) => sum + v * align.rotation[r][c], 0) + align.target_center[c]);
+  }
+
+  function update() {
+    const now = active();
+    const [z, q] = [model.get("z"), model.get("q")];
+    rows.forEach((one) => {
+      const on = one === now;
+      one.views.forEach((view) => view.setActive(on && rows.length > 1));
+      const view = one.views[0];
+      if (!view.example) return;
+      const half = q.length / 2;
+      view.setQ(on && q.length ? { mean: q.slice(0, half), sd: q.slice(half) } : null);
+      view.setCode(on && z.length ? Float32Array.from(z) : null);
+      view.plane.layers.show(model.get("layers"), on && z.length ? z : Array.from(view.example.mean));
+      const other = one.views[1];
+      if (!other?.example) return;
+      const there = on && z.length ? counterpart(z) : null;
+      other.plane.showGhost(there);
+      const code = there ? Float32Array.from(other.example.mean) : null;
+      if (code) axesOf(second).forEach((axis, i) => (code[axis] = there[i]));
+      other.setCode(code);
+      other.plane.layers.show(model.get("layers"), Array.from(other.example.mean));
+    });
+    const example = now.views[0].example;
+    if (example) showRest(z.length ? z : example.mean);
+  }
+
+  let rest = 0;
+  let restShown = "";
+  /** What follows the hand a moment later: traverses of the units. */
+  function showRest(z) {
+    clearTimeout(rest);
+    const key = String(Array.from(z));
+    if (key === restShown) return;
+    rest = setTimeout(() => {
+      restShown = key;
+      units?.show(Float32Array.from(z));
+    }, 120);
+  }
+
+  let units = null;
+  let film = null;
+  function addBelow() {
+    place.append(hoverWords);
+    place.append(h("div", { class: "row" },
+      h("button", { type: "button", class: "quiet", title: "25 draws of z from q, decoded", onclick: spray, "data-do": "sample" }, "Sample q"),
+      canDraw ? h("button", { type: "button", class: "quiet", onclick: () => edit(null), "data-do": "draw" }, "Draw your own") : null,
+      h("button", { type: "button", class: "quiet", "data-do": "back", onclick: () => write(model, { z: [], q: [] }) }, "Back to the model's q"),
+      model.get("pins").length > 1 ? h("button", { type: "button", class: "quiet", "data-do": "film", onclick: toggleFilm }, "Path between the first two") : null));
+    place.append(sprayPlace, padPlace, filmPlace);
+    if (first.latent > 1) {
+      units = unitsPanel(slots, first);
+      place.append(units.element);
+      parts.push(units);
+    }
+    const table = examplesTable(slots, first, pin);
+    slots.wide.append(table.element);
+    parts.push(table);
+    if (second) {
+      const compare = comparePanel(slots, [first, second], entries, pin);
+      place.append(compare.element);
+      parts.push(compare);
+      compare.draw();
+    }
+    slots.wide.hidden = false;
+    if (model.get("film")) showFilm();
+  }
+
+  const [sprayPlace, padPlace, filmPlace] = [h("div"), h("div"), h("div")];
+
+  const spray = () => sprayQ(slots, first, active().views[0], axesOf(first), sprayPlace).catch((error) => slots.say(error.message));
+
+  const toggleFilm = () => (write(model, { film: !model.get("film") }), model.get("film") ? showFilm() : hideFilm());
+
+  async function showFilm() {
+    hideFilm();
+    if (rows.length < 2) return;
+    const pair = await Promise.all([0, 1].map((i) => first.example(rows[i].pin)));
+    if (gone) return;
+    film = filmPanel(first, ...pair, [0, 1].map((i) => `${first.className(rows[i].pin) ?? "example"} #${rows[i].pin}`));
+    filmPlace.replaceChildren(film.element);
+    const axes = axesOf(first);
+    for (const { views } of rows.slice(0, 2)) views[0].plane.showPath(film.path.map((z) => axes.map((axis) => z[axis])));
+  }
+
+  function hideFilm() {
+    film?.remove();
+    film = null;
+    filmPlace.replaceChildren();
+    for (const { views } of rows) views[0].plane.showPath([]);
+  }
+
+  /** Draw on an empty sheet, or on a pinned example; the row shows what the models make of it. */
+  function edit(index) {
+    if (index !== null) write(model, { active: index });
+    edited?.remove();
+    write(model, { z: [], q: [] });
+    const chosen = rows[index ?? Math.min(model.get("active"), rows.length - 1)];
+    edited = drawnInput(slots, sources, chosen, index !== null, padPlace);
+  }
+
+  const redraw = coalesced(update);
+  const watched = ["z", "q", "active", "layers", "unit"];
+  for (const name of watched) model.on(`change:${name}`, redraw);
+  slots.wide.replaceChildren();
+  build().catch((error) => slots.say(error.message));
+  return {
+    recolour() {
+      // the colours are the planes' own: draw the clouds anew
+      for (const { views } of rows) views.forEach((view, which) => view.plane.recolour(colouring(sources[which], model.get("colour"))));
+    },
+    remove() {
+      gone = true;
+      clearTimeout(rest);
+      redraw.cancel();
+      for (const name of watched) model.off(`change:${name}`, redraw);
+      for (const { views } of rows) for (const view of views) view.remove();
+      for (const part of parts) part.remove();
+      film?.remove();
+      edited?.remove();
+      slots.wide.replaceChildren();
+    },
+  };
+}

@@ -1,0 +1,246 @@
+// The latent plane: all means, the prior, q(z|x) as an ellipse to drag, and a code z to drag.
+
+import { h, s, set } from "../../core/dom.js";
+import { draggable, handle } from "../../core/drag.js";
+import { number, ticks } from "../../core/format.js";
+import { plot } from "../../core/plot.js";
+import { addLayers } from "./layers.js";
+import { classNames } from "./names.js";
+import { drawCloud } from "./raster.js";
+import { root } from "./source.js";
+
+const SUBSCRIPT = (i) => [...String(i + 1)].map((c) => "₀₁₂₃₄₅₆₇₈₉"[c]).join("");
+const MARGIN = { left: 40, right: 8, top: 8, bottom: 36 };
+const APART = 15; // pixels between the grips of µ and σ where σ is too small to see
+export const axisName = (axis) => `z${SUBSCRIPT(axis)}`;
+
+/**
+ * @param {HTMLElement} parent
+ * @param {Awaited<ReturnType<import("./source.js").openRun>>} source
+ * @param {{title: string, axes: number[], box: number[][], colour: (row: number) => string, size?: number,
+ *   onCode?: (z: number[]) => void, onQ?: (q: {mean: number[], sd: number[]}) => void, onQEnd?: () => void,
+ *   onPick?: (row: number) => void, onHover?: (row: ?number) => void, fixed?: boolean}} options
+ *   `onCode` and `onQ` get coordinates in the plane
+ */
+export function latentView(parent, source, options) {
+  const place = h("div", { class: "latent" });
+  parent.append(place);
+  const flat = options.axes.length === 1;
+  const [low, high] = options.box;
+  const figure = plot(place, {
+    label: `Latent space of ${options.title}: means of q(z|x) of ${source.n} examples`,
+    x: [low[0], high[0]],
+    y: flat ? [-1, 1] : [low[1], high[1]],
+    xLabel: axisName(options.axes[0]),
+    yLabel: flat ? undefined : axisName(options.axes[1]),
+    xTicks: (from, to) => ticks(from, to, 7).map((v) => [v, number(v, 2).replace(/\.0+$/, "")]),
+    yTicks: (from, to) => (flat ? [] : ticks(from, to, 7).map((v) => [v, number(v, 2).replace(/\.0+$/, "")])),
+    height: (width) => (flat ? 190 : Math.max(60, width - MARGIN.left - MARGIN.right) + MARGIN.top + MARGIN.bottom),
+    margin: MARGIN,
+  });
+  const cloud = s("image", { class: "cloud", preserveAspectRatio: "none" });
+  const layers = addLayers(figure, source, options.axes);
+  const names = s("g", { class: "class-names", "aria-hidden": "true" });
+  const path = s("path", { class: "between", fill: "none" });
+  const trace = s("g", { class: "draws" });
+  const near = s("g", { class: "near" });
+  figure.behind.append(cloud);
+  figure.marks.append(names, path, near, trace);
+  const rings = [2, 1].map((k) => figure.path({ class: `ellipse sigma${k}` }));
+  const dot = s("circle", { r: 3.5, class: "mean" });
+  const ghost = s("circle", { r: 6, class: "ghost", visibility: "hidden" });
+  figure.marks.append(dot, ghost);
+  let q = null; // {mean, covariance} in the plane
+  let code = null;
+
+  const view = { figure, layers, place, redraw, showQ, showCode, showGhost, showPath, showDraws, showNear, recolour, remove: () => figure.remove() };
+  let colour = options.colour;
+  const step = (high[0] - low[0]) / 200;
+  const handles = options.fixed ? null : makeHandles();
+
+  const jitter = (row) => 0.8 * Math.sin(12.9898 * (row + 1) * 78.233);
+  const at = (row) => {
+    const mean = source.meanOf(row);
+    return [mean[options.axes[0]], flat ? jitter(row) : mean[options.axes[1]]];
+  };
+
+  function redraw() {
+    figure.frame();
+    const box = { x: figure.margin.left, y: figure.margin.top, width: Math.max(1, figure.width), height: Math.max(1, figure.height) };
+    const drawn = drawCloud({
+      width: box.width,
+      height: box.height,
+      n: source.n,
+      place: (i) => {
+        const [x, y] = at(i);
+        return [figure.sx(x) - box.x, figure.sy(y) - box.y];
+      },
+      colour,
+    });
+    set(cloud, { ...box, href: drawn.toDataURL() });
+    layers.redraw();
+    nameClasses();
+    if (q) showQ(q);
+    if (code) showCode(code, handles?.z.element.classList.contains("chosen"));
+  }
+  figure.resized = redraw;
+
+  const nameClasses = () => names.replaceChildren(...classNames(figure, source, at, options.labelled?.() ? colour : null));
+
+  function recolour(next) {
+    colour = next;
+    redraw();
+  }
+
+  /** The grips of σ stand a little farther out than σ, so that they can be told from that of µ. */
+  function apart(i) {
+    return i ? APART * ((figure.y[1] - figure.y[0]) / figure.height) : APART * ((figure.x[1] - figure.x[0]) / figure.width);
+  }
+
+  function makeHandles() {
+    const move = (change) => {
+      q = { ...q, ...change };
+      options.onQ?.({ mean: q.mean, sd: sds(q) });
+    };
+    const mean = handle(figure, {
+      name: "mean µ of q(z|x)", colour: "q", radius: 6,
+      drag: (x, y) => move({ mean: flat ? [x] : [x, y] }),
+      key: (dx, dy) => move({ mean: flat ? [q.mean[0] + dx * step] : [q.mean[0] + dx * step, q.mean[1] + dy * step] }),
+      end: () => options.onQEnd?.(),
+    });
+    const widths = options.axes.map((axis, i) =>
+      handle(figure, {
+        name: `width σ${SUBSCRIPT(axis)} of q(z|x)`, colour: "q", shape: "bar", radius: 3,
+        drag: (x, y) => move({ covariance: withSd(q.covariance, i, Math.max(1e-3, (i ? y : x) - q.mean[i] - apart(i))) }),
+        key: (dx, dy) => move({ covariance: withSd(q.covariance, i, Math.max(1e-3, sds(q)[i] + (i ? dy : dx) * step)) }),
+        end: () => options.onQEnd?.(),
+      }),
+    );
+    const z = handle(figure, {
+      name: "code z", colour: "z", shape: "diamond", radius: 8,
+      drag: (x, y) => options.onCode?.(flat ? [x] : [x, y]),
+      key: (dx, dy) => options.onCode?.(flat ? [code[0] + dx * step] : [code[0] + dx * step, code[1] + dy * step]),
+    });
+    z.element.classList.add("free");
+    // anywhere on the plane: press and drag to decode there; a click picks the example under it
+    let moved = false;
+    const follow = (event) => {
+      const [x, y] = figure.at(event);
+      const inside = (v, [from, to]) => Math.min(to, Math.max(from, v));
+      options.onCode?.(flat ? [inside(x, figure.x)] : [inside(x, figure.x), inside(y, figure.y)]);
+    };
+    draggable(figure.root, {
+      start: (event) => {
+        if (event.target.closest(".handle")) return false;
+        moved = false;
+        return [event.clientX, event.clientY];
+      },
+      move(event, [x, y]) {
+        moved ||= Math.hypot(event.clientX - x, event.clientY - y) > 4;
+        if (moved) follow(event);
+      },
+      end(event) {
+        if (moved) return;
+        const row = nearestTo(event);
+        if (row !== null) options.onPick?.(row);
+        else follow(event);
+      },
+    });
+    return { mean, widths, z };
+  }
+
+  /** Draw q(z|x): ellipses at 1 and 2 sigma; a point where it has no extent. */
+  function showQ(next) {
+    q = next;
+    const y = flat ? 0 : q.mean[1];
+    set(dot, { cx: figure.sx(q.mean[0]), cy: figure.sy(y) });
+    const l = root(q.covariance);
+    rings.forEach((ring, i) => ring.setAttribute("d", flat ? interval(q.mean[0], (2 - i) * l[0][0]) : ellipse(q.mean, l, 2 - i)));
+    if (!handles) return;
+    const width = sds(q);
+    const isPoint = !(width[0] > 0);
+    handles.mean.place(q.mean[0], y, `mean at ${q.mean.map((v) => number(v, 3)).join(", ")}`);
+    handles.widths.forEach((one, i) => {
+      one.element.style.display = isPoint ? "none" : "";
+      one.place(q.mean[0] + (i ? 0 : width[0] + apart(0)), y + (i ? width[1] + apart(1) : 0), `σ = ${number(width[i], 3)}`);
+    });
+  }
+
+  function ellipse(mean, l, k) {
+    let d = "";
+    for (let i = 0; i <= 64; i++) {
+      const [u, v] = [k * Math.cos((i * Math.PI) / 32), k * Math.sin((i * Math.PI) / 32)];
+      const x = figure.sx(mean[0] + l[0][0] * u);
+      const y = figure.sy(mean[1] + l[1][0] * u + l[1][1] * v);
+      d += `${i ? "L" : "M"}${x.toFixed(2)} ${y.toFixed(2)}`;
+    }
+    return `${d}Z`;
+  }
+
+  function interval(mean, far) {
+    const y = figure.sy(0);
+    return `M${figure.sx(mean - far)} ${y - 7}v14M${figure.sx(mean - far)} ${y}H${figure.sx(mean + far)}m0 -7v14`;
+  }
+
+  /** @param {number[]} next @param {boolean} [chosen] whether the reader put it there */
+  function showCode(next, chosen = true) {
+    code = next;
+    handles?.z.element.classList.toggle("chosen", chosen);
+    handles?.z.place(code[0], flat ? 0 : code[1], `z = (${code.map((v) => number(v, 3)).join(", ")})`);
+  }
+
+  /** The cursor of the other model, at the place that corresponds. */
+  function showGhost(point) {
+    set(ghost, { visibility: point ? "visible" : "hidden" });
+    if (point) set(ghost, { cx: figure.sx(point[0]), cy: figure.sy(flat ? 0 : point[1]) });
+  }
+
+  function showPath(points) {
+    set(path, { d: points.map(([x, y], i) => `${i ? "L" : "M"}${figure.sx(x)} ${figure.sy(flat ? 0 : y)}`).join("") });
+  }
+
+  function showDraws(points) {
+    trace.replaceChildren(...points.map(([x, y]) => s("circle", { r: 2.5, cx: figure.sx(x), cy: figure.sy(flat ? 0 : y) })));
+  }
+
+  function showNear(rows) {
+    near.replaceChildren(
+      ...rows.map((row) => {
+        const [x, y] = at(row);
+        return s("circle", { r: 5, cx: figure.sx(x), cy: figure.sy(y) });
+      }),
+    );
+  }
+
+  const nearestTo = (event) => {
+    const bounds = figure.root.getBoundingClientRect();
+    let best = null;
+    let least = 14 ** 2;
+    for (let i = 0; i < source.n; i++) {
+      const [x, y] = at(i);
+      const far = (figure.sx(x) - event.clientX + bounds.left) ** 2 + (figure.sy(y) - event.clientY + bounds.top) ** 2;
+      if (far < least) [best, least] = [i, far];
+    }
+    return best;
+  };
+  if (options.onPick && options.fixed) {
+    figure.root.addEventListener("click", (event) => {
+      const row = nearestTo(event);
+      if (row !== null) options.onPick(row);
+    });
+  }
+  if (options.onHover) {
+    figure.root.addEventListener("pointermove", (event) => event.buttons === 0 && options.onHover(nearestTo(event), event));
+    figure.root.addEventListener("pointerleave", () => options.onHover(null));
+  }
+  redraw();
+  return view;
+}
+
+export const sds = (q) => q.covariance.map((row, i) => Math.sqrt(Math.max(0, row[i])));
+
+/** The covariance with one standard deviation changed and the correlations kept. */
+export function withSd(covariance, i, sd) {
+  const factor = sd / Math.sqrt(covariance[i][i]);
+  return covariance.map((row, r) => row.map((v, c) => v * (r === i ? factor : 1) * (c === i ? factor : 1)));
+}

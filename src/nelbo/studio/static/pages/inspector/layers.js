@@ -1,0 +1,120 @@
+// Layers over the latent plane that can be switched on and off: prior, aggregate posterior, holes, pictures, stretch.
+
+import { s, set } from "../../core/dom.js";
+import { contour, levels, SIGMA_MASSES } from "./contours.js";
+import { drawField, isImage, scaleColour, sheet } from "./raster.js";
+
+/** name -> what the switch says, and why one would want it. */
+export const LAYERS = {
+  prior: ["Prior p(z)", "grey lines around 39, 86 and 99 % of it: 1, 2 and 3 σ of a normal"],
+  aggregate: ["Aggregate q(z)", "where the codes of all examples lie, widths included: the mean of q(z|x)"],
+  holes: ["Holes", "likely under the prior, ten times less so under the aggregate: samples from here belong to no example"],
+  pictures: ["Pictures", "what the decoder makes of each place"],
+  stretch: ["Stretch", "how much the decoder magnifies: bright where a small step in z changes the picture most"],
+};
+const FINE = 72;
+const SHEET = 15;
+const HOLE = Math.log(10);
+
+/** @param {ReturnType<import("../../core/plot.js").plot>} figure */
+export function addLayers(figure, source, axes) {
+  const sheetImage = s("image", { class: "pictures", preserveAspectRatio: "none" });
+  const field = s("image", { class: "stretch", preserveAspectRatio: "none" });
+  const holes = s("image", { class: "holes", preserveAspectRatio: "none" });
+  const aggregate = figure.path({ class: "aggregate" });
+  const prior = figure.path({ class: "prior" });
+  figure.behind.append(sheetImage, field, holes);
+  let shown = new Set();
+  let at = null;
+  let state = 0;
+  let drawn = "";
+  const layers = {
+    /** Share of the prior's mass that lies in holes; null before it is known. */
+    inHoles: null,
+    said: () => {},
+    /** @param {string[]} names @param {?number[]} through the point that the plane goes through */
+    show(names, through) {
+      const next = source.latent > axes.length ? through : null;
+      const key = JSON.stringify([names, next]);
+      if (key === drawn) return; // a drag asks in every frame
+      drawn = key;
+      shown = new Set(names);
+      at = next;
+      layers.redraw();
+    },
+    async redraw() {
+      const mine = ++state;
+      const box = { x: figure.margin.left, y: figure.margin.top, width: Math.max(1, figure.width), height: Math.max(1, figure.height) };
+      for (const image of [sheetImage, field, holes]) set(image, box);
+      const flat = axes.length === 1;
+      figure.root.parentElement.classList.toggle("covered", (shown.has("pictures") && isImage(source.info.event)) || shown.has("stretch"));
+      set(prior, { d: shown.has("prior") && !flat && source.info.standard_normal_prior ? circles() : "" });
+      set(sheetImage, { visibility: shown.has("pictures") && !flat ? "visible" : "hidden" });
+      set(field, { visibility: shown.has("stretch") && !flat ? "visible" : "hidden" });
+      set(holes, { visibility: shown.has("holes") && !flat ? "visible" : "hidden" });
+      if (!shown.has("aggregate")) set(aggregate, { d: "" });
+      if (flat) return;
+      try {
+        await fetched(mine);
+      } catch (error) {
+        layers.said(error.message);
+      }
+    },
+  };
+
+  async function fetched(mine) {
+    const densities = shown.has("aggregate") || shown.has("holes") || (shown.has("prior") && !source.info.standard_normal_prior);
+    if (densities) {
+      const plane = await source.plane(axes, ["prior", "aggregate"], FINE);
+      if (mine !== state) return;
+      const place = (c, r) => [
+        figure.margin.left + ((c + 0.5) / plane.n) * figure.width,
+        figure.margin.top + ((r + 0.5) / plane.n) * figure.height,
+      ];
+      const lines = (values) => levels(values, SIGMA_MASSES).map((level) => contour(values, plane.n, level, place)).join("");
+      if (shown.has("prior") && !source.info.standard_normal_prior) set(prior, { d: lines(plane.layers.prior) });
+      if (shown.has("aggregate")) set(aggregate, { d: lines(plane.layers.aggregate) });
+      if (shown.has("holes")) showHoles(plane);
+    }
+    if (shown.has("pictures") && isImage(source.info.event)) {
+      const plane = await source.plane(axes, ["decoded"], SHEET, at);
+      if (mine === state) set(sheetImage, { href: sheet(plane.layers.decoded, source.info.event, source.range, SHEET).toDataURL() });
+    }
+    if (shown.has("stretch")) {
+      const plane = await source.plane(axes, ["stretch"], 32, at);
+      if (mine === state) set(field, { href: heat(plane.layers.stretch, plane.n).toDataURL() });
+    }
+  }
+
+  function circles() {
+    return [1, 2, 3]
+      .map((k) => {
+        const [rx, ry] = [figure.sx(k) - figure.sx(0), figure.sy(0) - figure.sy(k)];
+        return `M${figure.sx(-k)} ${figure.sy(0)}a${rx} ${ry} 0 1 0 ${2 * rx} 0a${rx} ${ry} 0 1 0 ${-2 * rx} 0`;
+      })
+      .join("");
+  }
+
+  function showHoles(plane) {
+    const { prior: p, aggregate: q } = plane.layers;
+    const inside = levels(p, [SIGMA_MASSES[1]])[0];
+    let total = 0;
+    let empty = 0;
+    const isHole = (i) => p[i] >= inside && q[i] < p[i] - HOLE;
+    for (let i = 0; i < p.length; i++) {
+      total += Math.exp(p[i]);
+      if (isHole(i)) empty += Math.exp(p[i]);
+    }
+    layers.inHoles = empty / total;
+    layers.said(`${(100 * layers.inHoles).toFixed(layers.inHoles < 0.1 ? 1 : 0)} % of the prior's mass lies in holes`);
+    set(holes, { href: drawField(p, plane.n, (_, i) => (isHole(i) ? [122, 58, 140, 110] : [0, 0, 0, 0])).toDataURL() });
+  }
+  return layers;
+}
+
+/** Log stretch as colour, from the 2 % to the 98 % quantile. */
+function heat(values, n) {
+  const sorted = Float64Array.from(values).sort();
+  const [low, high] = [sorted[Math.floor(0.02 * sorted.length)], sorted[Math.floor(0.98 * sorted.length)]];
+  return drawField(values, n, (v) => [...scaleColour((v - low) / (high - low || 1)), 255]);
+}

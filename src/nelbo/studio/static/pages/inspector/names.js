@@ -1,0 +1,51 @@
+// The names of the classes, where their points are.
+
+import { s } from "../../core/dom.js";
+
+const APART = 17; // pixels between the middles of two discs
+
+/**
+ * The name of each class in its colour, at the median of its points, moved apart where two would overlap.
+ * @param {Object} figure
+ * @param {Object} source
+ * @param {(row: number) => number[]} at
+ * @param {?(row: number) => string} colour null where the colour does not stand for the class
+ * @returns {SVGElement[]}
+ */
+export function classNames(figure, source, at, colour) {
+  const known = colour ? (source.info.label_names ?? []) : [];
+  const discs = known
+    .map((name, k) => {
+      const rows = Array.from({ length: source.n }, (_, i) => i).filter((i) => source.labels[i] === k);
+      const middle = (d) => rows.map((i) => at(i)[d]).sort((a, b) => a - b)[rows.length >> 1];
+      return rows.length ? { name, colour: colour(rows[0]), x: figure.sx(middle(0)), y: figure.sy(middle(1)) } : null;
+    })
+    .filter(Boolean);
+  spread(discs);
+  return discs.map((disc) =>
+    s("g", { transform: `translate(${disc.x.toFixed(1)} ${disc.y.toFixed(1)})` }, s("circle", { r: 8, fill: disc.colour }),
+      s("text", { y: 4, "text-anchor": "middle", style: `fill:${inkOn(disc.colour)}` }, disc.name)));
+}
+
+function spread(discs) {
+  for (let round = 0; round < 60; round++) {
+    let moved = false;
+    discs.forEach((a, i) => discs.slice(i + 1).forEach((b) => {
+      const [dx, dy] = [b.x - a.x || 0.01, b.y - a.y || 0.01];
+      const far = Math.hypot(dx, dy);
+      if (far >= APART) return;
+      const push = (APART - far) / 2 / far;
+      a.x -= dx * push;
+      a.y -= dy * push;
+      b.x += dx * push;
+      b.y += dy * push;
+      moved = true;
+    }));
+    if (!moved) return;
+  }
+}
+
+function inkOn(colour) {
+  const [r, g, b] = [1, 3, 5].map((i) => (parseInt(colour.slice(i, i + 2), 16) / 255) ** 2.2);
+  return 0.2126 * r + 0.7152 * g + 0.0722 * b < 0.3 ? "#fff" : "#222";
+}

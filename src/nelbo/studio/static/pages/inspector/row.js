@@ -1,0 +1,181 @@
+// The worksheet's figure, one row for an example under a model: original, latent plane, reconstruction, three numbers.
+
+import { coalesced, h } from "../../core/dom.js";
+import { number } from "../../core/format.js";
+import { exampleView } from "./example.js";
+import { latentView, withSd } from "./latent.js";
+import { expectation } from "./network.js";
+import { termsPanel } from "./numbers.js";
+import { isImage } from "./raster.js";
+import { klParts, root } from "./source.js";
+
+const REST = 160; // ms without a move, before Python is asked for many draws
+
+/**
+ * @param {HTMLElement} parent
+ * @param {Object} source
+ * @param {{title: string, what: string, axes: number[], box: number[][], colour: Function, unit: () => string,
+ *   onCode?: Function, onQ?: Function, onPick?: Function, onHover?: Function, onActive?: Function, onUnpin?: Function,
+ *   onEdit?: Function, fixed?: boolean, say: (text: string) => void}} options
+ */
+export function exampleRow(parent, source, options) {
+  const left = h("div", { class: "cell original" });
+  const middle = h("div", { class: "cell plane" });
+  const right = h("div", { class: "cell rebuilt" });
+  const last = h("div", { class: "cell terms-cell" });
+  const buttons = h("div", { class: "row-tools" },
+    options.onEdit ? h("button", { type: "button", class: "quiet", onclick: options.onEdit }, "Edit") : null,
+    options.onUnpin ? h("button", { type: "button", class: "quiet", "aria-label": `Unpin ${options.what}`, onclick: options.onUnpin }, "Unpin") : null);
+  const element = h("section", { class: "example-row", "aria-label": `${options.what} under ${options.title}` },
+    h("header", {}, h("h3", {}, options.title), h("span", { class: "what" }, options.what), buttons), left, middle, right, last);
+  parent.append(element);
+  if (options.onActive) element.addEventListener("pointerdown", options.onActive, true);
+  const original = exampleView(left, source, "original x");
+  const rebuilt = exampleView(right, source, "reconstruction");
+  const difference = h("input", { type: "checkbox", checked: !isImage(source.info.event), onchange: () => draw() });
+  right.append(h("label", { class: "toggle" }, difference, source.info.event.length === 3 ? "|difference|" : "input as dots"));
+  const panel = termsPanel(last, source);
+  const plane = latentView(middle, source, { ...options });
+  let example = null;
+  let code = null;
+  let own = null; // {mean: plane, sd: plane}
+  let answered = null;
+  let timer = 0;
+  let newest = 0;
+
+  const ownQ = () => {
+    const mean = Float64Array.from(example.mean);
+    let covariance = matrix(example.covariance, source.latent);
+    options.axes.forEach((axis, i) => {
+      mean[axis] = own.mean[i];
+      covariance = withSd(covariance, axis, own.sd[i]);
+    });
+    return { mean, covariance };
+  };
+
+  const draw = coalesced(() => {
+    if (!example) return;
+    const modelQ = { mean: pick(example.mean), covariance: sub(matrix(example.covariance, source.latent)) };
+    const q = own ? ownQ() : null;
+    plane.showQ(q ? { mean: pick(q.mean), covariance: sub(q.covariance) } : modelQ);
+    const z = code ?? (q ? q.mean : example.mean);
+    plane.showCode(pick(z), Boolean(code));
+    showPicture(z);
+    if (q) showOwn(q);
+    else showModel(z);
+  });
+
+  function showPicture(z) {
+    const atMean = !code && !own;
+    const picture = atMean ? example.reconstruction : source.decodeNow(z);
+    const label = atMean ? "reconstruction at µ" : code ? "decoded at z" : "decoded at your µ";
+    rebuilt.say(label);
+    const show = (values) => {
+      rebuilt.show(values);
+      rebuilt.difference(difference.checked ? values : null, example.x);
+    };
+    if (picture) return show(picture);
+    const mine = ++newest;
+    if (showPicture.busy) {
+      showPicture.waiting = z;
+      return;
+    }
+    showPicture.busy = true;
+    source.decode([z]).then((values) => mine === newest && show(values), (error) => options.say(error.message)).finally(() => {
+      showPicture.busy = false;
+      const next = showPicture.waiting;
+      showPicture.waiting = null;
+      if (next) showPicture(next);
+    });
+  }
+
+  function showModel(z) {
+    const unit = options.unit();
+    let text = `${source.info.is_point ? "q(z|x) is a point, so there is no KL. " : ""}−log p(x|µ) = ${number(example.at_mean)} nats`;
+    if (code) {
+      const error = source.errorNow(z, example.x);
+      if (error !== null) text = `at z: −log p(x|z) = ${number(error)} nats, at µ ${number(example.at_mean)}`;
+    }
+    panel.show(example, { unit, text });
+  }
+
+  /** The terms under the reader's q: KL by its formula, the rest by quadrature, then by many draws. */
+  function showOwn(q) {
+    const key = `${q.mean}|${q.covariance}`;
+    const found = answered?.key === key ? answered : { ...formula(q), ...quadrature(q, 3), key };
+    const sum = found.reconstruction_error === null || found.kl === null ? null : found.reconstruction_error + found.kl;
+    const gap = sum === null || example.nelbo === null ? "" : ` The model's own q: ${number(example.nelbo)}.`;
+    panel.show({ ...found, nelbo: sum }, { unit: options.unit(), text: `Your q(z).${found.parts ?? ""} ${found.how ?? ""}${gap}` });
+    if (answered?.key === key) return;
+    clearTimeout(timer);
+    timer = setTimeout(async () => {
+      try {
+        const asked = await source.termsUnder(example.x, q.mean, q.covariance.flat());
+        answered = {
+          key, ...formula(q), kl: asked.kl.value,
+          reconstruction_error: asked.reconstruction_error.value,
+          standard_error: asked.reconstruction_error.standard_error,
+          how: "1,024 draws.",
+        };
+      } catch {
+        answered = { key, ...formula(q), ...quadrature(q, 5) }; // a file without Python
+      }
+      if (own) draw();
+    }, REST);
+  }
+
+  function formula(q) {
+    const diagonal = q.covariance.every((line, r) => line.every((v, c) => r === c || Math.abs(v) < 1e-12));
+    if (!source.info.standard_normal_prior || !diagonal) return { kl: null };
+    let place = 0;
+    let width = 0;
+    q.mean.forEach((mean, d) => {
+      const parts = klParts(mean, Math.sqrt(q.covariance[d][d]));
+      place += parts.place;
+      width += parts.width;
+    });
+    return { kl: place + width, parts: ` KL = Σ µ²⁄2 (${number(place, 3)}) + Σ (σ² − 1)⁄2 − ln σ (${number(width, 3)}).` };
+  }
+
+  function quadrature(q, nodes) {
+    if (!source.isLocal) return { reconstruction_error: null };
+    const z = Float64Array.from(q.mean);
+    const l = root(sub(q.covariance));
+    const value = expectation((off) => {
+      options.axes.forEach((axis, i) => (z[axis] = q.mean[axis] + off[i]));
+      return source.errorNow(z, example.x);
+    }, l, nodes);
+    const others = source.latent > options.axes.length ? ", other units at µ" : "";
+    return { reconstruction_error: value, how: `Quadrature with ${nodes ** options.axes.length} nodes${others}.` };
+  }
+
+  const pick = (v) => options.axes.map((axis) => v[axis]);
+  const sub = (m) => options.axes.map((r) => options.axes.map((c) => m[r][c]));
+
+  return {
+    element, plane, draw,
+    get example() { return example; },
+    setExample(next) {
+      example = next;
+      original.show(next.x);
+      draw();
+    },
+    setCode(z) {
+      code = z;
+      draw();
+    },
+    setQ(q) {
+      own = q;
+      draw();
+    },
+    setActive: (on) => element.classList.toggle("active", on),
+    remove() {
+      clearTimeout(timer);
+      draw.cancel();
+      plane.remove();
+      element.remove();
+    },
+  };
+}
+
+const matrix = (flat, n) => Array.from({ length: n }, (_, r) => Array.from(flat.subarray(r * n, (r + 1) * n)));

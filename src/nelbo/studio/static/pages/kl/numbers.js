@@ -1,0 +1,88 @@
+// The number cards: both directions first, each with how it was found.
+
+import { card } from "../../core/controls.js";
+import { binned, closedForms, integrals } from "../../core/families.js";
+import { nats, number } from "../../core/format.js";
+import { asking, read } from "../../core/store.js";
+import { NAMES, pair, SHAPE, side } from "./state.js";
+
+const P = '<span class="p-ink">p</span>';
+const Q = '<span class="q-ink">q</span>';
+
+export function numbers(slots) {
+  const { model, numbers: place } = slots;
+  const cards = {
+    pq: card(`KL(${P} ‖ ${Q})`, { colour: "big p", name: "pq" }), qp: card(`KL(${Q} ‖ ${P})`, { colour: "big q", name: "qp" }),
+    jeffreys: card("Jeffreys, the sum", { name: "jeffreys" }), js: card("Jensen–Shannon", { name: "js", title: "at most log 2 = 0.693 nats" }),
+    tv: card("total variation", { name: "tv", title: "at most 1" }), hellinger: card("Hellinger", { name: "hellinger", title: "at most 1" }),
+    w2: card("Wasserstein, W₂", { name: "w2", title: "in units of x" }), python: card("nelbo.kl says", { name: "python" }),
+  };
+  place.append(...Object.values(cards).map((c) => c.element));
+  cards.python.element.hidden = true;
+  let timer = 0;
+  const ask = asking(
+    model, "explore.kl",
+    ({ content }) => {
+      cards.python.element.hidden = false;
+      cards.python.show("", `KL(p‖q) ${said(content.pq)}; KL(q‖p) ${said(content.qp)}`);
+      cards.python.element.classList.add("whole");
+      if (content.w2 !== null && closedForms(...pair(read(model, NAMES))) === null) cards.w2.show(number(content.w2), "from Python");
+    },
+    () => (cards.python.element.hidden = true),
+  );
+  const said = ([value, error, method]) => `${value === null ? "∞" : number(value, 6)}${error ? ` ± ${number(error, 2)}` : ""} (${method.replace(/_/g, " ")})`;
+  const later = () => {
+    clearTimeout(timer);
+    cards.python.element.classList.add("hidden");
+    if (slots.host.file) return;
+    timer = setTimeout(() => {
+      cards.python.element.classList.remove("hidden");
+      const state = read(model, NAMES);
+      ask({ p: side(state, "p"), q: side(state, "q") });
+    }, 350);
+  };
+  for (const name of SHAPE) model.on(`change:${name}`, later);
+  later();
+
+  return {
+    paint() {
+      const state = read(model, NAMES);
+      const unit = state.unit ?? model.get("unit");
+      const [p, q] = pair(state);
+      const found = integrals(p, q);
+      const exact = closedForms(p, q);
+      const show = (value) => (unit === "bits" ? `${nats(value, unit)} bits` : nats(value, unit));
+      const how = (name) => {
+        if (found[name] === Infinity) return name === "pq" ? "p has mass where q has none" : "q has mass where p has none";
+        if (!exact) return "by quadrature";
+        return `closed form; quadrature differs by ${number(Math.abs(exact[name] - found[name]), 2)}`;
+      };
+      const values = { pq: exact?.pq ?? found.pq, qp: exact?.qp ?? found.qp };
+      let extra = { pq: how("pq"), qp: how("qp") };
+      if (state.bins >= 1) {
+        const cut = binned(p, q, edges(p, q, Math.round(state.bins)));
+        extra = { pq: `in ${Math.round(state.bins) + 2} bins: ${show(cut.pq)}`, qp: `in ${Math.round(state.bins) + 2} bins: ${show(cut.qp)}` };
+      }
+      cards.pq.show(show(values.pq), extra.pq);
+      cards.qp.show(show(values.qp), extra.qp);
+      cards.jeffreys.show(show(values.pq + values.qp));
+      cards.js.show(show(found.js), `${number((100 * found.js) / Math.LN2, 3)} % of log 2`);
+      cards.tv.show(number(found.tv));
+      cards.hellinger.show(number(exact?.hellinger ?? found.hellinger));
+      if (exact) cards.w2.show(number(exact.w2), "units of x");
+      return { ...values, js: found.js };
+    },
+    stop() {
+      clearTimeout(timer);
+      for (const name of SHAPE) model.off(`change:${name}`, later);
+    },
+  };
+}
+
+/** Edges of n equal bins over where both have their mass; beyond them, two bins that reach to infinity. */
+export function edges(p, q, n) {
+  const parts = [...p.parts, ...q.parts];
+  const from = Math.min(...parts.map(([m, s]) => m - 3 * s));
+  const to = Math.max(...parts.map(([m, s]) => m + 3 * s));
+  return Array.from({ length: n + 1 }, (_, i) => from + ((to - from) * i) / n);
+}

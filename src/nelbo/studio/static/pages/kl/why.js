@@ -1,0 +1,24 @@
+// What the KL explorer shows, as formulas whose symbols light up their marks.
+
+import { display, frac, indexed, inline, KL, n, o, row, sup, v, word } from "../../core/formula.js";
+
+const p = v("p", "p", "p"), q = v("q", "q", "q");
+const mp = indexed("µ", "p", "p", "mu_p"), mq = indexed("µ", "q", "q", "mu_q");
+const sp = indexed("σ", "p", "p", "sigma_p"), sq = indexed("σ", "q", "q", "sigma_q");
+const squared = (x) => sup(x, n(2));
+const log = (x) => row(word("log"), o("&#x2061;"), x);
+
+export const why = `
+<p>The KL divergence is the mean number of nats by which p explains its own draws better than q does: the area under the
+<span class="p-ink" data-sym="pq">solid integrand</span>.</p>
+${display(KL(p, q), o("="), o("∫"), p, log(frac(p, q)), o("d"), v("x"))}
+<p>For two normals it is</p>
+${display(KL(p, q), o("="), log(frac(sq, sp)), o("+"), frac(row(squared(sp), o("+"), squared(row(o("("), mp, o("−"), mq, o(")")))), row(n(2), squared(sq))), o("−"), frac(n(1), n(2)))}
+<p><b>Zero only if p = q.</b> −log is strictly convex, so Jensen's inequality puts the mean of −log q/p above −log of its mean, which is 0;
+they are equal only where q/p is constant. The integrand may be negative (grey); the area is not.</p>
+<p><b>Symmetric exactly when σp = σq.</b> With ${inline(v("t"), o("="), log(frac(sp, sq)))} and
+${inline(squared(v("δ")), o("="), frac(squared(row(o("("), mp, o("−"), mq, o(")"))), row(sp, sq)))}, the difference of the two directions is</p>
+${display(KL(p, q), o("−"), KL(q, p), o("="), row(o("("), word("sinh"), n(2), v("t"), o("−"), n(2), v("t"), o(")")), o("+"), squared(v("δ")), word("sinh"), v("t"))}
+<p>Both terms have the sign of t, so they never cancel: the difference is 0 exactly at t = 0, whatever the means are. The larger direction is the
+one that averages over the wider distribution.</p>
+<p><b>Binning loses information.</b> Discretised, both KLs can only shrink (the data-processing inequality).</p>`;

@@ -1,0 +1,48 @@
+// Divergences between normals as functions of (m, s, n, r), what is proven about each, and a simple witness where an
+// axiom fails. The verdicts are those of nelbo.axioms.examine on the normal family.
+
+import { fisherRao, normalHellinger, normalKL, normalLogPdf, normalTV, normalW2 } from "../../core/math.js";
+
+/** Jensen-Shannon of two normals: the trapezoid rule, which is spectrally accurate for them. */
+export function normalJS(m, s, n, r) {
+  const from = Math.min(m - 9 * s, n - 9 * r);
+  const to = Math.max(m + 9 * s, n + 9 * r);
+  const count = Math.min(4000, Math.ceil((2.5 * (to - from)) / Math.min(s, r)));
+  const step = (to - from) / count;
+  let sum = 0;
+  for (let i = 0; i <= count; i++) {
+    const x = from + i * step;
+    const [a, b] = [normalLogPdf(x, m, s), normalLogPdf(x, n, r)];
+    const mixed = Math.max(a, b) + Math.log1p(Math.exp(-Math.abs(a - b))) - Math.LN2;
+    sum += Math.exp(a) * (a - mixed) + Math.exp(b) * (b - mixed);
+  }
+  return Math.max(0, 0.5 * sum * step);
+}
+
+const [GIBBS, EQUAL, DEFINITION] = ["Gibbs’ inequality", "equality in Jensen needs p = q", "p and q trade places freely"];
+const line = [[0, 1], [1, 1], [2, 1]];
+const pair = [[0, 1], [0, 2], [1, 1]];
+const yes = (reason) => ({ holds: true, reason });
+const no = (reason, witness) => ({ holds: false, reason, witness });
+const metric = (triangle, norm = "a norm of a difference") => [yes(norm), yes("a norm is 0 only for equal arguments"), yes(DEFINITION), yes(triangle)];
+
+/** name -> {title, f, unit, axioms: [>= 0, 0 only if equal, symmetric, triangle]} */
+export const DIVERGENCES = {
+  kl: { title: "KL", f: normalKL, nats: true, axioms: [yes(GIBBS), yes(EQUAL), no("unless σp = σq", pair), no("N(0,1), N(1,1), N(2,1): 2 > ½ + ½", line)] },
+  jeffreys: { title: "Jeffreys", f: (m, s, n, r) => normalKL(m, s, n, r) + normalKL(n, r, m, s), nats: true, axioms: [yes(GIBBS), yes(EQUAL), yes(DEFINITION), no("at equal widths it is a squared distance", line)] },
+  js: { title: "Jensen–Shannon", f: normalJS, nats: true, slow: true, axioms: [yes(GIBBS), yes(EQUAL), yes(DEFINITION), no("near p it grows like a squared distance", line)] },
+  sqrtjs: { title: "√Jensen–Shannon", f: (...a) => Math.sqrt(normalJS(...a)), slow: true, axioms: [yes(GIBBS), yes(EQUAL), yes(DEFINITION), yes("Endres & Schindelin 2003")] },
+  hellinger: { title: "Hellinger", f: normalHellinger, axioms: metric("Minkowski: |√p − √q| in L²") },
+  tv: { title: "total variation", f: normalTV, axioms: metric("Minkowski: |p − q| in L¹") },
+  w2: { title: "Wasserstein W₂", f: normalW2, axioms: metric("Euclid’s distance of (µ, σ)", "a distance in the plane") },
+  fisher: { title: "Fisher–Rao", f: fisherRao, axioms: metric("a geodesic distance", "the length of a shortest path") },
+  sqrtkl: { title: "√KL", f: (...a) => Math.sqrt(normalKL(...a)), axioms: [yes(GIBBS), yes(EQUAL), no("unless σp = σq", pair), no("widths 2, 1, ½: 2.47 > 0.90 + 0.90", [[0, 2], [0, 1], [0, 0.5]])] },
+};
+
+export const AXIOMS = ["never negative", "zero only if equal", "symmetric", "triangle inequality"];
+
+/** The three sides of a triple [[m, s], ...] and how far the direct way exceeds the detour. */
+export function sides(f, [p, q, r]) {
+  const [pq, qr, pr] = [f(...p, ...q), f(...q, ...r), f(...p, ...r)];
+  return { pq, qr, pr, excess: pr - pq - qr };
+}

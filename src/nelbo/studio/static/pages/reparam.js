@@ -1,0 +1,118 @@
+// The reparameterization trick: why the gradient goes through the sample, measured against the score function.
+
+import { card, choice, group, presetButtons, select, slider } from "../core/controls.js";
+import { h } from "../core/dom.js";
+import { display, frac, o, row, sub, sup, v, word, n } from "../core/formula.js";
+import { literal, number } from "../core/format.js";
+import { meanAndError, randomness } from "../core/math.js";
+import { read, watch, write } from "../core/store.js";
+import { ESTIMATORS, FUNCTIONS, gradients, variances } from "./reparam/estimators.js";
+import { graph } from "./reparam/graph.js";
+import { COLOURS, convergence, discrete, histogram, race } from "./reparam/panels.js";
+
+const defaults = { fn: "square", mu: 1, sigma: 0.7, c: 0.5, node: "reparam", samples: 10000, tau: 0.5, seed: 0 };
+const limits = { fn: Object.keys(FUNCTIONS), mu: [-20, 20], sigma: [0.01, 20], c: [-20, 20], node: ["reparam", "stochastic"], samples: [100, 100000], tau: [0.01, 10], seed: [0, 1e6] };
+const NAMES = Object.keys(defaults);
+const MOVING = 4000;
+const PRESETS = [
+  { name: "12 times noisier", title: "z² at µ = 1, σ = 0.7", state: { fn: "square", mu: 1, sigma: 0.7 } },
+  { name: "narrow q", title: "the score divides by σ: its variance explodes", state: { fn: "shifted", mu: 2, sigma: 0.05, c: 0 } },
+  { name: "wiggly f", title: "pathwise can lose where f oscillates faster than q is wide", state: { fn: "sine", mu: 0.3, sigma: 1.5 } },
+  { name: "step: pathwise fails", title: "slope 0 almost everywhere: biased, whatever the number of draws", state: { fn: "step", mu: 0, sigma: 1, c: 0.5 } },
+  { name: "a VAE’s own loss", title: "−log p(x, z) of the page before", state: { fn: "elbo", mu: 0, sigma: 0.6 } },
+];
+const NAMED = { pathwise: "pathwise, z = µ + σε", score: "score function", baseline: "score, leave-one-out baseline" };
+
+function mount(slots) {
+  const { model } = slots;
+  const place = (title) => {
+    const element = h("div", { class: "panel" }, h("h2", {}, title));
+    return element;
+  };
+  const [top, dmu, dsigma, error, descent, relax] = [h("div", { class: "panel" }), place("d/dµ of E[f(z)], one draw each; black: the truth"), place("d/dσ of E[f(z)]"), place("Error over the number of draws (thin: SD/√n)"), place("Three descents from the same start, same draws"), place("A discrete z: Gumbel-softmax")];
+  slots.figure.append(top, h("div", { class: "columns" }, dmu, dsigma), h("div", { class: "columns" }, error, descent), h("div", { class: "columns" }, relax));
+  const picture = graph(slots, top);
+  const charts = [histogram(dmu, 0, "d/dµ"), histogram(dsigma, 1, "d/dσ")];
+  const log = convergence(error);
+  const run = race(descent);
+  const bernoulli = discrete(relax);
+  for (const chart of [...charts, log, run, bernoulli]) chart.figure.resized = () => slots.repaint?.();
+  const cards = { ratio: card("variance of score / pathwise, d/dµ", { colour: "big", name: "ratio" }), ratioSigma: card("the same for d/dσ", { colour: "big", name: "ratio-sigma" }) };
+  const rows = h("tbody");
+  slots.numbers.append(cards.ratio.element, cards.ratioSigma.element, h("div", { class: "card whole" }, h("table", {}, h("thead", {}, h("tr", {}, ...["d/dµ", "mean ± SE", "variance"].map((t) => h("th", { scope: "col" }, t)))), rows)));
+  slots.controls.append(
+    group("Sampling", choice(slots, { name: "node", label: "Node", options: [["reparam", "reparameterized"], ["stochastic", "stochastic node"]] })),
+    group("f", select(slots, { name: "fn", label: "f(z)", options: Object.entries(FUNCTIONS).map(([name, { title }]) => [name, title]) }), slider(slots, { name: "c", label: "c", low: -3, high: 3 })),
+    group("q(z) = N(µ, σ²)", slider(slots, { name: "mu", label: "µ", low: -3, high: 3, colour: "mu" }), slider(slots, { name: "sigma", label: "σ", log: true, low: 0.03, high: 3, colour: "sigma" })),
+    group("Draws", slider(slots, { name: "samples", label: "n", says: "number of draws", log: true }), h("button", { type: "button", class: "chip", onclick: () => write(model, { seed: model.get("seed") + 1 }) }, "Other draws")),
+    group("Presets", presetButtons(slots, PRESETS)),
+    group("Gumbel-softmax", slider(slots, { name: "tau", label: "τ", says: "temperature", log: true, low: 0.01, high: 10 })));
+  slots.why.innerHTML = WHY;
+  let later = 0;
+  const paint = () => {
+    const state = read(model, NAMES);
+    show(state, Math.min(MOVING, Math.round(state.samples)));
+    clearTimeout(later);
+    if (state.samples > MOVING) later = setTimeout(() => show(read(model, NAMES), Math.round(model.get("samples"))), 220);
+    run.paint(state);
+    bernoulli.paint(state);
+    const text = code(state);
+    if (slots.code.textContent !== text) slots.code.textContent = text;
+  };
+  function show(state, count) {
+    const random = randomness(state.seed);
+    const eps = Float64Array.from({ length: count }, () => random.normal());
+    const made = gradients(state, eps);
+    const [, byMu, bySigma] = FUNCTIONS[state.fn].exact(state.mu, state.sigma, state.c);
+    picture.paint(state, eps[0]);
+    charts[0].paint(made, byMu);
+    charts[1].paint(made, bySigma);
+    log.paint(made, byMu);
+    const found = Object.fromEntries(ESTIMATORS.map((name) => [name, made[name].map((g) => meanAndError(g))]));
+    const ratio = (i) => found.score[i].variance / found.pathwise[i].variance;
+    const known = variances(state);
+    cards.ratio.show(`${number(ratio(0), 3)}×`, known ? `exactly ${number(known.score / known.pathwise)}×` : "");
+    cards.ratioSigma.show(`${number(ratio(1), 3)}×`);
+    const exact = h("tr", {}, h("td", {}, "truth"), h("td", {}, number(byMu)), h("td", {}, "–"));
+    rows.replaceChildren(exact, ...ESTIMATORS.map((name) => {
+      const { mean, error: se, variance } = found[name][0];
+      const biased = se === 0 ? mean !== byMu : Math.abs(mean - byMu) > 6 * se;
+      return h("tr", {}, h("td", { class: `${COLOURS[name]}-ink` }, NAMED[name]), h("td", { class: biased ? "bad" : "" }, `${number(mean)} ± ${number(se, 2)}${biased ? ", biased" : ""}`), h("td", { title: known?.[name] ? `exactly ${number(known[name])}` : "" }, number(variance, 3)));
+    }));
+  }
+  const watching = watch(model, NAMES, paint);
+  slots.repaint = watching;
+  return () => {
+    watching.stop();
+    clearTimeout(later);
+    for (const chart of [...charts, log, run, bernoulli]) chart.figure.remove();
+  };
+}
+
+function code({ fn, mu, sigma, c, samples }) {
+  return ["import torch", "from torch.distributions import Normal", "",
+    `mu = torch.tensor(${literal(mu)}, requires_grad=True)`, `sigma = torch.tensor(${literal(sigma)}, requires_grad=True)`, "q = Normal(mu, sigma)", "", "",
+    "def f(z):", `    return ${FUNCTIONS[fn].python(literal(c))}`, "", "",
+    `z = q.rsample((${Math.round(samples)},))                 # z = mu + sigma * eps`, "print(torch.autograd.grad(f(z).mean(), (mu, sigma)))", "",
+    `z = q.sample((${Math.round(samples)},))                  # the score function needs no gradient of f`, "surrogate = (f(z).detach() * q.log_prob(z)).mean()", "print(torch.autograd.grad(surrogate, (mu, sigma)))"].join("\n");
+}
+
+const [mu, sigma, eps, z] = [v("µ", "mu", "µ"), v("σ", "sigma", "σ"), v("ε", "eps", "ε"), v("z", "z", "z")];
+const f = (x) => row(v("f"), o("("), x, o(")"));
+const E = (x) => sub(word("E"), x);
+const WHY = `
+<p>The gradient of a mean over q cannot pass through a draw from q. Written as z = µ + σε with ε ~ N(0, 1), the randomness no longer depends on µ
+and σ, and the gradient goes through the sample (<b>pathwise</b>):</p>
+${display(frac(o("∂"), row(o("∂"), mu)), E(z), f(z), o("="), E(eps), row(v("f"), o("′"), o("("), mu, o("+"), sigma, eps, o(")")), o(","), frac(o("∂"), row(o("∂"), sigma)), E(z), f(z), o("="), E(eps), row(v("f"), o("′"), o("("), z, o(")"), eps))}
+<p>The <b>score function</b> needs only values of f, and pays in variance:</p>
+${display(frac(o("∂"), row(o("∂"), mu)), E(z), f(z), o("="), E(z), f(z), frac(row(z, o("−"), mu), sup(sigma, n(2))))}
+<p>Both are unbiased where f is smooth. For f = z² the variances are 4σ² and (µ⁴ + 18µ²σ² + 15σ⁴)/σ² − 4µ². Taking the mean of f over the other draws
+off as a baseline removes much of the score's variance and no truth.</p>
+<p><b>Where it breaks.</b> A step has slope 0 almost everywhere: pathwise says 0, with no error bar to warn you; the score is right. A discrete z has no
+path; Gumbel–softmax bends one, biased when warm and noisy when cold.</p>`;
+
+export default {
+  name: "reparam", title: "Reparameterization", icon: "M4 12h4m8 0h4M12 3v5",
+  claim: "z = µ + σε lets the gradient through the sample: the same truth as the score function, at a fraction of the variance.",
+  defaults, limits, mount, unit: false,
+};

@@ -1,0 +1,169 @@
+// Histograms of single-draw gradients, their error over the number of draws, a race of descents, and a discrete z.
+
+import { h, s, set } from "../../core/dom.js";
+import { number } from "../../core/format.js";
+import { meanAndError, randomness } from "../../core/math.js";
+import { plot } from "../../core/plot.js";
+import { ESTIMATORS, gradients, relaxed } from "./estimators.js";
+
+export const COLOURS = { pathwise: "z", score: "eps", baseline: "recon" };
+const DASH = { pathwise: "", score: "7 4", baseline: "2 3" };
+const BINS = 90;
+
+const quantile = (sorted, q) => sorted[Math.min(sorted.length - 1, Math.max(0, Math.floor(q * sorted.length)))];
+
+/** Histograms of the estimators for one parameter. @param {0|1} which d/dmu or d/dsigma */
+export function histogram(place, which, label) {
+  const figure = plot(place, { label: `Histograms of single-draw gradients ${label}`, height: 200, x: [-5, 5], y: [0, 1], xLabel: `${label} from one draw`, yLabel: "density" });
+  const shapes = ESTIMATORS.map((name) => [figure.path({ class: `fill ${COLOURS[name]}` }, figure.behind), figure.path({ class: `line ${COLOURS[name]}`, "stroke-dasharray": DASH[name] })]);
+  const truth = figure.path({ class: "line ink" });
+  return {
+    figure,
+    paint(made, exact) {
+      if (!(figure.width > 0)) return;
+      const wide = [...made.score[which], ...made.pathwise[which]].filter((_, i) => i % 7 === 0).sort((a, b) => a - b);
+      let range = [Math.min(exact, quantile(wide, 0.03)), Math.max(exact, quantile(wide, 0.97))];
+      const pad = Math.max(0.15 * (range[1] - range[0]), 0.2);
+      range = [range[0] - pad, range[1] + pad];
+      const unit = 10 ** Math.floor(Math.log10(range[1] - range[0])) / 2;
+      figure.span([Math.floor(range[0] / unit) * unit, Math.ceil(range[1] / unit) * unit]);
+      const [low, high] = figure.x;
+      const step = (high - low) / BINS;
+      const heights = ESTIMATORS.map((name) => {
+        const bins = new Float64Array(BINS);
+        for (const g of made[name][which]) {
+          const i = Math.floor((g - low) / step);
+          if (i >= 0 && i < BINS) bins[i] += 1 / (made[name][which].length * step);
+        }
+        return bins;
+      });
+      // a needle (every draw alike) may leave the figure; the score's shape decides the height
+      const tall = Math.max(...heights[1], ...heights[2]) * 1.6;
+      figure.span(undefined, [0, Math.min(Math.max(...heights.flatMap((b) => [...b])), tall) * 1.1 || 1]);
+      figure.frame();
+      heights.forEach((bins, k) => {
+        const xs = [];
+        const ys = [];
+        bins.forEach((v, i) => {
+          xs.push(low + i * step, low + (i + 1) * step);
+          ys.push(v, v);
+        });
+        set(shapes[k][0], { d: figure.area(xs, ys) });
+        set(shapes[k][1], { d: figure.line(xs, ys) });
+      });
+      set(truth, { d: `M${figure.sx(exact)} ${figure.margin.top}V${figure.margin.top + figure.height}` });
+    },
+  };
+}
+
+/** |mean of n draws - truth| over n, on log axes. */
+export function convergence(place) {
+  const powers = (a, b) => Array.from({ length: Math.floor(b) - Math.ceil(a) + 1 }, (_, i) => [Math.ceil(a) + i, `10${[...String(Math.ceil(a) + i)].map((c) => (c === "-" ? "⁻" : "⁰¹²³⁴⁵⁶⁷⁸⁹"[c])).join("")}`]);
+  const figure = plot(place, { label: "Error of the gradient for mu over the number of draws", height: 220, x: [1, 4], y: [-3, 1], xLabel: "draws", yLabel: "|error|, d/dµ", xTicks: powers, yTicks: powers });
+  const curves = ESTIMATORS.map((name) => figure.path({ class: `line ${COLOURS[name]}`, "stroke-dasharray": DASH[name] }));
+  const guides = ESTIMATORS.map((name) => figure.path({ class: `thin ${COLOURS[name]}` }, figure.behind));
+  return {
+    figure,
+    paint(made, exact) {
+      if (!(figure.width > 0)) return;
+      const count = made.score[0].length;
+      const last = Math.log10(count);
+      const places = Array.from({ length: 60 }, (_, i) => Math.round(10 ** (1 + ((last - 1) * i) / 59)));
+      const errors = ESTIMATORS.map((name) => {
+        const out = [];
+        let sum = 0;
+        let next = 0;
+        made[name][0].forEach((g, i) => {
+          sum += g;
+          while (next < 60 && places[next] <= i + 1) {
+            out.push(Math.log10(Math.max(1e-12, Math.abs(sum / (i + 1) - exact))));
+            next++;
+          }
+        });
+        return out;
+      });
+      const sds = ESTIMATORS.map((name) => Math.sqrt(meanAndError(made[name][0]).variance));
+      const ends = sds.filter((v) => v > 0).flatMap((sd) => [Math.log10(sd) - 0.5, Math.log10(sd) - last / 2]);
+      const low = Math.max(-9, Math.min(...ends, ...errors.map((e) => e[e.length - 1])) - 0.4);
+      figure.span([1, last], [Math.floor(low), Math.ceil(Math.max(...ends, ...errors.flat(), low + 1))]);
+      figure.frame();
+      ESTIMATORS.forEach((_, k) => {
+        set(curves[k], { d: figure.line(places.map((n) => Math.log10(n)), errors[k]) });
+        // the expected size, sd / sqrt n
+        set(guides[k], { d: sds[k] > 0 ? figure.line([1, last], [Math.log10(sds[k]) - 0.5, Math.log10(sds[k]) - last / 2]) : "" });
+      });
+    },
+  };
+}
+
+/** Three descents of E f from the same start with the same draws. */
+export function race(place) {
+  const figure = plot(place, { label: "Mean of q over the steps of three descents", height: 220, x: [0, 300], y: [-2, 4], xLabel: "step, one draw each", yLabel: "µ" });
+  const curves = ESTIMATORS.map((name) => figure.path({ class: `line ${COLOURS[name]}`, "stroke-dasharray": DASH[name] }));
+  const goal = figure.path({ class: "hair" });
+  return {
+    figure,
+    paint(state) {
+      if (!(figure.width > 0)) return;
+      const steps = 300;
+      const random = randomness(state.seed + 5);
+      const draws = Array.from({ length: steps }, () => [random.normal(), random.normal()]);
+      const rate = 0.02;
+      const traces = ESTIMATORS.map((name) => {
+        let mu = state.mu;
+        const trace = [mu];
+        for (const pair of draws) {
+          // two draws a step, so that the leave-one-out baseline exists for all on equal terms
+          const made = gradients({ ...state, mu }, pair)[name][0];
+          mu -= rate * (0.5 * (made[0] + made[1]));
+          mu = Math.max(-50, Math.min(50, mu));
+          trace.push(mu);
+        }
+        return trace;
+      });
+      const all = traces.flat().sort((a, b) => a - b);
+      const range = [quantile(all, 0.01), quantile(all, 0.99)];
+      const pad = Math.max(0.3, 0.15 * (range[1] - range[0]));
+      figure.span(undefined, [range[0] - pad, range[1] + pad]);
+      figure.frame();
+      const xs = Array.from({ length: steps + 1 }, (_, i) => i);
+      traces.forEach((trace, k) => set(curves[k], { d: figure.line(xs, trace) }));
+      const best = { square: 0, shifted: state.c, elbo: 1.5 / 1.49 }[state.fn];
+      set(goal, { d: best === undefined ? "" : figure.line(figure.x, [best, best]) });
+    },
+  };
+}
+
+/** A discrete z: the relaxed sample has a gradient, biased more the warmer, noisier the colder. */
+export function discrete(place) {
+  const text = h("p", { class: "caption" });
+  const box = h("div");
+  place.append(box, text);
+  const figure = plot(box, { label: "Gradient through a relaxed Bernoulli over its temperature", height: 200, x: [-2, 1], y: [-1, 2], xLabel: "temperature τ", yLabel: "d/dπ, mean ± SD", xTicks: () => [-2, -1, 0, 1].map((k) => [k, String(10 ** k)]) });
+  const band = figure.path({ class: "fill sigma" }, figure.behind);
+  const curve = figure.path({ class: "line sigma" });
+  const truth = figure.path({ class: "line ink" });
+  const here = figure.marks.appendChild(s("circle", { r: 5, class: "fill solid sigma" }));
+  return {
+    figure,
+    paint(state) {
+      if (!(figure.width > 0)) return;
+      const exact = (1 - 0.45) ** 2 - 0.45 ** 2;
+      const at = (t) => meanAndError(relaxed(0.4, t, randomness(state.seed), 1500));
+      const ts = Array.from({ length: 25 }, (_, i) => -2 + i / 8);
+      const found = ts.map((t) => at(10 ** t));
+      const sd = found.map((f) => Math.sqrt(f.variance));
+      figure.span(undefined, [Math.max(-6, Math.min(...found.map((f, i) => f.mean - sd[i]))), Math.min(6, Math.max(...found.map((f, i) => f.mean + sd[i])))]);
+      figure.frame();
+      set(curve, { d: figure.line(ts, found.map((f) => f.mean)) });
+      const up = figure.line(ts, found.map((f, i) => f.mean + sd[i]));
+      const down = figure.line([...ts].reverse(), found.map((f, i) => f.mean - sd[i]).reverse());
+      set(band, { d: `${up}${down.replace("M", "L")}Z` });
+      set(truth, { d: figure.line(figure.x, [exact, exact]) });
+      const mine = at(state.tau);
+      set(here, { cx: figure.sx(Math.log10(state.tau)), cy: figure.sy(mine.mean) });
+      text.textContent = `b ~ Bernoulli(0.4), f = (b − 0.45)². True d/dπ = ${number(exact)}; relaxed at τ = ${number(state.tau, 2)}: ${number(mine.mean, 3)} ± ${number(mine.error, 2)} (SE), SD of one draw ${number(Math.sqrt(mine.variance), 3)}. Warm is biased, cold is noisy.`;
+    },
+  };
+}
+

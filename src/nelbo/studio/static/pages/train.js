@@ -1,0 +1,238 @@
+// Live training: start, pause, step and stop; the two terms of the loss apart; what the latent space looks like meanwhile.
+
+import { group } from "../core/controls.js";
+import { coalesced, h } from "../core/dom.js";
+import { nats } from "../core/format.js";
+import { ask, hear, write } from "../core/store.js";
+import { dropDown, runLabel } from "./inspector/choose.js";
+import { curvePanel, trailPanel } from "./train/curves.js";
+import { PRESETS, settingsForm } from "./train/form.js";
+import { runRecord } from "./train/record.js";
+import { paceText, snapshotPanel } from "./train/snapshot.js";
+import { code, why } from "./train/words.js";
+
+/** @type {import("../core/state.js").Page} */
+export default {
+  name: "train",
+  title: "Live training",
+  claim: "The loss while it falls, its two terms apart. A training goes on when this page is closed, and ends as a run on disk.",
+  icon: "",
+  live: true,
+  exportUrl: (state) => `/export/train?state=${encodeURIComponent(JSON.stringify(state))}`,
+  defaults: { run: "", other: "", epoch: -1, settings: PRESETS[0].settings },
+  limits: { epoch: [-1, 1e6] },
+  check: { settings: (value) => !Array.isArray(value) },
+  mount,
+};
+
+const ORDERS = [["play", "Play"], ["pause", "Pause"], ["step", "Step"], ["epoch", "To epoch's end"], ["stop", "Stop"]];
+
+function mount(slots) {
+  const { model } = slots;
+  let gone = false;
+  let run = null;
+  let other = null;
+  let job = null; // the demo trains three runs in turn: its page follows
+  let demo = null;
+  const status = h("p", { class: "status", role: "status" });
+  const buttons = Object.fromEntries(ORDERS.map(([order, text]) => [order, h("button", { type: "button", class: "quiet", "data-order": order, onclick: () => send(order) }, text)]));
+  const again = h("button", { type: "button", class: "quiet", "data-do": "resume", onclick: resume }, "Go on");
+  const inspect = h("button", { type: "button", class: "quiet", "data-do": "inspect", onclick: () => slots.host.go?.("inspector", { run: run.name }) }, "Inspect");
+  const strip = h("div", { class: "row train-strip", role: "toolbar", "aria-label": "Training" }, ...Object.values(buttons), again, slots.host.studio ? inspect : null, status);
+  const offer = h("div", { class: "offer", hidden: true });
+  const scrub = h("input", { type: "range", min: 0, max: 1, step: 1, "aria-label": "Epoch shown", oninput: () => goTo(Number(scrub.value)) });
+  const scrubText = h("output", {});
+  const live = h("button", { type: "button", class: "chip", onclick: () => write(model, { epoch: -1 }) }, "latest");
+  const body = h("div", { class: "board" });
+  slots.figure.append(offer, strip, body);
+  const curves = curvePanel(body, { unit: () => model.get("unit"), hover: (epoch, click) => (click || model.get("epoch") >= 0) && goTo(Math.round(epoch)) });
+  body.append(h("p", { class: "caption" }, "Solid: training set; dashed: held out; pale: running epochs, and the run laid under. Click a curve to see that epoch everywhere."),
+    h("label", { class: "scrub" }, h("span", {}, "epoch"), scrub, scrubText, live));
+  const below = h("div", { class: "columns" });
+  body.append(below);
+  const trailPlace = h("div", { class: "panel" });
+  below.append(trailPlace);
+  const trail = trailPanel(trailPlace);
+  const shot = snapshotPanel(below);
+  const runBox = dropDown("Run", (name) => write(model, { run: name, epoch: -1 }));
+  const otherBox = dropDown("Under it", (name) => write(model, { other: name }));
+  const form = slots.host.file ? null : settingsForm(slots, start);
+  slots.controls.append(group("Runs", runBox.element, otherBox.element), form?.element ?? "");
+  slots.why.append(...why());
+
+  const refused = (error) => slots.say(error.message);
+  const click = () => `${Date.now()}-${Math.random()}`;
+
+  async function start(settings) {
+    const { content } = await ask(model, "train.start", { settings, click: click() });
+    follow(content);
+  }
+
+  async function resume() {
+    const done = run.history.length;
+    const all = run.settings?.training?.epochs ?? done;
+    again.disabled = true;
+    try {
+      const more = done >= all ? { epochs: all + Math.max(10, Math.round(all / 2)) } : {};
+      follow((await ask(model, "train.resume", { run: run.name, ...more, click: click() })).content);
+    } catch (error) {
+      refused(error);
+    }
+    again.disabled = false;
+  }
+
+  async function makeDemo(event) {
+    event.target.disabled = true;
+    try {
+      follow((await ask(model, "train.demo", { click: "demo" })).content);
+    } catch (error) {
+      refused(error);
+      event.target.disabled = false;
+    }
+  }
+
+  function follow(summary) {
+    job = summary.job;
+    write(model, { run: summary.run ?? summary.job, epoch: -1 });
+    list();
+  }
+
+  const send = (order) => ask(model, "train.order", { run: run.name, order }).catch(refused);
+
+  function goTo(epoch) {
+    if (!run?.history.length) return;
+    write(model, { epoch: Math.max(0, Math.min(run.history.length, epoch)) });
+  }
+
+  async function list() {
+    let content;
+    try {
+      ({ content } = await ask(model, "train.list"));
+    } catch {
+      if (!slots.host.file) return;
+      content = { runs: [], jobs: [], demo: { offer: false } };
+    }
+    if (gone) return;
+    demo = content.demo;
+    const listed = content.runs.map((entry) => [entry.run, runLabel(entry)]);
+    for (const one of content.jobs) if (!content.runs.some((entry) => entry.run === (one.run ?? one.job))) listed.push([one.run ?? one.job, `${one.title} (${one.status})`]);
+    const running = content.jobs.filter((one) => ["starting", "training", "paused"].includes(one.status)).at(-1);
+    if (!model.get("run")) {
+      const wanted = running ? (running.run ?? running.job) : content.runs.filter((entry) => entry.status !== "damaged").at(-1)?.run;
+      if (wanted) write(model, { run: wanted });
+    }
+    if (running && !job) job = running.job;
+    if (model.get("run") && !listed.some(([name]) => name === model.get("run"))) listed.push([model.get("run"), model.get("run").split("/").pop()]);
+    runBox.show(listed.length ? listed : [["", "none yet"]], model.get("run"));
+    otherBox.show([["", "nothing"], ...listed.filter(([name]) => name !== model.get("run"))], model.get("other"));
+    const offered = demo.offer && !content.jobs.some((one) => one.job === demo.out && one.status !== "failed");
+    offer.hidden = !offered;
+    if (offered) {
+      offer.replaceChildren(
+        h("p", {}, `The demo's runs are not made yet (${demo.missing.join(", ")}): an autoencoder and two VAEs on 4,000 real digits, in about a minute.`),
+        h("button", { type: "button", class: "primary", "data-do": "demo", onclick: makeDemo }, "Make the demo's runs"));
+    }
+  }
+
+  function open(name) {
+    run?.close();
+    run = null;
+    if (name) {
+      run = runRecord(model, name, draw);
+      run.load();
+    }
+    draw();
+  }
+  function openOther(name) {
+    other?.close();
+    other = name && name !== model.get("run") ? runRecord(model, name, draw) : null;
+    other?.load();
+    draw();
+  }
+
+  const draw = coalesced(() => {
+    if (gone) return;
+    const state = run?.status ?? "";
+    const working = Boolean(run?.job) && ["starting", "training", "paused"].includes(state);
+    buttons.play.hidden = !(working && state === "paused");
+    buttons.pause.hidden = !(working && state !== "paused");
+    buttons.step.hidden = buttons.epoch.hidden = !(working && state === "paused");
+    buttons.stop.hidden = !working;
+    again.hidden = !run || working || state === "damaged" || state === "training" || state === "loading" || slots.host.file;
+    again.textContent = run && run.history.length >= (run.settings?.training?.epochs ?? Infinity) ? "Train on" : "Go on";
+    inspect.hidden = !run || state !== "finished";
+    status.textContent = run ? sentence(run) : "Choose a run, or start one.";
+    status.classList.toggle("bad", state === "failed" || state === "damaged" || state === "not finite");
+    body.hidden = !run || (!run.history.length && !run.steps.length && !run.latest);
+    if (!run) return;
+    const epoch = model.get("epoch") < 0 ? null : model.get("epoch");
+    curves.show(run, other, epoch);
+    trail.show(run, other, epoch);
+    scrub.max = Math.max(1, run.history.length);
+    scrub.value = epoch ?? run.history.length;
+    scrubText.textContent = epoch === null ? `${run.history.length}` : `${epoch} of ${run.history.length}`;
+    live.setAttribute("aria-pressed", epoch === null);
+    showSnapshot(epoch);
+    slots.code.textContent = code(run);
+  });
+
+  let wanted = 0;
+  async function showSnapshot(epoch) {
+    const mine = ++wanted;
+    const kept = run.snapshots;
+    let at = epoch;
+    if (epoch === null && run.latest) at = null;
+    else if (!kept.length && run.status === "finished") at = null;
+    else if (!kept.length) return;
+    else at = kept.reduce((best, one) => (Math.abs(one - (epoch ?? Infinity)) < Math.abs(best - (epoch ?? Infinity)) || (epoch === null && one > best) ? one : best), kept[0]);
+    try {
+      const found = await run.snapshot(at);
+      if (mine === wanted && !gone) shot.show(found);
+    } catch (error) {
+      if (!gone && mine === wanted) slots.say(error.message);
+    }
+  }
+
+  function sentence(one) {
+    const line = one.history.at(-1);
+    const part = line?.validation_nelbo === undefined ? "train" : "validation";
+    const total = line?.[`${part}_nelbo`];
+    const numbers_ = total === null || total === undefined ? "" : `, ${part} NELBO ${nats(total, model.get("unit"))} ${model.get("unit")}`;
+    const of = one.settings?.training?.epochs ?? one.history.length;
+    const text = `${one.status}: epoch ${one.history.length} of ${of}${numbers_}`;
+    return [text, paceText(one), one.message].filter(Boolean).join(" · ");
+  }
+
+  const heard = hear(model, "train", (content, buffers) => {
+    if (content.what === "begin") {
+      if (job && content.job === job && content.run !== model.get("run")) write(model, { run: content.run });
+      list();
+    }
+    if (content.what === "end") list();
+    run?.event(content, buffers);
+    other?.event(content, buffers);
+  });
+  const back = hear(model, "connected", () => {
+    list();
+    run?.load();
+  });
+  const changes = { run: () => (open(model.get("run")), list()), other: () => (openOther(model.get("other")), list()), epoch: draw, unit: draw, settings: draw };
+  for (const [name, f] of Object.entries(changes)) model.on(`change:${name}`, f);
+  list();
+  if (model.get("run")) open(model.get("run"));
+  if (model.get("other")) openOther(model.get("other"));
+  draw();
+  return () => {
+    gone = true;
+    draw.cancel();
+    heard();
+    back();
+    for (const [name, f] of Object.entries(changes)) model.off(`change:${name}`, f);
+    form?.remove();
+    run?.close();
+    other?.close();
+    curves.remove();
+    trail.remove();
+    shot.remove();
+  };
+}

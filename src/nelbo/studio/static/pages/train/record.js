@@ -1,0 +1,97 @@
+// What is known of one run while it trains or after: epochs, steps, snapshots; kept up to date by events.
+
+import { ask, floats } from "../../core/store.js";
+
+export const TERMS = ["reconstruction_error", "kl", "nelbo"];
+const POLL = 2000; // ms between two looks at a run that another process trains
+const STEPS = 4000;
+
+/**
+ * @param {import("../../core/store.js").Model} model
+ * @param {string} name
+ * @param {() => void} changed
+ */
+export function runRecord(model, name, changed) {
+  const record = {
+    name, history: [], steps: [], snapshots: [], job: null, status: "loading", message: "", latest: null, settings: null, data: null,
+    cache: new Map(), closed: false, load, event, close, snapshot,
+  };
+  let timer = 0;
+
+  async function load() {
+    try {
+      const { content } = await ask(model, "train.state", { run: name });
+      if (record.closed) return;
+      Object.assign(record, { name: content.run, history: content.history, steps: content.steps, snapshots: content.snapshots, job: content.job });
+      record.status = content.job?.status ?? content.record.status ?? "unfinished";
+      record.message = content.job?.message ?? content.record.error ?? "";
+      record.settings = content.record;
+      if (record.job && ["training", "paused", "starting"].includes(record.status)) await snapshot(null).catch(() => {});
+      clearTimeout(timer);
+      if (!record.job && record.status === "training") timer = setTimeout(load, POLL);
+    } catch (error) {
+      record.status = "damaged";
+      record.message = error.message;
+    }
+    if (!record.closed) changed();
+  }
+
+  /** Take an event of the studio; those of other runs are not ours. */
+  function event(content, buffers) {
+    if (content.run !== record.name && content.job !== record.name) return;
+    if (content.what === "begin") {
+      record.history = content.lines ?? [];
+      record.status = "training";
+      load();
+    } else if (content.what === "step") {
+      record.steps.push(content);
+      if (record.steps.length > STEPS) record.steps = record.steps.filter((_, i) => i % 2);
+      if (record.status === "starting") record.status = "training";
+    } else if (content.what === "epoch") {
+      if (!record.history.some((line) => line.epoch === content.line.epoch)) record.history.push(content.line);
+    } else if (content.what === "snapshot") {
+      record.latest = read(content, buffers);
+      if (Number.isInteger(content.at)) {
+        record.cache.set(content.at, record.latest);
+        if (!record.snapshots.includes(content.at)) record.snapshots.push(content.at);
+        if (record.cache.size > 60) record.cache.delete(record.cache.keys().next().value);
+      }
+    } else if (content.what === "paused") record.status = "paused";
+    else if (content.what === "playing") record.status = "training";
+    else if (content.what === "end") {
+      record.status = content.status;
+      record.message = content.message ?? "";
+      load();
+    }
+    changed();
+  }
+
+  /** The picture after an epoch, or, for null, the latest. */
+  async function snapshot(epoch) {
+    if (epoch === null && record.latest) return record.latest;
+    if (epoch !== null && record.cache.has(epoch)) return record.cache.get(epoch);
+    const { content, buffers } = await ask(model, "train.snapshot", epoch === null ? { run: record.name } : { run: record.name, epoch });
+    const found = read(content, buffers);
+    if (epoch === null) record.latest = found;
+    else record.cache.set(epoch, found);
+    return found;
+  }
+
+  function close() {
+    record.closed = true;
+    clearTimeout(timer);
+  }
+  return record;
+}
+
+function read(content, buffers) {
+  const found = { at: content.at };
+  content.names.forEach((name, i) => (found[name] = { shape: content.shapes[i], values: floats(buffers[i]).slice() }));
+  return found;
+}
+
+/** One number a line: [epochs, values], for train_ or validation_. */
+export function series(history, name) {
+  const lines = history.filter((line) => line[name] !== null && line[name] !== undefined);
+  return [lines.map((line) => line.epoch), lines.map((line) => line[name])];
+}

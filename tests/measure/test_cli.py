@@ -1,0 +1,127 @@
+"""nelbo measure, compare and sweep as a user meets them."""
+
+import json
+import re
+
+import numpy as np
+import pytest
+
+from nelbo import measure
+from nelbo.cli import main
+
+FEW = ["--effort", "quick", "--examples", "30"]
+
+
+@pytest.fixture
+def folders(swept, monkeypatch):
+    monkeypatch.chdir(swept.runs[0].path.parent)
+    monkeypatch.setenv("COLUMNS", "100")
+    return [run.path.name for run in swept.runs]
+
+
+def test_measure_prints_a_table_and_writes_two_files(folders, capsys, tmp_path):
+    assert main(["measure", folders[0], *FEW, "--out", str(tmp_path)]) == 0
+    printed = capsys.readouterr().out
+    assert re.search(r"log p\(x\) +−\d+\.\d+ ± \d\.\d+ +−\d+\.\d+ ± \d\.\d+ +nats", printed)
+    assert "- Held-out data have log p(x) =" in printed
+    assert "…" not in printed
+    assert (tmp_path / "measure.json").exists()
+    assert (tmp_path / "report.html").exists()
+
+
+def test_json_alone_on_standard_output(folders, capsys, tmp_path):
+    assert main(["measure", folders[0], *FEW, "--json", "--out", str(tmp_path)]) == 0
+    assert json.loads(capsys.readouterr().out) == json.loads((tmp_path / "measure.json").read_text())
+
+
+def test_other_data_are_judged_beside_the_run_s_own(folders, capsys, tmp_path):
+    np.save(tmp_path / "mine.npy", np.zeros((40, 8, 8), dtype=np.float32))
+    assert main(["measure", folders[0], str(tmp_path / "mine.npy"), *FEW, "--json", "--out", str(tmp_path)]) == 0
+    record = json.loads(capsys.readouterr().out)
+    assert "mine.npy" in record["facts"]["data"]
+    nelbo = record["sections"][0]["quantities"][2]
+    assert nelbo["held_out"]["value"] != nelbo["training"]["value"]
+
+
+def test_an_interrupted_measurement_keeps_its_sections(folders, capsys, tmp_path, monkeypatch):
+    """Ctrl-C in the third section, as the signal raises it."""
+    real = measure.sections
+
+    def stopped(case, **options):
+        for i, section in enumerate(real(case, **options)):
+            if i == 2:
+                raise KeyboardInterrupt
+            yield section
+
+    monkeypatch.setattr(measure, "sections", stopped)
+    assert main(["measure", folders[0], *FEW, "--out", str(tmp_path)]) == 130
+    record = json.loads((tmp_path / "measure.json").read_text())
+    assert record["complete"] is False
+    assert len(record["sections"]) == 2
+    assert "Measuring was stopped before its end" in (tmp_path / "report.html").read_text()
+    assert "stopped; what was measured until then is in" in capsys.readouterr().err
+
+
+def test_compare_writes_a_page_beside_the_runs(folders, capsys, swept):
+    assert main(["compare", *folders, *FEW, "--index", "4"]) == 0
+    printed = capsys.readouterr().out
+    assert "less beta-1's, paired" in printed
+    assert "held-out example 4 under each" in printed
+    page = swept.runs[0].path.parent / "comparison.html"
+    assert page.exists()
+    assert main(["compare", *folders[:2], *FEW, "--json"]) == 0
+    record = json.loads(capsys.readouterr().out)
+    assert record["runs"] == folders[:2]
+
+
+def test_sweep_takes_the_flags_of_fit(tmp_path, capsys, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    line = ["sweep", "digits", "--binarize", "threshold", "--limit", "200", "--hidden", "8", "--epochs", "1"]
+    assert main([*line, "--betas", "1", "3"]) == 0
+    printed = capsys.readouterr().out
+    assert "VAE (β = 1)" in printed
+    assert "∞" in printed
+    folder = tmp_path / "runs" / "digits-sweep"
+    assert {path.name for path in folder.iterdir()} == {
+        "autoencoder", "beta-1", "beta-3", "rate-distortion.png", "sweep.json",
+    }  # fmt: skip
+    assert main([*line, "--betas", "1", "3", "--json"]) == 0
+    out = capsys.readouterr().out
+    assert json.loads(out) == json.loads((folder / "sweep.json").read_text())
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (["measure", "nowhere"], "nowhere is no folder"),
+        (["measure", "."], "has no run.json, so it is no run of nelbo"),
+        (["measure", "beta-1", "--split", "test"], "the data have no test part"),
+        (["measure", "beta-1", "--examples", "2"], "examples is at least 20"),
+        (["compare", "beta-1"], "compare takes two or more runs, got 1"),
+        (["compare", "beta-1", "beta-5", "--index", "100"], "--index is from 0 to 99"),
+        (["sweep", "digits", "--betas", "-1"], "betas are different positive numbers"),
+    ],
+)
+def test_mistakes_end_in_a_sentence(folders, capsys, arguments, words):
+    assert main(arguments) == 1
+    error = capsys.readouterr().err
+    assert words in error.replace("\n", " ")
+    assert "Traceback" not in error
+
+
+def test_a_damaged_run(folders, capsys, tmp_path, swept):
+    import shutil
+
+    copy = tmp_path / "copy"
+    shutil.copytree(swept.runs[0].path, copy)
+    weights = copy / "weights.safetensors"
+    weights.write_bytes(weights.read_bytes()[:-100])
+    assert main(["measure", str(copy)]) == 1
+    assert "weights.safetensors is not a whole safetensors file" in capsys.readouterr().err
+    assert not (copy / "report.html").exists()
+
+
+def test_data_of_another_shape(folders, capsys, tmp_path):
+    np.save(tmp_path / "wide.npy", np.zeros((50, 12), dtype=np.float32))
+    assert main(["measure", folders[0], str(tmp_path / "wide.npy")]) == 1
+    assert "the run was trained on (1, 8, 8)" in capsys.readouterr().err

@@ -1,0 +1,230 @@
+"""The report as data, as a table, as a page."""
+
+import json
+import math
+import re
+from html.parser import HTMLParser
+
+import pytest
+import rich
+import torch
+
+from nelbo import measure, recipes
+from nelbo.data import Data, InMemory, Preparation
+from nelbo.measure import Number, elbo_terms, over_examples
+from nelbo.training import fit
+from tests.cases import counts, real
+
+SETTINGS = {"effort": "quick", "examples": 40}
+
+
+@pytest.fixture(scope="module")
+def report(runs):
+    return measure.report(runs[0], **SETTINGS)
+
+
+@pytest.fixture(scope="module")
+def page(report):
+    return report.to_html()
+
+
+class Reader(HTMLParser):
+    """What a page holds, and whether its tags close."""
+
+    VOID = ("meta", "br", "img", "hr", "link", "input")
+
+    def __init__(self, text):
+        super().__init__()
+        self.open, self.ids, self.references, self.text = [], [], [], []
+        self.feed(text)
+
+    def handle_starttag(self, tag, attrs):
+        if tag not in self.VOID:
+            self.open.append(tag)
+        for name, value in attrs:
+            if name == "id":
+                self.ids.append(value)
+            elif name in ("href", "xlink:href", "src"):
+                self.references.append(value)
+
+    def handle_startendtag(self, tag, attrs):
+        self.handle_starttag(tag, attrs)
+        if tag not in self.VOID:
+            self.open.pop()
+
+    def handle_endtag(self, tag):
+        assert self.open.pop() == tag
+
+    def handle_data(self, data):
+        if self.open and self.open[-1] != "style":
+            self.text.append(data)
+
+
+def test_quantities_are_those_of_their_functions(report, runs, digits):
+    x = digits.validation.take(len(digits.validation))
+    assert report.settings == {"split": "validation", "effort": "quick", "seed": 0, "examples": 40, "samples": 200}
+    rows = torch.randperm(len(x), generator=torch.Generator().manual_seed(0))[:40]
+    terms = elbo_terms(runs[0].model, digits.validation.take(rows))
+    assert report["nelbo"].held_out.value == pytest.approx(-float(over_examples(terms.elbo)))
+    evidence = measure.log_evidence(runs[0].model, digits.validation.take(rows))
+    assert report["log_evidence"].held_out.value == pytest.approx(float(evidence.value.mean()), abs=1e-4)
+    gap = report["log_evidence"].held_out.value - report["elbo"].held_out.value
+    assert report["gap"].held_out.value == pytest.approx(gap)
+    assert report["gap"].held_out.value > 0
+    assert report["active_units"].training.value <= 2
+    parts = [report[name].training.value for name in ("mutual_information", "total_correlation", "dimension_wise_kl")]
+    assert sum(parts) == pytest.approx(report["sampled_kl"].training.value)
+
+
+def test_every_quantity_says_how_and_what(report):
+    assert len({quantity.id for quantity in report.quantities}) == len(report.quantities) > 20
+    for quantity in report.quantities:
+        assert len(quantity.meaning) > 15, quantity.id
+        assert quantity.meaning.endswith("."), quantity.id
+        number = quantity.held_out or quantity.training
+        assert number.standard_error >= 0, quantity.id
+    for section in report.sections:
+        assert section.finding.endswith("."), section.id
+        assert section.lead.endswith("."), section.id
+
+
+def test_unknown_quantity(report):
+    with pytest.raises(KeyError, match="no 'fid' in this report; it has reconstruction_error, kl"):
+        report["fid"]
+
+
+def test_json_holds_everything_and_reads_back(report, tmp_path):
+    path, page = report.save(tmp_path)
+    read = json.loads(path.read_text())
+    assert read == json.loads(report.to_json())
+    assert read["complete"] is True
+    assert [q["id"] for s in read["sections"] for q in s["quantities"]] == [q.id for q in report.quantities]
+    assert page.stat().st_size < 5e6
+    assert {p.name for p in tmp_path.iterdir()} == {"measure.json", "report.html"}
+
+
+def test_the_page_stands_alone(page, report):
+    reader = Reader(page)
+    assert not reader.open  # every tag closes
+    assert len(reader.ids) == len(set(reader.ids))
+    outside = [ref for ref in reader.references if not ref.startswith(("#", "data:"))]
+    assert not outside
+    assert "<script" not in page
+    assert "@import" not in page
+    targets = {ref[1:] for ref in reader.references if ref.startswith("#")} | set(re.findall(r"url\(#([^)]+)\)", page))
+    assert targets <= set(reader.ids)
+    text = " ".join(reader.text)
+    for quantity in report.quantities:
+        assert quantity.label in text
+        assert quantity.meaning in text
+    assert report.settings["split"] in text
+
+
+def test_figures_follow_the_theme(page):
+    """Ink on paper is no fixed colour, or it would vanish in the dark."""
+    drawn = "".join(re.findall(r"<svg.*?</svg>", page, re.DOTALL))
+    assert drawn.count("var(--ink)") > 10
+    for color in ("#222222", "#ffffff", "#7d1686"):
+        assert color not in drawn
+    assert "prefers-color-scheme: dark" in page
+    assert page.count('role="img" aria-label="') == page.count("<svg ")
+
+
+def test_more_sections_come_first(report):
+    page = report.to_html(more=[("What is wrong?", "<p>nothing & all</p>")])
+    assert page.index("<h2>What is wrong?</h2>\n<p>nothing & all</p>") < page.index(report.sections[0].title)
+
+
+def test_table_and_findings(report):
+    rich.print(report.table())
+    assert len(str(report).splitlines()) == len(report.sections)
+
+
+def test_an_autoencoder(runs):
+    found = measure.report(runs[-1], **SETTINGS)
+    assert math.isinf(found["kl"].held_out.value)
+    assert "gap" not in {quantity.id for quantity in found.quantities}
+    assert "bounds nothing" in found["nelbo"].meaning
+    assert json.loads(found.to_json())["sections"][0]["quantities"][1]["held_out"]["value"] is None
+    assert "∞" in found.to_html()
+
+
+def test_the_same_seed_gives_the_same_report_and_leaves_randomness_alone(runs, report):
+    torch.manual_seed(1)
+    before = torch.get_rng_state()
+    again = measure.report(runs[0], **SETTINGS).to_dict()
+    assert torch.equal(before, torch.get_rng_state())
+    first = report.to_dict()
+    for one in (again, first):
+        for section in one["sections"]:
+            del section["seconds"]
+    assert again == first
+
+
+@pytest.mark.parametrize(
+    ("likelihood", "make", "latent", "posterior", "prior"),
+    [
+        ("normal", real, 3, "full_covariance_normal", "standard_normal"),
+        ("negative_binomial", counts, 2, "diagonal_normal", "mixture:3"),
+        ("normal", real, 1, "flow", "standard_normal"),
+    ],
+)
+def test_tables_and_other_latents(likelihood, make, latent, posterior, prior):
+    x = make(300)
+    made = recipes.vae((6,), latent=latent, likelihood=likelihood, hidden=(8,), posterior=posterior, prior=prior)
+    run = fit(made, x, epochs=1, progress=False)
+    found = measure.report(run, effort="quick", examples=20, samples=20)
+    assert found["active_units"].held_out.value <= latent
+    assert ("bits_per_dimension" in {q.id for q in found.quantities}) == (likelihood == "negative_binomial")
+    assert not Reader(found.to_html()).open
+
+
+def test_without_held_out_data(runs, digits):
+    alone = Data(digits.train, None, None, digits.origin)
+    found = measure.report(runs[0].model, alone, effort="quick", examples=30)
+    assert found.settings["split"] == "train"
+    assert all(q.training is None for q in found.quantities if q.id in ("nelbo", "log_evidence"))
+    assert "overfitting" not in {section.id for section in found.sections}
+    assert any("no data are held out" in note for section in found.sections for note in section.notes)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ({"split": "test"}, "the data have no test part; they have: validation, train. Write split='validation'"),
+        ({"split": "all"}, "split is auto, test, validation, train; got 'all'"),
+        ({"effort": "much"}, "effort is one of quick, normal, thorough; got 'much'"),
+        ({"examples": 3}, "examples is at least 20"),
+        ({"samples": 1}, "samples is at least 2"),
+    ],
+)
+def test_what_cannot_be_meant(runs, arguments, message):
+    with pytest.raises(ValueError, match=message):
+        measure.report(runs[0], **arguments)
+
+
+def test_data_that_do_not_fit(runs):
+    with pytest.raises(ValueError, match=r"report\(vae, data\)"):
+        measure.report(runs[0].model)
+    with pytest.raises(ValueError, match="Bernoulli needs"):
+        measure.report(runs[0].model, InMemory(torch.rand(50, 1, 8, 8), preparation=Preparation()))
+    with pytest.raises(ValueError, match="was built for inputs of shape"):
+        measure.report(runs[0].model, torch.ones(250, 1, 7, 9))
+
+
+@pytest.mark.parametrize(
+    ("number", "unit", "text"),
+    [
+        (Number(-123.456, 0.78), "nats", "−123.46 ± 0.78"),
+        (Number(1234.5, 23.4), "nats", "1,234 ± 23"),
+        (Number(0.0123, 0.00047), "nats", "0.0123 ± 0.0005"),
+        (Number(0.6776, 0.0123), "share", "67.8 ± 1.2 %"),
+        (Number(2.0), "units", "2"),
+        (Number(math.inf), "nats", "∞"),
+        (Number(-math.inf), "nats", "−∞"),
+        (Number(math.nan), "nats", "n/a"),
+        (Number(3.14159), "nats", "3.14"),
+    ],
+)
+def test_numbers_show_as_many_digits_as_their_error_allows(number, unit, text):
+    assert number.shown(unit) == text

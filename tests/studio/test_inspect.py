@@ -1,0 +1,208 @@
+"""What the inspector's page asks and gets, on runs on disk."""
+
+import json
+import math
+import shutil
+
+import numpy as np
+import pytest
+import torch
+
+import nelbo
+from nelbo.studio.library import Library
+from nelbo.studio.session import Session
+from tests.studio.runs import small_run
+
+
+def numbers(buffer):
+    return np.frombuffer(buffer, dtype="<f4")
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    """Two small runs on the 8x8 digits, as a folder of runs."""
+    out = tmp_path_factory.mktemp("runs")
+    data = nelbo.data.load("digits", binarize="threshold", limit=200)
+    for seed, name in ((0, "first"), (1, "second")):
+        with torch.random.fork_rng([]):
+            torch.manual_seed(seed)
+            model = nelbo.recipes.vae(data.event_shape, hidden=(16,))
+        nelbo.fit(model, data, epochs=2, seed=seed, out=out / name, progress=False)
+    return out
+
+
+@pytest.fixture(scope="module")
+def session(folder):
+    return Session([folder])
+
+
+@pytest.fixture
+def ask(session):
+    def ask(kind, buffers=(), **content):
+        reply = session.ask({"kind": f"inspect.{kind}", "id": 1, **content}, buffers)
+        assert "error" not in reply.content, reply.content
+        json.dumps(reply.content, allow_nan=False)
+        return reply
+
+    return ask
+
+
+@pytest.fixture
+def refused(session):
+    def refused(kind, buffers=(), **content):
+        return session.ask({"kind": f"inspect.{kind}", "id": 1, **content}, buffers).content["error"]
+
+    return refused
+
+
+def test_the_list_of_runs(ask, folder):
+    entries = ask("runs").content["runs"]
+    assert [entry["title"] for entry in entries] == ["first", "second"]
+    last = json.loads((folder / "first/metrics.jsonl").read_text().splitlines()[-1])
+    assert entries[0]["terms"]["kl"] == pytest.approx(last["validation_kl"])
+    assert entries[0]["status"] == "finished"
+
+
+def test_the_numbers_of_an_example_are_those_of_nelbo_loss(ask, folder):
+    run = nelbo.load(folder / "first")
+    x = run.data.validation.take([3])
+    reply = ask("examples", run=str(folder / "first"), rows=[3])
+    one = reply.content["examples"][0]
+    torch.manual_seed(0)
+    with torch.no_grad():
+        draws = torch.stack([torch.stack(nelbo.loss(run.model, x)) for _ in range(1000)]).double()[..., 0]
+    error = math.hypot(float(draws[:, 2].std()) / 1000**0.5, one["standard_error"])
+    assert abs(one["nelbo"] - float(draws[:, 2].mean())) < 5 * error
+    assert one["kl"] == pytest.approx(float(draws[0, 1]), rel=1e-5)
+    assert one["nelbo"] == pytest.approx(one["reconstruction_error"] + one["kl"])
+    shown, rebuilt, mean, covariance = (numbers(buffer) for buffer in reply.buffers)
+    np.testing.assert_array_equal(shown, x.flatten())
+    np.testing.assert_allclose(rebuilt, run.model.reconstruct(x).flatten(), atol=1e-6)
+    with torch.no_grad():
+        qz = run.model.posterior(x)
+    np.testing.assert_allclose(mean, qz.mean[0], rtol=1e-6)
+    np.testing.assert_allclose(covariance.reshape(2, 2).diagonal(), qz.variance[0], rtol=1e-5)
+
+
+def test_opening_a_run(ask, folder):
+    reply = ask("open", run=str(folder / "first"))
+    content, n = reply.content, reply.content["n"]
+    assert (n, content["latent"], content["event"], content["axes"]) == (20, 2, [1, 8, 8], [0, 1])
+    assert content["dense"] == {"decoder": True, "encoder": True}
+    assert content["picture"] == {"family": "bernoulli"}
+    mean, _, error, kl, nelbo_, _, labels = (numbers(buffer) for buffer in reply.buffers)
+    assert len(mean) == 2 * n
+    np.testing.assert_allclose(error + kl, nelbo_, rtol=1e-5)
+    assert set(labels.astype(int)) <= set(range(10))
+    assert content["totals"]["kl"]["mean"] == pytest.approx(float(kl.mean()), rel=1e-5)
+
+
+def test_the_weights_decode_as_the_model_does(ask, folder):
+    """What the browser does with the steps, done with numpy."""
+    reply = ask("weights", run=str(folder / "first"), part="decoder")
+    z = np.array([0.3, -1.2], dtype=np.float32)
+    h, buffers = z, list(reply.buffers)
+    for step in reply.content["steps"]:
+        if step[0] == "dense":
+            weight, bias = numbers(buffers.pop(0)).reshape(step[1], step[2]), numbers(buffers.pop(0))
+            h = weight @ h + bias
+        else:
+            assert step[0] == "relu"
+            h = np.maximum(h, 0)
+    expected = ask("decode", [z.tobytes()], run=str(folder / "first"))
+    np.testing.assert_allclose(1 / (1 + np.exp(-h)), numbers(expected.buffers[0]), atol=1e-6)
+
+
+def test_an_input_of_one_s_own(ask, refused, folder):
+    x = np.zeros(64, dtype=np.float32)
+    x[10:20] = 1
+    one = ask("encode", [x.tobytes()], run=str(folder / "first")).content["examples"][0]
+    assert one["row"] is None
+    assert one["nelbo"] > 0
+    assert "values in {0, 1}" in refused("encode", [(x + 0.5).tobytes()], run=str(folder / "first"))
+    assert "an input has 64 values, got 3" in refused("encode", [x[:3].tobytes()], run=str(folder / "first"))
+    assert "NaN" in refused("encode", [(x * np.nan).tobytes()], run=str(folder / "first"))
+
+
+def test_layers_over_a_plane(ask, folder):
+    reply = ask(
+        "plane",
+        run=str(folder / "first"),
+        low=[-3, -3],
+        high=[3, 3],
+        n=8,
+        layers=["prior", "aggregate", "decoded", "stretch"],
+    )
+    assert [len(numbers(buffer)) for buffer in reply.buffers] == [64, 64, 64 * 64, 64]
+    corner = -math.log(2 * math.pi) - (3 - 3 / 8) ** 2
+    assert numbers(reply.buffers[0])[0] == pytest.approx(corner, rel=1e-5)
+
+
+def test_two_runs_are_aligned(ask, folder):
+    found = ask("align", run=str(folder / "first"), other=str(folder / "second")).content
+    rotation = np.array(found["rotation"])
+    np.testing.assert_allclose(rotation @ rotation.T, np.eye(2), atol=1e-9)
+    assert 0 <= found["unexplained"] <= 1
+
+
+@pytest.mark.parametrize(
+    ("kind", "content", "words"),
+    [
+        ("open", {"run": "/etc"}, "no run '/etc' here"),
+        ("open", {"run": 3}, "no run 3 here"),
+        ("open", {"run": None}, "missing 'run'"),
+        ("examples", {"rows": [20]}, "from 0 to 19"),
+        ("examples", {"rows": "all"}, "from 0 to 19"),
+        ("examples", {"rows": [1] * 65}, "at most 64"),
+        ("open", {"split": "holdout"}, "have no holdout part"),
+        ("weights", {"part": "all"}, "'decoder' or 'encoder'"),
+        ("plane", {"low": [0, 0], "high": [0, 1], "layers": ["prior"]}, "low ends lie below"),
+        ("plane", {"low": [0, 0], "high": [1, float("nan")], "layers": ["prior"]}, "2 finite numbers"),
+        ("plane", {"low": [0, 0], "high": [1, 1], "layers": ["posterior"]}, "layers are some of"),
+        ("plane", {"low": [0, 0], "high": [1, 1], "layers": ["prior"], "n": 10**6}, "from 2 to 128"),
+        ("plane", {"low": [0, 0], "high": [1, 1], "layers": ["prior"], "axes": [0, 7]}, "different latent dimensions"),
+        ("decode", {}, "buffer 0 holds no float32"),
+    ],
+)
+def test_mistakes_are_answered(refused, folder, kind, content, words):
+    given = {"run": str(folder / "first"), **content}
+    assert words in refused(kind, **{name: value for name, value in given.items() if value is not None})
+
+
+def test_a_run_deleted_while_open_still_serves(folder, tmp_path):
+    shutil.copytree(folder / "first", tmp_path / "gone")
+    session = Session([tmp_path])
+    name = str(tmp_path / "gone")
+    assert "error" not in session.ask({"kind": "inspect.open", "id": 1, "run": name}).content
+    shutil.rmtree(tmp_path / "gone")
+    assert "error" not in session.ask({"kind": "inspect.examples", "id": 2, "run": name, "rows": [0]}).content
+    entries = session.ask({"kind": "inspect.runs", "id": 3}).content["runs"]
+    assert [entry["status"] for entry in entries if entry["run"] == name] == ["deleted"]
+
+
+def test_damaged_folders_are_listed_with_what_is_wrong(folder, tmp_path):
+    for name in ("cut", "half", "foreign"):
+        shutil.copytree(folder / "first", tmp_path / name)
+    (tmp_path / "cut/run.json").write_text('{"train')
+    weights = tmp_path / "half/weights.safetensors"
+    weights.write_bytes(weights.read_bytes()[:200])
+    (tmp_path / "foreign/run.json").write_text("{}")
+    session = Session([tmp_path])
+    listed = {entry["title"]: entry for entry in session.ask({"kind": "inspect.runs", "id": 1}).content["runs"]}
+    assert "cut short" in listed["cut"]["error"]
+    assert "no record of a run" in listed["foreign"]["error"]
+    error = session.ask({"kind": "inspect.open", "id": 2, "run": str(tmp_path / "half")}).content["error"]
+    assert "not a whole safetensors file" in error
+    nothing = Session([tmp_path / "nowhere"])
+    assert "is no folder" in nothing.ask({"kind": "inspect.runs", "id": 1}).content["runs"][0]["error"]
+
+
+def test_a_run_in_memory():
+    session = Session()
+    name = Library.of(session).add(small_run("autoencoder"))
+    reply = session.ask({"kind": "inspect.open", "id": 1, "run": name})
+    assert reply.content["is_point"] is True
+    assert reply.content["totals"]["kl"]["mean"] is None
+    one = session.ask({"kind": "inspect.examples", "id": 2, "run": name, "rows": [0]}).content["examples"][0]
+    assert one["kl"] is None
+    assert one["reconstruction_error"] > 0

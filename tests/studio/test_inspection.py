@@ -1,0 +1,171 @@
+"""What the inspector shows, against nelbo.loss, quadrature and numpy."""
+
+import math
+
+import numpy as np
+import pytest
+import torch
+
+from nelbo import VAE, likelihoods, nn, priors
+from nelbo.objectives import loss
+from nelbo.studio import planes
+from nelbo.studio.alignment import align
+from nelbo.studio.inspection import decode, inspect, look_at, posterior, terms, terms_under
+from nelbo.studio.networks import dense, picture
+from nelbo.studio.planes import Plane
+from tests.cases import EVENT, LATENT, LIKELIHOODS, POSTERIORS, PRIORS, each, make_vae
+from tests.studio.runs import small_run
+
+
+def test_terms_are_those_of_nelbo_loss():
+    vae = make_vae()
+    x = LIKELIHOODS["bernoulli"][1](5)
+    found = terms(vae, x, draws=400)
+    torch.manual_seed(3)
+    with torch.no_grad():
+        again = torch.stack([torch.stack(loss(vae, x)) for _ in range(400)]).double()
+    torch.testing.assert_close(found.loss.kl, again[0, 1])
+    error = (again[:, 0].std(0) / 20).square().add(found.standard_error.square()).sqrt()
+    assert bool(((found.loss.reconstruction_error - again[:, 0].mean(0)).abs() < 5 * error).all())
+    torch.testing.assert_close(found.loss.nelbo, found.loss.reconstruction_error + found.loss.kl)
+    torch.testing.assert_close(found.kl_per_unit.sum(1).double(), found.loss.kl)
+
+
+def test_the_caller_s_random_numbers_are_left_alone():
+    vae, x = make_vae(), LIKELIHOODS["bernoulli"][1](3)
+    torch.manual_seed(7)
+    before = torch.random.get_rng_state()
+    first = look_at(vae, x[:1])
+    assert torch.equal(before, torch.random.get_rng_state())
+    assert torch.equal(first.terms.loss.nelbo, look_at(vae, x[:1]).terms.loss.nelbo)
+
+
+@pytest.mark.parametrize("name", **each(POSTERIORS))
+def test_moments_of_every_posterior(name):
+    vae, x = make_vae(posterior=name), LIKELIHOODS["bernoulli"][1](4)
+    mean, covariance, is_normal = posterior(vae, x)
+    with torch.no_grad():
+        drawn = vae.posterior(x).sample(torch.Size((4000,)))
+    assert mean.shape == (4, LATENT)
+    assert is_normal == (name != "flow")
+    torch.testing.assert_close(mean, vae.embed(x))
+    for i in range(4):
+        sampled = np.cov(drawn[:, i].T.numpy())
+        scale = math.sqrt(2 / (256 if name == "flow" else 4000)) * covariance[i].diagonal().max()
+        np.testing.assert_allclose(covariance[i].numpy(), sampled, atol=6 * float(scale))
+
+
+@pytest.mark.parametrize("name", **each(LIKELIHOODS))
+def test_every_likelihood_has_its_picture(name):
+    vae, x = make_vae(name), LIKELIHOODS[name][1](2)
+    one = look_at(vae, x[:1], draws=4)
+    assert one.reconstruction.shape == x[0].shape
+    with torch.no_grad():
+        expected = -vae.likelihood(one.mean[None]).log_prob(x[:1])
+    assert one.at_mean == pytest.approx(float(expected), rel=1e-5)
+    torch.testing.assert_close(decode(vae, one.mean[None])[0], one.reconstruction)
+
+
+@pytest.mark.parametrize("name", **each(PRIORS))
+def test_densities_over_a_plane_are_densities(name):
+    """The marginals of p(z) and of q(z) in two of three dimensions integrate to 1 over a wide rectangle."""
+    run = small_run(prior=name)
+    inspection = inspect(run, limit=40, draws=2)
+    plane = Plane((0, 2), (-12.0, -12.0), (12.0, 12.0), (0.0,) * LATENT)
+    cell = (24 / 96) ** 2
+    for log_density in (planes.log_prior, planes.log_aggregate):
+        assert float(log_density(inspection, plane, 96).exp().sum()) * cell == pytest.approx(1, abs=0.03)
+
+
+def test_the_grid_starts_at_the_upper_left():
+    grid = Plane((0, 1), (0.0, 10.0), (4.0, 14.0), (0.0, 0.0)).grid(4)
+    assert grid[0].tolist() == [0.5, 13.5]
+    assert grid[1].tolist() == [1.5, 13.5]
+    assert grid[-1].tolist() == [3.5, 10.5]
+
+
+def test_stretch_of_a_linear_decoder_is_its_determinant():
+    torch.manual_seed(0)
+    linear = torch.nn.Linear(2, 6)
+    vae = VAE(nn.MLP(6, 4), linear, latent=2, likelihood=likelihoods.Normal(1.0))
+    found = planes.stretch(vae, Plane((0, 1), (-1.0, -1.0), (1.0, 1.0), (0.0, 0.0)), 3)
+    w = linear.weight.detach().double().numpy()
+    np.testing.assert_allclose(found.numpy(), 0.5 * np.log(np.linalg.det(w.T @ w)), atol=1e-3)
+
+
+def test_terms_under_a_q_of_one_s_own_by_quadrature():
+    """-E_q[log p(x|z)] by Gauss-Hermite nodes in one dimension, and the KL by its formula."""
+    torch.manual_seed(1)
+    vae = VAE(nn.MLP(6, 2), nn.MLP(1, 6, hidden=(8,)), latent=1, likelihood=likelihoods.Bernoulli()).eval()
+    x, mean, sd = LIKELIHOODS["bernoulli"][1](1), 0.4, 0.7
+    error, kl = terms_under(vae, x, torch.tensor([mean]), torch.tensor([[sd**2]]))
+    nodes, weights = np.polynomial.hermite_e.hermegauss(60)
+    with torch.no_grad():
+        z = torch.tensor(mean + sd * nodes, dtype=torch.float32)[:, None]
+        values = -vae.likelihood(z).log_prob(x.expand(60, 6)).double().numpy()
+    exact = float((weights * values).sum() / weights.sum())
+    assert abs(float(error) - exact) < 5 * float(error.standard_error)
+    assert float(kl) == pytest.approx(0.5 * (mean**2 + sd**2 - 1) - math.log(sd), rel=1e-5)
+
+
+def test_terms_under_a_q_against_a_mixture_prior():
+    vae = make_vae(prior="mixture")
+    x, mean = LIKELIHOODS["bernoulli"][1](1), torch.zeros(LATENT)
+    _, kl = terms_under(vae, x, mean, 0.1 * torch.eye(LATENT))
+    assert kl.method == "monte_carlo"
+    assert float(kl) + 5 * float(kl.standard_error) > 0
+    assert float(terms_under(vae, x, mean, torch.zeros(LATENT, LATENT))[1]) == math.inf
+
+
+def test_alignment_finds_the_map_that_made_the_second_space():
+    generator = torch.Generator().manual_seed(0)
+    z = torch.randn(200, 2, generator=generator)
+    turn = torch.tensor([[math.cos(0.7), math.sin(0.7)], [math.sin(0.7), -math.cos(0.7)]])  # with a reflection
+    target = 1.7 * z @ turn + torch.tensor([3.0, -1.0])
+    found = align(z, target)
+    torch.testing.assert_close(found(z.double()), target.double(), atol=1e-5, rtol=0)
+    assert found.scale == pytest.approx(1.7)
+    assert found.unexplained < 1e-9
+    noisy = align(z, target + 3 * torch.randn(200, 2, generator=generator))
+    assert 0.2 < noisy.unexplained < 1
+    with pytest.raises(ValueError, match="the same examples"):
+        align(z, target[:5])
+    with pytest.raises(ValueError, match="nothing to align"):
+        align(z, torch.zeros(200, 2))
+
+
+@pytest.mark.parametrize("activation", ["relu", "tanh", "silu", "gelu", "elu", "leaky_relu", "softplus"])
+def test_dense_steps_are_the_network(activation):
+    torch.manual_seed(0)
+    network = nn.MLP(3, (2, 4, 4), hidden=(5, 7), activation=activation)
+    found = dense(network)
+    assert found is not None
+    assert [step[0] for step in found.steps] == ["dense", activation, "dense", activation, "dense"]
+    assert found.weights == sum(p.numel() for p in network.parameters())
+
+
+def test_what_a_browser_cannot_decode_is_left_to_python():
+    assert dense(nn.ConvDecoder(2, (1, 8, 8), channels=(4,))) is None
+    assert dense(torch.nn.Sequential(torch.nn.Linear(2, 3), torch.nn.LeakyReLU(0.2))) is None
+    assert dense(nn.MLP(2, 784, hidden=(4000,))) is None  # 3 million weights
+    assert picture(make_vae("categorical")) is None
+    assert picture(make_vae("normal_per_feature"))["scale"] == pytest.approx([0.7] * EVENT[0])
+
+
+def test_splits_and_autoencoders():
+    run = small_run("autoencoder")
+    inspection = inspect(run, split="train", limit=10)
+    assert inspection.is_point
+    assert bool(inspection.terms.loss.kl.isinf().all())
+    assert bool(inspection.terms.standard_error.isfinite().all())
+    with pytest.raises(ValueError, match="have no test part; they have: validation, train"):
+        inspect(run, split="test")
+
+
+def test_priors_of_the_table_are_all_here():
+    assert {type(make()) for make in PRIORS.values()} == {
+        priors.StandardNormal,
+        priors.Mixture,
+        priors.VampPrior,
+        priors.Flow,
+    }

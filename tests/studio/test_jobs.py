@@ -1,0 +1,135 @@
+"""Trainings started by a page: real processes that train on the 8x8 digits."""
+
+import json
+import os
+import signal
+import threading
+import time
+from pathlib import Path
+
+import pytest
+
+from nelbo import load
+from nelbo.studio.forms import form, read_settings
+from nelbo.studio.jobs import Jobs
+from nelbo.studio.session import Session
+
+SETTINGS = {"data": "digits", "binarize": "threshold", "limit": 200, "hidden": [16], "epochs": 3}
+
+
+@pytest.fixture
+def studio(tmp_path, monkeypatch):
+    """A session in an empty folder, its events, and a way to wait for one."""
+    monkeypatch.chdir(tmp_path)
+    session = Session()
+    heard, news = [], threading.Condition()
+
+    def listen(reply):
+        with news:
+            heard.append((reply.content, reply.buffers))
+            news.notify_all()
+
+    session.listen(listen)
+
+    def ask(kind, **content):
+        return session.ask({"kind": f"train.{kind}", "id": 1, **content}).content
+
+    def wait(what, **fields):
+        def there():
+            return next(
+                (c for c, _ in heard if c.get("what") == what and all(c.get(k) == v for k, v in fields.items())), None
+            )
+
+        with news:
+            assert news.wait_for(lambda: there() is not None, timeout=60), [c.get("what") for c, _ in heard]
+            return there()
+
+    session.keep["heard"] = heard
+    yield session, ask, wait
+    session.close()
+
+
+def test_a_training_started_in_the_page_ends_as_a_run(studio, tmp_path):
+    session, ask, wait = studio
+    started = ask("start", settings=SETTINGS, click="a")
+    assert ask("start", settings=SETTINGS, click="a")["job"] == started["job"]  # a second click
+    assert len(Jobs.of(session).jobs) == 1
+    assert wait("end")["status"] == "finished"
+    run = load(started["job"])
+    assert [line["epoch"] for line in run.history] == [1, 2, 3]
+    state = ask("state", run=started["job"])
+    assert [line["epoch"] for line in state["history"]] == [1, 2, 3]
+    assert state["snapshots"] == [0, 1, 2, 3]
+    assert state["record"]["status"] == "finished"
+    kept = session.ask({"kind": "train.snapshot", "id": 2, "run": started["job"], "epoch": 3})
+    assert kept.content["names"] == ["kl_per_unit", "labels", "reconstruction", "samples", "x", "z"]
+    assert [len(buffer) for buffer in kept.buffers] == [4 * n for n in (2, 20, 16 * 64, 25 * 64, 16 * 64, 40)]
+    events = [content["what"] for content, _ in session.keep["heard"]]
+    assert events.count("epoch") == 3
+    # the run is in the list, and a new one takes the next name
+    assert [entry["run"] for entry in ask("list")["runs"]] == [started["job"]]
+    assert ask("start", settings={**SETTINGS, "epochs": 1})["job"] == f"{started['job']}-2"
+
+
+def test_pause_step_stop_and_go_on(studio):
+    session, ask, wait = studio
+    name = ask("start", settings={**SETTINGS, "epochs": 2000})["job"]
+    wait("epoch")
+    assert "error" not in ask("order", run=name, order="pause")
+    wait("paused")
+    count = len([c for c, _ in session.keep["heard"] if c["what"] == "step"])
+    time.sleep(0.3)
+    steps = [c for c, _ in session.keep["heard"] if c["what"] == "step"]
+    assert len(steps) <= count + 1  # the one in flight
+    before = steps[-1]["at"]
+    ask("order", run=name, order="step")
+    assert wait("paused", at=pytest.approx(before + 0.5))  # 180 examples are two batches
+    ask("order", run=name, order="stop")
+    assert wait("end")["status"] == "interrupted"
+    state = ask("state", run=name)
+    assert state["record"]["status"] == "interrupted"
+    assert "has ended" in ask("order", run=name, order="play")["error"]
+    done = len(state["history"])
+    session.keep["heard"].clear()
+    ask("resume", run=name)
+    wait("begin")
+    session.close()  # as Ctrl-C of the studio does: it saves
+    record = json.loads((Path(name) / "run.json").read_text())
+    assert record["status"] == "interrupted"
+    assert len(ask("state", run=name)["history"]) >= done
+
+
+def test_a_killed_process_is_said_and_its_run_can_go_on(studio):
+    session, ask, wait = studio
+    name = ask("start", settings={**SETTINGS, "epochs": 2000})["job"]
+    wait("epoch")
+    os.kill(Jobs.of(session).jobs[name].process.pid, signal.SIGKILL)
+    end = wait("end")
+    assert end["status"] == "failed"
+    assert "killed by signal 9" in end["message"]
+    assert "go on from there" in end["message"]
+
+
+def test_what_cannot_be_trained_is_said(studio):
+    _, ask, _ = studio
+    assert "no setting 'betta'" in ask("start", settings={"betta": 3})["error"]
+    assert "beta is from 0 to 1e+06, got -1.0" in ask("start", settings={"recipe": "beta_vae", "beta": -1.0})["error"]
+    assert "epochs is a whole number, got 2.5" in ask("start", settings={"epochs": 2.5})["error"]
+    assert "no run 'x' here" in ask("state", run="x")["error"]
+    assert "an order is one of" in ask("order", run="x", order="dance")["error"]
+
+
+def test_the_form_and_back():
+    names = {field["name"]: field for field in form()}
+    assert names["latent"]["kind"] == "whole"
+    assert names["beta"]["recipes"] == ["beta_vae", "beta_tc_vae"]
+    assert names["binarize"]["choices"] == [None, "dynamic", "static", "threshold"]
+    assert names["network"]["choices"] == ["mlp", "conv", "residual"]
+    assert all(field["kind"] in ("text", "choice", "flag", "widths", "whole", "number") for field in names.values())
+    defaults = {name: field["default"] for name, field in names.items()}
+    task = read_settings({**defaults, "recipe": "beta_vae", "beta": 0.0, "hidden": [400, 200]})
+    assert task["arguments"]["beta"] == 0.0
+    assert task["arguments"]["hidden"] == (400, 200)
+    assert "likelihood" not in task["arguments"]  # auto
+    assert "floor" not in task["arguments"]  # of another recipe
+    json.dumps(form(), allow_nan=False)
