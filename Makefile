@@ -2,10 +2,10 @@
 PYTHON ?= python3
 BIN := .venv/bin
 
-.PHONY: help demo studio test check slow bench clean
+.PHONY: help demo studio test check slow bench diagnose-suite clean
 
 help:
-	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 10
+	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
 
 demo: .venv/.demo  ## train an autoencoder and two VAEs on real digits, measure and draw them
 	$(BIN)/nelbo demo $(ARGS)
@@ -24,6 +24,9 @@ test: .venv/.dev  ## every check and the whole test suite
 
 slow: .venv/.dev  ## the tests that take minutes
 	OMP_NUM_THREADS=1 $(BIN)/pytest -n 2 -m slow $(ARGS)
+
+diagnose-suite: .venv/.dev  ## plant faults, diagnose them, and write the table and the pages of the findings
+	OMP_NUM_THREADS=1 $(BIN)/python -m tests.planted --docs $(ARGS)
 
 bench: .venv-bench/.done  ## nelbo beside its peers, in one run (.venv-bench holds the peers)
 	.venv-bench/bin/python -m benchmarks $(ARGS)

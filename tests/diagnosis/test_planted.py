@@ -6,23 +6,14 @@ from tests.planted.suite import cases, examine
 
 FAST = (
     "collapse_dense",
-    "kl_target_table",
-    "deaf_dense",
-    "slice_table",
-    "heavy_kl_table",
     "light_kl_dense",
     "another_prior_table",
-    "clamp_dense",
     "gray_dense",
     "unit_sigma_dense",
     "overdispersed",
-    "validation_table",
     "spike_dense",
-    "overfit_table",
     "nan_in_the_data",
     "dense_16",
-    "table_3",
-    "counts_poisson",
     "dropout_and_batch_norm",
 )
 

@@ -1,4 +1,7 @@
-"""Run the suite of planted faults and print its table: python -m tests.planted [NAME ...] [-v]."""
+"""Run the suite of planted faults and print its table: python -m tests.planted [NAME ...] [-v] [--docs].
+
+-v prints every diagnosis; --docs writes the table, the pages and the figures into docs/.
+"""
 
 import sys
 
@@ -9,7 +12,7 @@ def main(arguments: list[str]) -> int:
     """Print a line for each case, and the count of found, missed and false alarms."""
     verbose = "-v" in arguments
     outcomes = []
-    for planted in cases([a for a in arguments if a != "-v"]):
+    for planted in cases([a for a in arguments if not a.startswith("-")]):
         outcome = examine(planted)
         outcomes.append(outcome)
         mark = "ok    " if outcome.right else "WRONG "
@@ -25,6 +28,10 @@ def main(arguments: list[str]) -> int:
     healthy = [o for o in outcomes if o.planted.finding is None]
     print(f"faults named first: {sum(o.right for o in faults)} of {len(faults)}")
     print(f"healthy models with a false alarm: {sum(not o.right for o in healthy)} of {len(healthy)}")
+    if "--docs" in arguments:
+        from tests.planted import pages
+
+        pages.write(outcomes)
     return int(not all(o.right for o in outcomes))
 
 

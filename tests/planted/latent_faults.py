@@ -181,9 +181,9 @@ def clusters_2():
     return optimal_sigma(sets.clusters(), latent=2)
 
 
-@plant("holes", "two digits", "conv")
-def two_digits():
-    return make(sets.two_digits(), "bernoulli", latent=2, kind="conv")
+@plant("holes", "prototypes", "conv")
+def prototypes_conv():
+    return make(sets.prototypes(), "bernoulli", latent=2, kind="conv")
 
 
 def clamped(low):

@@ -61,11 +61,13 @@ def rounded_table():
 
 
 @functools.cache
-def two_digits():
-    """The zeros and the ones among the digits, each pixel black or white."""
-    labels = torch.as_tensor(load_digits().target)
-    x = torch.as_tensor(load_digits().data, dtype=torch.float32).reshape(-1, 1, 8, 8)[labels < 2] / 16
-    return _split((x > 0.5).float(), held=60)
+def prototypes(n=2400):
+    """Binary images of four kinds: digits 0, 1, 4 and 7 as stencils, and 2 % of the pixels flipped."""
+    g = _generator(8)
+    stencils = (torch.as_tensor(load_digits().images[[0, 1, 4, 7]], dtype=torch.float32) > 8).float()[:, None]
+    x = stencils[torch.randint(0, 4, (n,), generator=g)]
+    flips = (torch.rand(x.shape, generator=g) < 0.02).float()
+    return _split((x - flips).abs())
 
 
 @functools.cache

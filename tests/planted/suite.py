@@ -26,6 +26,7 @@ class Outcome:
     """A case and what the diagnosis said of it."""
 
     planted: Planted
+    subject: Subject
     findings: Findings
     seconds: float
 
@@ -72,7 +73,7 @@ def examine(planted: Planted) -> Outcome:
             reported=subject.reported,
             objective=None if subject.beta is None else nelbo.objectives.Beta(subject.beta),
         )
-    return Outcome(planted, findings, time.perf_counter() - start)
+    return Outcome(planted, subject, findings, time.perf_counter() - start)
 
 
 def cases(names: list[str] | None = None) -> list[Planted]:

@@ -97,19 +97,14 @@ def leaky(model):
                 network[position] = nn.LeakyReLU(0.1)
 
 
-@plant("learning-rate", "binary digits", "dense")
-def fast_dense():
-    return digits(lr=0.05, alter=leaky, latent=8)
-
-
-@plant("learning-rate", "binary digits", "conv")
+@plant("learning-rate", "gray digits", "conv")
 def fast_conv():
-    return digits(lr=0.03, kind="conv", alter=leaky, latent=8)
+    return make(sets.gray_digits(), "normal:0.15", lr=0.03, batch=32, kind="conv", alter=leaky)
 
 
 @plant("learning-rate", "table", "dense")
 def fast_table():
-    return make(sets.table(), "normal:0.4", lr=0.1, alter=leaky)
+    return make(sets.table(), "normal:0.3", lr=0.06, batch=32, alter=leaky)
 
 
 def spike(epoch):
@@ -138,7 +133,7 @@ def dying(layer):
     def alter(model):
         bias = getattr(model, layer)[{"encoder": -2, "decoder": 0}[layer]].bias
         with torch.no_grad():
-            bias[: int(0.9 * len(bias))] = -20.0
+            bias[: int(0.95 * len(bias))] = -20.0
 
     return alter
 

@@ -16,7 +16,7 @@ from nelbo.diagnosis.registry import CHECKS, Check, NotMeasurable, Verdict
 from nelbo.objectives import Model, Objective, from_dict
 from nelbo.posteriors import PointMass
 from nelbo.runs import Run
-from nelbo.training.seeds import derive
+from nelbo.training.seeds import derive, own_randomness
 from nelbo.vae import VAE
 
 checks.load()
@@ -86,7 +86,7 @@ def diagnose(
         sets=_sets(data if whole is None else whole.train, held_out, whole),
         seed=seed,
     )
-    with _evaluating(networks) as notes:
+    with own_randomness(place), _evaluating(networks) as notes:
         return _run(case, wanted, notes)
 
 

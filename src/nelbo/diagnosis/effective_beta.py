@@ -7,7 +7,6 @@ from typing import Any, NamedTuple
 
 import numpy as np
 import torch
-from scipy import stats
 from torch import Tensor
 
 from nelbo.diagnosis import reasons
@@ -252,28 +251,40 @@ def _fit(block: _Block, reading: Reading, noise: float) -> _Fit:
 def _misfit(left: np.ndarray, parameters: int, losses: np.ndarray, noise: float) -> float:
     free = len(left) - parameters
     deviation = math.sqrt(float(left @ left) / free)
-    evaluations = 3 * _POINTS * (_REPEATS - 1)
-    beyond = math.sqrt(float(stats.f.isf(_FALSE_ALARM, free, evaluations))) * noise / math.sqrt(_REPEATS)
-    return deviation / (_MISFIT * float(losses.std()) + _ROUNDING * float(np.abs(losses).max()) + beyond)
+    return deviation / (_MISFIT * float(losses.std()) + _rounding(losses) + _beyond(free, noise))
 
 
-def _absent(block: _Block, noise: float) -> bool:
-    """Whether the loss does not change while a term does."""
-    free = len(block.losses) - 1
+def _rounding(losses: np.ndarray) -> float:
+    return _ROUNDING * float(np.abs(losses).max())
+
+
+def _beyond(free: int, noise: float) -> float:
+    """How far means of evaluations scatter by noise alone, but for a probability of _FALSE_ALARM (F test)."""
+    from scipy.stats import f
+
     evaluations = 3 * _POINTS * (_REPEATS - 1)
-    beyond = math.sqrt(float(stats.f.isf(_FALSE_ALARM, free, evaluations))) * noise / math.sqrt(_REPEATS)
-    return float(block.mean.std(ddof=1)) <= _ROUNDING * float(np.abs(block.mean).max()) + beyond
+    return math.sqrt(float(f.isf(_FALSE_ALARM, free, evaluations))) * noise / math.sqrt(_REPEATS)
+
+
+def _absent(block: _Block, weight: float, error: float, noise: float) -> bool:
+    """Whether the loss does not change while a term does: not at all, or not beyond its noise in any respect."""
+    scatter = float(block.mean.std(ddof=1))
+    if scatter <= _rounding(block.mean):
+        return True
+    return scatter <= _rounding(block.mean) + _beyond(len(block.losses) - 1, noise) and abs(weight) < 4 * error
 
 
 def _weighed(view: Wrapped, blocks: _Blocks, half: _Blocks) -> EffectiveBeta:
     noise = blocks.noise
     errors, kls = reconstruction_readings(view), kl_readings(view)
     first, second = _best(blocks.reconstruction, errors, noise), _best(blocks.kl, kls, noise)
-    no_error, no_kl = _absent(blocks.reconstruction, noise), _absent(blocks.kl, noise)
-    first = first if not no_error else _Fit(errors[0], first.values, 0.0, 0.0)
-    second = second if not no_kl else _Fit(kls[0], second.values, 0.0, 0.0)
-
     fit = _joint(blocks, first.reading, second.reading)
+    no_error = _absent(blocks.reconstruction, fit.a, fit.errors[0], noise)
+    no_kl = _absent(blocks.kl, fit.b, fit.errors[1], noise)
+    if no_error or no_kl:  # what is not there fits no reading better than the declared one
+        first = first if not no_error else _Fit(errors[0], first.values, 0.0, 0.0)
+        second = second if not no_kl else _Fit(kls[0], second.values, 0.0, 0.0)
+        fit = _joint(blocks, first.reading, second.reading)
     smaller = _joint(half, first.reading, second.reading)
     weights = reasons.Weights(
         fit.a,

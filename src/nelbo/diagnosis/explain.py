@@ -68,6 +68,7 @@ def _needs(check: Check) -> str:
         "held_out": "`held_out=` (or data with a validation part)",
         "history": "`history=`",
         "loss": "`loss=`",
+        "reported": "`reported=`",
         "networks": "a model made of torch modules",
     }
     return f"It needs {' and '.join(words[need] for need in check.needs)}." if check.needs else ""

@@ -150,6 +150,8 @@ def _cause(weights: Weights, a: Factor, b: Factor, powers: list[int], kl: Readin
         return "nelbo"
     if powers[0] != powers[1]:
         return "batch"
+    if a.kind and b.kind and a.kind != b.kind:
+        return "reconstruction averaged" if weights.beta > 1 else "kl averaged"
     if a.kind and not b.kind:
         return "reconstruction averaged"
     if b.kind and b.kind != a.kind:

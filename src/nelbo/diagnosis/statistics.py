@@ -69,11 +69,17 @@ def factor_gain(x: Tensor, factors: int, *, features: int = 1024) -> Mean:
 
 def _gain_of(fit: Tensor, held_out: Tensor, factors: int) -> Tensor:
     """(n,) log density under probabilistic PCA minus that under independent normals, both fitted to the first half."""
+    # a feature that one half does not know (a pixel that is never on) tells nothing about either model
+    varies = fit.std(0) > 1e-6 * fit.std(0).max()
+    fit, held_out = fit[:, varies], held_out[:, varies]
     center, spread = fit.mean(0), fit.std(0)
-    spread = torch.where(spread > 1e-3 * spread.max(), spread, torch.ones_like(spread))
-    # a value that the other half hardly knows (a pixel that is on once) shall not outweigh all others
+    # and one that it hardly knows shall not outweigh all others
     fit, held_out = (((part - center) / spread).clamp(-5, 5) for part in (fit, held_out))
+    center, spread = fit.mean(0), fit.std(0, correction=0)
+    fit, held_out = ((part - center) / spread for part in (fit, held_out))
     n, d = fit.shape
+    if d < 2:
+        return torch.zeros(len(held_out), dtype=fit.dtype, device=fit.device)
     k = min(factors, d - 1, n - 2)
     values, vectors = torch.linalg.eigh(fit.T @ fit / n)
     values, vectors = values.flip(0).clamp(min=1e-6), vectors.flip(1)
@@ -157,19 +163,23 @@ class Slope(NamedTuple):
     """Of a slope as far below 0, where the numbers only scatter about a constant."""
 
 
-def slope_of(values: NDArray[np.float64]) -> Slope:
-    """Least squares through (0, v_0), (1, v_1), ..., with the t test of a slope below 0."""
-    from scipy.stats import t
+def slope_of(values: NDArray[np.float64], noise: float) -> Slope:
+    """Least squares through (0, v_0), (1, v_1), ..., with a test of a slope below 0.
+
+    Args:
+        values: (n,), one for each epoch.
+        noise: the standard deviation of one value about its course, or more. That of the residuals would count the
+            bend of a course as noise.
+    """
+    from scipy.stats import norm
 
     n = len(values)
-    if n < 4:
+    if n < 2 or not noise > 0:
         return Slope(0.0, math.inf, 1.0)
     time = np.arange(n) - (n - 1) / 2
     squares = float((time**2).sum())
-    value = float((time * values).sum()) / squares
-    residual = values - values.mean() - value * time
-    error = math.sqrt(max(float((residual**2).sum()), 1e-300) / (n - 2) / squares)
-    return Slope(value, error, float(t.cdf(value / error, n - 2)))
+    value, error = float((time * values).sum()) / squares, noise / math.sqrt(squares)
+    return Slope(value, error, float(norm.cdf(value / error)))
 
 
 def roughness(values: NDArray[np.float64]) -> float:

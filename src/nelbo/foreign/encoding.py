@@ -238,7 +238,8 @@ def find_layout(output: Any, again: Any, batch: int, latent: int | None) -> tupl
     by_shape: dict[tuple[int, ...], list[Any]] = {}
     for key, tensor in tensors.items():
         by_shape.setdefault(tuple(tensor.shape), []).append(key)
-    fitting = [keys for shape, keys in by_shape.items() if len(keys) == 2 and latent in (None, math.prod(shape[1:]))]
+    pairs = {math.prod(shape[1:]): keys for shape, keys in by_shape.items() if len(keys) == 2}
+    fitting = [pairs[latent]] if latent in pairs else list(pairs.values())
     if len(fitting) == 1 and isinstance(output, tuple | list):
         mean, spread = fitting[0]
         rest = " (another one changes from call to call: it is a draw of z)" if drawn else ""

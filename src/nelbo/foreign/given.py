@@ -3,12 +3,26 @@
 from collections.abc import Callable
 from typing import NoReturn, final
 
+import torch
 from torch import Tensor
-from torch.distributions import Distribution, Independent
+from torch.distributions import Distribution, Independent, Normal
 
 from nelbo.likelihoods import Likelihood
 from nelbo.posteriors import Posterior
 from nelbo.priors import Prior, StandardNormal
+
+
+@final
+class GivenNormal(Posterior):
+    """q(z|x) = N(mu, diag(sigma^2)) from (mu, log sigma), whatever scale the encoder gives; nothing is clamped."""
+
+    @property
+    def encoder_outputs(self) -> int:
+        return 2 * self.latent
+
+    def forward(self, h: Tensor) -> Distribution:
+        mu, log_sigma = h.chunk(2, dim=-1)
+        return Independent(Normal(mu, log_sigma.exp(), validate_args=False), 1, validate_args=False)
 
 
 @final
@@ -29,16 +43,16 @@ class GivenLikelihood(Likelihood):
 
     support = "values in the support of the distribution that decode returns"
 
-    def __init__(self, constraint: object) -> None:
+    def __init__(self, constraint: object, event: torch.Size) -> None:
         super().__init__()
-        self._constraint = constraint
+        self._constraint, self._event = constraint, event
 
     def forward(self, parameters: Tensor, event_dims: int) -> Distribution:
         _no_numbers("decode", "p(x|z)")
 
     def accepts(self, x: Tensor) -> bool:
         check = getattr(self._constraint, "check", None)
-        return check is None or bool(check(x.flatten(1)).all())
+        return check is None or bool(check(x.reshape(len(x), *self._event)).all())
 
 
 @final

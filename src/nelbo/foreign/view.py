@@ -2,84 +2,24 @@
 
 from collections.abc import Generator
 from contextlib import contextmanager
-from dataclasses import dataclass
-from typing import Any, NamedTuple, final
+from typing import final
 
 import torch
 from torch import Tensor, nn
 from torch.distributions import Distribution
 
 from nelbo.foreign import decoding, encoding
-from nelbo.foreign.decoding import Output, Place, Reshaped, Scale
-from nelbo.foreign.encoding import LOG_SIGMA, Layout, Second
-from nelbo.foreign.given import GivenPosterior
-from nelbo.foreign.modules import Function, first_tensor, in_mode
+from nelbo.foreign.conclusion import Conclusion
+from nelbo.foreign.decoder_side import DecoderSide
+from nelbo.foreign.decoding import Place, Reshaped
+from nelbo.foreign.encoder_side import EncoderSide
+from nelbo.foreign.given import GivenNormal, GivenPosterior
+from nelbo.foreign.modules import first_tensor, in_mode
 from nelbo.foreign.sampling import Sampling
 from nelbo.likelihoods import Likelihood
 from nelbo.posteriors import DiagonalNormal, Posterior
 from nelbo.priors import Prior
 from nelbo.vae import VAE
-
-
-class Conclusion(NamedTuple):
-    """Something that was found out about a model, and how."""
-
-    about: str
-    """``"q(z|x)"``, ``"p(z)"``, ``"p(x|z)"``, ``"z"``, ``"x"`` or ``"mode"``."""
-    found: str
-    because: str
-
-    def __str__(self) -> str:
-        return f"{self.about}: {self.found}, because {self.because}"
-
-
-@dataclass(frozen=True)
-class EncoderSide:
-    """How to call encode and read what it returns."""
-
-    function: Function
-    layout: Layout | None
-    """None: it returns a finished distribution."""
-    second: Second
-    latent_shape: torch.Size
-    flatten: bool
-
-    def call(self, x: Tensor) -> Any:
-        """What encode returns for x."""
-        return self.function(x.flatten(1) if self.flatten else x)
-
-    def numbers(self, output: Any) -> Tensor:
-        """The mean and the log variance, (batch, 2 * latent), or all of a multivariate normal's numbers."""
-        if self.layout is None:
-            numbers = encoding.full_covariance(output)
-            return output.mean if numbers is None else numbers
-        mean, spread = self.layout.read(output)
-        return torch.cat([mean.flatten(1), 2 * LOG_SIGMA[self.second](spread).flatten(1)], dim=-1)
-
-
-@dataclass(frozen=True)
-class DecoderSide:
-    """How to call decode and read what it returns."""
-
-    function: Function
-    place: Place
-    output: Output
-    scale: Scale | None
-    """None: it returns a finished distribution."""
-    latent_shape: torch.Size
-    event: torch.Size
-    """Of the parameters; of x where a distribution is returned."""
-
-    def call(self, z: Tensor) -> Any:
-        """What decode returns for z of shape (n, latent)."""
-        return self.function(z.reshape(-1, *self.latent_shape))
-
-    def parameters(self, output: Any) -> Tensor:
-        """The parameters of p(x|z), (n, \\*event)."""
-        if self.scale is None:
-            raise TypeError("decode returns a distribution, which has no one tensor of parameters")
-        value = self.place.read(output)
-        return self.scale.to_parameters(value).reshape(len(value), *self.event)
 
 
 class _Encode(nn.Module):
@@ -223,5 +163,5 @@ def seen_as_foreign(model: VAE) -> Wrapped:
         latent=model.latent,
         likelihood=model.likelihood_family,
         prior=model.prior_family,
-        posterior=model.posterior_family,
+        posterior=GivenNormal(model.latent),
     )

@@ -157,10 +157,10 @@ def decoder_ignores_z(case: Case) -> Verdict:
 )
 def unused_units(case: Case) -> Verdict:
     """A unit is unused where the variance of its means over the examples is below 0.01. That alone is no fault: a model
-    with more units than it needs leaves some out, and its bound would not be better with fewer. It is one where the
-    residuals x - E[x|z] still have linear structure: probabilistic PCA on one half of them must gain more than half a
-    nat on the other half (t test) and more than a tenth of the KL. The evidence also says what the bound becomes
-    without those units.
+    with more units than it needs leaves some out, and its bound would not be better with fewer. It is one where a
+    quarter of the units or more are unused and the residuals x - E[x|z] still have linear structure: probabilistic PCA
+    on one half of them must gain more than half a nat on the other half (t test) and more than a tenth of the KL. The
+    evidence also says what the bound becomes without those units.
     """
     seen = case.train
     mu = seen.mu
@@ -176,8 +176,9 @@ def unused_units(case: Case) -> Verdict:
     without = Measured("ELBO without them, minus ELBO", saved.value, saved.standard_error)
     left, structure = _left(case)
     kl = mean_of(seen.kl)
-    if not (_pays(structure) and structure.value > 0.1 * kl.value):
+    many = float(unused.double().mean()) >= 0.25
+    if not (many and _pays(structure) and structure.value > 0.1 * kl.value):
         return passed(share, without, left)
-    half = float(unused.double().mean()) >= 0.25 and structure.value > 0.25 * kl.value
     on_purpose = case.declared_beta is None or case.declared_beta > 1
-    return found("note" if on_purpose else "severe" if half else "warning", share, left, without, cost=left)
+    severe = structure.value > 0.25 * kl.value
+    return found("note" if on_purpose else "severe" if severe else "warning", share, left, without, cost=left)

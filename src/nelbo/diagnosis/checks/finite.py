@@ -41,7 +41,7 @@ def _walk(case: Case) -> None:
     for network in case.networks:
         for name, parameter in network.named_parameters():
             examine(parameter, f"the weight {name}")
-    with torch.no_grad():
+    with torch.no_grad(), case.draws("finite"):
         for network in case.networks:
             with watch(network):
                 case.model.likelihood(case.model.posterior(case.x[:_FEW]).sample())

@@ -230,7 +230,9 @@ def variance_clamp(case: Case) -> Verdict:
     active = mu.var(0) > ACTIVE
     if not bool(active.any()):
         raise NotMeasurable("needs active units")
-    share, value = _tied(sigma[:, active])
+    # examples that are equal have equal posteriors: they count once
+    distinct = torch.unique(torch.cat([mu, sigma], dim=1), dim=0)[:, case.latent :]
+    share, value = _tied(distinct[:, active])
     held = Measured("standard deviations at their extreme value", 100 * share, unit="%")
     at = Measured("the value", value, unit="")
     if share < 0.02:

@@ -3,7 +3,6 @@
 from weakref import WeakKeyDictionary
 
 import torch
-from scipy import stats
 
 from nelbo.diagnosis.case import Case
 from nelbo.diagnosis.effective_beta import EffectiveBeta, effective_beta
@@ -80,7 +79,9 @@ def _as_declared(case: Case, weighed: EffectiveBeta) -> bool:
     wanted = case.declared_beta
     if wanted is None:
         raise NotMeasurable("the objective says of no beta that it is meant")
-    error = float(weighed.beta.standard_error) * float(stats.t.isf(ALPHA / 2, _FREEDOM))
+    from scipy.stats import t
+
+    error = float(weighed.beta.standard_error) * float(t.isf(ALPHA / 2, _FREEDOM))
     return abs(float(weighed.beta) - wanted) <= _SAME * wanted + error
 
 

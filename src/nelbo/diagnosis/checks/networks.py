@@ -105,7 +105,7 @@ def _since_best(case: Case) -> Measured | None:
 )  # fmt: skip
 def dead_units(case: Case) -> Verdict:
     """The gradient of the NELBO with respect to the bias of each linear or convolutional layer, for each example: a
-    unit is dead where it is exactly zero in all of the first 500. Found above 50 % of a layer, severe above 75 %.
+    unit is dead where it is exactly zero in all of the first 500. Found above 60 % of a layer, severe above 85 %.
     """
     dead = _dead(case)
     if not dead:
@@ -113,9 +113,9 @@ def dead_units(case: Case) -> Verdict:
     name, (share, width) = max(dead.items(), key=lambda item: item[1][0])
     worst = Measured(f"dead units in the worst layer, {name}", 100 * share, unit="%")
     numbers = (worst, Measured("units in that layer", float(width), unit=""))
-    if share < 0.5:
+    if share < 0.6:
         return passed(*numbers)
-    return found("severe" if share > 0.75 else "warning", *numbers)
+    return found("severe" if share > 0.85 else "warning", *numbers)
 
 
 _LAYERS = (

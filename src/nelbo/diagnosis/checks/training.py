@@ -1,6 +1,5 @@
 """What the history of a training says."""
 
-import math
 from typing import Any
 
 import numpy as np
@@ -48,8 +47,8 @@ def _standard_error(case: Case, history: History) -> float:
     "with another model would compare patience.",
     change="nelbo.resume(run.path, epochs=2 * len(run.history))  # or: nelbo fit --resume RUN --epochs N",
     elsewhere="Train for more epochs, or with a higher learning rate if it falls evenly from the start.",
-    source="Burda et al. 2016 train for 3,280 epochs; short budgets cost nats: NUMBERS of IWAE ports (86.8 against "
-    "90.3).",
+    source="Burda et al. 2016 train for 3,280 epochs; a port that trains for some 670 is 3.5 nats behind "
+    "(abdulfatir/IWAE-tensorflow: 90.3 against 86.8).",
     explains=(
         "over-regularized",
         "under-regularized",
@@ -57,18 +56,21 @@ def _standard_error(case: Case, history: History) -> float:
         "aggregate-posterior",
         "sigma-too-large",
         "sigma-too-small",
+        "kl-without-information",
+        "posterior-collapse",
     ),
 )
 def not_converged(case: Case) -> Verdict:
     """A line is fitted through the NELBO of the last fifth of the epochs (five at least), of the validation data or
-    else of the training data. Found where it falls (t test of the slope) and another fifth at this pace would gain
-    more than the standard error of the bound; severe where every epoch gains more than that. While a warm-up lasts it
-    says nothing.
+    else of the training data. The standard error of the bound is more than the noise of one epoch, for each epoch meets
+    the same examples. Found where the line falls beyond that noise and as many epochs more at this pace would gain more
+    than the standard error; severe where every epoch gains more than that.
     """
     history = _history(case, 5)
     values = _column(history, "validation_nelbo", "train_nelbo", "train_objective")
     recent = values[-max(5, len(values) // 5) :]
-    slope, error = slope_of(recent), _standard_error(case, history)
+    error = _standard_error(case, history)
+    slope = slope_of(recent, error)
     numbers = (
         Measured("change of the NELBO per epoch at the end", slope.value, slope.standard_error),
         Measured("standard error of the NELBO", error),
@@ -197,16 +199,20 @@ def _weights(history: History, part: str) -> Column:
     explains=("*",),
 )
 def gradient_explosion(case: Case) -> Verdict:
-    """The largest gradient norm of an epoch beside the median (more than 100 times), where the history has
-    gradient_norm; and the largest rise of the training loss from one epoch to the next beside the median change after
-    the first epoch (more than 100 times, and more than the loss fell in all since then).
+    """The largest gradient norm of an epoch beside the median (more than 100 times), after the first fifth of the
+    epochs, where the history has gradient_norm; and the largest rise of the training loss from one epoch to the next
+    beside the median change (more than 100 times, and more than the range of the loss in all other epochs).
     """
     history = _history(case, 5)
     numbers: list[Measured] = []
     exploded = False
     norms = history.get("gradient_norm")
     if norms is not None:
+        # at the start gradients are large for good reasons
+        norms = norms[max(1, len(norms) // 5) :]
         finite = norms[np.isfinite(norms)]
+        if not len(finite):
+            finite = np.ones(1)
         times = float(finite.max() / max(float(np.median(finite)), 1e-12))
         numbers.append(Measured("largest gradient norm / median", times, unit=""))
         numbers.append(Measured("epochs with a gradient norm that is not finite", len(norms) - len(finite), unit=""))
@@ -234,17 +240,20 @@ def gradient_explosion(case: Case) -> Verdict:
 )
 def learning_rate(case: Case) -> Verdict:
     """The roughness of the training loss over the second half of the epochs: rms of its second differences / sqrt(6),
-    the standard deviation of noise about a smooth course. A settled training repeats the same examples, so its noise is
-    below the standard error of a mean over the examples; found above two of them, severe above four.
+    the standard deviation of noise about a smooth course. A settled training meets the same examples each epoch, and
+    its noise is less than half the standard error of a mean over the measured examples; found above one of them, severe
+    above one and a half.
     """
-    history = _history(case, 8)
+    history = _history(case, 20)
     values = _column(history, "train_objective", "train_nelbo", "train_reconstruction_error")
     half = values[len(values) // 2 :]
     rough = roughness(half)
-    error = float(case.train.nelbo.double().std()) / math.sqrt(len(case.train))
-    number = Measured("scatter of the loss from epoch to epoch", rough)
-    numbers = (number, Measured("standard error of a mean over the examples", error))
-    reference = max(error, 1e-3 * float(np.abs(half).mean()))
-    if rough <= 2 * reference:
+    error = mean_of(case.train.nelbo).standard_error
+    numbers = (
+        Measured("scatter of the loss from epoch to epoch", rough),
+        Measured("standard error of a mean over the examples", error),
+    )
+    # rounding of the loss to float32 is no scatter
+    if rough <= max(error, 1e-5 * float(np.abs(half).mean())):
         return passed(*numbers)
-    return found("severe" if rough > 4 * reference else "warning", *numbers)
+    return found("severe" if rough > 1.5 * error else "warning", *numbers)
