@@ -2,7 +2,10 @@
 
 import json
 import os
+import re
 import signal
+import subprocess
+import sys
 import threading
 import time
 from pathlib import Path
@@ -13,6 +16,8 @@ from nelbo import load
 from nelbo.studio.forms import form, read_settings
 from nelbo.studio.jobs import Jobs
 from nelbo.studio.session import Session
+from nelbo.studio.wire import pack, unpack
+from nelbo.training.checkpoint import Snapshot
 
 SETTINGS = {"data": "digits", "binarize": "threshold", "limit": 200, "hidden": [16], "epochs": 3}
 
@@ -133,3 +138,31 @@ def test_the_form_and_back():
     assert "likelihood" not in task["arguments"]  # auto
     assert "floor" not in task["arguments"]  # of another recipe
     json.dumps(form(), allow_nan=False)
+
+
+@pytest.mark.parametrize(
+    "end", [signal.SIGINT, pytest.param(signal.SIGKILL, marks=pytest.mark.slow)], ids=["ctrl-c", "killed"]
+)
+def test_a_studio_that_ends_leaves_a_saved_run(end, tmp_path):
+    """The whole studio as a process, a training started over its websocket, and the end of the studio."""
+    client = pytest.importorskip("websockets.sync.client")
+    program = "from nelbo.studio.server import serve; serve(port=0, open_browser=False)"
+    studio = subprocess.Popen([sys.executable, "-c", program], cwd=tmp_path, stdout=subprocess.PIPE, text=True)
+    try:
+        port, token = re.search(r":(\d+)/\?token=(\S+)", studio.stdout.readline()).groups()
+        origin = f"http://127.0.0.1:{port}"
+        with client.connect(f"ws://127.0.0.1:{port}/ws?token={token}", origin=origin, max_size=None) as socket:
+            settings = {**SETTINGS, "epochs": 100_000}
+            socket.send(pack({"kind": "train.start", "id": 1, "settings": settings}))
+            while unpack(socket.recv(timeout=60))[0].get("what") != "epoch":
+                pass
+        studio.send_signal(end)
+        studio.wait(30)
+    finally:
+        studio.kill()
+        studio.stdout.close()
+    record, waited = tmp_path / "runs/digits-vae/run.json", time.monotonic()
+    while json.loads(record.read_text())["status"] == "training" and time.monotonic() - waited < 20:
+        time.sleep(0.1)
+    assert json.loads(record.read_text())["status"] == "interrupted"
+    assert Snapshot.load(tmp_path / "runs/digits-vae").position["step"] > 0

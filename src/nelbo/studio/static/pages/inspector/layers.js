@@ -34,7 +34,8 @@ export function addLayers(figure, source, axes) {
     said: () => {},
     /** @param {string[]} names @param {?number[]} through the point that the plane goes through */
     show(names, through) {
-      const next = source.latent > axes.length ? through : null;
+      // where the plane passes the other units; a drag within it changes nothing
+      const next = source.latent > axes.length ? Array.from(through, (v, d) => (axes.includes(d) ? 0 : v)) : null;
       const key = JSON.stringify([names, next]);
       if (key === drawn) return; // a drag asks in every frame
       drawn = key;
