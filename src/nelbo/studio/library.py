@@ -44,11 +44,13 @@ class Library:
                 session.keep["library"] = cls(session.runs)
             return session.keep["library"]
 
-    def add(self, run: Run | Path) -> str:
-        """Make a run known, and say by which name."""
+    def add(self, run: Run | Path, *, expected: bool = True) -> str:
+        """Make a run known, and say by which name; one that is expected is listed even where the folder is none."""
         if isinstance(run, Path):
             if run not in self.folders and str(run) not in self.paths():
                 self.folders.append(run)
+            if expected:
+                self._named.add(run)
             return str(run)
         name = str(run.path) if run.path is not None else self._free_name(run.name)
         self._in_memory[name] = run
