@@ -48,7 +48,7 @@ function mount(slots) {
   const curves = curvePanel(body, { unit: () => model.get("unit"), hover: (epoch, click) => (click || model.get("epoch") >= 0) && goTo(Math.round(epoch)) });
   body.append(h("p", { class: "caption" }, "Solid: training set; dashed: held out; pale: running epochs, and the run laid under. Click a curve to see that epoch everywhere."),
     h("label", { class: "scrub" }, h("span", {}, "epoch"), scrub, scrubText, live));
-  const below = h("div", { class: "columns" });
+  const below = h("div", { class: "columns two" });
   body.append(below);
   const trailPlace = h("div", { class: "panel" });
   below.append(trailPlace);
