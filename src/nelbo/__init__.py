@@ -29,6 +29,7 @@ _WHERE = {
     "recipes": "nelbo.recipes",
     "reparameterization": "nelbo.reparameterization",
     "resume": "nelbo.training",
+    "widgets": "nelbo.widgets",
 }
 
 __all__ = [*_WHERE, "__version__"]  # noqa: PLE0604  # pyright: ignore[reportUnsupportedDunderAll]

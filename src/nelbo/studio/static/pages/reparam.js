@@ -71,8 +71,9 @@ function mount(slots) {
     const found = Object.fromEntries(ESTIMATORS.map((name) => [name, made[name].map((g) => meanAndError(g))]));
     const ratio = (i) => found.score[i].variance / found.pathwise[i].variance;
     const known = variances(state);
-    cards.ratio.show(`${number(ratio(0), 3)}×`, known ? `exactly ${number(known.score / known.pathwise)}×` : "");
-    cards.ratioSigma.show(`${number(ratio(1), 3)}×`);
+    const flat = found.pathwise[0].variance === 0;
+    cards.ratio.show(flat ? "–" : `${number(ratio(0), 3)}×`, flat ? "pathwise never varies, and is wrong" : known ? `exactly ${number(known.score / known.pathwise)}×` : "");
+    cards.ratioSigma.show(flat ? "–" : `${number(ratio(1), 3)}×`);
     const exact = h("tr", {}, h("td", {}, "truth"), h("td", {}, number(byMu)), h("td", {}, "–"));
     rows.replaceChildren(exact, ...ESTIMATORS.map((name) => {
       const { mean, error: se, variance } = found[name][0];
