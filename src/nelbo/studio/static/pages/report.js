@@ -40,8 +40,9 @@ function mount(slots) {
       return;
     }
     if (gone || run !== model.get("run")) return;
+    const figures = content.page ? [h("p", { class: "caption" }, `With figures: ${content.page}`)] : [];
     findings.replaceChildren(...findingParts(content.diagnose, content.missing.diagnose));
-    sections.replaceChildren(...measureParts(content.measure, content.missing.measure));
+    sections.replaceChildren(...measureParts(content.measure, content.missing.measure), ...figures);
   }
 
   async function measure() {
