@@ -65,6 +65,7 @@ class Page(anywidget.AnyWidget):
 
     def close(self) -> None:
         """End the widget and what its session started."""
-        self._leave()
-        self.session.close()
+        if self.__dict__.get("_leave") is not None:  # else its arguments were refused before it had a session
+            self._leave()
+            self.session.close()
         super().close()
