@@ -1,6 +1,6 @@
 """Input to painted frame of 100 real mouse drags on each explorer, time until a page is ready, and bytes transferred.
 
-Headless Chromium; `studio_latent` does the same for the inspector. For comparison, four sliders and two densities in Panel
+Headless Chromium; `studio_latent` does the same for the inspector. For comparison, four sliders in Panel
 with Bokeh took 45 to 120 ms a move and 3.4 s to be ready, after 4.6 MB.
 """
 
