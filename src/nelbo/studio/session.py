@@ -62,7 +62,7 @@ class Session:
     keep: dict[str, Any] = field(default_factory=dict[str, Any])
     closing: list[Callable[[], None]] = field(default_factory=list[Callable[[], None]])
     """Called once, in order, when the studio ends: training jobs save here."""
-    _listeners: list[Callable[[Reply], object]] = field(default_factory=list[Callable[[Reply], None]])
+    _listeners: list[Callable[[Reply], object]] = field(default_factory=list[Callable[[Reply], object]])
     lock: threading.RLock = field(default_factory=threading.RLock)
 
     def ask(self, content: Content, buffers: Buffers = ()) -> Reply:
