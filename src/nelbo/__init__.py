@@ -32,6 +32,7 @@ _WHERE = {
     "recipes": "nelbo.recipes",
     "reparameterization": "nelbo.reparameterization",
     "resume": "nelbo.training",
+    "widgets": "nelbo.widgets",
     "wrap": "nelbo.foreign",
 }
 

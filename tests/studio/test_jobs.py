@@ -2,17 +2,23 @@
 
 import json
 import os
+import re
 import signal
+import subprocess
+import sys
 import threading
 import time
 from pathlib import Path
 
 import pytest
 
+import nelbo
 from nelbo import load
 from nelbo.studio.forms import form, read_settings
 from nelbo.studio.jobs import Jobs
 from nelbo.studio.session import Session
+from nelbo.studio.wire import pack, unpack
+from nelbo.training.checkpoint import Snapshot
 
 SETTINGS = {"data": "digits", "binarize": "threshold", "limit": 200, "hidden": [16], "epochs": 3}
 
@@ -66,12 +72,10 @@ def test_a_training_started_in_the_page_ends_as_a_run(studio, tmp_path):
     assert [len(buffer) for buffer in kept.buffers] == [4 * n for n in (2, 20, 16 * 64, 25 * 64, 16 * 64, 40)]
     events = [content["what"] for content, _ in session.keep["heard"]]
     assert events.count("epoch") == 3
-    # the run is in the list, and a new one takes the next name
     assert [entry["run"] for entry in ask("list")["runs"]] == [started["job"]]
-    assert ask("start", settings={**SETTINGS, "epochs": 1})["job"] == f"{started['job']}-2"
 
 
-def test_pause_step_stop_and_go_on(studio):
+def test_pause_step_and_stop(studio):
     session, ask, wait = studio
     name = ask("start", settings={**SETTINGS, "epochs": 2000})["job"]
     wait("epoch")
@@ -89,14 +93,6 @@ def test_pause_step_stop_and_go_on(studio):
     state = ask("state", run=name)
     assert state["record"]["status"] == "interrupted"
     assert "has ended" in ask("order", run=name, order="play")["error"]
-    done = len(state["history"])
-    session.keep["heard"].clear()
-    ask("resume", run=name)
-    wait("begin")
-    session.close()  # as Ctrl-C of the studio does: it saves
-    record = json.loads((Path(name) / "run.json").read_text())
-    assert record["status"] == "interrupted"
-    assert len(ask("state", run=name)["history"]) >= done
 
 
 def test_a_killed_process_is_said_and_its_run_can_go_on(studio):
@@ -133,3 +129,34 @@ def test_the_form_and_back():
     assert "likelihood" not in task["arguments"]  # auto
     assert "floor" not in task["arguments"]  # of another recipe
     json.dumps(form(), allow_nan=False)
+
+
+@pytest.mark.parametrize(
+    "end", [signal.SIGINT, pytest.param(signal.SIGKILL, marks=pytest.mark.slow)], ids=["ctrl-c", "killed"]
+)
+def test_a_studio_that_ends_leaves_a_saved_run(end, tmp_path):
+    """The whole studio as a process, a training started over its websocket, and the end of the studio."""
+    client = pytest.importorskip("websockets.sync.client")
+    program = "from nelbo.studio.server import serve; serve(port=0, open_browser=False)"
+    where = {**os.environ, "PYTHONPATH": str(Path(nelbo.__file__).parents[1])}
+    command = [sys.executable, "-c", program]
+    studio = subprocess.Popen(command, cwd=tmp_path, env=where, stdout=subprocess.PIPE, text=True)
+    try:
+        port, token = re.search(r":(\d+)/\?token=(\S+)", studio.stdout.readline()).groups()
+        origin = f"http://127.0.0.1:{port}"
+        with client.connect(f"ws://127.0.0.1:{port}/ws?token={token}", origin=origin, max_size=None) as socket:
+            settings = {**SETTINGS, "epochs": 100_000}
+            socket.send(pack({"kind": "train.start", "id": 1, "settings": settings}))
+            while unpack(socket.recv(timeout=60))[0].get("what") != "epoch":
+                pass
+        studio.send_signal(end)
+        studio.wait(30)
+    finally:
+        studio.kill()
+        studio.wait(10)
+        studio.stdout.close()
+    record, waited = tmp_path / "runs/digits-vae/run.json", time.monotonic()
+    while json.loads(record.read_text())["status"] == "training" and time.monotonic() - waited < 20:
+        time.sleep(0.1)
+    assert json.loads(record.read_text())["status"] == "interrupted"
+    assert Snapshot.load(tmp_path / "runs/digits-vae").position["step"] > 0

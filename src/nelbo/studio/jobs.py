@@ -303,7 +303,7 @@ def _snapshot(at: int, tensors: Mapping[str, Tensor]) -> Reply:
 def _started(jobs: Jobs, task: Mapping[str, Any], out: Path, content: Content) -> dict[str, Any]:
     click = content.get("click")
     job = jobs.start(task, out, out.name, click=None if click is None else str(click))
-    jobs.library.add(job.out)
+    jobs.library.add(job.out, expected=False)
     return job.summary()
 
 

@@ -1,8 +1,10 @@
 """The runs that a studio knows: folders named to it, runs below them, and runs in memory."""
 
+import copy
 import threading
 from collections import OrderedDict
 from collections.abc import Iterable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, final
 
@@ -33,6 +35,7 @@ class Library:
         self._named = set(named)
         self.busy = threading.RLock()
         """Held while a model computes: torch's generators, which seed the draws, are the process's own."""
+        self._guard = threading.Lock()
         self._in_memory: dict[str, Run] = {}
         self._loaded: OrderedDict[tuple[str, str | None], tuple[int, Inspection]] = OrderedDict()
 
@@ -44,14 +47,16 @@ class Library:
                 session.keep["library"] = cls(session.runs)
             return session.keep["library"]
 
-    def add(self, run: Run | Path) -> str:
-        """Make a run known, and say by which name."""
+    def add(self, run: Run | Path, *, expected: bool = True) -> str:
+        """Make a run known, and say by which name; one that is expected is listed even where the folder is none."""
         if isinstance(run, Path):
             if run not in self.folders and str(run) not in self.paths():
                 self.folders.append(run)
+            if expected:
+                self._named.add(run)
             return str(run)
         name = str(run.path) if run.path is not None else self._free_name(run.name)
-        self._in_memory[name] = run
+        self._in_memory[name] = _on_cpu(run)
         return name
 
     def paths(self) -> dict[str, Path]:
@@ -74,7 +79,9 @@ class Library:
         for name, run in self._in_memory.items():
             listed.append(_described(name, run.name, run.record or {"status": "in memory"}, run.history))
             known.add(name)
-        for (name, _), (_, kept) in list(self._loaded.items()):
+        with self._guard:
+            loaded = list(self._loaded.items())
+        for (name, _), (_, kept) in loaded:
             if name not in known:
                 known.add(name)
                 record = {**kept.run.record, "status": "deleted"}
@@ -104,22 +111,35 @@ class Library:
             if name in self._in_memory:
                 version, run = id(self._in_memory[name]), self._in_memory[name]
             else:
-                if kept is not None and name not in self.paths():
+                # a drag asks in every frame: folders are searched once
+                path = self.folder(name) if kept is None else Path(name)
+                if kept is not None and not (path / runs.RECORD).exists():
                     return kept[1]  # deleted while open: what is in memory still serves
-                path = self.folder(name)
                 version, run = _version(path), None
             if kept is None or kept[0] != version:
                 kept = (version, inspect(run or nelbo.load(name), split=split))
-                self._loaded[name, split] = kept
-                self._loaded[name, kept[1].split] = kept
-                while len(self._loaded) > 2 * _KEPT:
-                    self._loaded.popitem(last=False)
-            self._loaded.move_to_end((name, split))
+            self._keep(name, split, kept)
             return kept[1]
+
+    def _keep(self, name: str, split: str | None, found: tuple[int, Inspection]) -> None:
+        """As the last one looked at, also under the name of its split; the one not looked at for longest goes."""
+        with self._guard:
+            for key in ((name, split), (name, found[1].split)):
+                self._loaded[key] = found
+                self._loaded.move_to_end(key)
+            while len(self._loaded) > 2 * _KEPT:
+                self._loaded.popitem(last=False)
 
     def _free_name(self, name: str) -> str:
         names = [name, *(f"{name}-{number}" for number in range(2, len(self._in_memory) + 3))]
         return next(free for free in names if free not in self._in_memory)
+
+
+def _on_cpu(run: Run) -> Run:
+    """The run; with a copy of its model on the CPU, where the examples are, if it is on an accelerator."""
+    if all(parameter.device.type == "cpu" for parameter in run.model.parameters()):
+        return run
+    return replace(run, model=copy.deepcopy(run.model).cpu().eval())
 
 
 def _age(record: Path) -> float:

@@ -112,7 +112,7 @@ def export_html(
     """
     if page not in PAGES:
         raise ValueError(f"no page {page!r}; expected one of {', '.join(PAGES)}")
-    if state is not None and not isinstance(state, Mapping):
+    if state is not None and not isinstance(state, Mapping):  # pyright: ignore[reportUnnecessaryIsInstance]
         raise ValueError(f'a state is an object, as in {{"mu_p": 1.0}}; got {type(state).__name__}')
     packed = {name: base64.b64encode(content).decode() for name, content in (attachments or {}).items()}
     script = (

@@ -124,7 +124,7 @@ def stretch(model: VAE, plane: Plane, n: int) -> Tensor:
 
 
 def _silverman(points: Tensor) -> Tensor:
-    """Silverman's rule for the width of a kernel in each of d dimensions, for points (n, d) that are close to normal."""
+    """Silverman's rule for a kernel's width in each of d dimensions, for points (n, d) that are close to normal."""
     return len(points) ** (-1 / (points.shape[1] + 4)) * points.std(0)
 
 

@@ -8,7 +8,7 @@ from nelbo.files import DamagedFileError, read_json
 from nelbo.studio.jobs import Jobs
 from nelbo.studio.library import Library
 from nelbo.studio.session import Buffers, Content, Reply, Session, answers
-from nelbo.studio.trainee import FINDINGS, MEASURES
+from nelbo.studio.trainee import FINDINGS, MEASURES, PAGE
 
 _EFFORTS = ("quick", "normal", "thorough")
 # what the report is made of -> the module that finds it out, and the command that does the same
@@ -23,8 +23,9 @@ def open_report(session: Session, content: Content, buffers: Buffers) -> Reply:
 
 
 def found(folder: Path) -> dict[str, Any]:
-    """The content of measure.json and findings.json; None where there is none, and why."""
-    made: dict[str, Any] = {"missing": {}}
+    """The content of measure.json and findings.json, None where there is none, and why; and where the page is."""
+    page = folder / PAGE
+    made: dict[str, Any] = {"missing": {}, "page": str(page) if page.exists() else None}
     for name, (module, file) in _SOURCES.items():
         made[name], why = None, f"not measured yet: nelbo {name} {folder}"
         if (folder / file).exists():

@@ -45,6 +45,7 @@ def serve(
         log_level="warning",
         access_log=False,
         ws="websockets-sansio",
+        lifespan="off",
         timeout_graceful_shutdown=2,  # open pages hold their websocket
         server_header=False,
     )

@@ -62,7 +62,7 @@ class Session:
     keep: dict[str, Any] = field(default_factory=dict[str, Any])
     closing: list[Callable[[], None]] = field(default_factory=list[Callable[[], None]])
     """Called once, in order, when the studio ends: training jobs save here."""
-    _listeners: list[Callable[[Reply], None]] = field(default_factory=list[Callable[[Reply], None]])
+    _listeners: list[Callable[[Reply], object]] = field(default_factory=list[Callable[[Reply], object]])
     lock: threading.RLock = field(default_factory=threading.RLock)
 
     def ask(self, content: Content, buffers: Buffers = ()) -> Reply:
@@ -93,7 +93,7 @@ class Session:
         for listener in listeners:
             listener(reply)
 
-    def listen(self, listener: Callable[[Reply], None]) -> Callable[[], None]:
+    def listen(self, listener: Callable[[Reply], object]) -> Callable[[], None]:
         """Have `listener` called with every event; returns what ends that."""
         with self.lock:
             self._listeners.append(listener)

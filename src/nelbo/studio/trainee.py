@@ -31,7 +31,7 @@ from nelbo.training.rest import at_rest
 from nelbo.training.seeds import seeded_weights
 from nelbo.training.trainer import Interrupted, Trainer
 
-MEASURES, FINDINGS = "measure.json", "findings.json"
+MEASURES, FINDINGS, PAGE = "measure.json", "findings.json", "report.html"
 SNAPSHOTS = "snapshots"
 """Folder in a run that holds what its latent space looked like after some of its epochs."""
 _STEPS_APART = 0.05  # seconds between two reports of a running epoch: 20 a second

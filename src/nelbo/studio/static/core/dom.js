@@ -54,6 +54,21 @@ export function coalesced(draw) {
   return request;
 }
 
+/** Run `f` with the newest arguments a little later: for what may follow a hand at ten times a second. */
+export function trailing(f, pause = 90) {
+  let timer = 0;
+  let newest = [];
+  const ask = (...given) => {
+    newest = given;
+    timer ||= setTimeout(() => {
+      timer = 0;
+      f(...newest);
+    }, pause);
+  };
+  ask.stop = () => clearTimeout(timer);
+  return ask;
+}
+
 /** Save bytes or text as a file. */
 export function download(name, content, type) {
   const url = URL.createObjectURL(new Blob([content], { type }));

@@ -92,9 +92,9 @@ export function openPage(page, model, el, host = {}) {
   const wide = h("div", { class: "wide", hidden: true });
   slots.wide = wide;
   root.append(
-    bar, note,
+    bar, note, slots.questions,
     h("div", { class: "body" }, h("div", { class: "main" }, slots.figure), h("aside", { class: "side" }, slots.numbers, slots.controls)),
-    wide, slots.questions,
+    wide,
     h("div", { class: "folds" },
       h("details", { class: "fold", "data-fold": "why" }, h("summary", {}, "Why"), slots.why),
       h("details", { class: "fold", "data-fold": "code" }, h("summary", {}, "Code"), copyCode, slots.code)),
@@ -104,10 +104,13 @@ export function openPage(page, model, el, host = {}) {
   const leaveKeys = shortcuts(root, { undo, help: () => help(root, slots), preset: (by) => stepPreset(slots, by) });
   const leave = page.mount(slots) ?? (() => {});
   linkSymbols(root);
+  let leaveStrip = () => {};
+  host.strip?.(slots).then((end) => (leaveStrip = end));
   host.say = slots.say;
   if (host.said?.length) slots.say(host.said.join(" · "));
   return () => {
     leave();
+    leaveStrip();
     leaveKeys();
     past.stop();
     clearTimeout(slots.saying);

@@ -36,8 +36,12 @@ function sinhGap(t) {
 /** log of the integral of p^a q^(1-a), for 0 < a < 1: the Bhattacharyya coefficient at 1/2. */
 function logAffinity(m, s, n, r, a) {
   const mixed = a * r * r + (1 - a) * s * s;
-  const e = (s - r) / r; // log(s^a' r^a'' ...) as differences of log1p, which vanish at s = r
-  const half = Math.log1p(e * (2 + e) * (1 - a)) / 2 - (1 - a) * Math.log1p(e);
+  const e = (s - r) / r;
+  // (1/2) log(mixed / r^2) - (1 - a) log(s / r): by log1p next to s = r, where both vanish
+  const near = Math.abs(e) < 0.3;
+  const half = near
+    ? Math.log1p(e * (2 + e) * (1 - a)) / 2 - (1 - a) * Math.log1p(e)
+    : Math.log(a + (1 - a) * (s / r) ** 2) / 2 - (1 - a) * Math.log(s / r);
   return -half - (0.5 * a * (1 - a) * (m - n) ** 2) / mixed;
 }
 

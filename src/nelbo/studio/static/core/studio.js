@@ -6,6 +6,7 @@ import { websocket } from "./link.js";
 import { PAGES } from "./pages.js";
 import { fromText, toText } from "./state.js";
 import { localModel, read } from "./store.js";
+import { worksheetStrip } from "./strip.js";
 import { applyTheme } from "./theme.js";
 
 const place = document.querySelector("#app");
@@ -54,7 +55,11 @@ async function go() {
   }
   if (mine !== turn) return;
   leave();
-  const { values, said } = fromText(page, text || states.get(known) || "");
+  // "step=3" is the worksheet's, which leads here
+  const parts = new URLSearchParams(text);
+  const asked = Number(parts.get("step"));
+  parts.delete("step");
+  const { values, said } = fromText(page, asked ? parts.toString() : text || states.get(known) || "");
   const unit = open?.model.get("unit") ?? "nats";
   const model = localModel({ unit, ...values }, socket);
   models.clear();
@@ -73,6 +78,7 @@ async function go() {
     exportUrl: page.exportable === false ? undefined : page.exportUrl ?? ((state) => `/export/${page.name}?state=${encodeURIComponent(JSON.stringify(state))}`),
   };
   const names = Object.keys(page.defaults);
+  if (asked) host.strip = async (slots) => worksheetStrip(slots, (await import("../pages/worksheet.js")).STEPS, asked);
   const slotsLeave = openPage(page, model, stage, host);
   open.say = (words) => host.say?.(words);
   let timer = 0;

@@ -1,7 +1,7 @@
 // Jensen's inequality and the ELBO on a model where every term is exact.
 
 import { card, choice, group, presetButtons, slider } from "../core/controls.js";
-import { h } from "../core/dom.js";
+import { h, trailing } from "../core/dom.js";
 import { display, frac, o, row, sub, v, word } from "../core/formula.js";
 import { literal, nats, number } from "../core/format.js";
 import { read, watch } from "../core/store.js";
@@ -31,6 +31,7 @@ function mount(slots) {
   slots.figure.append(h("div", { class: "columns" }, map, left), right);
   const concave = jensen(slots, left);
   const many = importance(slots, NAMES, right);
+  const drawMany = trailing(many.paint);
   const cards = {
     evidence: card("log p(x)", { colour: "big evidence", name: "evidence" }), elbo: card("ELBO", { colour: "big nelbo-c", name: "elbo" }),
     error: card("reconstruction error", { colour: "recon", name: "error" }), kl: card('KL(<span class="q-ink">q</span> ‖ p(z))', { colour: "q", name: "kl" }),
@@ -56,13 +57,14 @@ function mount(slots) {
     cards.gap.show(show(found.gap), `log p(x) − ELBO differs by ${number(Math.abs(found.evidence - found.elbo - found.gap), 2)}`);
     cards.nelbo.show(show(-found.elbo), "= reconstruction error + KL");
     concave.paint();
-    many.paint();
+    drawMany();
     slots.code.textContent = code(read(model, NAMES));
   };
   const watching = watch(model, [...NAMES, "unit"], paint);
   slots.repaint = watching;
   return () => {
     watching.stop();
+    drawMany.stop();
     for (const part of [chain, concave, many]) part.stop();
   };
 }

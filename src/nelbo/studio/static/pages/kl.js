@@ -1,7 +1,7 @@
 // KL between two distributions: drag them, see both directions.
 
 import { choice, group, presetButtons, select, slider, toggle } from "../core/controls.js";
-import { h } from "../core/dom.js";
+import { h, trailing } from "../core/dom.js";
 import { watch } from "../core/store.js";
 import { densities } from "./kl/densities.js";
 import { fit } from "./kl/fit.js";
@@ -31,6 +31,7 @@ function mount(slots) {
   figure.append(below);
   const symmetry = symmetric(slots, map);
   const carlo = strip(slots, draws);
+  const drawStrip = trailing(carlo.paint); // thousands of draws need not keep up with the mouse
 
   const sides = ["p", "q"].map((which) => {
     const named = (name, label, options) => slider(slots, { name: `${name}_${which}`, label, says: `${label} of ${which}`, colour: which, ...options });
@@ -76,7 +77,7 @@ function mount(slots) {
     const found = cards.paint();
     if (state.view === "explore") {
       symmetry.paint();
-      carlo.paint(found);
+      drawStrip(found);
     }
     opened?.paint(found);
     const text = code(state);
@@ -86,6 +87,7 @@ function mount(slots) {
   slots.repaint = watching;
   return () => {
     watching.stop();
+    drawStrip.stop();
     for (const part of [parts, cards, symmetry, carlo]) part.stop();
     opened?.stop();
   };

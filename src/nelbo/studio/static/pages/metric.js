@@ -28,7 +28,7 @@ function mount(slots) {
   const load = (members) => write(model, stateOf(members));
   const figure = plane(slots, triple);
   const below = h("div", { class: "panel" });
-  const table = h("div", { class: "panel" });
+  const table = h("div", { class: "panel scroll" });
   slots.figure.append(below, h("h2", {}, "All divergences: click a violation to see it"), table);
   const finder = search(slots, below, load);
 

@@ -1,7 +1,7 @@
 // The reparameterization trick: why the gradient goes through the sample, measured against the score function.
 
 import { card, choice, group, presetButtons, select, slider } from "../core/controls.js";
-import { h } from "../core/dom.js";
+import { h, trailing } from "../core/dom.js";
 import { display, frac, o, row, sub, sup, v, word, n } from "../core/formula.js";
 import { literal, number } from "../core/format.js";
 import { meanAndError, randomness } from "../core/math.js";
@@ -13,7 +13,7 @@ import { COLOURS, convergence, discrete, histogram, race } from "./reparam/panel
 const defaults = { fn: "square", mu: 1, sigma: 0.7, c: 0.5, node: "reparam", samples: 10000, tau: 0.5, seed: 0 };
 const limits = { fn: Object.keys(FUNCTIONS), mu: [-20, 20], sigma: [0.01, 20], c: [-20, 20], node: ["reparam", "stochastic"], samples: [100, 100000], tau: [0.01, 10], seed: [0, 1e6] };
 const NAMES = Object.keys(defaults);
-const MOVING = 4000;
+const MOVING = 2000;
 const PRESETS = [
   { name: "12 times noisier", title: "z² at µ = 1, σ = 0.7", state: { fn: "square", mu: 1, sigma: 0.7 } },
   { name: "narrow q", title: "the score divides by σ: its variance explodes", state: { fn: "shifted", mu: 2, sigma: 0.05, c: 0 } },
@@ -49,13 +49,17 @@ function mount(slots) {
     group("Gumbel-softmax", slider(slots, { name: "tau", label: "τ", says: "temperature", log: true, low: 0.01, high: 10 })));
   slots.why.innerHTML = WHY;
   let later = 0;
+  const follow = trailing((state) => {
+    run.paint(state);
+    bernoulli.paint(state);
+  });
+  const drawError = trailing((...given) => log.paint(...given));
   const paint = () => {
     const state = read(model, NAMES);
     show(state, Math.min(MOVING, Math.round(state.samples)));
     clearTimeout(later);
     if (state.samples > MOVING) later = setTimeout(() => show(read(model, NAMES), Math.round(model.get("samples"))), 220);
-    run.paint(state);
-    bernoulli.paint(state);
+    follow(state);
     const text = code(state);
     if (slots.code.textContent !== text) slots.code.textContent = text;
   };
@@ -67,12 +71,13 @@ function mount(slots) {
     picture.paint(state, eps[0]);
     charts[0].paint(made, byMu);
     charts[1].paint(made, bySigma);
-    log.paint(made, byMu);
+    drawError(made, byMu);
     const found = Object.fromEntries(ESTIMATORS.map((name) => [name, made[name].map((g) => meanAndError(g))]));
     const ratio = (i) => found.score[i].variance / found.pathwise[i].variance;
     const known = variances(state);
-    cards.ratio.show(`${number(ratio(0), 3)}×`, known ? `exactly ${number(known.score / known.pathwise)}×` : "");
-    cards.ratioSigma.show(`${number(ratio(1), 3)}×`);
+    const flat = found.pathwise[0].variance === 0;
+    cards.ratio.show(flat ? "–" : `${number(ratio(0), 3)}×`, flat ? "pathwise never varies, and is wrong" : known ? `exactly ${number(known.score / known.pathwise)}×` : "");
+    cards.ratioSigma.show(flat ? "–" : `${number(ratio(1), 3)}×`);
     const exact = h("tr", {}, h("td", {}, "truth"), h("td", {}, number(byMu)), h("td", {}, "–"));
     rows.replaceChildren(exact, ...ESTIMATORS.map((name) => {
       const { mean, error: se, variance } = found[name][0];
@@ -84,6 +89,8 @@ function mount(slots) {
   slots.repaint = watching;
   return () => {
     watching.stop();
+    follow.stop();
+    drawError.stop();
     clearTimeout(later);
     for (const chart of [...charts, log, run, bernoulli]) chart.figure.remove();
   };

@@ -40,8 +40,9 @@ function mount(slots) {
       return;
     }
     if (gone || run !== model.get("run")) return;
+    const figures = content.page ? [h("p", { class: "caption" }, `With figures: ${content.page}`)] : [];
     findings.replaceChildren(...findingParts(content.diagnose, content.missing.diagnose));
-    sections.replaceChildren(...measureParts(content.measure, content.missing.measure));
+    sections.replaceChildren(...measureParts(content.measure, content.missing.measure), ...figures);
   }
 
   async function measure() {
@@ -79,7 +80,7 @@ function findingParts(found, missing) {
   if (!found) return [heading, h("p", { class: "caption" }, sentence(missing))];
   return [
     heading, h("p", { class: "verdict" }, found.verdict),
-    ...found.findings.map((one) => h("article", { class: `finding ${one.severity}` },
+    ...found.findings.map((one) => h("article", { class: `finding is-${one.severity}` },
       h("h3", {}, `${sentence(one.severity)}: ${one.title}`), h("p", {}, one.meaning),
       h("ul", {}, ...one.evidence.map((fact) => h("li", {}, `${fact.what}: ${measured(fact)}`))),
       h("pre", { class: "code", tabindex: 0 }, one.change),

@@ -48,7 +48,7 @@ function mount(slots) {
   const curves = curvePanel(body, { unit: () => model.get("unit"), hover: (epoch, click) => (click || model.get("epoch") >= 0) && goTo(Math.round(epoch)) });
   body.append(h("p", { class: "caption" }, "Solid: training set; dashed: held out; pale: running epochs, and the run laid under. Click a curve to see that epoch everywhere."),
     h("label", { class: "scrub" }, h("span", {}, "epoch"), scrub, scrubText, live));
-  const below = h("div", { class: "columns" });
+  const below = h("div", { class: "columns two" });
   body.append(below);
   const trailPlace = h("div", { class: "panel" });
   below.append(trailPlace);
@@ -70,7 +70,7 @@ function mount(slots) {
 
   async function resume() {
     const done = run.history.length;
-    const all = run.settings?.training?.epochs ?? done;
+    const all = run.of ?? done;
     again.disabled = true;
     try {
       const more = done >= all ? { epochs: all + Math.max(10, Math.round(all / 2)) } : {};
@@ -159,7 +159,7 @@ function mount(slots) {
     buttons.step.hidden = buttons.epoch.hidden = !(working && state === "paused");
     buttons.stop.hidden = !working;
     again.hidden = !run || working || state === "damaged" || state === "training" || state === "loading" || slots.host.file;
-    again.textContent = run && run.history.length >= (run.settings?.training?.epochs ?? Infinity) ? "Train on" : "Go on";
+    again.textContent = run && run.history.length >= (run.of ?? Infinity) ? "Train on" : "Go on";
     inspect.hidden = !run || state !== "finished";
     status.textContent = run ? sentence(run) : "Choose a run, or start one.";
     status.classList.toggle("bad", state === "failed" || state === "damaged" || state === "not finite");
@@ -198,7 +198,7 @@ function mount(slots) {
     const part = line?.validation_nelbo === undefined ? "train" : "validation";
     const total = line?.[`${part}_nelbo`];
     const numbers_ = total === null || total === undefined ? "" : `, ${part} NELBO ${nats(total, model.get("unit"))} ${model.get("unit")}`;
-    const of = one.settings?.training?.epochs ?? one.history.length;
+    const of = one.of ?? one.history.length;
     const text = `${one.status}: epoch ${one.history.length} of ${of}${numbers_}`;
     return [text, paceText(one), one.message].filter(Boolean).join(" · ");
   }

@@ -35,8 +35,8 @@ export function bound(slots, names) {
     key: (dx, dy) => put({ v: Number((model.get("v") * 1.03 ** (dx || dy)).toPrecision(4)) }),
   });
   const stairs = plot(two, { label: "Terms of the bound in nats", height: 176, x: [-5, 0], y: [0, 3], xLabel: "nats", margin: { left: 14, top: 18 }, yTicks: () => [] });
-  const rows = [["recon", "E_q log p(x|z) = −reconstruction error"], ["q", "− KL(q ‖ p(z))"], ["kl", "+ KL(q ‖ p(z|x)), the gap"]].map(([colour, text]) => ({
-    bar: stairs.marks.appendChild(s("rect", { class: `fill solid ${colour}` })), text: stairs.front.appendChild(s("text", { class: "halo", "font-size": 12.5 })), words: text,
+  const rows = [["recon", "E_q log p(x|z) = −reconstruction error", "−error"], ["q", "− KL(q ‖ p(z))", "− KL"], ["kl", "+ KL(q ‖ p(z|x)), the gap", "+ gap"]].map(([colour, long, short]) => ({
+    bar: stairs.marks.appendChild(s("rect", { class: `fill solid ${colour}` })), text: stairs.front.appendChild(s("text", { class: "halo", "font-size": 12.5 })), long, short,
   }));
   const evidence = stairs.path({ class: "line evidence" });
   const elboLine = stairs.path({ class: "line ink dashed" });
@@ -85,7 +85,8 @@ export function bound(slots, names) {
     stairs.span([Math.floor((low - 0.03 * (high - low)) / step) * step, Math.ceil((high + 1e-9) / step) * step], undefined);
     stairs.frame();
     spans.forEach(([a, b], i) => {
-      const { bar, text, words } = rows[i];
+      const { bar, text, long, short } = rows[i];
+      const words = stairs.width < 520 ? short : long;
       const [left, right] = [stairs.sx(Math.min(a, b)), stairs.sx(Math.max(a, b))];
       set(bar, { x: left, width: Math.max(1, right - left), y: stairs.sy(2.82 - i), height: 0.64 * (stairs.height / 3) });
       const room = stairs.margin.left + stairs.width;

@@ -1,7 +1,8 @@
 // Layers over the latent plane that can be switched on and off: prior, aggregate posterior, holes, pictures, stretch.
 
 import { s, set } from "../../core/dom.js";
-import { contour, levels, SIGMA_MASSES } from "./contours.js";
+import { contours } from "../../core/raster.js";
+import { levels, sampled, SIGMA_MASSES } from "./densities.js";
 import { drawField, isImage, scaleColour, sheet } from "./raster.js";
 
 /** name -> what the switch says, and why one would want it. */
@@ -34,7 +35,8 @@ export function addLayers(figure, source, axes) {
     said: () => {},
     /** @param {string[]} names @param {?number[]} through the point that the plane goes through */
     show(names, through) {
-      const next = source.latent > axes.length ? through : null;
+      // where the plane passes the other units; a drag within it changes nothing
+      const next = source.latent > axes.length ? Array.from(through, (v, d) => (axes.includes(d) ? 0 : v)) : null;
       const key = JSON.stringify([names, next]);
       if (key === drawn) return; // a drag asks in every frame
       drawn = key;
@@ -67,11 +69,7 @@ export function addLayers(figure, source, axes) {
     if (densities) {
       const plane = await source.plane(axes, ["prior", "aggregate"], FINE);
       if (mine !== state) return;
-      const place = (c, r) => [
-        figure.margin.left + ((c + 0.5) / plane.n) * figure.width,
-        figure.margin.top + ((r + 0.5) / plane.n) * figure.height,
-      ];
-      const lines = (values) => levels(values, SIGMA_MASSES).map((level) => contour(values, plane.n, level, place)).join("");
+      const lines = (values) => contours(figure, sampled(values, plane), levels(values, SIGMA_MASSES), plane.n, plane.n);
       if (shown.has("prior") && !source.info.standard_normal_prior) set(prior, { d: lines(plane.layers.prior) });
       if (shown.has("aggregate")) set(aggregate, { d: lines(plane.layers.aggregate) });
       if (shown.has("holes")) showHoles(plane);

@@ -5,7 +5,7 @@ import { nats } from "../../core/format.js";
 import { TERMS } from "./source.js";
 
 export const NAMES = { reconstruction_error: "reconstruction error", kl: "KL(q(z|x) ‖ p(z))", nelbo: "total loss" };
-export const COLOURS = { reconstruction_error: "recon", kl: "kl", nelbo: "nelbo" };
+export const COLOURS = { reconstruction_error: "recon", kl: "kl", nelbo: "total" };
 
 /**
  * @param {HTMLElement} parent

@@ -1,7 +1,7 @@
 // The worksheet's figure, one row for an example under a model: original, latent plane, reconstruction, three numbers.
 
 import { coalesced, h } from "../../core/dom.js";
-import { number } from "../../core/format.js";
+import { nats } from "../../core/format.js";
 import { exampleView } from "./example.js";
 import { latentView, withSd } from "./latent.js";
 import { expectation } from "./network.js";
@@ -65,6 +65,8 @@ export function exampleRow(parent, source, options) {
     else showModel(z);
   });
 
+  const said = (value) => `${nats(value, options.unit())} ${options.unit()}`;
+
   function showPicture(z) {
     const atMean = !code && !own;
     const picture = atMean ? example.reconstruction : source.decodeNow(z);
@@ -91,10 +93,10 @@ export function exampleRow(parent, source, options) {
 
   function showModel(z) {
     const unit = options.unit();
-    let text = `${source.info.is_point ? "q(z|x) is a point, so there is no KL. " : ""}−log p(x|µ) = ${number(example.at_mean)} nats`;
+    let text = `${source.info.is_point ? "q(z|x) is a point, so there is no KL. " : ""}−log p(x|µ) = ${said(example.at_mean)}`;
     if (code) {
       const error = source.errorNow(z, example.x);
-      if (error !== null) text = `at z: −log p(x|z) = ${number(error)} nats, at µ ${number(example.at_mean)}`;
+      if (error !== null) text = `at z: −log p(x|z) = ${said(error)}, at µ ${said(example.at_mean)}`;
     }
     panel.show(example, { unit, text });
   }
@@ -104,7 +106,7 @@ export function exampleRow(parent, source, options) {
     const key = `${q.mean}|${q.covariance}`;
     const found = answered?.key === key ? answered : { ...formula(q), ...quadrature(q, 3), key };
     const sum = found.reconstruction_error === null || found.kl === null ? null : found.reconstruction_error + found.kl;
-    const gap = sum === null || example.nelbo === null ? "" : ` The model's own q: ${number(example.nelbo)}.`;
+    const gap = sum === null || example.nelbo === null ? "" : ` The model's own q: ${said(example.nelbo)}.`;
     panel.show({ ...found, nelbo: sum }, { unit: options.unit(), text: `Your q(z).${found.parts ?? ""} ${found.how ?? ""}${gap}` });
     if (answered?.key === key) return;
     clearTimeout(timer);
@@ -134,7 +136,7 @@ export function exampleRow(parent, source, options) {
       place += parts.place;
       width += parts.width;
     });
-    return { kl: place + width, parts: ` KL = Σ µ²⁄2 (${number(place, 3)}) + Σ (σ² − 1)⁄2 − ln σ (${number(width, 3)}).` };
+    return { kl: place + width, parts: ` KL = Σ µ²⁄2 (${said(place)}) + Σ (σ² − 1)⁄2 − ln σ (${said(width)}).` };
   }
 
   function quadrature(q, nodes) {

@@ -30,7 +30,7 @@ export function examplesTable(slots, source, pin) {
   }, NAMES[term])));
   const position = h("span", { class: "caption" });
   const turn = (step) => h("button", { type: "button", class: "quiet", "aria-label": step > 0 ? "Next examples" : "Previous examples", onclick: () => ((start += step * SHOWN), show()) }, step > 0 ? "›" : "‹");
-  const element = h("section", { class: "panel" }, h("h2", {}, "Examples by their loss, nats"),
+  const element = h("section", { class: "panel" }, h("h2", {}, "Examples by their loss"),
     h("div", { class: "pick-row" }, label, turn(-1), turn(1), position),
     h("div", { class: "scroll" }, h("table", { class: "examples" }, h("thead", {}, h("tr", {}, h("th", { scope: "col" }, "example"), ...heads)), body)));
   let newest = 0;

@@ -20,11 +20,13 @@ export function densities(slots) {
   const state = () => read(model, NAMES);
   const put = (name, value) => write(model, { [name]: checked(page, name, value)[0] });
 
+  // bodies lie below all handles: a handle is never out of reach under the other body
+  const bodies = top.front.appendChild(s("g"));
   const sides = {};
   for (const which of ["q", "p"]) {
     const body = top.path({ class: `fill body-fill ${which}`, "data-mark": which }, top.behind);
     const curve = top.path({ class: `line ${which}`, "data-mark": which });
-    const grip = top.path({ class: "body-grip", "aria-hidden": "true" }, top.front);
+    const grip = top.path({ class: "body-grip", "aria-hidden": "true" }, bodies);
     const start = () => ({ mu: model.get(`mu_${which}`), sigma: model.get(`sigma_${which}`), mu2: model.get(`mu2_${which}`), low: model.get(`low_${which}`), high: model.get(`high_${which}`) });
     draggable(grip, {
       start: (event) => ({ ...start(), at: top.at(event), py: event.clientY }),

@@ -1,13 +1,15 @@
 // Divergences between normals as functions of (m, s, n, r), what is proven about each, and a simple witness where an
 // axiom fails. The verdicts are those of nelbo.axioms.examine on the normal family.
 
+import { density, integrals } from "../../core/families.js";
 import { fisherRao, normalHellinger, normalKL, normalLogPdf, normalTV, normalW2 } from "../../core/math.js";
 
 /** Jensen-Shannon of two normals: the trapezoid rule, which is spectrally accurate for them. */
 export function normalJS(m, s, n, r) {
   const from = Math.min(m - 9 * s, n - 9 * r);
   const to = Math.max(m + 9 * s, n + 9 * r);
-  const count = Math.min(4000, Math.ceil((2.5 * (to - from)) / Math.min(s, r)));
+  const count = Math.ceil((6 * (to - from)) / Math.min(s, r));
+  if (count > 4000) return integrals(density({ family: "normal", mu: m, sigma: s }), density({ family: "normal", mu: n, sigma: r })).js;
   const step = (to - from) / count;
   let sum = 0;
   for (let i = 0; i <= count; i++) {

@@ -18,7 +18,7 @@ export function search(slots, place, load) {
   const go = button("Search a million triples", () => (timer ? stop() : begin()), "primary");
   row.append(go, button("Worst found", () => found?.worst && load(found.worst)), button("Improve this one", improve), button("Smallest nice example", nice));
   place.append(h("h2", {}, "Search for triples that break the triangle inequality"), row, box, text);
-  const figure = plot(box, { label: "Histogram of the excess of d(p,r) over d(p,q) + d(q,r), relative to their sum", height: 190, x: [-1, 1], y: [0, 1], xLabel: "(d(p,r) − d(p,q) − d(q,r)) / their sum; click a bar to load a triple", yLabel: "% of triples" });
+  const figure = plot(box, { label: "Histogram of the excess of d(p,r) over d(p,q) + d(q,r), relative to their sum", height: 190, x: [-1, 1], y: [0, 1], xLabel: "excess of d(p,r) over the detour, relative; click a bar", yLabel: "% of triples" });
   const bars = Array.from({ length: BINS }, (_, i) => figure.marks.appendChild(s("rect", { class: `fill solid ${i < BINS / 2 ? "faint" : "bad"}`, style: "cursor:pointer", onclick: () => found?.examples[i] && load(found.examples[i]) })));
   let found = null;
   let timer = 0;

@@ -53,7 +53,7 @@ export function curvePanel(parent, options) {
       const steps = run.steps.filter((step) => step[term] !== null && step[term] !== undefined);
       const all = [...ty, ...vy, ...oy, ...py];
       nothing.hidden = !(run.history.length && !ty.length && term !== "reconstruction_error");
-      const last_ = Math.max(1, run.settings?.training?.epochs ?? 1, ...tx, ...ox);
+      const last_ = Math.max(1, run.of ?? 1, ...tx, ...ox);
       const recent = steps.map((step) => step[term]);
       figure.span([0, last_], span(all.length ? all : recent));
       figure.frame();

@@ -13,7 +13,7 @@ const STEPS = 4000;
  */
 export function runRecord(model, name, changed) {
   const record = {
-    name, history: [], steps: [], snapshots: [], job: null, status: "loading", message: "", latest: null, settings: null, data: null,
+    name, history: [], steps: [], snapshots: [], job: null, status: "loading", message: "", latest: null, settings: null, of: null,
     cache: new Map(), closed: false, load, event, close, snapshot,
   };
   let timer = 0;
@@ -26,6 +26,7 @@ export function runRecord(model, name, changed) {
       record.status = content.job?.status ?? content.record.status ?? "unfinished";
       record.message = content.job?.message ?? content.record.error ?? "";
       record.settings = content.record;
+      record.of = content.record.training?.epochs ?? record.of;
       if (record.job && ["training", "paused", "starting"].includes(record.status)) await snapshot(null).catch(() => {});
       clearTimeout(timer);
       if (!record.job && record.status === "training") timer = setTimeout(load, POLL);
@@ -41,6 +42,7 @@ export function runRecord(model, name, changed) {
     if (content.run !== record.name && content.job !== record.name) return;
     if (content.what === "begin") {
       record.history = content.lines ?? [];
+      record.of = content.epochs;
       record.status = "training";
       load();
     } else if (content.what === "step") {
@@ -49,6 +51,7 @@ export function runRecord(model, name, changed) {
       if (record.status === "starting") record.status = "training";
     } else if (content.what === "epoch") {
       if (!record.history.some((line) => line.epoch === content.line.epoch)) record.history.push(content.line);
+      if (!record.settings?.training) load(); // run.json is written when the first step begins
     } else if (content.what === "snapshot") {
       record.latest = read(content, buffers);
       if (Number.isInteger(content.at)) {

@@ -1,0 +1,31 @@
+// What the reader predicted and reached, kept in this browser.
+
+const KEY = "nelbo-worksheet";
+
+/** @returns {{get: (step: number) => {prediction?: string, met?: string}, set: Function, clear: Function}} */
+export function remembered() {
+  let kept = {};
+  try {
+    kept = JSON.parse(localStorage.getItem(KEY) ?? "{}") ?? {};
+  } catch {
+    kept = {}; // damaged, or a page without storage
+  }
+  const save = () => {
+    try {
+      localStorage.setItem(KEY, JSON.stringify(kept));
+    } catch {
+      // a page without storage forgets
+    }
+  };
+  return {
+    get: (step) => kept[step] ?? {},
+    set(step, changes) {
+      kept[step] = { ...kept[step], ...changes };
+      save();
+    },
+    clear() {
+      kept = {};
+      save();
+    },
+  };
+}

@@ -1,0 +1,40 @@
+"""The studio's pages as notebook widgets: Jupyter, Colab, VS Code, marimo.
+
+    from nelbo.widgets import KLExplorer
+    explorer = KLExplorer(mu_p=0.0, sigma_p=1.0, mu_q=1.0, sigma_q=2.0)
+    explorer                      # drag; then explorer.mu_p, nelbo.kl(explorer.p, explorer.q)
+
+Loaded when first used: anywidget brings IPython along.
+"""
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from nelbo.widgets.explorers import ElboLab, KLExplorer, MetricLab, ReparamLab
+    from nelbo.widgets.of_runs import Inspector, Training
+
+_WHERE = {
+    "ElboLab": "explorers",
+    "Inspector": "of_runs",
+    "KLExplorer": "explorers",
+    "MetricLab": "explorers",
+    "ReparamLab": "explorers",
+    "Training": "of_runs",
+}
+__all__ = ["ElboLab", "Inspector", "KLExplorer", "MetricLab", "ReparamLab", "Training"]
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _WHERE:
+        raise AttributeError(f"nelbo.widgets has no {name!r}; it has {', '.join(_WHERE)}")
+    try:
+        return getattr(import_module(f"nelbo.widgets.{_WHERE[name]}"), name)
+    except ModuleNotFoundError as error:
+        if error.name not in ("anywidget", "traitlets"):
+            raise
+        raise ImportError(f"nelbo.widgets needs {error.name}: pip install 'nelbo[notebook]'") from None
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)

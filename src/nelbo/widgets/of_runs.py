@@ -1,0 +1,68 @@
+"""The pages that show runs."""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import traitlets
+
+from nelbo.runs import Run
+from nelbo.studio.library import Library
+from nelbo.studio.session import Session
+from nelbo.widgets.page import Page, number, one_of, several, switch
+
+
+def _known(runs: Sequence[str | Path | Run]) -> tuple[Session, list[str]]:
+    """A session that knows the runs, and their names in it."""
+    session = Session()
+    library = Library.of(session)
+    return session, [library.add(run if isinstance(run, Run) else Path(run)) for run in runs]
+
+
+class Inspector(Page, page="inspector"):
+    """One example under a trained model: original, latent plane, reconstruction, and the three numbers of its loss.
+
+    Args:
+        run: a run, or its folder.
+        others: more of them, to compare with.
+        state: ``split``, ``pins`` (positions of examples), ``z``, ``q``, ``axes``, ``colour``, ``layers``, ...
+    """
+
+    run = traitlets.Unicode("").tag(sync=True)
+    other = traitlets.Unicode("").tag(sync=True)
+    split = one_of("", "train", "validation", "test")
+    pins = several()
+    active = number(0, 0, 23)
+    z = several()
+    q = several()
+    axes = several()
+    colour = one_of("label", "reconstruction_error", "kl", "nelbo")
+    layers = several("prior")
+    film = switch()
+
+    def __init__(self, run: str | Path | Run, *others: str | Path | Run, **state: Any) -> None:
+        session, names = _known([run, *others])
+        compared = {"other": names[1]} if others else {}
+        super().__init__(session=session, run=names[0], **{**compared, **state})
+
+
+class Training(Page, page="train"):
+    """The curves of a training, live or finished, and the strip that starts, pauses and stops one.
+
+    Args:
+        run: a run or its folder to show first; none for an empty strip.
+        among: more of them, to lay over it.
+        state: ``epoch``, ``settings``, ...
+    """
+
+    run = traitlets.Unicode("").tag(sync=True)
+    other = traitlets.Unicode("").tag(sync=True)
+    epoch = number(-1, -1, 1e6)
+    settings = traitlets.Dict().tag(sync=True)
+
+    def __init__(
+        self, run: str | Path | Run | None = None, *, among: Sequence[str | Path | Run] = (), **state: Any
+    ) -> None:
+        session, names = _known([*([] if run is None else [run]), *among])
+        first = {} if run is None else {"run": names[0]}
+        super().__init__(session=session, **{**first, **state})

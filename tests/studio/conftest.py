@@ -1,0 +1,153 @@
+"""A browser, tiny trained runs, and studios that serve them."""
+
+import os
+import threading
+import time
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+import nelbo
+from tests.studio.tab import Tab
+
+CHROMIUM = Path("/usr/bin/chromium")
+
+
+@pytest.fixture(scope="session")
+def run_folder(tmp_path_factory):
+    """Runs on disk, seconds of training each: two on 8x8 digits, a convolutional one, one on a table of 6 columns."""
+    out = tmp_path_factory.mktemp("studio") / "runs"
+    digits = nelbo.data.load("digits", binarize="threshold", limit=200)
+    table = torch.randn(200, 6, generator=torch.Generator().manual_seed(0)).numpy() @ np.triu(np.ones((6, 6)))
+    np.save(out.parent / "table.npy", table.astype(np.float32))
+    columns = nelbo.data.load(out.parent / "table.npy", standardize=True)
+    made = {
+        "first": (digits, {"hidden": (16,)}),
+        "second": (digits, {"hidden": (16,)}),
+        "conv": (digits, {"network": "conv", "channels": (4,), "hidden": (16,)}),
+        "table": (columns, {"likelihood": "normal", "latent": 3, "hidden": (16,)}),
+    }
+    for seed, (name, (data, arguments)) in enumerate(made.items()):
+        with torch.random.fork_rng([]):
+            torch.manual_seed(seed)
+            model = nelbo.recipes.vae(data.event_shape, **arguments)
+        nelbo.fit(model, data, epochs=2, seed=seed, out=out / name, progress=False)
+    return out
+
+
+@pytest.fixture(scope="session")
+def chromium():
+    """Debian's Chromium, without a window."""
+    if not CHROMIUM.exists():
+        if os.environ.get("CI") == "true":
+            pytest.fail(f"{CHROMIUM} is missing; .ci/run installs it with apt-get install chromium")
+        pytest.skip(f"no {CHROMIUM}: the pages are tested where Debian's Chromium is installed")
+    playwright = pytest.importorskip("playwright.sync_api")
+    with playwright.sync_playwright() as driver:
+        browser = driver.chromium.launch(executable_path=str(CHROMIUM), args=["--no-sandbox"])
+        yield browser
+        browser.close()
+
+
+@dataclass(frozen=True)
+class Served:
+    """A studio that listens."""
+
+    session: object
+    port: int
+    token: str
+
+    @property
+    def origin(self) -> str:
+        """As in an Origin header."""
+        return f"http://127.0.0.1:{self.port}"
+
+    def address(self, state: str = "") -> str:
+        """With its token; state as in "inspector?run=x"."""
+        return f"http://127.0.0.1:{self.port}/?token={self.token}" + (f"#{state}" if state else "")
+
+
+@contextmanager
+def listening(session):
+    """Serve a session in a thread."""
+    uvicorn = pytest.importorskip("uvicorn")
+    from nelbo.studio.app import create_app
+    from nelbo.studio.server import listen
+
+    sock = listen(0)
+    port = sock.getsockname()[1]
+    app = create_app(session, port=port, token="secret")
+    config = uvicorn.Config(app, log_level="error", ws="websockets-sansio", access_log=False, lifespan="off")
+    server = uvicorn.Server(config)
+    thread = threading.Thread(target=server.run, kwargs={"sockets": [sock]}, daemon=True)
+    thread.start()
+    while not server.started:
+        time.sleep(0.01)
+    try:
+        yield Served(session, port, "secret")
+    finally:
+        server.should_exit = True
+        thread.join(10)
+        session.close()
+        sock.close()
+
+
+@pytest.fixture
+def serving():
+    """Serve a session in a thread until the test ends."""
+    with ExitStack() as stack:
+        yield lambda session: stack.enter_context(listening(session))
+
+
+@pytest.fixture(scope="session")
+def studio():
+    """A studio without runs, for the explorers."""
+    from nelbo.studio.session import Session
+
+    with listening(Session()) as served:
+        yield served
+
+
+@pytest.fixture
+def tab(chromium):
+    """An explorer's page; at the end nothing may have gone wrong in it."""
+    context = chromium.new_context(viewport={"width": 1280, "height": 900})
+    made = Tab.of(context)
+    yield made
+    context.close()
+    assert made.problems == []
+
+
+@pytest.fixture
+def visit(chromium):
+    """Open a page; at the end, nothing may have gone wrong in it, and nothing may have left this machine."""
+    contexts, complaints = [], []
+
+    def open_page(address, *, ready=True, **options):
+        context = chromium.new_context(**{"viewport": {"width": 1280, "height": 900}, **options})
+        contexts.append(context)
+        page = context.new_page()
+        page.set_default_timeout(15_000)
+        page.on("pageerror", lambda error: complaints.append(f"error: {error}"))
+        page.on("console", lambda message: complaints.append(message.text) if message.type == "error" else None)
+        page.on(
+            "request",
+            lambda request: (
+                None
+                if request.url.startswith(("http://127.0.0.1:", "ws://127.0.0.1:", "data:", "blob:", "file:"))
+                else complaints.append(f"request to {request.url}")
+            ),
+        )
+        page.goto(address)
+        if ready and address.startswith("http"):
+            page.wait_for_selector("#stage[data-ready]")
+        return page
+
+    yield open_page
+    for context in contexts:
+        context.close()
+    assert not complaints, complaints

@@ -1,0 +1,63 @@
+"""A page of an explorer in the browser, driven the way a hand drives it."""
+
+from dataclasses import dataclass, field
+
+
+@dataclass
+class Tab:
+    """Remembers what went wrong in the page, and what it asked of other machines."""
+
+    page: object
+    problems: list = field(default_factory=list)
+
+    @classmethod
+    def of(cls, context):
+        tab = cls(context.new_page())
+        tab.page.set_default_timeout(15_000)
+        tab.page.on("console", lambda m: tab.problems.append(m.text) if m.type in ("error", "warning") else None)
+        tab.page.on("pageerror", lambda e: tab.problems.append(str(e)))
+        tab.page.on("request", lambda r: None if _local(r.url) else tab.problems.append(f"request to {r.url}"))
+        return tab
+
+    def show(self, studio, address):
+        """Open a page of the studio by what stands behind the #."""
+        self.page.goto(studio.address(address))
+        name = address.partition("?")[0]
+        self.page.wait_for_selector(f"main[data-ready={name}] .page[data-page={name}]")
+        return self.settle()
+
+    def settle(self, seconds=0.0):
+        """Wait until what was asked for is drawn."""
+        self.page.evaluate("() => new Promise(done => requestAnimationFrame(() => requestAnimationFrame(done)))")
+        if seconds:
+            self.page.wait_for_timeout(1000 * seconds)
+        return self
+
+    def handle(self, name):
+        return self.page.locator(f'[data-handle="{name}"]')
+
+    def drag(self, name, dx, dy=0, steps=6):
+        """Drag a handle with the mouse."""
+        box = self.handle(name).locator(".grip").bounding_box()
+        x, y = box["x"] + box["width"] / 2, box["y"] + box["height"] / 2
+        self.page.mouse.move(x, y)
+        self.page.mouse.down()
+        self.page.mouse.move(x + dx, y + dy, steps=steps)
+        self.page.mouse.up()
+        return self.settle()
+
+    def number(self, name):
+        return self.page.locator(f'[data-number="{name}"]').inner_text()
+
+    def field(self, name):
+        return float(self.page.locator(f'[data-field="{name}"]').input_value())
+
+    def hash(self):
+        """The state in the address, once it is written."""
+        self.page.wait_for_timeout(300)
+        text = self.page.evaluate("decodeURIComponent(location.hash)").partition("?")[2]
+        return dict(part.split("=", 1) for part in text.split("&")) if text else {}
+
+
+def _local(url):
+    return url.startswith(("http://127.0.0.1:", "ws://127.0.0.1:", "blob:", "data:", "file:", "about:"))

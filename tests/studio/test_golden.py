@@ -1,0 +1,241 @@
+"""The browser's mathematics gives Python's numbers: nelbo writes the vectors, Chromium runs core/*.js over them."""
+
+import math
+
+import mpmath as mp
+import pytest
+import torch
+from torch.distributions import Normal
+
+import nelbo
+from nelbo import axioms, divergences
+from nelbo.studio.explore import distribution
+
+EXTREMES = [
+    (0.0, 1.0, 0.0, 1.0),
+    (0.0, 1e-2, 0.0, 1e2),
+    (0.0, 1e2, 0.0, 1e-2),
+    (1e3, 1.0, 0.0, 1.0),
+    (0.0, 1.0, 1e-6, 1.0),
+    (0.0, 1.0 + 1e-9, 0.0, 1.0),
+    (3.0, 1.29999, 3.0, 1.0),
+    (-2.0, 0.7001, 1.0, 1.0),
+]
+
+
+def doubles(*values):
+    return [torch.tensor(v, dtype=torch.float64) for v in values]
+
+
+def four_numbers():
+    generator = torch.Generator().manual_seed(0)
+    means = 4 * torch.randn(60, 2, generator=generator, dtype=torch.float64)
+    widths = torch.exp(1.5 * torch.randn(60, 2, generator=generator, dtype=torch.float64))
+    drawn = torch.stack([means[:, 0], widths[:, 0], means[:, 1], widths[:, 1]], 1).tolist()
+    return [*EXTREMES, *map(tuple, drawn)]
+
+
+MODULES = """async (argument) => {
+    const load = (name) => import(`/${name}.js`);
+    const [math, families, link] = [await load("core/math"), await load("core/families"), await load("core/link")];
+    const [chain, gradients] = [await load("pages/elbo/model"), await load("pages/reparam/estimators")];
+    const metric = await load("pages/metric/divergences");
+    const over = (f) => argument.map((a) => f(...a));
+    return BODY;
+}"""
+
+
+@pytest.fixture(scope="module")
+def run(chromium, studio):
+    """Run JavaScript with the modules math, families, chain and estimators at hand."""
+    context = chromium.new_context()
+    page = context.new_page()
+    page.goto(studio.address())
+    yield lambda body, argument=None: page.evaluate(MODULES.replace("BODY", body), argument)
+    context.close()
+
+
+def close(found, expected, *, rtol=1e-12, atol=0.0):
+    for f, e, case in zip(found, expected, range(len(found)), strict=True):
+        assert f == pytest.approx(e, rel=rtol, abs=atol), case
+
+
+@pytest.mark.parametrize(
+    ("function", "python", "atol"),
+    [
+        ("math.normalKL", nelbo.kl, 0.0),
+        ("math.normalW2", divergences.wasserstein, 1e-15),
+    ],
+)
+def test_closed_forms_between_normals(run, function, python, atol):
+    cases = four_numbers()
+    m, s, n, r = torch.tensor(cases, dtype=torch.float64).T
+    expected = python(Normal(m, s), Normal(n, r)).value.tolist()
+    close(run(f"over({function})", cases), expected, atol=atol)
+
+
+def test_asymmetry_of_kl(run):
+    cases = four_numbers()
+    m, s, n, r = torch.tensor(cases, dtype=torch.float64).T
+    close(run("over(math.klAsymmetry)", cases), axioms.kl_asymmetry(Normal(m, s), Normal(n, r)).tolist(), atol=1e-300)
+
+
+def test_hellinger_and_total_variation_in_forty_digits(run):
+    """Against mpmath, which also knows where two widths are 10,000 apart."""
+    cases = four_numbers()
+    found = run("argument.map((a) => [math.normalHellinger(...a), math.normalTV(...a)])", cases)
+    with mp.workdps(40):
+        for case, (hellinger, tv) in zip(cases, found, strict=True):
+            m, s, n, r = map(mp.mpf, case)
+            overlap = mp.sqrt(2 * s * r / (s**2 + r**2)) * mp.exp(-((m - n) ** 2) / (4 * (s**2 + r**2)))
+            assert hellinger == pytest.approx(float(mp.sqrt(1 - overlap)), rel=1e-12, abs=1e-15), case
+            a, b = s**-2 - r**-2, -2 * (m / s**2 - n / r**2)
+            c = (m / s) ** 2 - (n / r) ** 2 + 2 * mp.log(s / r)
+            if a == 0:
+                roots = [] if b == 0 else [-c / b]
+            else:
+                roots = sorted((-b + sign * mp.sqrt(b * b - 4 * a * c)) / (2 * a) for sign in (1, -1))
+            ends = [mp.ninf, *roots, mp.inf]
+            masses = [[mp.ncdf((x - u) / v) if mp.isfinite(x) else x > 0 for x in ends] for u, v in ((m, s), (n, r))]
+            gaps = [masses[0][i] - masses[1][i] for i in range(len(ends))]
+            expected = sum(abs(gaps[i + 1] - gaps[i]) for i in range(len(ends) - 1)) / 2
+            assert tv == pytest.approx(float(expected), rel=1e-9, abs=1e-12), case
+
+
+def test_jensen_shannon_between_normals(run):
+    cases = four_numbers()
+    m, s, n, r = torch.tensor(cases, dtype=torch.float64).T
+    expected = divergences.jensen_shannon(Normal(m, s), Normal(n, r))
+    found = run("over(metric.normalJS)", cases)
+    for js, e, error in zip(found, expected.value.tolist(), expected.standard_error.tolist(), strict=True):
+        assert abs(js - e) <= 1e-9 * e + 5 * error + 1e-15
+
+
+SHAPES = [
+    {"family": "normal", "mu": 0.5, "sigma": 1.5},
+    {"family": "skew", "mu": -1.0, "sigma": 2.0, "skew": 4.0},
+    {"family": "skew", "mu": 1.0, "sigma": 0.7, "skew": -1.0},
+    {"family": "truncated", "mu": 0.0, "sigma": 1.0, "low": -1.0, "high": 2.5},
+    {"family": "truncated", "mu": 0.0, "sigma": 0.4, "low": 3.0, "high": 3.5},
+    {"family": "mixture", "mu": -2.0, "sigma": 0.6, "mu2": 2.0, "sigma2": 0.9, "weight": 0.3},
+]
+
+
+def test_log_densities_of_all_families(run):
+    points = [-30.0, -3.0, -0.9, 0.0, 0.3, 1.7, 3.2, 25.0]
+    found = run("argument[0].map((d) => argument[1].map(families.density(d).log))", [SHAPES, points])
+    for shape, values in zip(SHAPES, found, strict=True):
+        d = distribution(shape)
+        for x, value in zip(points, values, strict=True):
+            inside = shape["family"] != "truncated" or shape["low"] <= x <= shape["high"]
+            expected = float(d.log_prob(*doubles(x))) if inside else -math.inf
+            assert value == pytest.approx(expected, rel=1e-12), (shape, x)
+
+
+def test_quadrature_over_all_pairs_of_families(run):
+    pairs = [(a, b) for a in SHAPES for b in SHAPES if a is not b]
+    found = run(
+        "argument.map(([a, b]) => families.integrals(families.density(a), families.density(b)))",
+        pairs,
+    )
+    for (a, b), values in zip(pairs, found, strict=True):
+        p, q = distribution(a), distribution(b)
+        kl, js = nelbo.kl(p, q), divergences.jensen_shannon(p, q)
+        assert values["pq"] == pytest.approx(float(kl), rel=1e-9), (a, b, kl)
+        assert values["js"] == pytest.approx(float(js), rel=1e-8), (a, b, js)
+        assert values["mass"] == pytest.approx(1.0, rel=1e-11)
+
+
+def test_binning_never_raises_kl(run):
+    pairs = [(a, b) for a in SHAPES for b in SHAPES if a is not b]
+    edges = [-2.0, -1.0, 0.0, 0.5, 1.0, 2.0, 3.0]
+    found = run(
+        "argument[0].map(([a, b]) => { const [p, q] = [families.density(a), families.density(b)];"
+        " return [families.binned(p, q, argument[1]).pq, families.integrals(p, q).pq]; })",
+        [pairs, edges],
+    )
+    assert all(cut <= whole * (1 + 1e-9) + 1e-12 for cut, whole in found)
+
+
+def test_the_chain_of_the_elbo(run):
+    cases = [
+        (1.5, 0.0, 1.0, 1.0, 0.7),
+        (-3.0, 0.4, 0.02, 2.5, 0.05),
+        (0.2, -1.0, 3.0, 0.0, 2.0),
+        (20.0, 5.0, 0.1, 1.0, 10.0),
+    ]
+    found = run("over(math.elboChain)", cases)
+    for (x, m, v, w, s), values in zip(cases, found, strict=True):
+        chain = divergences.elbo_chain(x, Normal(*doubles(m, v)), weight=w, noise=s)
+        expected = [chain.log_evidence, chain.reconstruction_error, chain.kl, chain.elbo, chain.gap_to_posterior]
+        names = ["logEvidence", "reconstructionError", "kl", "elbo", "gap"]
+        close([values[n] for n in names], [float(e) for e in expected], atol=1e-15)
+
+
+def test_the_bound_with_two_bumps_closes_by_its_kl(run):
+    states = [
+        {"model": "square", "x": 2.0, "w": 1.0, "s": 0.5, "m": 1.4, "v": 0.2},
+        {"model": "square", "x": -1.0, "w": 0.5, "s": 0.3, "m": 0.0, "v": 1.0},
+    ]
+    for state, found in zip(states, run("argument.map(chain.terms)", states), strict=True):
+        z = torch.linspace(-10, 10, 20001, dtype=torch.float64)
+        x, w, s, m, v = doubles(*(state[name] for name in ("x", "w", "s", "m", "v")))
+        joint = Normal(w * z * z, s).log_prob(x) + Normal(*doubles(0.0, 1.0)).log_prob(z)
+        evidence = torch.logsumexp(joint, 0) + torch.log(z[1] - z[0])
+        q = Normal(m, v).log_prob(z)
+        elbo = (q.exp() * (joint - q)).sum() * (z[1] - z[0])
+        assert found["evidence"] == pytest.approx(float(evidence), rel=1e-10)
+        assert found["elbo"] == pytest.approx(float(elbo), rel=1e-9)
+        assert found["gap"] == pytest.approx(float(evidence - elbo), rel=1e-8)
+
+
+def test_estimators_from_log_ratios(run):
+    ratios = torch.randn(200, generator=torch.Generator().manual_seed(1), dtype=torch.float64) * 0.8 + 0.3
+    found = run("math.fromLogRatios(argument)", ratios.tolist())
+    for name, values in zip(("k1", "k2", "k3"), found, strict=True):
+        e = divergences.kl_from_log_ratios(ratios, estimator=name)
+        assert values["mean"] == pytest.approx(float(e), rel=1e-12)
+        assert values["error"] == pytest.approx(float(e.standard_error), rel=1e-10)
+
+
+@pytest.mark.parametrize("name", ["square", "shifted", "sine", "step", "elbo"])
+def test_gradients_agree_with_the_truth_and_with_autograd(run, name):
+    state = {"fn": name, "mu": 0.6, "sigma": 0.8, "c": 0.5}
+    body = """(() => {
+        const random = math.randomness(3);
+        const eps = Float64Array.from({length: 40000}, () => random.normal());
+        const made = gradients.gradients(argument, eps);
+        const f = gradients.FUNCTIONS[argument.fn];
+        const h = 1e-5;
+        const value = (m, s) => f.exact(m, s, argument.c)[0];
+        return {
+            exact: f.exact(argument.mu, argument.sigma, argument.c),
+            numeric: [(value(argument.mu + h, argument.sigma) - value(argument.mu - h, argument.sigma)) / (2 * h),
+                      (value(argument.mu, argument.sigma + h) - value(argument.mu, argument.sigma - h)) / (2 * h)],
+            found: Object.fromEntries(Object.entries(made).map(([k, v]) => [k, v.map((g) => math.meanAndError(g))])),
+        };
+    })()"""
+    result = run(body, state)
+    assert result["numeric"] == pytest.approx(result["exact"][1:], rel=1e-6)
+    for way, (mu, sigma) in result["found"].items():
+        if (name, way) == ("step", "pathwise"):
+            assert mu["mean"] == sigma["mean"] == 0  # the trap that the page shows
+            continue
+        for found, exact in ((mu, result["exact"][1]), (sigma, result["exact"][2])):
+            assert abs(found["mean"] - exact) < 5 * found["error"], way
+
+
+def test_frames_pass_both_ways(run):
+    from nelbo.studio.wire import pack, unpack
+
+    frame = pack({"kind": "x", "id": 3, "text": "µ", "big": math.inf}, [b"abc", memoryview(bytes(8))])
+    content, lengths, back = run(
+        "(() => { const [content, buffers] = link.unpack(Uint8Array.from(argument).buffer);"
+        " return [content, buffers.map((b) => b.byteLength), [...new Uint8Array(link.pack(content, buffers))]]; })()",
+        list(frame),
+    )
+    assert content == {"kind": "x", "id": 3, "text": "µ", "big": None}
+    assert lengths == [3, 8]
+    again, buffers = unpack(bytes(back))
+    assert again == content
+    assert [bytes(b) for b in buffers] == [b"abc", bytes(8)]
