@@ -1,5 +1,6 @@
 """`nelbo studio` and `nelbo export`: plain functions, registered with cyclopts by nelbo.cli."""
 
+from importlib.util import find_spec
 from pathlib import Path
 
 
@@ -48,9 +49,6 @@ def export(page: str, out: Path | None = None, *, state: str = "") -> None:
 
 
 def _needs_extra() -> None:
-    try:
-        import starlette  # noqa: F401
-        import uvicorn  # noqa: F401
-        import websockets  # noqa: F401
-    except ImportError as error:
-        raise ImportError(f"the studio needs {error.name}: pip install 'nelbo[studio]'") from None
+    for package in ("starlette", "uvicorn", "websockets"):
+        if find_spec(package) is None:
+            raise ImportError(f"the studio needs {package}: pip install 'nelbo[studio]'")
