@@ -142,7 +142,8 @@ def surrogate_for_bound(case: Case) -> Verdict:
 def too_few_samples(case: Case) -> Verdict:
     """The bound by eight times as many samples minus that by the reported number, on the same examples: above a quarter
     nat by a one-sided t test. Each draw of the larger set also serves in one of eight smaller ones, which removes most
-    of the noise.
+    of the noise. Beside it stands the share of examples whose weights have so heavy a tail (Pareto k) that no mean over
+    them is to be relied on.
     """
     samples = _bound(case).samples
     seen = _judged(case)
@@ -152,10 +153,24 @@ def too_few_samples(case: Case) -> Verdict:
         log_w = _log_weights(seen, rows, many)
     few = torch.stack([_bound_of(part) for part in log_w.split(samples)]).mean(0)
     gain = mean_of(few - _bound_of(log_w))
-    evidence = Measured(f"gained by {many} samples over {samples}", gain.value, gain.standard_error)
+    cost = Measured(f"gained by {many} samples over {samples}", gain.value, gain.standard_error)
+    evidence = (cost, *_tails(log_w))
     if (gain.value - _ENOUGH) / gain.standard_error > z_critical():
-        return found("warning", evidence, cost=evidence)
-    return passed(evidence)
+        return found("warning", *evidence, cost=cost)
+    return passed(*evidence)
+
+
+def _tails(log_w: Tensor) -> tuple[Measured, ...]:
+    """The share of examples whose largest weights have too heavy a tail for their mean; nothing for a few samples."""
+    from nelbo.measure.pareto import SMALLEST_TAIL, pareto_k, tail_length, threshold
+
+    samples, rows = log_w.shape
+    tail = tail_length(samples)
+    if tail < SMALLEST_TAIL:
+        return ()
+    heavy = (pareto_k(log_w.topk(tail + 1, 0).values) > threshold(samples)).double().mean()
+    share, error = float(heavy), math.sqrt(float(heavy * (1 - heavy)) / rows)
+    return (Measured(f"examples with a Pareto k above {threshold(samples):.2f}", 100 * share, 100 * error, "%"),)
 
 
 @check(

@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Callable
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, cast
 
 import torch
 from torch import Tensor, nn
@@ -118,6 +118,7 @@ def dead_units(case: Case) -> Verdict:
     return found("severe" if share > 0.85 else "warning", *numbers)
 
 
+Gradients = tuple[Tensor | None, ...]  # None: the loss does not depend on it
 _LAYERS = (
     nn.Linear,
     nn.Conv1d,
@@ -156,8 +157,9 @@ def _dead(case: Case) -> dict[str, tuple[float, int]]:
             for x in case.x[:500].split(100):
                 z = case.model.posterior(x).rsample()
                 loss = -(case.model.likelihood(z).log_prob(x) + case.model.prior.log_prob(z)).sum()
-                for mask, gradient in zip(silent, torch.autograd.grad(loss, biases, allow_unused=True), strict=True):
-                    mask.logical_and_(gradient == 0 if isinstance(gradient, Tensor) else torch.zeros_like(mask))
+                gradients = cast("Gradients", torch.autograd.grad(loss, biases, allow_unused=True))
+                for mask, gradient in zip(silent, gradients, strict=True):
+                    mask.logical_and_(torch.zeros_like(mask) if gradient is None else gradient == 0)
     finally:
         for handle in handles:
             handle.remove()
