@@ -146,7 +146,7 @@ def kl_mean(case: Case) -> Verdict:
     """As reconstruction-mean: the weight of the KL is 1 / L or 1 / D of that of the reconstruction error, the factor
     with the fewest digits among the possible ones.
     """
-    return _by_cause(case, "kl averaged")
+    return _by_cause(case, "kl averaged", severity="severe")
 
 
 @check(
