@@ -48,9 +48,8 @@ def export(page: str, out: Path | None = None, *, state: str = "") -> None:
 
 
 def _needs_extra() -> None:
-    try:
-        import starlette  # noqa: F401
-        import uvicorn  # noqa: F401
-        import websockets  # noqa: F401
-    except ImportError as error:
-        raise ImportError(f"the studio needs {error.name}: pip install 'nelbo[studio]'") from None
+    from importlib.util import find_spec
+
+    missing = [name for name in ("starlette", "uvicorn", "websockets") if find_spec(name) is None]
+    if missing:
+        raise ImportError(f"the studio needs {', '.join(missing)}: pip install 'nelbo[studio]'")
