@@ -1,6 +1,11 @@
 """`nelbo diagnose` and `nelbo explain`."""
 
 from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from nelbo.diagnosis import Findings
+    from nelbo.runs import Run
 
 FILE = "findings.json"
 
@@ -16,13 +21,12 @@ def diagnose(run: Path, *, examples: int = 1000, seed: int = 0, json: bool = Fal
         strict: end with exit status 1 where something severe is found, for a CI of yours.
     """
     from nelbo import runs
-    from nelbo.diagnosis import diagnose as examine
-    from nelbo.files import plain, write_json
 
-    findings = examine(runs.load(run), examples=examples, seed=seed)
-    write_json(run / FILE, findings.to_dict())
+    findings = examine(runs.load(run), run, examples=examples, seed=seed)
     if json:
         from json import dumps
+
+        from nelbo.files import plain
 
         print(dumps(plain(findings.to_dict()), indent=2, ensure_ascii=False, allow_nan=False))
     else:
@@ -32,6 +36,16 @@ def diagnose(run: Path, *, examples: int = 1000, seed: int = 0, json: bool = Fal
         console.print(findings)
         console.print(f"\nWritten to {run / FILE}", soft_wrap=True)
     return int(strict and not findings.healthy)
+
+
+def examine(run: "Run", out: Path, *, examples: int = 1000, seed: int = 0) -> "Findings":
+    """Diagnose a run and write findings.json into a folder."""
+    from nelbo.diagnosis import diagnose
+    from nelbo.files import write_json
+
+    findings = diagnose(run, examples=examples, seed=seed)
+    write_json(out / FILE, findings.to_dict())
+    return findings
 
 
 def explain(id: str | None = None) -> int:

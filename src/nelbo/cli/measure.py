@@ -8,8 +8,10 @@ from rich.console import Console
 
 from nelbo import measure as measuring
 from nelbo import runs
+from nelbo.cli.diagnose import examine
 from nelbo.cli.outputs import examples_of
 from nelbo.data import Data
+from nelbo.diagnosis import findings_section
 from nelbo.measure.case import Effort, Split, case_of
 
 
@@ -23,11 +25,13 @@ def measure(
     samples: int | None = None,
     seed: int = 0,
     out: Path | None = None,
+    diagnose: bool = True,
     json: bool = False,
 ) -> int:
     """Measure a run: its loss, log p(x), the gaps of its bound, its latents and samples, with standard errors.
 
-    Writes measure.json and report.html, a page that can be mailed. Ctrl-C keeps what is measured so far.
+    Writes measure.json and report.html, a page that can be mailed, which begins with what nelbo diagnose finds.
+    Ctrl-C keeps what is measured so far.
 
     Args:
         run: folder of a run.
@@ -37,7 +41,8 @@ def measure(
         examples: of each part, at most.
         samples: of z for each example, where log p(x) is found by importance sampling.
         seed: of every draw.
-        out: folder for the two files; by default the run's.
+        out: folder for the files; by default the run's.
+        diagnose: look for what is wrong as well (--no-diagnose: only measure).
         json: print measure.json instead of the table.
     """
     loaded = runs.load(run)
@@ -61,7 +66,10 @@ def measure(
             print(f"\nstopped; what was measured until then is in {out or run}", file=sys.stderr)
         return 130
     found = case.report(tuple(done))
-    record, page = found.save(out or run)
+    # the diagnosis is of the run as it was trained, on its own data
+    findings = examine(loaded, out or run, seed=seed) if diagnose and judged is None else None
+    more = [] if findings is None else [("What is wrong, and what to change", findings_section(findings))]
+    record, page = found.save(out or run, more=more)
     if json:
         print(found.to_json())
         return 0
@@ -69,6 +77,8 @@ def measure(
     console.print(found.table())
     for sentence in str(found).splitlines():
         console.print(f"- {sentence}", highlight=False)
+    if findings is not None:
+        console.print(f"- {findings.verdict} (nelbo diagnose {run})", highlight=False)
     console.print(f"\n{page}  the report\n{record}  the numbers", highlight=False, soft_wrap=True)
     return 0
 

@@ -21,7 +21,8 @@ _STYLE = """
 
 
 def findings_section(findings: Findings) -> str:
-    """An HTML fragment, ``<section class="findings">``, with its own style, for light and dark pages alike.
+    """An HTML fragment, ``<section class="findings">``, with its own style, for light and dark pages
+    alike; the page gives it its title.
 
     Args:
         findings: what :func:`nelbo.diagnose` returned.
@@ -29,7 +30,6 @@ def findings_section(findings: Findings) -> str:
     parts = [
         '<section class="findings">',
         f"<style>{_STYLE}</style>",
-        "<h2>Findings</h2>",
         f"<p><strong>{escape(findings.verdict)}</strong></p>",
         *(f"<p>{escape(note)}</p>" for note in findings.notes),
         *(_finding(finding) for finding in findings),

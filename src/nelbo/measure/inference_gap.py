@@ -152,7 +152,7 @@ def _parameters(model: Model, x: Tensor) -> tuple[Tensor, Family]:
     """The numbers that make up each q(z|x), and the family that they are numbers of; zeros give (nearly) N(0, I)."""
     qz = model.posterior(x)
     if isinstance(qz, Independent) and isinstance(qz.base_dist, Normal):
-        return torch.cat([qz.base_dist.loc, qz.base_dist.scale.log()], dim=-1), DiagonalNormal(qz.event_shape[0])
+        return torch.cat([qz.base_dist.loc, 2 * qz.base_dist.scale.log()], dim=-1), DiagonalNormal(qz.event_shape[0])
     if isinstance(qz, MultivariateNormal):
         family = FullCovarianceNormal(qz.event_shape[0]).to(qz.loc.device)
         factor = qz.scale_tril
