@@ -1,21 +1,14 @@
 """What a diagnosis says: findings with their evidence, and what was found in order."""
 
-import io
 import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, Literal, get_args
 
-from rich.console import Console, Group, RenderableType
-from rich.padding import Padding
-from rich.table import Table
-from rich.text import Text
-
 Severity = Literal["severe", "warning", "note"]
 """severe: what the model says or how it was trained is wrong; warning: it costs; note: worth knowing, and no fault."""
 
 _RANK = {severity: rank for rank, severity in enumerate(get_args(Severity))}
-_COLOURS = {"severe": "bold red", "warning": "yellow", "note": "cyan"}
 
 
 @dataclass(frozen=True)
@@ -184,52 +177,14 @@ class Findings:
         }
 
     def __str__(self) -> str:
-        text = io.StringIO()
-        Console(file=text, width=100, highlight=False).print(self)
-        return text.getvalue().rstrip()
+        from nelbo.diagnosis.printing import as_text
 
-    def __rich__(self) -> RenderableType:
-        parts: list[RenderableType] = [Text(self.verdict, style="bold")]
-        for finding in self.findings:
-            parts += ["", _heading(finding), Padding(_details(finding), (0, 0, 0, 2))]
-        if self.passed:
-            parts += ["", Text("Nothing wrong with"), _passed(self.passed)]
-        if self.skipped:
-            reasons: dict[str, list[str]] = {}
-            for check, reason in self.skipped.items():
-                reasons.setdefault(reason, []).append(check)
-            parts += ["", *(Text(f"Not checked ({reason}): {', '.join(ids)}") for reason, ids in reasons.items())]
-        parts += [Text(f"Note: {note}") for note in self.notes]
-        if self.findings:
-            parts += ["", Text(f"More on a finding: nelbo explain {self.findings[0].id}")]
-        return Group(*parts)
+        return as_text(self)
 
+    def __rich__(self) -> Any:
+        from nelbo.diagnosis.printing import as_rich
 
-def _heading(finding: Finding) -> Text:
-    cost = f", costs {finding.cost_nats.number}" if finding.cost_nats is not None else ""
-    after = f", follows from {finding.follows_from}" if finding.follows_from else ""
-    head = Text(finding.severity.upper(), style=_COLOURS[finding.severity])
-    return head.append(f"  {finding.title}", style="bold").append(f"  ({finding.id}{cost}{after})", style="not bold")
-
-
-def _details(finding: Finding) -> Table:
-    grid = Table.grid(padding=(0, 2))
-    grid.add_column(no_wrap=True, style="dim")
-    grid.add_column(overflow="fold")
-    for row, measured in enumerate(finding.evidence):
-        grid.add_row("" if row else "evidence", Text(str(measured)))
-    grid.add_row("means", Text(finding.meaning))
-    grid.add_row("change", Text(finding.change))
-    return grid
-
-
-def _passed(passed: tuple[Passed, ...]) -> Table:
-    grid = Table.grid(padding=(0, 2))
-    grid.add_column(no_wrap=True)
-    grid.add_column(overflow="fold")
-    for check in passed:
-        grid.add_row(Text(f"  {check.id}"), Text("; ".join(map(str, check.evidence))))
-    return grid
+        return as_rich(self)
 
 
 def ordered(findings: list[Finding], explains: Mapping[str, Sequence[str]]) -> tuple[Finding, ...]:

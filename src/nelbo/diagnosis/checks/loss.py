@@ -95,10 +95,10 @@ def _severity(case: Case, weighed: EffectiveBeta) -> Severity:
     return "warning" if 1 / _SMALL < ratio < _SMALL else "severe"
 
 
-def _by_cause(case: Case, *causes: Cause, severity: Severity | None = None) -> Verdict:
-    """A finding when the weights come from one of these causes and are not the declared ones."""
+def _by_cause(case: Case, *causes: Cause, severity: Severity | None = None, of_beta: bool = True) -> Verdict:
+    """A finding when the loss is what it is by one of these causes; for one of beta, unless that beta is declared."""
     weighed = _weighed(case)
-    if weighed.cause not in causes or (severity is None and _as_declared(case, weighed)):
+    if weighed.cause not in causes or (of_beta and _as_declared(case, weighed)):
         return passed(_beta(weighed))
     evidence = _weights(weighed)
     if weighed.sigma is not None:
@@ -164,7 +164,7 @@ def kl_mean(case: Case) -> Verdict:
 )
 def kl_sign(case: Case) -> Verdict:
     """The loss is regressed on reconstruction error and KL (effective_beta): the weight of the KL is negative."""
-    return _by_cause(case, "kl sign", severity="severe")
+    return _by_cause(case, "kl sign", severity="severe", of_beta=False)
 
 
 @check(
@@ -205,7 +205,7 @@ def kl_of_variance(case: Case) -> Verdict:
     variance, log sigma, sigma, variance and through a softplus. The reading that the model declares leaves more than
     rounding and noise explain, and another one does not.
     """
-    return _by_cause(case, "kl of another spread", severity="severe")
+    return _by_cause(case, "kl of another spread", severity="severe", of_beta=False)
 
 
 @check(
@@ -225,7 +225,7 @@ def kl_formula(case: Case) -> Verdict:
     """With the reconstruction fixed, the loss is regressed on the KL, on its converse, and on its three parts apart:
     half the squared means, half the variances, minus the log standard deviations. It is a KL only if these weigh alike.
     """
-    return _by_cause(case, "kl formula", "kl reversed", severity="severe")
+    return _by_cause(case, "kl formula", "kl reversed", severity="severe", of_beta=False)
 
 
 @check(

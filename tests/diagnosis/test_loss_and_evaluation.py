@@ -1,0 +1,146 @@
+"""Checks of the loss and of the evaluation: silent where nothing is wrong, at the rate they state."""
+
+import math
+
+import pytest
+import torch
+from torch.nn import functional as F
+
+import nelbo
+from nelbo.diagnosis.registry import CHECKS
+from tests.foreign.models import FEATURES, LATENT, Script, binary
+
+LOSS = [
+    "reconstruction-mean", "kl-mean", "kl-sign", "kl-doubled", "kl-of-variance", "kl-formula", "effective-beta",
+    "loss-likelihood", "loss-not-elbo", "no-sampling", "sample-with-variance",
+]  # fmt: skip
+EVALUATION = [
+    "surrogate-for-bound", "too-few-samples", "bits-for-nats", "train-and-test-mixed", "another-binarization",
+]  # fmt: skip
+X, HELD_OUT = binary(500, event=(FEATURES,)).split([300, 200])
+
+
+def wrapped(model, **arguments):
+    return nelbo.wrap(
+        encode=model.encode, decode=model.decode, x=X[:60], likelihood=nelbo.likelihoods.Bernoulli(), **arguments
+    )
+
+
+def loss_function(recon_x, x, mu, logvar):
+    kl = -0.5 * torch.sum(1 + logvar - mu.pow(2) - logvar.exp())
+    return (F.binary_cross_entropy(recon_x, x, reduction="sum") + kl) / len(x)
+
+
+def weights(model, x, samples):
+    with torch.no_grad():
+        mu, logvar = model.encode(x)
+        z = mu + torch.exp(0.5 * logvar) * torch.randn(samples, *mu.shape)
+        log_px = -F.binary_cross_entropy(model.decode(z), x.expand(samples, -1, -1), reduction="none").sum(-1)
+        return log_px + (-0.5 * z**2 + 0.5 * (z - mu) ** 2 / logvar.exp() + 0.5 * logvar).sum(-1)
+
+
+def bound(model, samples):
+    return float((math.log(samples) - torch.logsumexp(weights(model, HELD_OUT, samples), 0)).mean())
+
+
+def ids(findings):
+    return [finding.id for finding in findings]
+
+
+def test_an_honest_loss_and_honest_numbers_are_passed_with_their_numbers():
+    model = Script()
+    torch.manual_seed(0)
+    found = nelbo.diagnose(
+        wrapped(model),
+        X,
+        held_out=HELD_OUT,
+        loss=loss_function,
+        reported={"nll": bound(model, 50), "samples": 50},
+        only=LOSS + EVALUATION,
+    )
+    assert not ids(found)
+    # sixteen numbers are no image
+    assert {check.id for check in found.passed} >= {*LOSS, *EVALUATION} - {"another-binarization"}
+    assert "another-binarization" in found.skipped
+    assert all(check.evidence for check in found.passed)
+
+
+def test_a_beta_that_is_declared_is_no_fault():
+    def loss(recon_x, x, mu, logvar):
+        kl = -0.5 * torch.sum(1 + logvar - mu.pow(2) - logvar.exp())
+        return (F.binary_cross_entropy(recon_x, x, reduction="sum") + 4 * kl) / len(x)
+
+    vae = wrapped(Script())
+    assert ids(nelbo.diagnose(vae, X, loss=loss, only=LOSS)) == ["effective-beta"]
+    declared = nelbo.diagnose(vae, X, loss=loss, objective=nelbo.objectives.Beta(4.0), only=LOSS)
+    assert not ids(declared)
+
+
+def test_a_mean_over_latents_that_is_declared_as_its_beta_is_no_fault():
+    def loss(recon_x, x, mu, logvar):
+        kl = -0.5 * (1 + logvar - mu.pow(2) - logvar.exp())
+        return F.binary_cross_entropy(recon_x, x, reduction="sum") / len(x) + kl.mean()
+
+    vae = wrapped(Script())
+    assert ids(nelbo.diagnose(vae, X, loss=loss, only=LOSS)) == ["kl-mean"]
+    declared = nelbo.diagnose(vae, X, loss=loss, objective=nelbo.objectives.Beta(1 / LATENT), only=LOSS)
+    assert not ids(declared)
+
+
+def test_a_noisy_loss_with_beta_1_is_not_called_another():
+    """The KL by one draw of z: beta scatters, and its interval is as wide as it says."""
+    model = Script()
+    vae = wrapped(model)
+
+    def loss(x):
+        mu, logvar = model.encode(x)
+        z = model.draw(mu, logvar)
+        log_q = (-0.5 * (z - mu) ** 2 / logvar.exp() - 0.5 * logvar).sum(1)
+        return (
+            F.binary_cross_entropy(model.decode(z), x, reduction="sum") / len(x) + (log_q + 0.5 * (z**2).sum(1)).mean()
+        )
+
+    alarms = [ids(nelbo.diagnose(vae, X, loss=loss, seed=seed, only=LOSS)) for seed in range(20)]
+    assert sum(map(bool, alarms)) <= 1, alarms
+
+
+def test_an_honest_bound_is_not_called_a_surrogate():
+    model = Script()
+    vae = wrapped(model)
+    torch.manual_seed(1)
+    alarms = 0
+    for seed in range(60):
+        reported = {"nll": bound(model, 5), "samples": 5}
+        found = nelbo.diagnose(
+            vae, X, held_out=HELD_OUT, reported=reported, seed=seed, only=["surrogate-for-bound", "bits-for-nats"]
+        )
+        alarms += bool(ids(found))
+    assert alarms <= 1
+
+
+def test_splits_by_chance_are_not_called_mixed():
+    """Few columns: rows repeat by nature, in both sets alike."""
+    model = Script(event=(6,))
+    x = binary(900, event=(6,))
+    vae = nelbo.wrap(
+        encode=model.encode, decode=model.decode, x=x[:60], second="logvar", likelihood=nelbo.likelihoods.Bernoulli()
+    )
+    for seed in range(20):
+        order = torch.randperm(len(x), generator=torch.Generator().manual_seed(seed))
+        held_out, train = x[order].split([300, 600])
+        assert not ids(nelbo.diagnose(vae, train, held_out=held_out, only=["train-and-test-mixed"]))
+    assert ids(nelbo.diagnose(wrapped(Script()), X, held_out=X[:100], only=["train-and-test-mixed"]))
+
+
+@pytest.mark.parametrize("reported", [{"nll": 3.0}, {"elbo": 3.0}, {"samples": 5}])
+def test_reported_numbers_that_cannot_be_meant(reported):
+    with pytest.raises(ValueError, match="'nelbo'|'samples'"):
+        nelbo.diagnose(wrapped(Script()), X, reported=reported, only=EVALUATION)
+
+
+@pytest.mark.parametrize("id", LOSS + EVALUATION)
+def test_every_check_states_its_rate_and_its_source(id):
+    check = CHECKS[id]
+    assert 0 <= check.false_alarms <= 1e-3
+    assert check.source
+    assert check.details
