@@ -21,6 +21,7 @@ MOST_DIMENSIONS = 2
 TOLERANCE = 1e-3
 _SHARED = 10_000  # examples that share their grids; more would only take more memory
 _DRAWS = 4096
+_DECODED = 1 << 20  # numbers decoded together: here a tile costs more by itself than by its points
 
 
 def by_quadrature(model: Model, x: Tensor, *, tolerance: float = TOLERANCE, why: str, progress: bool) -> Evidence:
@@ -108,7 +109,7 @@ class Joint:
     @property
     def at_once(self) -> int:
         """Tiles of 64 points that can be decoded together."""
-        return max(1, AT_ONCE // (64 * prod(self.x.shape[1:])))
+        return max(1, _DECODED // (64 * prod(self.x.shape[1:])))
 
     @staticmethod
     def _pick(x: Tensor, index: Tensor) -> Tensor:
