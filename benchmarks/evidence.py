@@ -93,8 +93,8 @@ def _pythae(vae: nelbo.VAE):
             self.network: nn.Module = vae.encoder
 
         def forward(self, x: Tensor):
-            mu, log_sigma = self.network(x).chunk(2, dim=-1)
-            return ModelOutput(embedding=mu, log_covariance=2 * log_sigma)
+            qz = vae.posterior_family(self.network(x))
+            return ModelOutput(embedding=qz.mean, log_covariance=qz.variance.log())
 
     class Decoder(BaseDecoder):
         def __init__(self) -> None:
