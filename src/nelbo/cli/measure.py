@@ -66,10 +66,12 @@ def measure(
             print(f"\nstopped; what was measured until then is in {out or run}", file=sys.stderr)
         return 130
     found = case.report(tuple(done))
-    # the diagnosis is of the run as it was trained, on its own data
-    findings = examine(loaded, out or run, seed=seed) if diagnose and judged is None else None
-    more = [] if findings is None else [("What is wrong, and what to change", findings_section(findings))]
-    record, page = found.save(out or run, more=more)
+    # before the diagnosis, which may fail or be stopped: what is measured stays
+    record, page = found.save(out or run)
+    findings = None
+    if diagnose and judged is None:  # of the run as it was trained, on its own data
+        findings = examine(loaded, out or run, seed=seed)
+        found.save(out or run, more=[("What is wrong, and what to change", findings_section(findings))])
     if json:
         print(found.to_json())
         return 0
