@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 from math import prod
-from typing import final
+from typing import Any, final
 
 import torch
 from torch import Tensor
@@ -44,19 +44,7 @@ def by_quadrature(model: Model, x: Tensor, *, tolerance: float = TOLERANCE, why:
     with Waiting("log p(x) by quadrature", len(x), show=progress) as bar:
         try:
             for part in x.split(_SHARED):
-                joint = Joint(model, part)
-                low, high = joint.box()
-                integrals = integrate(
-                    joint,
-                    len(part),
-                    low,
-                    high,
-                    like=joint.like,
-                    at_once=joint.at_once,
-                    tolerance=tolerance,
-                    guard=joint.guard(),
-                    done=bar.advance,
-                )
+                integrals = Joint(model, part).integrals(tolerance=tolerance, done=bar.advance)
                 found.append(_evidence(integrals, why))
         except KeyboardInterrupt as error:
             raise interrupted(found, len(x)) from error
@@ -105,6 +93,13 @@ class Joint:
         parts = zip(self.x.split(rows), self.like.split(rows), strict=True)
         values = [log_likelihood(self.model, x, z) for x, z in parts]
         return Guard(self.centers, (torch.cat(values) + self.pz.log_prob(self.like)).double().cpu()[None])
+
+    def integrals(self, **options: Any) -> Integrals:
+        """``tiles.integrate`` over the box, with its other options (tolerance, statistics, done)."""
+        low, high = self.box()
+        return integrate(
+            self, len(self.x), low, high, like=self.like, at_once=self.at_once, guard=self.guard(), **options
+        )
 
     @property
     def at_once(self) -> int:

@@ -146,23 +146,12 @@ def true_posterior(vae: Model, x: Tensor, *, tolerance: float = TOLERANCE) -> Tr
                 "KL(q(z|x) || p(z|x)) = log p(x) - ELBO all the same: write nelbo.measure.inference_gap(vae, x).total"
             )
         joint = Joint(vae, x)
-        low, high = joint.box()
 
         def moments(z: Tensor, f: Tensor) -> list[Tensor]:
             z = z.double()
             return [*z.unbind(-1), *(z[..., i] * z[..., j] for i in range(d) for j in range(i, d))]
 
-        found = integrate(
-            joint,
-            len(x),
-            low,
-            high,
-            like=joint.like,
-            at_once=joint.at_once,
-            tolerance=tolerance,
-            guard=joint.guard(),
-            statistics=moments,
-        )
+        found = joint.integrals(tolerance=tolerance, statistics=moments)
         mean = found.statistics[:d].T
         second = torch.empty(len(x), d, d, dtype=torch.float64)
         upper = torch.triu_indices(d, d)
