@@ -175,7 +175,7 @@ quick(small(), binary(), out=sys.argv[1], objective=Slow(), epochs=1000)
 
 @pytest.mark.parametrize(
     ("pace", "signals", "expected"),
-    [("quick", [signal.SIGINT], "nelbo.training.trainer.Interrupted: stopped at"), ("slow", [signal.SIGINT] * 2, "")],
+    [("quick", [signal.SIGINT], "nelbo.training.signals.Interrupted: stopped at"), ("slow", [signal.SIGINT] * 2, "")],
 )
 def test_ctrl_c_in_a_process_of_its_own(pace, signals, expected, tmp_path):
     """One Ctrl-C is obeyed after the step; a second one at once, in a step that lasts a minute."""

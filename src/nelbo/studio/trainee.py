@@ -29,7 +29,8 @@ from nelbo.studio.wire import pack, unpack
 from nelbo.training import fit, resume
 from nelbo.training.rest import at_rest
 from nelbo.training.seeds import seeded_weights
-from nelbo.training.trainer import Interrupted, Trainer
+from nelbo.training.signals import Interrupted
+from nelbo.training.trainer import Trainer
 
 MEASURES, FINDINGS, PAGE = "measure.json", "findings.json", "report.html"
 SNAPSHOTS = "snapshots"

@@ -4,6 +4,6 @@ from nelbo.training.again import fit_once
 from nelbo.training.evaluate import evaluate
 from nelbo.training.failure import NonFiniteError
 from nelbo.training.fit import fit, pick_device, resume
-from nelbo.training.trainer import Interrupted
+from nelbo.training.signals import Interrupted
 
 __all__ = ["Interrupted", "NonFiniteError", "evaluate", "fit", "fit_once", "pick_device", "resume"]

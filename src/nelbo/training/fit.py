@@ -14,6 +14,7 @@ from nelbo.files import exclusive, sweep, write_json, write_tensors
 from nelbo.objectives import Objective, default_for, from_dict, to_dict
 from nelbo.recipes import Recipe
 from nelbo.runs import Epoch, Run
+from nelbo.training import averaging
 from nelbo.training import learning_rate as rates
 from nelbo.training.adam import FusedAdam
 from nelbo.training.checkpoint import FILE, Snapshot, State
@@ -232,7 +233,7 @@ def _trainer(
     state = State(model, _optimizer(model, settings, optimizer), totals=totals)
     same_optimizer(record, state.optimizer)
     if settings["ema"] is not None:
-        state.average = {name: parameter.detach().clone() for name, parameter in model.named_parameters()}
+        state.average = averaging.copied(model)
     every = settings["checkpoint_every"]
     return Trainer(
         state=state,

@@ -2,13 +2,11 @@
 
 import contextlib
 import math
-import signal
-import threading
 import time
 from collections.abc import Callable, Generator, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import NoReturn
 
 import torch
 from torch import Tensor
@@ -17,7 +15,7 @@ from nelbo.data import Data
 from nelbo.files import plain
 from nelbo.objectives import Objective, Progress, Terms
 from nelbo.runs import Epoch, append_history, flush_history
-from nelbo.training import learning_rate
+from nelbo.training import averaging, learning_rate
 from nelbo.training.checkpoint import Snapshot, State
 from nelbo.training.evaluate import TERMS, as_seen, evaluate
 from nelbo.training.failure import (
@@ -33,16 +31,13 @@ from nelbo.training.failure import (
 from nelbo.training.memory import warm_memory
 from nelbo.training.progress import Display
 from nelbo.training.seeds import derive, own_randomness, seed_noise
+from nelbo.training.signals import Interrupted, StopRequest
 from nelbo.vae import VAE
 
 # On an accelerator, looking at the loss waits for all queued work: there it is done only now and then.
 _LOOK_EVERY = {"cpu": 1}
 _LOOK_EVERY_ELSEWHERE = 50
 _AT_MOST_EVERY = 5.0  # seconds: short epochs shall not spend their time on writing checkpoints
-
-
-class Interrupted(KeyboardInterrupt):
-    """Ctrl-C or a request to end, obeyed between two steps; the state is saved and the message says how to go on."""
 
 
 @dataclass
@@ -70,7 +65,7 @@ class Trainer:
     _last_good: Snapshot | None = None
     _kept_at: float = 0.0
     _started: float = 0.0
-    _stop: bool = False
+    _stop: StopRequest = field(default_factory=StopRequest)
 
     @property
     def model(self) -> VAE:
@@ -89,7 +84,7 @@ class Trainer:
 
     def run(self, display: Display) -> None:
         """Train from where the state stands to the end."""
-        with own_randomness(self.device), warm_memory(), self._signals():
+        with own_randomness(self.device), warm_memory(), self._stop.listen():
             while not self.finished:
                 self._epoch(display)
         # after the last checkpoint, which holds the weights as trained: a finished run can be given more epochs
@@ -129,10 +124,10 @@ class Trainer:
                 self._count_time()
                 display.update(position.epoch, position.batch, self._means(), self._speed())
                 self._started = time.perf_counter()  # showing is no training, least of all where it pauses
-            if self._stop or time.perf_counter() - self._kept_at > self.checkpoint_every:
+            if self._stop.asked or time.perf_counter() - self._kept_at > self.checkpoint_every:
                 self._count_time()
                 self.keep()
-                if self._stop:
+                if self._stop.asked:
                     self._interrupt()
                 self._started = time.perf_counter()
         if not bool(torch.isfinite(self.state.totals[3])) or not weights_are_finite(self.model):
@@ -163,21 +158,13 @@ class Trainer:
         if watched:
             examine_weights(self.model)
         if state.average is not None:
-            self._move_average(state.average)
+            averaging.move(state.average, self.model, decay=self.ema or 0.0, step=position.step)
         with torch.no_grad():
             state.totals += torch.stack([*(term.sum() for term in terms.loss), terms.value.sum()]).to(state.totals)
         return terms
 
     def _learning_rate(self, epoch: float) -> float:
         return self.base_learning_rate * learning_rate.factor(self.schedule, epoch, self.epochs, self.warm_up)
-
-    def _move_average(self, average: dict[str, Tensor]) -> None:
-        decay = self.ema or 0.0
-        # early averages would remember the initialization: until 1 / (1 - decay) steps, a plain mean instead
-        weight = max(1 - decay, 1 / (self.state.position.step + 1))
-        with torch.no_grad():
-            for name, parameter in self.model.named_parameters():  # by name: a file gives them in another order
-                average[name].lerp_(parameter, weight)
 
     def _end_epoch(self, display: Display) -> None:
         state, position = self.state, self.state.position
@@ -186,7 +173,7 @@ class Trainer:
         position.epoch, position.batch, position.epoch_seconds = position.epoch + 1, 0, 0.0
         measured: Mapping[str, float] = {}
         failure: str | None = None
-        with averaged(self.model, state.average):
+        with averaging.averaged(self.model, state.average):
             if self.data.validation is not None:
                 measured = self._validate()
                 if not math.isfinite(measured["objective"]):
@@ -248,9 +235,7 @@ class Trainer:
         if self.state.best is not None:
             self.model.load_state_dict(self.state.best)
         elif self.state.average is not None:
-            with torch.no_grad():
-                for name, parameter in self.model.named_parameters():
-                    parameter.copy_(self.state.average[name])
+            averaging.put(self.model, self.state.average)
 
     def _means(self) -> dict[str, float]:
         position = self.state.position
@@ -267,29 +252,6 @@ class Trainer:
         """Examples per second in this epoch."""
         position = self.state.position
         return min(position.batch * self.batch_size, len(self.data.train)) / max(position.epoch_seconds, 1e-9)
-
-    @contextlib.contextmanager
-    def _signals(self) -> Generator[None]:
-        """Obey Ctrl-C and a request to end between two steps; a second Ctrl-C at once."""
-        if threading.current_thread() is not threading.main_thread():
-            yield  # only the main thread may handle signals
-            return
-
-        def handler(number: int, frame: Any) -> None:
-            if self._stop:
-                raise KeyboardInterrupt
-            self._stop = True
-
-        before = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
-        # a signal that is ignored stays so, as under nohup; None is a handler from outside Python, not ours to replace
-        ours = [number for number, old in before.items() if old is not None and old != signal.SIG_IGN]
-        for number in ours:
-            signal.signal(number, handler)
-        try:
-            yield
-        finally:
-            for number in ours:
-                signal.signal(number, before[number])
 
     def _interrupt(self) -> None:
         position = self.state.position
@@ -376,21 +338,3 @@ def mixed_precision(model: VAE, precision: str) -> Generator[None]:
         yield
     finally:
         model.network_dtype = before
-
-
-@contextlib.contextmanager
-def averaged(model: VAE, average: dict[str, Tensor] | None) -> Generator[None]:
-    """Within, the model has its averaged weights."""
-    if average is None:
-        yield
-        return
-    own = {name: parameter.detach().clone() for name, parameter in model.named_parameters()}
-    with torch.no_grad():
-        for name, parameter in model.named_parameters():
-            parameter.copy_(average[name])
-    try:
-        yield
-    finally:
-        with torch.no_grad():
-            for name, parameter in model.named_parameters():
-                parameter.copy_(own[name])
