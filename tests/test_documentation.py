@@ -43,15 +43,15 @@ def test_docstring_examples_run(name):
     assert result.failed == 0
 
 
-def test_commands_of_the_readme_parse():
-    """Every nelbo line of the README names a command and flags that exist."""
-    from nelbo.cli import app
+def test_commands_parse():
+    """Every nelbo line of the documentation and of --help names a command and flags that exist."""
+    from nelbo.cli import COMMANDS, app
 
     lines = [
         shlex.split(line, comments=True)
         for page in PAGES
         for block in blocks(page, "sh")
         for line in block.splitlines()
-    ]
+    ] + [shlex.split(line) for _, _, examples in COMMANDS.values() for line in examples]
     for words in (line for line in lines if line and line[0] == "nelbo"):
         app.parse_args(words[1:], exit_on_error=False, print_error=False)

@@ -167,13 +167,27 @@ def autoencoder(event: Sequence[int], **axes: Any) -> Recipe:
 
 @recipe
 def beta_vae(event: Sequence[int], *, beta: float = 4.0, warm_up: float = 0.0, **axes: Any) -> Recipe:
-    """beta-VAE (Higgins et al. 2017), with a linear warm-up over the first epochs if asked for (Bowman et al. 2016)."""
+    """beta-VAE (Higgins et al. 2017), with a linear warm-up over the first epochs if asked for (Bowman et al. 2016).
+
+    Args:
+        event: shape of one example.
+        beta: weight of the KL; above 1 the codes hold less of x, below 1 more.
+        warm_up: epochs over which beta first rises from 0; 0 for none.
+        axes: of :func:`compose`.
+    """
     return compose(event, objectives.Beta(Linear(warm_up, end=beta) if warm_up else beta), **axes)
 
 
 @recipe
 def cyclical_vae(event: Sequence[int], *, cycles: int = 4, over: float = 16.0, **axes: Any) -> Recipe:
-    """A VAE whose beta goes from 0 to 1 in cycles over the first epochs (Fu et al. 2019)."""
+    """A VAE whose beta goes from 0 to 1 in cycles over the first epochs (Fu et al. 2019).
+
+    Args:
+        event: shape of one example.
+        cycles: how often beta rises from 0 to 1.
+        over: epochs that all cycles take together; then beta stays 1.
+        axes: of :func:`compose`.
+    """
     return compose(event, objectives.Beta(Cyclical(over, cycles)), **axes)
 
 
@@ -181,37 +195,77 @@ def cyclical_vae(event: Sequence[int], *, cycles: int = 4, over: float = 16.0, *
 def capacity_vae(
     event: Sequence[int], *, capacity: float = 25.0, gamma: float = 30.0, over: float = 15.0, **axes: Any
 ) -> Recipe:
-    """beta-VAE whose KL is led to a growing capacity (Burgess et al. 2018)."""
+    """beta-VAE whose KL is led to a growing capacity (Burgess et al. 2018).
+
+    Args:
+        event: shape of one example.
+        capacity: nats of KL that it ends with.
+        gamma: weight of the distance between the KL and the capacity.
+        over: epochs over which the capacity grows from 0.
+        axes: of :func:`compose`.
+    """
     return compose(event, objectives.Capacity(Linear(over, end=capacity), gamma), **axes)
 
 
 @recipe
 def free_bits_vae(event: Sequence[int], *, floor: float = 0.1, **axes: Any) -> Recipe:
-    """A VAE whose latent units may each use some nats at no cost (Kingma et al. 2016)."""
+    """A VAE whose latent units may each use some nats at no cost (Kingma et al. 2016).
+
+    Args:
+        event: shape of one example.
+        floor: nats that each latent unit may use at no cost.
+        axes: of :func:`compose`.
+    """
     return compose(event, objectives.FreeBits(floor), **axes)
 
 
 @recipe
 def beta_tc_vae(event: Sequence[int], *, beta: float = 6.0, **axes: Any) -> Recipe:
-    """beta-TCVAE (Chen et al. 2018): only the total correlation of the latents is weighed."""
+    """beta-TCVAE (Chen et al. 2018): only the total correlation of the latents is weighed.
+
+    Args:
+        event: shape of one example.
+        beta: weight of the total correlation of the latents.
+        axes: of :func:`compose`.
+    """
     return compose(event, objectives.BetaTC(beta), **axes)
 
 
 @recipe
 def iwae(event: Sequence[int], *, samples: int = 5, gradient: objectives.Gradient = "dreg", **axes: Any) -> Recipe:
-    """The importance-weighted autoencoder (Burda et al. 2016), with the DReG gradient (Tucker et al. 2019)."""
+    """The importance-weighted autoencoder (Burda et al. 2016), with the DReG gradient (Tucker et al. 2019).
+
+    Args:
+        event: shape of one example.
+        samples: importance samples k of each example: the more, the tighter the bound on log p(x).
+        gradient: plain, stl (sticking-the-landing) or dreg (doubly reparameterized).
+        axes: of :func:`compose`.
+    """
     return compose(event, objectives.ImportanceWeighted(samples, gradient), **axes)
 
 
 @recipe
 def info_vae(event: Sequence[int], *, alpha: float = 0.0, mmd_weight: float = 10.0, **axes: Any) -> Recipe:
-    """MMD-InfoVAE (Zhao et al. 2019), with its lambda as mmd_weight."""
+    """MMD-InfoVAE (Zhao et al. 2019), with its lambda as mmd_weight.
+
+    Args:
+        event: shape of one example.
+        alpha: weight of the mutual information between x and z, taken from the KL; at 1 no KL is left.
+        mmd_weight: weight of the aggregate posterior's distance from the prior (MMD).
+        axes: of :func:`compose`.
+    """
     return compose(event, objectives.MMD(weight=alpha + mmd_weight - 1, kl_weight=1 - alpha), **axes)
 
 
 @recipe
 def wae(event: Sequence[int], *, mmd_weight: float = 100.0, **axes: Any) -> Recipe:
-    """The Wasserstein autoencoder with MMD (Tolstikhin et al. 2018), with its lambda as mmd_weight."""
+    """The Wasserstein autoencoder with MMD (Tolstikhin et al. 2018), with its lambda as mmd_weight.
+
+    Args:
+        event: shape of one example.
+        mmd_weight: weight of the codes' distance from the prior (MMD).
+        axes: of :func:`compose`.
+    """
     return compose(event, objectives.MMD(weight=mmd_weight), deterministic=True, **axes)
 
 

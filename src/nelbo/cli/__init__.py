@@ -3,9 +3,10 @@
 import os
 import sys
 
-from cyclopts import App
+from cyclopts import App, Parameter
 
 from nelbo import __version__
+from nelbo.cli.flags import shown
 
 app = App(
     name="nelbo",
@@ -13,28 +14,89 @@ app = App(
     help="Train variational autoencoders, measure them in nats, and see what their loss means.\n\n"
     "Start with: nelbo demo",
     help_format="plaintext",
+    default_parameter=Parameter(negative="", show_default=shown),
 )
-_COMMANDS = {
-    "demo": ("nelbo.cli.demo:demo", "Train an autoencoder and two VAEs on real digits, measure and draw them."),
-    "fit": ("nelbo.cli.fit:fit", "Train a model on a named set or your own files, or resume a run."),
-    "measure": ("nelbo.cli.measure:measure", "Measure a run in nats, with standard errors, and write its report."),
-    "compare": ("nelbo.cli.measure:compare", "Set runs side by side on the same examples, with paired differences."),
-    "sweep": ("nelbo.cli.sweep:sweep", "Train a model for each beta and draw rate against distortion."),
-    "diagnose": ("nelbo.cli.diagnose:diagnose", "What is wrong with a run's model, the evidence, and what to change."),
-    "explain": ("nelbo.cli.diagnose:explain", "What a finding of diagnose means and how it is measured."),
-    "sample": ("nelbo.cli.outputs:sample", "Draw new examples from a run's model."),
-    "reconstruct": ("nelbo.cli.outputs:reconstruct", "Pass data through a run's model and back."),
-    "kl": ("nelbo.cli.divergences:kl", "Both KL divergences of two distributions, and what their difference means."),
-    "axioms": (
-        "nelbo.cli.divergences:axioms",
-        "Which axioms of a metric a divergence satisfies, with proofs or witnesses.",
+
+# name -> where it is, what it does, and lines to try; a test parses every one of them
+COMMANDS: dict[str, tuple[str, str, tuple[str, ...]]] = {
+    "demo": (
+        "demo:demo",
+        "Train an autoencoder and two VAEs on real digits, measure and draw them.",
+        ("nelbo demo", "nelbo demo --digit 4 --epochs 10 --out runs/four"),
     ),
-    "studio": ("nelbo.cli.studio:studio", "Open the browser: drag a Gaussian, drag a latent, see the loss."),
-    "export": ("nelbo.cli.studio:export", "Write a page of the studio as one HTML file."),
-    "embed": ("nelbo.cli.outputs:embed", "Write the latent coordinates of data under a run's model."),
+    "fit": (
+        "fit:fit",
+        "Train a model on a named set or your own files, or resume a run.",
+        (
+            "nelbo fit mnist5k --binarize dynamic --latent 2 --epochs 20",
+            "nelbo fit table.csv --standardize --recipe beta_vae --beta 4 --out runs/x",
+            "nelbo fit --resume runs/x",
+        ),
+    ),
+    "measure": (
+        "measure:measure",
+        "Measure a run in nats, with standard errors, and write its report.",
+        ("nelbo measure runs/x", "nelbo measure runs/x other.npy --effort thorough"),
+    ),
+    "compare": (
+        "measure:compare",
+        "Set runs side by side on the same examples, with paired differences.",
+        ("nelbo compare runs/x runs/y --index 6",),
+    ),
+    "sweep": (
+        "sweep:sweep",
+        "Train a model for each beta and draw rate against distortion.",
+        ("nelbo sweep mnist5k --binarize dynamic --betas 0.3 1 3 10 --epochs 10",),
+    ),
+    "diagnose": (
+        "diagnose:diagnose",
+        "What is wrong with a run's model, the evidence, and what to change.",
+        ("nelbo diagnose runs/x", "nelbo diagnose runs/x --strict"),
+    ),
+    "explain": (
+        "diagnose:explain",
+        "What a finding of diagnose means and how it is measured.",
+        ("nelbo explain", "nelbo explain posterior-collapse"),
+    ),
+    "sample": (
+        "outputs:sample",
+        "Draw new examples from a run's model.",
+        ("nelbo sample runs/x", "nelbo sample runs/x -n 1000 --out x.npy"),
+    ),
+    "reconstruct": (
+        "outputs:reconstruct",
+        "Pass data through a run's model and back.",
+        ("nelbo reconstruct runs/x", "nelbo reconstruct runs/x other.npy --out x.parquet"),
+    ),
+    "embed": (
+        "outputs:embed",
+        "Write the latent coordinates of data under a run's model.",
+        ("nelbo embed runs/x --out z.parquet",),
+    ),
+    "kl": (
+        "divergences:kl",
+        "Both KL divergences of two distributions, and what their difference means.",
+        ('nelbo kl "Normal(0, 1)" "Normal(1, 2)"', 'nelbo kl "Laplace(0, 1)" "Normal(0, 1)" --plot kl.png'),
+    ),
+    "axioms": (
+        "divergences:axioms",
+        "Which axioms of a metric a divergence satisfies, with proofs or witnesses.",
+        ("nelbo axioms kl --family Normal", "nelbo axioms sqrt_jensen_shannon --family Bernoulli"),
+    ),
+    "studio": (
+        "studio:studio",
+        "Open the browser: drag a Gaussian, drag a latent, see the loss.",
+        ("nelbo studio", "nelbo studio runs/x runs/y"),
+    ),
+    "export": (
+        "studio:export",
+        "Write a page of the studio as one HTML file.",
+        ('nelbo export kl kl.html --state "mu_p=2&sigma_q=0.5"',),
+    ),
 }
-for _name, (_where, _help) in _COMMANDS.items():
-    app.command(_where, name=_name, help=_help)
+for _name, (_where, _help, _examples) in COMMANDS.items():
+    _lines = "\n".join(f"  {line}" for line in _examples)
+    app.command(f"nelbo.cli.{_where}", name=_name, help=_help, help_epilogue=f"Try:\n{_lines}")
 
 
 def main(arguments: list[str] | None = None) -> int:

@@ -11,6 +11,7 @@ from cyclopts.group import Group
 from nelbo import data as nelbo_data
 from nelbo import recipes
 from nelbo.cli.flags import flags, plain, with_signature
+from nelbo.docstrings import described
 from nelbo.runs import RECORD, Run
 from nelbo.training import fit as train
 from nelbo.training import resume as go_on
@@ -28,18 +29,19 @@ TRAINING = flags(
 
 
 def _recipe_flags() -> list[inspect.Parameter]:
-    """The arguments that only some recipes have, each with the recipes that take it and their defaults."""
+    """The arguments that only some recipes have, each with what it is in the recipes that take it."""
     shared = tuple(parameter.name for parameter in MODEL)
     group = Group.create_ordered("Recipe's own settings")
     found: dict[str, inspect.Parameter] = {}
-    takers: dict[str, list[str]] = {}
+    helps: dict[str, list[str]] = {}
     for name, recipe in recipes.RECIPES.items():
+        words = described(recipe)
         for parameter in flags(recipe, group=group, skip=shared):
             found.setdefault(parameter.name, parameter)
             default = inspect.signature(recipe).parameters[parameter.name].default
-            takers.setdefault(parameter.name, []).append(f"{name} (default {plain(default)})")
+            helps.setdefault(parameter.name, []).append(f"{name} (default {plain(default)}): {words[parameter.name]}")
     return [
-        parameter.replace(annotation=Annotated[parameter.annotation, Parameter(help=f"of {', '.join(takers[name])}")])
+        parameter.replace(annotation=Annotated[parameter.annotation, Parameter(help="of " + " Of ".join(helps[name]))])
         for name, parameter in found.items()
     ]
 
@@ -62,7 +64,9 @@ def _fit(
     else:
         run = _start(data, recipe, out, values)
     print(run)
-    print(f"Samples of it: nelbo sample {run.path}")
+    print(f"Is it any good?   nelbo measure {run.path}")
+    print(f"What is wrong?    nelbo diagnose {run.path}")
+    print(f"Look inside:      nelbo studio {run.path}")
     return 0
 
 
@@ -133,8 +137,3 @@ _FIRST = [
 
 fit = with_signature(_fit, [*_FIRST, *DATA, *MODEL, *_OWN, *TRAINING])
 fit.__name__ = "fit"
-fit.__doc__ = """Train a model on a named set or your own files, or resume a run.
-
-Examples: nelbo fit mnist5k --binarize dynamic --latent 2 --epochs 20
-          nelbo fit table.csv --standardize --recipe beta_vae --beta 4 --out runs/x
-          nelbo fit --resume runs/x"""

@@ -26,7 +26,7 @@ def flags(function: Callable[..., Any], *, group: Group, skip: Sequence[str] = (
         words = help_of.get(name, "").replace("`", "")
         if parameter.default not in (None, False, inspect.Parameter.empty):
             words += f" (default {plain(parameter.default)})"
-        settings = Parameter(help=words, group=group, negative="", consume_multiple=True)
+        settings = Parameter(help=words, group=group, consume_multiple=True)
         hint = hints.get(name, parameter.annotation)
         made.append(parameter.replace(annotation=Annotated[hint | None, settings], default=None))
     return made
@@ -48,3 +48,8 @@ def with_signature(function: Callable[..., Any], parameters: Sequence[inspect.Pa
 def plain(value: object) -> str:
     """A default as one would type it after a flag."""
     return " ".join(map(str, value)) if isinstance(value, tuple | list) else str(value)
+
+
+def shown(default: object) -> str | None:
+    """A default as ``--help`` shows it; what is off or empty unless asked for goes without saying."""
+    return None if default is True or default is False or default in (None, "") else plain(default)

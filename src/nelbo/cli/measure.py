@@ -3,7 +3,9 @@
 import os
 import sys
 from pathlib import Path
+from typing import Annotated
 
+from cyclopts import Parameter
 from rich.console import Console
 
 from nelbo import measure as measuring
@@ -25,7 +27,7 @@ def measure(
     samples: int | None = None,
     seed: int = 0,
     out: Path | None = None,
-    diagnose: bool = True,
+    diagnose: Annotated[bool, Parameter(negative="--no-diagnose")] = True,
     json: bool = False,
 ) -> int:
     """Measure a run: its loss, log p(x), the gaps of its bound, its latents and samples, with standard errors.

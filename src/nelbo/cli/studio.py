@@ -2,10 +2,17 @@
 
 from importlib.util import find_spec
 from pathlib import Path
+from typing import Annotated
+
+from cyclopts import Parameter
 
 
 def studio(
-    *run: Path, port: int | None = None, open: bool = True, allow_origin: list[str] | None = None, page: str = ""
+    *run: Path,
+    port: int | None = None,
+    open: Annotated[bool, Parameter(negative="--no-open")] = True,
+    allow_origin: list[str] | None = None,
+    page: str = "",
 ) -> None:
     """Open the browser studio: explore KL, the ELBO and reparameterization; inspect, compare and train models.
 

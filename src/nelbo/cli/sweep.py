@@ -60,9 +60,7 @@ _FIRST = [
         "betas",
         inspect.Parameter.KEYWORD_ONLY,
         default=BETAS,
-        annotation=Annotated[
-            tuple[float, ...], Parameter(help="Weights of the KL.", consume_multiple=True, negative="")
-        ],
+        annotation=Annotated[tuple[float, ...], Parameter(help="Weights of the KL.", consume_multiple=True)],
     ),
     inspect.Parameter(
         "out",
@@ -74,7 +72,7 @@ _FIRST = [
         "json",
         inspect.Parameter.KEYWORD_ONLY,
         default=False,
-        annotation=Annotated[bool, Parameter(help="Print sweep.json instead of the table.", negative="")],
+        annotation=Annotated[bool, Parameter(help="Print sweep.json instead of the table.")],
     ),
 ]
 

@@ -338,9 +338,10 @@ def _new_folder(folder: Path) -> Path:
     """The folder, made; or a FileExistsError that says what it holds."""
     if (folder / runs.RECORD).exists():
         status = runs.read_record(folder).get("status")
+        more = " --epochs N, with a larger N" if status == "finished" else ""
         raise FileExistsError(
             f"{folder} holds a run already ({status}). Choose another out=, or go on with it: "
-            f"nelbo fit --resume {folder}"
+            f"nelbo fit --resume {folder}{more}"
         )
     for name in (runs.WEIGHTS, runs.METRICS):
         if (folder / name).exists():
