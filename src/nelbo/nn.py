@@ -53,6 +53,12 @@ class MLP(nn.Module):
             layers += [activate(activation)] if i else []
             layers += [nn.Linear(fan_in, fan_out)]
         self.layers = nn.Sequential(*layers)
+        nn.init.zeros_(self.output_bias)
+
+    @property
+    def output_bias(self) -> Tensor:
+        """What every output starts from, (prod(outputs),); 0 until it is trained, or set to the data's mean by fit."""
+        return self.layers[-1].bias  # pyright: ignore[reportReturnType]
 
     def forward(self, x: Tensor) -> Tensor:
         _fits(self, x, self.inputs)
@@ -141,7 +147,13 @@ class ConvDecoder(nn.Module):
             extra = (target[0] - 2 * size[0], target[1] - 2 * size[1])
             layers += [nn.ConvTranspose2d(before, after, 4, stride=2, padding=1, output_padding=extra)]
         self.layers = nn.Sequential(*layers)
+        nn.init.zeros_(self.output_bias)
         self.to(memory_format=torch.channels_last)  # pyright: ignore[reportCallIssue]
+
+    @property
+    def output_bias(self) -> Tensor:
+        """What every pixel starts from, (channels,); 0 until it is trained, or set to the data's mean by fit."""
+        return self.layers[-1].bias  # pyright: ignore[reportReturnType]
 
     def forward(self, z: Tensor) -> Tensor:
         _fits(self, z, self.latent)

@@ -1,5 +1,7 @@
 """What every p(x|z) must do."""
 
+import itertools
+
 import pytest
 import torch
 
@@ -94,3 +96,24 @@ def test_moves_with_its_module(name):
     assert (
         family(parameters_for(family, 2).double(), 1).log_prob(LIKELIHOODS[name][1](2).double()).dtype == torch.float64
     )
+
+
+def test_at_mean_is_where_a_constant_decoder_does_well(name):
+    make, data = LIKELIHOODS[name]
+    family, x = make(), data(400)
+    start = family.at_mean(x)
+    assert start.shape == family.decoder_event(EVENT)
+
+    def mean_log_prob(parameters):
+        return float(family(parameters.expand(len(x), *parameters.shape), 1).log_prob(x).detach().mean())
+
+    at_start = mean_log_prob(start)
+    assert at_start >= mean_log_prob(torch.zeros_like(start)) - 1e-4
+    if name != "categorical":
+        # half a count more than there are, a logistic for what is none
+        torch.testing.assert_close(family(start[None], 1).mean[0], x.mean(0), atol=0.02, rtol=0.02)
+    if family.parameters_per_feature == 1 or name == "categorical":  # the mean says all there is to a feature
+        for parameter, step in itertools.product(range(len(start)), (-0.3, 0.3)):
+            moved = start.clone()
+            moved[parameter] += step
+            assert mean_log_prob(moved) < at_start

@@ -47,6 +47,9 @@ class Bernoulli(Likelihood):
         )
         return True
 
+    def at_mean(self, x: Tensor) -> Tensor:
+        return x.mean(0).clamp(1e-3, 1 - 1e-3).logit()  # clipped as Burda et al. 2016 do in their code
+
 
 class IndependentBernoulli(Independent):
     """Independent Bernoulli variables whose log_prob, summed over the event, is one autograd node."""
@@ -94,6 +97,15 @@ class ContinuousBernoulli(Likelihood):
 
     def accepts(self, x: Tensor) -> bool:
         return _in_unit_interval(x)
+
+    def at_mean(self, x: Tensor) -> Tensor:
+        mean = x.mean(0).clamp(0.01, 0.99)
+        low, high = torch.full_like(mean, -101.0), torch.full_like(mean, 101.0)
+        for _ in range(40):  # the mean has no inverse in closed form, and rises with the logit
+            middle = 0.5 * (low + high)
+            above = StableContinuousBernoulli(middle).mean > mean
+            low, high = torch.where(above, low, middle), torch.where(above, middle, high)
+        return 0.5 * (low + high)
 
 
 class StableContinuousBernoulli(TorchContinuousBernoulli):

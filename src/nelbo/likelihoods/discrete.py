@@ -49,6 +49,11 @@ class DiscretizedLogistic(Likelihood):
         scaled = x * (self.levels - 1)
         return bool(low >= 0) and bool(high <= 1) and bool(((scaled - scaled.round()).abs() < 1e-3).all())
 
+    def at_mean(self, x: Tensor) -> Tensor:
+        # on the scale [-1, 1], where a logistic of scale s has the standard deviation s pi / sqrt(3)
+        scale = (2 * x.std(0) * math.sqrt(3) / math.pi).clamp(min=1 / self.levels)
+        return torch.cat([2 * x.mean(0) - 1, scale.log()])
+
 
 class QuantizedLogistic(Distribution):
     """A logistic variable rounded to one of ``levels`` values in [0, 1]."""
@@ -115,6 +120,10 @@ class Categorical(Likelihood):
     def accepts(self, x: Tensor) -> bool:
         return _whole_from_zero(x) and bool(x.max() < self.classes)
 
+    def at_mean(self, x: Tensor) -> Tensor:
+        counts = torch.stack([(x == value).sum(0) for value in range(self.classes)]) + 0.5
+        return (counts / counts.sum(0)).log().flatten(0, 1)
+
     def point(self, px: Distribution) -> Tensor:
         """The most probable category: a mean of category numbers stands for nothing."""
         return px.mode
@@ -131,6 +140,9 @@ class Poisson(Likelihood):
 
     def accepts(self, x: Tensor) -> bool:
         return _whole_from_zero(x)
+
+    def at_mean(self, x: Tensor) -> Tensor:
+        return _log_mean(x)
 
 
 class LogRatePoisson(TorchPoisson):
@@ -172,6 +184,17 @@ class NegativeBinomial(Likelihood):
     def accepts(self, x: Tensor) -> bool:
         return _whole_from_zero(x)
 
+    def at_mean(self, x: Tensor) -> Tensor:
+        mean = _log_mean(x).exp()
+        # the variance is m + m^2 / r
+        count = (mean.square() / (x.var(0) - mean).clamp(min=1e-6)).clamp(0.01, 100.0)
+        return torch.cat([mean.log(), count.log()])
+
 
 def _whole_from_zero(x: Tensor) -> bool:
     return bool(x.min() >= 0) and bool((x == x.round()).all())
+
+
+def _log_mean(x: Tensor) -> Tensor:
+    # half a count more: what was never seen is rare, not impossible
+    return ((x.sum(0) + 0.5) / (len(x) + 1)).log()

@@ -59,6 +59,17 @@ class Likelihood(nn.Module, ABC):
     otherwise = ""
     """A way to keep this family all the same, for the error message."""
 
+    def at_mean(self, x: Tensor) -> Tensor | None:
+        """The decoder's output at which p(x|z) has the mean (and spread) of x: where a decoder does well to start.
+
+        Args:
+            x: (n, *event), examples.
+
+        Returns:
+            ``decoder_event(event)`` numbers; None for a family that does not say, whose decoder starts where it is.
+        """
+        return None
+
     def adapt(self, px: Distribution, x: Tensor) -> None:
         """Called by the trainer after each step; a family with a closed-form optimum updates it here."""
 

@@ -31,6 +31,7 @@ from nelbo.training.checks import (
 from nelbo.training.failure import NonFiniteError
 from nelbo.training.optimizers import FromTorch, MakeOptimizer, Optimizer
 from nelbo.training.progress import Bar, Display, Silent
+from nelbo.training.start import start_at_mean
 from nelbo.training.trainer import Trainer
 from nelbo.vae import VAE
 
@@ -63,6 +64,9 @@ def fit(
     callback: Callable[[Epoch], None] | None = None,
 ) -> Run:
     """Train a model by stochastic gradient descent on an objective.
+
+    An untrained decoder of nelbo.nn starts where p(x|z) has the mean of the data; networks of your own start as they
+    are.
 
     Args:
         model: a VAE, or a recipe such as ``nelbo.recipes.beta_vae((1, 28, 28), beta=4.0)``. It is trained in place.
@@ -200,6 +204,7 @@ def _train(
             trainer.history = history_of(folder, snapshot)
             runs.write_history(folder, trainer.history)
         else:
+            start_at_mean(trainer.model, data.train)
             # before run.json: a folder with a run.json always has the weights that the run began with
             trainer.keep()
         title = made.name.replace("_", " ") or "training"
