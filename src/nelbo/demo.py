@@ -27,9 +27,9 @@ EPOCHS = 40
 MODELS: dict[str, tuple[str, dict[str, Any]]] = {
     "autoencoder": ("autoencoder", {}),
     "vae": ("vae", {}),
-    "beta-vae": ("beta_vae", {"beta": 16.0}),
+    "beta-vae": ("beta_vae", {"beta": 10.0}),
 }
-TITLES = {"autoencoder": "Autoencoder", "vae": "VAE", "beta-vae": "β-VAE (β = 16)"}
+TITLES = {"autoencoder": "Autoencoder", "vae": "VAE", "beta-vae": "β-VAE (β = 10)"}
 _NETWORKS: dict[str, Any] = {"latent": 2, "hidden": (400, 200)}
 
 
