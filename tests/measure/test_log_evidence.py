@@ -9,7 +9,8 @@ from torch.distributions import Independent, MultivariateNormal
 import nelbo
 from nelbo import likelihoods
 from nelbo.measure import log_evidence
-from nelbo.measure.tiles import Guard, integrate
+from nelbo.measure.refinement import integrate
+from nelbo.measure.tiles import Guard
 from tests.linear_gaussian import LinearGaussian
 from tests.measure.models import Foreign, autoencoder, binary, random_vae
 

@@ -17,7 +17,7 @@ from torch import Tensor
 from torch.distributions import Distribution
 
 from nelbo.measure.estimate import Evidence, together
-from nelbo.measure.importance import interrupted, warned
+from nelbo.measure.importance import interrupted, padded, warned
 from nelbo.measure.inputs import AT_ONCE, finite, is_point, spread
 from nelbo.measure.waiting import Waiting
 from nelbo.measure.weights import Weights
@@ -215,7 +215,7 @@ def by_annealing(
                 )
                 bar.advance(len(part))
         except KeyboardInterrupt as error:
-            raise interrupted(found, len(x)) from error
+            raise interrupted(padded(found, len(x))) from error
     return _with_notes(together(found), chains, temperatures)
 
 

@@ -66,7 +66,7 @@ def by_importance(
                 found.append(_evidence(weights, why))
                 bar.advance(len(block))
         except KeyboardInterrupt as error:
-            raise interrupted(found, len(x)) from error
+            raise interrupted(padded(found, len(x))) from error
     return _with_notes(together(found), most, target_standard_error)
 
 
@@ -152,9 +152,13 @@ def warned(found: Evidence, notes: list[str]) -> Evidence:
     return replace(found, notes=(*found.notes, *notes))
 
 
-def interrupted(found: list[Evidence], n: int) -> Interrupted:
+def interrupted(partial: Evidence) -> Interrupted:
     """What Ctrl-C becomes: the examples that are done stay."""
-    done = sum(len(part.value) for part in found)
-    missing = torch.full((n - done,), torch.nan, dtype=torch.float64)
-    partial = together([*found, Evidence(missing, missing, found[0].method if found else "none")])
+    done, n = int((~partial.value.isnan()).sum()), len(partial.value)
     return Interrupted(f"interrupted after {done:,} of {n:,} examples, which error.partial holds", partial)
+
+
+def padded(found: list[Evidence], n: int) -> Evidence:
+    """The first examples of n, with NaN for the others."""
+    missing = torch.full((n - sum(len(part.value) for part in found),), torch.nan, dtype=torch.float64)
+    return together([*found, Evidence(missing, missing, found[0].method if found else "none")])

@@ -1,6 +1,6 @@
 """Log p(x) by integrating over z, for one or two latent dimensions."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from math import prod
 from typing import Any, final
 
@@ -8,11 +8,13 @@ import torch
 from torch import Tensor
 from torch.distributions import Distribution
 
-from nelbo.measure.estimate import Evidence, together
+from nelbo.measure.estimate import Evidence
 from nelbo.measure.importance import interrupted, warned
 from nelbo.measure.inputs import AT_ONCE, center, finite, latent_dimensions, spread
+from nelbo.measure.lattice import on_lattices
 from nelbo.measure.pairwise import linear, pairwise
-from nelbo.measure.tiles import Guard, Integrals, integrate
+from nelbo.measure.refinement import integrate
+from nelbo.measure.tiles import Guard, Integrals, unknown
 from nelbo.measure.waiting import Waiting
 from nelbo.objectives import Model
 from nelbo.objectives.objective import log_likelihood
@@ -40,15 +42,16 @@ def by_quadrature(model: Model, x: Tensor, *, tolerance: float = TOLERANCE, why:
             f"quadrature is for one or two latent dimensions, and this model has {d}: a grid of 100 points along each "
             f'would have 1e{2 * d} points. Write method="importance" or method="annealed"'
         )
-    found: list[Evidence] = []
+    found = unknown(1, len(x))
+    start = 0
     with Waiting("log p(x) by quadrature", len(x), show=progress) as bar:
         try:
             for part in x.split(_SHARED):
-                integrals = Joint(model, part).integrals(tolerance=tolerance, done=bar.advance)
-                found.append(_evidence(integrals, why))
+                Joint(model, part).fill(found[start : start + len(part)], tolerance=tolerance, done=bar.advance)
+                start += len(part)
         except KeyboardInterrupt as error:
-            raise interrupted(found, len(x)) from error
-    return _with_notes(together(found), tolerance)
+            raise interrupted(_evidence(found, why)) from error
+    return _with_notes(_evidence(found, why), tolerance)
 
 
 @final
@@ -100,6 +103,18 @@ class Joint:
         return integrate(
             self, len(self.x), low, high, like=self.like, at_once=self.at_once, guard=self.guard(), **options
         )
+
+    def fill(self, found: Integrals, *, tolerance: float, done: Callable[[int], None]) -> None:
+        """Log p(x) on lattices, and where those do not do on tiles; ``found`` is filled in as examples are done."""
+        low, high = self.box()
+        options: dict[str, Any] = {"like": self.like, "at_once": self.at_once, "tolerance": tolerance, "done": done}
+        on_lattices(self, found, low, high, guard=self.guard(), **options)
+        left = found.log_z[0].isnan()
+        if bool(left.any()):
+            rest = Joint(self.model, self._pick(self.x, left.nonzero().flatten()))
+            refined = rest.integrals(tolerance=tolerance, done=done)
+            found.log_z[:, left], found.change[left] = refined.log_z, refined.change
+            found.inside[left] = refined.inside
 
     @property
     def at_once(self) -> int:
