@@ -296,3 +296,22 @@ def test_a_prior_that_ends_somewhere():
     with torch.no_grad():
         exact = torch.trapezoid(model.likelihood(z).log_prob(binary(3)).double().exp(), z[:, 0, 0].double(), dim=0)
     assert (found.value - (0.5 * exact).log()).abs().max() < 0.01
+
+
+def test_ctrl_c_keeps_the_integrals_that_were_done(monkeypatch):
+    from nelbo.measure import Interrupted, quadrature
+
+    def stop(self, amount):
+        if amount:
+            raise KeyboardInterrupt
+
+    monkeypatch.setattr(quadrature.Waiting, "advance", stop)
+    vae, x = random_vae(), binary(200)
+    with pytest.raises(Interrupted, match=r"interrupted after \d+ of 200") as stopped:
+        quietly(vae, x)
+    monkeypatch.undo()
+    partial = stopped.value.partial
+    done = partial.value.isfinite()
+    assert 0 < int(done.sum()) < 200
+    assert torch.equal(partial.value[done], log_evidence(vae, x).value[done])
+    assert partial.change[~done].isnan().all()

@@ -24,6 +24,7 @@ EFFORTS: tuple[Effort, ...] = ("quick", "normal", "thorough")
 _EXAMPLES = (2000, 10_000, 100_000)
 _EVIDENCE_ON_A_GRID = (100, 10_000, 100_000)
 _EVIDENCE_BY_SAMPLING = (200, 500, 2000)
+_EVIDENCE_BY_ANNEALING = (0, 0, 20)
 _SAMPLES = (200, 1000, 5000)
 _GAPS = (10, 100, 500)
 _MATCHED = (500, 1000, 2000)
@@ -102,13 +103,14 @@ class Case:
 
     @property
     def has_evidence(self) -> bool:
-        """Whether log p(x) can be found in reasonable time: of an autoencoder only by quadrature."""
-        return not self.is_point or self.latent <= 2
+        """Whether log p(x) can be found in the time that the effort allows: of an autoencoder only annealing may do."""
+        return self.evidence_examples > 0
 
     @property
     def evidence_examples(self) -> int:
         """For how many examples of a part log p(x) is found."""
-        most = _EVIDENCE_ON_A_GRID if self.latent <= 2 else _EVIDENCE_BY_SAMPLING
+        most = _EVIDENCE_BY_ANNEALING if self.is_point else _EVIDENCE_BY_SAMPLING
+        most = _EVIDENCE_ON_A_GRID if self.latent <= 2 else most
         return min(len(self.held_out.x), most[self.effort])
 
     @property

@@ -60,3 +60,15 @@ def together(parts: Sequence[Evidence]) -> Evidence:
         tuple(dict.fromkeys(note for part in parts for note in part.notes)),
         *(joined(name) for name in ("samples", "ess", "pareto_k", "acceptance", "change")),
     )
+
+
+def nothing_of(n: int, method: str = "none") -> Evidence:
+    """NaN for n examples of which nothing is known yet."""
+    missing = torch.full((n,), torch.nan, dtype=torch.float64)
+    return Evidence(missing, missing, method)
+
+
+def padded(found: Sequence[Evidence], n: int) -> Evidence:
+    """What is known of the first of n examples, with NaN for the others."""
+    missing = nothing_of(n - sum(len(part.value) for part in found), found[0].method if found else "none")
+    return together([*found, missing])

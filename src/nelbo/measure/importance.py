@@ -8,10 +8,10 @@ import torch
 from torch import Tensor
 from torch.distributions import Distribution
 
-from nelbo.measure.estimate import Evidence, together
+from nelbo.measure.estimate import Evidence, padded, together
 from nelbo.measure.inputs import AT_ONCE, chosen, finite, is_point
 from nelbo.measure.pareto import threshold
-from nelbo.measure.waiting import Interrupted, Waiting
+from nelbo.measure.waiting import Waiting, interrupted
 from nelbo.measure.weights import Weights
 from nelbo.objectives import Model
 from nelbo.objectives.objective import log_likelihood, sample_and_log_prob
@@ -66,7 +66,8 @@ def by_importance(
                 found.append(_evidence(weights, why))
                 bar.advance(len(block))
         except KeyboardInterrupt as error:
-            raise interrupted(padded(found, len(x))) from error
+            partial = padded(found, len(x))
+            raise interrupted(partial, int((~partial.value.isnan()).sum()), len(x)) from error
     return _with_notes(together(found), most, target_standard_error)
 
 
@@ -150,15 +151,3 @@ def warned(found: Evidence, notes: list[str]) -> Evidence:
     for note in notes:
         warnings.warn(note, stacklevel=5)
     return replace(found, notes=(*found.notes, *notes))
-
-
-def interrupted(partial: Evidence) -> Interrupted:
-    """What Ctrl-C becomes: the examples that are done stay."""
-    done, n = int((~partial.value.isnan()).sum()), len(partial.value)
-    return Interrupted(f"interrupted after {done:,} of {n:,} examples, which error.partial holds", partial)
-
-
-def padded(found: list[Evidence], n: int) -> Evidence:
-    """The first examples of n, with NaN for the others."""
-    missing = torch.full((n - sum(len(part.value) for part in found),), torch.nan, dtype=torch.float64)
-    return together([*found, Evidence(missing, missing, found[0].method if found else "none")])

@@ -18,7 +18,6 @@ import torch
 from torch import Tensor
 
 from nelbo.measure.tiles import (
-    NEGLIGIBLE,
     Grid,
     Guard,
     Integrals,
@@ -32,6 +31,11 @@ from nelbo.measure.tiles import (
 
 _SIDE = {1: (64, 16), 2: (6, 8)}
 """For each number of dimensions: tiles along an axis at first, and points along an axis of a tile."""
+_NEGLIGIBLE = 12.0
+"""Nats below the largest value: what lies lower counts, but its points stay as far apart as they are."""
+_RESOLVED, _RELEVANT = 0.05, 7.0
+"""Once the lattices agree to so many nats, no peak is hidden: what is left is to be found in kinks, and those matter
+only where the integrand is no more than so many nats below the largest value."""
 _ROUNDS = 16
 _MOST_TILES = 512
 """Tiles of one example that are halved at once; what needs more is not of one width."""
@@ -72,10 +76,12 @@ def on_lattices(
     active = torch.ones(n, dtype=torch.bool)
     for _ in range(_ROUNDS):
         now, halves = totals(leaves, n)
-        change = torch.cat([halves.log(), before - now]).abs().amax(0)  # NaN where nothing was before
+        # NaN where nothing was before
+        change = 0.5 * torch.cat([halves.log(), before - now]).square().mean(0).sqrt()
         tops = torch.maximum(tops_of(leaves, n), guard.value)
         hidden = unseen(leaves, grid, tops, guard)
-        chosen = (leaves.reach >= tops[:, leaves.example] - NEGLIGIBLE).any(0) | hidden
+        deep = torch.where(change < _RESOLVED, _RELEVANT, _NEGLIGIBLE)
+        chosen = (leaves.reach >= (tops - deep)[:, leaves.example]).any(0) | hidden
         settled = active & (change < tolerance)
         settled[leaves.example[hidden]] = False
         found.log_z[:, settled], found.change[settled] = now[:, settled], change[settled]

@@ -10,6 +10,9 @@ from torch.distributions import Bernoulli, ContinuousBernoulli, Distribution, In
 from nelbo.measure.inputs import AT_ONCE
 
 
+_FACTORS = 64
+
+
 class Linear(NamedTuple):
     """Log p(x_i|z_j) = rows_i . coefficients_j + offset_j: one matrix product gives all pairs."""
 
@@ -32,7 +35,9 @@ def linear(px: Distribution, x: Tensor, rows: Tensor | None = None) -> Linear | 
         rows: what an earlier call gave for the same x.
     """
     base = px.base_dist if isinstance(px, Independent) else px
-    if isinstance(base, Bernoulli | ContinuousBernoulli):
+    if isinstance(base, Bernoulli):
+        return Linear(x.flatten(1), base.logits.flatten(1), -softplus_sum(base.logits.flatten(1)))
+    if isinstance(base, ContinuousBernoulli):
         nothing = px.log_prob(torch.zeros_like(x[:1]))[:, 0]
         return Linear(x.flatten(1), base.logits.flatten(1), nothing)
     if isinstance(base, Normal):
@@ -47,6 +52,19 @@ def linear(px: Distribution, x: Tensor, rows: Tensor | None = None) -> Linear | 
         coefficients = torch.cat([-0.5 * precision, mean * precision], dim=1)
         return Linear(rows, coefficients, at_mean - 0.5 * (mean.square() * precision).sum(1))
     return None
+
+
+def softplus_sum(logits: Tensor) -> Tensor:
+    """Sum of log(1 + exp(l)) over the last dimension: with -l, minus the log-probability that all of them are 1.
+
+    log(1 + exp(l)) = max(l, 0) + log(1 + exp(-|l|)), and a logarithm of a product of factors from 1 to 2 stands for many
+    logarithms: in float32 a hundred of them do not overflow.
+    """
+    factors = logits.abs().neg_().exp_().add_(1)
+    n = logits.shape[-1]
+    whole = n - n % _FACTORS
+    logs = factors[..., :whole].unflatten(-1, (-1, _FACTORS)).prod(-1).log_().sum(-1)
+    return logits.clamp(min=0).sum(-1) + logs + factors[..., whole:].prod(-1).log_()
 
 
 def pairwise(px: Distribution, x: Tensor) -> Tensor:

@@ -9,13 +9,13 @@ from torch import Tensor
 from torch.distributions import Distribution
 
 from nelbo.measure.estimate import Evidence
-from nelbo.measure.importance import interrupted, warned
+from nelbo.measure.importance import warned
 from nelbo.measure.inputs import AT_ONCE, center, finite, latent_dimensions, spread
 from nelbo.measure.lattice import on_lattices
 from nelbo.measure.pairwise import linear, pairwise
 from nelbo.measure.refinement import integrate
 from nelbo.measure.tiles import Guard, Integrals, unknown
-from nelbo.measure.waiting import Waiting
+from nelbo.measure.waiting import Waiting, interrupted
 from nelbo.objectives import Model
 from nelbo.objectives.objective import log_likelihood
 
@@ -50,7 +50,7 @@ def by_quadrature(model: Model, x: Tensor, *, tolerance: float = TOLERANCE, why:
                 Joint(model, part).fill(found[start : start + len(part)], tolerance=tolerance, done=bar.advance)
                 start += len(part)
         except KeyboardInterrupt as error:
-            raise interrupted(_evidence(found, why)) from error
+            raise interrupted(_evidence(found, why), int((~found.change.isnan()).sum()), len(x)) from error
     return _with_notes(_evidence(found, why), tolerance)
 
 
