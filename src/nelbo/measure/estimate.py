@@ -1,7 +1,7 @@
 """What log_evidence returns: log p(x) of each example, how far it may be off, and what that depends on."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor
@@ -34,6 +34,11 @@ class Evidence(Estimate):
     acceptance: Tensor | None = None
     change: Tensor | None = None
 
+    def part(self, which: slice) -> "Evidence":
+        """The evidence of some of the examples."""
+        picked = {name: None if (v := getattr(self, name)) is None else v[which] for name in _BY_EXAMPLE}
+        return replace(self, **picked)
+
     def __repr__(self) -> str:
         done = torch.isfinite(self.value)
         n = len(self.value)
@@ -42,6 +47,9 @@ class Evidence(Estimate):
         parts += [f"largest standard error {float(self.standard_error.max()):.2g}"] if n else []
         parts += [f"{len(self.notes)} warnings, see .notes"] if self.notes else []
         return f"Evidence({', '.join(parts)})"
+
+
+_BY_EXAMPLE = ("value", "standard_error", "samples", "ess", "pareto_k", "acceptance", "change")
 
 
 def together(parts: Sequence[Evidence]) -> Evidence:
@@ -58,7 +66,7 @@ def together(parts: Sequence[Evidence]) -> Evidence:
         first.method,
         first.why,
         tuple(dict.fromkeys(note for part in parts for note in part.notes)),
-        *(joined(name) for name in ("samples", "ess", "pareto_k", "acceptance", "change")),
+        *(joined(name) for name in _BY_EXAMPLE[2:]),
     )
 
 

@@ -95,9 +95,10 @@ def _none(case: Case) -> Section:
     return Section(
         "log_evidence",
         _QUESTION,
-        "The loss of an autoencoder bounds nothing, for its q(z|x) is a point. It has a log p(x) = log ∫ p(x|z) p(z) dz "
-        "all the same, that of its decoder under its prior, and two latent dimensions are integrated over exactly. "
-        f"With {case.latent} only annealing finds it, which takes seconds to minutes an example.",
+        "The loss of an autoencoder bounds nothing, for its q(z|x) is a point. It has a log p(x) = "
+        "log ∫ p(x|z) p(z) dz all the same, that of its decoder under its prior. One or two latent dimensions are "
+        f"integrated over exactly; with {case.latent} only annealing finds it, which takes seconds to minutes an "
+        "example.",
         f"log p(x) was not computed: with {case.latent} latents and no q(z|x) to draw from it takes annealing. Write "
         f'nelbo measure RUN --effort thorough, or nelbo.measure.log_evidence(run.model, x[:10], method="annealed").',
     )
