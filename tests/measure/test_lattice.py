@@ -41,9 +41,9 @@ def integrals(peaks: MultivariateNormal, tolerance: float = 1e-3):
 @pytest.mark.parametrize("correlation", [0.0, 0.9, -0.999])
 def test_peaks_of_any_width_are_integrated_also_where_they_stand_midway_between_all_points(center, correlation):
     """At the origin a peak is as far from its four nearest points, and the lattices that these belong to agree."""
-    sigma = torch.logspace(-3, 0.3, 40, dtype=torch.float64)
+    sigma = torch.logspace(-2.5, 0.3, 16, dtype=torch.float64)
     shape = torch.tensor([[1.0, correlation], [correlation, 1.0]], dtype=torch.float64)
-    found = integrals(MultivariateNormal(torch.full((40, 2), center).double(), shape * sigma[:, None, None].square()))
+    found = integrals(MultivariateNormal(torch.full((16, 2), center).double(), shape * sigma[:, None, None].square()))
     done = found.log_z[0].isfinite()
     assert done.double().mean() > 0.9
     assert found.log_z[0, done].abs().max() < 1e-3
@@ -67,8 +67,8 @@ def test_what_needs_too_many_points_is_left_to_others():
 
 def test_the_reported_change_is_not_less_than_what_finer_points_change():
     """Of a decoder with kinks, where the error falls slowly."""
-    vae, x = random_vae(strength=3.0, activation="relu"), binary(200)
-    fine = log_evidence(vae, x, tolerance=2e-5)
+    vae, x = random_vae(strength=3.0, activation="relu"), binary(60)
+    fine = log_evidence(vae, x, tolerance=5e-5)
     for tolerance in (1e-2, 1e-3):
         found = log_evidence(vae, x, tolerance=tolerance)
         off = (found.value - fine.value).abs()

@@ -147,5 +147,6 @@ def _drawn(
 
 def _estimates(values: dict[int, Tensor], total: int) -> dict[int, Estimate]:
     return {
-        k: Estimate(*found, f"monte_carlo ({total // k:,} groups of {k:,} draws of z)") for k, found in values.items()
+        k: Estimate(found[0], found[1], f"monte_carlo ({total // k:,} groups of {k:,} draws of z)")
+        for k, found in values.items()
     }

@@ -72,23 +72,26 @@ class Joint:
         self.rows: Tensor | None = None
 
     def __call__(self, z: Tensor, examples: Sequence[Tensor]) -> Tensor:
-        """(1, m, points), for ``tiles.integrate``."""
-        tiles, points = z.shape[:2]
-        px = self.model.likelihood(z.reshape(tiles * points, 1, -1))
-        form = linear(px, self.x, self.rows)
-        log_pz = self.pz.log_prob(z)
+        """(1, m, points), for a ``tiles.Grid``."""
         found: list[Tensor] = []
-        if form is None:
-            for at, index in zip(z, examples, strict=True):
-                found.append(pairwise(self.model.likelihood(at[:, None]), self._pick(self.x, index)))
-        else:
-            self.rows = form.rows
-            coefficients = form.coefficients.unflatten(0, (tiles, points))
-            offset = form.offset.unflatten(0, (tiles, points))
-            for one, add, index in zip(coefficients, offset, examples, strict=True):
-                found.append(torch.addmm(add, self._pick(form.rows, index), one.T))
-        of = torch.arange(tiles).repeat_interleave(torch.tensor([len(index) for index in examples]))
+        # decoded in parts that stay in the cache
+        several = max(1, AT_ONCE // (z.shape[1] * prod(self.x.shape[1:])))
+        for start in range(0, len(z), several):
+            found += self._log_px(z[start : start + several], examples[start : start + several])
+        log_pz = self.pz.log_prob(z)
+        of = torch.arange(len(z)).repeat_interleave(torch.tensor([len(index) for index in examples]))
         return finite(torch.cat(found) + log_pz[of.to(log_pz.device)])[None]
+
+    def _log_px(self, z: Tensor, examples: Sequence[Tensor]) -> list[Tensor]:
+        """For each tile log p(x|z) of its examples at its points."""
+        form = linear(self.model.likelihood(z.flatten(0, 1)[:, None]), self.x, self.rows)
+        if form is None:
+            parts = zip(z, examples, strict=True)
+            return [pairwise(self.model.likelihood(at[:, None]), self._pick(self.x, index)) for at, index in parts]
+        self.rows = form.rows
+        shape = z.shape[:2]
+        parts = zip(form.coefficients.unflatten(0, shape), form.offset.unflatten(0, shape), examples, strict=True)
+        return [torch.addmm(add, self._pick(form.rows, index), one.T) for one, add, index in parts]
 
     def guard(self) -> Guard:
         """The encoder's means, and log p(x, z) there."""
@@ -98,7 +101,7 @@ class Joint:
         return Guard(self.centers, (torch.cat(values) + self.pz.log_prob(self.like)).double().cpu()[None])
 
     def integrals(self, **options: Any) -> Integrals:
-        """``tiles.integrate`` over the box, with its other options (tolerance, statistics, done)."""
+        """``refinement.integrate`` over the box, with its other options (tolerance, statistics, done)."""
         low, high = self.box()
         return integrate(
             self, len(self.x), low, high, like=self.like, at_once=self.at_once, guard=self.guard(), **options
