@@ -49,11 +49,13 @@ def test_other_data_are_standardized_with_the_run_s_own_figures(tmp_path, capsys
     """Data far from what the model was trained on must look far to it: by their own mean they would look the same."""
     generator = np.random.default_rng(0)
     trained, other = generator.normal(5, 3, (200, 4)).astype("f4"), generator.normal(50, 7, (60, 4)).astype("f4")
+    np.save(tmp_path / "trained.npy", trained)
     np.save(tmp_path / "other.npy", other)
-    data = nelbo.data.as_data(trained, standardize=True, validation=40)
+    data = nelbo.data.load(tmp_path / "trained.npy", standardize=True, validation=40)
     model = nelbo.recipes.vae((4,), latent=1, hidden=(4,), likelihood="normal")
     run = nelbo.fit(model, data, epochs=1, out=tmp_path / "run", progress=False)
-    own = torch.from_numpy((other - trained_mean(data)) / trained_deviation(data))
+    seen = data.train.stored(range(160)).double().numpy()
+    own = torch.from_numpy((other - seen.mean(0)) / seen.std(0)).float()
     assert main(["embed", str(tmp_path / "run"), str(tmp_path / "other.npy"), "--out", str(tmp_path / "z.npy")]) == 0
     np.testing.assert_allclose(np.load(tmp_path / "z.npy"), run.model.embed(own).numpy(), rtol=1e-4)
     capsys.readouterr()
@@ -64,14 +66,6 @@ def test_other_data_are_standardized_with_the_run_s_own_figures(tmp_path, capsys
     expected = measure.elbo_terms(run.model, own).reconstruction_error.value.mean()
     assert error["value"] == pytest.approx(float(expected), abs=5 * error["standard_error"])
     assert error["value"] > 10 * record["sections"][0]["quantities"][0]["training"]["value"]
-
-
-def trained_mean(data):
-    return data.train.stored(range(len(data.train))).double().mean(0).numpy()
-
-
-def trained_deviation(data):
-    return data.train.stored(range(len(data.train))).double().std(0, unbiased=False).numpy()
 
 
 def test_an_interrupted_measurement_keeps_its_sections(folders, capsys, tmp_path, monkeypatch):
