@@ -115,6 +115,11 @@ class Case:
         most = _EVIDENCE_ON_A_GRID if self.latent <= 2 else most
         return min(len(self.held_out.x), most[self.effort])
 
+    def scope(self, most: int | None = None) -> str:
+        """How many examples of each part, of at most so many, in words."""
+        n = [min(len(part.x), most or len(part.x)) for part in self.parts]
+        return f"{n[0]:,} examples" if len(n) == 1 else f"{n[0]:,} held-out and {n[1]:,} training examples"
+
     @property
     def gap_examples(self) -> int:
         """For how many q(z|x) is optimized one by one."""

@@ -81,6 +81,7 @@ def evidence(case: Case) -> Section:
         tuple(quantities),
         (),
         tuple(dict.fromkeys(note for part in found for note in part.notes)),
+        scope=case.scope(n),
     )
 
 
@@ -128,7 +129,9 @@ def overfits(case: Case) -> Section | None:
     return Section(
         "overfitting",
         "Which part overfits?",
-        "Held-out data cost more than training data, for two reasons that the ELBO alone cannot tell apart.",
+        "Where held-out data cost more than training data, that has two reasons, which the ELBO alone cannot tell "
+        "apart.",
         found.verdict,
         quantities,
+        scope=case.scope(case.evidence_examples),
     )

@@ -36,7 +36,8 @@ def gaps(case: Case) -> Section | None:
     def draw() -> Figure:
         return figures.bounds(bounds)
 
-    lead = f"On {len(x):,} held-out examples."
+    scope = f"{len(x):,} held-out examples"
+    lead = f"On {scope}."
     if found is not None:
         lead += " There, q(z|x) was optimized for each example by itself: what that gains is the encoder's loss."
         finding = _split(found)
@@ -48,6 +49,7 @@ def gaps(case: Case) -> Section | None:
         (*([] if found is None else _rows(found)), *shown),
         (Picture("More draws of z tighten the bound, from the ELBO, L_1, up to log p(x), for each example.", draw),),
         tuple(dict.fromkeys([*(() if found is None else found.notes), *bounds.notes])),
+        scope=scope,
     )
 
 
@@ -74,7 +76,7 @@ def _split(found: InferenceGap) -> str:
         mean_of(part).shown("nats") for part in (found.approximation, found.amortization, found.total)
     )
     return (
-        f"The bound hides {total} nats: {approximation} because of the family of q(z|x), {amortization} because one "
+        f"The bound hides {total} nats (on {len(found.elbo.value):,} examples): {approximation} because of the family of q(z|x), {amortization} because one "
         "encoder serves all examples."
     )
 
