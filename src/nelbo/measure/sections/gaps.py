@@ -76,8 +76,8 @@ def _split(found: InferenceGap) -> str:
         mean_of(part).shown("nats") for part in (found.approximation, found.amortization, found.total)
     )
     return (
-        f"The bound hides {total} nats (on {len(found.elbo.value):,} examples): {approximation} because of the family of "
-        f"q(z|x), {amortization} because one encoder serves all examples."
+        f"The bound hides {total} nats (on {len(found.elbo.value):,} examples): {approximation} because of the family "
+        f"of q(z|x), {amortization} because one encoder serves all examples."
     )
 
 
