@@ -221,7 +221,7 @@ class Grid:
         w = (f - top[..., None]).exp() * self.weights
         mass = w.sum(-1).double() * volume
         if self.shares is not None:
-            moments = (w[-1] @ self.shares).T.double() * volume
+            moments = (w[-1] @ self.shares.to(w)).T.double() * volume
         else:
             wanted = self.statistics(z[of.to(z.device)], f) if self.statistics is not None else ()
             # where a density is 0, its logarithm may make g infinite
