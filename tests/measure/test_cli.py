@@ -5,7 +5,9 @@ import re
 
 import numpy as np
 import pytest
+import torch
 
+import nelbo
 from nelbo import measure
 from nelbo.cli import main
 
@@ -43,6 +45,29 @@ def test_other_data_are_judged_beside_the_run_s_own(folders, capsys, tmp_path):
     assert nelbo["held_out"]["value"] != nelbo["training"]["value"]
 
 
+def test_other_data_are_standardized_with_the_run_s_own_figures(tmp_path, capsys):
+    """Data far from what the model was trained on must look far to it: by their own mean they would look the same."""
+    generator = np.random.default_rng(0)
+    trained, other = generator.normal(5, 3, (200, 4)).astype("f4"), generator.normal(50, 7, (60, 4)).astype("f4")
+    np.save(tmp_path / "trained.npy", trained)
+    np.save(tmp_path / "other.npy", other)
+    data = nelbo.data.load(tmp_path / "trained.npy", standardize=True, validation=40)
+    model = nelbo.recipes.vae((4,), latent=1, hidden=(4,), likelihood="normal")
+    run = nelbo.fit(model, data, epochs=1, out=tmp_path / "run", progress=False)
+    seen = data.train.stored(range(160)).double().numpy()
+    own = torch.from_numpy((other - seen.mean(0)) / seen.std(0)).float()
+    assert main(["embed", str(tmp_path / "run"), str(tmp_path / "other.npy"), "--out", str(tmp_path / "z.npy")]) == 0
+    np.testing.assert_allclose(np.load(tmp_path / "z.npy"), run.model.embed(own).numpy(), rtol=1e-4)
+    capsys.readouterr()
+    line = ["measure", str(tmp_path / "run"), str(tmp_path / "other.npy"), *FEW, "--json", "--out", str(tmp_path)]
+    assert main(line) == 0
+    record = json.loads(capsys.readouterr().out)
+    error = record["sections"][0]["quantities"][0]["held_out"]
+    expected = measure.elbo_terms(run.model, own).reconstruction_error.value.mean()
+    assert error["value"] == pytest.approx(float(expected), abs=5 * error["standard_error"])
+    assert error["value"] > 10 * record["sections"][0]["quantities"][0]["training"]["value"]
+
+
 def test_an_interrupted_measurement_keeps_its_sections(folders, capsys, tmp_path, monkeypatch):
     """Ctrl-C in the third section, as the signal raises it."""
     real = measure.sections
@@ -60,6 +85,21 @@ def test_an_interrupted_measurement_keeps_its_sections(folders, capsys, tmp_path
     assert len(record["sections"]) == 2
     assert "Measuring was stopped before its end" in (tmp_path / "report.html").read_text()
     assert "stopped; what was measured until then is in" in capsys.readouterr().err
+
+
+def test_an_interrupted_measurement_says_what_is_lost(folders, capsys, tmp_path, monkeypatch):
+    from nelbo.measure import reporting
+
+    def stopped(case):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(reporting, "SECTIONS", (*reporting.SECTIONS[:1], ("log p(x)", stopped)))
+    assert main(["measure", folders[0], *FEW, "--out", str(tmp_path / "one")]) == 130
+    assert "what it was at (log p(x)) is lost" in capsys.readouterr().err
+    monkeypatch.setattr(reporting, "SECTIONS", (("log p(x)", stopped),))
+    assert main(["measure", folders[0], *FEW, "--out", str(tmp_path / "none")]) == 130
+    assert "stopped before anything was measured" in capsys.readouterr().err
+    assert not (tmp_path / "none").exists()
 
 
 def test_compare_writes_a_page_beside_the_runs(folders, capsys, swept):

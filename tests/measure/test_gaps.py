@@ -1,5 +1,6 @@
 """The bounds below log p(x), the two gaps, the true posterior and the sandwich, against exact answers."""
 
+import importlib
 import math
 import warnings
 from itertools import pairwise
@@ -12,7 +13,15 @@ from torch.distributions import Independent, MultivariateNormal, Normal, kl_dive
 import nelbo
 from nelbo import figures
 from nelbo.divergences.delta import Delta
-from nelbo.measure import bidirectional, importance_bounds, inference_gap, posterior_kl, true_posterior
+from nelbo.measure import (
+    Interrupted,
+    bidirectional,
+    importance_bounds,
+    inference_gap,
+    log_evidence,
+    posterior_kl,
+    true_posterior,
+)
 from tests.linear_gaussian import LinearGaussian
 from tests.measure.models import Foreign, autoencoder, binary, random_vae
 
@@ -188,3 +197,62 @@ def test_the_sandwich_repeats_and_names_bad_input():
         bidirectional(vae, 1)
     with pytest.raises(ValueError, match='start="prior"'):
         bidirectional(autoencoder(), 3, temperatures=10, chains=4, start="posterior")
+
+
+class Stop:
+    """Ctrl-C at one of its calls, as the signal raises it."""
+
+    def __init__(self, function, calls):
+        self.function, self.left = function, calls
+
+    def __call__(self, *arguments, **options):
+        self.left -= 1
+        if not self.left:
+            raise KeyboardInterrupt
+        return self.function(*arguments, **options)
+
+
+@pytest.mark.parametrize(
+    ("measured", "module", "name"),
+    [
+        (lambda vae, x: importance_bounds(vae, x, samples=(1, 10)), "bounds", "log_weights"),
+        (lambda vae, x: inference_gap(vae, x, steps=5, samples=20), "inference_gap", "_best"),
+    ],
+    ids=["bounds", "gap"],
+)
+def test_ctrl_c_keeps_the_examples_that_were_done(monkeypatch, measured, module, name):
+    module = importlib.import_module(f"nelbo.measure.{module}")
+    monkeypatch.setattr(module, "AT_ONCE", 8 * 16)  # one example at a time
+    whole = measured(random_vae(), binary(3))
+    calls = 15 if name == "log_weights" else 2  # thirteen calls draw 100 z for one example, eight at a time
+    monkeypatch.setattr(module, name, Stop(getattr(module, name), calls))
+    with pytest.raises(Interrupted, match="interrupted after 1 of 3") as stopped:
+        measured(random_vae(), binary(3))
+    partial = stopped.value.partial
+    assert type(partial) is type(whole)
+    assert partial.elbo.value.isfinite().tolist() == [True, False, False]
+    assert partial.elbo.value[0] == whole.elbo.value[0]
+    assert partial.log_evidence.value.isnan().all()
+
+
+@pytest.mark.parametrize(
+    ("measured", "module"),
+    [
+        (lambda vae, x: importance_bounds(vae, x, samples=(1, 10)), "bounds"),
+        (lambda vae, x: inference_gap(vae, x, steps=5, samples=20), "inference_gap"),
+    ],
+    ids=["bounds", "gap"],
+)
+def test_ctrl_c_during_log_evidence_keeps_the_bounds_of_all_examples(monkeypatch, measured, module):
+    module = importlib.import_module(f"nelbo.measure.{module}")
+    known = log_evidence(random_vae(), binary(3))
+    known.value[1:] = torch.nan
+
+    def stopped(*arguments, **options):
+        raise Interrupted("interrupted after 1 of 3 examples", known)
+
+    monkeypatch.setattr(module, "log_evidence", stopped)
+    with pytest.raises(Interrupted, match="log p\\(x\\) was interrupted after 1 of 3") as found:
+        measured(random_vae(), binary(3))
+    assert found.value.partial.elbo.value.isfinite().all()
+    assert found.value.partial.log_evidence is known

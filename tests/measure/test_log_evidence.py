@@ -9,7 +9,8 @@ from torch.distributions import Independent, MultivariateNormal
 import nelbo
 from nelbo import likelihoods
 from nelbo.measure import log_evidence
-from nelbo.measure.tiles import Guard, integrate
+from nelbo.measure.refinement import integrate
+from nelbo.measure.tiles import Guard
 from tests.linear_gaussian import LinearGaussian
 from tests.measure.models import Foreign, autoencoder, binary, random_vae
 
@@ -295,3 +296,23 @@ def test_a_prior_that_ends_somewhere():
     with torch.no_grad():
         exact = torch.trapezoid(model.likelihood(z).log_prob(binary(3)).double().exp(), z[:, 0, 0].double(), dim=0)
     assert (found.value - (0.5 * exact).log()).abs().max() < 0.01
+
+
+def test_ctrl_c_keeps_the_integrals_that_were_done(monkeypatch):
+    from nelbo.measure import Interrupted, quadrature
+
+    def stop(self, amount):
+        if amount:
+            raise KeyboardInterrupt
+
+    monkeypatch.setattr(quadrature, "_SHARED", 10)
+    vae, x = random_vae(), binary(30)
+    whole = log_evidence(vae, x)
+    monkeypatch.setattr(quadrature.Waiting, "advance", stop)
+    with pytest.raises(Interrupted, match=r"interrupted after \d+ of 30") as stopped:
+        quietly(vae, x)
+    partial = stopped.value.partial
+    done = partial.value.isfinite()
+    assert 0 < int(done.sum()) <= 10
+    assert torch.equal(partial.value[done], whole.value[done])
+    assert partial.change[~done].isnan().all()

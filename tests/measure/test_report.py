@@ -228,3 +228,27 @@ def test_data_that_do_not_fit(runs):
 )
 def test_numbers_show_as_many_digits_as_their_error_allows(number, unit, text):
     assert number.shown(unit) == text
+
+
+def test_ctrl_c_keeps_the_sections_that_were_done(runs, monkeypatch):
+    from nelbo.measure import reporting
+
+    def stopped(case):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(reporting, "SECTIONS", (*reporting.SECTIONS[:1], ("log p(x)", stopped)))
+    with pytest.raises(measure.Interrupted, match="stopped after 1 of at most 2 sections") as found:
+        measure.report(runs[0], **SETTINGS)
+    assert not found.value.partial.complete
+    assert [section.id for section in found.value.partial.sections] == ["loss"]
+
+
+def test_an_autoencoder_whose_evidence_takes_annealing_says_so(digits):
+    model = recipes.make("autoencoder", digits.event_shape, latent=3, hidden=(8,)).model
+    found = measure.report(model, digits, effort="quick", examples=20)
+    section = next(section for section in found.sections if section.id == "log_evidence")
+    assert not section.quantities
+    assert "--effort thorough" in section.finding
+    assert "annealed" in section.finding
+    assert not Reader(found.to_html()).open
+    rich.print(found.table())

@@ -59,13 +59,22 @@ def measure(
         seed=seed,
     )
     done: list[measuring.Section] = []
+    begun: list[str] = []
+
+    def begin(title: str) -> None:
+        begun.append(title)
+        say(title)
+
     try:
-        for section in measuring.sections(case, progress=say):
+        for section in measuring.sections(case, progress=begin):
             done.append(section)
     except KeyboardInterrupt:
-        if done:
-            case.report(tuple(done), complete=False).save(out or run)
-            print(f"\nstopped; what was measured until then is in {out or run}", file=sys.stderr)
+        if not done:
+            print("\nstopped before anything was measured; nothing is written", file=sys.stderr)
+            return 130
+        case.report(tuple(done), complete=False).save(out or run)
+        lost = f"; what it was at ({begun[-1]}) is lost" if begun else ""
+        print(f"\nstopped; what was measured until then is in {out or run}{lost}", file=sys.stderr)
         return 130
     found = case.report(tuple(done))
     # before the diagnosis, which may fail or be stopped: what is measured stays

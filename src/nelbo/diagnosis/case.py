@@ -1,6 +1,5 @@
 """What is diagnosed, and what the checks look at: everything is measured once, when the first check asks for it."""
 
-import math
 import zlib
 from collections.abc import Callable, Generator, Mapping, Sequence
 from contextlib import contextmanager
@@ -220,7 +219,7 @@ class Seen:
         """
         mu, sigma = self.normal
         with torch.no_grad():
-            return mean_of(_log_normal(self.z, mu, sigma) - log_aggregate(self.z, mu, sigma))
+            return mean_of(self.qz.log_prob(self.z) - log_aggregate(self.z, mu, sigma))
 
     @cached_property
     def residual(self) -> Tensor:
@@ -257,27 +256,16 @@ class Seen:
         return torch.cat(gradients)
 
 
-def _log_normal(z: Tensor, mu: Tensor, sigma: Tensor) -> Tensor:
-    return (-0.5 * ((z - mu) / sigma) ** 2 - sigma.log()).sum(-1) - 0.5 * z.shape[-1] * math.log(2 * math.pi)
-
-
 def log_aggregate(z: Tensor, mu: Tensor, sigma: Tensor, *, without_own: bool = False) -> Tensor:
     """Log of the mean of the normal densities N(mu_i, sigma_i^2) at each z, (m,); all of (m or n, latent).
 
     With ``without_own``, z_i is judged by the mixture of the others.
     """
-    found: list[Tensor] = []
-    precision = 1 / sigma**2
-    constant = -(sigma.log() + 0.5 * mu**2 * precision).sum(1) - 0.5 * mu.shape[1] * math.log(2 * math.pi)
-    for start in range(0, len(z), _BATCH):
-        part = z[start : start + _BATCH]
-        # squares multiplied out: a matrix product instead of a (batch, n, latent) tensor
-        log_q = constant - 0.5 * part**2 @ precision.T + part @ (mu * precision).T
-        if without_own:
-            rows = torch.arange(len(part), device=z.device)
-            log_q[rows, rows + start] = -torch.inf
-        found.append(log_q.logsumexp(1) - math.log(len(mu) - without_own))
-    return torch.cat(found)
+    from nelbo.measure.encoded import AggregatePosterior
+
+    qz = Independent(Normal(mu, sigma, validate_args=False), 1, validate_args=False)
+    own = torch.arange(len(z), device=z.device) if without_own else None
+    return AggregatePosterior(qz).log_prob(z, without=own)
 
 
 @contextmanager

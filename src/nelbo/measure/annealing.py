@@ -16,10 +16,10 @@ import torch
 from torch import Tensor
 from torch.distributions import Distribution
 
-from nelbo.measure.estimate import Evidence, together
-from nelbo.measure.importance import interrupted, warned
+from nelbo.measure.estimate import Evidence, padded, together
+from nelbo.measure.importance import warned
 from nelbo.measure.inputs import AT_ONCE, finite, is_point, spread
-from nelbo.measure.waiting import Waiting
+from nelbo.measure.waiting import Waiting, interrupted
 from nelbo.measure.weights import Weights
 from nelbo.objectives import Model
 from nelbo.objectives.objective import log_likelihood
@@ -215,7 +215,8 @@ def by_annealing(
                 )
                 bar.advance(len(part))
         except KeyboardInterrupt as error:
-            raise interrupted(found, len(x)) from error
+            partial = padded(found, len(x))
+            raise interrupted(partial, int((~partial.value.isnan()).sum()), len(x)) from error
     return _with_notes(together(found), chains, temperatures)
 
 

@@ -10,11 +10,11 @@ import torch
 from torch import Tensor
 
 from nelbo.divergences import Estimate
-from nelbo.measure.estimate import Evidence
+from nelbo.measure.estimate import Evidence, nothing_of
 from nelbo.measure.evidence import log_evidence
 from nelbo.measure.importance import log_weights
 from nelbo.measure.inputs import AT_ONCE, checked, is_point
-from nelbo.measure.waiting import Waiting
+from nelbo.measure.waiting import Interrupted, Waiting, interrupted
 from nelbo.objectives import Model
 from nelbo.training.rest import at_rest
 
@@ -81,6 +81,7 @@ def importance_bounds(
 
     Raises:
         ValueError: ks that are not whole, positive and rising; data that do not fit the model.
+        Interrupted: Ctrl-C; its ``partial`` holds the Bounds of the examples that were done, NaN for the others.
 
     Source: Burda, Grosse & Salakhutdinov 2016, theorem 1.
     """
@@ -89,13 +90,18 @@ def importance_bounds(
         raise ValueError(f"samples are whole numbers from 1 on, in rising order; got {ks}. Write samples=(1, 10, 100)")
     with at_rest(vae, seed):
         x = checked(vae, x)
-        drawn = None if is_point(vae.posterior(x[:1])) else _drawn(vae, x, ks, progress=progress)
-    found = log_evidence(vae, x, seed=seed, progress=progress) if evidence is None else evidence
-    if drawn is None:
-        infinite = torch.full((len(x),), -torch.inf, dtype=torch.float64)
-        none = Estimate(infinite, torch.zeros_like(infinite), "closed_form")
-        return Bounds(ks, dict.fromkeys(ks, none), none, found, found.notes)
+        if is_point(vae.posterior(x[:1])):
+            infinite = torch.full((len(x),), -torch.inf, dtype=torch.float64)
+            drawn = dict.fromkeys((1, *ks), Estimate(infinite, torch.zeros_like(infinite), "closed_form"))
+        else:
+            drawn = _drawn(vae, x, ks, evidence, progress=progress)
     bounds = {k: drawn[k] for k in ks}
+    try:
+        found = log_evidence(vae, x, seed=seed, progress=progress) if evidence is None else evidence
+    except Interrupted as stop:
+        raise Interrupted(f"log p(x) was {stop}", Bounds(ks, bounds, drawn[1], stop.partial)) from stop
+    if drawn[1].method == "closed_form":
+        return Bounds(ks, bounds, drawn[1], found, found.notes)
     notes = [*found.notes]
     highest = bounds[ks[-1]]
     above = highest.value - found.value
@@ -109,28 +115,38 @@ def importance_bounds(
     return Bounds(ks, bounds, drawn[1], found, tuple(notes))
 
 
-def _drawn(model: Model, x: Tensor, ks: tuple[int, ...], *, progress: bool) -> dict[int, Estimate]:
+def _drawn(
+    model: Model, x: Tensor, ks: tuple[int, ...], evidence: Evidence | None, *, progress: bool
+) -> dict[int, Estimate]:
     """The estimate of L_k for every k, and for 1."""
     total = _GROUPS * ks[-1]
     rows = max(1, AT_ONCE // prod(x.shape[1:]))
     pz = model.prior
-    parts: dict[int, list[tuple[Tensor, Tensor]]] = {k: [] for k in (1, *ks)}
+    values = {k: torch.full((2, len(x)), torch.nan, dtype=torch.float64) for k in (1, *ks)}
+    done = 0
     with Waiting("importance-weighted bounds", len(x), show=progress) as bar:
-        for block in x.split(max(1, rows // total)):
-            qz = model.posterior(block)
-            chunk = max(1, rows // len(block))
-            counts = [chunk] * (total // chunk) + [total % chunk] * (total % chunk > 0)
-            log_w = torch.cat([log_weights(model, block, qz, pz, count).double().cpu() for count in counts])
-            for k, found in parts.items():
-                groups = log_w[: total - total % k].unflatten(0, (-1, k))
-                values = torch.logsumexp(groups, 1) - log(k)
-                found.append((values.mean(0), values.std(0) / sqrt(len(values))))
-            bar.advance(len(block))
+        try:
+            for block in x.split(max(1, rows // total)):
+                qz = model.posterior(block)
+                chunk = max(1, rows // len(block))
+                counts = [chunk] * (total // chunk) + [total % chunk] * (total % chunk > 0)
+                log_w = torch.cat([log_weights(model, block, qz, pz, count).double().cpu() for count in counts])
+                for k, found in values.items():
+                    groups = log_w[: total - total % k].unflatten(0, (-1, k))
+                    bound = torch.logsumexp(groups, 1) - log(k)
+                    found[:, done : done + len(block)] = torch.stack([bound.mean(0), bound.std(0) / sqrt(len(bound))])
+                done += len(block)
+                bar.advance(len(block))
+        except KeyboardInterrupt as error:
+            made = _estimates(values, total)
+            known = nothing_of(len(x)) if evidence is None else evidence
+            partial = Bounds(ks, {k: made[k] for k in ks}, made[1], known)
+            raise interrupted(partial, done, len(x)) from error
+    return _estimates(values, total)
+
+
+def _estimates(values: dict[int, Tensor], total: int) -> dict[int, Estimate]:
     return {
-        k: Estimate(
-            torch.cat([value for value, _ in found]),
-            torch.cat([error for _, error in found]),
-            f"monte_carlo ({total // k:,} groups of {k:,} draws of z)",
-        )
-        for k, found in parts.items()
+        k: Estimate(found[0], found[1], f"monte_carlo ({total // k:,} groups of {k:,} draws of z)")
+        for k, found in values.items()
     }

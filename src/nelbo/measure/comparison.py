@@ -215,8 +215,10 @@ def _rows(cases: Sequence[Case]) -> list[Compared]:
     terms = [case.terms[0] for case in cases]
     # log p(x) of every run, or of none: a mean over other examples would not compare
     known = all(case.has_evidence for case in cases)
-    evidence = [case.evidence[0].value.double().cpu() for case in cases] if known else []
-    hidden = [value - case.elbo_of_evidence(0).value for value, case in zip(evidence, cases, strict=False)]
+    # and on the same examples: a grid allows for more of them than sampling does
+    few = min(case.evidence_examples for case in cases)
+    evidence = [case.evidence[0].value[:few].double().cpu() for case in cases] if known else []
+    hidden = [value - case.elbo_of_evidence(0).value[:few] for value, case in zip(evidence, cases, strict=False)]
     rebuilt = [from_embeddings(case.model, case.held_out.x, case.training.x, seed=case.seed) for case in cases]
     usage = [latent_usage(case.model, case.held_out.whole, seed=case.seed) for case in cases]
     active = tuple(Number.of(float(u.active_units())) for u in usage)

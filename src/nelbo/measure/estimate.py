@@ -1,7 +1,7 @@
 """What log_evidence returns: log p(x) of each example, how far it may be off, and what that depends on."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor
@@ -34,6 +34,11 @@ class Evidence(Estimate):
     acceptance: Tensor | None = None
     change: Tensor | None = None
 
+    def part(self, which: slice) -> "Evidence":
+        """The evidence of some of the examples."""
+        picked = {name: None if (v := getattr(self, name)) is None else v[which] for name in _BY_EXAMPLE}
+        return replace(self, **picked)
+
     def __repr__(self) -> str:
         done = torch.isfinite(self.value)
         n = len(self.value)
@@ -42,6 +47,9 @@ class Evidence(Estimate):
         parts += [f"largest standard error {float(self.standard_error.max()):.2g}"] if n else []
         parts += [f"{len(self.notes)} warnings, see .notes"] if self.notes else []
         return f"Evidence({', '.join(parts)})"
+
+
+_BY_EXAMPLE = ("value", "standard_error", "samples", "ess", "pareto_k", "acceptance", "change")
 
 
 def together(parts: Sequence[Evidence]) -> Evidence:
@@ -58,5 +66,17 @@ def together(parts: Sequence[Evidence]) -> Evidence:
         first.method,
         first.why,
         tuple(dict.fromkeys(note for part in parts for note in part.notes)),
-        *(joined(name) for name in ("samples", "ess", "pareto_k", "acceptance", "change")),
+        *(joined(name) for name in _BY_EXAMPLE[2:]),
     )
+
+
+def nothing_of(n: int, method: str = "none") -> Evidence:
+    """NaN for n examples of which nothing is known yet."""
+    missing = torch.full((n,), torch.nan, dtype=torch.float64)
+    return Evidence(missing, missing, method)
+
+
+def padded(found: Sequence[Evidence], n: int) -> Evidence:
+    """What is known of the first of n examples, with NaN for the others."""
+    missing = nothing_of(n - sum(len(part.value) for part in found), found[0].method if found else "none")
+    return together([*found, missing])

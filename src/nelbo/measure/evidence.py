@@ -45,7 +45,7 @@ def log_evidence(
         method: how.
 
             - ``"quadrature"``: the integral itself on a grid, refined around each posterior; one or two latent
-              dimensions. Its error is what doubling the grid changed.
+              dimensions. Its error is what doubling the grid changes.
             - ``"importance"``: the importance-weighted bound with many draws from q(z|x): fast, and on average too
               low where q(z|x) does not cover p(z|x), which Pareto k tells (Burda et al. 2016, eq. 8).
             - ``"annealed"``: annealed importance sampling with Hamiltonian Monte Carlo: slow, and nearly exact also
@@ -56,8 +56,9 @@ def log_evidence(
         target_standard_error: instead of ``samples``: draw until it is reached for every example.
         temperatures: steps of annealing.
         chains: of annealing, for each example.
-        start: where annealing starts; "auto" is q(z|x), and the prior for an autoencoder.
-        tolerance: of quadrature, in nats.
+        start: where annealing starts; "auto" is q(z|x), and the prior for an autoencoder. From a q(z|x) far from
+            p(z|x) the value can be nats too low without a warning: of the two starts, the larger value is the better.
+        tolerance: of quadrature, in nats: the grid is refined until doubling it changes less.
         seed: of the draws; torch's generators are left as they were.
         progress: show a bar on the terminal for what takes long.
 

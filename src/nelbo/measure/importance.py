@@ -8,13 +8,15 @@ import torch
 from torch import Tensor
 from torch.distributions import Distribution
 
-from nelbo.measure.estimate import Evidence, together
+from nelbo.measure.estimate import Evidence, padded
 from nelbo.measure.inputs import AT_ONCE, chosen, finite, is_point
-from nelbo.measure.pareto import threshold
-from nelbo.measure.waiting import Interrupted, Waiting
+from nelbo.measure.pairwise import of_own
+from nelbo.measure.pareto import pareto_k, threshold
+from nelbo.measure.waiting import Waiting, interrupted
 from nelbo.measure.weights import Weights
 from nelbo.objectives import Model
 from nelbo.objectives.objective import log_likelihood, sample_and_log_prob
+from nelbo.vae import VAE, fits
 
 SAMPLES = 1000
 MOST_SAMPLES = 100_000
@@ -49,7 +51,7 @@ def by_importance(
     if most < 2:
         raise ValueError(f"samples is at least 2, for a standard error; got {most}. Write samples={SAMPLES}")
     pz = model.prior
-    found: list[Evidence] = []
+    done: list[Weights] = []
     rows = max(1, AT_ONCE // prod(x.shape[1:]))
     together_at_once = max(1, rows // max(1, first))
     with Waiting("log p(x) by importance sampling", len(x), show=progress) as bar:
@@ -63,17 +65,25 @@ def by_importance(
                     weights.add(log_weights(model, block, q, pz, count))
                     if weights.count == goal < most and bool((weights.standard_error > target).any()):
                         goal = min(2 * goal, most)
-                found.append(_evidence(weights, why))
+                done.append(weights)
                 bar.advance(len(block))
         except KeyboardInterrupt as error:
-            raise interrupted(found, len(x)) from error
-    return _with_notes(together(found), most, target_standard_error)
+            found = [] if not done else [_evidence(done, why)]
+            finished = sum(len(weights) for weights in done)
+            raise interrupted(padded(found, len(x)), finished, len(x)) from error
+    return _with_notes(_evidence(done, why), most, target_standard_error)
 
 
 def log_weights(model: Model, x: Tensor, qz: Distribution, pz: Distribution, count: int) -> Tensor:
     """Log p(x, z) - log q(z|x) at fresh z ~ q(z|x), (count, batch)."""
     z, log_qz = sample_and_log_prob(qz, torch.Size((count,)))
-    return finite(log_likelihood(model, x, z) + pz.log_prob(z)) - log_qz
+    if z.requires_grad:
+        log_px = log_likelihood(model, x, z)
+    else:
+        px = model.likelihood(z)
+        fits(px, x, model.likelihood_family.parameters_per_feature if isinstance(model, VAE) else 1)
+        log_px = of_own(px, x)
+    return finite(log_px + pz.log_prob(z)) - log_qz
 
 
 def _parts(
@@ -104,16 +114,28 @@ def refuse_points(qz: Distribution) -> None:
         )
 
 
-def _evidence(weights: Weights, why: str) -> Evidence:
+def _evidence(done: list[Weights], why: str) -> Evidence:
+    log_mean = torch.cat([weights.log_mean for weights in done])
     return Evidence(
-        weights.log_mean,
-        weights.standard_error,
+        log_mean,
+        torch.cat([weights.standard_error for weights in done]),
         "importance",
         why,
-        samples=torch.full_like(weights.log_mean, weights.count),
-        ess=weights.ess,
-        pareto_k=weights.pareto_k(),
+        samples=torch.cat([torch.full_like(weights.log_mean, weights.count) for weights in done]),
+        ess=torch.cat([weights.ess for weights in done]),
+        pareto_k=_pareto_k([weights.tail for weights in done]),
     )
+
+
+def _pareto_k(tails: list[Tensor]) -> Tensor:
+    """Of each example, (batch,): tails of one length are fitted together, which takes no longer than for one."""
+    found = [torch.empty(0)] * len(tails)
+    for length in {len(tail) for tail in tails}:
+        which = [i for i, tail in enumerate(tails) if len(tail) == length]
+        k = pareto_k(torch.cat([tails[i] for i in which], dim=1))
+        for i, part in zip(which, k.split([tails[i].shape[1] for i in which]), strict=True):
+            found[i] = part
+    return torch.cat(found)
 
 
 def _with_notes(found: Evidence, most: int, target: float | None) -> Evidence:
@@ -150,11 +172,3 @@ def warned(found: Evidence, notes: list[str]) -> Evidence:
     for note in notes:
         warnings.warn(note, stacklevel=5)
     return replace(found, notes=(*found.notes, *notes))
-
-
-def interrupted(found: list[Evidence], n: int) -> Interrupted:
-    """What Ctrl-C becomes: the examples that are done stay."""
-    done = sum(len(part.value) for part in found)
-    missing = torch.full((n - done,), torch.nan, dtype=torch.float64)
-    partial = together([*found, Evidence(missing, missing, found[0].method if found else "none")])
-    return Interrupted(f"interrupted after {done:,} of {n:,} examples, which error.partial holds", partial)

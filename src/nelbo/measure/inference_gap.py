@@ -10,12 +10,12 @@ from torch import Tensor
 from torch.distributions import Distribution, Independent, MultivariateNormal, Normal
 
 from nelbo.divergences import Estimate
-from nelbo.measure.estimate import Evidence
+from nelbo.measure.estimate import Evidence, nothing_of
 from nelbo.measure.evidence import Method, log_evidence
 from nelbo.measure.importance import by_importance, log_weights, refuse_points
 from nelbo.measure.inputs import AT_ONCE, checked, latent_dimensions
 from nelbo.measure.quadrature import MOST_DIMENSIONS
-from nelbo.measure.waiting import Waiting
+from nelbo.measure.waiting import Interrupted, Waiting, interrupted
 from nelbo.objectives import Model
 from nelbo.posteriors import DiagonalNormal, FullCovarianceNormal
 from nelbo.training.rest import at_rest
@@ -96,6 +96,7 @@ def inference_gap(
 
     Raises:
         ValueError: an autoencoder, a q(z|x) of an unknown family, data that do not fit the model.
+        Interrupted: Ctrl-C; its ``partial`` holds the InferenceGap of the examples that were done, NaN for the others.
 
     Source: Cremer, Li & Duvenaud 2018, "Inference suboptimality in variational autoencoders", eq. 4.
     """
@@ -104,32 +105,59 @@ def inference_gap(
     with at_rest(vae, seed) as device:
         x = checked(vae, x)
         refuse_points(vae.posterior(x[:1]))
+        values = torch.full((6, len(x)), torch.nan, dtype=torch.float64)
         best: list[Tensor] = []
-        values: list[Tensor] = []
-        size = max(1, AT_ONCE // (_DRAWS * prod(x.shape[1:])))
-        with Waiting("optimizing q(z|x) for each example", len(x), show=progress) as bar:
-            for number, part in enumerate(x.split(size)):
-                h, family = _parameters(vae, part)
-                candidates = [h, *(_optimized(vae, part, family, start, steps) for start in (h, torch.zeros_like(h)))]
-                draws = []
-                for candidate in candidates:
+        try:
+            with Waiting("optimizing q(z|x) for each example", len(x), show=progress) as bar:
+                for number, part in enumerate(x.split(max(1, AT_ONCE // (_DRAWS * prod(x.shape[1:]))))):
                     # the same noise for all three
-                    seed_noise(device or torch.device("cpu"), derive(seed, "validation", number))
-                    draws.append(_log_weights(vae, part, family(candidate), samples))
-                log_w = torch.stack(draws)
-                chosen = log_w.mean(1).argmax(0)
-                best.append(torch.stack(candidates)[chosen.to(h.device), torch.arange(len(part))])
-                mine = log_w[chosen, :, torch.arange(len(part))].T
-                own = torch.stack([log_w[0], mine, mine - log_w[0]])
-                values.append(torch.cat([own.mean(1), own.std(1) / sqrt(samples)]))
-                bar.advance(len(part))
-        found = torch.cat(values, dim=1)
-        how = f"monte_carlo ({samples:,} draws of z)"
-        elbo, optimized, amortization = (Estimate(found[i], found[i + 3], how) for i in range(3))
-        if evidence is None and method == "auto" and latent_dimensions(vae) > MOST_DIMENSIONS:
-            evidence = _from_best(vae, x, torch.cat(best), samples, progress=progress)
-    if evidence is None:
-        evidence = log_evidence(vae, x, method=method, seed=seed, progress=progress)
+                    noise = device or torch.device("cpu"), derive(seed, "validation", number)
+                    numbers, found = _best(vae, part, steps, samples, noise)
+                    done = sum(map(len, best))
+                    values[:, done : done + len(part)] = found
+                    best.append(numbers)
+                    bar.advance(len(part))
+        except KeyboardInterrupt as error:
+            partial = _gap(values, samples, nothing_of(len(x)) if evidence is None else evidence)
+            raise interrupted(partial, sum(map(len, best)), len(x)) from error
+        try:
+            if evidence is None and method == "auto" and latent_dimensions(vae) > MOST_DIMENSIONS:
+                evidence = _from_best(vae, x, torch.cat(best), samples, progress=progress)
+            elif evidence is None:
+                evidence = log_evidence(vae, x, method=method, seed=seed, progress=progress)
+        except Interrupted as stop:
+            raise Interrupted(f"log p(x) was {stop}", _gap(values, samples, stop.partial)) from stop
+    gap = _gap(values, samples, evidence)
+    below = gap.approximation.value < -4 * gap.approximation.standard_error - 0.01
+    if not bool(below.any()):
+        return gap
+    note = (
+        f"for {int(below.sum()):,} of {len(x):,} examples the optimized ELBO lies above log p(x) as found by "
+        f"{evidence.method}: that one is too low there, and the approximation gap with it"
+    )
+    warnings.warn(note, stacklevel=2)
+    return replace(gap, notes=(*gap.notes, note))
+
+
+def _best(model: Model, x: Tensor, steps: int, samples: int, noise: tuple[torch.device, int]) -> tuple[Tensor, Tensor]:
+    """The numbers of q*, and (6, batch): the means of the two ELBOs and of their difference, then their errors."""
+    h, family = _parameters(model, x)
+    candidates = [h, *(_optimized(model, x, family, start, steps) for start in (h, torch.zeros_like(h)))]
+    draws: list[Tensor] = []
+    for candidate in candidates:
+        seed_noise(*noise)
+        draws.append(_log_weights(model, x, family(candidate), samples))
+    log_w = torch.stack(draws)
+    chosen = log_w.mean(1).argmax(0)
+    best = torch.stack(candidates)[chosen.to(h.device), torch.arange(len(x))]
+    mine = log_w[chosen, :, torch.arange(len(x))].T
+    own = torch.stack([log_w[0], mine, mine - log_w[0]])
+    return best, torch.cat([own.mean(1), own.std(1) / sqrt(samples)])
+
+
+def _gap(values: Tensor, samples: int, evidence: Evidence) -> InferenceGap:
+    how = f"monte_carlo ({samples:,} draws of z)"
+    elbo, optimized, amortization = (Estimate(values[i], values[i + 3], how) for i in range(3))
     approximation, total = (
         Estimate(
             evidence.value - bound.value,
@@ -138,14 +166,7 @@ def inference_gap(
         )
         for bound in (optimized, elbo)
     )
-    notes = [*evidence.notes]
-    if bool((below := approximation.value < -4 * approximation.standard_error - 0.01).any()):
-        notes.append(
-            f"for {int(below.sum()):,} of {len(x):,} examples the optimized ELBO lies above log p(x) as found by "
-            f"{evidence.method}: that one is too low there, and the approximation gap with it"
-        )
-        warnings.warn(notes[-1], stacklevel=2)
-    return InferenceGap(approximation, amortization, total, elbo, optimized, evidence, tuple(notes))
+    return InferenceGap(approximation, amortization, total, elbo, optimized, evidence, evidence.notes)
 
 
 def _parameters(model: Model, x: Tensor) -> tuple[Tensor, Family]:

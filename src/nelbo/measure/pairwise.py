@@ -9,6 +9,8 @@ from torch.distributions import Bernoulli, ContinuousBernoulli, Distribution, In
 
 from nelbo.measure.inputs import AT_ONCE
 
+_FACTORS = 64  # from 1 to 2: in float32 a hundred of them do not overflow
+
 
 class Linear(NamedTuple):
     """Log p(x_i|z_j) = rows_i . coefficients_j + offset_j: one matrix product gives all pairs."""
@@ -32,7 +34,9 @@ def linear(px: Distribution, x: Tensor, rows: Tensor | None = None) -> Linear | 
         rows: what an earlier call gave for the same x.
     """
     base = px.base_dist if isinstance(px, Independent) else px
-    if isinstance(base, Bernoulli | ContinuousBernoulli):
+    if isinstance(base, Bernoulli):
+        return Linear(x.flatten(1), base.logits.flatten(1), -softplus_sum(base.logits.flatten(1)))
+    if isinstance(base, ContinuousBernoulli):
         nothing = px.log_prob(torch.zeros_like(x[:1]))[:, 0]
         return Linear(x.flatten(1), base.logits.flatten(1), nothing)
     if isinstance(base, Normal):
@@ -47,6 +51,29 @@ def linear(px: Distribution, x: Tensor, rows: Tensor | None = None) -> Linear | 
         coefficients = torch.cat([-0.5 * precision, mean * precision], dim=1)
         return Linear(rows, coefficients, at_mean - 0.5 * (mean.square() * precision).sum(1))
     return None
+
+
+def softplus_sum(logits: Tensor) -> Tensor:
+    """Sum of log(1 + exp(l)) over the last dimension; no gradients.
+
+    log(1 + exp(l)) = max(l, 0) + log(1 + exp(-|l|)), and the logarithm of a product stands for many logarithms.
+    """
+    factors = logits.abs().neg_().exp_().add_(1)
+    whole = logits.shape[-1] - logits.shape[-1] % _FACTORS
+    logs = factors[..., :whole].unflatten(-1, (-1, _FACTORS)).prod(-1).log_().sum(-1)
+    return logits.clamp(min=0).sum(-1) + logs + factors[..., whole:].prod(-1).log_()
+
+
+def of_own(px: Distribution, x: Tensor) -> Tensor:
+    """Log p(x_i|z_ij) in nats, (draws, batch), at points of each example's own: px of batch shape (draws, batch).
+
+    The same as ``px.log_prob(x)`` without gradients, in half the time for a Bernoulli.
+    """
+    base = px.base_dist if isinstance(px, Independent) else px
+    if not isinstance(base, Bernoulli):
+        return px.log_prob(x)
+    logits = base.logits.flatten(2)
+    return (logits.transpose(0, 1) @ x.flatten(1)[:, :, None])[..., 0].T - softplus_sum(logits)
 
 
 def pairwise(px: Distribution, x: Tensor) -> Tensor:

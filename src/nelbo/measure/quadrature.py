@@ -1,6 +1,6 @@
 """Log p(x) by integrating over z, for one or two latent dimensions."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from math import prod
 from typing import Any, final
 
@@ -8,12 +8,14 @@ import torch
 from torch import Tensor
 from torch.distributions import Distribution
 
-from nelbo.measure.estimate import Evidence, together
-from nelbo.measure.importance import interrupted, warned
+from nelbo.measure.estimate import Evidence
+from nelbo.measure.importance import warned
 from nelbo.measure.inputs import AT_ONCE, center, finite, latent_dimensions, spread
+from nelbo.measure.lattice import on_lattices
 from nelbo.measure.pairwise import linear, pairwise
-from nelbo.measure.tiles import Guard, Integrals, integrate
-from nelbo.measure.waiting import Waiting
+from nelbo.measure.refinement import integrate
+from nelbo.measure.tiles import Guard, Integrals, unknown
+from nelbo.measure.waiting import Waiting, interrupted
 from nelbo.objectives import Model
 from nelbo.objectives.objective import log_likelihood
 
@@ -40,15 +42,16 @@ def by_quadrature(model: Model, x: Tensor, *, tolerance: float = TOLERANCE, why:
             f"quadrature is for one or two latent dimensions, and this model has {d}: a grid of 100 points along each "
             f'would have 1e{2 * d} points. Write method="importance" or method="annealed"'
         )
-    found: list[Evidence] = []
+    found = unknown(1, len(x))
+    start = 0
     with Waiting("log p(x) by quadrature", len(x), show=progress) as bar:
         try:
             for part in x.split(_SHARED):
-                integrals = Joint(model, part).integrals(tolerance=tolerance, done=bar.advance)
-                found.append(_evidence(integrals, why))
+                Joint(model, part).fill(found[start : start + len(part)], tolerance=tolerance, done=bar.advance)
+                start += len(part)
         except KeyboardInterrupt as error:
-            raise interrupted(found, len(x)) from error
-    return _with_notes(together(found), tolerance)
+            raise interrupted(_evidence(found, why), int((~found.change.isnan()).sum()), len(x)) from error
+    return _with_notes(_evidence(found, why), tolerance)
 
 
 @final
@@ -69,23 +72,26 @@ class Joint:
         self.rows: Tensor | None = None
 
     def __call__(self, z: Tensor, examples: Sequence[Tensor]) -> Tensor:
-        """(1, m, points), for ``tiles.integrate``."""
-        tiles, points = z.shape[:2]
-        px = self.model.likelihood(z.reshape(tiles * points, 1, -1))
-        form = linear(px, self.x, self.rows)
-        log_pz = self.pz.log_prob(z)
+        """(1, m, points), for a ``tiles.Grid``."""
         found: list[Tensor] = []
-        if form is None:
-            for at, index in zip(z, examples, strict=True):
-                found.append(pairwise(self.model.likelihood(at[:, None]), self._pick(self.x, index)))
-        else:
-            self.rows = form.rows
-            coefficients = form.coefficients.unflatten(0, (tiles, points))
-            offset = form.offset.unflatten(0, (tiles, points))
-            for one, add, index in zip(coefficients, offset, examples, strict=True):
-                found.append(torch.addmm(add, self._pick(form.rows, index), one.T))
-        of = torch.arange(tiles).repeat_interleave(torch.tensor([len(index) for index in examples]))
+        # decoded in parts that stay in the cache
+        several = max(1, AT_ONCE // (z.shape[1] * prod(self.x.shape[1:])))
+        for start in range(0, len(z), several):
+            found += self._log_px(z[start : start + several], examples[start : start + several])
+        log_pz = self.pz.log_prob(z)
+        of = torch.arange(len(z)).repeat_interleave(torch.tensor([len(index) for index in examples]))
         return finite(torch.cat(found) + log_pz[of.to(log_pz.device)])[None]
+
+    def _log_px(self, z: Tensor, examples: Sequence[Tensor]) -> list[Tensor]:
+        """For each tile log p(x|z) of its examples at its points."""
+        form = linear(self.model.likelihood(z.flatten(0, 1)[:, None]), self.x, self.rows)
+        if form is None:
+            parts = zip(z, examples, strict=True)
+            return [pairwise(self.model.likelihood(at[:, None]), self._pick(self.x, index)) for at, index in parts]
+        self.rows = form.rows
+        shape = z.shape[:2]
+        parts = zip(form.coefficients.unflatten(0, shape), form.offset.unflatten(0, shape), examples, strict=True)
+        return [torch.addmm(add, self._pick(form.rows, index), one.T) for one, add, index in parts]
 
     def guard(self) -> Guard:
         """The encoder's means, and log p(x, z) there."""
@@ -95,11 +101,23 @@ class Joint:
         return Guard(self.centers, (torch.cat(values) + self.pz.log_prob(self.like)).double().cpu()[None])
 
     def integrals(self, **options: Any) -> Integrals:
-        """``tiles.integrate`` over the box, with its other options (tolerance, statistics, done)."""
+        """``refinement.integrate`` over the box, with its other options (tolerance, statistics, done)."""
         low, high = self.box()
         return integrate(
             self, len(self.x), low, high, like=self.like, at_once=self.at_once, guard=self.guard(), **options
         )
+
+    def fill(self, found: Integrals, *, tolerance: float, done: Callable[[int], None]) -> None:
+        """Log p(x) on lattices, and where those do not do on tiles; ``found`` is filled in as examples are done."""
+        low, high = self.box()
+        options: dict[str, Any] = {"like": self.like, "at_once": self.at_once, "tolerance": tolerance, "done": done}
+        on_lattices(self, found, low, high, guard=self.guard(), **options)
+        left = found.log_z[0].isnan()
+        if bool(left.any()):
+            rest = Joint(self.model, self._pick(self.x, left.nonzero().flatten()))
+            refined = rest.integrals(tolerance=tolerance, done=done)
+            found.log_z[:, left], found.change[left] = refined.log_z, refined.change
+            found.inside[left] = refined.inside
 
     @property
     def at_once(self) -> int:

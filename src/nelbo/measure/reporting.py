@@ -2,13 +2,14 @@
 
 import time
 import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from typing import Any
 
 from nelbo.measure.case import Case, Effort, Split, case_of
 from nelbo.measure.results import Report, Section
 from nelbo.measure.sections import SECTIONS
+from nelbo.measure.waiting import Interrupted
 
 
 def report(
@@ -47,9 +48,25 @@ def report(
 
     Raises:
         ValueError: no data, data that do not fit the model, or an unknown split or effort.
+        Interrupted: Ctrl-C; its ``partial`` is the Report of the sections that were done.
     """
     case = case_of(model, data, split=split, effort=effort, examples=examples, samples=samples, seed=seed)
-    return case.report(tuple(sections(case, progress=progress)))
+    done: list[Section] = []
+    try:
+        for section in sections(case, progress=progress):
+            done.append(section)
+    except KeyboardInterrupt as error:
+        raise stopped(case, done) from error
+    return case.report(tuple(done))
+
+
+def stopped(case: Case, done: Sequence[Section]) -> Interrupted:
+    """What Ctrl-C becomes: the sections that were measured stay, the one it stopped is lost."""
+    return Interrupted(
+        f"stopped after {len(done)} of at most {len(SECTIONS)} sections, which error.partial holds; what was under way "
+        "is lost",
+        case.report(tuple(done), complete=False),
+    )
 
 
 def sections(case: Case, *, progress: Callable[[str], None] | None = None) -> Iterator[Section]:

@@ -108,6 +108,7 @@ class Section:
         pictures: the figures.
         notes: warnings, and what the numbers do not say by themselves.
         seconds: what it took.
+        scope: on how many examples.
     """
 
     id: str
@@ -118,12 +119,14 @@ class Section:
     pictures: tuple[Picture, ...] = ()
     notes: tuple[str, ...] = ()
     seconds: float = 0.0
+    scope: str = ""
 
     def to_dict(self) -> dict[str, Any]:
         """Ready for JSON; pictures are left to the page."""
         return {
             "id": self.id,
             "title": self.title,
+            "scope": self.scope,
             "finding": self.finding,
             "quantities": [quantity.to_dict() for quantity in self.quantities],
             "notes": list(self.notes),

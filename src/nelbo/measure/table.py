@@ -25,7 +25,7 @@ def report_table(report: Report) -> Table:
         table.add_column(name, justify="right", no_wrap=True)
     table.add_column("", no_wrap=True)
     for section in report.sections:
-        table.add_row(f"[bold]{section.title}")
+        table.add_row(f"[bold]{section.title}[/]" + (f"\n[dim]on {section.scope}[/]" if section.scope else ""))
         for i, quantity in enumerate(section.quantities):
             cells = [_cell(quantity, quantity.held_out), *([_cell(quantity, quantity.training)] if both else [])]
             last = i == len(section.quantities) - 1

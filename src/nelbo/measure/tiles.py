@@ -1,20 +1,16 @@
-"""Integrals over one or two dimensions, for many examples at once, refined for each where its mass lies.
+"""One or two dimensions cut into tiles: integrands of many examples, evaluated at points that the examples share.
 
-The plane is cut into tiles that carry 8 x 8 Gauss-Legendre points each. An example splits the tiles in which its
-integrand is, or between the points might be, more than e^-18 of its largest value, and goes on with those whose
-parts do not add up to what the whole tile gave, until the last halving of all of them changed less than the tolerance.
-The tiles are a partition at every moment. Examples share them, and with them whatever is computed once for each point.
+Each example has its own set of tiles, a partition of the plane at every moment, finer where its mass lies. A tile that
+several examples look at is computed once: with its points goes whatever is decoded for each of them.
 
 Between two points an integrand may rise: where neighbours differ by d nats, by about d/2 per axis to the middle between
-them. As long as the points stand farther apart than a peak is wide, this keeps the tiles in which it may hide; and no
-tile that matters is left with a curvature that its points do not resolve.
+them. As long as the points stand farther apart than a peak is wide, this keeps the tiles in which it may hide.
 """
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, fields
 from typing import NamedTuple, final
 
-import numpy as np
 import torch
 from torch import Tensor
 
@@ -24,15 +20,9 @@ the m pairs of a tile and an example, tile after tile."""
 Statistics = Callable[[Tensor, Tensor], Sequence[Tensor]]
 """(z (m, points, d), log_f) -> functions g, (m, points), whose means under the last integrand are wanted."""
 
-_SIDE = {1: (64, 16), 2: (6, 8)}
-"""For each number of dimensions: tiles along an axis at first, and points along an axis of a tile."""
-_NEGLIGIBLE = 18.0  # nats below the largest value; a thousand points of that weigh 2e-5
-_RELEVANT = 7.0  # nats; what lies lower than that changes log Z by less than 1e-3
-_UNRESOLVED = 1.0  # second difference in nats: points stand one standard deviation of a peak apart
-_ROUNDS = 24
+NEGLIGIBLE = 18.0
+"""Nats below the largest value; a thousand points of that weigh 2e-5."""
 _GROWTHS = 12
-_MOST_TILES = 1 << 13
-"""Tiles of one example."""
 _PAIRS_AT_ONCE = 1 << 14
 """Pairs of an example and a tile whose values are held together."""
 
@@ -46,6 +36,17 @@ class Guard(NamedTuple):
     """(K, n) in nats."""
 
 
+class Rule(NamedTuple):
+    """How the points of a tile stand along each axis."""
+
+    tiles: int
+    """Along an axis, at first."""
+    nodes: Tensor
+    """(points,) in [0, 1]."""
+    weights: Tensor
+    """(points,) that add up to 1."""
+
+
 @dataclass(frozen=True)
 class Integrals:
     """For each example, with K integrands.
@@ -53,8 +54,8 @@ class Integrals:
     Attributes:
         log_z: (K, n) logarithms of the integrals.
         statistics: (E, n) the wanted means under the last integrand.
-        change: (n,) by how much halving all tiles, the last time, changed log_z (or a watched statistic), added up over
-            the tiles in absolute value: an upper bound of what it changed, and more than the error that is left.
+        change: (n,) by how much the last halving of the points' distances changed log_z (or a watched statistic), or
+            more: it is larger than the error that is left.
         inside: (n,) whether the integrands vanish at the border of what was looked at.
     """
 
@@ -63,9 +64,19 @@ class Integrals:
     change: Tensor
     inside: Tensor
 
+    def __getitem__(self, part: slice) -> "Integrals":
+        return Integrals(self.log_z[:, part], self.statistics[:, part], self.change[part], self.inside[part])
+
+
+def unknown(integrands: int, n: int) -> Integrals:
+    """Nothing known yet: NaN, to be filled in; rows of a part of the examples share its memory."""
+    log_z = torch.full((integrands, n), torch.nan, dtype=torch.float64)
+    change = torch.full((n,), torch.nan, dtype=torch.float64)
+    return Integrals(log_z, log_z.new_empty(0, n), change, torch.ones(n, dtype=torch.bool))
+
 
 @dataclass(frozen=True)
-class _Leaves:
+class Leaves:
     """Pairs of an example and a tile, p of them; (K, p) for each integrand."""
 
     example: Tensor
@@ -87,11 +98,11 @@ class _Leaves:
     log_error: Tensor
     """(K + watched, p) logarithm of the tile's share of what the halving that made it changed; inf at first."""
 
-    def __getitem__(self, which: Tensor) -> "_Leaves":
-        return _Leaves(*(v[which] if name in _BY_ROW else v[:, which] for name, v in self._columns()))
+    def __getitem__(self, which: Tensor) -> "Leaves":
+        return Leaves(*(v[which] if name in _BY_ROW else v[:, which] for name, v in self._columns()))
 
-    def __add__(self, other: "_Leaves") -> "_Leaves":
-        return _Leaves(
+    def __add__(self, other: "Leaves") -> "Leaves":
+        return Leaves(
             *(
                 torch.cat([mine, its], dim=0 if name in _BY_ROW else 1)
                 for (name, mine), (_, its) in zip(self._columns(), other._columns(), strict=True)
@@ -106,33 +117,50 @@ _BY_ROW = ("example", "level", "tile")
 
 
 @final
-class _Grid:
-    """Evaluates the integrands, tile by tile."""
+class Grid:
+    """Evaluates the integrands, tile by tile.
+
+    Args:
+        log_f: the integrands.
+        rule: of a tile.
+        low: (d,) corner of the first tiles.
+        high: (d,) the opposite one.
+        like: a tensor of the precision and on the device in which log_f wants its points.
+        at_once: tiles whose values log_f can hold together.
+        statistics: what to average under the last integrand.
+        watched: the statistics whose change matters.
+        shares: (points, E) instead of statistics: factors that depend on the place in a tile alone.
+        bends: whether leaves know their second differences.
+    """
 
     def __init__(
         self,
         log_f: LogIntegrands,
-        statistics: Statistics | None,
-        watched: Sequence[int],
+        rule: Rule,
         low: Tensor,
         high: Tensor,
+        *,
         like: Tensor,
         at_once: int,
+        statistics: Statistics | None = None,
+        watched: Sequence[int] = (),
+        shares: Tensor | None = None,
+        bends: bool = False,
     ) -> None:
         self.log_f, self.statistics, self.watched, self.like = log_f, statistics, list(watched), like
-        self.at_once = at_once
+        self.at_once, self.bends = at_once, bends
+        self.shares = None if shares is None else shares.to(like)
         self.d = len(low)
-        self.tiles, self.points = _SIDE[self.d]
-        self.low, self.width = low, (high - low) / self.tiles
-        nodes, weights = (torch.from_numpy(part) for part in np.polynomial.legendre.leggauss(self.points))
-        axis = 0.5 * (nodes + 1)
-        self.offsets = torch.cartesian_prod(*[axis] * self.d).reshape(-1, self.d)
-        self.weights = torch.cartesian_prod(*[0.5 * weights] * self.d).reshape(-1, self.d).prod(-1).to(like)
-        self.gaps = axis.diff().to(like)
+        self.tiles, self.points = rule.tiles, len(rule.nodes)
+        self.low = low.double().cpu()
+        self.width = (high.double().cpu() - self.low) / self.tiles
+        self.offsets = torch.cartesian_prod(*[rule.nodes] * self.d).reshape(-1, self.d)
+        self.weights = torch.cartesian_prod(*[rule.weights] * self.d).reshape(-1, self.d).prod(-1).to(like)
+        self.gaps = rule.nodes.diff().to(like)
         self.widest = float(self.gaps.max())
         self.halves = torch.cartesian_prod(*[torch.arange(2)] * self.d).reshape(-1, self.d)
 
-    def first(self, example: Tensor, tiles: Tensor) -> _Leaves:
+    def first(self, example: Tensor, tiles: Tensor) -> Leaves:
         """All these tiles, not yet halved, for all these examples."""
         return self.evaluate(
             example.repeat(len(tiles)),
@@ -140,7 +168,7 @@ class _Grid:
             tiles.repeat_interleave(len(example), dim=0),
         )
 
-    def evaluate(self, example: Tensor, level: Tensor, tile: Tensor) -> _Leaves:
+    def evaluate(self, example: Tensor, level: Tensor, tile: Tensor) -> Leaves:
         """The leaves with their values; every tile's points are computed once for all examples that look at it."""
         key = tile[:, 0] if self.d == 1 else (tile[:, 0] << 30) + tile[:, 1]
         # by level, by tile, by example: three stable sorts, the least important first
@@ -162,12 +190,13 @@ class _Grid:
             z = z.to(self.like)
             f = self.log_f(z, example_[ends[0] : start].split(several))
             of = torch.arange(len(several)).repeat_interleave(torch.tensor(several))
-            parts.append(self._summary(z, of, f, width.prod(1)[of], bend=bool(level_[ends[0]] > 0)))
+            # tiles that were not halved yet are, if they matter at all
+            parts.append(self._summary(z, of, f, width.prod(1)[of], bend=self.bends and bool(level_[ends[0]] > 0)))
         back = torch.empty_like(order)
         back[order] = torch.arange(len(order))
         found = [torch.cat(column, dim=1)[:, back] for column in zip(*parts, strict=True)]
         unknown = torch.full((len(found[0]) + len(self.watched), len(example)), torch.inf, dtype=torch.float64)
-        return _Leaves(example, level, tile, *found, log_error=unknown)
+        return Leaves(example, level, tile, *found, log_error=unknown)
 
     def _together(self, counts: list[int]) -> Iterator[list[int]]:
         """The tiles' numbers of examples, in groups that are evaluated at once."""
@@ -179,33 +208,25 @@ class _Grid:
             group.append(count)
         yield group
 
-    def split(self, parents: _Leaves) -> _Leaves:
-        """The parts of each leaf, with what the splitting changed."""
+    def halved(self, parents: Leaves) -> Leaves:
+        """The 2^d parts of each leaf, one leaf's after the other's."""
         k = len(self.halves)
         tile = (2 * parents.tile[:, None] + self.halves).flatten(0, 1)
-        parts = self.evaluate(parents.example.repeat_interleave(k), (parents.level + 1).repeat_interleave(k), tile)
-        scale = torch.maximum(parts.top.unflatten(1, (-1, k)).amax(-1), parents.top)
-        sizes = (parts.top - scale.repeat_interleave(k, dim=1)).exp(), (parents.top - scale).exp()
-        before = torch.cat([parents.mass * sizes[1], parents.moments[self.watched] * sizes[1][-1:]])
-        after = torch.cat([parts.mass * sizes[0], parts.moments[self.watched] * sizes[0][-1:]])
-        changed = (after.unflatten(1, (-1, k)).sum(-1) - before).abs()
-        scale = torch.cat([scale, scale[-1:].expand(len(self.watched), -1)])
-        log_error = ((changed / k).log() + scale).repeat_interleave(k, dim=1)
-        return _Leaves(*(getattr(parts, f.name) for f in fields(parts)[:-1]), log_error=log_error)
+        return self.evaluate(parents.example.repeat_interleave(k), (parents.level + 1).repeat_interleave(k), tile)
 
     def _summary(self, z: Tensor, of: Tensor, f: Tensor, volume: Tensor, *, bend: bool) -> tuple[Tensor, ...]:
-        """(top, reach, bend, mass, moments) of the pairs, each (K or E, m), float64 on the CPU.
-
-        Without ``bend`` it is 0: tiles that were not halved yet are, if they matter at all.
-        """
+        """(top, reach, bend, mass, moments) of the pairs, each (K or E, m), float64 on the CPU; without ``bend`` 0."""
         volume = volume.to(f.device)
         top = f.amax(-1).clamp(min=torch.finfo(f.dtype).min)  # -inf where the prior allows nothing
         w = (f - top[..., None]).exp() * self.weights
         mass = w.sum(-1).double() * volume
-        wanted = self.statistics(z[of.to(z.device)], f) if self.statistics is not None else ()
-        # where a density is 0, its logarithm may make g infinite
-        sums = [torch.where(w[-1] > 0, w[-1] * g, 0.0).sum(-1).double() * volume for g in wanted]
-        moments = torch.stack(sums) if sums else mass.new_empty(0, f.shape[1])
+        if self.shares is not None:
+            moments = (w[-1] @ self.shares.to(w)).T.double() * volume
+        else:
+            wanted = self.statistics(z[of.to(z.device)], f) if self.statistics is not None else ()
+            # where a density is 0, its logarithm may make g infinite
+            sums = [torch.where(w[-1] > 0, w[-1] * g, 0.0).sum(-1).double() * volume for g in wanted]
+            moments = torch.stack(sums) if sums else mass.new_empty(0, f.shape[1])
         surface = f.unflatten(-1, (self.points,) * self.d)
         rise, curved = torch.zeros_like(surface), torch.zeros_like(surface)
         bounded = bool(f.isfinite().all())
@@ -236,69 +257,14 @@ def _largest_beside(values: Tensor, axis: int, fewer: int) -> Tensor:
     return found
 
 
-def integrate(
-    log_f: LogIntegrands,
-    examples: int,
-    low: Tensor,
-    high: Tensor,
-    *,
-    like: Tensor,
-    at_once: int = 16,
-    tolerance: float = 1e-3,
-    guard: Guard | None = None,
-    statistics: Statistics | None = None,
-    watched: Sequence[int] = (),
-    done: Callable[[int], None] = lambda finished: None,
-) -> Integrals:
-    """Log of the integral of exp(f) over R^d for every example, d = 1 or 2.
-
-    Args:
-        log_f: the integrands.
-        examples: n.
-        low: (d,) where to look; enlarged while an integrand has mass at the border.
-        high: (d,).
-        like: a tensor of the precision and on the device in which log_f wants its points.
-        at_once: tiles of 64 points (16 in one dimension) whose values log_f can hold together.
-        tolerance: on what the last halving of all tiles changed each log_z, and the watched statistics.
-        guard: tiles are split until their points know of the value there.
-        statistics: what to average under the last integrand.
-        watched: the statistics that shall not change by more than the tolerance either.
-        done: called with the number of examples that were just finished.
-
-    Returns:
-        Integrals, float64, on the CPU; an example whose change exceeds the tolerance was given up.
-    """
-    grid = _Grid(log_f, statistics, watched, low.double().cpu(), high.double().cpu(), like, at_once)
-    leaves, inside = _first(grid, examples)
-    log_z, means = _totals(leaves, examples)
-    change = torch.full((examples,), torch.inf, dtype=torch.float64)
-    active = torch.ones(examples, dtype=torch.bool)
-    for _ in range(_ROUNDS):
-        now_z, now_means = _totals(leaves, examples)
-        chosen, now_change = _chosen(leaves, grid, now_z, tolerance, guard)
-        log_z, means = torch.where(active, now_z, log_z), torch.where(active, now_means, means)
-        change = torch.where(active, now_change, change)
-        goes_on = torch.zeros_like(active)
-        goes_on[leaves.example[chosen]] = True
-        goes_on &= torch.bincount(leaves.example, minlength=examples) <= _MOST_TILES + grid.tiles**grid.d
-        done(int((active & ~goes_on).sum()))
-        active &= goes_on
-        if not bool(active.any()):
-            break
-        open_ = active[leaves.example]
-        leaves, chosen = leaves[open_], chosen[open_]
-        leaves = leaves[~chosen] + grid.split(leaves[chosen])
-    return Integrals(log_z, means, change, inside)
-
-
-def _first(grid: _Grid, examples: int) -> tuple[_Leaves, Tensor]:
+def first_tiles(grid: Grid, examples: int) -> tuple[Leaves, Tensor]:
     """The first tiles of all examples, with more around them where one has mass at the border; and whether none has."""
     tiles = torch.cartesian_prod(*[torch.arange(grid.tiles)] * grid.d).reshape(-1, grid.d)
     leaves = grid.first(torch.arange(examples), tiles)
     ends = [[0, grid.tiles - 1] for _ in range(grid.d)]
     inside = torch.ones(examples, dtype=torch.bool)
     for growth in range(_GROWTHS + 1):
-        reaches = (leaves.reach >= _tops(leaves, examples)[:, leaves.example] - _NEGLIGIBLE).any(0)
+        reaches = (leaves.reach >= tops_of(leaves, examples)[:, leaves.example] - NEGLIGIBLE).any(0)
         inside[:] = True
         for axis, (low, high) in enumerate(ends):
             for end, border in enumerate((low, high)):
@@ -318,15 +284,15 @@ def _first(grid: _Grid, examples: int) -> tuple[_Leaves, Tensor]:
     return leaves, inside
 
 
-def _tops(leaves: _Leaves, examples: int) -> Tensor:
+def tops_of(leaves: Leaves, examples: int) -> Tensor:
     """The largest value of each example, (K, n)."""
     top = torch.full((len(leaves.top), examples), -torch.inf, dtype=torch.float64)
     return top.scatter_reduce(1, leaves.example.expand_as(leaves.top), leaves.top, "amax")
 
 
-def _totals(leaves: _Leaves, examples: int) -> tuple[Tensor, Tensor]:
+def totals(leaves: Leaves, examples: int) -> tuple[Tensor, Tensor]:
     """log_z (K, n) and the means of the statistics (E, n)."""
-    tops = _tops(leaves, examples)
+    tops = tops_of(leaves, examples)
     scale = (leaves.top - tops[:, leaves.example]).exp()
     total = torch.zeros_like(tops).index_add_(1, leaves.example, leaves.mass * scale)
     means = torch.zeros(len(leaves.moments), examples, dtype=torch.float64)
@@ -334,26 +300,9 @@ def _totals(leaves: _Leaves, examples: int) -> tuple[Tensor, Tensor]:
     return tops + total.log(), means
 
 
-def _chosen(
-    leaves: _Leaves, grid: _Grid, log_z: Tensor, tolerance: float, guard: Guard | None
-) -> tuple[Tensor, Tensor]:
-    """Which leaves have to be split, (p,), and by how much the last splittings changed each example, (n,)."""
-    n = log_z.shape[1]
-    tops = _tops(leaves, n)
-    unseen = torch.zeros(len(leaves.example), dtype=torch.bool)
-    if guard is not None:
-        tops = torch.maximum(tops, guard.value)
-        at = (guard.place[leaves.example] - grid.low) / (grid.width / 2.0 ** leaves.level[:, None])
-        counts = guard.value >= tops - _NEGLIGIBLE
-        higher = (guard.value[:, leaves.example] > leaves.reach) & counts[:, leaves.example]
-        unseen = (leaves.tile == at.floor()).all(1) & higher.any(0)
-    lead = leaves.reach - tops[:, leaves.example]
-    holds = (lead >= -_NEGLIGIBLE).any(0)
-    relative = torch.cat([log_z, log_z[-1:].expand(len(grid.watched), -1)])[:, leaves.example]
-    error = (leaves.log_error - relative).exp().nan_to_num(nan=0.0, posinf=torch.inf)
-    error = torch.where(holds, error, 0.0)
-    change = torch.zeros(len(error), n, dtype=torch.float64).index_add_(1, leaves.example, error).amax(0)
-    shared = torch.bincount(leaves.example[holds], minlength=n)[leaves.example]
-    wrong = (change >= tolerance)[leaves.example] & (error >= tolerance / shared).any(0)
-    blurred = ((lead > -_RELEVANT) & (leaves.bend > _UNRESOLVED)).any(0)
-    return wrong | blurred | unseen, change
+def unseen(leaves: Leaves, grid: Grid, tops: Tensor, guard: Guard) -> Tensor:
+    """The leaves (p,) whose points do not know how high the integrand is at the guard, which stands in them."""
+    at = (guard.place[leaves.example] - grid.low) / (grid.width / 2.0 ** leaves.level[:, None])
+    counts = guard.value >= tops - NEGLIGIBLE
+    higher = (guard.value[:, leaves.example] > leaves.reach) & counts[:, leaves.example]
+    return (leaves.tile == at.floor()).all(1) & higher.any(0)

@@ -13,7 +13,8 @@ from nelbo.measure.estimate import Evidence
 from nelbo.measure.importance import refuse_points
 from nelbo.measure.inputs import center, checked, chosen, is_point, latent_dimensions
 from nelbo.measure.quadrature import MOST_DIMENSIONS, TOLERANCE, Joint
-from nelbo.measure.tiles import Guard, integrate
+from nelbo.measure.refinement import integrate
+from nelbo.measure.tiles import Guard
 from nelbo.objectives import Model
 from nelbo.objectives.objective import log_likelihood
 from nelbo.training.rest import at_rest

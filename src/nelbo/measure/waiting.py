@@ -16,6 +16,11 @@ class Interrupted(KeyboardInterrupt):
         self.partial = partial
 
 
+def interrupted(partial: Any, done: int, n: int) -> Interrupted:
+    """What Ctrl-C becomes: the examples that are done stay."""
+    return Interrupted(f"interrupted after {done:,} of {n:,} examples, which error.partial holds", partial)
+
+
 @final
 class Waiting:
     """A bar on the terminal for work that turns out to take longer than two seconds.

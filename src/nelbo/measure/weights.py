@@ -5,7 +5,7 @@ from typing import final
 import torch
 from torch import Tensor
 
-from nelbo.measure.pareto import pareto_k, tail_length
+from nelbo.measure.pareto import tail_length
 
 
 @final
@@ -24,6 +24,9 @@ class Weights:
         self._sum = torch.zeros(batch, dtype=torch.float64)
         self._squares = torch.zeros(batch, dtype=torch.float64)
         self._largest = torch.empty(0, batch, dtype=torch.float64)
+
+    def __len__(self) -> int:
+        return len(self._sum)
 
     def add(self, log_w: Tensor) -> None:
         """Take in (samples, batch) logarithms of weights."""
@@ -58,6 +61,7 @@ class Weights:
         """Effective sample size (sum w)^2 / sum w^2."""
         return (self._sum.square() / self._squares).nan_to_num(nan=0.0)
 
-    def pareto_k(self) -> Tensor:
-        """The shape of the tail; NaN where there are fewer than 25 draws."""
-        return pareto_k(self._largest[: tail_length(self.count) + 1])
+    @property
+    def tail(self) -> Tensor:
+        """The largest log weights and the one below them, (tail + 1, batch)."""
+        return self._largest[: tail_length(self.count) + 1]

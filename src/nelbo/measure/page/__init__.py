@@ -15,7 +15,7 @@ def report_page(report: Report, *, more: Sequence[tuple[str, str]] = ()) -> str:
     findings = [section.finding for section in report.sections if section.finding]
     body = [
         f"<h1>{escape(report.title)}</h1>",
-        '<p class="faint">A variational autoencoder, measured in nats by nelbo.</p>'
+        '<p class="faint">Measured in nats by nelbo.</p>'
         if report.complete
         else '<p class="note">Measuring was stopped before its end: the sections below are complete.</p>',
         facts(report.facts),

@@ -16,7 +16,7 @@ def comparison_page(compared: Comparison, title: str, *, beside: Path | None = N
     rows = [_row(row) for row in compared.rows]
     body = [
         f"<h1>{escape(title)}</h1>",
-        '<p class="faint">Variational autoencoders, measured in nats by nelbo, on the same examples.</p>',
+        '<p class="faint">Measured in nats by nelbo, on the same examples.</p>',
         facts(compared.facts),
         bullets(compared.findings),
         f"<p>Under each value: its difference to {escape(first)}, with the standard error of paired examples.</p>",

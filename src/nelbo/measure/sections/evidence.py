@@ -13,10 +13,13 @@ from nelbo.measure.sections.loss import both
 _DISCRETE = ("binary", "8-bit integers", "counts", "categories")
 
 
-def evidence(case: Case) -> Section | None:
-    """Log p(x), beside the bound and beside a model without a latent."""
+_QUESTION = "Is the model any good?"
+
+
+def evidence(case: Case) -> Section:
+    """Log p(x), beside the bound and beside a model without a latent; of some autoencoders, why there is none."""
     if not case.has_evidence:
-        return None
+        return _none(case)
     found = case.evidence
     n = len(found[0].value)
     numbers = [mean_of(part) for part in found]
@@ -71,19 +74,34 @@ def evidence(case: Case) -> Section | None:
         ]
     return Section(
         "log_evidence",
-        "Is the model any good?",
+        _QUESTION,
         f"log p(x) = log ∫ p(x|z) p(z) dz, the probability that the model gives to data, of {n:,} examples of each "
         f"part, by {found[0].method}. {found[0].why}",
         f"Held-out data have log p(x) = {numbers[0].shown('nats')} nats per example{gain}.",
         tuple(quantities),
         (),
         tuple(dict.fromkeys(note for part in found for note in part.notes)),
+        scope=case.scope(n),
     )
 
 
 def _gap(log_evidence: Estimate, elbo: Estimate) -> Estimate:
     return Estimate(
         log_evidence.value.double().cpu() - elbo.value, elbo.standard_error, f"{log_evidence.method} - {elbo.method}"
+    )
+
+
+def _none(case: Case) -> Section:
+    """An autoencoder with more latents than a grid takes."""
+    return Section(
+        "log_evidence",
+        _QUESTION,
+        "The loss of an autoencoder bounds nothing, for its q(z|x) is a point. It has a log p(x) = "
+        "log ∫ p(x|z) p(z) dz all the same, that of its decoder under its prior. One or two latent dimensions are "
+        f"integrated over exactly; with {case.latent} only annealing finds it, which takes seconds to minutes an "
+        "example.",
+        f"log p(x) was not computed: with {case.latent} latents and no q(z|x) to draw from it takes annealing. Write "
+        f'nelbo measure RUN --effort thorough, or nelbo.measure.log_evidence(run.model, x[:10], method="annealed").',
     )
 
 
@@ -111,7 +129,9 @@ def overfits(case: Case) -> Section | None:
     return Section(
         "overfitting",
         "Which part overfits?",
-        "Held-out data cost more than training data, for two reasons that the ELBO alone cannot tell apart.",
+        "Where held-out data cost more than training data, that has two reasons, which the ELBO alone cannot tell "
+        "apart.",
         found.verdict,
         quantities,
+        scope=case.scope(case.evidence_examples),
     )

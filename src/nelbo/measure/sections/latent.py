@@ -88,6 +88,7 @@ def usage(case: Case) -> Section:
         quantities,
         tuple(pictures),
         tuple(dict.fromkeys(note for part in found for note in part.notes)),
+        scope=" and ".join(f"{part.examples:,}" for part in found) + " examples",
     )
 
 
@@ -152,6 +153,7 @@ def aggregate(case: Case) -> Section:
         finding,
         quantities,
         (_cloud(case),),
+        scope=f"{found.draws:,} codes of training examples",
     )
 
 

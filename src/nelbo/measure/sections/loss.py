@@ -56,6 +56,7 @@ def loss(case: Case) -> Section:
         finding,
         quantities,
         tuple(pictures),
+        scope=case.scope(),
     )
 
 
@@ -129,4 +130,5 @@ def embeddings(case: Case) -> Section:
         f"From {case.latent} numbers an example, the decoder explains {percent(own)} of the data's variance; as many "
         f"principal components explain {percent(linear)}.",
         quantities,
+        scope=case.scope(),
     )

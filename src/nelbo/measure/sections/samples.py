@@ -88,4 +88,5 @@ def samples(case: Case) -> Section:
         quantities,
         tuple(pictures),
         (alone,) if case.train is None else (),
+        scope=f"{found.size:,} samples and as many held-out examples",
     )
