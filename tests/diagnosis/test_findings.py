@@ -34,8 +34,15 @@ def test_the_order_is_severity_then_cost():
 def test_what_follows_stands_behind_its_cause():
     given = [finding("cause", cost=1), finding("symptom", cost=50), finding("other", cost=2)]
     found = ordered(given, {"cause": ("symptom",)})
-    assert ids(found) == ["other", "cause", "symptom"]
-    assert found[2].follows_from == "cause"
+    assert ids(found) == ["cause", "symptom", "other"], "a cause is as dear as what follows from it"
+    assert found[1].follows_from == "cause"
+
+
+def test_who_names_a_finding_explains_it_before_who_explains_all():
+    given = [finding("data"), finding("loss"), finding("collapse", cost=17)]
+    found = ordered(given, {"data": ("*",), "loss": ("collapse",), "collapse": ()}, given=["loss"])
+    assert ids(found) == ["loss", "collapse", "data"]
+    assert found[1].follows_from == "loss"
 
 
 def test_a_circle_of_explanations_loses_nobody():

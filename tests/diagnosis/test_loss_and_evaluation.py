@@ -87,6 +87,26 @@ def test_a_mean_over_latents_that_is_declared_as_its_beta_is_no_fault():
     assert not ids(declared)
 
 
+def test_a_squared_error_that_is_an_elbo_of_another_sigma_names_that_sigma():
+    """A mean over features and a small weight of the KL, as AntixK's: with this sigma, nothing is wrong."""
+    model = Script(squash=False)
+    x = torch.randn(200, FEATURES, generator=torch.Generator().manual_seed(0))
+
+    def loss(recons, x, mu, log_var):
+        kld = -0.5 * torch.sum(1 + log_var - mu**2 - log_var.exp(), dim=1).mean()
+        return F.mse_loss(recons, x) + 0.02 * kld
+
+    def look(sigma):
+        vae = nelbo.wrap(encode=model.encode, decode=model.decode, x=x, likelihood=nelbo.likelihoods.Normal(sigma))
+        return nelbo.diagnose(vae, x, loss=loss, only=[*LOSS, "sigma-too-large"])
+
+    sigma = (0.02 * FEATURES / 2) ** 0.5
+    found = look(1.0)
+    assert ids(found)[0] == "reconstruction-mean"
+    assert f"Normal({sigma:.4g})" in found[0].change
+    assert not ids(look(sigma))
+
+
 def test_held_out_examples_that_were_trained_on_are_found():
     assert ids(nelbo.diagnose(wrapped(Script()), X, held_out=X[:100], only=["train-and-test-mixed"]))
 
