@@ -112,6 +112,18 @@ def test_the_beta_of_a_known_optimum_is_read_off_the_model(beta):
         assert ratio.standard_error < 0.1 * beta
 
 
+def test_a_history_of_means_over_features_is_not_taken_for_nats():
+    truth = LinearGaussian.random(features=20, latent=3, orthogonal=True)
+    falling = [{"Reconstruction_Loss": 2.0 - 0.05 * e, "KLD": -5.0} for e in range(20)]
+    summed = [{name: 20 * value for name, value in epoch.items()} for epoch in falling]
+    only = ["not-converged", "learning-rate"]
+    x = truth.sample(300)
+    found = nelbo.diagnose(truth.vae(full=False), x, history=falling, only=only)
+    assert not len(found)
+    assert "no sum over the 20 features" in found.skipped["not-converged"]
+    assert ids(nelbo.diagnose(truth.vae(full=False), x, history=summed, only=only)) == ["not-converged"]
+
+
 def test_the_same_seed_says_the_same_and_no_random_state_moves(exact):
     vae, x = exact
     before = torch.get_rng_state()
