@@ -248,6 +248,18 @@ def test_a_model_whose_answer_is_ambiguous_is_asked_about():
         wrap(model, x=ones, decode=lambda z: 0.02 + 0 * model.decode(z), second="logvar")
 
 
+def test_an_optimal_sigma_is_that_of_the_model_s_residuals():
+    model = Script(squash=False)
+    given = nelbo.likelihoods.Normal("optimal")
+    vae = wrap(model, likelihood=given)
+    torch.manual_seed(0)
+    residual = X - vae.likelihood(vae.posterior(X).sample()).mean
+    sigma = float(vae.likelihood(torch.zeros(1, LATENT)).stddev.max())
+    assert sigma == pytest.approx(float(residual.square().mean().sqrt()), rel=0.05)
+    assert float(given.mean_square) == 1.0
+    assert "sigma = " in repr(vae)
+
+
 def test_a_draw_within_encode_cannot_be_stood_in_for_and_is_no_fault():
     """As Keras' examples have it: encode gives the mean, the log variance and z."""
 
