@@ -175,7 +175,7 @@ class WithLoss(Script):
         return {"loss": (bce(recon, x) + self.weight * kl(mu, logvar).sum()) / len(x)}
 
     def training_step(self, batch, batch_idx):
-        x, _ = batch
+        (x,) = batch  # as TensorDataset(x) gives it
         loss = self(x)["loss"]
         self.log("loss", loss)
         return loss

@@ -73,6 +73,27 @@ def test_the_gain_of_factors_is_that_of_the_true_model():
     assert abs(gain.value - ppca) < 5 * gain.standard_error + 0.01
 
 
+def test_noise_that_is_alike_gains_nothing_by_a_sigma_for_each_feature():
+    """Heavy tails are no difference between features: Student's t with four degrees of freedom."""
+
+    def one(g):
+        normal = torch.randn(200, 20, generator=g)
+        squares = torch.randn(4, 200, 20, generator=g).square().mean(0)
+        return statistics.scale_gain(normal / squares.sqrt()).t > statistics.z_critical()
+
+    assert alarms(one, 500) <= allowed(500, ALPHA)
+
+
+def test_the_gain_of_own_sigmas_is_that_of_the_true_ones():
+    sigma = torch.tensor([0.5, 1.0, 2.0, 1.5])
+    gain = statistics.scale_gain(sigma * torch.randn(20000, 4, generator=generator(5)))
+    exact = 0.5 * float((sigma.square().mean() / sigma.square()).log().sum())
+    assert abs(gain.value - exact) < 5 * gain.standard_error
+    # what never varies counts as if it had a tenth of the common sigma
+    still = statistics.scale_gain(torch.tensor([0.0, 1.0]) * torch.randn(20000, 2, generator=generator(6)))
+    assert 0.5 * math.log(100) < still.value < 0.5 * math.log(100) + 1
+
+
 @pytest.mark.parametrize("d", [2, 8])
 def test_the_moments_of_the_prior_do_not_drift(d):
     found = alarms(lambda g: statistics.moment_drift(torch.randn(400, d, generator=g)).p_value < 0.05)

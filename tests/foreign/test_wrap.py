@@ -246,3 +246,68 @@ def test_a_model_whose_answer_is_ambiguous_is_asked_about():
     model = Script()
     with pytest.raises(ValueError, match="output='probabilities' or output='logits'"):
         wrap(model, x=ones, decode=lambda z: 0.02 + 0 * model.decode(z), second="logvar")
+
+
+def test_an_optimal_sigma_is_that_of_the_model_s_residuals():
+    model = Script(squash=False)
+    given = nelbo.likelihoods.Normal("optimal")
+    vae = wrap(model, likelihood=given)
+    torch.manual_seed(0)
+    residual = (X - vae.likelihood(vae.posterior(X).sample()).mean).detach()
+    sigma = float(vae.likelihood(torch.zeros(1, LATENT)).stddev.max())
+    assert sigma == pytest.approx(float(residual.square().mean().sqrt()), rel=0.05)
+    assert float(given.mean_square) == 1.0
+    assert "sigma = " in repr(vae)
+
+
+def test_a_draw_within_encode_cannot_be_stood_in_for_and_is_no_fault():
+    """As Keras' examples have it: encode gives the mean, the log variance and z."""
+
+    class Keras(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.inner = Script()
+
+        def encode(self, x):
+            mu, h = self.inner.encode(x)
+            return mu, h, self.inner.draw(mu, h)
+
+        def decode(self, z):
+            return self.inner.decode(z)
+
+        def forward(self, x):
+            mu, h, z = self.encode(x)
+            kl = -0.5 * (1 + h - mu**2 - h.exp()).sum()
+            return (nn.functional.binary_cross_entropy(self.decode(z), x, reduction="sum") + kl) / len(x)
+
+    model = Keras()
+    vae = wrap(model, second="logvar")
+    assert vae.sampling is None
+    assert "encode draws z itself" in repr(vae)
+    found = nelbo.diagnose(vae, X, loss=model, examples=50, only=["no-sampling", "sample-with-variance"])
+    assert not len(found)
+    assert {"no-sampling", "sample-with-variance"} <= set(found.skipped)
+
+
+def test_the_first_cause_of_a_nan_is_named_as_its_owner_names_it():
+    model = Script(layers=(nn.Linear(8, 8),))
+    vae = wrap(model, second="logvar", output="probabilities")
+
+    def cause():
+        return nelbo.diagnose(vae, X, examples=50)[0].meaning
+
+    with torch.no_grad():
+        model.body[2].weight[3, 4] = torch.nan
+        assert "the weight body.2.weight is nan at (3, 4)" in cause()
+        model.body[2].weight[3, 4] = 0.0
+        model.h.bias[1] = 1e4
+        assert "the standard deviation of q(z|x) is inf at (0, 1)" in cause()
+    model.h = nn.Sequential(model.h, Logarithm())
+    assert "the output of h.1 (Logarithm) is nan" in cause()
+
+
+class Logarithm(nn.Module):
+    """Of what may be negative."""
+
+    def forward(self, x):
+        return torch.log(-x.abs())

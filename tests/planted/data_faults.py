@@ -4,7 +4,7 @@ import torch
 
 from tests.planted import sets
 from tests.planted.cases import plant
-from tests.planted.making import make
+from tests.planted.making import deepen, make, optimal_sigma
 
 
 @plant("gray-bernoulli", "gray digits", "dense")
@@ -15,6 +15,14 @@ def gray_dense():
 @plant("gray-bernoulli", "gray digits", "conv")
 def gray_conv():
     return make(sets.gray_digits(), "bernoulli", latent=8, kind="conv")
+
+
+@plant("gray-bernoulli", "table between 0 and 1", "deep")
+def shares_as_bits():
+    """Columns scaled to [0, 1], and a binary cross-entropy because they are."""
+    low, high = sets.table()[0].amin(0), sets.table()[0].amax(0)
+    data = tuple(((part - low) / (high - low)).clamp(0, 1) for part in sets.table())
+    return make(data, "bernoulli", alter=deepen, epochs=20)
 
 
 @plant("integer-density", "stepped digits", "dense")
@@ -62,6 +70,12 @@ def unit_sigma_conv():
     return make(sets.gray_digits(), "normal:1.0", latent=8, kind="conv")
 
 
+@plant("sigma-too-large", "table", "dense")
+def unit_sigma_table():
+    """Half the squared error of columns that vary by a fifth: unit variance is 25 times too much."""
+    return make(tuple(part / 5 for part in sets.table()), "normal:1.0")
+
+
 @plant("sigma-too-small", "table", "dense")
 def small_sigma_table():
     return make(sets.table(), "normal:0.1", latent=3, lr=1e-3)
@@ -79,4 +93,19 @@ def overdispersed():
 
 @plant("dispersion", "fewer counts", "deep")
 def overdispersed_few():
-    return make(sets.counts(dispersion=0.5, features=10), "poisson", lr=1e-3, hidden=128)
+    return make(sets.counts(dispersion=0.5, features=10), "poisson", lr=1e-3, alter=deepen)
+
+
+@plant("dispersion", "counts of twelve", "dense")
+def underdispersed():
+    return make(sets.even_counts(), "poisson", lr=1e-3)
+
+
+@plant("one-sigma", "uneven table", "dense")
+def noise_of_columns():
+    return optimal_sigma(sets.uneven_table(), latent=3, lr=1e-3, epochs=60)
+
+
+@plant("one-sigma", "readings", "deep")
+def noise_that_grows():
+    return optimal_sigma(sets.readings(), latent=3, lr=1e-3, epochs=60, alter=deepen)

@@ -82,6 +82,13 @@ def one_sample_conv():
     return subject
 
 
+@plant("too-few-samples", "thresholded digits", "dense")
+def one_sample_thresholded():
+    subject = make(sets.thresholded_digits(), "bernoulli", latent=16)
+    subject.reported = {"nll": bound(log_weights(subject, bernoulli, 1)), "samples": 1}
+    return subject
+
+
 @plant("bits-for-nats", "binary digits", "dense")
 def bits_reported():
     subject = digits()
@@ -149,4 +156,11 @@ def thresholded_for_the_test_conv():
 def gray_for_the_test():
     subject = digits()
     subject.held_out = held_out_gray()
+    return subject
+
+
+@plant("another-binarization", "blobs", "conv")
+def thresholded_blobs():
+    subject = make(sets.blobs(), "bernoulli", latent=4, kind="conv")
+    subject.held_out = (sets.gray_blobs()[1] > 0.5).float()
     return subject

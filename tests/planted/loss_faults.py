@@ -296,6 +296,14 @@ def kl_clamped_unit_by_unit():
     return binary(loss, epochs=30)
 
 
+@plant("loss-not-elbo", "binary digits", "conv")
+def kl_clamped_unit_by_unit_conv():
+    def loss(recon_x, x, mu, logvar):
+        return (plain.bernoulli(recon_x, x) + kl_terms(mu, logvar).clamp(min=0.5).sum(1)).mean()
+
+    return binary(loss, kind="conv", epochs=40)
+
+
 @plant("loss-not-elbo", "table", "dense")
 def terms_multiplied():
     def loss(recon_x, x, mu, logvar):

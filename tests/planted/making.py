@@ -1,6 +1,7 @@
 """From data and options to a trained subject: what healthy and faulty cases share."""
 
 import torch
+from torch import nn
 
 from tests.planted import plain
 from tests.planted.cases import Subject
@@ -40,6 +41,13 @@ def make(
     loss = plain.negative_elbo(error, beta=beta) if loss is None else loss
     history = plain.train(model, x, held_out, loss, error, **({"epochs": 40} | training))
     return Subject(model, x, held_out, likelihood, history, beta=declared)
+
+
+def deepen(model):
+    """One more layer in encoder and decoder."""
+    width = model.mu.in_features
+    model.encoder.extend([nn.Linear(width, width), nn.ReLU()])
+    model.decoder.insert(2, nn.Linear(width, width)).insert(3, nn.ReLU())
 
 
 def optimal_sigma(data, *, start=0.5, rounds=3, **options):

@@ -31,11 +31,13 @@ def figure_line(check):
     planted = _case_of(check.id)
     if planted is None:
         return ""
+    judged_wrongly = planted.build.__module__.endswith("evaluation_faults")
+    unseen = " Nothing of it shows here: the model is healthy, and judged wrongly." if judged_wrongly else ""
     return (
         f"![{check.title}](images/{check.id}.png)\n\n"
         f"*The planted case `{planted.name}` ({planted.data}, {planted.network}) above a healthy model of such data: "
         "the terms of the loss on training (line) and held-out data (dashes), the codes of the examples with the "
-        "circle that holds 95 % of the prior, and held-out examples with their reconstructions.*"
+        f"circle that holds 95 % of the prior, and held-out examples with their reconstructions.{unseen}*"
     )
 
 
@@ -89,6 +91,7 @@ def _curves(axes, subject):
             if values is not None:
                 axes.plot(epochs, values, style, color=colour, linewidth=1.2)
     axes.set_yscale("symlog", linthresh=1.0)
+    axes.yaxis.get_major_locator().set_params(numticks=7)
     axes.set(xlabel="epoch")
     axes.set_ylabel("nats", labelpad=1)
     axes.set_title("reconstruction error", color=palette.RECONSTRUCTION_ERROR, loc="left", size=8.5, pad=3)

@@ -36,12 +36,18 @@ def binary_digits():
 
 
 @functools.cache
+def thresholded_digits():
+    """The digits cut at one half: the same strokes with hardly any noise."""
+    return _split((torch.as_tensor(load_digits().data, dtype=torch.float32).reshape(-1, 1, 8, 8) > 8).float())
+
+
+@functools.cache
 def table(n=2400, features=12):
-    """A table of real columns: a smooth function of 3 hidden numbers, and noise."""
+    """A table of real columns: a smooth function of 3 hidden numbers, and noise alike in all columns."""
     g = _generator(3)
     z = torch.randn(n, 3, generator=g)
-    hidden = torch.tanh(z @ torch.randn(3, 16, generator=g))
-    x = hidden @ torch.randn(16, features, generator=g) / 2 + 0.3 * torch.randn(n, features, generator=g)
+    signal = torch.tanh(z @ torch.randn(3, 16, generator=g)) @ torch.randn(16, features, generator=g)
+    x = signal / signal.std(0) + 0.25 * torch.randn(n, features, generator=g)
     return _split((x - x.mean(0)) / x.std(0))
 
 
@@ -81,3 +87,47 @@ def counts(n=2400, features=20, *, dispersion=None):
             torch.manual_seed(6)
             rate = rate * torch.distributions.Gamma(dispersion, dispersion).sample(rate.shape)
     return _split(torch.poisson(rate, generator=g))
+
+
+@functools.cache
+def uneven_table(n=2400, features=12):
+    """The columns of a table, measured by instruments of very different quality; standardized, as people do."""
+    g = _generator(9)
+    z = torch.randn(n, 3, generator=g)
+    hidden = torch.tanh(z @ torch.randn(3, 16, generator=g)) @ torch.randn(16, features, generator=g) / 4
+    x = hidden / hidden.std(0) + torch.logspace(-1.2, 0.3, features) * torch.randn(n, features, generator=g)
+    return _split((x - x.mean(0)) / x.std(0))
+
+
+@functools.cache
+def readings(n=2400, times=24):
+    """Curves read at 24 times, by a sensor whose noise grows: a phase and a height are all there is to know."""
+    g = _generator(10)
+    phase, height = 6.3 * torch.rand(n, 1, generator=g), 1 + 0.3 * torch.randn(n, 1, generator=g)
+    noise = torch.linspace(0.05, 1.0, times)
+    return _split(height * torch.sin(torch.arange(times) / 3 + phase) + noise * torch.randn(n, times, generator=g))
+
+
+@functools.cache
+def gray_blobs(n=2400):
+    """Gray images of a soft disc somewhere: the probability that a pixel is on."""
+    g = _generator(11)
+    place = 1.5 + 5 * torch.rand(n, 2, 1, 1, generator=g)
+    row, column = torch.meshgrid(torch.arange(8.0), torch.arange(8.0), indexing="ij")
+    distance = ((row - place[:, 0]) ** 2 + (column - place[:, 1]) ** 2).sqrt()
+    return _split(torch.sigmoid(2.5 - 1.2 * distance)[:, None])
+
+
+@functools.cache
+def blobs():
+    """The same with each pixel drawn once."""
+    return tuple(torch.bernoulli(part, generator=_generator(13 + i)) for i, part in enumerate(gray_blobs()))
+
+
+@functools.cache
+def even_counts(n=2400, features=20):
+    """Counts that scatter less than a Poisson: of twelve tries each, as answers to a questionnaire."""
+    g = _generator(12)
+    z = torch.randn(n, 3, generator=g)
+    chance = torch.sigmoid(z @ torch.randn(3, features, generator=g) + 3.0)
+    return _split((torch.rand(12, n, features, generator=g) < chance).float().sum(0))

@@ -73,6 +73,24 @@ def long_warm_up_table():
     return warming(make(sets.table(), "normal:0.4", beta=rising(200)), 200)
 
 
+# no fault: what people take for one, and shall be told is none
+
+
+@plant("kl-rises-early", "binary digits", "dense")
+def rising_kl():
+    return digits(epochs=60, lr=1e-3)
+
+
+@plant("kl-rises-early", "binary digits", "conv")
+def rising_kl_conv():
+    return digits(epochs=60, lr=1e-3, latent=8, kind="conv")
+
+
+@plant("kl-rises-early", "blobs", "dense")
+def rising_kl_blobs():
+    return make(sets.blobs(), "bernoulli", epochs=60, lr=1e-3)
+
+
 @plant("validation-beta", "binary digits", "dense")
 def validation_dense():
     return digits(validate=plain.negative_elbo(plain.bernoulli, beta=0.0))

@@ -38,6 +38,7 @@ class Case:
         networks: the model's modules, for checks that look inside; may be empty.
         reported: what the user says of the model: "nelbo", "nll" and "samples", as :func:`diagnose` takes it.
         sets: gives the training and the held-out examples, many more than are measured.
+        failure: what stopped the training, where a NaN or an infinity did.
         seed: of every draw.
     """
 
@@ -54,12 +55,13 @@ class Case:
         networks: Sequence[nn.Module] = (),
         reported: Mapping[str, float] | None = None,
         sets: Callable[[], tuple[Tensor, Tensor]] | None = None,
+        failure: str | None = None,
         seed: int = 0,
     ) -> None:
         self.model, self.x = model, x
         self.history, self.loss, self.objective, self.data = history, loss, objective, data
         self.networks, self.seed = tuple(networks), seed
-        self.reported, self.sets = reported, sets
+        self.reported, self.sets, self.failure = reported, sets, failure
         self.train = Seen(model, x, seed=seed, name="training")
         """The data (training data, where it is known which are)."""
         self.held_out = None if held_out is None else Seen(model, held_out, seed=seed, name="held-out")

@@ -8,11 +8,12 @@ import torch
 from torch import Tensor, nn
 
 from nelbo.data import Data, Dataset, as_data
-from nelbo.diagnosis import checks
+from nelbo.diagnosis import checks, unfinished
 from nelbo.diagnosis.case import Case
 from nelbo.diagnosis.finding import Finding, Findings, Passed, ordered
 from nelbo.diagnosis.history import History
 from nelbo.diagnosis.registry import CHECKS, Check, NotMeasurable, Verdict
+from nelbo.foreign import Wrapped
 from nelbo.objectives import Model, Objective, from_dict
 from nelbo.posteriors import PointMass
 from nelbo.runs import Run
@@ -61,7 +62,9 @@ def diagnose(
         TypeError: the model is none, or the data are no examples.
         ValueError: model and data do not fit, or an id in ``only`` is unknown.
     """
+    failure, standing = None, ()
     if isinstance(model, Run):
+        failure, standing = unfinished.failure(model), unfinished.standing(model)
         data = model.data if data is None else data
         history = model.history if history is None else history
         objective = _objective_of(model) if objective is None else objective
@@ -84,10 +87,11 @@ def diagnose(
         networks=networks,
         reported=_reported(reported),
         sets=_sets(data if whole is None else whole.train, held_out, whole),
+        failure=failure,
         seed=seed,
     )
     with own_randomness(place), _evaluating(networks) as notes:
-        return _run(case, wanted, notes)
+        return _run(case, wanted, [*standing, *notes])
 
 
 def _run(case: Case, wanted: list[Check], notes: list[str]) -> Findings:
@@ -112,9 +116,13 @@ def _run(case: Case, wanted: list[Check], notes: list[str]) -> Findings:
             done.append(Passed(check.id, check.title, verdict.evidence))
         else:
             findings.append(_finding(check, verdict, case))
-            broken = broken or check.id == "not-finite"
+            broken = broken or verdict.last
     return Findings(
-        ordered(findings, {check.id: check.explains for check in wanted}),
+        ordered(
+            findings,
+            {check.id: check.explains for check in wanted},
+            given=[check.id for check in wanted if check.given],
+        ),
         tuple(done),
         skipped,
         tuple(notes),
@@ -173,7 +181,8 @@ def _check_model(model: Any) -> None:
     if isinstance(model, VAE) and isinstance(model.posterior_family, PointMass):
         raise ValueError(
             "this is an autoencoder: its q(z|x) is a point, it has no KL and no bound on log p(x), so there is "
-            "nothing a diagnosis of a VAE could measure; train a nelbo.VAE, or look at its reconstruction error"
+            "nothing a diagnosis of a VAE could measure; look at its reconstruction error (nelbo measure RUN), or "
+            "train a nelbo.VAE (nelbo fit DATA --recipe vae)"
         )
 
 
@@ -251,7 +260,11 @@ def _reported(reported: Mapping[str, float] | None) -> Mapping[str, float] | Non
 
 
 def _networks(model: Any) -> tuple[nn.Module, ...]:
-    """The model itself, or the modules that a wrapped model is made of."""
+    """The model itself, or the modules that a wrapped model is made of, in which layers have their users' names."""
+    if isinstance(model, Wrapped):
+        several = len(model.networks) > 1
+        named = {f"{type(m).__name__}{i or ''}": m for i, m in enumerate(model.networks)}
+        return (nn.ModuleDict(named),) if several else model.networks
     if isinstance(model, nn.Module):
         return (model,)
     return tuple(getattr(model, "networks", ()))

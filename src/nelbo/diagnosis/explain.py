@@ -59,7 +59,10 @@ def _false_alarms(check: Check) -> str:
 
 def _explains(check: Check) -> str:
     if "*" in check.explains:
-        return "While it lasts, other findings may only follow from it; they are placed behind it."
+        return (
+            "While it lasts, whatever else is measured may only follow from it and is placed behind it; what is "
+            "read off somebody's loss or reported numbers is not."
+        )
     return f"It explains: {', '.join(f'`{other}`' for other in check.explains)}." if check.explains else ""
 
 

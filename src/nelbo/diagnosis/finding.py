@@ -115,7 +115,8 @@ class Passed:
 class Findings:
     """The outcome of a diagnosis, the gravest first.
 
-    Findings are ordered by severity, then by the nats they cost; one that follows from another stands right behind it.
+    Findings are ordered by severity, then by the nats they cost; one that follows from another stands right behind it,
+    and a cause counts for as much as what follows from it.
 
     Attributes:
         findings: what was found.
@@ -187,14 +188,21 @@ class Findings:
         return as_rich(self)
 
 
-def ordered(findings: list[Finding], explains: Mapping[str, Sequence[str]]) -> tuple[Finding, ...]:
-    """By severity, then by cost; each followed by what follows from it.
+def ordered(
+    findings: list[Finding], explains: Mapping[str, Sequence[str]], *, given: Sequence[str] = ()
+) -> tuple[Finding, ...]:
+    """By severity, then by cost; each followed by what follows from it, and as dear as the dearest of that.
 
     Args:
         findings: in any order.
         explains: for the id of a finding, the ids of those that follow from it, or "*" for all others. What is less
-            severe explains nothing that is more severe; of two that explain each other, the first in this mapping does.
+            severe explains nothing that is more severe; who names a finding explains it before who says "*"; of two
+            that explain each other, the first in this mapping does.
+        given: ids that "*" does not mean.
     """
+    everything = [other for other in explains if other not in given]
+    named = {cause: [other for other in effects if other != "*"] for cause, effects in explains.items()}
+    broad = {cause: everything for cause, effects in explains.items() if "*" in effects}
 
     def grave(finding: Finding) -> tuple[int, float]:
         cost = finding.cost_nats.value if finding.cost_nats is not None else 0.0
@@ -202,13 +210,13 @@ def ordered(findings: list[Finding], explains: Mapping[str, Sequence[str]]) -> t
 
     by_gravity = sorted(findings, key=grave)
     causes: dict[str, str] = {}
-    for finding in by_gravity:
-        for other in by_gravity:
-            if not _explains(other.id, finding.id, explains) or _RANK[other.severity] > _RANK[finding.severity]:
-                continue
-            if finding.id not in _chain(other.id, causes):
-                causes[finding.id] = other.id
-                break
+    for effects in (named, broad):
+        for finding in by_gravity:
+            for other in by_gravity:
+                if finding.id in causes or _RANK[other.severity] > _RANK[finding.severity]:
+                    continue
+                if _explains(other.id, finding.id, effects) and finding.id not in _chain(other.id, causes):
+                    causes[finding.id] = other.id
     order: list[Finding] = []
 
     def place(finding: Finding) -> None:
@@ -217,20 +225,20 @@ def ordered(findings: list[Finding], explains: Mapping[str, Sequence[str]]) -> t
             if causes.get(other.id) == finding.id:
                 place(other)
 
-    for root in by_gravity:
-        if root.id not in causes:
-            place(root)
+    def dearest(root: Finding) -> tuple[int, float]:
+        costs = [grave(finding)[1] for finding in by_gravity if root.id in _chain(finding.id, causes)]
+        return _RANK[root.severity], min(costs)
+
+    for root in sorted((finding for finding in by_gravity if finding.id not in causes), key=dearest):
+        place(root)
     return tuple(order)
 
 
 def _explains(cause: str, effect: str, explains: Mapping[str, Sequence[str]]) -> bool:
-    def says(one: str, other: str) -> bool:
-        return other in explains.get(one, ()) or "*" in explains.get(one, ())
-
-    if cause == effect or not says(cause, effect):
+    if cause == effect or effect not in explains.get(cause, ()):
         return False
     order = list(explains)
-    return not says(effect, cause) or order.index(cause) < order.index(effect)
+    return cause not in explains.get(effect, ()) or order.index(cause) < order.index(effect)
 
 
 def _chain(start: str, causes: Mapping[str, str]) -> list[str]:

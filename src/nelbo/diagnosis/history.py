@@ -122,6 +122,10 @@ def _column(values: Any) -> Column:
 
 
 def _complete(columns: dict[str, Column]) -> None:
+    for name in ("train_kl", "validation_kl"):
+        kl = columns.get(name)
+        if kl is not None and bool((kl[np.isfinite(kl)] <= 0).all()):
+            columns[name] = -kl  # a KL is never negative: some log the term of the ELBO, which is
     for part in ("train", "validation"):
         error, kl = columns.get(f"{part}_reconstruction_error"), columns.get(f"{part}_kl")
         if f"{part}_nelbo" not in columns and error is not None and kl is not None:

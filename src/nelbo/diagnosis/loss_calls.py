@@ -168,9 +168,10 @@ class LossFunction:
         """The function on its inputs; where it fails on images or on a bare batch, in the other usual form."""
         attempts = [inputs]
         for role, value in zip(self.roles, inputs, strict=True):
-            if role == "batch":  # what data loaders give is a pair
+            if role == "batch":  # what data loaders give: x and labels, or a tuple of x alone
                 labels = torch.zeros(len(value), dtype=torch.long, device=value.device)
-                attempts.insert(0, [(value, labels) if v is value else v for v in inputs])
+                for batch in ((value,), (value, labels)):
+                    attempts.insert(0, [batch if v is value else v for v in inputs])
             elif role == "x" and not self.takes_answers and self.model.encoding.flatten:
                 attempts.append([value.flatten(1) if v is value else v for v in inputs])
         first: Exception | None = None
@@ -180,9 +181,14 @@ class LossFunction:
             except Exception as error:
                 first = first or error
         names = ", ".join(self.roles)
+        line = (
+            "loss=lambda recon_x, x, mu, logvar: loss_function(recon_x, x, mu, logvar, kld_weight=1.0)"
+            if self.takes_answers
+            else f"loss=lambda x: {describe(self.function)}({{'image': x}}, 0)"
+        )
         raise ValueError(
             f"{describe(self.function)}({names}) fails: {type(first).__name__}: {first}. Adapt it to what it needs, "
-            "such as loss=lambda recon_x, x, mu, logvar: loss_function(recon_x, x, mu, logvar, kld_weight=1.0)"
+            f"such as {line}"
         ) from first
 
 

@@ -59,6 +59,11 @@ def _passed(passed: tuple[Passed, ...]) -> Table:
     grid = Table.grid(padding=(0, 2))
     grid.add_column(no_wrap=True)
     grid.add_column(overflow="fold")
+    said: dict[str, list[str]] = {}  # checks of one measurement stand together
     for check in passed:
-        grid.add_row(Text(f"  {check.id}"), Text("; ".join(map(str, check.evidence))))
+        said.setdefault("; ".join(map(str, check.evidence)), []).append(check.id)
+    for evidence, names in said.items():
+        for name in names[:-1]:
+            grid.add_row(Text(f"  {name},"), "")
+        grid.add_row(Text(f"  {names[-1]}"), Text(evidence))
     return grid

@@ -29,6 +29,7 @@ class Verdict:
     cost: Measured | None = None
     meaning: str = ""
     change: str = ""
+    last: bool = False
 
 
 def passed(*evidence: Measured) -> Verdict:
@@ -37,7 +38,12 @@ def passed(*evidence: Measured) -> Verdict:
 
 
 def found(
-    severity: Severity, *evidence: Measured, cost: Measured | None = None, meaning: str = "", change: str = ""
+    severity: Severity,
+    *evidence: Measured,
+    cost: Measured | None = None,
+    meaning: str = "",
+    change: str = "",
+    last: bool = False,
 ) -> Verdict:
     """Something is wrong.
 
@@ -47,8 +53,9 @@ def found(
         cost: nats per example, where it can be measured.
         meaning: in place of the check's own, where the case allows to say more.
         change: likewise.
+        last: nothing else can be measured of this model and these data.
     """
-    return Verdict(severity, evidence, cost, meaning, change)
+    return Verdict(severity, evidence, cost, meaning, change, last)
 
 
 @dataclass(frozen=True)
@@ -65,7 +72,7 @@ class Check:
         change: the line that mends it in nelbo.
         elsewhere: what to change in a model that is not nelbo's, in a sentence.
         source: where it is known from.
-        explains: ids of findings that follow from this one; "*" for all others.
+        explains: ids of findings that follow from this one; "*" for all others that are not given.
     """
 
     id: str
@@ -80,6 +87,11 @@ class Check:
     explains: tuple[str, ...]
 
     @property
+    def given(self) -> bool:
+        """Whether it is about what somebody wrote or reported, which follows from nothing that the model does."""
+        return bool({"loss", "reported"} & set(self.needs)) or self.id in _WRITTEN
+
+    @property
     def details(self) -> str:
         """What is measured and how, from the function's docstring."""
         lines = (self.run.__doc__ or "").strip().splitlines()
@@ -87,6 +99,14 @@ class Check:
 
 
 CHECKS: dict[str, Check] = {}
+_WRITTEN = (
+    "no-sampling",
+    "sample-with-variance",
+    "warm-up-unfinished",
+    "validation-beta",
+    "train-and-test-mixed",
+    "another-binarization",
+)
 
 
 def check(

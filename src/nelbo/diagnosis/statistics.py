@@ -93,6 +93,28 @@ def _gain_of(fit: Tensor, held_out: Tensor, factors: int) -> Tensor:
     return 0.5 * (total - quadratic - log_det)
 
 
+def scale_gain(residual: Tensor, *, least: float = 0.1) -> Mean:
+    """How many nats per example a standard deviation for each feature gains over one for all.
+
+    Both are fitted to one half of the examples, and the normal log densities of the other half are compared; both
+    halves take both parts. Where all features have the same variance, what is fitted is noise and loses on the other
+    half: the expectation is below 0, and t is above z_critical() with a probability below ALPHA.
+
+    Args:
+        residual: (n, \\*event), about 0, examples in random order.
+        least: no standard deviation below so much of the common one is counted: what never varies gains no infinity.
+    """
+    flat = residual.flatten(1).double()
+    half = len(flat) // 2
+    gains: list[Tensor] = []
+    for fit, held_out in ((flat[:half], flat[half:]), (flat[half:], flat[:half])):
+        variance = fit.square().mean(0)
+        common = variance.mean()
+        own = variance.clamp(min=float(least**2 * common))
+        gains.append(0.5 * (held_out.square() * (1 / common - 1 / own) + (common / own).log()).sum(1))
+    return mean_of(torch.cat(gains))
+
+
 class Drift(NamedTuple):
     """How far the moments of draws are from a standard normal's."""
 

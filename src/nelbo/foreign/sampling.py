@@ -37,6 +37,10 @@ class Sampling:
     standard_error: float
 
 
+class DrawnInsideError(ValueError):
+    """Z is drawn within encode, so that what encode is made to answer does not reach the decoder."""
+
+
 def measure_sampling(
     run: Callable[[Tensor], Any],
     x: Tensor,
@@ -58,6 +62,7 @@ def measure_sampling(
 
     Raises:
         ValueError: the model did not call encode and decode, so that nothing can be known.
+        DrawnInsideError: it did, and its draws have nothing to do with what encode was made to answer.
     """
     x = x[torch.arange(64) % len(x)]
     with torch.no_grad(), torch.random.fork_rng([]), untouched(modules):
@@ -68,6 +73,8 @@ def measure_sampling(
             with in_mode(modules, training=training):
                 drawn = [_draws(run, x, encode, decode, layout, value) for value in PROBES]
             count = min(len(values) for values in drawn)
+            if _unmoved(*drawn):
+                raise DrawnInsideError("encode draws z itself, so no other q(z|x) can be put in its place")
             shifts = max(abs(float(values.mean()) - _MEAN) / float(values.std() + 0.1) for values in drawn)
             found[training] = (shifts, *(float(values.std()) for values in drawn))
     error = 1 / math.sqrt(2 * count)
@@ -99,6 +106,13 @@ def _draws(
             if sum(z.numel() for z in seen) >= _VALUES:
                 break
     return torch.cat(seen).double()
+
+
+def _unmoved(first: Tensor, second: Tensor) -> bool:
+    """Whether draws are the same for both answers and lie elsewhere than either: they come from somewhere else."""
+    error = 5 / math.sqrt(2 * min(len(first), len(second)))
+    away = all(abs(float(z.mean()) - _MEAN) > 0.5 for z in (first, second))
+    return away and abs(float(first.std()) - float(second.std())) <= error * float(first.std() + second.std())
 
 
 def _kind(values: tuple[float, ...], count: int, error: float) -> Draws:

@@ -1,5 +1,6 @@
 """wrap(): look at somebody's encode and decode, conclude what they return, and make a view of them."""
 
+import copy
 from collections.abc import Callable, Sequence
 from typing import Any, get_args
 
@@ -14,7 +15,7 @@ from nelbo.foreign.encoding import LOG_SIGMA, Second
 from nelbo.foreign.given import as_prior
 from nelbo.foreign.modules import Function, first_tensor, in_mode, modules_behind, noisy
 from nelbo.foreign.view import Wrapped, as_weights
-from nelbo.likelihoods import Likelihood
+from nelbo.likelihoods import Likelihood, Normal
 from nelbo.priors import Prior
 
 
@@ -95,17 +96,27 @@ def wrap(
     because = "prior= was not given" if prior is None else "prior= says so"
     what = f"N(0, I) in {latent_size} dimensions" if prior is None else type(prior).__name__
     notes += [*encoded.notes, Conclusion("p(z)", what, because), *decoded.notes, *_modes(modules)]
-    return Wrapped(
+    # its own copy: an optimal sigma is set to this model's residuals
+    view = Wrapped(
         encoded.side,
         decoded.side,
         modules=modules,
         latent=latent_size,
-        likelihood=decoded.likelihood,
+        likelihood=copy.deepcopy(decoded.likelihood),
         prior=family,
         posterior=encoded.family(latent_size),
         conclusions=tuple(notes),
         sampling=encoded.sampling,
     )
+    px = view.likelihood_family
+    if isinstance(px, Normal) and px.scale == "optimal" and not int(px.steps):
+        with torch.no_grad(), torch.random.fork_rng([]):
+            torch.default_generator.manual_seed(0)
+            px.adapt(view.likelihood(view.posterior(x).sample()), x)
+        sigma = f"sigma = {float(px.mean_square.sqrt()):.4g}"
+        because = "Normal('optimal') has the root mean square residual, here of x; Normal(sigma) gives another"
+        view.conclusions += (Conclusion("p(x|z)", sigma, because),)
+    return view
 
 
 def _check(*, encode: Any, decode: Any, x: Any, second: Any, output: Any) -> None:

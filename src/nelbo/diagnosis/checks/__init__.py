@@ -3,7 +3,18 @@
 from importlib import import_module
 
 # in this order they run: what is read off the data first, then not-finite, behind which nothing can be measured
-_FILES = ("support", "finite", "loss", "collapse", "latent_space", "likelihood", "training", "networks", "evaluation")
+_FILES = (
+    "support",
+    "finite",
+    "loss",
+    "draws",
+    "collapse",
+    "latent_space",
+    "likelihood",
+    "training",
+    "networks",
+    "evaluation",
+)
 
 
 def load() -> None:

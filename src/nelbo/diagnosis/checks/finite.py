@@ -1,5 +1,7 @@
 """NaN and infinities, with their first cause."""
 
+from contextlib import ExitStack, suppress
+
 import torch
 
 from nelbo.diagnosis.case import Case
@@ -24,13 +26,19 @@ from nelbo.training.failure import First, examine, watch
 def not_finite(case: Case) -> Verdict:
     """The data, the weights, then the output of each module in order, q(z|x), z, and both terms of the bound.
 
-    The first of these that is not finite is the cause that is named.
+    The first of these that is not finite is the cause that is named. A run whose training was stopped by a NaN has its
+    first cause in its record; what is measured of it are its last good weights.
     """
     try:
         _walk(case)
     except First as first:
-        return found("severe", _share(case), meaning=f"First cause: {first}. Whatever is computed from it is lost too.")
-    return passed(Measured("examples whose loss is finite", 100.0, unit="%"))
+        meaning = f"First cause: {first}. Whatever is computed from it is lost too."
+        return found("severe", _share(case), meaning=meaning, last=True)
+    finite = Measured("examples whose loss is finite", 100.0, unit="%")
+    if case.failure is None:
+        return passed(finite)
+    meaning = f"The {case.failure.removeprefix('the ')}. What else is said here is of the last good weights."
+    return found("severe", finite, meaning=meaning, change="nelbo.fit(vae, data, clip=1.0, learning_rate=3e-4)")
 
 
 def _walk(case: Case) -> None:
@@ -42,9 +50,16 @@ def _walk(case: Case) -> None:
         for name, parameter in network.named_parameters():
             examine(parameter, f"the weight {name}")
     with torch.no_grad(), case.draws("finite"):
-        for network in case.networks:
-            with watch(network):
-                case.model.likelihood(case.model.posterior(case.x[:_FEW]).sample())
+        with ExitStack() as watched:
+            for network in case.networks:
+                watched.enter_context(watch(network))
+            qz = case.model.posterior(case.x[:_FEW])
+            for moment, name in (("mean", "the mean"), ("stddev", "the standard deviation")):
+                with suppress(NotImplementedError):  # a flow has none in closed form
+                    examine(getattr(qz, moment), f"{name} of q(z|x)")
+            z = qz.sample()
+            examine(z, "a draw of z ~ q(z|x)")
+            case.model.likelihood(z)
         for seen in (case.train, case.held_out):
             if seen is None:
                 continue

@@ -1,25 +1,20 @@
-"""Is the loss the negative ELBO, and does the decoder see draws of q(z|x)? Measured on the user's own code."""
+"""Is the loss the negative ELBO? Measured on the user's own code."""
 
 from weakref import WeakKeyDictionary
-
-import torch
 
 from nelbo.diagnosis.case import Case
 from nelbo.diagnosis.effective_beta import EffectiveBeta, effective_beta
 from nelbo.diagnosis.finding import Measured, Severity
-from nelbo.diagnosis.loss_calls import LossFunction
 from nelbo.diagnosis.readings import DECLARED
 from nelbo.diagnosis.reasons import Cause
 from nelbo.diagnosis.registry import ALPHA, NotMeasurable, Verdict, check, found, passed
-from nelbo.foreign.encoding import LOG_SIGMA
-from nelbo.foreign.sampling import PROBES, Sampling, measure_sampling
 from nelbo.foreign.view import Wrapped
 from nelbo.vae import VAE
 
 _SAME = 0.01  # two betas within a percent are one: no training tells them apart
 _SMALL = 1.5  # a beta off by less is worth a warning
 _FREEDOM = 21  # 3 blocks of 8 points, less 3 weights
-_EFFECTS = (
+EFFECTS = (
     "over-regularized",
     "under-regularized",
     "posterior-collapse",
@@ -31,6 +26,7 @@ _EFFECTS = (
     "variance-clamp",
     "sigma-too-large",
     "sigma-too-small",
+    "one-sigma",
     "dispersion",
     "dead-units",
     "not-converged",
@@ -39,13 +35,13 @@ _EFFECTS = (
     "learning-rate",
     "gradient-explosion",
 )
+"""What a loss that is no negative ELBO leaves behind."""
 _SCALES = (
     "AntixK/PyTorch-VAE issues 11, 23, 35, 40, 56; pytorch/examples issues 234, 290, 817; "
     "AppliedDataSciencePartners/WorldModels issue 12."
 )
 
 _WEIGHED: WeakKeyDictionary[Case, EffectiveBeta] = WeakKeyDictionary()
-_DRAWN: WeakKeyDictionary[Case, Sampling] = WeakKeyDictionary()
 
 
 def _weighed(case: Case) -> EffectiveBeta:
@@ -86,11 +82,7 @@ def _as_declared(case: Case, weighed: EffectiveBeta) -> bool:
 
 
 def _severity(case: Case, weighed: EffectiveBeta) -> Severity:
-    """How far off the balance is. A squared error is judged by the sigma that it stands for, if that is a sane one."""
-    if weighed.sigma is not None:
-        spread = float(case.x.flatten(1).std(0).square().mean().sqrt())
-        # more noise than the data have spread leaves nothing to say about x
-        return "severe" if weighed.sigma > spread or weighed.sigma < 0.01 * spread else "warning"
+    """How far off the balance is."""
     ratio = float(weighed.beta) / (case.declared_beta or 1.0)
     return "warning" if 1 / _SMALL < ratio < _SMALL else "severe"
 
@@ -100,10 +92,20 @@ def _by_cause(case: Case, *causes: Cause, severity: Severity | None = None, of_b
     weighed = _weighed(case)
     if weighed.cause not in causes or (of_beta and _as_declared(case, weighed)):
         return passed(_beta(weighed))
-    evidence = _weights(weighed)
+    evidence, change = _weights(weighed), ""
     if weighed.sigma is not None:
-        evidence += (Measured("sigma of the normal likelihood with which beta is 1", weighed.sigma, 0.0, ""),)
-    return found(severity or _severity(case, weighed), *evidence, meaning=weighed.reason)
+        spread = float(case.x.flatten(1).std(0).square().mean().sqrt())
+        evidence += (
+            Measured("sigma of the normal likelihood with which beta is 1", weighed.sigma, 0.0, ""),
+            Measured("standard deviation of the data", spread, unit=""),
+        )
+        # more noise than the data have spread leaves nothing to say about x: then the loss itself is to be changed
+        if isinstance(case.model, Wrapped) and 0.01 * spread < weighed.sigma < spread:
+            change = (
+                f"nelbo.wrap(..., likelihood=nelbo.likelihoods.Normal({weighed.sigma:.4g}))  # the p(x|z) that this "
+                "loss trains: then it is a negative ELBO, and what is measured is what was trained"
+            )
+    return found(severity or _severity(case, weighed), *evidence, meaning=weighed.reason, change=change)
 
 
 @check(
@@ -117,13 +119,14 @@ def _by_cause(case: Case, *causes: Cause, severity: Severity | None = None, of_b
     elsewhere="Sum the reconstruction error over the features and average over examples alone: "
     "F.binary_cross_entropy(recon, x, reduction='sum') / len(x), or F.mse_loss likewise.",
     source=_SCALES,
-    explains=_EFFECTS,
+    explains=EFFECTS,
 )
 def reconstruction_mean(case: Case) -> Verdict:
     """The loss is evaluated at chosen answers of encoder and decoder, and regressed on reconstruction error and KL in
     nats (effective_beta). The weight of the first is 1 / D and that of the second is no such number; both are measured
     at two batch sizes, so that a mean over examples is told from one over features. A squared error is a normal
-    likelihood with a sigma of its own: the finding is severe where that sigma exceeds the spread of the data.
+    likelihood with a sigma of its own, under which beta is 1; where that is no larger than the spread of the data, it
+    is the declared likelihood that is to be changed, not the loss.
     """
     return _by_cause(case, "reconstruction averaged")
 
@@ -140,7 +143,7 @@ def reconstruction_mean(case: Case) -> Verdict:
     "kl = -0.5 * (1 + logvar - mu**2 - logvar.exp()).sum(dim=1).mean().",
     source="pytorch/examples issue 290 (divided by 784), podgorskiy/VAE issue 1, maxhodak/keras-molecules issue 59, "
     "ReyhaneAskari/pytorch_experiments issue 6.",
-    explains=_EFFECTS,
+    explains=EFFECTS,
 )
 def kl_mean(case: Case) -> Verdict:
     """As reconstruction-mean: the weight of the KL is 1 / L or 1 / D of that of the reconstruction error, the factor
@@ -160,7 +163,7 @@ def kl_mean(case: Case) -> Verdict:
     elsewhere="Add the KL: loss = reconstruction_error + kl with kl = -0.5 * sum(1 + logvar - mu^2 - exp(logvar)); "
     "the minus belongs inside the KL or before it, not both.",
     source="Kingma & Welling 2014, eq. 7 and appendix B: the ELBO subtracts the KL, the loss adds it.",
-    explains=(*_EFFECTS, "not-finite"),
+    explains=(*EFFECTS, "not-finite"),
 )
 def kl_sign(case: Case) -> Verdict:
     """The loss is regressed on reconstruction error and KL (effective_beta): the weight of the KL is negative."""
@@ -178,7 +181,7 @@ def kl_sign(case: Case) -> Verdict:
     elsewhere="Look for the 0.5 in kl = 0.5 * sum(mu^2 + sigma^2 - 1 - log sigma^2), and for a KL that a layer adds to "
     "the loss by itself (add_loss, activity_regularizer) beside your own.",
     source="tensorflow/probability issue 1215 (a KL regularizer that counts twice).",
-    explains=_EFFECTS,
+    explains=EFFECTS,
 )
 def kl_doubled(case: Case) -> Verdict:
     """The loss is regressed on reconstruction error and KL (effective_beta): the ratio of the weights is 2, and neither
@@ -198,7 +201,7 @@ def kl_doubled(case: Case) -> Verdict:
     elsewhere="Use one parametrization: with h = log sigma^2, kl = -0.5 * sum(1 + h - mu^2 - exp(h)) and "
     "z = mu + exp(h / 2) * eps; with sigma itself, kl = -0.5 * sum(1 + 2 log sigma - mu^2 - sigma^2).",
     source="Kingma & Welling 2014, appendix B.",
-    explains=_EFFECTS,
+    explains=EFFECTS,
 )
 def kl_of_variance(case: Case) -> Verdict:
     """With the reconstruction fixed, the loss is regressed on the KL of the encoder's second output read as log
@@ -219,7 +222,7 @@ def kl_of_variance(case: Case) -> Verdict:
     elsewhere="Write torch.distributions.kl_divergence(Normal(mu, sigma), Normal(0, 1)).sum(1), or "
     "0.5 * (mu^2 + sigma^2 - 1 - log sigma^2) with these signs.",
     source="Kingma & Welling 2014, appendix B.",
-    explains=_EFFECTS,
+    explains=EFFECTS,
 )
 def kl_formula(case: Case) -> Verdict:
     """With the reconstruction fixed, the loss is regressed on the KL, on its converse, and on its three parts apart:
@@ -239,7 +242,7 @@ def kl_formula(case: Case) -> Verdict:
     elsewhere="Remove the weight, or say that it is meant: nelbo.diagnose(..., objective=nelbo.objectives.Beta(beta)). "
     "For a squared error, give the likelihood its sigma: nelbo.likelihoods.Normal(sigma).",
     source='Higgins et al. 2017, "beta-VAE", eq. 4; Rybkin et al. 2021 for squared errors; ' + _SCALES,
-    explains=_EFFECTS,
+    explains=EFFECTS,
 )
 def effective_beta_check(case: Case) -> Verdict:
     """The loss is regressed on reconstruction error and KL in nats, at answers of encoder and decoder chosen so that
@@ -267,7 +270,7 @@ def effective_beta_check(case: Case) -> Verdict:
     elsewhere="Declare the likelihood that the loss is made of, or change the loss: binary cross-entropy is Bernoulli, "
     "half the squared error over sigma^2 is Normal(sigma).",
     source="pytorch/examples issues 234 and 460, Lightning-Universe/lightning-bolts issue 177.",
-    explains=_EFFECTS,
+    explains=EFFECTS,
 )
 def loss_likelihood(case: Case) -> Verdict:
     """With the encoder's answer fixed, the loss is regressed on the declared negative log-likelihood and on squared,
@@ -289,7 +292,7 @@ def loss_likelihood(case: Case) -> Verdict:
     change="nelbo.loss(model, x).nelbo  # report this beside your loss",
     elsewhere="Report the ELBO beside the loss; if a sum was meant, look for clamps, roots and products in it.",
     source="Kingma & Welling 2014, eq. 7.",
-    explains=_EFFECTS,
+    explains=EFFECTS,
 )
 def loss_not_elbo(case: Case) -> Verdict:
     """The loss is regressed on reconstruction error and KL (effective_beta), each varied by itself and both together;
@@ -302,92 +305,3 @@ def loss_not_elbo(case: Case) -> Verdict:
     bent = "unknown" in (weighed.reconstruction, weighed.kl)
     evidence = Measured("share of the loss explained, r2", weighed.r2, 0.0, "")
     return found("warning" if bent else "severe", evidence, meaning=weighed.reason)
-
-
-def _drawn(case: Case) -> tuple[Wrapped, Sampling]:
-    model = case.model
-    if not isinstance(model, Wrapped):
-        raise NotMeasurable("nelbo draws z itself")
-    if case in _DRAWN:
-        return model, _DRAWN[case]
-    sampling = model.sampling
-    if sampling is None and case.loss is not None and model.encoding.layout is not None:
-        loss = LossFunction(case.loss, model, model)
-        if not loss.takes_answers:
-            sampling = measure_sampling(
-                loss.run,
-                case.x,
-                encode=model.encoding.function,
-                decode=model.decoding.function,
-                layout=model.encoding.layout,
-                modules=loss.modules,
-            )
-    if sampling is None:
-        raise NotMeasurable("how the model draws z is not known: nelbo.wrap(..., forward=) would run it")
-    _DRAWN[case] = sampling
-    return model, sampling
-
-
-def _spreads(sampling: Sampling) -> tuple[Measured, ...]:
-    return tuple(
-        Measured(f"standard deviation of z at a spread of {probe:g}", got, got * sampling.standard_error, "")
-        for probe, got in zip(PROBES, sampling.standard_deviations, strict=True)
-    )
-
-
-@check(
-    "no-sampling",
-    title="Nothing is drawn: the decoder sees the mean while training",
-    false_alarms=1e-6,
-    meaning="z is the mean of q(z|x), so the reconstruction error does not depend on sigma and nothing holds sigma but "
-    "the KL, which pulls it to 1. The model is an autoencoder with a penalty on its codes; its loss is no bound.",
-    change="z = qz.rsample()  # nelbo.VAE does",
-    elsewhere="Draw z = mu + sigma * torch.randn_like(sigma) in forward while training, and see that a flag such as "
-    "self.training is not the wrong way round.",
-    source="Kingma & Welling 2014, section 2.4; sampling in the wrong mode: YannDubs/disentangling-vae issue 64.",
-    explains=_EFFECTS,
-)
-def no_sampling(case: Case) -> Verdict:
-    """The model is run in training mode with an encoder that answers a mean of 3 and a spread of 0.5, then 1.5, while
-    its decoder is listened to: what arrives there does not vary at all.
-    """
-    _, sampling = _drawn(case)
-    if sampling.training == "mean":
-        return found("severe", *_spreads(sampling))
-    return passed(*_spreads(sampling)[:1])
-
-
-@check(
-    "sample-with-variance",
-    title="z is not drawn with the standard deviation of q(z|x)",
-    false_alarms=1e-5,
-    meaning="The draw takes the variance for the standard deviation (exp(logvar) where exp(logvar / 2) belongs), so "
-    "the decoder learns from another distribution than the one whose KL is paid. Neither the loss nor the ELBO of this "
-    "q(z|x) is what was trained.",
-    change="z = qz.rsample()  # nelbo.VAE draws from the q(z|x) whose KL it pays",
-    elsewhere="Write std = torch.exp(0.5 * logvar); z = mu + std * torch.randn_like(std).",
-    source="Kingma & Welling 2014, appendix B and section 2.4.",
-    explains=_EFFECTS,
-)
-def sample_with_variance(case: Case) -> Verdict:
-    """The model is run in training mode with an encoder that answers a mean of 3 and a spread of 0.5, then 1.5, while
-    its decoder is listened to: the standard deviations that arrive are compared with those of the declared q(z|x),
-    within 5 standard errors (1 % each).
-    """
-    model, sampling = _drawn(case)
-    if sampling.training in (model.encoding.second, "mean"):
-        return passed(*_spreads(sampling))
-    log_sigma = LOG_SIGMA[model.encoding.second]
-    wanted = [float(log_sigma(torch.tensor(probe)).exp()) for probe in PROBES]
-    expected = tuple(Measured(f"of q(z|x) at {p:g}", w, 0.0, "") for p, w in zip(PROBES, wanted, strict=True))
-    got = sampling.standard_deviations
-    squared = all(abs(g / w**2 - 1) < 5 * sampling.standard_error for g, w in zip(got, wanted, strict=True))
-    meaning = (
-        ""
-        if squared
-        else (
-            "What the decoder sees is not drawn with the standard deviation of the declared q(z|x). It learns from "
-            "another distribution than the one whose KL is paid."
-        )
-    )
-    return found("severe", *_spreads(sampling), *expected, meaning=meaning)

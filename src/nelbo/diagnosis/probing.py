@@ -1,0 +1,121 @@
+"""The loss at answers of encoder and decoder that are chosen: one term varies, then the other, then both."""
+
+import math
+from typing import Any, NamedTuple
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from nelbo.diagnosis.loss_calls import Answers, LossFunction
+from nelbo.foreign.view import Wrapped
+
+POINTS = 8
+"""Answers in each block: one term varied, the other, both."""
+REPEATS = 2
+"""Evaluations of each, by which a loss that draws at random shows its noise."""
+
+
+class Block(NamedTuple):
+    """The loss at answers among which one or both terms vary."""
+
+    answers: list[Answers]
+    losses: np.ndarray
+    """(points, repeats)."""
+
+    @property
+    def mean(self) -> np.ndarray:
+        """(points,) over the repeats."""
+        return self.losses.mean(1)
+
+
+class Blocks(NamedTuple):
+    """Both terms varied apart and together, on one batch."""
+
+    reconstruction: Block
+    kl: Block
+    both: Block
+    batch: int
+
+    @property
+    def noise(self) -> float:
+        """Standard deviation of one evaluation at the same answers."""
+        within = np.concatenate([block.losses.var(1, ddof=1) for block in self[:3]])  # pyright: ignore[reportAttributeAccessIssue]
+        return float(np.sqrt(within.mean()))
+
+
+def probe(loss: LossFunction, view: Wrapped, x: Tensor, seed: int) -> Blocks:
+    """The loss where the reconstruction, the KL and both vary.
+
+    Raises:
+        ValueError: the loss is not finite at harmless answers.
+    """
+    choose = _Choice(view, x)
+    if not math.isfinite(loss(choose.answers(0.5, 0.5), seed)):
+        raise ValueError(
+            "the loss is NaN or infinite at harmless answers (decoded values near the model's own, spreads of about "
+            "0.5); look for a logarithm or a root of the encoder's output, or of a probability of 0"
+        )
+    grid = torch.linspace(0, 1, POINTS).tolist()
+    shuffled = [grid[i] for i in torch.randperm(POINTS).tolist()]
+    plans = ([(u, None) for u in grid], [(None, v) for v in grid], list(zip(grid, shuffled, strict=True)))
+    fixed = choose.answers(0.5, 0.5)
+    blocks: list[Block] = []
+    for plan in plans:
+        answers = [choose.answers(u, v, fixed) for u, v in plan]
+        losses = [[loss(a, seed + 1 + repeat * 1000 + i) for repeat in range(REPEATS)] for i, a in enumerate(answers)]
+        blocks.append(Block(answers, np.array(losses, dtype=float)))
+    first, second, both = blocks
+    return Blocks(first, second, both, len(x))
+
+
+class _Choice:
+    """Answers of encoder and decoder, from near what the model itself says of x to far from it."""
+
+    def __init__(self, view: Wrapped, x: Tensor) -> None:
+        self.view, self.x = view, x
+        with view.running():
+            encoded = view.encoding.call(x)
+            layout = view.encoding.layout
+            if layout is None:
+                raise ValueError(
+                    "encode returns a distribution that is no diagonal normal, and only the two outputs of one can be "
+                    "stood in for; there is no effective beta to measure"
+                )
+            mean, self.spread = layout.read(encoded)
+            self.mean = mean
+            self.template = view.decoding.call(mean.flatten(1))
+        value = view.decoding.place.read(self.template)
+        # where the decoder's own answers lie in [0, 1], a loss may rely on that
+        self.squashed = isinstance(value, Tensor) and bool(((value >= 0) & (value <= 1)).all())
+
+    def answers(self, far: float | None, wide: float | None, fixed: Answers | None = None) -> Answers:
+        if fixed is None:
+            return Answers(self.x, *self._encoded(wide or 0.5), self._decoded(far or 0.5))
+        mean, spread = (fixed.mean, fixed.spread) if wide is None else self._encoded(wide)
+        return Answers(self.x, mean, spread, fixed.decoded if far is None else self._decoded(far))
+
+    def _encoded(self, wide: float) -> tuple[Tensor, Tensor]:
+        """Means of about this size; spreads that are positive, so that every reading of them exists."""
+        kind = self.view.encoding.second
+        mean = 2 * wide * torch.randn_like(self.mean) + 0.01
+        none = 1.0 if kind in ("sigma", "variance") else 0.02  # the spread at which there is next to no KL
+        target = 0.3 + 1.2 * torch.rand(()).item()
+        spread = none + wide * (target - none) + 0.2 * wide * torch.rand_like(self.spread)
+        return mean, spread
+
+    def _decoded(self, far: float) -> Any:
+        """The model's own answer, more and more disturbed."""
+        decoding = self.view.decoding
+        if decoding.scale is None:
+            with self.view.running():
+                return decoding.call((self.mean + 3 * far * torch.randn_like(self.mean)).flatten(1))
+        value = decoding.place.read(self.template)
+        if decoding.scale.holds is None and not self.squashed:
+            size = self.x.std() if decoding.output == "mean" else 1.0
+            disturbed = value + 2 * far * size * torch.randn_like(value)
+            return decoding.place.write(self.template, disturbed)
+        squash, back = (torch.sigmoid, torch.logit) if self.squashed else (torch.exp, torch.log)
+        inner = back(value.clamp(1e-3, 1 - 1e-3) if self.squashed else value.clamp(min=1e-3))
+        disturbed = (1 - 0.5 * far) * inner + 2 * far * torch.randn_like(value)
+        return decoding.place.write(self.template, squash(disturbed.clamp(-6, 6)))
