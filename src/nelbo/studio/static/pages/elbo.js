@@ -1,7 +1,7 @@
 // Jensen's inequality and the ELBO on a model where every term is exact.
 
 import { card, choice, group, presetButtons, slider } from "../core/controls.js";
-import { h, trailing } from "../core/dom.js";
+import { h, tell, trailing } from "../core/dom.js";
 import { display, frac, o, row, sub, v, word } from "../core/formula.js";
 import { literal, nats, number } from "../core/format.js";
 import { read, watch } from "../core/store.js";
@@ -58,7 +58,7 @@ function mount(slots) {
     cards.nelbo.show(show(-found.elbo), "= reconstruction error + KL");
     concave.paint();
     drawMany();
-    slots.code.textContent = code(read(model, NAMES));
+    tell(slots.code, code(read(model, NAMES)));
   };
   const watching = watch(model, [...NAMES, "unit"], paint);
   slots.repaint = watching;

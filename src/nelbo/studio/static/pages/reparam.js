@@ -1,7 +1,7 @@
 // The reparameterization trick: why the gradient goes through the sample, measured against the score function.
 
 import { card, choice, group, presetButtons, select, slider } from "../core/controls.js";
-import { h, trailing } from "../core/dom.js";
+import { h, set, tell, trailing } from "../core/dom.js";
 import { display, frac, o, row, sub, sup, v, word, n } from "../core/formula.js";
 import { literal, number } from "../core/format.js";
 import { meanAndError, randomness } from "../core/math.js";
@@ -38,7 +38,9 @@ function mount(slots) {
   const bernoulli = discrete(relax);
   for (const chart of [...charts, log, run, bernoulli]) chart.figure.resized = () => slots.repaint?.();
   const cards = { ratio: card("variance of score / pathwise, d/dµ", { colour: "big", name: "ratio" }), ratioSigma: card("the same for d/dσ", { colour: "big", name: "ratio-sigma" }) };
-  const rows = h("tbody");
+  const cells = Object.fromEntries(["truth", ...ESTIMATORS].map((name) => [name, [h("td"), h("td")]]));
+  const rows = h("tbody", {}, h("tr", {}, h("td", {}, "truth"), ...cells.truth),
+    ...ESTIMATORS.map((name) => h("tr", {}, h("td", { class: `${COLOURS[name]}-ink` }, NAMED[name]), ...cells[name])));
   slots.numbers.append(cards.ratio.element, cards.ratioSigma.element, h("div", { class: "card whole" }, h("table", {}, h("thead", {}, h("tr", {}, ...["d/dµ", "mean ± SE", "variance"].map((t) => h("th", { scope: "col" }, t)))), rows)));
   slots.controls.append(
     group("Sampling", choice(slots, { name: "node", label: "Node", options: [["reparam", "reparameterized"], ["stochastic", "stochastic node"]] })),
@@ -49,6 +51,14 @@ function mount(slots) {
     group("Gumbel-softmax", slider(slots, { name: "tau", label: "τ", says: "temperature", log: true, low: 0.01, high: 10 })));
   slots.why.innerHTML = WHY;
   let later = 0;
+  let kept = { key: "" }; // draws that stay while q moves
+  const draws = (seed, count) => {
+    if (kept.key !== `${seed},${count}`) {
+      const random = randomness(seed);
+      kept = { key: `${seed},${count}`, eps: Float64Array.from({ length: count }, () => random.normal()) };
+    }
+    return kept.eps;
+  };
   const follow = trailing((state) => {
     run.paint(state);
     bernoulli.paint(state);
@@ -60,12 +70,10 @@ function mount(slots) {
     clearTimeout(later);
     if (state.samples > MOVING) later = setTimeout(() => show(read(model, NAMES), Math.round(model.get("samples"))), 220);
     follow(state);
-    const text = code(state);
-    if (slots.code.textContent !== text) slots.code.textContent = text;
+    tell(slots.code, code(state));
   };
   function show(state, count) {
-    const random = randomness(state.seed);
-    const eps = Float64Array.from({ length: count }, () => random.normal());
+    const eps = draws(state.seed, count);
     const made = gradients(state, eps);
     const [, byMu, bySigma] = FUNCTIONS[state.fn].exact(state.mu, state.sigma, state.c);
     picture.paint(state, eps[0]);
@@ -78,12 +86,15 @@ function mount(slots) {
     const flat = found.pathwise[0].variance === 0;
     cards.ratio.show(flat ? "–" : `${number(ratio(0), 3)}×`, flat ? "pathwise never varies, and is wrong" : known ? `exactly ${number(known.score / known.pathwise)}×` : "");
     cards.ratioSigma.show(flat ? "–" : `${number(ratio(1), 3)}×`);
-    const exact = h("tr", {}, h("td", {}, "truth"), h("td", {}, number(byMu)), h("td", {}, "–"));
-    rows.replaceChildren(exact, ...ESTIMATORS.map((name) => {
+    const row = (name, mean, variance) => [mean, variance].forEach((text, i) => tell(cells[name][i], text));
+    row("truth", number(byMu), "–");
+    for (const name of ESTIMATORS) {
       const { mean, error: se, variance } = found[name][0];
       const biased = se === 0 ? mean !== byMu : Math.abs(mean - byMu) > 6 * se;
-      return h("tr", {}, h("td", { class: `${COLOURS[name]}-ink` }, NAMED[name]), h("td", { class: biased ? "bad" : "" }, `${number(mean)} ± ${number(se, 2)}${biased ? ", biased" : ""}`), h("td", { title: known?.[name] ? `exactly ${number(known[name])}` : "" }, number(variance, 3)));
-    }));
+      row(name, `${number(mean)} ± ${number(se, 2)}${biased ? ", biased" : ""}`, number(variance, 3));
+      set(cells[name][0], { class: biased ? "bad" : "" });
+      set(cells[name][1], { title: known?.[name] ? `exactly ${number(known[name])}` : "" });
+    }
   }
   const watching = watch(model, NAMES, paint);
   slots.repaint = watching;

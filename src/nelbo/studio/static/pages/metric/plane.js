@@ -1,12 +1,13 @@
 // Three normals as dots in the half-plane of mean and width, and their sides as a triangle of sticks.
 
-import { h, s, set } from "../../core/dom.js";
+import { h, s, set, tell } from "../../core/dom.js";
 import { handle } from "../../core/drag.js";
 import { number } from "../../core/format.js";
 import { normalLogPdf } from "../../core/math.js";
 import { plot } from "../../core/plot.js";
 import { checked } from "../../core/state.js";
 import { write } from "../../core/store.js";
+import { roomy } from "../../core/view.js";
 
 const WHO = ["p", "q", "r"];
 
@@ -58,14 +59,15 @@ export function plane(slots, triple) {
       const bend = a === "p" && b === "r" ? 56 : 0;
       set(path, { d: `M${ends[0]}Q${middle[0]} ${middle[1] + bend} ${ends[1]}` });
       set(text, { x: middle[0], y: bend ? middle[1] + bend / 2 + 16 : middle[1] - 14 });
-      text.textContent = number(found[`${a}${b}`], 3);
+      tell(text, number(found[`${a}${b}`], 3));
     }
     paintSticks(found);
     const from = Math.min(...members.map(([m, sd]) => m - 3.5 * sd));
     const to = Math.max(...members.map(([m, sd]) => m + 3.5 * sd));
-    densities.span([Math.floor(from), Math.ceil(to)], [0, 0.45 / Math.min(...members.map(([, sd]) => sd))]);
+    if (densities.asleep()) return;
+    densities.span(roomy([from, to]), roomy([0, 0.42 / Math.min(...members.map(([, sd]) => sd))]));
     densities.frame();
-    const xs = Array.from({ length: 361 }, (_, i) => densities.x[0] + ((densities.x[1] - densities.x[0]) * i) / 360);
+    const xs = Array.from({ length: 301 }, (_, i) => densities.x[0] + ((densities.x[1] - densities.x[0]) * i) / 300);
     members.forEach(([m, sd], i) => {
       const ys = xs.map((x) => Math.exp(normalLogPdf(x, m, sd)));
       set(curves[i][0], { d: densities.area(xs, ys) });
@@ -102,7 +104,7 @@ export function plane(slots, triple) {
     }
     const label = (i, x, y, text, kind = "") => {
       set(words[i], { x, y, class: `halo ${kind}` });
-      words[i].textContent = text;
+      tell(words[i], text);
     };
     label(0, (x0 + x1) / 2, y0 + 20, `d(p,r) = ${number(pr)}`);
     if (closes) {

@@ -1,6 +1,6 @@
 // A million random triples: which share of them breaks the triangle inequality, and by how much.
 
-import { h, s, set } from "../../core/dom.js";
+import { h, s, set, tell } from "../../core/dom.js";
 import { number } from "../../core/format.js";
 import { randomness } from "../../core/math.js";
 import { plot } from "../../core/plot.js";
@@ -87,16 +87,16 @@ export function search(slots, place, load) {
       stop();
       found = null;
     }
-    if (!(figure.width > 0)) return;
+    if (figure.asleep()) return;
     const shares = found?.tested ? found.bins.map((n) => (100 * n) / found.tested) : new Array(BINS).fill(0);
     figure.span(undefined, [0, Math.max(1, ...shares) * 1.08]);
     figure.frame();
     const wide = figure.width / BINS;
     bars.forEach((bar, i) => set(bar, { x: figure.margin.left + i * wide + 0.5, width: Math.max(0.5, wide - 1), y: figure.sy(shares[i]), height: Math.max(0, figure.sy(0) - figure.sy(shares[i])) }));
-    if (!found) text.textContent = `Nothing searched yet. Triples are drawn with ${REGION}.`;
+    if (!found) tell(text, `Nothing searched yet. Triples are drawn with ${REGION}.`);
     else if (timer || found.tested) {
       const share = found.broken ? `${number((100 * found.broken) / found.tested, 3)} % break it` : `0 of them break it`;
-      text.textContent = `${found.tested.toLocaleString("en")} triples (${REGION}): ${share}${found.broken ? `; the worst by ${number(found.excess)}` : ""}.`;
+      tell(text, `${found.tested.toLocaleString("en")} triples (${REGION}): ${share}${found.broken ? `; the worst by ${number(found.excess)}` : ""}.`);
     }
   }
   figure.resized = paint;

@@ -1,6 +1,6 @@
 // epsilon -> z = mu + sigma epsilon -> f(z), with the numbers of one draw; gradients flow back, or are blocked.
 
-import { h, s, set } from "../../core/dom.js";
+import { h, s, set, tell } from "../../core/dom.js";
 import { number } from "../../core/format.js";
 import { FUNCTIONS } from "./estimators.js";
 
@@ -30,20 +30,20 @@ export function graph(slots, place) {
       const z = state.mu + state.sigma * eps;
       const d = slope(z, state.c);
       const values = { mu: state.mu, sigma: state.sigma, eps, z, f: f(z, state.c) };
-      for (const [name, element] of Object.entries(nodes)) element.textContent = number(values[name], 3);
+      for (const [name, element] of Object.entries(nodes)) tell(element, number(values[name], 3));
       const through = state.node === "reparam";
       const texts = [`∂f/∂z = ${number(d, 3)}`, `× 1 = ${number(d, 3)}`, `× ε = ${number(d * eps, 3)}`];
       back.forEach(({ path, text }, i) => {
         const on = through || i === 0;
         path.style.display = on ? "" : "none";
-        text.textContent = on ? texts[i] : "";
+        tell(text, on ? texts[i] : "");
       });
       // a sample drawn from N(mu, sigma) without epsilon has no derivative by them
       forward[2].style.display = through ? "" : "none";
       nodes.eps.parentNode.style.setProperty("--through", through ? 1 : 0);
       set(wall, { visibility: through ? "hidden" : "visible" });
-      word.textContent = through ? "" : "sampling blocks the gradient: only f(z) · ∂ log q(z) gets through";
-      how.textContent = through ? "z = µ + σ ε" : "z ~ N(µ, σ²)";
+      tell(word, through ? "" : "sampling blocks the gradient: only f(z) · ∂ log q(z) gets through");
+      tell(how, through ? "z = µ + σ ε" : "z ~ N(µ, σ²)");
     },
   };
 }
