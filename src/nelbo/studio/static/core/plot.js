@@ -27,6 +27,7 @@ export function plot(parent, options) {
   let height = 0;
   let shape = "";
   let seen = true; // until the browser says otherwise
+  let drawn = false;
   let stale = false;
 
   const figure = {
@@ -44,10 +45,12 @@ export function plot(parent, options) {
       const box = root.getBoundingClientRect();
       return [figure.ix(event.clientX - box.left), figure.iy(event.clientY - box.top)];
     },
-    /** Whether drawing would be in vain: no place yet, or scrolled out of sight; then it is drawn when it comes into sight. */
+    /** Whether drawing once more would be in vain: no place yet, or out of sight; then it is drawn when it comes into sight. */
     asleep() {
-      stale = !seen;
-      return stale || !(figure.width > 0);
+      if (!(figure.width > 0)) return true;
+      stale = drawn && !seen;
+      drawn = true;
+      return stale;
     },
     /** What the axes span; the next `frame` draws it. */
     span(newX, newY) {
@@ -106,7 +109,7 @@ export function plot(parent, options) {
   const sight = new IntersectionObserver((entries) => {
     seen = entries[entries.length - 1].isIntersecting;
     if (seen && stale) figure.resized();
-  }, { rootMargin: "100px" });
+  }, { rootMargin: "300px" });
   sight.observe(root);
   measure();
   return figure;
@@ -132,8 +135,8 @@ function axisLines(figure, options, width, height) {
   const { margin } = figure;
   const bottom = height - margin.bottom;
   const parts = [];
-  const xTicks = options.xTicks?.(...figure.x) ?? ticks(...figure.x, Math.max(3, figure.width / 80)).map((v) => [v, tick(v)]);
-  const yTicks = options.yTicks?.(...figure.y) ?? ticks(...figure.y, Math.max(2, figure.height / 42)).map((v) => [v, tick(v)]);
+  const xTicks = options.xTicks?.(...figure.x) ?? ticks(...figure.x, Math.max(4, figure.width / 80)).map((v) => [v, tick(v)]);
+  const yTicks = options.yTicks?.(...figure.y) ?? ticks(...figure.y, Math.max(3, figure.height / 36)).map((v) => [v, tick(v)]);
   for (const [value, text] of xTicks) {
     const at = figure.sx(value);
     if (options.grid) parts.push(["line", { x1: at, x2: at, y1: margin.top, y2: bottom, class: "grid" }]);
@@ -155,6 +158,22 @@ function axisLines(figure, options, width, height) {
     parts.push(["text", label, options.yLabel]);
   }
   return parts;
+}
+
+/** Which line is which, in the upper right corner. @param {[string, string, string][]} lines colour, dashes and name of each */
+export function legend(figure, lines) {
+  const rows = lines.map(([colour, dashes, name], i) => {
+    const y = figure.margin.top + 10 + 15 * i;
+    return [s("path", { class: `line ${colour}`, "stroke-dasharray": dashes }), s("text", { class: "halo", y: y + 4, "text-anchor": "end", "font-size": 11 }, name), y];
+  });
+  figure.front.append(...rows.flatMap(([line, text]) => [line, text]));
+  return () => {
+    const right = figure.margin.left + figure.width;
+    for (const [line, text, y] of rows) {
+      set(line, { d: `M${right - 28} ${y}H${right - 4}` });
+      set(text, { x: right - 34 });
+    }
+  };
 }
 
 /** The figure as a file of its own: every style that the page gives it is written into it. */

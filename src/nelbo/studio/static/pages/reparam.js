@@ -46,7 +46,7 @@ function mount(slots) {
     group("Sampling", choice(slots, { name: "node", label: "Node", options: [["reparam", "reparameterized"], ["stochastic", "stochastic node"]] })),
     group("f", select(slots, { name: "fn", label: "f(z)", options: Object.entries(FUNCTIONS).map(([name, { title }]) => [name, title]) }), slider(slots, { name: "c", label: "c", low: -3, high: 3 })),
     group("q(z) = N(µ, σ²)", slider(slots, { name: "mu", label: "µ", low: -3, high: 3, colour: "mu" }), slider(slots, { name: "sigma", label: "σ", log: true, low: 0.03, high: 3, colour: "sigma" })),
-    group("Draws", slider(slots, { name: "samples", label: "n", says: "number of draws", log: true }), h("button", { type: "button", class: "chip", onclick: () => write(model, { seed: model.get("seed") + 1 }) }, "Other draws")),
+    group("Draws", slider(slots, { name: "samples", label: "n", says: "number of draws", log: true }), h("div", { class: "row" }, h("button", { type: "button", class: "chip", onclick: () => write(model, { seed: model.get("seed") + 1 }) }, "Other draws"))),
     group("Presets", presetButtons(slots, PRESETS)),
     group("Gumbel-softmax", slider(slots, { name: "tau", label: "τ", says: "temperature", log: true, low: 0.01, high: 10 })));
   slots.why.innerHTML = WHY;

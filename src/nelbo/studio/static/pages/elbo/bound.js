@@ -36,7 +36,7 @@ export function bound(slots, names) {
     key: (dx, dy) => put({ v: Number((model.get("v") * 1.03 ** (dx || dy)).toPrecision(4)) }),
   });
   const stairs = plot(two, { label: "Terms of the bound in nats", height: 176, x: [-5, 0], y: [0, 3], xLabel: "nats", margin: { left: 14, top: 18 }, yTicks: () => [] });
-  const rows = [["recon", "E_q log p(x|z) = −reconstruction error", "−error"], ["q", "− KL(q ‖ p(z))", "− KL"], ["kl", "+ KL(q ‖ p(z|x)), the gap", "+ gap"]].map(([colour, long, short]) => ({
+  const rows = [["recon", "−reconstruction error = E[log p(x|z)]", "−error"], ["q", "− KL(q ‖ p(z))", "− KL"], ["kl", "+ KL(q ‖ p(z|x)), the gap", "+ gap"]].map(([colour, long, short]) => ({
     bar: stairs.marks.appendChild(s("rect", { class: `fill solid ${colour}` })), text: stairs.front.appendChild(s("text", { class: "halo", "font-size": 12.5 })), long, short,
   }));
   const evidence = stairs.path({ class: "line evidence" });
@@ -113,7 +113,7 @@ export function bound(slots, names) {
       drawn = key;
       map.frame();
       const top_ = logEvidence(now);
-      set(levels, { d: contours(map, (m, lv) => elboAt(now, m, Math.exp(lv)) - top_, [-0.02, -0.1, -0.3, -0.7, -1.5, -3, -6, -12, -25, -50], 44, 34) });
+      set(levels, { d: contours(map, (m, lv) => elboAt(now, m, Math.exp(lv)) - top_, [-0.02, -0.1, -0.3, -0.7, -1.5, -3, -6, -12, -25, -50], 66, 50) });
       set(best, { d: maxima(now).map(([x, y]) => `M${map.sx(x) - 5} ${map.sy(y) - 5}l10 10m0 -10l-10 10`).join("") });
     }
     dot.place(now.m, Math.log(now.v), `mean ${number(now.m)}, width ${number(now.v)}`);

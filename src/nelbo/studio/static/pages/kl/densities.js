@@ -190,7 +190,8 @@ export function densities(slots) {
     set(lines.runQ, { d: running ? low.line(grid, sums.qp) : "" });
     const unit = model.get("unit");
     const parts = areas(ys.pq);
-    tell(legend, `— p log p/q, area +${number(parts[0], 3)} − ${number(-parts[1], 3)} ${unit}    - - q log q/p${running ? "    thin: running integrals" : ""}`);
+    const area = low.width > 420 ? `, area +${number(parts[0], 3)} − ${number(-parts[1], 3)} ${unit}` : "";
+    tell(legend, `— p log p/q${area}    - - q log q/p${running ? "    thin: running integrals" : ""}`);
     set(legend, { x: low.margin.left + 4 });
   }
 

@@ -2,7 +2,7 @@
 
 import { slider } from "../../core/controls.js";
 import { h, s, set, tell } from "../../core/dom.js";
-import { BITS, nats, number } from "../../core/format.js";
+import { BITS, nats, number, tick } from "../../core/format.js";
 import { fromLogRatios, randomness } from "../../core/math.js";
 import { plot } from "../../core/plot.js";
 import { read, write } from "../../core/store.js";
@@ -31,11 +31,11 @@ export function strip(slots, place) {
   });
   const figure = plot(box, {
     label: "Running means of the estimators k1, k2, k3 of KL(p‖q) over the number of draws", height: 210, x: [1, 3], y: [0, 1], xLabel: "draws of p", yLabel: "nats",
-    margin: { left: 54 }, xTicks: (a, b) => Array.from({ length: Math.floor(b) - Math.ceil(a) + 1 }, (_, i) => [Math.ceil(a) + i, number(10 ** (Math.ceil(a) + i))]),
+    margin: { left: 54 }, xTicks: (a, b) => Array.from({ length: Math.floor(b) - Math.ceil(a) + 1 }, (_, i) => [Math.ceil(a) + i, tick(10 ** (Math.ceil(a) + i))]),
   });
   const bands = COLOURS.map((c) => figure.path({ class: `fill ${c}` }, figure.behind));
   const curves = COLOURS.map((c) => figure.path({ class: `line ${c}` }));
-  const names = COLOURS.map((c, i) => figure.front.appendChild(s("text", { class: "halo faint", "font-size": 11 }, `k${i + 1}`)));
+  const names = COLOURS.map((c, i) => figure.front.appendChild(s("text", { class: "halo", "font-size": 11, style: `fill:var(--${c})` }, `k${i + 1}`)));
   const truth = figure.path({ class: "line ink dashed" });
 
   function start() {
@@ -77,8 +77,9 @@ export function strip(slots, place) {
     const traces = running(ratios, last);
     const finite = [exact, ...found.map((f) => f.mean)].filter(Number.isFinite);
     const spread = Math.max(1e-3, ...found.map((f) => f.error).filter(Number.isFinite).map((e) => 4 * e), ...finite.map((v) => 0.25 * Math.abs(v)));
+    const ends = found.map((f) => f.mean).filter((mean) => Math.abs(mean - (exact ?? mean)) < 8 * spread);
     const middle = Number.isFinite(exact) ? exact : finite[0] ?? 0;
-    figure.span([1, Math.max(1.3, last)], roomy([(middle - spread) * scale, (middle + spread) * scale]));
+    figure.span([1, Math.max(1.3, last)], roomy([Math.min(middle - spread, ...ends) * scale, Math.max(middle + spread, ...ends) * scale]));
     figure.frame();
     traces.forEach((trace, i) => {
       set(curves[i], { d: figure.line(trace.x, trace.mean.map((v) => v * scale)) });

@@ -26,7 +26,7 @@ export function plane(slots, triple) {
     drag: (x, y) => put({ [`mu_${who}`]: Number(x.toFixed(2)), [`sigma_${who}`]: Number(Math.max(0.05, y).toFixed(2)) }),
     key: (dx, dy) => put({ [`mu_${who}`]: Number((model.get(`mu_${who}`) + 0.05 * dx).toFixed(3)), [`sigma_${who}`]: Number((model.get(`sigma_${who}`) + 0.02 * dy).toFixed(3)) }),
   }));
-  const letters = WHO.map((who) => map.front.appendChild(s("text", { class: `halo ${who}`, "font-weight": 700 }, who)));
+  const letters = WHO.map((who) => map.front.appendChild(s("text", { class: `halo ${who}`, "font-weight": 700, "text-anchor": "middle" }, who)));
   const sticks = plot(right, { label: "The sides d(p,q), d(q,r) and d(p,r) as a triangle of sticks", height: 300, x: [0, 1], y: [0, 1], margin: { left: 14, right: 14, bottom: 14 }, xTicks: () => [], yTicks: () => [], bare: true });
   const base = sticks.path({ class: "line thick ink" });
   const [first, second] = ["faint", "faint"].map((c) => sticks.path({ class: `line thick ${c}` }));
@@ -49,7 +49,7 @@ export function plane(slots, triple) {
     map.frame();
     members.forEach(([m, sd], i) => {
       dots[i].place(m, sd, `mean ${number(m)}, width ${number(sd)}`);
-      set(letters[i], { x: map.sx(m) + 12, y: map.sy(sd) - 12 });
+      set(letters[i], { x: map.sx(m), y: map.sy(sd) - 14 });
     });
     const at = Object.fromEntries(WHO.map((who, i) => [who, members[i]]));
     for (const { pair: [a, b], path, text } of edges) {
@@ -59,7 +59,9 @@ export function plane(slots, triple) {
       const bend = a === "p" && b === "r" ? 56 : 0;
       set(path, { d: `M${ends[0]}Q${middle[0]} ${middle[1] + bend} ${ends[1]}` });
       set(text, { x: middle[0], y: bend ? middle[1] + bend / 2 + 16 : middle[1] - 14 });
-      tell(text, number(found[`${a}${b}`], 3));
+      // between two dots that touch there is no place for a number; the sticks show it too
+      const room = bend || Math.hypot(ends[1][0] - ends[0][0], ends[1][1] - ends[0][1]) > 64;
+      tell(text, room ? number(found[`${a}${b}`], 3) : "");
     }
     paintSticks(found);
     const from = Math.min(...members.map(([m, sd]) => m - 3.5 * sd));

@@ -6,8 +6,8 @@ import { FUNCTIONS } from "./estimators.js";
 
 export function graph(slots, place) {
   const { model } = slots;
-  const root = s("svg", { class: "plot", viewBox: "0 0 760 226", role: "img", "aria-label": "Computation graph from epsilon, mu and sigma to z and f(z)", style: "max-width:860px" });
-  place.append(h("h2", {}, "One draw, and where its gradient goes"), root);
+  const root = s("svg", { class: "plot", viewBox: "0 0 760 226", role: "img", "aria-label": "Computation graph from epsilon, mu and sigma to z and f(z)", style: "max-width:860px;min-width:520px" }); // on a phone it scrolls: smaller, nobody could read it
+  place.append(h("h2", {}, "One draw, and where its gradient goes"), h("div", { class: "scroll" }, root));
   const node = (x, y, colour, text) => {
     const value = s("text", { x, y: y + 15, "text-anchor": "middle", "font-size": 13 });
     root.append(s("circle", { cx: x, cy: y, r: 31, class: `line ${colour}`, "data-mark": text }), s("text", { x, y: y - 6, "text-anchor": "middle", "font-weight": 700, "font-size": 15 }, text), value);

@@ -3,13 +3,14 @@
 import { h, s, set, tell } from "../../core/dom.js";
 import { number } from "../../core/format.js";
 import { meanAndError, randomness } from "../../core/math.js";
-import { plot } from "../../core/plot.js";
+import { legend, plot } from "../../core/plot.js";
 import { roomy } from "../../core/view.js";
 import { ESTIMATORS, gradients, relaxed } from "./estimators.js";
 
 export const COLOURS = { pathwise: "z", score: "eps", baseline: "recon" };
 const DASH = { pathwise: "", score: "7 4", baseline: "2 3" };
 const BINS = 90;
+const LEGEND = [["pathwise", "pathwise"], ["score", "score function"], ["baseline", "with baseline"]].map(([name, text]) => [COLOURS[name], DASH[name], text]);
 
 const quantile = (sorted, q) => sorted[Math.min(sorted.length - 1, Math.max(0, Math.floor(q * sorted.length)))];
 
@@ -18,10 +19,12 @@ export function histogram(place, which, label) {
   const figure = plot(place, { label: `Histograms of single-draw gradients ${label}`, height: 200, x: [-5, 5], y: [0, 1], xLabel: `${label} from one draw`, yLabel: "density" });
   const shapes = ESTIMATORS.map((name) => [figure.path({ class: `fill ${COLOURS[name]}` }, figure.behind), figure.path({ class: `line ${COLOURS[name]}`, "stroke-dasharray": DASH[name] })]);
   const truth = figure.path({ class: "line ink" });
+  const names = legend(figure, LEGEND);
   return {
     figure,
     paint(made, exact) {
       if (figure.asleep()) return;
+      names();
       const wide = [];
       for (const draws of [made.score[which], made.pathwise[which]]) for (let i = 0; i < draws.length; i += 7) wide.push(draws[i]);
       wide.sort((a, b) => a - b);
@@ -106,10 +109,12 @@ export function race(place) {
   const figure = plot(place, { label: "Mean of q over the steps of three descents", height: 220, x: [0, 300], y: [-2, 4], xLabel: "step, one draw each", yLabel: "µ" });
   const curves = ESTIMATORS.map((name) => figure.path({ class: `line ${COLOURS[name]}`, "stroke-dasharray": DASH[name] }));
   const goal = figure.path({ class: "hair" });
+  const names = legend(figure, LEGEND);
   return {
     figure,
     paint(state) {
       if (figure.asleep()) return;
+      names();
       const steps = 300;
       const random = randomness(state.seed + 5);
       const draws = Array.from({ length: steps }, () => [random.normal(), random.normal()]);
