@@ -41,7 +41,7 @@ function mount(slots) {
   const cells = Object.fromEntries(["truth", ...ESTIMATORS].map((name) => [name, [h("td"), h("td")]]));
   const rows = h("tbody", {}, h("tr", {}, h("td", {}, "truth"), ...cells.truth),
     ...ESTIMATORS.map((name) => h("tr", {}, h("td", { class: `${COLOURS[name]}-ink` }, NAMED[name]), ...cells[name])));
-  slots.numbers.append(cards.ratio.element, cards.ratioSigma.element, h("div", { class: "card whole" }, h("table", {}, h("thead", {}, h("tr", {}, ...["d/dµ", "mean ± SE", "variance"].map((t) => h("th", { scope: "col" }, t)))), rows)));
+  slots.numbers.append(cards.ratio.element, cards.ratioSigma.element, h("div", { class: "card whole" }, h("table", { class: "tight" }, h("thead", {}, h("tr", {}, ...["d/dµ", "mean ± SE", "variance"].map((t) => h("th", { scope: "col" }, t)))), rows)));
   slots.controls.append(
     group("Sampling", choice(slots, { name: "node", label: "Node", options: [["reparam", "reparameterized"], ["stochastic", "stochastic node"]] })),
     group("f", select(slots, { name: "fn", label: "f(z)", options: Object.entries(FUNCTIONS).map(([name, { title }]) => [name, title]) }), slider(slots, { name: "c", label: "c", low: -3, high: 3 })),

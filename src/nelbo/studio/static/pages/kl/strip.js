@@ -22,7 +22,7 @@ export function strip(slots, place) {
   place.append(
     h("h2", {}, "The same number from draws of p"), box,
     slider(slots, { name: "samples", label: "draws", log: true }), h("div", { class: "row" }, play, again),
-    h("table", {}, h("thead", {}, h("tr", {}, ...["KL(p‖q) by", "mean ± SE", "off by"].map((t) => h("th", { scope: "col" }, t)))), table),
+    h("table", { class: "tight" }, h("thead", {}, h("tr", {}, ...["KL(p‖q) by", "mean ± SE", "off by"].map((t) => h("th", { scope: "col" }, t)))), table),
   );
   const cells = ["log p/q", "(log p/q)² / 2", "q/p − 1 + log p/q"].map((of, i) => {
     const [mean, off] = [h("td"), h("td")];
