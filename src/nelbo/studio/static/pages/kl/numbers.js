@@ -18,17 +18,22 @@ export function numbers(slots) {
     w2: card("Wasserstein, W₂", { name: "w2", title: "in units of x" }), python: card("nelbo.kl says", { name: "python" }),
   };
   place.append(...Object.values(cards).map((c) => c.element));
-  cards.python.element.hidden = true;
+  // without Python behind the page, the card beside it takes the row
+  const answered = (on) => {
+    cards.python.element.hidden = !on;
+    cards.w2.element.classList.toggle("whole", !on);
+  };
+  answered(!slots.host.file);
+  cards.python.show("", "asking …");
   let timer = 0;
   const ask = asking(
     model, "explore.kl",
     ({ content }) => {
-      cards.python.element.hidden = false;
+      answered(true);
       cards.python.show("", `KL(p‖q) ${said(content.pq)}; KL(q‖p) ${said(content.qp)}`);
-      cards.python.element.classList.add("whole");
       if (content.w2 !== null && closedForms(...pair(read(model, NAMES))) === null) cards.w2.show(number(content.w2), "from Python");
     },
-    () => (cards.python.element.hidden = true),
+    () => answered(false),
   );
   let off = null; // of quadrature from the closed forms; a check that need not keep up with the hand
   const compare = (p, q) => {
