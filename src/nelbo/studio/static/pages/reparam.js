@@ -29,7 +29,7 @@ function mount(slots) {
     const element = h("div", { class: "panel" }, h("h2", {}, title));
     return element;
   };
-  const [top, dmu, dsigma, error, descent, relax] = [h("div", { class: "panel" }), place("d/dµ of E[f(z)], one draw each; black: the truth"), place("d/dσ of E[f(z)]"), place("Error over the number of draws (thin: SD/√n)"), place("Three descents from the same start, same draws"), place("A discrete z: Gumbel-softmax")];
+  const [top, dmu, dsigma, error, descent, relax] = [h("div", { class: "panel" }), place("d/dµ of E[f(z)], one draw each; upright: the truth"), place("d/dσ of E[f(z)]"), place("Error over the number of draws (thin: SD/√n)"), place("Three descents from the same start, same draws"), place("A discrete z: Gumbel-softmax")];
   slots.figure.append(top, h("div", { class: "columns" }, dmu, dsigma), h("div", { class: "columns" }, error, descent), h("div", { class: "columns" }, relax));
   const picture = graph(slots, top);
   const charts = [histogram(dmu, 0, "d/dµ"), histogram(dsigma, 1, "d/dσ")];

@@ -36,7 +36,7 @@ export function bound(slots, names) {
     key: (dx, dy) => put({ v: Number((model.get("v") * 1.03 ** (dx || dy)).toPrecision(4)) }),
   });
   const stairs = plot(two, { label: "Terms of the bound in nats", height: 176, x: [-5, 0], y: [0, 3], xLabel: "nats", margin: { left: 14, top: 18 }, yTicks: () => [] });
-  const rows = [["recon", "−reconstruction error = E[log p(x|z)]", "−error"], ["q", "− KL(q ‖ p(z))", "− KL"], ["kl", "+ KL(q ‖ p(z|x)), the gap", "+ gap"]].map(([colour, long, short]) => ({
+  const rows = [["recon", "− reconstruction error", "− error"], ["q", "− KL(q ‖ p(z))", "− KL"], ["kl", "+ KL(q ‖ p(z|x)), the gap", "+ gap"]].map(([colour, long, short]) => ({
     bar: stairs.marks.appendChild(s("rect", { class: `fill solid ${colour}` })), text: stairs.front.appendChild(s("text", { class: "halo", "font-size": 12.5 })), long, short,
   }));
   const evidence = stairs.path({ class: "line evidence" });

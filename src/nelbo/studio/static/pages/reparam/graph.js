@@ -22,8 +22,8 @@ export function graph(slots, place) {
   const back = [["M470 126 C430 146 360 146 316 126", 394, 160], ["M262 80 C226 44 170 26 124 30", 216, 34], ["M253 116 C220 132 160 132 124 118", 190, 144]].map(([d, x, y]) => ({ path: arrow(`g${id}`, d, "good"), text: root.appendChild(s("text", { x, y, "text-anchor": "middle", "font-size": 12.5, class: "halo" })) }));
   const wall = root.appendChild(s("path", { d: "M226 98 l-20 20 m0 -20 l20 20", class: "line bad", "stroke-width": 4 }));
   const word = root.appendChild(s("text", { x: 250, y: 200, "font-size": 12.5, class: "bad" }));
-  root.append(s("text", { x: 648, y: 104, "font-size": 13 }, "loss"));
-  const how = root.appendChild(s("text", { x: 648, y: 122, "font-size": 12, class: "faint" }, ""));
+  root.append(s("text", { x: 648, y: 112, "font-size": 13 }, "loss"));
+  const how = root.appendChild(s("text", { x: 286, y: 160, "text-anchor": "middle", "font-size": 12.5, class: "faint" }, ""));
   return {
     paint(state, eps) {
       const { f, slope } = FUNCTIONS[state.fn];
