@@ -6,6 +6,7 @@ difference of numbers near 1.
 """
 
 import math
+from itertools import pairwise
 
 import mpmath as mp
 import pytest
@@ -200,6 +201,23 @@ def test_the_bound_with_two_bumps_closes_by_its_kl(run):
         assert found["evidence"] == pytest.approx(float(evidence), rel=1e-12)
         assert found["elbo"] == pytest.approx(float(elbo), rel=1e-12)
         assert found["gap"] == pytest.approx(float(evidence - elbo), rel=1e-12)
+
+
+@pytest.mark.parametrize("model", ["linear", "square"])
+def test_the_importance_weighted_bound_rises_from_the_elbo_to_log_p(run, model):
+    state = {"model": model, "x": 1.5, "w": 1.0, "s": 0.7, "m": 0.4, "v": 0.8}
+    body = """(() => {
+        const random = math.randomness(2);
+        const bound = chain.bounds(argument, 512);
+        for (let i = 0; i < 2000; i++) bound.add(Float64Array.from({length: 512}, () => random.normal()));
+        return [chain.terms(argument), bound.found()];
+    })()"""
+    terms, found = run(body, state)
+    assert [one["k"] for one in found] == [2**i for i in range(10)]
+    assert abs(found[0]["mean"] - terms["elbo"]) < 5 * found[0]["error"]
+    for one, more in pairwise(found):
+        assert one["mean"] < more["mean"] + more["error"]
+    assert terms["evidence"] - 0.02 < found[-1]["mean"] < terms["evidence"] + 5 * found[-1]["error"]
 
 
 def test_estimators_from_log_ratios(run):
