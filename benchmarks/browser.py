@@ -99,15 +99,23 @@ def tab(browser: Any) -> Iterator[Any]:
 
 
 def drag(page: Any, x: float, y: float, *, reach: float) -> list[float]:
-    """Milliseconds of 100 moves of the pressed mouse, to and fro over ``reach`` pixels."""
+    """Milliseconds of 100 moves of the pressed mouse, to and fro over ``reach`` pixels.
+
+    Raises:
+        RuntimeError: a page of the studio still shows what it showed before; nothing was dragged.
+    """
+    before = page.url
     page.mouse.move(x, y)
     page.mouse.down()
     page.evaluate(_CLOCK)
     for i in range(MOVES):
         page.mouse.move(x + reach * (1 - abs(i / 25 % 2 - 1)), y)
         page.wait_for_timeout(20)
+    page.mouse.move(x + reach / 2, y)
     page.mouse.up()
-    page.wait_for_timeout(100)
+    page.wait_for_timeout(500)  # until the address says where it went
+    if "#" in before and page.url == before:
+        raise RuntimeError(f"the drag on {before} moved nothing")
     return page.evaluate("window.waits")
 
 

@@ -13,7 +13,7 @@ import { COLOURS, convergence, discrete, histogram, race } from "./reparam/panel
 const defaults = { fn: "square", mu: 1, sigma: 0.7, c: 0.5, node: "reparam", samples: 10000, tau: 0.5, seed: 0 };
 const limits = { fn: Object.keys(FUNCTIONS), mu: [-20, 20], sigma: [0.01, 20], c: [-20, 20], node: ["reparam", "stochastic"], samples: [100, 100000], tau: [0.01, 10], seed: [0, 1e6] };
 const NAMES = Object.keys(defaults);
-const MOVING = 2000;
+const MOVING = 1000; // draws while something is dragged
 const PRESETS = [
   { name: "12 times noisier", title: "z² at µ = 1, σ = 0.7", state: { fn: "square", mu: 1, sigma: 0.7 } },
   { name: "narrow q", title: "the score divides by σ: its variance explodes", state: { fn: "shifted", mu: 2, sigma: 0.05, c: 0 } },
@@ -62,7 +62,7 @@ function mount(slots) {
   const follow = trailing((state) => {
     run.paint(state);
     bernoulli.paint(state);
-  });
+  }, 200);
   const drawError = trailing((...given) => log.paint(...given));
   const paint = () => {
     const state = read(model, NAMES);
