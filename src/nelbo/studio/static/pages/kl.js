@@ -31,7 +31,7 @@ function mount(slots) {
   figure.append(below);
   const symmetry = symmetric(slots, map);
   const carlo = strip(slots, draws);
-  const drawStrip = trailing(carlo.paint); // thousands of draws need not keep up with the mouse
+  const drawStrip = trailing(carlo.paint, 200); // thousands of draws need not keep up with the mouse
 
   const sides = ["p", "q"].map((which) => {
     const named = (name, label, options) => slider(slots, { name: `${name}_${which}`, label, says: `${label} of ${which}`, colour: which, ...options });
