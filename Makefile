@@ -34,7 +34,7 @@ bench: .venv-bench/.done  ## nelbo beside its peers, in one run (.venv-bench hol
 .venv-bench/.done: benchmarks/requirements.txt pyproject.toml
 	$(PYTHON) -m venv .venv-bench
 	.venv-bench/bin/pip install --quiet --disable-pip-version-check $$(grep '^torch==' constraints.txt)
-	.venv-bench/bin/pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[demo]'
+	.venv-bench/bin/pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[demo,studio]'
 	.venv-bench/bin/pip install --quiet --disable-pip-version-check -r benchmarks/requirements.txt
 	@touch $@
 

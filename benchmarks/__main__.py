@@ -1,6 +1,6 @@
 """All benchmarks, one table: ``python -m benchmarks``."""
 
-from benchmarks import evidence, memory, mnist, startup, train_conv, train_mlp
+from benchmarks import divergences, evidence, memory, mnist, startup, studio, studio_latent, train_conv, train_mlp
 from benchmarks.results import options, show
 
 
@@ -12,7 +12,10 @@ def main() -> None:
         *train_conv.measure(path, rounds=chosen.rounds, images=chosen.images, patience=chosen.patience),
         *evidence.measure(path, rounds=chosen.rounds, patience=chosen.patience),
         *memory.measure(path, rounds=1),
+        *divergences.measure(),
         *startup.measure(rounds=chosen.rounds),
+        *studio.measure(rounds=chosen.rounds),
+        *studio_latent.measure(),
     ]
     show(rows, as_json=chosen.json)
 

@@ -18,17 +18,21 @@ COMMANDS = {
     "import torch": [sys.executable, "-c", "import torch"],
     "empty Python": [sys.executable, "-c", "pass"],
 }
+# bytecode must be written once, or every run would compile anew
+ENVIRONMENT = {
+    **os.environ,
+    "PYTHONPATH": os.pathsep.join(filter(None, [str(ROOT / "src"), os.environ.get("PYTHONPATH")])),
+    "PYTHONDONTWRITEBYTECODE": "",
+}
+"""Of a process that runs this nelbo."""
 
 
 def measure(*, rounds: int) -> list[Row]:
-    path = os.pathsep.join(filter(None, [str(ROOT / "src"), os.environ.get("PYTHONPATH")]))
-    # bytecode must be written once, or every run would compile anew
-    environment = {**os.environ, "PYTHONPATH": path, "PYTHONDONTWRITEBYTECODE": ""}
     seconds: dict[str, list[float]] = {name: [] for name in COMMANDS}
     for number in range(1 + rounds):
         for name, command in COMMANDS.items():
             started = time.perf_counter()
-            done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
+            done = subprocess.run(command, env=ENVIRONMENT, capture_output=True, text=True, check=False)
             if done.returncode != 0:
                 raise RuntimeError(f"{name} ended with status {done.returncode}:\n{done.stderr[-3000:]}")
             if number:  # the first run reads files from disk

@@ -1,28 +1,32 @@
 """Input to painted frame of 100 real mouse drags on each explorer, time until a page is ready, and bytes transferred.
 
-Headless Chromium; `studio_latent` does the same for the inspector. For comparison, four sliders in Panel
-with Bokeh took 45 to 120 ms a move and 3.4 s to be ready, after 4.6 MB.
+Headless Chromium, and ``nelbo studio`` in a process of its own; `studio_latent` does the same for the inspector. The
+row "blank page" is the same drag where one circle follows the mouse: what the browser takes by itself. Rows that begin
+with "earlier" are no measurement of this run but the figures of STUDIO.md, from before a page was written.
 """
 
-import threading
-import time
+import sys
+from collections.abc import Sequence
 from statistics import median
+from typing import Any
 
+from benchmarks.browser import BROWSER_GOALS, Served, chromium, drag, drag_rows, floor, missing, serving, tab
 from benchmarks.results import Row, options, show
 
-CHROMIUM = "/usr/bin/chromium"
-MOVES = 100
-HANDLES = {"kl": "mean of p", "metric": "distribution q", "elbo": "mean of q", "reparam": ""}
-# from the event's own time to the message behind the frame that it caused
-CLOCK = """() => {
-  window.waits = [];
-  addEventListener("pointermove", (event) => {
-    const channel = new MessageChannel();
-    channel.port1.onmessage = () => window.waits.push(performance.now() - event.timeStamp);
-    requestAnimationFrame(() => channel.port2.postMessage(0));
-  }, true);
-}"""
-LOADED = """() => {
+# what is dragged; reparameterization has no handle in a plot: its slider is
+GRIPS = {
+    "kl": '[data-handle="mean of p"] .grip',
+    "metric": '[data-handle="distribution q"] .grip',
+    "elbo": '[data-handle="mean of q"] .grip',
+    "reparam": 'input[type=range][data-name="mu"]',
+}
+# of four sliders and two densities
+EARLIER = {
+    "drag to paint": (("prototype, p50", 10, "ms"), ("prototype, p95", 22, "ms"), ("Panel with Bokeh, p50", 49, "ms")),
+    "page ready": (("prototype", 550, "ms"), ("Panel with Bokeh", 3550, "ms")),
+    "transferred": (("prototype", 14, "kB"), ("Panel with Bokeh", 4600, "kB")),
+}
+_LOADED = """() => {
   const parts = performance.getEntriesByType("resource");
   const page = performance.getEntriesByType("navigation")[0];
   return [performance.getEntriesByName("nelbo-ready")[0].startTime,
@@ -30,81 +34,49 @@ LOADED = """() => {
 }"""
 
 
-def measure(*, rounds: int) -> list[Row]:
-    from playwright.sync_api import sync_playwright
-
+def measure(*, rounds: int, pages: Sequence[str] = tuple(GRIPS)) -> list[Row]:
+    if why := missing():
+        print(f"studio: skipped, {why}", file=sys.stderr)
+        return []
     rows: list[Row] = []
-    served, port = _serve()
-    with sync_playwright() as driver:
-        browser = driver.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
-        for page, handle in HANDLES.items():
-            ready, size, requests = _load(browser, port, page, rounds)
+    with serving() as studio, chromium() as browser:
+        rows.append(Row("studio starts", "nelbo studio", studio.seconds, "s", goal=3))
+        rows.append(Row("page ready", "the first after the start", _first(browser, studio), "ms"))
+        rows += drag_rows("drag to paint", "blank page", floor(browser))
+        for page in pages:
+            loads: list[list[float]] = []
+            for last in [False] * (rounds - 1) + [True]:
+                with tab(browser) as opened:
+                    opened.goto(studio.address(page))
+                    opened.wait_for_selector(f"main[data-ready={page}]")
+                    opened.wait_for_timeout(800)
+                    loads.append(opened.evaluate(_LOADED))
+                    if last:
+                        box = opened.locator(GRIPS[page]).bounding_box()
+                        x, y = box["x"] + box["width"] / 2, box["y"] + box["height"] / 2
+                        waits = drag(opened, x, y, reach=40 if page == "reparam" else 60)
+                        rows += drag_rows("drag to paint", page, waits, BROWSER_GOALS)
+            ready, size, requests = zip(*loads, strict=True)
             rows.append(Row("page ready", page, median(ready), "ms", goal=1000, details={"milliseconds": ready}))
-            rows.append(Row("transferred", page, size / 1000, "kB", goal=200, details={"requests": requests}))
-            waits = sorted(_drag(browser, port, page, handle))
-            for name, share, goal in (("p50", 0.5, 16), ("p95", 0.95, 33)):
-                value = waits[int(share * (len(waits) - 1))]
-                rows.append(
-                    Row(f"drag to paint, {name}", page, value, "ms", goal=goal, details={"milliseconds": waits})
-                )
-        browser.close()
-    served.should_exit = True
-    return rows
+            rows.append(Row("transferred", page, size[0] / 1000, "kB", goal=200, details={"requests": requests[0]}))
+    rows += [
+        Row(name, f"earlier: {what}", value, unit) for name, parts in EARLIER.items() for what, value, unit in parts
+    ]
+    return sorted(rows, key=lambda row: row.benchmark)  # stable: pages stay in their order
 
 
-def _serve():
-    import uvicorn
-
-    from nelbo.studio.app import create_app
-    from nelbo.studio.server import listen
-    from nelbo.studio.session import Session
-
-    socket = listen(0)
-    port = socket.getsockname()[1]
-    app = create_app(Session(), port=port, token="bench")
-    server = uvicorn.Server(uvicorn.Config(app, log_level="error", ws="websockets-sansio", lifespan="off"))
-    threading.Thread(target=server.run, kwargs={"sockets": [socket]}, daemon=True).start()
-    while not server.started:
-        time.sleep(0.01)
-    return server, port
-
-
-def _open(browser, port, page):
-    tab = browser.new_context(viewport={"width": 1280, "height": 900}).new_page()
-    tab.goto(f"http://127.0.0.1:{port}/?token=bench#{page}")
-    tab.wait_for_selector(f"main[data-ready={page}]")
-    tab.wait_for_timeout(800)
-    return tab
-
-
-def _load(browser, port, page, rounds):
-    ready, size, requests = [], 0, 0
-    for _ in range(rounds):
-        tab = _open(browser, port, page)
-        milliseconds, size, requests = tab.evaluate(LOADED)
-        ready.append(milliseconds)
-        tab.context.close()
-    return ready, size, requests
-
-
-def _drag(browser, port, page, handle):
-    tab = _open(browser, port, page)
-    # reparameterization has no handle in a plot: its slider is what is dragged
-    target = tab.locator(f'[data-handle="{handle}"] .grip' if handle else 'input[type=range][data-name="mu"]')
-    box = target.bounding_box()
-    x, y = box["x"] + box["width"] / 2, box["y"] + box["height"] / 2
-    tab.mouse.move(x, y)
-    tab.mouse.down()
-    tab.evaluate(CLOCK)
-    for i in range(MOVES):
-        tab.mouse.move(x + (60 if handle else 40) * (1 - abs(i / 25 % 2 - 1)), y)
-        tab.wait_for_timeout(20)
-    tab.mouse.up()
-    waits = tab.evaluate("window.waits")
-    tab.context.close()
-    return waits
+def _first(browser: Any, studio: Served) -> float:
+    """Milliseconds until the first page is ready; its question then has the studio load torch, for which we wait."""
+    with tab(browser) as opened:
+        opened.goto(studio.address("kl"))
+        opened.wait_for_selector("main[data-ready=kl]")
+        milliseconds = opened.evaluate(_LOADED)[0]
+        opened.locator(".card", has_text="closed form)").wait_for()
+        return milliseconds
 
 
 if __name__ == "__main__":
-    chosen = options(__doc__).parse_args()
-    show(measure(rounds=chosen.rounds), as_json=chosen.json)
+    parser = options(__doc__)
+    parser.add_argument("--pages", nargs="+", default=list(GRIPS), choices=list(GRIPS), help="only these")
+    chosen = parser.parse_args()
+    show(measure(rounds=chosen.rounds, pages=chosen.pages), as_json=chosen.json)

@@ -56,6 +56,11 @@ def test_the_command_line_s_help_imports_no_torch():
     assert "demo" in done.stdout
 
 
+def test_the_studio_starts_without_torch():
+    done = run("import sys; import nelbo.cli, nelbo.studio.server; raise SystemExit('torch' in sys.modules)")
+    assert done.returncode == 0, done.stderr
+
+
 def test_an_unknown_name_lists_the_known_ones():
     done = run("import nelbo; nelbo.vea")
     assert "nelbo has no 'vea'; it has" in done.stderr

@@ -1,4 +1,7 @@
-"""Files that are whole or absent: written beside their place, flushed, then renamed into it."""
+"""Files that are whole or absent: written beside their place, flushed, then renamed into it.
+
+torch is imported by the functions that need it: the studio, which shares the others, starts without it.
+"""
 
 import contextlib
 import json
@@ -8,13 +11,12 @@ import secrets
 import zlib
 from collections.abc import Generator, Mapping
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import torch
-from safetensors import SafetensorError, safe_open
-from safetensors.torch import save
-from torch import Tensor
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 _TEMPORARY = ".part"
 
@@ -117,8 +119,11 @@ def read_json(path: Path) -> Any:
         raise DamagedFileError(f"{path} is not JSON ({error}); it was cut short or edited by hand") from error
 
 
-def write_tensors(path: Path, tensors: Mapping[str, Tensor], metadata: Any = None) -> None:
+def write_tensors(path: Path, tensors: "Mapping[str, Tensor]", metadata: Any = None) -> None:
     """Write tensors and a JSON value beside them as one safetensors file, with a checksum of the tensors."""
+    import torch
+    from safetensors.torch import save
+
     plain = {
         name: tensor.detach().cpu().clone(memory_format=torch.contiguous_format) for name, tensor in tensors.items()
     }
@@ -126,8 +131,10 @@ def write_tensors(path: Path, tensors: Mapping[str, Tensor], metadata: Any = Non
     write_bytes(path, save(plain, {"nelbo": json.dumps({"crc32": _checksum(plain), "content": metadata})}))
 
 
-def read_tensors(path: Path) -> tuple[dict[str, Tensor], Any]:
+def read_tensors(path: Path) -> "tuple[dict[str, Tensor], Any]":
     """Tensors and the JSON value beside them, or a DamagedFileError that names the file. Nothing is unpickled."""
+    from safetensors import SafetensorError, safe_open
+
     if not path.is_file():
         raise DamagedFileError(f"{path} does not exist")
     try:
@@ -149,8 +156,10 @@ def read_tensors(path: Path) -> tuple[dict[str, Tensor], Any]:
     return tensors, metadata.get("content")
 
 
-def _checksum(tensors: Mapping[str, Tensor]) -> str:
+def _checksum(tensors: "Mapping[str, Tensor]") -> str:
     """CRC-32 over the tensors in the order of their names: safetensors itself would not notice a changed byte."""
+    import torch
+
     crc = 0
     for name in sorted(tensors):
         flat = tensors[name].reshape(-1)

@@ -1,5 +1,6 @@
 """Who is let in, and what a page can get wrong."""
 
+import asyncio
 import http.client
 import socket
 
@@ -149,3 +150,37 @@ def test_a_port_in_use_is_named_with_the_next_free_one():
         taken.close()
     with pytest.raises(ValueError, match="--port is from 0"):
         listen(70000)
+
+
+def test_answers_are_sent_at_once():
+    """With Nagle's delay, which asyncio leaves on for sockets that name no protocol, each answer would wait 40 ms."""
+    sent_at_once = []
+
+    class Peer(asyncio.Protocol):
+        def connection_made(self, transport):
+            accepted = transport.get_extra_info("socket")
+            sent_at_once.append(accepted.getsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY))
+            transport.close()
+
+    async def connect(listening):
+        server = await asyncio.get_running_loop().create_server(Peer, sock=listening)
+        reader, writer = await asyncio.open_connection(*listening.getsockname())
+        await reader.read()
+        writer.close()
+        server.close()
+
+    asyncio.run(connect(listen(0)))
+    assert sent_at_once == [1]
+
+
+def test_the_first_document_names_all_modules_and_a_file_is_sent_once(studio):
+    status, text, _ = get(studio, Cookie=cookie(studio))
+    assert status == 200
+    assert 'href="/core/plot.js"' in text  # of the shell
+    assert '"pages/metric/plane.js"' in text  # of a page
+    status, text, headers = get(studio, "/core/plot.js", Cookie=cookie(studio))
+    assert (status, headers["cache-control"]) == (200, "no-cache")
+    assert "export function plot" in text
+    again = get(studio, "/core/plot.js", Cookie=cookie(studio), **{"If-None-Match": headers["etag"]})
+    assert again[:2] == (304, "")
+    assert get(studio, "/core/none.js", Cookie=cookie(studio))[0] == 404

@@ -55,6 +55,7 @@ class Ways:
     over_p: Callable[[Tensor, Tensor], Tensor] | None = None  # (log p, log q) at draws from p
     over_q: Callable[[Tensor, Tensor], Tensor] | None = None  # (log p, log q) at draws from q
     closed_form: Callable[[Any, Any], Tensor | None] | None = None
+    kinks: bool = False  # the integrand has a corner where the densities cross
 
 
 def evaluate(p: Any, q: Any, ways: Ways, options: Options) -> Estimate:
@@ -81,7 +82,7 @@ def evaluate(p: Any, q: Any, ways: Ways, options: Options) -> Estimate:
     if method in ("auto", "exact_sum") and can_sum(p, q):
         return _from_integral(exact_sum(ways.integrand, p, q), "exact_sum", p, q)
     if method in ("auto", "quadrature") and _on_a_line(p, q):
-        return _from_integral(integrate(ways.integrand, p, q), "quadrature", p, q)
+        return _from_integral(integrate(ways.integrand, p, q, kinks=ways.kinks), "quadrature", p, q)
     if method in ("exact_sum", "quadrature"):
         needed = "two distributions of counts" if method == "exact_sum" else "two univariate densities"
         raise ValueError(
@@ -340,5 +341,6 @@ def total_variation(p: Distribution, q: Distribution, **options: Unpack[Options]
         what="total_variation",
         integrand=integrand,
         over_p=lambda log_p, log_q: (-torch.expm1(log_q - log_p)).clamp(min=0),
+        kinks=True,
     )
     return evaluate(p, q, ways, options)

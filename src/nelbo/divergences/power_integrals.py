@@ -66,13 +66,19 @@ def _where(inside: Tensor, value: Callable[..., Tensor], *args: Tensor) -> Tenso
     return torch.where(inside, value(*safe), torch.inf)
 
 
-def _log_convexity(w: Tensor, a: float) -> Tensor:
-    """A log(1 + w) - log(1 + a w), from the gaps of both; inf where 1 + a w <= 0."""
+def _log_convexity(w: Tensor, log_ratio: Tensor, a: float) -> Tensor:
+    """A log(1 + w) - log(1 + a w), given log_ratio = log(1 + w), which w near -1 does not tell; inf where
+    1 + a w <= 0.
+    """
 
-    def value(v: Tensor) -> Tensor:
-        return log_gap(a * v) - a * log_gap(v)
+    def value(v: Tensor, log_ratio: Tensor) -> Tensor:
+        # the gaps keep what is left near 0, where both logarithms cancel; farther out it is the gaps that cancel
+        near = v.abs() < 0.5
+        gaps = torch.where(near, v, torch.zeros_like(v))
+        logs = torch.where(near, torch.zeros_like(v), v)
+        return torch.where(near, log_gap(a * gaps) - a * log_gap(gaps), a * log_ratio - torch.log1p(a * logs))
 
-    return _where(1 + a * w > 0, value, w)
+    return _where(1 + a * w > 0, value, w, log_ratio)
 
 
 @_register(Normal)
@@ -84,12 +90,12 @@ def _normal(p: Normal, q: Normal, a: float) -> Tensor:
     mean = torch.where(
         blend > 0, a * (1 - a) * shift / (2 * torch.where(blend > 0, blend, torch.ones_like(blend))), 0.0
     )
-    return 0.5 * _log_convexity(v, 1 - a) - mean
+    return 0.5 * _log_convexity(v, 2 * (p.scale.log() - q.scale.log()), 1 - a) - mean
 
 
 @_register(Exponential)
 def _exponential(p: Exponential, q: Exponential, a: float) -> Tensor:
-    return _log_convexity((p.rate - q.rate) / q.rate, a)
+    return _log_convexity((p.rate - q.rate) / q.rate, p.rate.log() - q.rate.log(), a)
 
 
 @_register(Gamma)

@@ -54,6 +54,8 @@ _FAR = 700.0  # exp(700) is near the largest float64
 _WIDEST = 1e120
 _TOP = 36.5  # 1 - exp(-36.5) is the last float64 below 1
 _EPS = 2.3e-16
+_CROSSINGS = 32  # more of them are rounding, where p and q are all but equal
+_HALVINGS = 50  # of an eighth of a panel, until its ends are next to each other
 
 
 @dataclass(frozen=True)
@@ -191,6 +193,29 @@ class _Line:
         return torch.where(low & ~high, bottom + 1, torch.where(~low & high, top - 1, middle)).detach()
 
 
+def _crossings(line: _Line, edges: Tensor, low: Tensor, high: Tensor) -> Tensor:
+    """Where the densities cross, (k, *batch): edges between which even |p - q| is smooth; edges[0] where there
+    are fewer than k.
+    """
+
+    def above(t: Tensor) -> Tensor:
+        log_p, log_q = line.log_densities(line.x(t, low, high)[0], low, high)
+        return log_p >= log_q
+
+    parts = torch.linspace(0, 1, 9, dtype=torch.float64, device=edges.device).reshape(-1, 1, *(1 for _ in line.shape))
+    points = (edges[:-1] + parts * (edges[1:] - edges[:-1])).flatten(0, 1).sort(0).values
+    side = above(points)
+    found = side[1:] != side[:-1]
+    count = min(int(found.sum(0).max()), _CROSSINGS) if found.numel() else 0
+    order = found.to(torch.int8).argsort(dim=0, descending=True, stable=True)[:count]
+    left, right, start, found = (x.gather(0, order) for x in (points[:-1], points[1:], side[:-1], found))
+    for _ in range(_HALVINGS if count else 0):
+        middle = 0.5 * (left + right)
+        same = above(middle) == start
+        left, right = torch.where(same, middle, left), torch.where(same, right, middle)
+    return torch.where(found, 0.5 * (left + right), edges[:1])
+
+
 def _panels(line: _Line, low: Tensor, high: Tensor) -> Tensor:
     """Edges (m + 1, *batch) of the first panels in t: landmarks, and steps that double towards the far
     ends.
@@ -253,6 +278,7 @@ def integrate(
     over_p: bool = False,
     relative: float = 1e-11,
     panels: int = 400,
+    kinks: bool = False,
     of: Callable[[Any, Tensor], Tensor] | None = None,
 ) -> Integral:
     """The integral of f(log p, log q) over the union of the supports (over p's alone where `over_p`),
@@ -265,6 +291,7 @@ def integrate(
         over_p: the integrand vanishes where p does.
         relative: the wanted error, as a fraction of the integral of |f|.
         of: what f is given of each distribution at x instead of its log-density, such as its cdf.
+        kinks: f has a corner where p = q, as |p - q| has: panels end where the densities cross.
         panels: stop at about this many panels per batch element and piece.
 
     The error is the difference between the Gauss and the Kronrod rule, plus what the rounding of points and
@@ -281,7 +308,7 @@ def integrate(
     total: Tensor = torch.zeros(line.shape, dtype=torch.float64, device=line.device)
     error, diverges = torch.zeros_like(total), torch.zeros(line.shape, dtype=torch.bool, device=line.device)
     for low, high in zip(line.cuts[:-1], line.cuts[1:], strict=True):
-        piece, off = _piece(line, f, low, high, relative, panels)
+        piece, off = _piece(line, f, low, high, relative, panels, kinks=kinks)
         with torch.no_grad():
             missed, endless = _tails(line, f, low, high)
         total, error, diverges = total + piece, error + off + missed, diverges | endless
@@ -308,10 +335,14 @@ def _tails(line: _Line, f: Integrand, low: Tensor, high: Tensor) -> tuple[Tensor
     return 2 * _FAR * (value[0] + torch.where(upper_open, value[3], torch.zeros_like(value[3]))), endless
 
 
-def _piece(line: _Line, f: Integrand, low: Tensor, high: Tensor, relative: float, panels: int) -> tuple[Tensor, Tensor]:
+def _piece(
+    line: _Line, f: Integrand, low: Tensor, high: Tensor, relative: float, panels: int, *, kinks: bool
+) -> tuple[Tensor, Tensor]:
     fixed_low, fixed_high = low.detach(), high.detach()
     with torch.no_grad():
         edges = _panels(line, fixed_low, fixed_high)
+        if kinks:
+            edges = torch.cat([edges, _crossings(line, edges, fixed_low, fixed_high)]).sort(0).values
         left, right = edges[:-1], edges[1:]
         done = _Evaluated(line, f, left, right, fixed_low, fixed_high)
         value, error, size, noise = done.value, done.error, done.size, done.noise

@@ -3,37 +3,64 @@
 import asyncio
 import contextlib
 import json
+import mimetypes
+import os
 from collections.abc import Sequence
+from functools import cache, lru_cache
 from pathlib import Path
 from typing import Any
 
 from starlette.applications import Starlette
 from starlette.concurrency import run_in_threadpool
+from starlette.datastructures import Headers
 from starlette.middleware import Middleware
 from starlette.requests import Request
-from starlette.responses import FileResponse, PlainTextResponse, Response
+from starlette.responses import HTMLResponse, PlainTextResponse, Response
 from starlette.routing import Mount, Route, WebSocketRoute
 from starlette.staticfiles import StaticFiles
 from starlette.types import Scope
 from starlette.websockets import WebSocket, WebSocketDisconnect
 
 from nelbo.studio.guard import LocalOnly
-from nelbo.studio.link import OF_RUNS, PAGES, export_html
+from nelbo.studio.link import OF_RUNS, PAGES, STATIC, STUDIO_PAGES, export_html, modules
 from nelbo.studio.session import Reply, Session
 from nelbo.studio.wire import FrameError, pack, unpack
 
-STATIC = Path(__file__).parent / "static"
 # events that wait for a slow page; the oldest are dropped, since a page asks again for what it missed
 _WAITING = 256
 
 
 class Pages(StaticFiles):
-    """Static files that a browser asks for again, so that an upgraded nelbo shows its new pages."""
+    """Static files from memory, while they are unchanged on disk.
+
+    A page is some thirty small modules, and the threads that read them would cost more than the reading. A browser asks
+    for each again, so that an upgraded nelbo shows its new pages.
+    """
 
     async def get_response(self, path: str, scope: Scope) -> Response:
-        response = await super().get_response(path, scope)
-        response.headers["cache-control"] = "no-cache"
-        return response
+        found, stat = self.lookup_path(path)
+        if stat is None or not found or not os.path.isfile(found):  # noqa: PTH113
+            return await super().get_response(path, scope)
+        etag = f'"{stat.st_mtime_ns:x}-{stat.st_size:x}"'
+        headers = {"cache-control": "no-cache", "etag": etag}
+        if Headers(scope=scope).get("if-none-match") == etag:
+            return Response(status_code=304, headers=headers)
+        media_type = mimetypes.guess_type(found)[0] or "text/plain"
+        return Response(_content(found, etag), headers=headers, media_type=media_type)
+
+
+@lru_cache(maxsize=256)
+def _content(path: str, _etag: str) -> bytes:
+    return Path(path).read_bytes()
+
+
+@cache
+def _index() -> str:
+    """The first document; it names every module that a page needs, so that a browser asks for all of them at once."""
+    shell = [name for name, _ in modules("core/studio.js")]
+    more = {page: [name for name, _ in modules(f"pages/{page}.js") if name not in shell] for page in STUDIO_PAGES}
+    links = "\n".join(f'<link rel="modulepreload" href="/{name}">' for name in shell)
+    return (STATIC / "index.html").read_text("utf-8").replace("<!-- shell -->", links).replace("{}", json.dumps(more))
 
 
 def create_app(session: Session, *, port: int, token: str, allow: Sequence[str] = ()) -> Starlette:
@@ -47,7 +74,7 @@ def create_app(session: Session, *, port: int, token: str, allow: Sequence[str] 
     """
 
     async def index(_: Request) -> Response:
-        return FileResponse(STATIC / "index.html", headers={"cache-control": "no-cache"})
+        return HTMLResponse(_index(), headers={"cache-control": "no-cache"})
 
     async def export(request: Request) -> Response:
         page = request.path_params["page"]

@@ -22,6 +22,8 @@ STYLES = ("theme.css", "inspector.css")
 OF_RUNS = ("inspector", "train", "report")
 """Pages that show runs: their answers travel with them."""
 PAGES = (*EXPLORERS, *OF_RUNS)
+STUDIO_PAGES = tuple(sorted(path.stem for path in (STATIC / "pages").glob("*.js")))
+"""Also those that lead to other pages, and so need a studio around them."""
 # import x from "y", export x from "y", import "y"; dynamic imports are the router's, which never travels
 _IMPORT = re.compile(
     r"""(?P<before>^\s*(?:import|export)\b[^"'`;]*?["'])(?P<name>\.{1,2}/[^"']+)(?=["'])""", re.MULTILINE

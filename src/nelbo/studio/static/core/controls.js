@@ -1,6 +1,6 @@
 // Controls that are twins of what is dragged: both write the same state.
 
-import { h } from "./dom.js";
+import { coalesced, h, tell } from "./dom.js";
 import { number } from "./format.js";
 import { checked } from "./state.js";
 import { write } from "./store.js";
@@ -45,7 +45,7 @@ export function slider(slots, { name, label, says, log = false, step = 0.01, low
     range.setAttribute("aria-valuetext", number(value));
     if (document.activeElement !== field || Number(field.value) !== value) field.value = String(Number(value.toPrecision(6)));
   };
-  model.on(`change:${name}`, show);
+  model.on(`change:${name}`, coalesced(show)); // with the frame: a write in between would cost a layout of its own
   show();
   return h("div", { class: `control slider ${colour}`, "data-sym": name }, h("label", { for: id }, label), range, field);
 }
@@ -116,8 +116,8 @@ export function card(label, { colour = "", title, name } = {}) {
   return {
     element,
     show(text, extra = "") {
-      if (value.textContent !== text) value.textContent = text;
-      if (note.textContent !== extra) note.textContent = extra;
+      tell(value, text);
+      tell(note, extra);
     },
   };
 }

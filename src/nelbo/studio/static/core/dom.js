@@ -29,10 +29,19 @@ export function s(tag, attributes, ...children) {
   return fill(document.createElementNS(SVG, tag), attributes, children);
 }
 
-/** Set several attributes. */
+/** Set several attributes; what has its value already is left alone, since even that would be drawn again. */
 export function set(element, attributes) {
-  for (const [name, value] of Object.entries(attributes)) element.setAttribute(name, value);
+  for (const name in attributes) {
+    const value = String(attributes[name]);
+    if (element.getAttribute(name) !== value) element.setAttribute(name, value);
+  }
   return element;
+}
+
+/** Set an element's text, if it is another. */
+export function tell(element, text) {
+  if (element.firstChild?.nodeType !== Node.TEXT_NODE || element.childNodes.length > 1) element.textContent = text;
+  else if (element.firstChild.data !== text) element.firstChild.data = text; // its box stays
 }
 
 /** An inline icon from the path data of a 24 x 24 drawing. */

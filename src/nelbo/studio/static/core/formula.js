@@ -10,6 +10,11 @@ export const o = (text) => `<mo>${text}</mo>`;
 export const n = (text) => `<mn>${text}</mn>`;
 export const word = (text) => `<mi mathvariant="normal">${text}</mi>`;
 
+const gap = `<mspace width="0.17em"></mspace>`;
+
+/** A function with a name, as in fn("log", x). */
+export const fn = (name, ...of) => row(gap, word(name), o("&#x2061;"), gap, ...of);
+
 /** A symbol; with a colour and, for what is drawn, the name of its mark. */
 export function v(text, colour = "", mark = "") {
   return `<mi${colour ? ` class="${colour}"` : ""}${mark ? ` data-sym="${mark}"` : ""}>${text}</mi>`;

@@ -138,8 +138,8 @@ export function meanAndError(values, f = (v) => v) {
   let mean = 0;
   let squares = 0;
   let n = 0;
-  for (const raw of values) {
-    const v = f(raw);
+  for (let i = 0; i < values.length; i++) {
+    const v = f(values[i]);
     const d = v - mean;
     n++;
     mean += d / n;

@@ -33,11 +33,11 @@ export async function open(page, state, attachments) {
   const names = Object.keys(page.defaults);
   let timer = 0;
   model.on("change", () => {
-    timer ||= setTimeout(() => {
-      timer = 0;
+    clearTimeout(timer);
+    timer = setTimeout(() => {
       const text = toText({ ...page, defaults: start.values }, read(model, names));
       window.history.replaceState(null, "", text ? `#?${text}` : "#");
-    }, 120);
+    }, 150);
   });
   openPage(page, model, root, { said, file: true, address: (text) => `${here}#?${text}` });
 }

@@ -1,6 +1,6 @@
 // One SVG figure with two axes. Curves are paths in data coordinates; it draws when it is told to and never by itself.
 
-import { s, set } from "./dom.js";
+import { s, set, tell } from "./dom.js";
 import { tick, ticks } from "./format.js";
 
 const MARGIN = { left: 54, right: 14, top: 12, bottom: 36 };
@@ -26,6 +26,9 @@ export function plot(parent, options) {
   let width = 0;
   let height = 0;
   let shape = "";
+  let seen = true; // until the browser says otherwise
+  let drawn = false;
+  let stale = false;
 
   const figure = {
     root, behind, marks, front, margin,
@@ -42,6 +45,13 @@ export function plot(parent, options) {
       const box = root.getBoundingClientRect();
       return [figure.ix(event.clientX - box.left), figure.iy(event.clientY - box.top)];
     },
+    /** Whether drawing once more would be in vain: no place yet, or out of sight; then it is drawn when it comes into sight. */
+    asleep() {
+      if (!(figure.width > 0)) return true;
+      stale = drawn && !seen;
+      drawn = true;
+      return stale;
+    },
     /** What the axes span; the next `frame` draws it. */
     span(newX, newY) {
       x = newX ?? x;
@@ -55,7 +65,7 @@ export function plot(parent, options) {
       if (!(width > 0)) return false;
       set(root, { width, height, viewBox: `0 0 ${width} ${height}` });
       set(window_, { x: margin.left, y: margin.top, width: Math.max(0, figure.width), height: Math.max(0, figure.height) });
-      axes.replaceChildren(...axisLines(figure, options, width, height));
+      redraw(axes, axisLines(figure, options, width, height));
       return true;
     },
     /** The outline through points; y beyond the figure is held just outside of it. */
@@ -85,7 +95,7 @@ export function plot(parent, options) {
     },
     path: (attributes, where = marks) => where.appendChild(s("path", { fill: "none", ...attributes })),
     resized: () => {},
-    remove: () => observer.disconnect(),
+    remove: () => [observer, sight].forEach((one) => one.disconnect()),
   };
   const measure = () => {
     const place = parent.clientWidth;
@@ -96,37 +106,74 @@ export function plot(parent, options) {
   };
   const observer = new ResizeObserver(measure);
   observer.observe(parent);
+  const sight = new IntersectionObserver((entries) => {
+    seen = entries[entries.length - 1].isIntersecting;
+    if (seen && stale) figure.resized();
+  }, { rootMargin: "300px" });
+  sight.observe(root);
   measure();
   return figure;
+}
+
+/** Make a group's children what the parts [tag, attributes, text] say; elements that fit are kept. */
+function redraw(group, parts) {
+  parts.forEach(([tag, attributes, text], i) => {
+    let element = group.children[i];
+    if (element?.localName !== tag) {
+      const made = s(tag, {}, ...(text === undefined ? [] : [text]));
+      element ? element.replaceWith(made) : group.append(made);
+      element = made;
+    }
+    for (const name of element.getAttributeNames()) if (!(name in attributes)) element.removeAttribute(name);
+    set(element, attributes);
+    if (text !== undefined) tell(element, text);
+  });
+  while (group.children.length > parts.length) group.lastChild.remove();
 }
 
 function axisLines(figure, options, width, height) {
   const { margin } = figure;
   const bottom = height - margin.bottom;
   const parts = [];
-  const xTicks = options.xTicks?.(...figure.x) ?? ticks(...figure.x, Math.max(3, figure.width / 80)).map((v) => [v, tick(v)]);
-  const yTicks = options.yTicks?.(...figure.y) ?? ticks(...figure.y, Math.max(2, figure.height / 42)).map((v) => [v, tick(v)]);
+  const xTicks = options.xTicks?.(...figure.x) ?? ticks(...figure.x, Math.max(4, figure.width / 80)).map((v) => [v, tick(v)]);
+  const yTicks = options.yTicks?.(...figure.y) ?? ticks(...figure.y, Math.max(3, figure.height / 36)).map((v) => [v, tick(v)]);
   for (const [value, text] of xTicks) {
     const at = figure.sx(value);
-    if (options.grid) parts.push(s("line", { x1: at, x2: at, y1: margin.top, y2: bottom, class: "grid" }));
-    parts.push(s("line", { x1: at, x2: at, y1: bottom, y2: bottom + 4 }));
-    parts.push(s("text", { x: at, y: bottom + 16, "text-anchor": "middle" }, text));
+    if (options.grid) parts.push(["line", { x1: at, x2: at, y1: margin.top, y2: bottom, class: "grid" }]);
+    parts.push(["line", { x1: at, x2: at, y1: bottom, y2: bottom + 4 }]);
+    parts.push(["text", { x: at, y: bottom + 16, "text-anchor": "middle" }, text]);
   }
   for (const [value, text] of yTicks) {
     const at = figure.sy(value);
-    if (!options.bare) parts.push(s("line", { x1: margin.left, x2: width - margin.right, y1: at, y2: at, class: "grid" }));
-    parts.push(s("text", { x: margin.left - 7, y: at + 4, "text-anchor": "end" }, text));
+    if (!options.bare) parts.push(["line", { x1: margin.left, x2: width - margin.right, y1: at, y2: at, class: "grid" }]);
+    parts.push(["text", { x: margin.left - 7, y: at + 4, "text-anchor": "end" }, text]);
   }
-  if (!options.bare) parts.push(s("line", { x1: margin.left, x2: width - margin.right, y1: bottom, y2: bottom, class: "axis" }));
+  if (!options.bare) parts.push(["line", { x1: margin.left, x2: width - margin.right, y1: bottom, y2: bottom, class: "axis" }]);
   if (options.xLabel) {
-    parts.push(s("text", { x: width - margin.right, y: bottom + 31, "text-anchor": "end", class: "axis-label" }, options.xLabel));
+    parts.push(["text", { x: width - margin.right, y: bottom + 31, "text-anchor": "end", class: "axis-label" }, options.xLabel]);
   }
   if (options.yLabel) {
     const middle = margin.top + figure.height / 2;
     const label = { x: 13, y: middle, "text-anchor": "middle", class: "axis-label", transform: `rotate(-90 13 ${middle})` };
-    parts.push(s("text", label, options.yLabel));
+    parts.push(["text", label, options.yLabel]);
   }
   return parts;
+}
+
+/** Which line is which, in the upper right corner. @param {[string, string, string][]} lines colour, dashes and name of each */
+export function legend(figure, lines) {
+  const rows = lines.map(([colour, dashes, name], i) => {
+    const y = figure.margin.top + 10 + 15 * i;
+    return [s("path", { class: `line ${colour}`, "stroke-dasharray": dashes }), s("text", { class: "halo", y: y + 4, "text-anchor": "end", "font-size": 11 }, name), y];
+  });
+  figure.front.append(...rows.flatMap(([line, text]) => [line, text]));
+  return () => {
+    const right = figure.margin.left + figure.width;
+    for (const [line, text, y] of rows) {
+      set(line, { d: `M${right - 28} ${y}H${right - 4}` });
+      set(text, { x: right - 34 });
+    }
+  };
 }
 
 /** The figure as a file of its own: every style that the page gives it is written into it. */

@@ -9,6 +9,7 @@ import { localModel, read } from "./store.js";
 import { worksheetStrip } from "./strip.js";
 import { applyTheme } from "./theme.js";
 
+const SETTLED = 150; // ms without a change, until the address has it
 const place = document.querySelector("#app");
 applyTheme(place);
 const rail = h("nav", { class: "rail", "aria-label": "Pages" });
@@ -83,14 +84,17 @@ async function go() {
   open.say = (words) => host.say?.(words);
   let timer = 0;
   const remember = () => {
-    timer = 0;
     const state = toText(page, read(model, names));
     states.set(page.name, state);
     written = `#${page.name}${state ? `?${state}` : ""}`;
     if (location.hash !== written) window.history.replaceState(null, "", written);
     written = location.hash; // as the browser spells it
   };
-  const changed = () => (timer ||= setTimeout(remember, 120)); // browsers allow 200 of these in 30 s
+  // not while a hand moves: an address costs the browser as much as a frame (and it allows 200 of them in 30 s)
+  const changed = () => {
+    clearTimeout(timer);
+    timer = setTimeout(remember, SETTLED);
+  };
   model.on("change", changed);
   leave = () => {
     clearTimeout(timer);

@@ -1,8 +1,8 @@
 // Jensen's inequality and the ELBO on a model where every term is exact.
 
 import { card, choice, group, presetButtons, slider } from "../core/controls.js";
-import { h, trailing } from "../core/dom.js";
-import { display, frac, o, row, sub, v, word } from "../core/formula.js";
+import { h, tell, trailing } from "../core/dom.js";
+import { display, fn, frac, o, row, sub, v, word } from "../core/formula.js";
 import { literal, nats, number } from "../core/format.js";
 import { read, watch } from "../core/store.js";
 import { bound } from "./elbo/bound.js";
@@ -52,13 +52,13 @@ function mount(slots) {
     const show = (value) => nats(value, unit);
     cards.evidence.show(show(found.evidence), "does not depend on q");
     cards.elbo.show(show(found.elbo), `${show(found.evidence - found.elbo)} below`);
-    cards.error.show(show(found.error), "−E_q log p(x|z)");
+    cards.error.show(show(found.error), "−E[log p(x|z)] under q");
     cards.kl.show(show(found.kl));
     cards.gap.show(show(found.gap), `log p(x) − ELBO differs by ${number(Math.abs(found.evidence - found.elbo - found.gap), 2)}`);
     cards.nelbo.show(show(-found.elbo), "= reconstruction error + KL");
     concave.paint();
     drawMany();
-    slots.code.textContent = code(read(model, NAMES));
+    tell(slots.code, code(read(model, NAMES)));
   };
   const watching = watch(model, [...NAMES, "unit"], paint);
   slots.repaint = watching;
@@ -85,11 +85,12 @@ function code({ model, x, w, s, m, v }) {
 const [x, z, q, p] = [v("x"), v("z"), v("q", "q", "q"), v("p")];
 const of = (f, ...a) => row(f, o("("), ...a, o(")"));
 const E = sub(word("E"), q);
-const log = (a) => row(word("log"), a);
+const log = (a) => fn("log", a);
 const ratio = frac(of(p, x, o(","), z), of(q, z));
 const WHY = `
 <p><b>By Jensen.</b> The logarithm is concave, so the log of a mean is at least the mean of the logs:</p>
-${display(log(of(p, x)), o("="), log(row(E, o("["), ratio, o("]"))), o("≥"), E, o("["), log(ratio), o("]"), o("="), E, o("["), log(of(p, row(x, o("|"), z))), o("]"), o("−"), word("KL"), o("("), of(q, z), o("∥"), of(p, z), o(")"))}
+${display(log(of(p, x)), o("="), log(row(E, o("["), ratio, o("]"))), o("≥"), E, o("["), log(ratio), o("]"), o("="), word("ELBO"))}
+${display(word("ELBO"), o("="), E, o("["), log(of(p, row(x, o("|"), z))), o("]"), o("−"), word("KL"), o("("), of(q, z), o("∥"), of(p, z), o(")"))}
 <p><b>By the posterior.</b> With p(x, z) = p(z|x) p(x) the same ELBO is</p>
 ${display(word("ELBO"), o("="), log(of(p, x)), o("−"), word("KL"), o("("), of(q, z), o("∥"), of(p, row(z, o("|"), x)), o(")"))}
 <p>and a KL is never negative. This says more: the gap <i>is</i> that KL, so the bound is tight exactly if q is the posterior. For the model with z²

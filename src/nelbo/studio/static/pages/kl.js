@@ -1,7 +1,7 @@
 // KL between two distributions: drag them, see both directions.
 
 import { choice, group, presetButtons, select, slider, toggle } from "../core/controls.js";
-import { h, trailing } from "../core/dom.js";
+import { h, tell, trailing } from "../core/dom.js";
 import { watch } from "../core/store.js";
 import { densities } from "./kl/densities.js";
 import { fit } from "./kl/fit.js";
@@ -31,7 +31,7 @@ function mount(slots) {
   figure.append(below);
   const symmetry = symmetric(slots, map);
   const carlo = strip(slots, draws);
-  const drawStrip = trailing(carlo.paint); // thousands of draws need not keep up with the mouse
+  const drawStrip = trailing(carlo.paint, 200); // thousands of draws need not keep up with the mouse
 
   const sides = ["p", "q"].map((which) => {
     const named = (name, label, options) => slider(slots, { name: `${name}_${which}`, label, says: `${label} of ${which}`, colour: which, ...options });
@@ -80,8 +80,7 @@ function mount(slots) {
       drawStrip(found);
     }
     opened?.paint(found);
-    const text = code(state);
-    if (slots.code.textContent !== text) slots.code.textContent = text;
+    tell(slots.code, code(state));
   };
   const watching = watch(model, [...NAMES, "unit"], paint);
   slots.repaint = watching;

@@ -1,7 +1,7 @@
 // Which axioms of a metric does a divergence satisfy? Three normals to drag, and a search for counterexamples.
 
 import { card, group, presetButtons, select, slider } from "../core/controls.js";
-import { h } from "../core/dom.js";
+import { h, set, tell } from "../core/dom.js";
 import { display, frac, indexed, KL, n, o, row, sup, v } from "../core/formula.js";
 import { literal, number } from "../core/format.js";
 import { read, watch, write } from "../core/store.js";
@@ -59,12 +59,12 @@ function mount(slots) {
     cards.back.show(show(back), back === found.pr ? "the same" : `differs by ${show(Math.abs(back - found.pr))}`);
     cards.excess.show(show(found.excess), found.excess > 1e-12 ? "the triangle cannot close" : "the triangle closes");
     lamps.forEach((lamp, i) => {
-      lamp.className = `lamp ${axioms[i].holds ? "yes" : "no"}`;
+      set(lamp, { class: `lamp ${axioms[i].holds ? "yes" : "no"}` });
       const tested = finder.found();
       const searched = i === 3 && tested?.tested ? ` · search: ${tested.broken.toLocaleString("en")} of ${tested.tested.toLocaleString("en")}` : "";
-      lamp.querySelector("small").textContent = `${axioms[i].holds ? "holds" : "fails"}: ${axioms[i].reason}${searched}`;
+      tell(lamp.lastChild, `${axioms[i].holds ? "holds" : "fails"}: ${axioms[i].reason}${searched}`);
     });
-    slots.code.textContent = code(state);
+    tell(slots.code, code(state));
   };
   const watching = watch(model, [...NAMES, "unit"], paint);
   slots.repaint = watching;

@@ -1,7 +1,7 @@
 // The reparameterization trick: why the gradient goes through the sample, measured against the score function.
 
 import { card, choice, group, presetButtons, select, slider } from "../core/controls.js";
-import { h, trailing } from "../core/dom.js";
+import { h, set, tell, trailing } from "../core/dom.js";
 import { display, frac, o, row, sub, sup, v, word, n } from "../core/formula.js";
 import { literal, number } from "../core/format.js";
 import { meanAndError, randomness } from "../core/math.js";
@@ -13,7 +13,7 @@ import { COLOURS, convergence, discrete, histogram, race } from "./reparam/panel
 const defaults = { fn: "square", mu: 1, sigma: 0.7, c: 0.5, node: "reparam", samples: 10000, tau: 0.5, seed: 0 };
 const limits = { fn: Object.keys(FUNCTIONS), mu: [-20, 20], sigma: [0.01, 20], c: [-20, 20], node: ["reparam", "stochastic"], samples: [100, 100000], tau: [0.01, 10], seed: [0, 1e6] };
 const NAMES = Object.keys(defaults);
-const MOVING = 2000;
+const MOVING = 1000; // draws while something is dragged
 const PRESETS = [
   { name: "12 times noisier", title: "z² at µ = 1, σ = 0.7", state: { fn: "square", mu: 1, sigma: 0.7 } },
   { name: "narrow q", title: "the score divides by σ: its variance explodes", state: { fn: "shifted", mu: 2, sigma: 0.05, c: 0 } },
@@ -29,7 +29,7 @@ function mount(slots) {
     const element = h("div", { class: "panel" }, h("h2", {}, title));
     return element;
   };
-  const [top, dmu, dsigma, error, descent, relax] = [h("div", { class: "panel" }), place("d/dµ of E[f(z)], one draw each; black: the truth"), place("d/dσ of E[f(z)]"), place("Error over the number of draws (thin: SD/√n)"), place("Three descents from the same start, same draws"), place("A discrete z: Gumbel-softmax")];
+  const [top, dmu, dsigma, error, descent, relax] = [h("div", { class: "panel" }), place("d/dµ of E[f(z)], one draw each; upright: the truth"), place("d/dσ of E[f(z)]"), place("Error over the number of draws (thin: SD/√n)"), place("Three descents from the same start, same draws"), place("A discrete z: Gumbel-softmax")];
   slots.figure.append(top, h("div", { class: "columns" }, dmu, dsigma), h("div", { class: "columns" }, error, descent), h("div", { class: "columns" }, relax));
   const picture = graph(slots, top);
   const charts = [histogram(dmu, 0, "d/dµ"), histogram(dsigma, 1, "d/dσ")];
@@ -38,21 +38,31 @@ function mount(slots) {
   const bernoulli = discrete(relax);
   for (const chart of [...charts, log, run, bernoulli]) chart.figure.resized = () => slots.repaint?.();
   const cards = { ratio: card("variance of score / pathwise, d/dµ", { colour: "big", name: "ratio" }), ratioSigma: card("the same for d/dσ", { colour: "big", name: "ratio-sigma" }) };
-  const rows = h("tbody");
-  slots.numbers.append(cards.ratio.element, cards.ratioSigma.element, h("div", { class: "card whole" }, h("table", {}, h("thead", {}, h("tr", {}, ...["d/dµ", "mean ± SE", "variance"].map((t) => h("th", { scope: "col" }, t)))), rows)));
+  const cells = Object.fromEntries(["truth", ...ESTIMATORS].map((name) => [name, [h("td"), h("td")]]));
+  const rows = h("tbody", {}, h("tr", {}, h("td", {}, "truth"), ...cells.truth),
+    ...ESTIMATORS.map((name) => h("tr", {}, h("td", { class: `${COLOURS[name]}-ink` }, NAMED[name]), ...cells[name])));
+  slots.numbers.append(cards.ratio.element, cards.ratioSigma.element, h("div", { class: "card whole" }, h("table", { class: "tight" }, h("thead", {}, h("tr", {}, ...["d/dµ", "mean ± SE", "variance"].map((t) => h("th", { scope: "col" }, t)))), rows)));
   slots.controls.append(
     group("Sampling", choice(slots, { name: "node", label: "Node", options: [["reparam", "reparameterized"], ["stochastic", "stochastic node"]] })),
     group("f", select(slots, { name: "fn", label: "f(z)", options: Object.entries(FUNCTIONS).map(([name, { title }]) => [name, title]) }), slider(slots, { name: "c", label: "c", low: -3, high: 3 })),
     group("q(z) = N(µ, σ²)", slider(slots, { name: "mu", label: "µ", low: -3, high: 3, colour: "mu" }), slider(slots, { name: "sigma", label: "σ", log: true, low: 0.03, high: 3, colour: "sigma" })),
-    group("Draws", slider(slots, { name: "samples", label: "n", says: "number of draws", log: true }), h("button", { type: "button", class: "chip", onclick: () => write(model, { seed: model.get("seed") + 1 }) }, "Other draws")),
+    group("Draws", slider(slots, { name: "samples", label: "n", says: "number of draws", log: true }), h("div", { class: "row" }, h("button", { type: "button", class: "chip", onclick: () => write(model, { seed: model.get("seed") + 1 }) }, "Other draws"))),
     group("Presets", presetButtons(slots, PRESETS)),
     group("Gumbel-softmax", slider(slots, { name: "tau", label: "τ", says: "temperature", log: true, low: 0.01, high: 10 })));
   slots.why.innerHTML = WHY;
   let later = 0;
+  let kept = { key: "" }; // draws that stay while q moves
+  const draws = (seed, count) => {
+    if (kept.key !== `${seed},${count}`) {
+      const random = randomness(seed);
+      kept = { key: `${seed},${count}`, eps: Float64Array.from({ length: count }, () => random.normal()) };
+    }
+    return kept.eps;
+  };
   const follow = trailing((state) => {
     run.paint(state);
     bernoulli.paint(state);
-  });
+  }, 200);
   const drawError = trailing((...given) => log.paint(...given));
   const paint = () => {
     const state = read(model, NAMES);
@@ -60,12 +70,10 @@ function mount(slots) {
     clearTimeout(later);
     if (state.samples > MOVING) later = setTimeout(() => show(read(model, NAMES), Math.round(model.get("samples"))), 220);
     follow(state);
-    const text = code(state);
-    if (slots.code.textContent !== text) slots.code.textContent = text;
+    tell(slots.code, code(state));
   };
   function show(state, count) {
-    const random = randomness(state.seed);
-    const eps = Float64Array.from({ length: count }, () => random.normal());
+    const eps = draws(state.seed, count);
     const made = gradients(state, eps);
     const [, byMu, bySigma] = FUNCTIONS[state.fn].exact(state.mu, state.sigma, state.c);
     picture.paint(state, eps[0]);
@@ -78,12 +86,15 @@ function mount(slots) {
     const flat = found.pathwise[0].variance === 0;
     cards.ratio.show(flat ? "–" : `${number(ratio(0), 3)}×`, flat ? "pathwise never varies, and is wrong" : known ? `exactly ${number(known.score / known.pathwise)}×` : "");
     cards.ratioSigma.show(flat ? "–" : `${number(ratio(1), 3)}×`);
-    const exact = h("tr", {}, h("td", {}, "truth"), h("td", {}, number(byMu)), h("td", {}, "–"));
-    rows.replaceChildren(exact, ...ESTIMATORS.map((name) => {
+    const row = (name, mean, variance) => [mean, variance].forEach((text, i) => tell(cells[name][i], text));
+    row("truth", number(byMu), "–");
+    for (const name of ESTIMATORS) {
       const { mean, error: se, variance } = found[name][0];
       const biased = se === 0 ? mean !== byMu : Math.abs(mean - byMu) > 6 * se;
-      return h("tr", {}, h("td", { class: `${COLOURS[name]}-ink` }, NAMED[name]), h("td", { class: biased ? "bad" : "" }, `${number(mean)} ± ${number(se, 2)}${biased ? ", biased" : ""}`), h("td", { title: known?.[name] ? `exactly ${number(known[name])}` : "" }, number(variance, 3)));
-    }));
+      row(name, `${number(mean)} ± ${number(se, 2)}${biased ? ", biased" : ""}`, number(variance, 3));
+      set(cells[name][0], { class: biased ? "bad" : "" });
+      set(cells[name][1], { title: known?.[name] ? `exactly ${number(known[name])}` : "" });
+    }
   }
   const watching = watch(model, NAMES, paint);
   slots.repaint = watching;

@@ -62,10 +62,23 @@ function mount(slots) {
         h("details", { open: Boolean(kept.met) }, h("summary", {}, "Answer"), h("p", {}, step.reveal)));
     }));
   };
+  // two clicks: one alone would lose twelve predictions
+  const clear = h("button", { type: "button", class: "quiet", onclick: () => {
+    if (clear.dataset.sure) {
+      record.clear();
+      draw();
+    } else setTimeout(settle, 4000);
+    clear.dataset.sure = clear.dataset.sure ? "" : "yes";
+    clear.textContent = clear.dataset.sure ? "Really clear?" : "Clear";
+  } }, "Clear");
+  const settle = () => {
+    clear.dataset.sure = "";
+    clear.textContent = "Clear";
+  };
   slots.bar.append(
     h("button", { type: "button", class: "quiet", onclick: () => print() }, "Print"),
     h("button", { type: "button", class: "quiet", onclick: () => download("worksheet.md", text(record), "text/markdown") }, "Save record"),
-    h("button", { type: "button", class: "quiet", onclick: () => { record.clear(); draw(); } }, "Clear"));
+    clear);
   slots.why.innerHTML = "<p>Every answer, with its proof and the code that computes it, is in docs/worksheet.md and notebooks/worksheet.ipynb.</p>";
   slots.code.textContent = "nelbo kl \"Normal(0, 1)\" \"Normal(1, 2)\"\nnelbo axioms kl --family Normal";
   draw();

@@ -1,6 +1,6 @@
 // q(z) over the true posterior, the terms of the bound as a staircase, and the ELBO as a map with q as a dot.
 
-import { h, s, set } from "../../core/dom.js";
+import { h, s, set, tell } from "../../core/dom.js";
 import { handle } from "../../core/drag.js";
 import { BITS, nats, number } from "../../core/format.js";
 import { normalLogPdf } from "../../core/math.js";
@@ -8,9 +8,10 @@ import { plot } from "../../core/plot.js";
 import { contours } from "../../core/raster.js";
 import { checked } from "../../core/state.js";
 import { read, write } from "../../core/store.js";
+import { roomy } from "../../core/view.js";
 import { elboAt, logEvidence, logJoint, terms } from "./model.js";
 
-const ZS = Array.from({ length: 401 }, (_, i) => -4 + (8 * i) / 400);
+const ZS = Array.from({ length: 321 }, (_, i) => -4 + (8 * i) / 320);
 
 export function bound(slots, names) {
   const { model, page } = slots;
@@ -35,7 +36,7 @@ export function bound(slots, names) {
     key: (dx, dy) => put({ v: Number((model.get("v") * 1.03 ** (dx || dy)).toPrecision(4)) }),
   });
   const stairs = plot(two, { label: "Terms of the bound in nats", height: 176, x: [-5, 0], y: [0, 3], xLabel: "nats", margin: { left: 14, top: 18 }, yTicks: () => [] });
-  const rows = [["recon", "E_q log p(x|z) = −reconstruction error", "−error"], ["q", "− KL(q ‖ p(z))", "− KL"], ["kl", "+ KL(q ‖ p(z|x)), the gap", "+ gap"]].map(([colour, long, short]) => ({
+  const rows = [["recon", "− reconstruction error", "− error"], ["q", "− KL(q ‖ p(z))", "− KL"], ["kl", "+ KL(q ‖ p(z|x)), the gap", "+ gap"]].map(([colour, long, short]) => ({
     bar: stairs.marks.appendChild(s("rect", { class: `fill solid ${colour}` })), text: stairs.front.appendChild(s("text", { class: "halo", "font-size": 12.5 })), long, short,
   }));
   const evidence = stairs.path({ class: "line evidence" });
@@ -55,7 +56,7 @@ export function bound(slots, names) {
     const log = ZS.map((z) => Math.exp(logJoint(now, z) - found.evidence));
     const qs = ZS.map((z) => Math.exp(normalLogPdf(z, now.m, now.v)));
     // q may be as narrow as it likes: it leaves the figure rather than flatten the posterior
-    top.span(undefined, [0, 1.15 * Math.max(...log, Math.min(Math.max(...qs), 2.2 * Math.max(...log)))]);
+    top.span(undefined, roomy([0, 1.1 * Math.max(...log, Math.min(Math.max(...qs), 2.2 * Math.max(...log)))]));
     top.frame();
     set(prior, { d: top.line(ZS, ZS.map((z) => Math.exp(normalLogPdf(z, 0, 1)))) });
     set(posterior, { d: top.line(ZS, log) });
@@ -93,12 +94,12 @@ export function bound(slots, names) {
       const after = right + 8 + 7.2 * (words.length + 8) < room;
       const inner = right - left > 7.2 * (words.length + 8);
       set(text, { x: inner ? left + 8 : after ? right + 8 : left - 8, y: stairs.sy(2.5 - i) + 4, "text-anchor": inner || after ? "start" : "end", class: inner ? "inside" : "halo" });
-      text.textContent = `${words} ${nats(Math.abs(b - a) / scale, unit)}`;
+      tell(text, `${words} ${nats(Math.abs(b - a) / scale, unit)}`);
     });
     const vertical = (line, at, label, text, up) => {
       set(line, { d: `M${stairs.sx(at)} ${stairs.margin.top - 4}V${stairs.margin.top + stairs.height}` });
       set(label, { x: Math.min(stairs.margin.left + stairs.width - 50, Math.max(60, stairs.sx(at))), y: up });
-      label.textContent = text;
+      tell(label, text);
     };
     const close = Math.abs(stairs.sx(e * scale) - stairs.sx(elbo * scale)) < 130;
     vertical(evidence, e * scale, named[0], `log p(x) ${nats(e, unit)}`, 11);
@@ -106,13 +107,13 @@ export function bound(slots, names) {
   }
 
   function paintMap(now) {
-    if (!(map.width > 0)) return;
+    if (map.asleep()) return;
     const key = `${now.model},${now.x},${now.w},${now.s},${map.width}`;
     if (key !== drawn) {
       drawn = key;
       map.frame();
       const top_ = logEvidence(now);
-      set(levels, { d: contours(map, (m, lv) => elboAt(now, m, Math.exp(lv)) - top_, [-0.02, -0.1, -0.3, -0.7, -1.5, -3, -6, -12, -25, -50], 44, 34) });
+      set(levels, { d: contours(map, (m, lv) => elboAt(now, m, Math.exp(lv)) - top_, [-0.02, -0.1, -0.3, -0.7, -1.5, -3, -6, -12, -25, -50], 66, 50) });
       set(best, { d: maxima(now).map(([x, y]) => `M${map.sx(x) - 5} ${map.sy(y) - 5}l10 10m0 -10l-10 10`).join("") });
     }
     dot.place(now.m, Math.log(now.v), `mean ${number(now.m)}, width ${number(now.v)}`);

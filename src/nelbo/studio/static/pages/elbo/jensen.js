@@ -1,6 +1,6 @@
 // The concave logarithm: the log of a mean lies above the mean of the logs, and points dragged together close the gap.
 
-import { h, s, set } from "../../core/dom.js";
+import { h, s, set, tell } from "../../core/dom.js";
 import { handle } from "../../core/drag.js";
 import { nats, number } from "../../core/format.js";
 import { plot } from "../../core/plot.js";
@@ -35,7 +35,7 @@ export function jensen(slots, place) {
     put(near, points()[near][0], Math.min(0.9, Math.max(0.05, Number((points()[near][1] * Math.exp(-event.deltaY * 0.001)).toFixed(3)))));
   }, { passive: false });
   function paint() {
-    if (!(figure.width > 0)) return;
+    if (figure.asleep()) return;
     figure.frame();
     set(curve, { d: figure.line(xs, xs.map(Math.log)) });
     const total = points().reduce((sum, [, w]) => sum + w, 0);
@@ -55,7 +55,7 @@ export function jensen(slots, place) {
     set(above, { x: at - 8, y: figure.sy(Math.log(mean)) - 9, "text-anchor": "end" });
     set(below, { x: at + 10, y: figure.sy(meanLog) + 14 });
     const unit = model.get("unit");
-    text.textContent = `log E[w] = ${nats(Math.log(mean), unit)} ≥ E[log w] = ${nats(meanLog, unit)}; gap ${nats(Math.max(0, Math.log(mean) - meanLog), unit)} ${unit}. With w = p(x, z)/q(z) and z ~ q, the left side is log p(x), the right side the ELBO. The wheel changes a point's weight.`;
+    tell(text, `log E[w] = ${nats(Math.log(mean), unit)} ≥ E[log w] = ${nats(meanLog, unit)}; gap ${nats(Math.max(0, Math.log(mean) - meanLog), unit)} ${unit}. With w = p(x, z)/q(z) and z ~ q, the left side is log p(x), the right side the ELBO. The wheel changes a point's weight.`);
   }
   figure.resized = paint;
   return { paint, stop: figure.remove };

@@ -45,9 +45,9 @@ export function terms(state) {
   const elbo = -(error + kl);
   if (state.model === "linear") return { evidence, error, kl, elbo, gap: elboChain(state.x, m, v, state.w, state.s).gap };
   let gap = 0;
-  const step = 16 / 640;
+  const step = 20 / 640; // where the sum ends, at 10 widths, exp(-50) is left
   for (let i = 0; i <= 640; i++) {
-    const z = m + v * (-8 + step * i);
+    const z = m + v * (-10 + step * i);
     const lq = normalLogPdf(z, m, v);
     gap += Math.exp(lq) * (lq - logJoint(state, z) + evidence) * step * v;
   }
@@ -55,32 +55,41 @@ export function terms(state) {
 }
 
 /**
- * The importance-weighted bound L_k = E[log mean w] for k = 1, 2, 4, ... from the same draws.
- * @returns {{k: number, mean: number, error: number}[]}
+ * The importance-weighted bound L_k = E[log mean w] for k = 1, 2, 4, ..., each repeat from the same `most` draws.
+ * @returns {{add: (eps: Float64Array) => void, found: () => {k: number, mean: number, error: number}[]}} `add` takes the
+ *   standard normal draws of one repeat, so that many repeats need not be done at once
  */
-export function bounds(state, random, most, repeats) {
-  const { m, v } = state;
+export function bounds(state, most) {
+  const { model, x, w, s, m, v } = state;
+  const linear = model === "linear";
+  const start = Math.log(v / s) - 0.5 * LOG_2PI;
   const sums = [];
   for (let k = 1; k <= most; k *= 2) sums.push({ k, sum: 0, squares: 0 });
-  for (let r = 0; r < repeats; r++) {
-    let total = -Infinity;
-    let next = 0;
-    for (let i = 1; i <= most; i++) {
-      const e = random.normal();
-      const lw = logJoint(state, m + v * e) + 0.5 * (LOG_2PI + e * e) + Math.log(v);
-      total = total === -Infinity ? lw : Math.max(total, lw) + Math.log1p(Math.exp(-Math.abs(total - lw)));
-      if (sums[next] && i === sums[next].k) {
-        const value = total - Math.log(i);
-        sums[next].sum += value;
-        sums[next].squares += value * value;
-        next++;
+  let repeats = 0;
+  return {
+    add(eps) {
+      repeats++;
+      // the mean weight as exp(top) times a sum of ratios: one exponential a draw
+      let [top, sum, next] = [-Infinity, 0, 0];
+      for (let i = 0; i < most; i++) {
+        const z = m + v * eps[i];
+        const miss = (x - (linear ? w * z : w * z * z)) / s;
+        const lw = start + 0.5 * (eps[i] * eps[i] - z * z - miss * miss);
+        if (lw <= top) sum += Math.exp(lw - top);
+        else [top, sum] = [lw, sum * Math.exp(top - lw) + 1];
+        if (i + 1 === sums[next].k) {
+          const value = top + Math.log(sum / (i + 1));
+          sums[next].sum += value;
+          sums[next].squares += value * value;
+          next++;
+        }
       }
-    }
-  }
-  return sums.map(({ k, sum, squares }) => {
-    const mean = sum / repeats;
-    return { k, mean, error: Math.sqrt(Math.max(0, squares / repeats - mean * mean) / (repeats - 1)) };
-  });
+    },
+    found: () => sums.map(({ k, sum, squares }) => {
+      const mean = sum / repeats;
+      return { k, mean, error: Math.sqrt(Math.max(0, squares / repeats - mean * mean) / (repeats - 1)) };
+    }),
+  };
 }
 
 /** Normalized weights of k draws, largest first, and their effective number. */

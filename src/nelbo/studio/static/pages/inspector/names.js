@@ -47,5 +47,6 @@ function spread(discs) {
 
 function inkOn(colour) {
   const [r, g, b] = [1, 3, 5].map((i) => (parseInt(colour.slice(i, i + 2), 16) / 255) ** 2.2);
-  return 0.2126 * r + 0.7152 * g + 0.0722 * b < 0.3 ? "#fff" : "#222";
+  // where both contrast alike, at 4.58 to 1
+  return 0.2126 * r + 0.7152 * g + 0.0722 * b < 0.179 ? "#fff" : "#000";
 }

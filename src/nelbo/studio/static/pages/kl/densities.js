@@ -1,7 +1,7 @@
 // Both densities, dragged by peak, shoulder and body; below them both integrands on the same x axis.
 
 import { askNumber } from "../../core/a11y.js";
-import { s, set } from "../../core/dom.js";
+import { s, set, tell } from "../../core/dom.js";
 import { draggable, handle } from "../../core/drag.js";
 import { BITS, nats, number, rounded } from "../../core/format.js";
 import { plot } from "../../core/plot.js";
@@ -10,7 +10,7 @@ import { read, write } from "../../core/store.js";
 import { roomy, view } from "../../core/view.js";
 import { NAMES, pair, SHAPE, side } from "./state.js";
 
-const POINTS = 480;
+const POINTS = 320; // a straight piece every three pixels
 
 /** @returns {{draw: (numbers: Object) => void, stop: () => void}} */
 export function densities(slots) {
@@ -176,10 +176,10 @@ export function densities(slots) {
     const finite = [...ys.pq, ...ys.qp].filter(Number.isFinite);
     let range = [Math.min(0, ...finite), Math.max(1e-6, ...finite)];
     const running = model.get("running");
-    const sums = { pq: cumulate(ys.pq), qp: cumulate(ys.qp) };
+    const sums = running ? { pq: cumulate(ys.pq), qp: cumulate(ys.qp) } : {};
     if (running) range = [Math.min(range[0], ...sums.pq, ...sums.qp), Math.max(range[1], ...sums.pq, ...sums.qp)];
-    const pad = 0.1 * (range[1] - range[0]);
-    low.span(x, [range[0] - pad, range[1] + pad]);
+    const pad = 0.05 * (range[1] - range[0]);
+    low.span(x, roomy([range[0] - pad, range[1] + pad]));
     low.frame();
     set(lines.pq, { d: low.line(grid, ys.pq) });
     set(lines.qp, { d: low.line(grid, ys.qp) });
@@ -190,7 +190,8 @@ export function densities(slots) {
     set(lines.runQ, { d: running ? low.line(grid, sums.qp) : "" });
     const unit = model.get("unit");
     const parts = areas(ys.pq);
-    legend.textContent = `— p log p/q, area +${number(parts[0], 3)} − ${number(-parts[1], 3)} ${unit}    - - q log q/p${running ? "    thin: running integrals" : ""}`;
+    const area = low.width > 420 ? `, area +${number(parts[0], 3)} − ${number(-parts[1], 3)} ${unit}` : "";
+    tell(legend, `— p log p/q${area}    - - q log q/p${running ? "    thin: running integrals" : ""}`);
     set(legend, { x: low.margin.left + 4 });
   }
 
@@ -216,17 +217,18 @@ export function densities(slots) {
     const [a, b] = [p.log(x), q.log(x)];
     const unit = model.get("unit");
     const term = (u, v) => (u === -Infinity ? 0 : Math.exp(u) * (u - v));
-    reading.textContent = `x = ${number(x, 3)}:  p ${number(Math.exp(a), 3)},  q ${number(Math.exp(b), 3)},  log p/q ${nats(a - b, unit, 3)},  p log p/q ${nats(term(a, b), unit, 3)},  q log q/p ${nats(term(b, a), unit, 3)}`;
+    tell(reading, `x = ${number(x, 3)}:  p ${number(Math.exp(a), 3)},  q ${number(Math.exp(b), 3)},  log p/q ${nats(a - b, unit, 3)},  p log p/q ${nats(term(a, b), unit, 3)},  q log q/p ${nats(term(b, a), unit, 3)}`);
   }
   const unhair = () => {
     current = null;
     for (const line of hairs) set(line, { d: "" });
-    reading.textContent = slots.idle;
+    tell(reading, slots.idle);
   };
   for (const f of [top, low]) {
     f.root.addEventListener("pointermove", (event) => {
+      if (document.querySelector(".dragging")) return;
       const [x] = f.at(event);
-      if (x >= f.x[0] && x <= f.x[1] && !document.querySelector(".dragging")) hair(x);
+      if (x >= f.x[0] && x <= f.x[1]) hair(x);
     });
     f.root.addEventListener("pointerleave", unhair);
     f.resized = () => paint();

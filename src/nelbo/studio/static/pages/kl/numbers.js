@@ -18,26 +18,40 @@ export function numbers(slots) {
     w2: card("Wasserstein, W₂", { name: "w2", title: "in units of x" }), python: card("nelbo.kl says", { name: "python" }),
   };
   place.append(...Object.values(cards).map((c) => c.element));
-  cards.python.element.hidden = true;
+  // without Python behind the page, the card beside it takes the row
+  const answered = (on) => {
+    cards.python.element.hidden = !on;
+    cards.w2.element.classList.toggle("whole", !on);
+  };
+  answered(!slots.host.file);
+  cards.python.show("", "asking …");
   let timer = 0;
   const ask = asking(
     model, "explore.kl",
     ({ content }) => {
-      cards.python.element.hidden = false;
+      answered(true);
       cards.python.show("", `KL(p‖q) ${said(content.pq)}; KL(q‖p) ${said(content.qp)}`);
-      cards.python.element.classList.add("whole");
       if (content.w2 !== null && closedForms(...pair(read(model, NAMES))) === null) cards.w2.show(number(content.w2), "from Python");
     },
-    () => (cards.python.element.hidden = true),
+    () => answered(false),
   );
+  let off = null; // of quadrature from the closed forms; a check that need not keep up with the hand
+  const compare = (p, q) => {
+    const exact = closedForms(p, q);
+    if (!exact) return;
+    const found = integrals(p, q);
+    off = { pq: Math.abs(exact.pq - found.pq), qp: Math.abs(exact.qp - found.qp) };
+    slots.repaint?.();
+  };
   const said = ([value, error, method]) => `${value === null ? "∞" : number(value, 6)}${error ? ` ± ${number(error, 2)}` : ""} (${method.replace(/_/g, " ")})`;
   const later = () => {
     clearTimeout(timer);
     cards.python.element.classList.add("hidden");
-    if (slots.host.file) return;
     timer = setTimeout(() => {
-      cards.python.element.classList.remove("hidden");
       const state = read(model, NAMES);
+      compare(...pair(state));
+      if (slots.host.file) return;
+      cards.python.element.classList.remove("hidden");
       ask({ p: side(state, "p"), q: side(state, "q") });
     }, 350);
   };
@@ -49,15 +63,14 @@ export function numbers(slots) {
       const state = read(model, NAMES);
       const unit = state.unit ?? model.get("unit");
       const [p, q] = pair(state);
-      const found = integrals(p, q);
       const exact = closedForms(p, q);
+      const values = exact ?? integrals(p, q);
       const show = (value) => (unit === "bits" ? `${nats(value, unit)} bits` : nats(value, unit));
       const how = (name) => {
-        if (found[name] === Infinity) return name === "pq" ? "p has mass where q has none" : "q has mass where p has none";
+        if (values[name] === Infinity) return name === "pq" ? "p has mass where q has none" : "q has mass where p has none";
         if (!exact) return "by quadrature";
-        return `closed form; quadrature differs by ${number(Math.abs(exact[name] - found[name]), 2)}`;
+        return off ? `closed form; quadrature differs by ${number(off[name], 2)}` : "closed form";
       };
-      const values = { pq: exact?.pq ?? found.pq, qp: exact?.qp ?? found.qp };
       let extra = { pq: how("pq"), qp: how("qp") };
       if (state.bins >= 1) {
         const cut = binned(p, q, edges(p, q, Math.round(state.bins)));
@@ -66,11 +79,11 @@ export function numbers(slots) {
       cards.pq.show(show(values.pq), extra.pq);
       cards.qp.show(show(values.qp), extra.qp);
       cards.jeffreys.show(show(values.pq + values.qp));
-      cards.js.show(show(found.js), `${number((100 * found.js) / Math.LN2, 3)} % of log 2`);
-      cards.tv.show(number(found.tv));
-      cards.hellinger.show(number(exact?.hellinger ?? found.hellinger));
+      cards.js.show(show(values.js), `${number((100 * values.js) / Math.LN2, 3)} % of log 2`);
+      cards.tv.show(number(values.tv));
+      cards.hellinger.show(number(values.hellinger));
       if (exact) cards.w2.show(number(exact.w2), "units of x");
-      return { ...values, js: found.js };
+      return values;
     },
     stop() {
       clearTimeout(timer);

@@ -1,11 +1,12 @@
 // KL(p || q) from draws: three estimators on the same samples, shrinking towards the truth.
 
 import { slider } from "../../core/controls.js";
-import { h, s, set } from "../../core/dom.js";
-import { BITS, nats, number } from "../../core/format.js";
+import { h, s, set, tell } from "../../core/dom.js";
+import { BITS, nats, number, tick } from "../../core/format.js";
 import { fromLogRatios, randomness } from "../../core/math.js";
 import { plot } from "../../core/plot.js";
 import { read, write } from "../../core/store.js";
+import { roomy } from "../../core/view.js";
 import { NAMES, pair } from "./state.js";
 
 const MOVING = 2000; // draws while something is dragged
@@ -21,15 +22,20 @@ export function strip(slots, place) {
   place.append(
     h("h2", {}, "The same number from draws of p"), box,
     slider(slots, { name: "samples", label: "draws", log: true }), h("div", { class: "row" }, play, again),
-    h("table", {}, h("thead", {}, h("tr", {}, ...["KL(p‖q) by", "mean ± SE", "off by"].map((t) => h("th", { scope: "col" }, t)))), table),
+    h("table", { class: "tight" }, h("thead", {}, h("tr", {}, ...["KL(p‖q) by", "mean ± SE", "off by"].map((t) => h("th", { scope: "col" }, t)))), table),
   );
+  const cells = ["log p/q", "(log p/q)² / 2", "q/p − 1 + log p/q"].map((of, i) => {
+    const [mean, off] = [h("td"), h("td")];
+    table.append(h("tr", {}, h("td", { class: `${COLOURS[i]}-ink` }, `k${i + 1}: mean of ${of}`), mean, off));
+    return [mean, off];
+  });
   const figure = plot(box, {
     label: "Running means of the estimators k1, k2, k3 of KL(p‖q) over the number of draws", height: 210, x: [1, 3], y: [0, 1], xLabel: "draws of p", yLabel: "nats",
-    margin: { left: 54 }, xTicks: (a, b) => Array.from({ length: Math.floor(b) - Math.ceil(a) + 1 }, (_, i) => [Math.ceil(a) + i, number(10 ** (Math.ceil(a) + i))]),
+    margin: { left: 54 }, xTicks: (a, b) => Array.from({ length: Math.floor(b) - Math.ceil(a) + 1 }, (_, i) => [Math.ceil(a) + i, tick(10 ** (Math.ceil(a) + i))]),
   });
   const bands = COLOURS.map((c) => figure.path({ class: `fill ${c}` }, figure.behind));
   const curves = COLOURS.map((c) => figure.path({ class: `line ${c}` }));
-  const names = COLOURS.map((c, i) => figure.front.appendChild(s("text", { class: "halo faint", "font-size": 11 }, `k${i + 1}`)));
+  const names = COLOURS.map((c, i) => figure.front.appendChild(s("text", { class: "halo", "font-size": 11, style: `fill:var(--${c})` }, `k${i + 1}`)));
   const truth = figure.path({ class: "line ink dashed" });
 
   function start() {
@@ -56,7 +62,7 @@ export function strip(slots, place) {
     show(pq, playing ? all : Math.min(all, MOVING));
   }
   function show(exact, count) {
-    if (!(figure.width > 0)) return;
+    if (figure.asleep()) return;
     const [p, q] = pair(read(model, NAMES));
     const random = randomness(model.get("seed"));
     const ratios = new Float64Array(count);
@@ -71,8 +77,9 @@ export function strip(slots, place) {
     const traces = running(ratios, last);
     const finite = [exact, ...found.map((f) => f.mean)].filter(Number.isFinite);
     const spread = Math.max(1e-3, ...found.map((f) => f.error).filter(Number.isFinite).map((e) => 4 * e), ...finite.map((v) => 0.25 * Math.abs(v)));
+    const ends = found.map((f) => f.mean).filter((mean) => Math.abs(mean - (exact ?? mean)) < 8 * spread);
     const middle = Number.isFinite(exact) ? exact : finite[0] ?? 0;
-    figure.span([1, Math.max(1.3, last)], [(middle - spread) * scale, (middle + spread) * scale]);
+    figure.span([1, Math.max(1.3, last)], roomy([Math.min(middle - spread, ...ends) * scale, Math.max(middle + spread, ...ends) * scale]));
     figure.frame();
     traces.forEach((trace, i) => {
       set(curves[i], { d: figure.line(trace.x, trace.mean.map((v) => v * scale)) });
@@ -83,8 +90,10 @@ export function strip(slots, place) {
       set(names[i], { x: figure.margin.left + figure.width - 18 - 16 * i, y: Math.min(figure.margin.top + figure.height - 4, Math.max(14, figure.sy(end) - 6)) });
     });
     set(truth, { d: Number.isFinite(exact) ? figure.line(figure.x, [exact * scale, exact * scale]) : "" });
-    const text = ["log p/q", "(log p/q)² / 2", "q/p − 1 + log p/q"];
-    table.replaceChildren(...found.map((f, i) => h("tr", {}, h("td", { class: `${COLOURS[i]}-ink` }, `k${i + 1}: mean of ${text[i]}`), h("td", {}, `${nats(f.mean, unit)} ± ${nats(f.error, unit, 2)}`), h("td", {}, Number.isFinite(exact) ? `${number((f.mean - exact) / f.error, 2)} SE` : "–"))));
+    found.forEach((f, i) => {
+      tell(cells[i][0], `${nats(f.mean, unit)} ± ${nats(f.error, unit, 2)}`);
+      tell(cells[i][1], Number.isFinite(exact) ? `${number((f.mean - exact) / f.error, 2)} SE` : "–");
+    });
   }
   figure.resized = () => slots.repaint?.();
   return {

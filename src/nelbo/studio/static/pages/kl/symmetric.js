@@ -1,6 +1,6 @@
 // When is KL symmetric? The map of KL(p||q) - KL(q||p) for two normals, with the state as a dot to drag.
 
-import { h, s, set } from "../../core/dom.js";
+import { h, s, set, tell } from "../../core/dom.js";
 import { handle } from "../../core/drag.js";
 import { nats, number } from "../../core/format.js";
 import { klAsymmetry } from "../../core/math.js";
@@ -58,7 +58,7 @@ export function symmetric(slots, place) {
   function paint() {
     const normal = get("family_p") === "normal" && get("family_q") === "normal";
     place.hidden = !normal;
-    if (!normal || !(figure.width > 0)) return;
+    if (!normal || figure.asleep()) return;
     set(zero, { d: figure.line(X, [0, 0]) });
     set(label, { x: figure.sx(X[0]) + 8, y: figure.sy(0) - 6 });
     const [x, y] = [delta(), ratio()];
@@ -66,7 +66,7 @@ export function symmetric(slots, place) {
     const difference = klAsymmetry(get("mu_p"), get("sigma_p"), get("mu_q"), get("sigma_q"));
     const unit = get("unit");
     const which = difference === 0 ? "Symmetric: σp = σq, whatever the means." : `The larger direction averages over the wider ${difference > 0 ? "p" : "q"}.`;
-    text.textContent = `KL(p‖q) − KL(q‖p) = ${nats(difference, unit)} ${unit} = (sinh 2t − 2t) + δ² sinh t, with t = ${number(y, 3)}, δ = ${number(x, 3)}. ${which}`;
+    tell(text, `KL(p‖q) − KL(q‖p) = ${nats(difference, unit)} ${unit} = (sinh 2t − 2t) + δ² sinh t, with t = ${number(y, 3)}, δ = ${number(x, 3)}. ${which}`);
     snap.disabled = y === 0;
   }
   colours();

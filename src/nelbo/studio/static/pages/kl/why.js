@@ -1,12 +1,13 @@
 // What the KL explorer shows, as formulas whose symbols light up their marks.
 
-import { display, frac, indexed, inline, KL, n, o, row, sup, v, word } from "../../core/formula.js";
+import { display, fn, frac, indexed, inline, KL, n, o, row, sup, v, word } from "../../core/formula.js";
 
 const p = v("p", "p", "p"), q = v("q", "q", "q");
 const mp = indexed("µ", "p", "p", "mu_p"), mq = indexed("µ", "q", "q", "mu_q");
 const sp = indexed("σ", "p", "p", "sigma_p"), sq = indexed("σ", "q", "q", "sigma_q");
 const squared = (x) => sup(x, n(2));
-const log = (x) => row(word("log"), o("&#x2061;"), x);
+const log = (x) => fn("log", x);
+const sinh = (...x) => fn("sinh", ...x);
 
 export const why = `
 <p>The KL divergence is the mean number of nats by which p explains its own draws better than q does: the area under the
@@ -18,7 +19,7 @@ ${display(KL(p, q), o("="), log(frac(sq, sp)), o("+"), frac(row(squared(sp), o("
 they are equal only where q/p is constant. The integrand may be negative (grey); the area is not.</p>
 <p><b>Symmetric exactly when σp = σq.</b> With ${inline(v("t"), o("="), log(frac(sp, sq)))} and
 ${inline(squared(v("δ")), o("="), frac(squared(row(o("("), mp, o("−"), mq, o(")"))), row(sp, sq)))}, the difference of the two directions is</p>
-${display(KL(p, q), o("−"), KL(q, p), o("="), row(o("("), word("sinh"), n(2), v("t"), o("−"), n(2), v("t"), o(")")), o("+"), squared(v("δ")), word("sinh"), v("t"))}
+${display(KL(p, q), o("−"), KL(q, p), o("="), row(o("("), sinh(n(2), v("t")), o("−"), n(2), v("t"), o(")")), o("+"), squared(v("δ")), sinh(v("t")))}
 <p>Both terms have the sign of t, so they never cancel: the difference is 0 exactly at t = 0, whatever the means are. The larger direction is the
 one that averages over the wider distribution.</p>
 <p><b>Binning loses information.</b> Discretised, both KLs can only shrink (the data-processing inequality).</p>`;

@@ -1,25 +1,8 @@
 // Divergences between normals as functions of (m, s, n, r), what is proven about each, and a simple witness where an
 // axiom fails. The verdicts are those of nelbo.axioms.examine on the normal family.
 
-import { density, integrals } from "../../core/families.js";
-import { fisherRao, normalHellinger, normalKL, normalLogPdf, normalTV, normalW2 } from "../../core/math.js";
-
-/** Jensen-Shannon of two normals: the trapezoid rule, which is spectrally accurate for them. */
-export function normalJS(m, s, n, r) {
-  const from = Math.min(m - 9 * s, n - 9 * r);
-  const to = Math.max(m + 9 * s, n + 9 * r);
-  const count = Math.ceil((6 * (to - from)) / Math.min(s, r));
-  if (count > 4000) return integrals(density({ family: "normal", mu: m, sigma: s }), density({ family: "normal", mu: n, sigma: r })).js;
-  const step = (to - from) / count;
-  let sum = 0;
-  for (let i = 0; i <= count; i++) {
-    const x = from + i * step;
-    const [a, b] = [normalLogPdf(x, m, s), normalLogPdf(x, n, r)];
-    const mixed = Math.max(a, b) + Math.log1p(Math.exp(-Math.abs(a - b))) - Math.LN2;
-    sum += Math.exp(a) * (a - mixed) + Math.exp(b) * (b - mixed);
-  }
-  return Math.max(0, 0.5 * sum * step);
-}
+import { normalJS } from "../../core/families.js";
+import { fisherRao, normalHellinger, normalKL, normalTV, normalW2 } from "../../core/math.js";
 
 const [GIBBS, EQUAL, DEFINITION] = ["Gibbs’ inequality", "equality in Jensen needs p = q", "p and q trade places freely"];
 const line = [[0, 1], [1, 1], [2, 1]];

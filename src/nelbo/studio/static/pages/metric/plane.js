@@ -1,12 +1,13 @@
 // Three normals as dots in the half-plane of mean and width, and their sides as a triangle of sticks.
 
-import { h, s, set } from "../../core/dom.js";
+import { h, s, set, tell } from "../../core/dom.js";
 import { handle } from "../../core/drag.js";
 import { number } from "../../core/format.js";
 import { normalLogPdf } from "../../core/math.js";
 import { plot } from "../../core/plot.js";
 import { checked } from "../../core/state.js";
 import { write } from "../../core/store.js";
+import { roomy } from "../../core/view.js";
 
 const WHO = ["p", "q", "r"];
 
@@ -25,7 +26,7 @@ export function plane(slots, triple) {
     drag: (x, y) => put({ [`mu_${who}`]: Number(x.toFixed(2)), [`sigma_${who}`]: Number(Math.max(0.05, y).toFixed(2)) }),
     key: (dx, dy) => put({ [`mu_${who}`]: Number((model.get(`mu_${who}`) + 0.05 * dx).toFixed(3)), [`sigma_${who}`]: Number((model.get(`sigma_${who}`) + 0.02 * dy).toFixed(3)) }),
   }));
-  const letters = WHO.map((who) => map.front.appendChild(s("text", { class: `halo ${who}`, "font-weight": 700 }, who)));
+  const letters = WHO.map((who) => map.front.appendChild(s("text", { class: `halo ${who}`, "font-weight": 700, "text-anchor": "middle" }, who)));
   const sticks = plot(right, { label: "The sides d(p,q), d(q,r) and d(p,r) as a triangle of sticks", height: 300, x: [0, 1], y: [0, 1], margin: { left: 14, right: 14, bottom: 14 }, xTicks: () => [], yTicks: () => [], bare: true });
   const base = sticks.path({ class: "line thick ink" });
   const [first, second] = ["faint", "faint"].map((c) => sticks.path({ class: `line thick ${c}` }));
@@ -48,7 +49,7 @@ export function plane(slots, triple) {
     map.frame();
     members.forEach(([m, sd], i) => {
       dots[i].place(m, sd, `mean ${number(m)}, width ${number(sd)}`);
-      set(letters[i], { x: map.sx(m) + 12, y: map.sy(sd) - 12 });
+      set(letters[i], { x: map.sx(m), y: map.sy(sd) - 14 });
     });
     const at = Object.fromEntries(WHO.map((who, i) => [who, members[i]]));
     for (const { pair: [a, b], path, text } of edges) {
@@ -58,14 +59,17 @@ export function plane(slots, triple) {
       const bend = a === "p" && b === "r" ? 56 : 0;
       set(path, { d: `M${ends[0]}Q${middle[0]} ${middle[1] + bend} ${ends[1]}` });
       set(text, { x: middle[0], y: bend ? middle[1] + bend / 2 + 16 : middle[1] - 14 });
-      text.textContent = number(found[`${a}${b}`], 3);
+      // between two dots that touch there is no place for a number; the sticks show it too
+      const room = bend || Math.hypot(ends[1][0] - ends[0][0], ends[1][1] - ends[0][1]) > 64;
+      tell(text, room ? number(found[`${a}${b}`], 3) : "");
     }
     paintSticks(found);
     const from = Math.min(...members.map(([m, sd]) => m - 3.5 * sd));
     const to = Math.max(...members.map(([m, sd]) => m + 3.5 * sd));
-    densities.span([Math.floor(from), Math.ceil(to)], [0, 0.45 / Math.min(...members.map(([, sd]) => sd))]);
+    if (densities.asleep()) return;
+    densities.span(roomy([from, to]), roomy([0, 0.42 / Math.min(...members.map(([, sd]) => sd))]));
     densities.frame();
-    const xs = Array.from({ length: 361 }, (_, i) => densities.x[0] + ((densities.x[1] - densities.x[0]) * i) / 360);
+    const xs = Array.from({ length: 301 }, (_, i) => densities.x[0] + ((densities.x[1] - densities.x[0]) * i) / 300);
     members.forEach(([m, sd], i) => {
       const ys = xs.map((x) => Math.exp(normalLogPdf(x, m, sd)));
       set(curves[i][0], { d: densities.area(xs, ys) });
@@ -102,7 +106,7 @@ export function plane(slots, triple) {
     }
     const label = (i, x, y, text, kind = "") => {
       set(words[i], { x, y, class: `halo ${kind}` });
-      words[i].textContent = text;
+      tell(words[i], text);
     };
     label(0, (x0 + x1) / 2, y0 + 20, `d(p,r) = ${number(pr)}`);
     if (closes) {

@@ -1,12 +1,13 @@
 // A million random triples: which share of them breaks the triangle inequality, and by how much.
 
-import { h, s, set } from "../../core/dom.js";
+import { h, s, set, tell } from "../../core/dom.js";
 import { number } from "../../core/format.js";
 import { randomness } from "../../core/math.js";
 import { plot } from "../../core/plot.js";
 import { DIVERGENCES, sides } from "./divergences.js";
 
 const BINS = 60;
+const FIRST = 20000; // triples without being asked
 const PIECE = 12; // ms at a time: the page stays awake
 const REGION = "µ in ±4, σ in 0.2 … 2.2, uniformly";
 
@@ -15,7 +16,7 @@ export function search(slots, place, load) {
   const text = h("p", { class: "caption", "aria-live": "polite" });
   const [box, row] = [h("div"), h("div", { class: "row" })];
   const button = (words, onclick, kind = "chip") => h("button", { type: "button", class: kind, onclick }, words);
-  const go = button("Search a million triples", () => (timer ? stop() : begin()), "primary");
+  const go = button("Search a million triples", () => (timer && found.asked ? stop() : begin(1e6, true)), "primary");
   row.append(go, button("Worst found", () => found?.worst && load(found.worst)), button("Improve this one", improve), button("Smallest nice example", nice));
   place.append(h("h2", {}, "Search for triples that break the triangle inequality"), row, box, text);
   const figure = plot(box, { label: "Histogram of the excess of d(p,r) over d(p,q) + d(q,r), relative to their sum", height: 190, x: [-1, 1], y: [0, 1], xLabel: "excess of d(p,r) over the detour, relative; click a bar", yLabel: "% of triples" });
@@ -23,13 +24,14 @@ export function search(slots, place, load) {
   let found = null;
   let timer = 0;
 
-  function begin() {
+  function begin(total, asked = false) {
+    stop();
     const name = model.get("divergence");
     const { f, slow } = DIVERGENCES[name];
     const random = randomness(Number(model.get("seed")));
     const draw = () => [8 * random.uniform() - 4, 0.2 + 2 * random.uniform()];
-    found = { name, tested: 0, broken: 0, bins: new Array(BINS).fill(0), examples: new Array(BINS), worst: null, excess: -Infinity, asymmetry: 0, total: slow ? 20000 : 1e6 };
-    go.textContent = "■ Stop";
+    found = { name, asked, tested: 0, broken: 0, bins: new Array(BINS).fill(0), examples: new Array(BINS), worst: null, excess: -Infinity, asymmetry: 0, total: slow ? Math.min(total / 10, 20000) : total };
+    if (asked) go.textContent = "■ Stop";
     const piece = () => {
       const end = performance.now() + PIECE;
       while (performance.now() < end && found.tested < found.total) {
@@ -48,7 +50,7 @@ export function search(slots, place, load) {
       if (!timer) go.textContent = "Search a million triples";
       paint();
     };
-    timer = setTimeout(piece);
+    timer = setTimeout(piece, asked ? 0 : 150); // the page first
   }
   function stop() {
     clearTimeout(timer);
@@ -83,20 +85,18 @@ export function search(slots, place, load) {
     else load(hit);
   }
   function paint() {
-    if (found && found.name !== model.get("divergence")) {
-      stop();
-      found = null;
+    if (!found || found.name !== model.get("divergence")) {
+      begin(FIRST);
     }
-    if (!(figure.width > 0)) return;
-    const shares = found?.tested ? found.bins.map((n) => (100 * n) / found.tested) : new Array(BINS).fill(0);
+    if (figure.asleep()) return;
+    const shares = found.tested ? found.bins.map((n) => (100 * n) / found.tested) : new Array(BINS).fill(0);
     figure.span(undefined, [0, Math.max(1, ...shares) * 1.08]);
     figure.frame();
     const wide = figure.width / BINS;
     bars.forEach((bar, i) => set(bar, { x: figure.margin.left + i * wide + 0.5, width: Math.max(0.5, wide - 1), y: figure.sy(shares[i]), height: Math.max(0, figure.sy(0) - figure.sy(shares[i])) }));
-    if (!found) text.textContent = `Nothing searched yet. Triples are drawn with ${REGION}.`;
-    else if (timer || found.tested) {
+    if (found.tested) {
       const share = found.broken ? `${number((100 * found.broken) / found.tested, 3)} % break it` : `0 of them break it`;
-      text.textContent = `${found.tested.toLocaleString("en")} triples (${REGION}): ${share}${found.broken ? `; the worst by ${number(found.excess)}` : ""}.`;
+      tell(text, `${found.tested.toLocaleString("en")} triples (${REGION}): ${share}${found.broken ? `; the worst by ${number(found.excess)}` : ""}.`);
     }
   }
   figure.resized = paint;

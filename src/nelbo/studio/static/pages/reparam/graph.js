@@ -1,13 +1,13 @@
 // epsilon -> z = mu + sigma epsilon -> f(z), with the numbers of one draw; gradients flow back, or are blocked.
 
-import { h, s, set } from "../../core/dom.js";
+import { h, s, set, tell } from "../../core/dom.js";
 import { number } from "../../core/format.js";
 import { FUNCTIONS } from "./estimators.js";
 
 export function graph(slots, place) {
   const { model } = slots;
-  const root = s("svg", { class: "plot", viewBox: "0 0 760 226", role: "img", "aria-label": "Computation graph from epsilon, mu and sigma to z and f(z)", style: "max-width:860px" });
-  place.append(h("h2", {}, "One draw, and where its gradient goes"), root);
+  const root = s("svg", { class: "plot", viewBox: "0 0 760 226", role: "img", "aria-label": "Computation graph from epsilon, mu and sigma to z and f(z)", style: "max-width:860px;min-width:520px" }); // on a phone it scrolls: smaller, nobody could read it
+  place.append(h("h2", {}, "One draw, and where its gradient goes"), h("div", { class: "scroll" }, root));
   const node = (x, y, colour, text) => {
     const value = s("text", { x, y: y + 15, "text-anchor": "middle", "font-size": 13 });
     root.append(s("circle", { cx: x, cy: y, r: 31, class: `line ${colour}`, "data-mark": text }), s("text", { x, y: y - 6, "text-anchor": "middle", "font-weight": 700, "font-size": 15 }, text), value);
@@ -22,28 +22,28 @@ export function graph(slots, place) {
   const back = [["M470 126 C430 146 360 146 316 126", 394, 160], ["M262 80 C226 44 170 26 124 30", 216, 34], ["M253 116 C220 132 160 132 124 118", 190, 144]].map(([d, x, y]) => ({ path: arrow(`g${id}`, d, "good"), text: root.appendChild(s("text", { x, y, "text-anchor": "middle", "font-size": 12.5, class: "halo" })) }));
   const wall = root.appendChild(s("path", { d: "M226 98 l-20 20 m0 -20 l20 20", class: "line bad", "stroke-width": 4 }));
   const word = root.appendChild(s("text", { x: 250, y: 200, "font-size": 12.5, class: "bad" }));
-  root.append(s("text", { x: 648, y: 104, "font-size": 13 }, "loss"));
-  const how = root.appendChild(s("text", { x: 648, y: 122, "font-size": 12, class: "faint" }, ""));
+  root.append(s("text", { x: 648, y: 112, "font-size": 13 }, "loss"));
+  const how = root.appendChild(s("text", { x: 286, y: 160, "text-anchor": "middle", "font-size": 12.5, class: "faint" }, ""));
   return {
     paint(state, eps) {
       const { f, slope } = FUNCTIONS[state.fn];
       const z = state.mu + state.sigma * eps;
       const d = slope(z, state.c);
       const values = { mu: state.mu, sigma: state.sigma, eps, z, f: f(z, state.c) };
-      for (const [name, element] of Object.entries(nodes)) element.textContent = number(values[name], 3);
+      for (const [name, element] of Object.entries(nodes)) tell(element, number(values[name], 3));
       const through = state.node === "reparam";
       const texts = [`∂f/∂z = ${number(d, 3)}`, `× 1 = ${number(d, 3)}`, `× ε = ${number(d * eps, 3)}`];
       back.forEach(({ path, text }, i) => {
         const on = through || i === 0;
         path.style.display = on ? "" : "none";
-        text.textContent = on ? texts[i] : "";
+        tell(text, on ? texts[i] : "");
       });
       // a sample drawn from N(mu, sigma) without epsilon has no derivative by them
       forward[2].style.display = through ? "" : "none";
       nodes.eps.parentNode.style.setProperty("--through", through ? 1 : 0);
       set(wall, { visibility: through ? "hidden" : "visible" });
-      word.textContent = through ? "" : "sampling blocks the gradient: only f(z) · ∂ log q(z) gets through";
-      how.textContent = through ? "z = µ + σ ε" : "z ~ N(µ, σ²)";
+      tell(word, through ? "" : "sampling blocks the gradient: only f(z) · ∂ log q(z) gets through");
+      tell(how, through ? "z = µ + σ ε" : "z ~ N(µ, σ²)");
     },
   };
 }

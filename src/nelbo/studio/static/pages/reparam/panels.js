@@ -1,14 +1,16 @@
 // Histograms of single-draw gradients, their error over the number of draws, a race of descents, and a discrete z.
 
-import { h, s, set } from "../../core/dom.js";
+import { h, s, set, tell } from "../../core/dom.js";
 import { number } from "../../core/format.js";
 import { meanAndError, randomness } from "../../core/math.js";
-import { plot } from "../../core/plot.js";
+import { legend, plot } from "../../core/plot.js";
+import { roomy } from "../../core/view.js";
 import { ESTIMATORS, gradients, relaxed } from "./estimators.js";
 
 export const COLOURS = { pathwise: "z", score: "eps", baseline: "recon" };
 const DASH = { pathwise: "", score: "7 4", baseline: "2 3" };
 const BINS = 90;
+const LEGEND = [["pathwise", "pathwise"], ["score", "score function"], ["baseline", "with baseline"]].map(([name, text]) => [COLOURS[name], DASH[name], text]);
 
 const quantile = (sorted, q) => sorted[Math.min(sorted.length - 1, Math.max(0, Math.floor(q * sorted.length)))];
 
@@ -17,11 +19,15 @@ export function histogram(place, which, label) {
   const figure = plot(place, { label: `Histograms of single-draw gradients ${label}`, height: 200, x: [-5, 5], y: [0, 1], xLabel: `${label} from one draw`, yLabel: "density" });
   const shapes = ESTIMATORS.map((name) => [figure.path({ class: `fill ${COLOURS[name]}` }, figure.behind), figure.path({ class: `line ${COLOURS[name]}`, "stroke-dasharray": DASH[name] })]);
   const truth = figure.path({ class: "line ink" });
+  const names = legend(figure, LEGEND);
   return {
     figure,
     paint(made, exact) {
-      if (!(figure.width > 0)) return;
-      const wide = [...made.score[which], ...made.pathwise[which]].filter((_, i) => i % 7 === 0).sort((a, b) => a - b);
+      if (figure.asleep()) return;
+      names();
+      const wide = [];
+      for (const draws of [made.score[which], made.pathwise[which]]) for (let i = 0; i < draws.length; i += 7) wide.push(draws[i]);
+      wide.sort((a, b) => a - b);
       let range = [Math.min(exact, quantile(wide, 0.03)), Math.max(exact, quantile(wide, 0.97))];
       const pad = Math.max(0.15 * (range[1] - range[0]), 0.2);
       range = [range[0] - pad, range[1] + pad];
@@ -31,15 +37,17 @@ export function histogram(place, which, label) {
       const step = (high - low) / BINS;
       const heights = ESTIMATORS.map((name) => {
         const bins = new Float64Array(BINS);
-        for (const g of made[name][which]) {
-          const i = Math.floor((g - low) / step);
-          if (i >= 0 && i < BINS) bins[i] += 1 / (made[name][which].length * step);
+        const draws = made[name][which];
+        const one = 1 / (draws.length * step);
+        for (let k = 0; k < draws.length; k++) {
+          const i = Math.floor((draws[k] - low) / step);
+          if (i >= 0 && i < BINS) bins[i] += one;
         }
         return bins;
       });
       // a needle (every draw alike) may leave the figure; the score's shape decides the height
       const tall = Math.max(...heights[1], ...heights[2]) * 1.6;
-      figure.span(undefined, [0, Math.min(Math.max(...heights.flatMap((b) => [...b])), tall) * 1.1 || 1]);
+      figure.span(undefined, roomy([0, Math.min(Math.max(...heights.flatMap((b) => [...b])), tall) * 1.05 || 1]));
       figure.frame();
       heights.forEach((bins, k) => {
         const xs = [];
@@ -65,7 +73,7 @@ export function convergence(place) {
   return {
     figure,
     paint(made, exact) {
-      if (!(figure.width > 0)) return;
+      if (figure.asleep()) return;
       const count = made.score[0].length;
       const last = Math.log10(count);
       const places = Array.from({ length: 60 }, (_, i) => Math.round(10 ** (1 + ((last - 1) * i) / 59)));
@@ -101,10 +109,12 @@ export function race(place) {
   const figure = plot(place, { label: "Mean of q over the steps of three descents", height: 220, x: [0, 300], y: [-2, 4], xLabel: "step, one draw each", yLabel: "µ" });
   const curves = ESTIMATORS.map((name) => figure.path({ class: `line ${COLOURS[name]}`, "stroke-dasharray": DASH[name] }));
   const goal = figure.path({ class: "hair" });
+  const names = legend(figure, LEGEND);
   return {
     figure,
     paint(state) {
-      if (!(figure.width > 0)) return;
+      if (figure.asleep()) return;
+      names();
       const steps = 300;
       const random = randomness(state.seed + 5);
       const draws = Array.from({ length: steps }, () => [random.normal(), random.normal()]);
@@ -124,7 +134,7 @@ export function race(place) {
       const all = traces.flat().sort((a, b) => a - b);
       const range = [quantile(all, 0.01), quantile(all, 0.99)];
       const pad = Math.max(0.3, 0.15 * (range[1] - range[0]));
-      figure.span(undefined, [range[0] - pad, range[1] + pad]);
+      figure.span(undefined, roomy([range[0] - pad, range[1] + pad]));
       figure.frame();
       const xs = Array.from({ length: steps + 1 }, (_, i) => i);
       traces.forEach((trace, k) => set(curves[k], { d: figure.line(xs, trace) }));
@@ -144,14 +154,16 @@ export function discrete(place) {
   const curve = figure.path({ class: "line sigma" });
   const truth = figure.path({ class: "line ink" });
   const here = figure.marks.appendChild(s("circle", { r: 5, class: "fill solid sigma" }));
+  let kept = {}; // the curve asks for no more than the seed
   return {
     figure,
     paint(state) {
-      if (!(figure.width > 0)) return;
+      if (figure.asleep()) return;
       const exact = (1 - 0.45) ** 2 - 0.45 ** 2;
       const at = (t) => meanAndError(relaxed(0.4, t, randomness(state.seed), 1500));
       const ts = Array.from({ length: 25 }, (_, i) => -2 + i / 8);
-      const found = ts.map((t) => at(10 ** t));
+      if (kept.seed !== state.seed) kept = { seed: state.seed, found: ts.map((t) => at(10 ** t)) };
+      const { found } = kept;
       const sd = found.map((f) => Math.sqrt(f.variance));
       figure.span(undefined, [Math.max(-6, Math.min(...found.map((f, i) => f.mean - sd[i]))), Math.min(6, Math.max(...found.map((f, i) => f.mean + sd[i])))]);
       figure.frame();
@@ -160,9 +172,10 @@ export function discrete(place) {
       const down = figure.line([...ts].reverse(), found.map((f, i) => f.mean - sd[i]).reverse());
       set(band, { d: `${up}${down.replace("M", "L")}Z` });
       set(truth, { d: figure.line(figure.x, [exact, exact]) });
-      const mine = at(state.tau);
+      const mine = kept.tau === state.tau ? kept.mine : at(state.tau);
+      Object.assign(kept, { tau: state.tau, mine });
       set(here, { cx: figure.sx(Math.log10(state.tau)), cy: figure.sy(mine.mean) });
-      text.textContent = `b ~ Bernoulli(0.4), f = (b − 0.45)². True d/dπ = ${number(exact)}; relaxed at τ = ${number(state.tau, 2)}: ${number(mine.mean, 3)} ± ${number(mine.error, 2)} (SE), SD of one draw ${number(Math.sqrt(mine.variance), 3)}. Warm is biased, cold is noisy.`;
+      tell(text, `b ~ Bernoulli(0.4), f = (b − 0.45)². True d/dπ = ${number(exact)}; relaxed at τ = ${number(state.tau, 2)}: ${number(mine.mean, 3)} ± ${number(mine.error, 2)} (SE), SD of one draw ${number(Math.sqrt(mine.variance), 3)}. Warm is biased, cold is noisy.`);
     },
   };
 }
