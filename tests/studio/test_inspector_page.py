@@ -182,8 +182,10 @@ def test_a_lasso_fills_the_table_and_views_are_kept(studio, visit, run, run_fold
     page.click("[data-do=lasso]")
     page.locator(".latent svg").scroll_into_view_if_needed()
     plane = page.locator(".latent svg").bounding_box()
-    middle, bottom = plane["width"] / 2, plane["height"] - 50
-    corners = [(60, 20), (middle, 20), (middle, bottom), (60, bottom)]
+    z = run.model.embed(run.data.validation.take(range(20))).numpy()
+    share = (float(np.median(z[:, 0])) + 3.4) / 6.8  # of the plane, which shows the prior out to 3.4 sigma
+    middle, bottom = 40 + share * (plane["width"] - 48), plane["height"] - 50
+    corners = [(45, 20), (middle, 20), (middle, bottom), (45, bottom)]
     page.mouse.move(plane["x"] + corners[0][0], plane["y"] + corners[0][1])
     page.mouse.down()
     for x, y in corners[1:]:
@@ -192,7 +194,6 @@ def test_a_lasso_fills_the_table_and_views_are_kept(studio, visit, run, run_fold
     page.wait_for_selector("text=/of \\d+ in the lasso/")
     page.wait_for_function("() => location.hash.includes('lasso=')")
     flat = json.loads(re.search(r"lasso=(\[[^&]*\])", page.evaluate("decodeURIComponent(location.hash)"))[1])
-    z = run.model.embed(run.data.validation.take(range(20))).numpy()
     inside = int(Polygon(np.reshape(flat, (-1, 2))).contains_points(z).sum())
     assert 0 < inside < 20
     page.wait_for_selector(f"text=of {inside} in the lasso")
