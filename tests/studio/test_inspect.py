@@ -206,3 +206,22 @@ def test_a_run_in_memory():
     one = session.ask({"kind": "inspect.examples", "id": 2, "run": name, "rows": [0]}).content["examples"][0]
     assert one["kl"] is None
     assert one["reconstruction_error"] > 0
+
+
+@pytest.mark.parametrize(
+    ("likelihood", "coding"), [("bernoulli", "bits"), ("poisson", "counts"), ("normal_fixed", "floats")]
+)
+def test_inputs_travel_exactly_in_few_bytes(likelihood, coding):
+    session = Session()
+    run = small_run(likelihood=likelihood)
+    name = Library.of(session).add(run)
+    reply = session.ask({"kind": "inspect.inputs", "id": 1, "run": name})
+    assert reply.content["coding"] == coding
+    x = run.data.validation.take(range(40)).flatten().numpy()
+    packed = reply.buffers[0]
+    read = {
+        "bits": lambda: np.unpackbits(np.frombuffer(packed, np.uint8))[: x.size],
+        "counts": lambda: np.frombuffer(packed, np.uint8),
+        "floats": lambda: np.frombuffer(packed, "<f4"),
+    }
+    np.testing.assert_array_equal(read[coding](), x)

@@ -71,24 +71,41 @@ def test_densities_over_a_plane_are_densities(name):
     """The marginals of p(z) and of q(z) in two of three dimensions integrate to 1 over a wide rectangle."""
     run = small_run(prior=name)
     inspection = inspect(run, limit=40, draws=2)
-    plane = Plane((0, 2), (-12.0, -12.0), (12.0, 12.0), (0.0,) * LATENT)
+    plane = Plane(planes.units((0, 2), LATENT), (-12.0, -12.0), (12.0, 12.0), (0.0,) * LATENT)
     cell = (24 / 96) ** 2
     for log_density in (planes.log_prior, planes.log_aggregate):
         assert float(log_density(inspection, plane, 96).exp().sum()) * cell == pytest.approx(1, abs=0.03)
 
 
 def test_the_grid_starts_at_the_upper_left():
-    grid = Plane((0, 1), (0.0, 10.0), (4.0, 14.0), (0.0, 0.0)).grid(4)
+    grid = Plane(torch.eye(2), (0.0, 10.0), (4.0, 14.0), (0.0, 0.0)).grid(4)
     assert grid[0].tolist() == [0.5, 13.5]
     assert grid[1].tolist() == [1.5, 13.5]
     assert grid[-1].tolist() == [3.5, 10.5]
+
+
+def test_principal_directions_turn_the_plane_and_leave_a_standard_normal_one():
+    inspection = inspect(small_run(), limit=40, draws=2)
+    w = planes.principal(inspection.mean)
+    torch.testing.assert_close(w @ w.T, torch.eye(2), atol=1e-5, rtol=0)
+    centered = inspection.mean - inspection.mean.mean(0)
+    largest = torch.linalg.eigvalsh(centered.T @ centered)[-1]
+    torch.testing.assert_close((centered @ w[0]).square().sum(), largest)
+    at = (0.3, -1.0, 2.0)
+    plane = Plane(w, (-12.0, -12.0), (12.0, 12.0), at)
+    points = plane.points(4)
+    torch.testing.assert_close(points @ w.T, plane.grid(4), atol=1e-5, rtol=0)
+    across = torch.tensor(at) - (torch.tensor(at) @ w.T) @ w  # where the plane does not go, its points stay
+    torch.testing.assert_close(points - (points @ w.T) @ w, across.expand(16, 3), atol=1e-5, rtol=0)
+    expected = -0.5 * plane.grid(4).square().sum(1) - math.log(2 * math.pi)
+    torch.testing.assert_close(planes.log_prior(inspection, plane, 4), expected)
 
 
 def test_stretch_of_a_linear_decoder_is_its_determinant():
     torch.manual_seed(0)
     linear = torch.nn.Linear(2, 6)
     vae = VAE(nn.MLP(6, 4), linear, latent=2, likelihood=likelihoods.Normal(1.0))
-    found = planes.stretch(vae, Plane((0, 1), (-1.0, -1.0), (1.0, 1.0), (0.0, 0.0)), 3)
+    found = planes.stretch(vae, Plane(torch.eye(2), (-1.0, -1.0), (1.0, 1.0), (0.0, 0.0)), 3)
     w = linear.weight.detach().double().numpy()
     np.testing.assert_allclose(found.numpy(), 0.5 * np.log(np.linalg.det(w.T @ w)), atol=1e-3)
 

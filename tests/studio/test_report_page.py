@@ -86,7 +86,22 @@ def test_what_was_measured_and_found_is_shown_and_travels(folder, serving, visit
         page.wait_for_function("() => /\\d/.test(document.querySelector('[data-term=kl]')?.textContent ?? '')")
 
 
+def test_the_report_with_figures_opens(folder, serving, visit):
+    (folder / "kept" / "measure.json").write_text(json.dumps(MEASURED))
+    (folder / "kept" / "report.html").write_text("<!doctype html><title>r</title><h1>With figures</h1>")
+    served = serving(Session([folder]))
+    page = visit(served.address("report"))
+    with page.expect_popup() as opened:
+        page.click("text=Open the report with figures")
+    assert opened.value.locator("h1").inner_text() == "With figures"
+    for run in ("nowhere", "..", ""):  # nothing but the runs it knows
+        answer = page.request.get(f"{served.origin}/report?run={run}")
+        assert (answer.status, "no run" in answer.text()) == (404, True)
+
+
 def test_a_damaged_report_is_said(folder, serving, visit):
     (folder / "kept" / "measure.json").write_text('{"sections": [')
+    (folder / "kept" / "findings.json").write_text('{"verdict": 3}')
     page = visit(serving(Session([folder])).address("report"))
     page.wait_for_selector("text=/measure.json is not JSON/")
+    page.wait_for_selector("text=/findings.json is damaged or not of this nelbo: it has no 'verdict'/")

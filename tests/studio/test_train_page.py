@@ -50,13 +50,17 @@ def test_a_short_training_finishes_and_its_epochs_can_be_gone_through(studio, vi
     page.wait_for_selector("text=epoch 1: train")
     text = page.locator(".readout").first.inner_text()
     assert f"train {run.history[0]['train_reconstruction_error']:.2f}" in text
+    page.wait_for_selector("text=/of 2 units in use/")
+    kl = "[[1, [0.5, 0.2]], [2, [0.5, 0.005]], [3, [0.02, 0.02]], [5, [0.4, 0.001]], [6, [0.4, 0.002]]]"
+    found = page.evaluate(f"async () => (await import('/pages/train/record.js')).collapses(new Map({kl}))")
+    assert found == [{"unit": 1, "epoch": 5}]  # from there on, and for good
     page.click("[data-do=inspect]")
     page.wait_for_selector("[data-term=nelbo]")
 
 
 def test_what_cannot_be_trained_is_said_and_numbers_are_clamped(studio, visit):
     page = visit(studio.address("train"))
-    page.wait_for_selector("text=The demo's runs are not made yet")
+    page.wait_for_selector("text=/The demo's runs are not made yet/")
     page.fill("[data-setting=epochs]", "-5")
     page.press("[data-setting=epochs]", "Tab")
     page.wait_for_selector("text=epochs is from 1 to 100000; taken: 1")

@@ -51,7 +51,7 @@ COMMANDS: dict[str, tuple[str, str, tuple[str, ...]]] = {
     "diagnose": (
         "diagnose:diagnose",
         "What is wrong with a run's model, the evidence, and what to change.",
-        ("nelbo diagnose runs/x", "nelbo diagnose runs/x --strict"),
+        ("nelbo diagnose runs/x", "nelbo diagnose runs/x other.npy", "nelbo diagnose runs/x --strict"),
     ),
     "explain": (
         "diagnose:explain",
@@ -90,8 +90,12 @@ COMMANDS: dict[str, tuple[str, str, tuple[str, ...]]] = {
     ),
     "export": (
         "studio:export",
-        "Write a page of the studio as one HTML file.",
-        ('nelbo export kl kl.html --state "mu_p=2&sigma_q=0.5"',),
+        "Write a page of the studio, of its theory or of your runs, as one HTML file.",
+        (
+            'nelbo export kl kl.html --state "mu_p=2&sigma_q=0.5"',
+            "nelbo export inspector runs/x runs/y two.html",
+            "nelbo export report runs/x report.html",
+        ),
     ),
 }
 for _name, (_where, _help, _examples) in COMMANDS.items():

@@ -1,8 +1,9 @@
 """`nelbo studio` and `nelbo export`: plain functions, registered with cyclopts by nelbo.cli."""
 
+from collections.abc import Sequence
 from importlib.util import find_spec
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 from cyclopts import Parameter
 
@@ -23,7 +24,7 @@ def studio(
         port: to listen at; 0 for any free one; by default 8765 or the next free one.
         open: open the browser (--no-open: only print the address).
         allow_origin: an origin to let in besides, as in https://hub.example.org, for a proxy in front of the studio.
-        page: to open first: kl, metric, elbo, reparam, inspector, train, report or worksheet.
+        page: to open first: home, kl, metric, elbo, reparam, inspector, train, report or worksheet.
     """
     _needs_extra()
     from nelbo.studio.server import serve
@@ -31,28 +32,75 @@ def studio(
     serve(run, port=port, open_browser=open, allow_origins=allow_origin or [], page=page)
 
 
-def export(page: str, out: Path | None = None, *, state: str = "") -> None:
+def export(page: str, *path: Path, state: str = "") -> None:
     """Write one page of the studio as a single HTML file that opens from disk, without a server or a network.
 
+    An explorer needs no run: nelbo export kl out.html. The others show runs, which travel in the file: nelbo export
+    inspector RUN [RUN] out.html, nelbo export report RUN out.html.
+
     Args:
-        page: kl, metric, elbo or reparam.
-        out: the file; by default nelbo-PAGE.html.
+        page: kl, metric, elbo or reparam; inspector or train, of one run or of two to compare; report, of one.
+        path: the runs, then the file; by default the newest finished run below runs/, and nelbo-PAGE.html.
         state: what to show, as the studio's address has it behind the question mark: "mu_p=2&sigma_q=0.5".
     """
-    from urllib.parse import parse_qsl
-
     from nelbo.files import write_bytes
+
+    runs, out = _runs_and_file(page, path)
+    document = _document(page, runs, _values(state))
+    write_bytes(out, document.encode())
+    print(f"{out}: {_size(len(document))}, opens in any browser")
+
+
+def _runs_and_file(page: str, paths: Sequence[Path]) -> tuple[list[Path], Path]:
+    from nelbo.studio.link import OF_RUNS, PAGES
+
+    if page not in PAGES:
+        raise ValueError(f"no page {page!r} to export; expected one of {', '.join(PAGES)}")
+    if page not in OF_RUNS:
+        if len(paths) > 1:
+            raise ValueError(f"{page} shows no run; write nelbo export {page} {paths[-1]}")
+        return [], paths[0] if paths else Path(f"nelbo-{page}.html")
+    is_file = bool(paths) and paths[-1].suffix.lower() in (".html", ".htm")
+    runs, out = (list(paths[:-1]), paths[-1]) if is_file else (list(paths), Path(f"nelbo-{page}.html"))
+    most = 1 if page == "report" else 2
+    if len(runs) > most:
+        raise ValueError(
+            f"{page} shows {'one run' if most == 1 else 'one run or two'}, got {len(runs)}: "
+            f"{', '.join(map(str, runs))}; the file ends in .html"
+        )
+    return runs, out
+
+
+def _document(page: str, runs: Sequence[Path], state: dict[str, Any]) -> str:
     from nelbo.studio.link import EXPLORERS, export_html
 
-    if page not in EXPLORERS:
-        raise ValueError(
-            f"no page {page!r} to export; expected one of {', '.join(EXPLORERS)}. A run's inspector is exported from "
-            "its page in the studio: nelbo studio RUN"
-        )
-    path = out or Path(f"nelbo-{page}.html")
-    document = export_html(page, dict(parse_qsl(state.lstrip("?"), keep_blank_values=True)))
-    write_bytes(path, document.encode())
-    print(f"{path}: {len(document) / 1000:.0f} kB, opens in any browser")
+    if page in EXPLORERS:
+        return export_html(page, state)
+    from nelbo.studio.exporting import export_page  # which needs torch
+    from nelbo.studio.session import Session
+
+    return export_page(
+        Session(list(runs)), page, {**state, **dict(zip(("run", "other"), map(str, runs), strict=False))}
+    )
+
+
+def _values(state: str) -> dict[str, Any]:
+    """An address's state: text, and lists as JSON."""
+    from json import JSONDecodeError, loads
+    from urllib.parse import parse_qsl
+
+    values: dict[str, Any] = dict(parse_qsl(state.lstrip("?"), keep_blank_values=True))
+    for name, text in values.items():
+        if text.startswith(("[", "{")):
+            try:
+                values[name] = loads(text)
+            except JSONDecodeError as error:
+                raise ValueError(f'--state: {name}={text} is no JSON ({error}); write "{name}=[1, 2]"') from None
+    return values
+
+
+def _size(characters: int) -> str:
+    return f"{characters / 1000:.0f} kB" if characters < 1e6 else f"{characters / 1e6:.1f} MB"
 
 
 def _needs_extra() -> None:

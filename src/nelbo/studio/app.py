@@ -88,6 +88,12 @@ def create_app(session: Session, *, port: int, token: str, allow: Sequence[str] 
         headers = {"content-disposition": f'attachment; filename="nelbo-{page}.html"'}
         return Response(document, media_type="text/html", headers=headers)
 
+    async def report(request: Request) -> Response:
+        try:
+            return FileResponse(await run_in_threadpool(_report_of, session, request.query_params.get("run")))
+        except (OSError, ValueError) as error:
+            return PlainTextResponse(f"{error}\n", 404)
+
     async def socket(websocket: WebSocket) -> None:
         await websocket.accept()
         await _Client(websocket, session).run()
@@ -95,6 +101,7 @@ def create_app(session: Session, *, port: int, token: str, allow: Sequence[str] 
     routes = [
         Route("/", index),
         Route("/export/{page}", export),
+        Route("/report", report),
         WebSocketRoute("/ws", socket),
         Mount("/", Pages(directory=STATIC)),
     ]
@@ -108,6 +115,12 @@ def _exported(session: Session, page: str, state: Any) -> str:
     from nelbo.studio.exporting import export_page  # which needs torch
 
     return export_page(session, page, state)
+
+
+def _report_of(session: Session, run: str | None) -> Path:
+    from nelbo.studio.report import page_of  # which needs torch
+
+    return page_of(session, run)
 
 
 class _Client:

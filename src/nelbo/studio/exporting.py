@@ -6,6 +6,7 @@ from typing import Any
 
 from nelbo.studio.library import Library
 from nelbo.studio.link import OF_RUNS, export_html
+from nelbo.studio.networks import LARGEST
 from nelbo.studio.session import Session
 from nelbo.studio.wire import pack
 
@@ -78,31 +79,61 @@ def _first(session: Session) -> str:
 
 
 def _inspector(session: Session, ask: Ask, state: Mapping[str, Any], names: list[str]) -> None:
+    split = {"split": state["split"]} if state.get("split") else {}
+    asked: list[dict[str, Any]] = []
     for name in names:
-        which = {"run": name, "split": state["split"]} if state.get("split") else {"run": name}
+        which = {"run": name, **split}
         info = ask("inspect.open", **which)
-        if info["dense"]["decoder"] and info["picture"]:
+        asked.append(_axes(state, info, own=not asked))
+        local = bool(info["dense"]["decoder"] and info["picture"])
+        if local:
             ask("inspect.weights", run=name, part="decoder")
-        for row in _rows(session, which, info["n"], state.get("pins") or ()):
+            _inputs(session, ask, which)
+        for row in _rows(session, which, info["n"], state.get("pins"), few=local):
             ask("inspect.examples", **which, rows=[row])
         if len(info["axes"]) == 2:
-            ask("inspect.plane", **which, layers=["prior", "aggregate"], n=72)
-            if info["latent"] == 2:
-                ask("inspect.plane", **which, layers=["decoded"], n=15)
-                ask("inspect.plane", **which, layers=["stretch"], n=32)
+            _planes(ask, {**which, **asked[-1]}, info["latent"], local=local)
     if len(names) == 2:
-        split = ask("inspect.open", **({"run": names[0]} | ({"split": state["split"]} if state.get("split") else {})))
-        ask("inspect.align", required=False, run=names[0], other=names[1], split=split["split"])
+        first = ask("inspect.open", run=names[0], **split)
+        both = {**asked[0], **{f"other_{key}": axes for key, axes in asked[1].items()}}
+        ask("inspect.align", required=False, run=names[0], other=names[1], split=first["split"], **both)
 
 
-def _rows(session: Session, which: Mapping[str, Any], n: int, pins: Any) -> list[int]:
+def _axes(state: Mapping[str, Any], info: Mapping[str, Any], *, own: bool) -> dict[str, Any]:
+    """The axes of a plane, where the page will ask for others than Python chooses; units are the first run's own."""
+    if state.get("projection") == "principal" and info["principal"]:
+        return {"axes": "principal"}
+    units = state.get("axes") if own else None
+    return {"axes": units} if units and units != info["axes"] else {}
+
+
+def _planes(ask: Ask, which: Mapping[str, Any], latent: int, *, local: bool) -> None:
+    if "axes" in which:
+        ask("inspect.plane", **which, layers=["prior"], n=8)
+    ask("inspect.plane", **which, layers=["prior", "aggregate"], n=72)
+    if latent == 2:
+        ask("inspect.plane", **which, layers=["stretch"], n=32)
+        if not local:
+            ask("inspect.plane", **which, layers=["decoded"], n=15)
+
+
+def _inputs(session: Session, ask: Ask, which: Mapping[str, Any]) -> None:
+    """All inputs, where they take less room than a decoder may: then every example can be looked at in the file."""
+    inspection = Library.of(session).inspection(which["run"], which.get("split"))
+    if inspection.x.numel() <= LARGEST:
+        ask("inspect.inputs", **which)
+
+
+def _rows(session: Session, which: Mapping[str, Any], n: int, pins: Any, *, few: bool) -> list[int]:
     """The pinned examples, some of each class, and the first."""
     inspection = Library.of(session).inspection(which["run"], which.get("split"))
-    chosen = {row: None for row in pins if type(row) is int and 0 <= row < n}
+    pinned = pins if isinstance(pins, list) else []
+    chosen = {row: None for row in pinned if type(row) is int and 0 <= row < n}
     if inspection.labels is not None:
         for label in inspection.labels.unique()[:20]:
-            chosen |= dict.fromkeys((inspection.labels == label).nonzero().flatten()[:_OF_EACH_CLASS].tolist())
-    chosen |= dict.fromkeys(range(min(n, max(0, _AT_LEAST - len(chosen)))))
+            rows = (inspection.labels == label).nonzero().flatten()
+            chosen |= dict.fromkeys(rows[: 1 if few else _OF_EACH_CLASS].tolist())
+    chosen |= dict.fromkeys(range(min(n, max(0, (1 if few else _AT_LEAST) - len(chosen)))))
     return list(chosen)
 
 
@@ -121,4 +152,6 @@ def _only(session: Session, found: dict[str, bytes], names: list[str]) -> None:
     """The lists of runs name only those that travel."""
     entries = [entry for entry in Library.of(session).entries() if entry["run"] in names]
     found["inspect.runs {}"] = pack({"runs": entries})
-    found["train.list {}"] = pack({"runs": entries, "jobs": [], "demo": {"out": "", "missing": [], "offer": False}})
+    found["train.list {}"] = pack(
+        {"runs": entries, "jobs": [], "demo": {"out": "", "models": {}, "missing": [], "offer": False}}
+    )

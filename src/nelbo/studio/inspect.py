@@ -44,7 +44,7 @@ def opened(inspection: Inspection) -> Reply:
     model, terms = inspection.model, inspection.terms
     deviation = inspection.covariance.diagonal(dim1=1, dim2=2).clamp(min=0).sqrt()
     labels = read_labels(inspection.labels, len(inspection.x))
-    box = planes.around(inspection, inspection.axes, (0.0,) * model.latent)
+    box = planes.around(inspection, planes.units(inspection.axes, model.latent), (0.0,) * model.latent)
     values = torch.full((len(inspection.x),), math.nan) if labels is None else torch.from_numpy(labels.values)
     content = {
         "title": inspection.run.name,
@@ -54,6 +54,7 @@ def opened(inspection: Inspection) -> Reply:
         "event": list(inspection.x.shape[1:]),
         "axes": list(inspection.axes),
         "box": [list(box.low), list(box.high)],
+        "principal": planes.principal(inspection.mean).tolist() if model.latent > 2 and len(inspection.x) > 2 else None,
         "is_point": inspection.is_point,
         "is_normal": inspection.is_normal,
         "standard_normal_prior": isinstance(model.prior_family, StandardNormal),
@@ -115,6 +116,19 @@ def pictures(session: Session, content: Content, buffers: Buffers) -> Reply:
         return Reply(
             {"rows": rows}, [_floats(inspection.x[rows]), _floats(decode(inspection.model, inspection.mean[rows]))]
         )
+
+
+@answers("inspect.inputs")
+def inputs(session: Session, content: Content, buffers: Buffers) -> Reply:
+    """The inputs of all examples in as few bytes as hold them exactly, for a page that decodes without Python.
+
+    Buffers: the inputs, (n, features); then covariances of q(z|x), float32, if they are not diagonal.
+    """
+    inspection = _inspection(session, content)
+    coding, packed = _packed(inspection.x)
+    covariance = inspection.covariance
+    diagonal = bool((covariance == torch.diag_embed(covariance.diagonal(dim1=1, dim2=2))).all())
+    return Reply({"coding": coding}, [packed, *([] if diagonal else [_floats(covariance)])])
 
 
 @answers("inspect.encode")
@@ -213,8 +227,10 @@ def alignment(session: Session, content: Content, buffers: Buffers) -> Reply:
     first, second = (_inspection(session, {**content, "run": content[name]}) for name in ("run", "other"))
     if first.run.record.get("data") != second.run.record.get("data") and not torch.equal(first.x, second.x):
         raise ValueError("the two runs were not trained on the same data, so that their examples do not correspond")
-    axes = [_axes(inspection, content.get(name)) for inspection, name in ((first, "axes"), (second, "other_axes"))]
-    found = align(first.mean[:, list(axes[0])], second.mean[:, list(axes[1])])
+    one, other = (
+        _directions(inspection, content.get(name)) for inspection, name in ((first, "axes"), (second, "other_axes"))
+    )
+    found = align(first.mean @ one.T, second.mean @ other.T)
     return Reply(
         {
             "scale": found.scale,
@@ -242,27 +258,33 @@ def _rows(inspection: Inspection, rows: Any, most: int) -> list[int]:
     return list(rows)
 
 
-def _axes(inspection: Inspection, axes: Any) -> tuple[int, ...]:
-    if axes is None:
-        return inspection.axes
+def _directions(inspection: Inspection, axes: Any) -> Tensor:
+    """The directions of a plane: None for the most active units, "principal", or units by their numbers."""
     latent = inspection.model.latent
+    if axes is None:
+        return planes.units(inspection.axes, latent)
+    if axes == "principal" and latent > 2 and len(inspection.x) > 2:
+        return planes.principal(inspection.mean)
     whole = isinstance(axes, Sequence) and all(type(axis) is int and 0 <= axis < latent for axis in axes)
     if not whole or len(axes) != min(2, latent) or len(set(axes)) != len(axes):
-        raise ValueError(f"axes are {min(2, latent)} different latent dimensions from 0 to {latent - 1}, got {axes!r}")
-    return tuple(axes)
+        other = ', or "principal"' if latent > 2 else ""
+        raise ValueError(
+            f"axes are {min(2, latent)} different latent dimensions from 0 to {latent - 1}{other}; got {axes!r}"
+        )
+    return planes.units(axes, latent)
 
 
 def _plane(inspection: Inspection, content: Content) -> planes.Plane:
-    axes = _axes(inspection, content.get("axes"))
+    directions = _directions(inspection, content.get("axes"))
     latent = inspection.model.latent
     at = content.get("at")
     held = (0.0,) * latent if at is None else _numbers(at, latent, "at")
     if "low" not in content and "high" not in content:
-        return planes.around(inspection, axes, held)
-    low, high = (_numbers(content.get(end), len(axes), end) for end in ("low", "high"))
+        return planes.around(inspection, directions, held)
+    low, high = (_numbers(content.get(end), len(directions), end) for end in ("low", "high"))
     if not all(a < b for a, b in zip(low, high, strict=True)):
         raise ValueError(f"a plane's low ends lie below its high ones, got {low} and {high}")
-    return planes.Plane(axes, low, high, held)
+    return planes.Plane(directions, low, high, held)
 
 
 def _numbers(values: Any, count: int, name: str) -> tuple[float, ...]:
@@ -290,6 +312,18 @@ def _read(buffers: Buffers, position: int, name: str) -> Tensor:
     if not bool(values.isfinite().all()):
         raise ValueError(f"{name} holds values that are NaN or infinite")
     return values
+
+
+def _packed(x: Tensor) -> tuple[str, bytes]:
+    """Black and white as "bits", pixels k/255 and counts below 256 as "pixels" and "counts" of a byte, or "floats"."""
+    values = x.flatten().cpu().float().numpy()
+    if bool(np.isin(values, (0, 1)).all()):
+        return "bits", np.packbits(values.astype(np.uint8)).tobytes()
+    for coding, unit in (("counts", 1), ("pixels", 255)):
+        whole = np.rint(values * unit)
+        if whole.min() >= 0 and whole.max() < 256 and np.array_equal((whole / unit).astype(np.float32), values):
+            return coding, whole.astype(np.uint8).tobytes()
+    return "floats", _floats(x)
 
 
 def _features(inspection: Inspection) -> list[str] | None:

@@ -17,7 +17,7 @@ from nelbo import demo, runs
 from nelbo.studio.forms import form, read_settings
 from nelbo.studio.library import HOME, Library
 from nelbo.studio.session import Buffers, Content, Reply, Session, answers
-from nelbo.studio.trainee import Examples, kept_snapshot, kept_snapshots, shapes, work
+from nelbo.studio.trainee import Examples, kept_snapshot, kept_snapshots, kept_units, shapes, work
 from nelbo.studio.wire import pack, unpack
 
 _AT_ONCE = max(2, (os.cpu_count() or 2) // 2)
@@ -202,7 +202,12 @@ def list_jobs(session: Session, content: Content, buffers: Buffers) -> Reply:
         {
             "runs": entries,
             "jobs": [job.summary() for job in jobs.jobs.values()],
-            "demo": {"out": str(_DEMO), "missing": missing, "offer": bool(missing) and jobs.library.folders == [HOME]},
+            "demo": {
+                "out": str(_DEMO),
+                "models": demo.TITLES,
+                "missing": missing,
+                "offer": bool(missing) and jobs.library.folders[0] == HOME,
+            },
         }
     )
 
@@ -263,6 +268,7 @@ def state(session: Session, content: Content, buffers: Buffers) -> Reply:
             "history": runs.read_history(path),
             "steps": job.steps.get(name, []) if job is not None else [],
             "snapshots": kept_snapshots(path),
+            "units": kept_units(path),
             "job": job.summary() if job is not None and current else None,
         }
     )

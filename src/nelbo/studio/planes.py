@@ -1,6 +1,7 @@
 """Densities and pictures over a plane through the latent space: prior, aggregate posterior, decoded grid, stretch."""
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
@@ -20,24 +21,24 @@ _SMOOTHED = 0.5
 _NARROWEST = 0.35  # of a grid cell: a narrower normal would fall between the points of the grid
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Plane:
-    """A rectangle in two latent dimensions (an interval in one), the others held where ``at`` has them.
+    """A rectangle through the latent space, or an interval along one direction.
 
     Args:
-        axes: one or two latent dimensions.
-        low: lower end along each axis.
-        high: upper end along each axis.
-        at: (latent,) the point that the plane goes through.
+        directions: (1 or 2, latent) orthonormal: rows of the identity for latent units.
+        low: lower end along each direction, in coordinates <direction, z>.
+        high: upper end along each direction.
+        at: (latent,) a point that the plane goes through.
     """
 
-    axes: tuple[int, ...]
+    directions: Tensor
     low: tuple[float, ...]
     high: tuple[float, ...]
     at: tuple[float, ...]
 
     def grid(self, n: int) -> Tensor:
-        """Cell centers, (n, 2) per row from the top down, (n * n, 2) in all; (n, 1) along one axis."""
+        """Cell centers, (n, 2) per row from the top down, (n * n, 2) in all; (n, 1) along one direction."""
         sides = [
             low + (high - low) * (torch.arange(n) + 0.5) / n for low, high in zip(self.low, self.high, strict=True)
         ]
@@ -48,29 +49,41 @@ class Plane:
 
     def points(self, n: int) -> Tensor:
         """The grid as points of the whole latent space, (n * n, latent)."""
-        flat = self.grid(n)
-        z = torch.tensor(self.at).repeat(len(flat), 1)
-        z[:, list(self.axes)] = flat
-        return z
+        at = torch.tensor(self.at)
+        return at + (self.grid(n) - self.directions @ at) @ self.directions
 
 
-def around(inspection: Inspection, axes: tuple[int, ...], at: tuple[float, ...]) -> Plane:
+def units(chosen: Sequence[int], latent: int) -> Tensor:
+    """The directions of some latent units, (len(chosen), latent)."""
+    return torch.eye(latent)[list(chosen)]
+
+
+def principal(mean: Tensor) -> Tensor:
+    """The two directions in which posterior means (n, latent) vary most, (2, latent); the largest entry is positive."""
+    _, _, directions = torch.linalg.svd((mean - mean.mean(0)).double(), full_matrices=False)
+    first = directions[:2]
+    largest = first.gather(1, first.abs().argmax(1, keepdim=True))
+    return (first * largest.sign()).to(mean)
+
+
+def around(inspection: Inspection, directions: Tensor, at: tuple[float, ...]) -> Plane:
     """The square (or interval) that shows the examples; centered on the prior, where that is a normal and near them."""
-    z = inspection.mean[:, list(axes)].double()
+    z = (inspection.mean @ directions.T).double()
     known = normal_moments(inspection.model.prior)
     if known is not None and not inspection.is_point:
-        center = known[0][list(axes)].double()
-        widest = float(known[1].diagonal()[list(axes)].max().sqrt())
+        mean, covariance = _along(directions, *known)
+        center = mean.double()
+        widest = float(covariance.diagonal().max().sqrt())
         half = max(_SIGMAS * widest, _MARGIN * float((z - center).abs().max()))
     else:
         low, high = z.min(0).values, z.max(0).values
         center = (low + high) / 2
         half = _MARGIN * max(float((high - low).max()) / 2, 1e-3)
-    return Plane(axes, tuple((center - half).tolist()), tuple((center + half).tolist()), at)
+    return Plane(directions, tuple((center - half).tolist()), tuple((center + half).tolist()), at)
 
 
 def log_prior(inspection: Inspection, plane: Plane, n: int) -> Tensor:
-    """Log of the marginal of p(z) in the plane's dimensions over its grid, (n * n,), in nats.
+    """Log of the marginal of p(z) in the plane's coordinates over its grid, (n * n,), in nats.
 
     Exact for a normal and where the latent space has no other dimensions; else a kernel estimate from draws.
     """
@@ -78,23 +91,22 @@ def log_prior(inspection: Inspection, plane: Plane, n: int) -> Tensor:
     with at_rest(inspection.model):
         pz = inspection.model.prior
         known = normal_moments(pz)
-        chosen = list(plane.axes)
         if known is not None:
-            return _log_mixture(grid, known[0][None, chosen], known[1][chosen][:, chosen][None])
-        if inspection.model.latent == len(chosen):
+            mean, covariance = _along(plane.directions, *known)
+            return _log_mixture(grid, mean[None], covariance[None])
+        if inspection.model.latent == len(plane.directions):
             return _log_prob(pz, plane.points(n))
-        drawn = pz.sample(torch.Size((_DRAWS,)))[:, chosen]
+        drawn = pz.sample(torch.Size((_DRAWS,))) @ plane.directions.T
     return _log_mixture(grid, drawn, torch.diag(_silverman(drawn).square()).expand(len(drawn), -1, -1))
 
 
 def log_aggregate(inspection: Inspection, plane: Plane, n: int) -> Tensor:
-    """Log of the aggregate posterior q(z) = mean_n q(z|x_n) in the plane's dimensions over its grid, (n * n,), in nats.
+    """Log of the aggregate posterior q(z) = mean_n q(z|x_n) in the plane's coordinates over its grid, (n * n,), nats.
 
     Smoothed by a kernel of half of Silverman's width: the examples stand for a population, and a narrow q(z|x) or the
     point of an autoencoder would leave only islands.
     """
-    chosen = list(plane.axes)
-    mean, covariance = inspection.mean[:, chosen], inspection.covariance[:, chosen][:, :, chosen]
+    mean, covariance = _along(plane.directions, inspection.mean, inspection.covariance)
     cell = torch.tensor([(high - low) / n for low, high in zip(plane.low, plane.high, strict=True)])
     width = torch.maximum(_SMOOTHED * _silverman(mean), _NARROWEST * cell.to(mean))
     return _log_mixture(plane.grid(n), mean, covariance + torch.diag(width.square()))
@@ -108,19 +120,24 @@ def decoded(inspection: Inspection, plane: Plane, n: int) -> Tensor:
 def stretch(model: VAE, plane: Plane, n: int) -> Tensor:
     """How much the decoder magnifies areas of the plane: log sqrt det(J'J) over its grid, (n * n,).
 
-    J is the Jacobian of the decoded mean with respect to the plane's dimensions, by central differences.
+    J is the Jacobian of the decoded mean with respect to the plane's coordinates, by central differences.
 
     Source: Arvanitidis, Hansen & Hauberg 2018, "Latent space oddity", eq. 4.
     """
     z = plane.points(n)
     columns: list[Tensor] = []
-    for axis in plane.axes:
-        step = torch.zeros(model.latent)
-        step[axis] = _STEP
+    for direction in plane.directions:
+        step = _STEP * direction
         columns.append((decode(model, z + step) - decode(model, z - step)).flatten(1) / (2 * _STEP))
     jacobian = torch.stack(columns, 2).double()
     metric = jacobian.transpose(1, 2) @ jacobian
-    return 0.5 * torch.logdet(metric + 1e-12 * torch.eye(len(plane.axes)).to(metric)).float()
+    return 0.5 * torch.logdet(metric + 1e-12 * torch.eye(len(plane.directions)).to(metric)).float()
+
+
+def _along(directions: Tensor, mean: Tensor, covariance: Tensor) -> tuple[Tensor, Tensor]:
+    """Mean (..., k) and covariance (..., k, k) of <direction, z>, for those of z."""
+    w = directions.to(mean)
+    return mean @ w.T, w @ covariance.to(mean) @ w.T
 
 
 def _silverman(points: Tensor) -> Tensor:

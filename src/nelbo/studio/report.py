@@ -11,8 +11,11 @@ from nelbo.studio.session import Buffers, Content, Reply, Session, answers
 from nelbo.studio.trainee import FINDINGS, MEASURES, PAGE
 
 _EFFORTS = ("quick", "normal", "thorough")
-# what the report is made of -> the module that finds it out, and the command that does the same
-_SOURCES = {"measure": ("nelbo.measure", MEASURES), "diagnose": ("nelbo.diagnosis", FINDINGS)}
+# parts of the report and their commands -> the module that finds them out, its file, what the file holds
+_SOURCES: dict[str, tuple[str, str, dict[str, type]]] = {
+    "measure": ("nelbo.measure", MEASURES, {"facts": dict, "sections": list}),
+    "diagnose": ("nelbo.diagnosis", FINDINGS, {"verdict": str, "findings": list, "passed": list, "skipped": dict}),
+}
 
 
 @answers("report.open")
@@ -26,18 +29,39 @@ def found(folder: Path) -> dict[str, Any]:
     """The content of measure.json and findings.json, None where there is none, and why; and where the page is."""
     page = folder / PAGE
     made: dict[str, Any] = {"missing": {}, "page": str(page) if page.exists() else None}
-    for name, (module, file) in _SOURCES.items():
+    for name, (module, file, parts) in _SOURCES.items():
         made[name], why = None, f"not measured yet: nelbo {name} {folder}"
         if (folder / file).exists():
             try:
-                made[name] = read_json(folder / file)
+                made[name] = _read(folder / file, parts)
             except DamagedFileError as error:
-                why = str(error)
+                why = f"{error}; write nelbo {name} {folder}"
         elif find_spec(module) is None:
             why = f"this nelbo has no {module}"
         if made[name] is None:
             made["missing"][name] = why
     return made
+
+
+def _read(path: Path, parts: dict[str, type]) -> Any:
+    content = read_json(path)
+    for name, kind in parts.items():
+        if not isinstance(content, dict) or not isinstance(content.get(name), kind):
+            raise DamagedFileError(f"{path} is damaged or not of this nelbo: it has no {name!r}")
+    return content
+
+
+def page_of(session: Session, run: str | None) -> Path:
+    """The report with figures that `nelbo measure` wrote into a run's folder.
+
+    Raises:
+        ValueError: the studio knows no such run.
+        OSError: it was not measured yet.
+    """
+    page = Library.of(session).folder(run) / PAGE
+    if not page.is_file():
+        raise FileNotFoundError(f"there is no {page}; write nelbo measure {page.parent}")
+    return page
 
 
 @answers("report.make")
@@ -47,7 +71,7 @@ def make_report(session: Session, content: Content, buffers: Buffers) -> Reply:
     folder, effort = jobs.library.folder(content["run"]), content.get("effort", "quick")
     if effort not in _EFFORTS:
         raise ValueError(f"effort is one of {', '.join(_EFFORTS)}; got {effort!r}")
-    if not any(find_spec(module) for module, _ in _SOURCES.values()):
+    if not any(find_spec(module) for module, *_ in _SOURCES.values()):
         raise ValueError("this nelbo has neither nelbo.measure nor nelbo.diagnosis; update nelbo")
     job = jobs.start({"do": "report", "effort": effort}, folder, f"report of {folder.name}")
     return Reply(job.summary())

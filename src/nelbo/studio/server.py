@@ -2,18 +2,22 @@
 
 import socket
 import sys
+import threading
 import webbrowser
 from collections.abc import Sequence
 from pathlib import Path
+from urllib.parse import quote
 
 import uvicorn
 
 from nelbo.studio.app import create_app
 from nelbo.studio.guard import new_token
+from nelbo.studio.link import OF_RUNS
 from nelbo.studio.session import Session
 
 PORT = 8765
 _TRIES = 50
+_RECORD = "run.json"  # nelbo.runs.RECORD, whose module takes a second to load
 
 
 def serve(
@@ -31,7 +35,7 @@ def serve(
         port: to listen at; 0 for any free one; by default 8765 or the next free one.
         open_browser: whether to open the address in the browser.
         allow_origins: origins of a proxy in front of the studio.
-        page: to open first, as in "kl".
+        page: to open first, as in "kl"; by default the inspector of the runs, or without any, what there is.
 
     Raises:
         OSError: the port is in use; the message offers the next free one.
@@ -39,7 +43,8 @@ def serve(
     listening = listen(port)
     number = listening.getsockname()[1]
     session, token = Session([Path(run) for run in runs]), new_token()
-    address = f"http://127.0.0.1:{number}/?token={token}{'#' + page if page else ''}"
+    first = page or _first(session.runs)
+    address = f"http://127.0.0.1:{number}/?token={token}{'#' + first if first else ''}"
     config = uvicorn.Config(
         create_app(session, port=number, token=token, allow=allow_origins),
         log_level="warning",
@@ -50,6 +55,8 @@ def serve(
         server_header=False,
     )
     print(f"nelbo studio: {address}\nCtrl-C ends it.", flush=True)
+    if first.partition("?")[0] in ("", "home", *OF_RUNS):
+        threading.Thread(target=session.prepare).start()  # no daemon: half an import would end the process badly
     if open_browser:
         webbrowser.open(address)
     try:
@@ -59,6 +66,14 @@ def serve(
     finally:
         session.close()
         listening.close()
+
+
+def _first(runs: Sequence[Path]) -> str:
+    """The page to begin with: what there is, or the inspector of the runs named, two of them side by side."""
+    if len(runs) < 2 or not all((run / _RECORD).exists() for run in runs[:2]):
+        return "inspector" if runs else ""
+    named = zip(("run", "other"), runs, strict=False)
+    return "inspector?" + "&".join(f"{name}={quote(str(run))}" for name, run in named)
 
 
 def listen(port: int | None) -> socket.socket:

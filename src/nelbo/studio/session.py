@@ -33,6 +33,7 @@ class Reply:
 
 Answer = Callable[["Session", Content, Buffers], Reply]
 _answers: dict[str, Answer] = {}
+_importing = threading.Lock()  # two threads that import halves of each other's modules see them unfinished
 
 
 def answers(kind: str) -> Callable[[Answer], Answer]:
@@ -75,12 +76,19 @@ class Session:
             return Reply({"id": number, "kind": kind, "error": text or type(error).__name__})
         return Reply({**reply.content, "id": number, "kind": kind}, reply.buffers)
 
+    def prepare(self) -> None:
+        """Import what answers the questions of pages of runs, before they are asked."""
+        for where in _WHERE.values():
+            with _importing:
+                import_module(where)
+
     def _find(self, kind: Any) -> Answer:
         if not isinstance(kind, str):
             raise TypeError(f"a message names its kind; got {kind!r}")
         where = _WHERE.get(kind.partition(".")[0])
         if kind not in _answers and where is not None:
-            import_module(where)
+            with _importing:
+                import_module(where)
         if kind not in _answers:
             raise ValueError(f"nothing in this studio answers {kind!r}")
         return _answers[kind]

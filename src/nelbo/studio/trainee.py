@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Any, final
 
 import torch
+from safetensors import SafetensorError, safe_open
 from torch import Tensor
 
 from nelbo import data as nelbo_data
@@ -39,6 +40,7 @@ _STEPS_APART = 0.05  # seconds between two reports of a running epoch: 20 a seco
 _SHARE = 0.15  # of the training time that live pictures may take
 _CLOUD, _PICTURES, _SAMPLES = 1000, 16, 25
 _MOST_ON_DISK = 200  # snapshots of a run
+_MOST_UNITS = 64  # of the latent space whose use is followed
 _MOST_CLASSES = 20  # more labels than can be told apart by colour
 
 
@@ -242,6 +244,20 @@ def kept_snapshot(run: Path, epoch: int) -> dict[str, Tensor]:
     if epoch not in kept:
         raise DamagedFileError(f"{run} keeps no picture of epoch {epoch}; it keeps {len(kept)}")
     return read_tensors(run / SNAPSHOTS / f"{epoch:06d}.safetensors")[0]
+
+
+def kept_units(run: Path) -> list[tuple[int, list[float]]]:
+    """Epoch and KL of each latent unit, in nats, after the epochs that were kept; none for an autoencoder."""
+    found: list[tuple[int, list[float]]] = []
+    for epoch in kept_snapshots(run):
+        try:
+            with safe_open(run / SNAPSHOTS / f"{epoch:06d}.safetensors", "pt") as file:
+                kl = file.get_tensor("kl_per_unit")[:_MOST_UNITS]
+        except (OSError, SafetensorError):
+            continue  # damaged: what it holds is asked for by itself, and then said
+        if bool(kl.isfinite().all()):
+            found.append((epoch, [round(value, 5) for value in kl.tolist()]))
+    return found
 
 
 def _gradient_norm(model: torch.nn.Module) -> float:

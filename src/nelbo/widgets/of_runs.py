@@ -25,7 +25,8 @@ class Inspector(Page, page="inspector"):
     Args:
         run: a run, or its folder.
         others: more of them, to compare with.
-        state: ``split``, ``pins`` (positions of examples), ``z``, ``q``, ``axes``, ``colour``, ``layers``, ...
+        state: ``split``, ``pins`` (positions of examples), ``z``, ``q``, ``axes``, ``projection`` ("units" or
+            "principal"), ``colour``, ``layers``, ...
     """
 
     run = traitlets.Unicode("").tag(sync=True)
@@ -36,9 +37,12 @@ class Inspector(Page, page="inspector"):
     z = several()
     q = several()
     axes = several()
+    projection = one_of("units", "principal")
     colour = one_of("label", "reconstruction_error", "kl", "nelbo")
     layers = several("prior")
     film = switch()
+    lasso = several()
+    bookmarks = several()
 
     def __init__(self, run: str | Path | Run, *others: str | Path | Run, **state: Any) -> None:
         session, names = _known([run, *others])

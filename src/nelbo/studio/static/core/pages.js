@@ -1,6 +1,11 @@
 // The pages of the studio, in the order of the rail. A page is a module below pages/ and a line here.
 
 export const PAGES = {
+  home: {
+    title: "Home",
+    icon: "M4 11 12 4l8 7M6 10v10h12V10M10 20v-6h4v6",
+    load: async () => (await import("../pages/home.js")).default,
+  },
   kl: {
     title: "KL explorer",
     icon: "M2 19c5 0 4-13 8-13s3 13 8 13M8 19c4 0 4-8 7-8s3 8 7 8",

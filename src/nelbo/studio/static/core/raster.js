@@ -1,4 +1,4 @@
-// A coloured map under an SVG plot: one canvas, computed cell by cell, kept until what it shows changes.
+// A coloured map under an SVG plot: one canvas, computed cell by cell, kept until what it shows changes; level lines.
 
 import { h } from "./dom.js";
 import { colour } from "./theme.js";
@@ -19,26 +19,28 @@ export function raster(figure) {
     draw(cell, columns = 110, rows = 80) {
       const { margin } = figure;
       if (!(figure.width > 0)) return;
-      canvas.width = columns;
-      canvas.height = rows;
       canvas.style.cssText = `left:${margin.left}px;top:${margin.top}px;width:${figure.width}px;height:${figure.height}px`;
-      const context = canvas.getContext("2d");
-      const image = context.createImageData(columns, rows);
-      for (let row = 0; row < rows; row++) {
-        const y = figure.y[1] - ((row + 0.5) / rows) * (figure.y[1] - figure.y[0]);
-        for (let column = 0; column < columns; column++) {
-          const x = figure.x[0] + ((column + 0.5) / columns) * (figure.x[1] - figure.x[0]);
-          image.data.set(cell(x, y), 4 * (row * columns + column));
-        }
-      }
-      context.putImageData(image, 0, 0);
+      const [dx, dy] = [(figure.x[1] - figure.x[0]) / columns, (figure.y[1] - figure.y[0]) / rows];
+      paint(canvas, columns, rows, (column, row) => cell(figure.x[0] + (column + 0.5) * dx, figure.y[1] - (row + 0.5) * dy));
     },
   };
 }
 
+/** Colour a canvas of columns x rows pixels, from the top down. @param {(column: number, row: number) => number[]} cell */
+export function paint(canvas, columns, rows, cell) {
+  Object.assign(canvas, { width: columns, height: rows });
+  const image = new ImageData(columns, rows);
+  for (let i = 0; i < columns * rows; i++) image.data.set(cell(i % columns, Math.floor(i / columns)), 4 * i);
+  canvas.getContext("2d").putImageData(image, 0, 0);
+  return canvas;
+}
+
 /** A colour of the theme as [r, g, b]. */
-export function rgb(element, name) {
-  const text = colour(element, name).replace("#", "");
+export const rgb = (element, name) => channels(colour(element, name));
+
+/** "#1a2b3c" or "#123" as [r, g, b]. */
+export function channels(hex) {
+  const text = hex.replace("#", "");
   const wide = text.length === 3 ? [...text].map((c) => c + c).join("") : text;
   return [0, 2, 4].map((i) => parseInt(wide.slice(i, i + 2), 16));
 }

@@ -38,7 +38,7 @@ const socket = websocket(
 
 async function go() {
   const [name, text = ""] = decodeURI(location.hash.slice(1)).split(/\?(.*)/s);
-  const known = name in PAGES ? name : "kl";
+  const known = name in PAGES ? name : "home";
   if (open?.page.name === known) {
     if (location.hash === written) return;
     const { values, said } = fromText(open.page, text);

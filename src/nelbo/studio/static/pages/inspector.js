@@ -4,13 +4,18 @@ import { card, group } from "../core/controls.js";
 import { h } from "../core/dom.js";
 import { nats } from "../core/format.js";
 import { ask, hear, write } from "../core/store.js";
+import { demoOffer } from "./home/demo.js";
 import { chooseExamples } from "./inspector/board.js";
+import { areBookmarks, bookmarks } from "./inspector/bookmarks.js";
 import { code, why } from "./inspector/words.js";
 import { colouring, dropDown, layerSwitches, pickers, runLabel } from "./inspector/choose.js";
 import { openRun } from "./inspector/source.js";
 
 const numbers = (value) => Array.isArray(value) && value.every((v) => Number.isFinite(v));
 const whole = (value) => Array.isArray(value) && value.length <= 24 && value.every((v) => Number.isInteger(v) && v >= 0);
+
+const FARTHEST = 1000; // of a coordinate; Python takes no others
+const LEAST = 1e-3; // standard deviation of a q of one's own
 
 /** @type {import("../core/state.js").Page} */
 export default {
@@ -21,11 +26,11 @@ export default {
   live: true,
   exportUrl: (state) => `/export/inspector?state=${encodeURIComponent(JSON.stringify(state))}`,
   defaults: {
-    run: "", other: "", split: "", pins: [], active: 0, z: [], q: [], axes: [], colour: "label", layers: ["prior"], film: false,
+    run: "", other: "", split: "", pins: [], active: 0, z: [], q: [], axes: [], projection: "units", colour: "label", layers: ["prior"], film: false, lasso: [], bookmarks: [],
   },
-  limits: { colour: ["label", "reconstruction_error", "kl", "nelbo"], split: ["", "train", "validation", "test"], active: [0, 23] },
-  check: { pins: whole, axes: whole, z: numbers, q: numbers, layers: (value) => value.every((v) => typeof v === "string") },
-  help: [["click", "a point in the plane pins that example"], ["drag ◆", "decode another z"], ["drag ●, ▮", "move and widen q(z|x)"]],
+  limits: { projection: ["units", "principal"], colour: ["label", "reconstruction_error", "kl", "nelbo"], split: ["", "train", "validation", "test"], active: [0, 23] },
+  check: { pins: whole, axes: whole, z: numbers, q: numbers, lasso: numbers, bookmarks: areBookmarks, layers: (value) => value.every((v) => typeof v === "string") },
+  help: [["click", "a point in the plane pins that example"], ["drag ◆", "decode another z"], ["drag ●, ▮", "move and widen q(z|x)"], ["Shift + drag", "a lasso around examples, which the table then shows"]],
   mount,
 };
 
@@ -40,13 +45,18 @@ function mount(slots) {
   const place = h("div", { class: "board" });
   slots.figure.append(status, place);
 
-  const runBox = dropDown("Model", (run) => write(model, { run, split: "", z: [], q: [], axes: [] }));
+  const runBox = dropDown("Model", (run) => write(model, { run, split: "", z: [], q: [], axes: [], lasso: [] }));
   const otherBox = dropDown("Compare", (other) => write(model, { other, z: [], q: [] }));
   const splitBox = dropDown("Part of the data", (split) => write(model, { split, pins: [], active: 0, z: [], q: [] }));
+  const axesBox = dropDown("Axes", (projection) => write(model, { projection, axes: [], z: [], q: [], lasso: [] }));
   const colourBox = dropDown("Colour by", (colour) => write(model, { colour }));
   const switches = layerSwitches(slots);
   const pick = pickers(slots, () => sources[0], pin);
-  slots.controls.append(group("Run", runBox.element, otherBox.element, splitBox.element, colourBox.element), pick.element, switches.element);
+  const views = bookmarks(slots, () => {
+    const row = model.get("pins")[model.get("active")] ?? 0;
+    return `${sources[0]?.className(row) ?? "example"} #${row}${model.get("other") ? ", compared" : ""}`;
+  });
+  slots.controls.append(group("Run", runBox.element, otherBox.element, splitBox.element, colourBox.element, axesBox.element), pick.element, switches.element, views.element);
   slots.why.append(...why());
   const cards = [
     ["reconstruction_error", card("mean reconstruction error", { colour: "recon", name: "reconstruction_error" })],
@@ -95,12 +105,12 @@ function mount(slots) {
     await load();
   }
 
-  function offer() {
-    const go = h("button", { type: "button", class: "primary", onclick: () => slots.host.go?.("train", { run: "runs/demo" }) }, "Make the demo's runs");
-    place.replaceChildren(h("div", { class: "offer" },
-      h("p", {}, "There is no run to look at yet. The demo trains an autoencoder and two VAEs on 4,000 real digits, in under a minute; or name a run: nelbo studio runs/x"),
-      slots.host.studio ? go : null));
+  const demo = demoOffer(slots, {});
+
+  async function offer() {
+    if (place.firstChild !== demo.element) place.replaceChildren(demo.element, h("p", { class: "caption" }, "Or name a run: nelbo studio runs/x"));
     say("");
+    demo.show((await ask(model, "train.list")).content);
   }
 
   const say = (text) => {
@@ -142,6 +152,8 @@ function mount(slots) {
     settle();
     splitBox.show(["validation", "train", "test"].map((split) => [split, split]), sources[0].split);
     colourBox.show([["label", "label", !sources[0].info.label_names], ["reconstruction_error", "reconstruction error"], ["kl", "KL", sources[0].info.is_point], ["nelbo", "total loss", sources[0].info.is_point]], model.get("colour"));
+    axesBox.element.hidden = !sources[0].info.principal;
+    axesBox.show([["units", "latent units"], ["principal", "principal components"]], model.get("projection"));
     pick.refresh(sources[0]);
     showTotals();
     rebuild();
@@ -156,8 +168,17 @@ function mount(slots) {
     const change = { pins, active: Math.min(model.get("active"), pins.length - 1) };
     const axes = model.get("axes");
     if (axes.length && (axes.length !== Math.min(2, source.latent) || axes.some((axis) => axis >= source.latent) || new Set(axes).size < axes.length)) change.axes = [];
-    if (model.get("z").length && model.get("z").length !== source.latent) change.z = [];
-    if (model.get("q").length && model.get("q").length !== 2 * Math.min(2, source.latent)) change.q = [];
+    if (!source.info.principal) change.projection = "units";
+    if (source.latent < 2) change.lasso = [];
+    for (const name of ["z", "q"]) {
+      const given = model.get(name);
+      const inside = given.map((v) => Math.min(FARTHEST, Math.max(-FARTHEST, v)));
+      if (String(inside) !== String(given)) slots.say(`${name} holds numbers from −${FARTHEST} to ${FARTHEST}; others were clamped`);
+      change[name] = inside;
+    }
+    const half = Math.min(2, source.latent);
+    if (change.z.length !== source.latent) change.z = [];
+    if (change.q.length !== 2 * half || change.q.slice(half).some((sd) => sd < LEAST)) change.q = [];
     write(model, change);
   }
 
@@ -171,12 +192,13 @@ function mount(slots) {
   function rebuild() {
     board?.remove();
     place.replaceChildren();
+    place.classList.toggle("pair", sources.length > 1);
     board = chooseExamples(slots, place, { sources, entries, pin, colouring, said: switches.said });
     showCode();
   }
 
   const showCode = () => (slots.code.textContent = sources.length ? code(slots, sources) : "");
-  const names = { rebuild: ["pins", "axes"], load: ["run", "other", "split"] };
+  const names = { rebuild: ["pins", "axes", "projection"], load: ["run", "other", "split"] };
   const again = () => sources.length && rebuild();
   const reload = () => void refresh();
   let queued = 0;
@@ -200,6 +222,8 @@ function mount(slots) {
   return () => {
     gone = true;
     cancelAnimationFrame(queued);
+    demo.remove();
+    views.remove();
     leaveTrain();
     leaveConnect();
     removeEventListener("nelbo-theme", again);

@@ -40,9 +40,13 @@ function mount(slots) {
       return;
     }
     if (gone || run !== model.get("run")) return;
-    const figures = content.page ? [h("p", { class: "caption" }, `With figures: ${content.page}`)] : [];
-    findings.replaceChildren(...findingParts(content.diagnose, content.missing.diagnose));
-    sections.replaceChildren(...measureParts(content.measure, content.missing.measure), ...figures);
+    const figures = content.page && slots.host.studio ? [h("p", {}, h("a", { href: `/report?run=${encodeURIComponent(run)}`, target: "_blank", rel: "noopener" }, "Open the report with figures"))] : [];
+    try {
+      findings.replaceChildren(...findingParts(content.diagnose, content.missing.diagnose));
+      sections.replaceChildren(...measureParts(content.measure, content.missing.measure), ...figures);
+    } catch {
+      status.textContent = "The report kept with this run is damaged, or of another nelbo; measure and diagnose it again";
+    }
   }
 
   async function measure() {

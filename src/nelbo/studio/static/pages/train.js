@@ -5,6 +5,7 @@ import { coalesced, h } from "../core/dom.js";
 import { nats } from "../core/format.js";
 import { ask, hear, write } from "../core/store.js";
 import { dropDown, runLabel } from "./inspector/choose.js";
+import { demoOffer } from "./home/demo.js";
 import { curvePanel, trailPanel } from "./train/curves.js";
 import { PRESETS, settingsForm } from "./train/form.js";
 import { runRecord } from "./train/record.js";
@@ -33,18 +34,17 @@ function mount(slots) {
   let run = null;
   let other = null;
   let job = null; // the demo trains three runs in turn: its page follows
-  let demo = null;
   const status = h("p", { class: "status", role: "status" });
   const buttons = Object.fromEntries(ORDERS.map(([order, text]) => [order, h("button", { type: "button", class: "quiet", "data-order": order, onclick: () => send(order) }, text)]));
   const again = h("button", { type: "button", class: "quiet", "data-do": "resume", onclick: resume }, "Go on");
   const inspect = h("button", { type: "button", class: "quiet", "data-do": "inspect", onclick: () => slots.host.go?.("inspector", { run: run.name }) }, "Inspect");
   const strip = h("div", { class: "row train-strip", role: "toolbar", "aria-label": "Training" }, ...Object.values(buttons), again, slots.host.studio ? inspect : null, status);
-  const offer = h("div", { class: "offer", hidden: true });
+  const offer = demoOffer(slots, { started: follow });
   const scrub = h("input", { type: "range", min: 0, max: 1, step: 1, "aria-label": "Epoch shown", oninput: () => goTo(Number(scrub.value)) });
   const scrubText = h("output", {});
   const live = h("button", { type: "button", class: "chip", onclick: () => write(model, { epoch: -1 }) }, "latest");
   const body = h("div", { class: "board" });
-  slots.figure.append(offer, strip, body);
+  slots.figure.append(offer.element, strip, body);
   const curves = curvePanel(body, { unit: () => model.get("unit"), hover: (epoch, click) => (click || model.get("epoch") >= 0) && goTo(Math.round(epoch)) });
   body.append(h("p", { class: "caption" }, "Solid: training set; dashed: held out; pale: running epochs, and the run laid under. Click a curve to see that epoch everywhere."),
     h("label", { class: "scrub" }, h("span", {}, "epoch"), scrub, scrubText, live));
@@ -81,16 +81,6 @@ function mount(slots) {
     again.disabled = false;
   }
 
-  async function makeDemo(event) {
-    event.target.disabled = true;
-    try {
-      follow((await ask(model, "train.demo", { click: "demo" })).content);
-    } catch (error) {
-      refused(error);
-      event.target.disabled = false;
-    }
-  }
-
   function follow(summary) {
     job = summary.job;
     write(model, { run: summary.run ?? summary.job, epoch: -1 });
@@ -110,10 +100,9 @@ function mount(slots) {
       ({ content } = await ask(model, "train.list"));
     } catch {
       if (!slots.host.file) return;
-      content = { runs: [], jobs: [], demo: { offer: false } };
+      content = { runs: [], jobs: [], demo: { out: "", models: {}, offer: false } };
     }
     if (gone) return;
-    demo = content.demo;
     const listed = content.runs.map((entry) => [entry.run, runLabel(entry)]);
     for (const one of content.jobs) if (!content.runs.some((entry) => entry.run === (one.run ?? one.job))) listed.push([one.run ?? one.job, `${one.title} (${one.status})`]);
     const running = content.jobs.filter((one) => ["starting", "training", "paused"].includes(one.status)).at(-1);
@@ -125,13 +114,7 @@ function mount(slots) {
     if (model.get("run") && !listed.some(([name]) => name === model.get("run"))) listed.push([model.get("run"), model.get("run").split("/").pop()]);
     runBox.show(listed.length ? listed : [["", "none yet"]], model.get("run"));
     otherBox.show([["", "nothing"], ...listed.filter(([name]) => name !== model.get("run"))], model.get("other"));
-    const offered = demo.offer && !content.jobs.some((one) => one.job === demo.out && one.status !== "failed");
-    offer.hidden = !offered;
-    if (offered) {
-      offer.replaceChildren(
-        h("p", {}, `The demo's runs are not made yet (${demo.missing.join(", ")}): an autoencoder and two VAEs on 4,000 real digits, in about a minute.`),
-        h("button", { type: "button", class: "primary", "data-do": "demo", onclick: makeDemo }, "Make the demo's runs"));
-    }
+    offer.show(content);
   }
 
   function open(name) {
@@ -200,6 +183,7 @@ function mount(slots) {
     const numbers_ = total === null || total === undefined ? "" : `, ${part} NELBO ${nats(total, model.get("unit"))} ${model.get("unit")}`;
     const of = one.of ?? one.history.length;
     const text = `${one.status}: epoch ${one.history.length} of ${of}${numbers_}`;
+    if (one.status === "damaged") return `damaged: ${one.message}`;
     return [text, paceText(one), one.message].filter(Boolean).join(" · ");
   }
 
@@ -228,6 +212,7 @@ function mount(slots) {
     heard();
     back();
     for (const [name, f] of Object.entries(changes)) model.off(`change:${name}`, f);
+    offer.remove();
     form?.remove();
     run?.close();
     other?.close();

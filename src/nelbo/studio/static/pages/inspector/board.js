@@ -3,10 +3,13 @@
 import { coalesced, h } from "../../core/dom.js";
 import { number } from "../../core/format.js";
 import { ask, write } from "../../core/store.js";
+import { along, axesOf as axesFor, movedTo } from "./axes.js";
 import { comparePanel } from "./compare.js";
 import { filmPanel } from "./film.js";
+import { isInside } from "./lasso.js";
+import { neighbours } from "./neighbours.js";
 import { drawnInput, sprayQ } from "./own.js";
-import { isImage } from "./raster.js";
+import { isImage } from "./pixels.js";
 import { exampleRow } from "./row.js";
 import { examplesTable } from "./table.js";
 import { unitsPanel } from "./units.js";
@@ -14,31 +17,27 @@ import { unitsPanel } from "./units.js";
 export function chooseExamples(slots, place, { sources, entries, pin, colouring, said }) {
   const { model } = slots;
   const [first, second] = sources;
-  const axesOf = (source) => (source === first && model.get("axes").length ? model.get("axes") : source.info.axes);
+  const axes = new Map(sources.map((source) => [source, axesFor(model, source, source === first)]));
+  const axesOf = (source) => axes.get(source);
   const parts = [];
   const rows = []; // [{pin, views: [row of each source]}]
   const box = new Map();
   let align = null;
+  let lassoing = false; // what a drag on the plane does without Shift
   let gone = false;
   let edited = null;
   const canDraw = isImage(first.info.event) && !slots.host.file; // the encoder stays in Python
 
   async function build() {
-    for (const source of sources) {
-      const axes = axesOf(source);
-      if (String(axes) === String(source.info.axes)) box.set(source, source.info.box);
-      else {
-        const plane = await source.plane(axes, ["prior"], 8);
-        box.set(source, [plane.low, plane.high]);
-      }
-    }
+    for (const source of sources) box.set(source, await source.box(axesOf(source)));
     if (gone) return;
     model.get("pins").forEach((row, index) => addRow(row, index));
     addBelow();
     update();
     if (second && first.latent >= 2 && second.latent >= 2) {
       try {
-        align = (await ask(model, "inspect.align", { run: first.run, other: second.run, split: first.split, ...(model.get("axes").length ? { axes: model.get("axes") } : {}) })).content;
+        const [one, other] = sources.map((source) => axesOf(source).asked);
+        align = (await ask(model, "inspect.align", { run: first.run, other: second.run, split: first.split, ...(one ? { axes: one } : {}), ...(other ? { other_axes: other } : {}) })).content;
         update();
       } catch (error) {
         slots.say(error.message);
@@ -56,7 +55,8 @@ export function chooseExamples(slots, place, { sources, entries, pin, colouring,
         fixed: !isFirst, say: slots.say,
         onActive: () => index !== model.get("active") && write(model, { active: index, z: [], q: [] }),
         onCode: isFirst ? (z) => write(model, { z: full(source, row, z) }) : undefined,
-        onQ: isFirst && !source.info.is_point ? ({ mean, sd }) => write(model, { q: [...mean, ...sd], z: [] }) : undefined,
+        onQ: isFirst && !source.info.is_point ? ({ mean, sd }) => write(model, { q: [...mean, ...sd].map((v) => Number(v.toPrecision(6))), z: [] }) : undefined,
+        onLasso: isFirst && first.latent > 1 ? (lasso) => write(model, { lasso }) : undefined, isLassoing: () => lassoing,
         onPick: pin,
         onHover: (near) => hover(source, near),
         onUnpin: isFirst && model.get("pins").length > 1 ? () => unpin(index) : undefined,
@@ -72,9 +72,7 @@ export function chooseExamples(slots, place, { sources, entries, pin, colouring,
   /** A point of the plane as a code: the other units stay where they are. */
   function full(source, row, z) {
     const start = model.get("z").length ? model.get("z") : Array.from(active().views[0].example?.mean ?? source.meanOf(row));
-    const code = [...start];
-    axesOf(source).forEach((axis, i) => (code[axis] = Math.max(-1e3, Math.min(1e3, z[i]))));
-    return code;
+    return movedTo(axesOf(source).w, start, z).map((v) => Number(Math.max(-1e3, Math.min(1e3, v)).toFixed(4)));
   }
 
   const active = () => rows[Math.min(model.get("active"), rows.length - 1)];
@@ -101,7 +99,7 @@ export function chooseExamples(slots, place, { sources, entries, pin, colouring,
   /** Where a code of the first model lies in the second one's plane. */
   function counterpart(z) {
     if (!align || !second) return null;
-    const p = axesOf(first).map((axis, i) => z[axis] - align.center[i]);
+    const p = along(axesOf(first).w, z).map((v, i) => v - align.center[i]);
     return align.rotation[0].map((_, c) => align.scale * p.reduce((sum, v, r) => sum + v * align.rotation[r][c], 0) + align.target_center[c]);
   }
 
@@ -121,9 +119,7 @@ export function chooseExamples(slots, place, { sources, entries, pin, colouring,
       if (!other?.example) return;
       const there = on && z.length ? counterpart(z) : null;
       other.plane.showGhost(there);
-      const code = there ? Float32Array.from(other.example.mean) : null;
-      if (code) axesOf(second).forEach((axis, i) => (code[axis] = there[i]));
-      other.setCode(code);
+      other.setCode(there ? movedTo(axesOf(second).w, other.example.mean, there) : null);
       other.plane.layers.show(model.get("layers"), Array.from(other.example.mean));
     });
     const example = now.views[0].example;
@@ -140,10 +136,21 @@ export function chooseExamples(slots, place, { sources, entries, pin, colouring,
     rest = setTimeout(() => {
       restShown = key;
       units?.show(Float32Array.from(z));
+      near?.show(z);
     }, 120);
   }
 
+  /** Show the examples within the lasso as a table, and their means. */
+  function select() {
+    const flat = model.get("lasso");
+    for (const { views } of rows) views[0].plane.showLasso(flat);
+    const { w } = axesOf(first);
+    table?.select(flat.length ? Array.from({ length: first.n }, (_, row) => row).filter((row) => isInside(flat, along(w, first.meanOf(row)))) : null);
+  }
+
   let units = null;
+  let near = null;
+  let table = null;
   let film = null;
   function addBelow() {
     place.append(hoverWords);
@@ -151,22 +158,32 @@ export function chooseExamples(slots, place, { sources, entries, pin, colouring,
       h("button", { type: "button", class: "quiet", title: "25 draws of z from q, decoded", onclick: spray, "data-do": "sample" }, "Sample q"),
       canDraw ? h("button", { type: "button", class: "quiet", onclick: () => edit(null), "data-do": "draw" }, "Draw your own") : null,
       h("button", { type: "button", class: "quiet", "data-do": "back", onclick: () => write(model, { z: [], q: [] }) }, "Back to the model's q"),
+      first.latent > 1 ? h("button", {
+        type: "button", class: "quiet", "data-do": "lasso", "aria-pressed": "false", title: "draw a line around examples (or hold Shift and drag)",
+        onclick(event) {
+          lassoing = !lassoing;
+          event.currentTarget.setAttribute("aria-pressed", lassoing);
+        },
+      }, "Lasso") : null,
       model.get("pins").length > 1 ? h("button", { type: "button", class: "quiet", "data-do": "film", onclick: toggleFilm }, "Path between the first two") : null));
     place.append(sprayPlace, padPlace, filmPlace);
-    if (first.latent > 1) {
-      units = unitsPanel(slots, first);
-      place.append(units.element);
-      parts.push(units);
-    }
-    const table = examplesTable(slots, first, pin);
-    slots.wide.append(table.element);
-    parts.push(table);
+    near = neighbours(first, pin);
+    place.append(near.element);
     if (second) {
       const compare = comparePanel(slots, [first, second], entries, pin);
       place.append(compare.element);
       parts.push(compare);
       compare.draw();
     }
+    if (first.latent > 1) {
+      units = unitsPanel(slots, first);
+      place.append(units.element);
+      parts.push(units);
+    }
+    table = examplesTable(slots, first, pin);
+    slots.wide.append(table.element);
+    parts.push(table);
+    select();
     slots.wide.hidden = false;
     if (model.get("film")) showFilm();
   }
@@ -184,8 +201,7 @@ export function chooseExamples(slots, place, { sources, entries, pin, colouring,
     if (gone) return;
     film = filmPanel(first, ...pair, [0, 1].map((i) => `${first.className(rows[i].pin) ?? "example"} #${rows[i].pin}`));
     filmPlace.replaceChildren(film.element);
-    const axes = axesOf(first);
-    for (const { views } of rows.slice(0, 2)) views[0].plane.showPath(film.path.map((z) => axes.map((axis) => z[axis])));
+    for (const { views } of rows.slice(0, 2)) views[0].plane.showPath(film.path.map((z) => along(axesOf(first).w, z)));
   }
 
   function hideFilm() {
@@ -207,6 +223,7 @@ export function chooseExamples(slots, place, { sources, entries, pin, colouring,
   const redraw = coalesced(update);
   const watched = ["z", "q", "active", "layers", "unit"];
   for (const name of watched) model.on(`change:${name}`, redraw);
+  model.on("change:lasso", select);
   slots.wide.replaceChildren();
   build().catch((error) => slots.say(error.message));
   return {
@@ -219,6 +236,7 @@ export function chooseExamples(slots, place, { sources, entries, pin, colouring,
       clearTimeout(rest);
       redraw.cancel();
       for (const name of watched) model.off(`change:${name}`, redraw);
+      model.off("change:lasso", select);
       for (const { views } of rows) for (const view of views) view.remove();
       for (const part of parts) part.remove();
       film?.remove();

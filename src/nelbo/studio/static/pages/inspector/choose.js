@@ -4,7 +4,7 @@ import { h } from "../../core/dom.js";
 import { group } from "../../core/controls.js";
 import { write } from "../../core/store.js";
 import { LAYERS } from "./layers.js";
-import { CLASSES, scaleColour } from "./raster.js";
+import { CLASSES, scaleColour } from "./pixels.js";
 import { TERMS } from "./source.js";
 
 /** A labelled drop-down whose options can change. */

@@ -5,7 +5,7 @@ import { h, s, set } from "../../core/dom.js";
 import { nats } from "../../core/format.js";
 import { plot } from "../../core/plot.js";
 import { NAMES } from "./numbers.js";
-import { drawCloud } from "./raster.js";
+import { drawCloud } from "./pixels.js";
 import { TERMS } from "./source.js";
 
 const Z95 = 1.959963984540054;
@@ -119,7 +119,7 @@ export function ratesPlot(parent, entries, current = []) {
   }
   const xs = dots.map((entry) => entry.terms.kl);
   const ys = dots.map((entry) => entry.terms.reconstruction_error);
-  const figure = plot(parent, { label: "KL against reconstruction error of all runs", ...spans([0, ...xs], ys, false), height: 300, xLabel: "rate: KL, nats", yLabel: "distortion: reconstruction error, nats" });
+  const figure = plot(parent, { label: "KL against reconstruction error of all runs", ...spans([0, ...xs], ys, false, 0.16), height: 300, xLabel: "rate: KL, nats", yLabel: "distortion: reconstruction error, nats" });
   const lines = figure.path({ class: "thin faint dashed" });
   const marks = s("g", { class: "runs" });
   figure.marks.append(marks);
@@ -131,7 +131,7 @@ export function ratesPlot(parent, entries, current = []) {
       const right = cx > figure.margin.left + 0.7 * figure.width;
       return [
         s("circle", { cx, cy, r: 5, class: current.includes(entry.run) ? "current" : "" }),
-        s("text", { x: cx + (right ? -9 : 9), y: cy - 7, "text-anchor": right ? "end" : "start", class: "halo" }, `${entry.title} ${nats(entry.terms.nelbo, "nats")}`),
+        s("text", { x: cx + (right ? -9 : 9), y: cy + (right ? 17 : -8), "text-anchor": right ? "end" : "start", class: "halo" }, `${entry.title} ${nats(entry.terms.nelbo, "nats")}`),
       ];
     }));
   };
@@ -141,11 +141,11 @@ export function ratesPlot(parent, entries, current = []) {
   return figure;
 }
 
-function spans(xs, ys, square) {
+function spans(xs, ys, square, margin = 0.08) {
   const span = (values) => {
     const sorted = Float64Array.from(values).sort();
     const [low, high] = [sorted[0], sorted[sorted.length - 1]];
-    const room = 0.08 * (high - low) || 1;
+    const room = margin * (high - low) || 1;
     return [low - room, high + room];
   };
   const [x, y] = [span(xs), span(ys)];

@@ -2,7 +2,7 @@
 
 import { h, s, set } from "../../core/dom.js";
 import { number } from "../../core/format.js";
-import { drawDifference, drawImage, isImage } from "./raster.js";
+import { drawDifference, drawImage, isImage } from "./pixels.js";
 
 const FEW = 40; // bars that can still be told apart
 

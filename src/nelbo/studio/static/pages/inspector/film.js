@@ -2,7 +2,7 @@
 
 import { h, set } from "../../core/dom.js";
 import { plot } from "../../core/plot.js";
-import { drawImage, isImage } from "./raster.js";
+import { drawImage, isImage } from "./pixels.js";
 
 const FRAMES = 11;
 const FINE = 81;

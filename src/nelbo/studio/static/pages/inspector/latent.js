@@ -4,35 +4,36 @@ import { h, s, set } from "../../core/dom.js";
 import { draggable, handle } from "../../core/drag.js";
 import { number, ticks } from "../../core/format.js";
 import { plot } from "../../core/plot.js";
+import { along } from "./axes.js";
+import { lasso } from "./lasso.js";
 import { addLayers } from "./layers.js";
 import { classNames } from "./names.js";
-import { drawCloud } from "./raster.js";
-import { root } from "./source.js";
+import { drawCloud } from "./pixels.js";
+import { ellipse, root } from "./normal.js";
 
-const SUBSCRIPT = (i) => [...String(i + 1)].map((c) => "₀₁₂₃₄₅₆₇₈₉"[c]).join("");
 const MARGIN = { left: 40, right: 8, top: 8, bottom: 36 };
 const APART = 15; // pixels between the grips of µ and σ where σ is too small to see
-export const axisName = (axis) => `z${SUBSCRIPT(axis)}`;
 
 /**
  * @param {HTMLElement} parent
  * @param {Awaited<ReturnType<import("./source.js").openRun>>} source
- * @param {{title: string, axes: number[], box: number[][], colour: (row: number) => string, size?: number,
+ * @param {{title: string, axes: import("./axes.js").Axes, box: number[][], colour: (row: number) => string, size?: number,
  *   onCode?: (z: number[]) => void, onQ?: (q: {mean: number[], sd: number[]}) => void, onQEnd?: () => void,
- *   onPick?: (row: number) => void, onHover?: (row: ?number) => void, fixed?: boolean}} options
+ *   onLasso?: (corners: number[]) => void, isLassoing?: () => boolean, onPick?: (row: number) => void, onHover?: (row: ?number) => void, fixed?: boolean}} options
  *   `onCode` and `onQ` get coordinates in the plane
  */
 export function latentView(parent, source, options) {
   const place = h("div", { class: "latent" });
   parent.append(place);
-  const flat = options.axes.length === 1;
+  const { w, names: axisNames } = options.axes;
+  const flat = w.length === 1;
   const [low, high] = options.box;
   const figure = plot(place, {
     label: `Latent space of ${options.title}: means of q(z|x) of ${source.n} examples`,
     x: [low[0], high[0]],
     y: flat ? [-1, 1] : [low[1], high[1]],
-    xLabel: axisName(options.axes[0]),
-    yLabel: flat ? undefined : axisName(options.axes[1]),
+    xLabel: axisNames[0],
+    yLabel: axisNames[1],
     xTicks: (from, to) => ticks(from, to, 7).map((v) => [v, number(v, 2).replace(/\.0+$/, "")]),
     yTicks: (from, to) => (flat ? [] : ticks(from, to, 7).map((v) => [v, number(v, 2).replace(/\.0+$/, "")])),
     height: (width) => (flat ? 190 : Math.max(60, width - MARGIN.left - MARGIN.right) + MARGIN.top + MARGIN.bottom),
@@ -47,21 +48,22 @@ export function latentView(parent, source, options) {
   figure.behind.append(cloud);
   figure.marks.append(names, path, near, trace);
   const rings = [2, 1].map((k) => figure.path({ class: `ellipse sigma${k}` }));
+  const line = lasso(figure);
   const dot = s("circle", { r: 3.5, class: "mean" });
   const ghost = s("circle", { r: 6, class: "ghost", visibility: "hidden" });
   figure.marks.append(dot, ghost);
   let q = null; // {mean, covariance} in the plane
   let code = null;
 
-  const view = { figure, layers, place, redraw, showQ, showCode, showGhost, showPath, showDraws, showNear, recolour, remove: () => figure.remove() };
+  const view = { figure, layers, place, redraw, showQ, showCode, showGhost, showPath, showDraws, showNear, showLasso: line.show, recolour, remove: () => figure.remove() };
   let colour = options.colour;
   const step = (high[0] - low[0]) / 200;
   const handles = options.fixed ? null : makeHandles();
 
   const jitter = (row) => 0.8 * Math.sin(12.9898 * (row + 1) * 78.233);
   const at = (row) => {
-    const mean = source.meanOf(row);
-    return [mean[options.axes[0]], flat ? jitter(row) : mean[options.axes[1]]];
+    const place_ = along(w, source.meanOf(row));
+    return flat ? [place_[0], jitter(row)] : place_;
   };
 
   function redraw() {
@@ -79,6 +81,7 @@ export function latentView(parent, source, options) {
     });
     set(cloud, { ...box, href: drawn.toDataURL() });
     layers.redraw();
+    line.redraw();
     nameClasses();
     if (q) showQ(q);
     if (code) showCode(code, handles?.z.element.classList.contains("chosen"));
@@ -108,9 +111,9 @@ export function latentView(parent, source, options) {
       key: (dx, dy) => move({ mean: flat ? [q.mean[0] + dx * step] : [q.mean[0] + dx * step, q.mean[1] + dy * step] }),
       end: () => options.onQEnd?.(),
     });
-    const widths = options.axes.map((axis, i) =>
+    const widths = w.map((_, i) =>
       handle(figure, {
-        name: `width σ${SUBSCRIPT(axis)} of q(z|x)`, colour: "q", shape: "bar", radius: 3,
+        name: `width σ of q(z|x) along ${axisNames[i]}`, colour: "q", shape: "bar", radius: 3,
         drag: (x, y) => move({ covariance: withSd(q.covariance, i, Math.max(1e-3, (i ? y : x) - q.mean[i] - apart(i))) }),
         key: (dx, dy) => move({ covariance: withSd(q.covariance, i, Math.max(1e-3, sds(q)[i] + (i ? dy : dx) * step)) }),
         end: () => options.onQEnd?.(),
@@ -133,13 +136,16 @@ export function latentView(parent, source, options) {
       start: (event) => {
         if (event.target.closest(".handle")) return false;
         moved = false;
-        return [event.clientX, event.clientY];
+        const around = Boolean(options.onLasso) && (event.shiftKey || options.isLassoing());
+        if (around) line.begin(event);
+        return { x: event.clientX, y: event.clientY, around };
       },
-      move(event, [x, y]) {
+      move(event, { x, y, around }) {
         moved ||= Math.hypot(event.clientX - x, event.clientY - y) > 4;
-        if (moved) follow(event);
+        if (moved) around ? line.move(event) : follow(event);
       },
-      end(event) {
+      end(event, { around }) {
+        if (around) return options.onLasso(line.end());
         if (moved) return;
         const row = nearestTo(event);
         if (row !== null) options.onPick?.(row);
@@ -155,7 +161,7 @@ export function latentView(parent, source, options) {
     const y = flat ? 0 : q.mean[1];
     set(dot, { cx: figure.sx(q.mean[0]), cy: figure.sy(y) });
     const l = root(q.covariance);
-    rings.forEach((ring, i) => ring.setAttribute("d", flat ? interval(q.mean[0], (2 - i) * l[0][0]) : ellipse(q.mean, l, 2 - i)));
+    rings.forEach((ring, i) => ring.setAttribute("d", flat ? interval(q.mean[0], (2 - i) * l[0][0]) : ellipse(figure, q.mean, l, 2 - i)));
     if (!handles) return;
     const width = sds(q);
     const isPoint = !(width[0] > 0);
@@ -164,17 +170,6 @@ export function latentView(parent, source, options) {
       one.element.style.display = isPoint ? "none" : "";
       one.place(q.mean[0] + (i ? 0 : width[0] + apart(0)), y + (i ? width[1] + apart(1) : 0), `σ = ${number(width[i], 3)}`);
     });
-  }
-
-  function ellipse(mean, l, k) {
-    let d = "";
-    for (let i = 0; i <= 64; i++) {
-      const [u, v] = [k * Math.cos((i * Math.PI) / 32), k * Math.sin((i * Math.PI) / 32)];
-      const x = figure.sx(mean[0] + l[0][0] * u);
-      const y = figure.sy(mean[1] + l[1][0] * u + l[1][1] * v);
-      d += `${i ? "L" : "M"}${x.toFixed(2)} ${y.toFixed(2)}`;
-    }
-    return `${d}Z`;
   }
 
   function interval(mean, far) {

@@ -1,32 +1,30 @@
 // What the reader adds to a row: draws from its q, and an input of the reader's own.
 
 import { h } from "../../core/dom.js";
-import { withSd } from "./latent.js";
+import { along, movedTo, rowsOf, stretchedTo } from "./axes.js";
 import { drawingPad } from "./pad.js";
-import { drawImage, isImage } from "./raster.js";
-import { root } from "./source.js";
+import { drawImage, isImage } from "./pixels.js";
+import { root } from "./normal.js";
 
 const SPRAY = 25;
 
 /** Decode draws of z from q(z|x), or from the reader's q, and mark them in the plane. */
-export async function sprayQ(slots, source, view, axes, place) {
+export async function sprayQ(slots, source, view, { w }, place) {
   if (!view.example) return;
   const q = slots.model.get("q");
   const n = source.latent;
-  const mean = Float32Array.from(view.example.mean);
-  let covariance = Array.from({ length: n }, (_, r) => Array.from(view.example.covariance.subarray(r * n, (r + 1) * n)));
+  let mean = view.example.mean;
+  let covariance = rowsOf(view.example.covariance, n);
   if (q.length) {
-    axes.forEach((axis, i) => {
-      mean[axis] = q[i];
-      covariance = withSd(covariance, axis, q[axes.length + i]);
-    });
+    mean = movedTo(w, mean, q.slice(0, w.length));
+    w.forEach((direction, i) => (covariance = stretchedTo(direction, covariance, q[w.length + i])));
   }
   const l = root(covariance);
   const codes = Array.from({ length: SPRAY }, () => {
     const eps = Array.from({ length: n }, gaussian);
-    return mean.map((v, d) => v + l[d].reduce((sum, w, k) => sum + w * eps[k], 0));
+    return Float32Array.from(mean, (v, d) => v + l[d].reduce((sum, w, k) => sum + w * eps[k], 0));
   });
-  view.plane.showDraws(codes.map((z) => axes.map((axis) => z[axis])));
+  view.plane.showDraws(codes.map((z) => along(w, z)));
   const pictures = await source.decode(codes);
   if (!isImage(source.info.event)) return;
   const canvases = codes.map((_, i) => {

@@ -2,7 +2,7 @@
 
 import { h } from "../../core/dom.js";
 import { draggable } from "../../core/drag.js";
-import { drawImage } from "./raster.js";
+import { drawImage } from "./pixels.js";
 
 /**
  * @param {Object} source

@@ -2,19 +2,20 @@
 
 import { coalesced, h } from "../../core/dom.js";
 import { nats } from "../../core/format.js";
+import { acrossPlane, along, movedTo, rowsOf, stretchedTo } from "./axes.js";
 import { exampleView } from "./example.js";
-import { latentView, withSd } from "./latent.js";
+import { latentView } from "./latent.js";
 import { expectation } from "./network.js";
 import { termsPanel } from "./numbers.js";
-import { isImage } from "./raster.js";
-import { klParts, root } from "./source.js";
+import { isImage } from "./pixels.js";
+import { klParts, root } from "./normal.js";
 
 const REST = 160; // ms without a move, before Python is asked for many draws
 
 /**
  * @param {HTMLElement} parent
  * @param {Object} source
- * @param {{title: string, what: string, axes: number[], box: number[][], colour: Function, unit: () => string,
+ * @param {{title: string, what: string, axes: import("./axes.js").Axes, box: number[][], colour: Function, unit: () => string,
  *   onCode?: Function, onQ?: Function, onPick?: Function, onHover?: Function, onActive?: Function, onUnpin?: Function,
  *   onEdit?: Function, fixed?: boolean, say: (text: string) => void}} options
  */
@@ -36,6 +37,7 @@ export function exampleRow(parent, source, options) {
   right.append(h("label", { class: "toggle" }, difference, source.info.event.length === 3 ? "|difference|" : "input as dots"));
   const panel = termsPanel(last, source);
   const plane = latentView(middle, source, { ...options });
+  const { w } = options.axes;
   let example = null;
   let code = null;
   let own = null; // {mean: plane, sd: plane}
@@ -44,18 +46,14 @@ export function exampleRow(parent, source, options) {
   let newest = 0;
 
   const ownQ = () => {
-    const mean = Float64Array.from(example.mean);
-    let covariance = matrix(example.covariance, source.latent);
-    options.axes.forEach((axis, i) => {
-      mean[axis] = own.mean[i];
-      covariance = withSd(covariance, axis, own.sd[i]);
-    });
-    return { mean, covariance };
+    let covariance = rowsOf(example.covariance, source.latent);
+    w.forEach((direction, i) => (covariance = stretchedTo(direction, covariance, own.sd[i])));
+    return { mean: movedTo(w, example.mean, own.mean), covariance };
   };
 
   const draw = coalesced(() => {
     if (!example) return;
-    const modelQ = { mean: pick(example.mean), covariance: sub(matrix(example.covariance, source.latent)) };
+    const modelQ = { mean: pick(example.mean), covariance: sub(rowsOf(example.covariance, source.latent)) };
     const q = own ? ownQ() : null;
     plane.showQ(q ? { mean: pick(q.mean), covariance: sub(q.covariance) } : modelQ);
     const z = code ?? (q ? q.mean : example.mean);
@@ -77,13 +75,19 @@ export function exampleRow(parent, source, options) {
       rebuilt.difference(difference.checked ? values : null, example.x);
     };
     if (picture) return show(picture);
+    const guess = source.blend(z);
+    if (guess) show(guess);
     const mine = ++newest;
     if (showPicture.busy) {
       showPicture.waiting = z;
       return;
     }
     showPicture.busy = true;
-    source.decode([z]).then((values) => mine === newest && show(values), (error) => options.say(error.message)).finally(() => {
+    source.decode([z]).then((values) => {
+      if (mine !== newest) return;
+      show(values);
+      if (source.isBlended) rebuilt.say("blend of pictures near z");
+    }, (error) => options.say(error.message)).finally(() => {
       showPicture.busy = false;
       const next = showPicture.waiting;
       showPicture.waiting = null;
@@ -141,18 +145,15 @@ export function exampleRow(parent, source, options) {
 
   function quadrature(q, nodes) {
     if (!source.isLocal) return { reconstruction_error: null };
-    const z = Float64Array.from(q.mean);
-    const l = root(sub(q.covariance));
-    const value = expectation((off) => {
-      options.axes.forEach((axis, i) => (z[axis] = q.mean[axis] + off[i]));
-      return source.errorNow(z, example.x);
-    }, l, nodes);
-    const others = source.latent > options.axes.length ? ", other units at µ" : "";
-    return { reconstruction_error: value, how: `Quadrature with ${nodes ** options.axes.length} nodes${others}.` };
+    const center = pick(q.mean);
+    const at = (off) => movedTo(w, q.mean, center.map((v, i) => v + off[i]));
+    const value = expectation((off) => source.errorNow(at(off), example.x), root(sub(q.covariance)), nodes);
+    const others = source.latent > w.length ? ", the rest at µ" : "";
+    return { reconstruction_error: value, how: `Quadrature with ${nodes ** w.length} nodes${others}.` };
   }
 
-  const pick = (v) => options.axes.map((axis) => v[axis]);
-  const sub = (m) => options.axes.map((r) => options.axes.map((c) => m[r][c]));
+  const pick = (z) => along(w, z);
+  const sub = (covariance) => acrossPlane(w, covariance);
 
   return {
     element, plane, draw,
@@ -179,5 +180,3 @@ export function exampleRow(parent, source, options) {
     },
   };
 }
-
-const matrix = (flat, n) => Array.from({ length: n }, (_, r) => Array.from(flat.subarray(r * n, (r + 1) * n)));

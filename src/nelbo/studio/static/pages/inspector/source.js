@@ -1,8 +1,10 @@
 // A run as the inspector sees it: its examples in latent space, their terms, and its decoder, here or in Python.
 
 import { ask, floats } from "../../core/store.js";
+import { movedTo } from "./axes.js";
 import { likelihood, network } from "./network.js";
 
+const GRID = 15; // decoded pictures along an axis of the plane
 export const TERMS = ["reconstruction_error", "kl", "nelbo"];
 
 /**
@@ -31,7 +33,8 @@ export async function openRun(model, run, split) {
   const features = info.event.reduce((product, size) => product * size, 1);
   const examples = new Map();
   const planes = new Map();
-  const local = { decoder: null, encoder: null };
+  const local = { decoder: null };
+  let inputs = null;
   const px = info.picture && likelihood(info.picture);
 
   const source = {
@@ -54,24 +57,54 @@ export async function openRun(model, run, split) {
     errorNow: (z, x) => (source.isLocal ? px.error(local.decoder(z), x) : null),
     /** The means of p(x|z) of several codes, one after the other. @returns {Promise<Float32Array>} */
     async decode(codes) {
-      if (source.isLocal) {
-        const pictures = new Float32Array(codes.length * features);
-        codes.forEach((z, i) => pictures.set(source.decodeNow(z), i * features));
-        return pictures;
-      }
+      if (source.isLocal) return together(codes.map(source.decodeNow));
       const flat = new Float32Array(codes.length * info.latent);
       codes.forEach((z, i) => flat.set(z, i * info.latent));
-      const answer = await ask(model, "inspect.decode", { run }, [flat.buffer]);
-      return floats(answer.buffers[0]);
+      try {
+        const answer = await ask(model, "inspect.decode", { run }, [flat.buffer]);
+        source.isBlended = false;
+        return floats(answer.buffers[0]);
+      } catch (error) {
+        const blends = codes.map(source.blend);
+        if (blends.includes(null)) throw error;
+        source.isBlended = true; // a file, whose decoder stayed in Python
+        return together(blends);
+      }
     },
-    /** An example, looked at closely. @returns {Promise<Example>} */
+    isBlended: false,
+    /** A picture between those of the decoded grid, until the decoder's own comes; null where there is no grid. */
+    blend(z) {
+      if (!source.grid) return null;
+      const { n, low, high, layers: { decoded } } = source.grid;
+      const at = (v, from, to) => Math.min(n - 1.001, Math.max(0, ((v - from) / (to - from)) * n - 0.5));
+      const [column, row] = [at(z[0], low[0], high[0]), at(-z[1], -high[1], -low[1])];
+      const [c, r] = [Math.floor(column), Math.floor(row)];
+      const picture = new Float32Array(features);
+      for (const [i, j] of [[0, 0], [1, 0], [0, 1], [1, 1]]) {
+        const share = (i ? column - c : 1 - column + c) * (j ? row - r : 1 - row + r);
+        const start = ((r + j) * n + c + i) * features;
+        for (let k = 0; k < features; k++) picture[k] += share * decoded[start + k];
+      }
+      return picture;
+    },
+    /** An example, looked at closely; in a file without Python, one that did not travel is put together here. */
     example(row) {
       if (!examples.has(row)) {
-        const asked = ask(model, "inspect.examples", { ...which, rows: [row] }).then(firstExample);
+        const asked = ask(model, "inspect.examples", { ...which, rows: [row] }).then(firstExample, (error) => putTogether(row, error));
         asked.catch(() => examples.delete(row));
         examples.set(row, asked);
       }
       return examples.get(row);
+    },
+    /** Inputs of some examples, and their reconstructions. @returns {Promise<Float32Array[][]>} [x, reconstruction] each */
+    async glance(rows) {
+      try {
+        const { buffers } = await ask(model, "inspect.pictures", { run, split: info.split, rows });
+        const [x, rebuilt] = buffers.map((buffer) => floats(buffer));
+        return rows.map((_, i) => [x, rebuilt].map((all) => all.subarray(i * features, (i + 1) * features)));
+      } catch {
+        return Promise.all(rows.map((row) => source.example(row).then((one) => [one.x, one.reconstruction])));
+      }
     },
     /** An input of one's own. @returns {Promise<Example>} */
     encode: (x) => ask(model, "inspect.encode", which, [x.slice().buffer]).then(firstExample),
@@ -80,9 +113,12 @@ export async function openRun(model, run, split) {
       const parts = [x, own, covariance].map((values) => Float32Array.from(values).buffer);
       return (await ask(model, "inspect.terms", which, parts)).content;
     },
-    /** Layers over the plane of these axes through `at`, in the box that Python chooses. */
+    /**
+     * Layers over the plane of these axes through `at`, in the box that Python chooses.
+     * @param {import("./axes.js").Axes} axes
+     */
     plane(axes, layers, n, at = null) {
-      const own = { ...(String(axes) === String(info.axes) ? {} : { axes }), ...(at ? { at } : {}) };
+      const own = { ...(axes.asked ? { axes: axes.asked } : {}), ...(at ? { at } : {}) };
       const key = JSON.stringify([own, layers, n]);
       if (!planes.has(key)) {
         const asked = ask(model, "inspect.plane", { ...which, ...own, layers, n }).then(({ content, buffers }) => ({
@@ -96,11 +132,33 @@ export async function openRun(model, run, split) {
       }
       return planes.get(key);
     },
-    /** Fetch the decoder, where it is small and dense, so that pictures follow the hand. */
+    /** Lower and upper ends of the plane of these axes. */
+    async box(axes) {
+      if (!axes.asked) return info.box;
+      const { low, high } = await source.plane(axes, ["prior"], 8);
+      return [low, high];
+    },
+    /** Pictures over a plane, GRID x GRID from the top down; decoded here where the decoder is. */
+    async decodedGrid(axes, at) {
+      if (!source.isLocal) return source.plane(axes, ["decoded"], GRID, at);
+      const [low, high] = await source.box(axes);
+      const middle = (end, i) => low[end] + ((high[end] - low[end]) * (i + 0.5)) / GRID;
+      const base = at ?? new Array(info.latent).fill(0);
+      const codes = Array.from({ length: GRID ** 2 }, (_, i) => movedTo(axes.w, base, [middle(0, i % GRID), middle(1, GRID - 1 - Math.floor(i / GRID))]));
+      return { n: GRID, low, high, layers: { decoded: together(codes.map(source.decodeNow)) } };
+    },
+    /** The decoded grid of a plane that is all of the latent space, from Python: pictures between its own. */
+    grid: null,
+    /** Fetch the decoder, where it is small and dense, so that pictures follow the hand; else a grid to blend from. */
     async makeLocal() {
-      if (!px || !info.dense.decoder || local.decoder) return;
-      const answer = await ask(model, "inspect.weights", { run, part: "decoder" });
-      local.decoder = network(answer.content, answer.buffers);
+      if (px && info.dense.decoder) {
+        if (local.decoder) return;
+        const answer = await ask(model, "inspect.weights", { run, part: "decoder" });
+        local.decoder = network(answer.content, answer.buffers);
+      } else if (info.latent === 2 && !source.grid) {
+        const axes = { asked: null, w: [[1, 0], [0, 1]] };
+        source.plane(axes, ["decoded"], GRID).then((plane) => (source.grid = plane), () => {});
+      }
     },
     /** How many examples of the set have a lower value, from 0 to n. */
     rank(term, value) {
@@ -131,36 +189,52 @@ export async function openRun(model, run, split) {
   };
   return source;
 
+  function together(pictures) {
+    const all = new Float32Array(pictures.length * features);
+    pictures.forEach((picture, i) => all.set(picture, i * features));
+    return all;
+  }
+
+  /** An example from its input and the terms of the set. @returns {Promise<Example>} */
+  async function putTogether(row, error) {
+    if (!source.isLocal) throw error;
+    inputs ??= ask(model, "inspect.inputs", which).then(({ content, buffers }) => [unpacked(content.coding, buffers[0]), buffers[1] && floats(buffers[1])]);
+    const [all, covariances] = await inputs.catch(() => {
+      inputs = null;
+      throw error;
+    });
+    const x = Float32Array.from({ length: features }, (_, i) => all(row * features + i));
+    const center = Float32Array.from(source.meanOf(row));
+    const size = info.latent ** 2;
+    const covariance = covariances?.subarray(row * size, (row + 1) * size) ?? new Float32Array(size);
+    if (!covariances) for (let d = 0; d < info.latent; d++) covariance[d * (info.latent + 1)] = sd[row * info.latent + d] ** 2;
+    const finite = (v) => (Number.isFinite(v) ? v : null);
+    return {
+      row, draws: info.draws, standard_error: standard_error[row], at_mean: source.errorNow(center, x), x,
+      ...Object.fromEntries(TERMS.map((term) => [term, finite(source.terms[term][row])])),
+      reconstruction: source.decodeNow(center), mean: center, covariance,
+    };
+  }
+
   function firstExample({ content, buffers }) {
     const [x, reconstruction, mean, covariance] = buffers.map((buffer) => floats(buffer));
     return { ...content.examples[0], x, reconstruction, mean, covariance };
   }
 }
 
+/** The values of `inputs` in inspect.py, one by one. @returns {(i: number) => number} */
+function unpacked(coding, buffer) {
+  if (coding === "floats") {
+    const values = floats(buffer);
+    return (i) => values[i];
+  }
+  const bytes = new Uint8Array(buffer.buffer, buffer.byteOffset, buffer.byteLength);
+  if (coding === "bits") return (i) => (bytes[i >> 3] >> (7 - (i & 7))) & 1;
+  return coding === "pixels" ? (i) => bytes[i] / 255 : (i) => bytes[i];
+}
+
 /** Which values are black and white: 0 and 1 where the data lie within, else the data's own range. */
 function pictureRange(info) {
   const [low, high] = info.range;
   return low >= 0 && high <= 1 ? [0, 1] : [low, high];
-}
-
-/** KL(N(mean, sd^2) || N(0, 1)) of one unit in its three parts, nats: place, width, and their sum. */
-export function klParts(mean, sd) {
-  const place = 0.5 * mean * mean;
-  // expm1 keeps the digits that (sd^2 - 1) / 2 - log sd loses near sd = 1
-  const log = Math.log(sd);
-  const width = 0.5 * (Math.expm1(2 * log) - 2 * log);
-  return { place, width, kl: place + width };
-}
-
-/** Lower triangular root of a covariance (Cholesky); directions without extent stay without. @param {number[][]} covariance */
-export function root(covariance) {
-  const l = covariance.map((row) => row.map(() => 0));
-  covariance.forEach((row, r) => {
-    for (let c = 0; c <= r; c++) {
-      let rest = row[c];
-      for (let k = 0; k < c; k++) rest -= l[r][k] * l[c][k];
-      l[r][c] = r === c ? Math.sqrt(Math.max(rest, 0)) : l[c][c] > 0 ? rest / l[c][c] : 0;
-    }
-  });
-  return l;
 }

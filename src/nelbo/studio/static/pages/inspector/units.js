@@ -3,8 +3,8 @@
 import { h } from "../../core/dom.js";
 import { nats, number } from "../../core/format.js";
 import { write } from "../../core/store.js";
-import { axisName } from "./latent.js";
-import { drawImage, isImage } from "./raster.js";
+import { axisName } from "./axes.js";
+import { drawImage, isImage } from "./pixels.js";
 
 const COLLAPSED = 0.01; // nats: less is no information about x
 const STEPS = [-3, -2, -1, 0, 1, 2, 3];
@@ -28,7 +28,7 @@ export function unitsPanel(slots, source) {
         const now = [...(model.get("axes").length ? model.get("axes") : source.info.axes)];
         if (now[1 - end] === unit) now[1 - end] = now[end];
         now[end] = unit;
-        write(model, { axes: now });
+        write(model, { axes: now, projection: "units", lasso: [] });
       },
     }, end ? "↕" : "↔"));
     const element = h("div", { class: `unit-row ${off ? "collapsed" : ""}` },

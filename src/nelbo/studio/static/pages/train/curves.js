@@ -3,8 +3,9 @@
 import { h, s, set } from "../../core/dom.js";
 import { nats, number, ticks } from "../../core/format.js";
 import { plot } from "../../core/plot.js";
-import { scaleColour } from "../inspector/raster.js";
-import { series, TERMS } from "./record.js";
+import { scaleColour } from "../inspector/pixels.js";
+import { axisName } from "../inspector/axes.js";
+import { collapses, inUse, series, TERMS } from "./record.js";
 
 const TITLES = { reconstruction_error: ["Reconstruction error", "recon"], kl: ["KL", "kl"], nelbo: ["NELBO = their sum", "ink"] };
 
@@ -34,18 +35,19 @@ export function curvePanel(parent, options) {
     const best = s("circle", { r: 4, class: "best", visibility: "hidden" });
     const nothing = h("p", { class: "caption", hidden: true }, "An autoencoder has no KL, and no bound.");
     const values = h("p", { class: "caption readout" }, " ");
-    figure.front.append(best);
+    const fallen = s("g", { class: "fallen" });
+    figure.front.append(best, fallen);
     place.append(nothing, values);
     figure.root.addEventListener("pointermove", (event) => event.buttons === 0 && options.hover(figure.at(event)[0]));
     figure.root.addEventListener("click", (event) => options.hover(figure.at(event)[0], true));
-    return { term, figure, paths, best, nothing, values };
+    return { term, figure, paths, best, fallen, nothing, values };
   });
   let last = null;
 
   /** @param {Object} run @param {?Object} other @param {?number} epoch that all panels show; null is the latest */
   function show(run, other, epoch) {
     last = [run, other, epoch];
-    for (const { term, figure, paths, best, nothing, values } of panels) {
+    for (const { term, figure, paths, best, fallen, nothing, values } of panels) {
       const [tx, ty] = series(run.history, `train_${term}`);
       const [vx, vy] = series(run.history, `validation_${term}`);
       const [ox, oy] = other ? series(other.history, `train_${term}`) : [[], []];
@@ -65,15 +67,29 @@ export function curvePanel(parent, options) {
       const turned = term === "nelbo" && least >= 0 && least < vy.length - 1;
       set(best, { visibility: turned ? "visible" : "hidden" });
       if (turned) set(best, { cx: figure.sx(vx[least]), cy: figure.sy(vy[least]) });
+      if (term === "kl") fallen.replaceChildren(...collapseMarks(figure, run, tx, ty));
       const line = run.history.find((one) => one.epoch === at);
       const unit = options.unit();
       values.textContent = line && line[`train_${term}`] !== null
-        ? `epoch ${at}: train ${nats(line[`train_${term}`], unit)}${line[`validation_${term}`] === undefined ? "" : `, validation ${nats(line[`validation_${term}`], unit)}`} ${unit}${turned ? `; best validation at epoch ${vx[least]}` : ""}`
+        ? `epoch ${at}: train ${nats(line[`train_${term}`], unit)}${line[`validation_${term}`] === undefined ? "" : `, validation ${nats(line[`validation_${term}`], unit)}`} ${unit}${turned ? `; best validation at epoch ${vx[least]}` : ""}${term === "kl" ? inUse(run.units, at) : ""}`
         : " ";
     }
   }
   for (const { figure } of panels) figure.resized = () => last && show(...last);
   return { show, remove: () => panels.forEach(({ figure }) => figure.remove()) };
+}
+
+/** A mark on the curve of the KL where a unit ceases to carry information; several at one epoch share it. */
+function collapseMarks(figure, run, epochs, kl) {
+  const at = new Map();
+  for (const { unit, epoch } of collapses(run.units)) at.set(epoch, [...(at.get(epoch) ?? []), axisName(unit)]);
+  return [...at].filter(([epoch]) => epochs.includes(epoch)).map(([epoch, names]) => {
+    const [x, y] = [figure.sx(epoch), figure.sy(kl[epochs.indexOf(epoch)])];
+    const words = names.length > 3 ? `${names.length} units collapse` : `${names.join(", ")} collapse${names.length > 1 ? "" : "s"}`;
+    const right = x > figure.margin.left + 0.6 * figure.width;
+    return s("g", { transform: `translate(${x.toFixed(1)} ${y.toFixed(1)})` }, s("path", { d: "M0 -3l-5 -9h10z" }),
+      s("text", { x: right ? -8 : 8, y: -7, "text-anchor": right ? "end" : "start", class: "halo" }, words), s("title", {}, `${names.join(", ")}: below 0.01 nats from epoch ${epoch} on`));
+  });
 }
 
 /** From the second epoch on the curves are read; the first would press them flat. */

@@ -13,7 +13,7 @@ const STEPS = 4000;
  */
 export function runRecord(model, name, changed) {
   const record = {
-    name, history: [], steps: [], snapshots: [], job: null, status: "loading", message: "", latest: null, settings: null, of: null,
+    name, history: [], steps: [], snapshots: [], units: new Map(), job: null, status: "loading", message: "", latest: null, settings: null, of: null,
     cache: new Map(), closed: false, load, event, close, snapshot,
   };
   let timer = 0;
@@ -23,6 +23,7 @@ export function runRecord(model, name, changed) {
       const { content } = await ask(model, "train.state", { run: name });
       if (record.closed) return;
       Object.assign(record, { name: content.run, history: content.history, steps: content.steps, snapshots: content.snapshots, job: content.job });
+      for (const [epoch, kl] of content.units) record.units.set(epoch, kl);
       record.status = content.job?.status ?? content.record.status ?? "unfinished";
       record.message = content.job?.message ?? content.record.error ?? "";
       record.settings = content.record;
@@ -56,6 +57,7 @@ export function runRecord(model, name, changed) {
       record.latest = read(content, buffers);
       if (Number.isInteger(content.at)) {
         record.cache.set(content.at, record.latest);
+        record.units.set(content.at, Array.from(record.latest.kl_per_unit.values));
         if (!record.snapshots.includes(content.at)) record.snapshots.push(content.at);
         if (record.cache.size > 60) record.cache.delete(record.cache.keys().next().value);
       }
@@ -97,4 +99,27 @@ function read(content, buffers) {
 export function series(history, name) {
   const lines = history.filter((line) => line[name] !== null && line[name] !== undefined);
   return [lines.map((line) => line.epoch), lines.map((line) => line[name])];
+}
+
+export const COLLAPSED = 0.01; // nats: less is no information about x
+
+/**
+ * Units whose KL fell below COLLAPSED and stayed there, with the epoch from which on.
+ * @param {Map<number, number[]>} units KL of each unit after some epochs
+ * @returns {{unit: number, epoch: number}[]}
+ */
+export function collapses(units) {
+  const epochs = [...units.keys()].sort((a, b) => a - b);
+  const found = [];
+  for (let unit = 0; unit < (units.get(epochs[0])?.length ?? 0); unit++) {
+    const last = epochs.findLastIndex((epoch) => units.get(epoch)[unit] >= COLLAPSED);
+    if (last >= 0 && last < epochs.length - 1) found.push({ unit, epoch: epochs[last + 1] });
+  }
+  return found;
+}
+
+/** How many units carry information after an epoch, as words; "" where that was not kept. */
+export function inUse(units, epoch) {
+  const kl = units.get(epoch);
+  return kl ? `; ${kl.filter((v) => v >= COLLAPSED).length} of ${kl.length} units in use` : "";
 }

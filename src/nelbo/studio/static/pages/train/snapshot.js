@@ -3,10 +3,10 @@
 import { h, s, set } from "../../core/dom.js";
 import { number } from "../../core/format.js";
 import { plot } from "../../core/plot.js";
-import { axisName } from "../inspector/latent.js";
-import { CLASSES, drawCloud, drawImage, isImage } from "../inspector/raster.js";
+import { axisName } from "../inspector/axes.js";
+import { COLLAPSED } from "./record.js";
+import { CLASSES, drawCloud, drawImage, isImage } from "../inspector/pixels.js";
 
-const COLLAPSED = 0.01; // nats: less is no information about x
 const ACROSS = 8;
 
 export function snapshotPanel(parent) {

@@ -1,4 +1,6 @@
-// Pixels: examples as pictures or bars, clouds of points, fields over a plane.
+// Pixels: examples as pictures, clouds of points, and the colours of classes and values.
+
+import { channels } from "../../core/raster.js";
 
 /** Whether one example is a picture: (1 or 3, height, width). */
 export const isImage = (event) => event.length === 3 && (event[0] === 1 || event[0] === 3);
@@ -11,12 +13,10 @@ export const CLASSES = [
 /** viridis, from dark to light, for values. */
 const SCALE = ["#440154", "#482878", "#3e4989", "#31688e", "#26828e", "#1f9e89", "#35b779", "#6ece58", "#b5de2b", "#fde725"];
 
-const rgb = (hex) => [1, 3, 5].map((i) => parseInt(hex.slice(i, i + 2), 16));
-
 /** A share from 0 to 1 as [r, g, b]. */
 export function scaleColour(share) {
   const at = Math.min(SCALE.length - 1.0001, Math.max(0, share * (SCALE.length - 1)));
-  const [low, high, t] = [rgb(SCALE[Math.floor(at)]), rgb(SCALE[Math.floor(at) + 1]), at % 1];
+  const [low, high, t] = [channels(SCALE[Math.floor(at)]), channels(SCALE[Math.floor(at) + 1]), at % 1];
   return low.map((v, i) => Math.round(v + t * (high[i] - v)));
 }
 
@@ -54,7 +54,7 @@ export function drawDifference(canvas, a, b, event, range, colour) {
   const size = height * width;
   if (canvas.width !== width || canvas.height !== height) Object.assign(canvas, { width, height });
   const data = new ImageData(width, height);
-  const [r, g, bl] = rgb(colour);
+  const [r, g, bl] = channels(colour);
   const span = range[1] - range[0] || 1;
   for (let i = 0; i < size; i++) {
     let off = 0;
@@ -104,13 +104,4 @@ function coprime(n) {
   let step = Math.max(1, Math.round(n * 0.618));
   while (gcd(step, n) !== 1) step++;
   return step;
-}
-
-/** A field over a plane, n x n from the top down, each cell coloured by `colour(value) -> [r, g, b, a]`. */
-export function drawField(values, n, colour) {
-  const canvas = Object.assign(document.createElement("canvas"), { width: n, height: n });
-  const data = new ImageData(n, n);
-  for (let i = 0; i < n * n; i++) data.data.set(colour(values[i], i), 4 * i);
-  canvas.getContext("2d").putImageData(data, 0, 0);
-  return canvas;
 }

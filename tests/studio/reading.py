@@ -1,0 +1,28 @@
+"""What stands in the inspector's page."""
+
+import json
+import re
+from urllib.parse import quote
+
+PIXELS = """(selector) => {
+  const canvas = document.querySelector(selector);
+  const data = canvas.getContext("2d").getImageData(0, 0, canvas.width, canvas.height).data;
+  return Array.from({length: data.length / 4}, (_, i) => data[4 * i]);
+}"""
+
+
+def state_of(**values):
+    return "inspector?" + "&".join(
+        f"{name}={quote(value if isinstance(value, str) else json.dumps(value))}" for name, value in values.items()
+    )
+
+
+def number(text):
+    return float(re.split(r"[±\s]", text.strip())[0].replace("−", "-").replace(",", ""))
+
+
+def shown(page, term, row=0):
+    output = page.locator(".example-row").nth(row).locator(f"[data-term={term}]")
+    output.wait_for()
+    page.wait_for_function("(e) => /\\d/.test(e.textContent)", arg=output.element_handle())
+    return output.inner_text()

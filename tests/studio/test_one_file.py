@@ -1,0 +1,117 @@
+"""Pages of runs as one file, written from the shell and opened from disk: no server, and the inspector still works."""
+
+import json
+import re
+import shutil
+
+import numpy as np
+import pytest
+import torch
+
+import nelbo
+from nelbo.cli import main
+from tests.studio.reading import PIXELS, number, shown
+
+
+def drag(page, *, to=(150, 90)):
+    """Press on the plane and drag z."""
+    plane = page.locator(".latent svg").first.bounding_box()
+    page.mouse.move(plane["x"] + 120, plane["y"] + 60)
+    page.mouse.down()
+    page.mouse.move(plane["x"] + to[0], plane["y"] + to[1], steps=4)
+    page.mouse.up()
+    page.wait_for_function("() => location.hash.includes('z=')")
+    page.wait_for_timeout(300)
+    return json.loads(re.search(r"z=(\[[^&]*\])", page.evaluate("decodeURIComponent(location.hash)"))[1])
+
+
+def export(*arguments):
+    assert main(["export", *map(str, arguments)]) == 0
+
+
+def test_the_inspector_of_two_runs(run_folder, tmp_path, visit):
+    first, second, out = run_folder / "first", run_folder / "second", tmp_path / "page.html"
+    export("inspector", first, second, out, "--state", 'pins=[7]&layers=["prior", "aggregate", "pictures"]')
+    shutil.copytree(run_folder, tmp_path / "moved")  # nothing of the file asks for the folder
+    page = visit(out.as_uri())
+    run = nelbo.load(first)
+    x = run.data.validation.take([7])
+    with torch.no_grad():
+        assert number(shown(page, "kl")) == pytest.approx(float(nelbo.loss(run.model, x).kl), rel=1e-3)
+    page.wait_for_selector("[data-difference=nelbo]")
+    z = drag(page)
+    picture = run.model.decode(torch.tensor([z]))[0].flatten().numpy()
+    np.testing.assert_allclose(
+        np.array(page.evaluate(PIXELS, ".rebuilt canvas.pixels")) / 255, picture, atol=1.01 / 255
+    )
+    page.wait_for_selector(".ghost[visibility=visible]", state="attached")  # the other model follows
+    page.wait_for_function("() => document.querySelector('image.pictures')?.getAttribute('href')?.startsWith('data:')")
+
+    # an example whose close look did not travel is put together from its input and the terms of the set
+    page.fill("[aria-label='Example number']", "13")
+    page.press("[aria-label='Example number']", "Enter")
+    page.wait_for_function("() => document.querySelectorAll('.example-row').length === 4")
+    x = run.data.validation.take([13])
+    with torch.no_grad():
+        kl, rebuilt = float(nelbo.loss(run.model, x).kl), run.model.reconstruct(x).flatten().numpy()
+    assert number(shown(page, "kl", 2)) == pytest.approx(kl, rel=1e-3)
+    row = ".example-row:nth-of-type(3)"
+    np.testing.assert_array_equal(
+        np.array(page.evaluate(PIXELS, f"{row} .original canvas.pixels")) / 255, x.flatten().numpy()
+    )
+    np.testing.assert_allclose(
+        np.array(page.evaluate(PIXELS, f"{row} .rebuilt canvas.pixels")) / 255, rebuilt, atol=1.01 / 255
+    )
+    page.wait_for_function(f"({PIXELS})('table.examples canvas').some((v) => v > 0)")  # as in the table below
+    assert page.locator("text=no Python behind it").count() == 0
+
+
+def test_a_decoder_that_stays_in_python_is_blended_from_a_grid(run_folder, tmp_path, visit):
+    export("inspector", run_folder / "conv", tmp_path / "page.html")
+    page = visit((tmp_path / "page.html").as_uri())
+    shown(page, "kl")
+    z = drag(page)
+    page.wait_for_selector("text=blend of pictures near z")
+    model = nelbo.load(run_folder / "conv").model
+    picture = model.decode(torch.tensor([z]))[0].flatten().numpy()
+    assert np.abs(np.array(page.evaluate(PIXELS, ".rebuilt canvas.pixels")) / 255 - picture).max() < 0.1
+
+
+def test_more_units_than_two_and_no_pictures(run_folder, tmp_path, visit):
+    export(
+        "inspector",
+        run_folder / "table",
+        tmp_path / "page.html",
+        "--state",
+        'projection=principal&layers=["aggregate"]',
+    )
+    page = visit((tmp_path / "page.html").as_uri())
+    page.wait_for_selector("text=first principal component")
+    page.wait_for_function("() => document.querySelector('.aggregate')?.getAttribute('d')?.length > 50")
+    z = drag(page)
+    assert len(z) == 3
+    assert page.locator("text=no Python behind it").count() == 0
+
+
+def test_the_curves_of_a_training(run_folder, tmp_path, visit):
+    export("train", run_folder / "first", run_folder / "second", tmp_path / "page.html")
+    page = visit((tmp_path / "page.html").as_uri())
+    page.wait_for_selector("text=/finished: epoch 2 of 2/")
+    page.wait_for_function("() => document.querySelector('.strip.pairs')?.children.length === 32")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (["kl", "runs/x", "out.html"], "kl shows no run; write nelbo export kl out.html"),
+        (["report", "runs/x", "runs/y", "out.html"], "report shows one run, got 2: runs/x, runs/y"),
+        (["inspector", "runs/nowhere"], "runs/nowhere is no folder"),
+        (["inspector", "--state", "pins=[1"], "--state: pins=[1 is no JSON"),
+        (["inspector", "out.html"], "there is no finished run to write a page of"),
+    ],
+)
+def test_what_cannot_be_written_is_said(arguments, words, capsys, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    assert main(["export", *arguments]) == 1
+    assert words in capsys.readouterr().err
+    assert list(tmp_path.iterdir()) == []
