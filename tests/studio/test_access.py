@@ -1,19 +1,25 @@
-"""Every control has a name, and every word contrast, on every page in both themes."""
+"""On every page and in both themes: every control has a name, every word contrast, and nothing overflows."""
 
+import os
 from pathlib import Path
 from urllib.parse import quote
 
 import pytest
 
+from nelbo.studio.link import OF_RUNS
 from nelbo.studio.session import Session
 
 UNUSABLE = Path(__file__).with_name("access.js").read_text("utf-8")
+WIDTHS = (1280, 768, 360)
+# what shows an example and its plane needs 366 pixels
+NARROWEST = {"inspector": 768, "report": 768}
 # page -> what stands in it when it is ready
 PAGES = {
     "kl": "[data-number]",
     "metric": ".lamp",
     "elbo": "[data-number]",
     "reparam": "svg.plot",
+    "worksheet": ".step",
     "inspector": ".term .rank:visible",
     "train": ".train-strip .status:has-text('finished')",
     "report": ".term .rank:visible",
@@ -21,13 +27,19 @@ PAGES = {
 
 
 @pytest.mark.parametrize("theme", ["light", "dark"])
-def test_every_control_has_a_name_and_every_word_contrast(serving, visit, run_folder, theme):
+@pytest.mark.parametrize("name", PAGES)
+def test_a_page_can_be_used_by_everyone(serving, visit, run_folder, name, theme):
     served = serving(Session([run_folder]))
-    found = {}
-    for name, ready in PAGES.items():
-        state = f"?run={quote(str(run_folder / 'first'))}" if name in ("inspector", "train", "report") else ""
-        page = visit(served.address(name + state), color_scheme=theme)
-        page.locator(ready).first.wait_for()
-        found[name] = page.evaluate(UNUSABLE)
-        page.close()
-    assert {name: one for name, one in found.items() if one["nameless"] or one["faint"]} == {}
+    state = f"?run={quote(str(run_folder / 'first'))}" if name in OF_RUNS else ""
+    page = visit(served.address(name + state), color_scheme=theme)
+    page.locator(PAGES[name]).first.wait_for()
+    page.evaluate("document.querySelectorAll('details.fold').forEach((fold) => (fold.open = true))")
+    assert page.evaluate(UNUSABLE) == {"nameless": [], "faint": []}
+    for width in WIDTHS:
+        page.set_viewport_size({"width": width, "height": 800})
+        page.wait_for_timeout(100)
+        if width >= NARROWEST.get(name, 0):
+            assert page.evaluate("document.documentElement.scrollWidth") <= width
+        if folder := os.environ.get("NELBO_SCREENSHOTS"):  # to be looked at
+            page.wait_for_timeout(500)
+            page.screenshot(path=Path(folder) / f"{name}-{theme}-{width}.png", full_page=True)

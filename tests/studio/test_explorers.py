@@ -1,6 +1,5 @@
 """The explorers as people use them: dragged, typed at, opened from a link, exported, in light and dark."""
 
-import os
 import re
 from pathlib import Path
 
@@ -191,52 +190,6 @@ def test_the_variance_ratio_is_the_known_one(tab, studio):
     assert float(tab.number("ratio").rstrip("×")) == pytest.approx(exact / (4 * 0.49), rel=0.15)
     tab.show(studio, "reparam?fn=step")
     assert "biased" in tab.page.locator(".numbers").inner_text()
-
-
-NAMES = """() => [...document.querySelectorAll(
-    'a[href], button, input, select, textarea, summary, [role=slider], [tabindex="0"]')]
-  .filter(e => e.checkVisibility())
-  .filter(e => !(e.getAttribute('aria-label') || e.labels?.[0]?.innerText || e.innerText || e.title))
-  .map(e => e.outerHTML.slice(0, 120))"""
-
-CONTRAST = """() => {
-  const parse = (text) => (text.match(/[\\d.]+/g) ?? []).map(Number);
-  const linear = (v) => (v <= 0.03928 ? v / 12.92 : ((v + 0.055) / 1.055) ** 2.4);
-  const light = (c) => { const [r, g, b] = c.map(v => linear(v / 255));
-    return 0.2126 * r + 0.7152 * g + 0.0722 * b; };
-  const behind = (e) => { for (; e; e = e.parentElement) { const c = parse(getComputedStyle(e).backgroundColor);
-    if (c.length === 3 || c[3] > 0.5) return c; } return [255, 255, 255]; };
-  const bad = [];
-  for (const e of document.querySelectorAll('.nelbo *')) {
-    const own = [...e.childNodes].some(n => n.nodeType === 3 && n.textContent.trim());
-    if (!own || !e.checkVisibility() || e.closest('.unseen') || e.disabled) continue;
-    const style = getComputedStyle(e);
-    if (e.classList.contains('inside')) continue;  // on a bar, whose colour is no background
-    const ink = parse(e instanceof SVGElement ? style.fill : style.color).slice(0, 3);
-    const [a, b] = [light(ink), light(behind(e).slice(0, 3))].sort((x, y) => y - x);
-    const ratio = (a + 0.05) / (b + 0.05);
-    const name = `${e.tagName}.${e.getAttribute('class')} "${e.textContent.trim().slice(0, 30)}"`;
-    if (ratio < 4.5) bad.push(`${name} ${ratio.toFixed(2)}`);
-  }
-  return [...new Set(bad)];
-}"""
-
-
-@pytest.mark.parametrize("page", [*EXPLORERS, "worksheet"])
-@pytest.mark.parametrize("scheme", ["light", "dark"])
-def test_controls_have_names_text_has_contrast_and_nothing_overflows(tab, studio, page, scheme):
-    tab.page.emulate_media(color_scheme=scheme)
-    tab.show(studio, page)
-    tab.page.evaluate("document.querySelectorAll('details.fold').forEach(d => d.open = true)")
-    tab.settle(0.3)
-    assert tab.page.evaluate(NAMES) == []
-    assert tab.page.evaluate(CONTRAST) == []
-    for width in (1280, 768, 360):
-        tab.page.set_viewport_size({"width": width, "height": 800})
-        tab.settle(0.1)
-        assert tab.page.evaluate("document.documentElement.scrollWidth") <= width
-        if folder := os.environ.get("NELBO_SCREENSHOTS"):  # to be looked at
-            tab.page.screenshot(path=Path(folder) / f"{page}-{scheme}-{width}.png", full_page=True)
 
 
 @pytest.mark.parametrize("page", EXPLORERS)
