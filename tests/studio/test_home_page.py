@@ -1,9 +1,12 @@
 """Where a reader begins: the runs there are, or the offer to make some."""
 
 import shutil
+from pathlib import Path
 
 from nelbo import demo
 from nelbo.studio.session import Session
+
+UNUSABLE = Path(__file__).with_name("access.js").read_text("utf-8")
 
 
 def test_two_runs_are_chosen_and_compared(run_folder, serving, visit, tmp_path):
@@ -15,6 +18,7 @@ def test_two_runs_are_chosen_and_compared(run_folder, serving, visit, tmp_path):
     assert page.locator("[data-run]").count() == 2
     assert "cut short" in page.locator("tr.damaged").inner_text()
     assert page.locator("[data-do=compare]").is_disabled()
+    assert page.evaluate(UNUSABLE) == {"nameless": [], "faint": []}
     for name in ("first", "second"):
         page.check(f"[aria-label='Compare {name}']")
     page.click("[data-do=compare]")

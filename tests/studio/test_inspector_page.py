@@ -154,6 +154,12 @@ def test_numbers_out_of_range_are_clamped_and_said(studio, visit, run_folder):
     page.fill("[aria-label='Example number']", "400")
     page.press("[aria-label='Example number']", "Enter")
     page.wait_for_selector("text=Shown: 19")
+    far = {"z": [1e99, 0], "q": [0, 0, -1, 1], "lasso": [-9, -9, 9, -9, 1e300, 9]}
+    page = visit(studio.address(state_of(run=str(run_folder / "first"), **far)))
+    page.wait_for_selector("text=/(z|lasso) holds numbers from −1000 to 1000; others were clamped/")
+    shown(page, "kl")
+    page = visit(studio.address("%E0%A4%A"))  # a link that was cut
+    page.wait_for_selector("text=There is no page")
 
 
 def test_damaged_and_deleted_runs(studio, visit, run_folder, tmp_path, serving):

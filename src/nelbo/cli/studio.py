@@ -40,7 +40,7 @@ def export(page: str, *path: Path, state: str = "") -> None:
 
     Args:
         page: kl, metric, elbo or reparam; inspector or train, of one run or of two to compare; report, of one.
-        path: the runs, then the file; by default the newest finished run below runs/, and nelbo-PAGE.html.
+        path: the runs, then the file; by default the first finished run below runs/, and nelbo-PAGE.html.
         state: what to show, as the studio's address has it behind the question mark: "mu_p=2&sigma_q=0.5".
     """
     from nelbo.files import write_bytes

@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Callable, Mapping
+from math import prod
 from typing import Any
 
 from nelbo.studio.library import Library
@@ -88,8 +89,11 @@ def _inspector(session: Session, ask: Ask, state: Mapping[str, Any], names: list
         local = bool(info["dense"]["decoder"] and info["picture"])
         if local:
             ask("inspect.weights", run=name, part="decoder")
-            _inputs(session, ask, which)
-        for row in _rows(session, which, info["n"], state.get("pins"), few=local):
+        # with all inputs, and a decoder, every example can be looked at in the file; they shall not outweigh a decoder
+        all_inputs = local and info["n"] * prod(info["event"]) <= LARGEST
+        if all_inputs:
+            ask("inspect.inputs", **which)
+        for row in _rows(session, which, info["n"], state.get("pins"), few=all_inputs):
             ask("inspect.examples", **which, rows=[row])
         if len(info["axes"]) == 2:
             _planes(ask, {**which, **asked[-1]}, info["latent"], local=local)
@@ -115,13 +119,6 @@ def _planes(ask: Ask, which: Mapping[str, Any], latent: int, *, local: bool) -> 
         ask("inspect.plane", **which, layers=["stretch"], n=32)
         if not local:
             ask("inspect.plane", **which, layers=["decoded"], n=15)
-
-
-def _inputs(session: Session, ask: Ask, which: Mapping[str, Any]) -> None:
-    """All inputs, where they take less room than a decoder may: then every example can be looked at in the file."""
-    inspection = Library.of(session).inspection(which["run"], which.get("split"))
-    if inspection.x.numel() <= LARGEST:
-        ask("inspect.inputs", **which)
 
 
 def _rows(session: Session, which: Mapping[str, Any], n: int, pins: Any, *, few: bool) -> list[int]:

@@ -37,7 +37,7 @@ const socket = websocket(
 );
 
 async function go() {
-  const [name, text = ""] = decodeURI(location.hash.slice(1)).split(/\?(.*)/s);
+  const [name, text = ""] = decoded(location.hash.slice(1)).split(/\?(.*)/s);
   const known = name in PAGES ? name : "home";
   if (open?.page.name === known) {
     if (location.hash === written) return;
@@ -103,6 +103,15 @@ async function go() {
   };
   stage.dataset.ready = page.name;
   performance.mark("nelbo-ready");
+}
+
+/** What stands behind the #; a link that was cut in the middle of a character is taken as it is. */
+function decoded(text) {
+  try {
+    return decodeURI(text);
+  } catch {
+    return text;
+  }
 }
 
 addEventListener("hashchange", go);

@@ -33,6 +33,7 @@ export default {
 function mount(slots) {
   const { model, host } = slots;
   slots.root.classList.add("one-column", "no-folds");
+  slots.code.textContent = 'import nelbo\n\nrun = nelbo.load("runs/demo/vae")';
   let entries = [];
   let gone = false;
   const offer = demoOffer(slots, { made: () => host.go("inspector", { run: "runs/demo/vae", other: "runs/demo/beta-vae" }) });
@@ -85,7 +86,7 @@ function mount(slots) {
     const term = (name) => (!entry.terms ? "" : entry.terms[name] === null ? (name === "reconstruction_error" ? "–" : "∞") : nats(entry.terms[name], unit));
     const to = (page, text) => h("button", { type: "button", class: "quiet", "data-to": page, "aria-label": `${text}: ${entry.title}`, onclick: () => host.go(page, { run: entry.run }) }, text);
     return h("tr", { "data-run": entry.run },
-      h("td", {}, ready ? box : ""), h("th", { scope: "row", title: entry.run }, entry.title),
+      h("td", {}, ready ? box : ""), h("th", { scope: "row", title: entry.run }, h("a", { href: `#inspector?${new URLSearchParams({ run: entry.run })}` }, entry.title)),
       h("td", {}, [entry.recipe, entry.latent && `latent ${entry.latent}`].filter(Boolean).join(", ")), h("td", {}, entry.data ?? ""),
       h("td", {}, entry.of ? `${entry.epochs} of ${entry.of}${entry.status === "finished" ? "" : `, ${entry.status}`}` : entry.status),
       ...["reconstruction_error", "kl", "nelbo"].map((name) => h("td", {}, term(name))),

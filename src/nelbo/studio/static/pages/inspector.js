@@ -169,13 +169,13 @@ function mount(slots) {
     const axes = model.get("axes");
     if (axes.length && (axes.length !== Math.min(2, source.latent) || axes.some((axis) => axis >= source.latent) || new Set(axes).size < axes.length)) change.axes = [];
     if (!source.info.principal) change.projection = "units";
-    if (source.latent < 2) change.lasso = [];
-    for (const name of ["z", "q"]) {
+    for (const name of ["z", "q", "lasso"]) {
       const given = model.get(name);
       const inside = given.map((v) => Math.min(FARTHEST, Math.max(-FARTHEST, v)));
       if (String(inside) !== String(given)) slots.say(`${name} holds numbers from −${FARTHEST} to ${FARTHEST}; others were clamped`);
       change[name] = inside;
     }
+    if (source.latent < 2) change.lasso = [];
     const half = Math.min(2, source.latent);
     if (change.z.length !== source.latent) change.z = [];
     if (change.q.length !== 2 * half || change.q.slice(half).some((sd) => sd < LEAST)) change.q = [];

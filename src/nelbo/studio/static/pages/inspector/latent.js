@@ -54,6 +54,7 @@ export function latentView(parent, source, options) {
   figure.marks.append(dot, ghost);
   let q = null; // {mean, covariance} in the plane
   let code = null;
+  const kept = { ghost: null, path: [], draws: [] }; // in the plane, for when its size changes
 
   const view = { figure, layers, place, redraw, showQ, showCode, showGhost, showPath, showDraws, showNear, showLasso: line.show, recolour, remove: () => figure.remove() };
   let colour = options.colour;
@@ -83,6 +84,9 @@ export function latentView(parent, source, options) {
     layers.redraw();
     line.redraw();
     nameClasses();
+    showGhost(kept.ghost);
+    showPath(kept.path);
+    showDraws(kept.draws);
     if (q) showQ(q);
     if (code) showCode(code, handles?.z.element.classList.contains("chosen"));
   }
@@ -186,15 +190,18 @@ export function latentView(parent, source, options) {
 
   /** The cursor of the other model, at the place that corresponds. */
   function showGhost(point) {
+    kept.ghost = point;
     set(ghost, { visibility: point ? "visible" : "hidden" });
     if (point) set(ghost, { cx: figure.sx(point[0]), cy: figure.sy(flat ? 0 : point[1]) });
   }
 
   function showPath(points) {
+    kept.path = points;
     set(path, { d: points.map(([x, y], i) => `${i ? "L" : "M"}${figure.sx(x)} ${figure.sy(flat ? 0 : y)}`).join("") });
   }
 
   function showDraws(points) {
+    kept.draws = points;
     trace.replaceChildren(...points.map(([x, y]) => s("circle", { r: 2.5, cx: figure.sx(x), cy: figure.sy(flat ? 0 : y) })));
   }
 
