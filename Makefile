@@ -2,7 +2,7 @@
 PYTHON ?= python3
 BIN := .venv/bin
 
-.PHONY: help demo studio test check slow bench diagnose-suite clean
+.PHONY: help demo studio test check slow bench reproduce diagnose-suite clean
 
 help:
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
@@ -30,6 +30,9 @@ diagnose-suite: .venv/.dev  ## plant faults, diagnose them, and write the table 
 
 bench: .venv-bench/.done  ## nelbo beside its peers, in one run (.venv-bench holds the peers)
 	.venv-bench/bin/python -m benchmarks $(ARGS)
+
+reproduce: .venv/.demo  ## published log-likelihoods, trained and measured again, into docs/reproduce.md (an hour on 2 cores)
+	$(BIN)/python -m benchmarks.reproduce $(ARGS)
 
 .venv-bench/.done: benchmarks/requirements.txt pyproject.toml
 	$(PYTHON) -m venv .venv-bench
