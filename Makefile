@@ -31,7 +31,7 @@ diagnose-suite: .venv/.dev  ## plant faults, diagnose them, and write the table 
 bench: .venv-bench/.done  ## nelbo beside its peers, in one run (.venv-bench holds the peers)
 	.venv-bench/bin/python -m benchmarks $(ARGS)
 
-reproduce: .venv/.demo  ## published log-likelihoods, trained and measured again, into docs/reproduce.md (an hour on 2 cores)
+reproduce: .venv/.demo  ## published log-likelihoods, trained and measured again, into docs/reproduce.md (40 min)
 	$(BIN)/python -m benchmarks.reproduce $(ARGS)
 
 .venv-bench/.done: benchmarks/requirements.txt pyproject.toml

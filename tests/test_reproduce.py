@@ -5,6 +5,7 @@ import re
 import signal
 import time
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -49,12 +50,16 @@ def done(digits, data, tmp_path_factory):
 
 def test_the_program_prints_a_row_for_each_model(done):
     printed, out = done
-    both = markdown(read(replace(QUICK, trainings=(VAE, IWAE)), out))
+    plan = replace(QUICK, trainings=QUICK.trainings[:3])
+    both = markdown(plan, read(plan, out))
     for training, text in ((VAE, printed), (VAE, both), (IWAE, both)):
         row = next(line for line in text.splitlines() if line.startswith(f"| {training.title} |"))
         assert f"| {training.published:.2f} |" in row
         assert re.search(r"\*\*\d+\.\d\d ± \d+\.\d\d\*\*", row)
     assert "| L_5 instead of the ELBO |" in both
+    third = next(line for line in both.splitlines() if line.startswith(f"| {plan.trainings[2].title} |"))
+    assert "| not measured yet |" in third
+    assert third.count("|") == row.count("|")
 
 
 def test_what_is_measured_is_measured_once_and_repeats(done, data):
@@ -154,8 +159,8 @@ def test_log_evidence_is_the_mean_over_all_moved_by_what_a_tenth_gains():
 )
 def test_the_pattern_is_judged_by_both_bounds(elbo, few, said):
     trained_by_elbo, trained_by_l5 = _result(VAE, **_made()[0]), _result(IWAE, **_made(elbo, few)[0])
-    text = markdown([trained_by_elbo, trained_by_l5])
-    assert f"each, {said} after 1 epochs." in text
+    text = markdown(FULL, [trained_by_elbo, trained_by_l5])
+    assert f"standard errors each, {said}." in text
     assert f"| L_5 instead of the ELBO | | **{'+' if elbo < 0 else '−'}1.00 ± 0.00** |" in text
 
 
@@ -163,7 +168,9 @@ def test_a_goal_is_held_against_what_was_found():
     bounds, *_ = _made()
     found = -float(bounds["hundred"].mean())
     for goal, said in ((found + 0.1, "yes"), (found - 0.1, "no")):
-        assert f"≤ {goal:.1f}: {said}" in markdown([_result(replace(VAE, goal=goal), **bounds)])
+        training = replace(VAE, goal=goal)
+        plan = replace(FULL, trainings=(training,))
+        assert f"≤ {goal:.1f}: {said}" in markdown(plan, [_result(training, **bounds)])
 
 
 def test_only_what_stands_between_the_markers_is_replaced(tmp_path):
@@ -171,6 +178,15 @@ def test_only_what_stands_between_the_markers_is_replaced(tmp_path):
     page.write_text(f"before\n{START}\nold\n{END}\nafter\n")
     write(page, "new")
     assert page.read_text() == f"before\n{START}\nnew\n{END}\nafter\n"
+
+
+def test_the_page_holds_the_results_of_the_whole_plan():
+    page = (Path(__file__).parents[1] / "docs" / "reproduce.md").read_text("utf-8")
+    table = page.split(START)[1].split(END)[0]
+    for training in FULL.trainings:
+        row = next(line for line in table.splitlines() if line.startswith(f"| {training.title} |"))
+        assert f"| {training.published:.2f} |" in row
+        assert f"| {training.published_epochs:,}, {training.epochs:,} |" in row
 
 
 def test_the_figure_has_a_line_for_each_run_in_both_panels():

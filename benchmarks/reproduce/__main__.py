@@ -36,11 +36,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
         parser.error(f"--jobs is at least 1, got {chosen.jobs}")
     plan = QUICK if chosen.quick else FULL
     out = chosen.out or ROOT / "runs" / ("reproduce-quick" if chosen.quick else "reproduce")
-    if not _run_all(plan, mnist.find(chosen.mnist), out, jobs=chosen.jobs, quick=chosen.quick):
+    finished = _run_all(plan, mnist.find(chosen.mnist), out, jobs=chosen.jobs, quick=chosen.quick)
+    content = markdown(plan, read(plan, out))
+    print(content)
+    if not finished:
         print(f"\nstopped; everything so far is in {out}. Go on with the same command", file=sys.stderr)
         return 130
-    content = markdown(read(plan, out))
-    print(content)
     if not chosen.quick:
         write(PAGE, content)
         draw(plan, out, PAGE.parent / "images" / "reproduce.png")

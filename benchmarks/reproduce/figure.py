@@ -22,7 +22,8 @@ _LEFT, _TOP, _WIDTH, _HEIGHT, _GAP = 0.65, 0.85, 3.1, 2.6, 0.5
 
 
 def draw(plan: Plan, out: Path, path: Path) -> None:
-    save(curves([(training, runs.read_history(out / training.name)) for training in plan.trainings], plan), path)
+    histories = [(training, runs.read_history(out / training.name)) for training in plan.trainings]
+    save(curves([(training, history) for training, history in histories if history], plan), path)
 
 
 @styled
