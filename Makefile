@@ -2,7 +2,7 @@
 PYTHON ?= python3
 BIN := .venv/bin
 
-.PHONY: help demo studio test check slow bench diagnose-suite pictures clean
+.PHONY: help demo studio test check slow bench reproduce diagnose-suite pictures clean
 
 help:
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
@@ -33,6 +33,9 @@ pictures: .venv/.dev  ## take the studio's pictures for the README and the docs,
 
 bench: .venv-bench/.done  ## nelbo beside its peers, in one run (.venv-bench holds the peers)
 	.venv-bench/bin/python -m benchmarks $(ARGS)
+
+reproduce: .venv/.demo  ## published log-likelihoods, trained and measured again, into docs/reproduce.md (40 min)
+	$(BIN)/python -m benchmarks.reproduce $(ARGS)
 
 .venv-bench/.done: benchmarks/requirements.txt pyproject.toml
 	$(PYTHON) -m venv .venv-bench

@@ -37,7 +37,7 @@ def fit_once(make: Callable[[], Recipe], data: Data, *, out: Path, seed: int = 0
     if record.get("status") == "finished":
         run = runs.load(out)
         return Run(run.model, run.history, run.path, run.record, data)
-    return resume(out, data=data, progress=settings.get("progress", True))
+    return resume(out, data=data, progress=settings.get("progress", True), callback=settings.get("callback"))
 
 
 def _same(out: Path, record: dict[str, Any], made: Recipe, data: Data, settings: dict[str, Any]) -> None:
