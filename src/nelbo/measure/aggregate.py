@@ -12,8 +12,8 @@ from nelbo.measure.encoded import AggregatePosterior, posteriors
 from nelbo.objectives import Model
 from nelbo.training.rest import at_rest
 
-LEVEL = 0.01
-"""Mass of q(z) outside the region that counts as inhabited: a prior that equals q(z) has this much in holes."""
+LEVEL = 0.02
+"""Mass of q(z) where it counts as absent: a prior that equals q(z) has this much in holes."""
 _NEIGHBOURS = 5
 _BOOTSTRAPS = 200
 
@@ -40,9 +40,9 @@ class AggregateMatch:
 def aggregate_match(model: Model, x: Tensor | Dataset, *, draws: int = 1000, seed: int = 0) -> AggregateMatch:
     """Two-sample tests of q(z) against p(z), and the share of the prior's mass where no data live.
 
-    A hole is where q(z) is lower than at all but 1 % of the codes z ~ q(z) themselves, each judged by the posteriors
-    of the other examples: outside of the 99 % highest-density region of q(z). For an autoencoder, whose q(z|x) have no
-    density, the distance to the 5th nearest code stands for it.
+    A hole is where q(z) / p(z) is lower than at all but 2 % of the codes z ~ q(z) themselves, each judged by the
+    posteriors of the other examples. For an autoencoder, whose q(z|x) have no density, the distance to the 5th nearest
+    code gives that of q(z).
 
     Args:
         model: a VAE, or anything with prior, posterior and likelihood.
@@ -64,13 +64,17 @@ def aggregate_match(model: Model, x: Tensor | Dataset, *, draws: int = 1000, see
         own = torch.randperm(n, device=qz.mean.device if isinstance(qz, Delta) else None)[:m]
         codes, fresh = qz.sample(), pz.sample((m,))
         if isinstance(qz, Delta):
-            inside, outside = -_reach(codes[own], codes, itself=True), -_reach(fresh, codes, itself=False)
-            method = f"{LEVEL:.0%} quantile of the distance to the {_NEIGHBOURS}th nearest code"
+            d = codes.shape[1]
+            inside = -d * _reach(codes[own], codes, itself=True).log()
+            outside = -d * _reach(fresh, codes, itself=False).log()
+            method = f"{LEVEL:.0%} quantile of q(z) / p(z), q(z) by the {_NEIGHBOURS}th nearest code"
         else:
             density = AggregatePosterior(qz)
             inside = density.log_prob(codes[own.to(codes.device)], without=own.to(codes.device))
             outside = density.log_prob(fresh)
-            method = f"outside of the {1 - LEVEL:.0%} highest-density region of q(z)"
+            method = f"{LEVEL:.0%} quantile of q(z) / p(z)"
+        inside = inside - pz.log_prob(codes[own.to(codes.device)])
+        outside = outside - pz.log_prob(fresh)
         z = codes[own.to(codes.device)].cpu()
         fresh = fresh.cpu()
     return AggregateMatch(
@@ -83,7 +87,7 @@ def aggregate_match(model: Model, x: Tensor | Dataset, *, draws: int = 1000, see
 
 
 def _holes(inside: Tensor, outside: Tensor, method: str, seed: int) -> Estimate:
-    """The share of ``outside`` below the level that all but 1 % of ``inside`` exceed; the error by bootstrap."""
+    """The share of ``outside`` below the level that all but 2 % of ``inside`` exceed; the error by bootstrap."""
     generator = torch.Generator().manual_seed(seed)
 
     def share(a: Tensor, b: Tensor) -> Tensor:
@@ -100,4 +104,4 @@ def _reach(z: Tensor, codes: Tensor, *, itself: bool) -> Tensor:
     """Distance of each z to its k-th nearest code, (m,), not counting itself."""
     k = _NEIGHBOURS + itself
     parts = [torch.cdist(part, codes).kthvalue(min(k, len(codes)), dim=1).values for part in z.split(256)]
-    return torch.cat(parts)
+    return torch.cat(parts).clamp(min=1e-30)  # equal codes lie no distance apart

@@ -11,6 +11,7 @@ from nelbo.diagnosis.checks.collapse import ACTIVE
 from nelbo.diagnosis.finding import Measured
 from nelbo.diagnosis.registry import ALPHA, NotMeasurable, Verdict, check, found, passed
 from nelbo.diagnosis.statistics import Ratio, binomial_excess, mean_of, moment_drift, ratio_of, z_critical
+from nelbo.measure.aggregate import LEVEL
 
 
 class Implied(NamedTuple):
@@ -192,20 +193,20 @@ def holes(case: Case) -> Verdict:
         prior = pz.sample((len(mu),))
     own = log_aggregate(case.train.z, mu, sigma, without_own=True) - pz.log_prob(case.train.z)
     there = log_aggregate(prior, mu, sigma) - pz.log_prob(prior)
-    edge = _NOMINAL * len(own)
+    edge = LEVEL * len(own)
     threshold = own.sort().values[int(edge)]
     fallen = int((there < threshold).sum())
     share = fallen / len(prior)
     error = math.sqrt(max(share * (1 - share), 1e-9) / len(prior))
     measured = Measured("samples of the prior that fall into holes", 100 * share, 100 * error, unit="%")
     # the threshold itself is an estimate from as many draws: both errors count
-    rate = _NOMINAL + z_critical() * math.sqrt(_NOMINAL / len(own))
+    rate = LEVEL + z_critical() * math.sqrt(LEVEL / len(own))
     if share < _MANY or binomial_excess(fallen, len(prior), rate) >= ALPHA:
         return passed(measured)
     return found("warning", measured)
 
 
-_NOMINAL, _MANY = 0.02, 0.2
+_MANY = 0.2
 
 
 @check(

@@ -132,8 +132,8 @@ def aggregate(case: Case) -> Section:
         Quantity(
             "holes",
             "prior mass without data",
-            f"Share of draws of the prior that land outside of the region where {percent(1 - LEVEL)} of the codes lie: "
-            f"{percent(LEVEL)} where q(z) and p(z) agree, more where the prior has holes that samples start from.",
+            f"Share of draws of the prior that land where q(z) / p(z) is below that of all but {percent(LEVEL)} of the "
+            f"codes: {percent(LEVEL)} where q(z) and p(z) agree, more where samples start from holes.",
             None,
             Number.of(found.holes),
             "share",
