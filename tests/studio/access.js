@@ -19,8 +19,8 @@
   const ground = (e) => {
     // a label of a figure may stand on a disc of its own
     const disc = e instanceof SVGElement && e.previousElementSibling?.matches("circle");
-    const fill = disc && rgba(getComputedStyle(e.previousElementSibling).fill);
-    if (fill?.[3] > 250) return fill;
+    const fill = disc ? getComputedStyle(e.previousElementSibling).fill : "none";
+    if (fill !== "none" && rgba(fill)[3] > 250) return rgba(fill);
     for (; e; e = e.parentElement) {
       const c = rgba(getComputedStyle(e).backgroundColor);
       if (c[3] > 250) return c;

@@ -3,6 +3,7 @@
 import asyncio
 import http.client
 import socket
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 from websockets.exceptions import InvalidStatus
@@ -169,7 +170,8 @@ def test_answers_are_sent_at_once():
         writer.close()
         server.close()
 
-    asyncio.run(connect(listen(0)))
+    with ThreadPoolExecutor(1) as pool:  # Playwright's loop runs in this thread
+        pool.submit(asyncio.run, connect(listen(0))).result()
     assert sent_at_once == [1]
 
 
