@@ -70,7 +70,7 @@ def serving(runs: Sequence[Path] = ()) -> Iterator[Served]:
     with subprocess.Popen(command, env=ENVIRONMENT, stdout=subprocess.PIPE, text=True) as process:
         assert process.stdout is not None
         said = process.stdout.readline()
-        found = re.search(r"127\.0\.0\.1:(\d+)/\?token=(\S+)", said)
+        found = re.search(r"127\.0\.0\.1:(\d+)/\?token=([^\s#]+)", said)
         if found is None:
             raise RuntimeError(f"nelbo studio said {said!r}")
         try:
