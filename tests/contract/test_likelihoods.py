@@ -117,3 +117,9 @@ def test_at_mean_is_where_a_constant_decoder_does_well(name):
             moved = start.clone()
             moved[parameter] += step
             assert mean_log_prob(moved) < at_start
+
+
+def test_at_mean_of_one_example_is_finite(name):
+    """A standard deviation of one value must not become a NaN in a decoder."""
+    make, data = LIKELIHOODS[name]
+    assert torch.isfinite(make().at_mean(data(1))).all()

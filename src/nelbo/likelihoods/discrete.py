@@ -51,7 +51,7 @@ class DiscretizedLogistic(Likelihood):
 
     def at_mean(self, x: Tensor) -> Tensor:
         # on the scale [-1, 1], where a logistic of scale s has the standard deviation s pi / sqrt(3)
-        scale = (2 * x.std(0) * math.sqrt(3) / math.pi).clamp(min=1 / self.levels)
+        scale = (2 * x.std(0, correction=0) * math.sqrt(3) / math.pi).clamp(min=1 / self.levels)
         return torch.cat([2 * x.mean(0) - 1, scale.log()])
 
 
@@ -187,7 +187,7 @@ class NegativeBinomial(Likelihood):
     def at_mean(self, x: Tensor) -> Tensor:
         mean = _log_mean(x).exp()
         # the variance is m + m^2 / r
-        count = (mean.square() / (x.var(0) - mean).clamp(min=1e-6)).clamp(0.01, 100.0)
+        count = (mean.square() / (x.var(0, correction=0) - mean).clamp(min=1e-6)).clamp(0.01, 100.0)
         return torch.cat([mean.log(), count.log()])
 
 

@@ -94,7 +94,7 @@ class Normal(Likelihood):
     def at_mean(self, x: Tensor) -> Tensor:
         mean = x.mean(0)
         # a feature that hardly varies in these examples may vary in others
-        return torch.cat([mean, x.std(0).clamp(min=1e-2).log()]) if self.scale == "decoded" else mean
+        return torch.cat([mean, x.std(0, correction=0).clamp(min=1e-2).log()]) if self.scale == "decoded" else mean
 
 
 def _positive(ok: bool, scale: float | Tensor) -> None:

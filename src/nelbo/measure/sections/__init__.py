@@ -5,7 +5,6 @@ from collections.abc import Callable
 from nelbo.measure.case import Case
 from nelbo.measure.results import Section
 
-# E from nelbo.measure.sections.evidence import evidence, gaps, overfits
 from nelbo.measure.sections.evidence import evidence, overfits
 from nelbo.measure.sections.gaps import gaps
 from nelbo.measure.sections.latent import aggregate, usage

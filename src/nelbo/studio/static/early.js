@@ -2,7 +2,7 @@
 {
   const lists = JSON.parse(document.querySelector("#modules").textContent);
   const page = location.hash.slice(1).split("?")[0];
-  for (const name of lists[page] ?? lists.home ?? lists.kl) {
+  for (const name of lists[page] ?? lists.home) {
     const link = document.createElement("link");
     link.rel = "modulepreload";
     link.href = `/${name}`;
