@@ -4,7 +4,6 @@ from collections.abc import Callable
 
 from nelbo.measure.case import Case
 from nelbo.measure.results import Section
-
 from nelbo.measure.sections.evidence import evidence, overfits
 from nelbo.measure.sections.gaps import gaps
 from nelbo.measure.sections.latent import aggregate, usage
