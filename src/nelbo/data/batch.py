@@ -1,0 +1,110 @@
+"""Examples that belong together, with whatever belongs to each of them."""
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, fields
+from typing import Any, final
+
+import torch
+from torch import Tensor
+
+
+@final
+@dataclass(frozen=True, eq=False, slots=True)
+class Batch:
+    """Examples x, and what else is known of each: sliced, moved and joined as one thing.
+
+    >>> import torch
+    >>> batch = Batch(torch.zeros(5, 3), labels=torch.arange(5))
+    >>> len(batch), batch[1:3].labels
+    (5, tensor([1, 2]))
+
+    Args:
+        x: (batch, \\*event).
+        c: (batch, \\*condition), what p and q are conditioned on, or None.
+        labels: (batch,) for colouring figures, or None.
+        rows: (batch,) int64, the position of each example in its data set, or None.
+        keys: (batch,) int64, the source of each example's own random draws (see :mod:`nelbo.evaluation`); None where
+            draws come from torch's global generator, as in training.
+    """
+
+    x: Tensor
+    c: Tensor | None = None
+    labels: Tensor | None = None
+    rows: Tensor | None = None
+    keys: Tensor | None = None
+
+    def __len__(self) -> int:
+        return len(self.x)
+
+    def __getitem__(self, index: slice | Tensor | Sequence[int]) -> "Batch":
+        """Some of the examples, by a slice, positions or a mask."""
+        if isinstance(index, slice):
+            return self._each(lambda values: values[index])
+        where = torch.as_tensor(index)
+        return self._each(lambda values: values[where.to(values.device)])
+
+    def split(self, size: int) -> Iterator["Batch"]:
+        """Batches of ``size`` examples, in order; the last may be smaller."""
+        if len(self) <= size:
+            yield self
+            return
+        for start in range(0, len(self), size):
+            yield self[start : start + size]
+
+    def to(self, device: torch.device | str | None = None, dtype: torch.dtype | None = None) -> "Batch":
+        """The same examples on a device; x and c, where they hold real numbers, in a precision."""
+
+        def moved(name: str, values: Tensor) -> Tensor:
+            real = name in ("x", "c") and values.is_floating_point()
+            return values.to(device=device, dtype=dtype if real else None)
+
+        return Batch(**{name: moved(name, values) for name, values in self._present()})
+
+    def with_x(self, x: Tensor) -> "Batch":
+        """The same examples with other values, as a preparation makes them."""
+        return Batch(x, self.c, self.labels, self.rows, self.keys)
+
+    @staticmethod
+    def cat(batches: Sequence["Batch"]) -> "Batch":
+        """Batches, one after the other; what some of them do not know, none knows."""
+        if len(batches) == 1:
+            return batches[0]
+        known = [dict(batch._present()) for batch in batches]
+        shared = [name for name in known[0] if all(name in each for each in known)]
+        return Batch(**{name: torch.cat([each[name] for each in known]) for name in shared})
+
+    def _present(self) -> Iterator[tuple[str, Tensor]]:
+        for field in fields(self):
+            values = getattr(self, field.name)
+            if values is not None:
+                yield field.name, values
+
+    def _each(self, change: Callable[[Tensor], Tensor]) -> "Batch":
+        return Batch(**{name: change(values) for name, values in self._present()})
+
+
+def as_batch(x: Any) -> Batch:
+    """What a public function is given as examples: a Batch, a tensor or array (batch, \\*event), or a data set.
+
+    Raises:
+        TypeError: none of these.
+        ValueError: one example without a batch axis, or none at all.
+    """
+    if isinstance(x, Batch):
+        return x
+    if hasattr(x, "examples"):  # a Dataset
+        return x.examples(len(x))
+    if isinstance(x, Tensor):
+        values = x
+    elif hasattr(x, "__array__"):
+        values = torch.as_tensor(x)
+    else:
+        raise TypeError(
+            f"x must be a tensor or array (batch, *event), a Batch or a Dataset, got {type(x).__name__}; "
+            "of a data set write x = data.validation.take(100)"
+        )
+    if values.dim() < 2:
+        raise ValueError(f"x must have shape (batch, *event), got {tuple(values.shape)}; for one example write x[None]")
+    if not values.numel():
+        raise ValueError(f"x must hold at least one example and one value, got shape {tuple(values.shape)}")
+    return Batch(values)
