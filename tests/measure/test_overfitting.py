@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from nelbo.divergences import Estimate
+from nelbo.estimate import Estimate
 from nelbo.measure import elbo_terms, overfitting
 from tests.linear_gaussian import LinearGaussian
 

@@ -14,7 +14,7 @@ from nelbo.diagnosis.probing import POINTS, REPEATS, Blocks, probe
 from nelbo.diagnosis.readings import DECLARED, SQUARED, kl_readings, reconstruction_readings
 from nelbo.diagnosis.reasons import Cause
 from nelbo.diagnosis.regression import Fit, absent, best, joint, misfit, parts_of_kl
-from nelbo.divergences import Estimate
+from nelbo.estimate import Estimate
 from nelbo.foreign.view import Wrapped, seen_as_foreign
 from nelbo.objectives import Objective
 from nelbo.training.seeds import own_randomness, seed_noise

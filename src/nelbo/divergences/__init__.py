@@ -1,7 +1,6 @@
 """D(p || q): how far one distribution is from another, in nats."""
 
 from nelbo.divergences.closed_form import closed_form
-from nelbo.divergences.estimate import Estimate
 from nelbo.divergences.f_divergences import (
     chi_squared,
     hellinger,
@@ -18,6 +17,7 @@ from nelbo.divergences.mixtures import mixture_bounds
 from nelbo.divergences.skew_normal import SkewNormal
 from nelbo.divergences.transport import energy_distance, mmd, wasserstein
 from nelbo.divergences.truncated_normal import TruncatedNormal
+from nelbo.estimate import Estimate
 
 __all__ = [
     "Estimate",

@@ -15,13 +15,13 @@ from torch import Tensor
 from torch.distributions import Distribution
 
 from nelbo.divergences.checks import check_pair, check_value, name
-from nelbo.divergences.estimate import Estimate, exactly
 from nelbo.divergences.exact_sum import can_sum, exact_sum
 from nelbo.divergences.kullback_leibler import Method, kl
 from nelbo.divergences.monte_carlo import expectation
 from nelbo.divergences.power_integrals import log_power_integral
 from nelbo.divergences.quadrature import Integrand, integrate
 from nelbo.divergences.supports import escapes, is_discrete, result_dtype, scalar_support
+from nelbo.estimate import Estimate
 
 
 class Options(TypedDict, total=False):
@@ -72,7 +72,7 @@ def evaluate(p: Any, q: Any, ways: Ways, options: Options) -> Estimate:
         value = None if ways.closed_form is None else ways.closed_form(p, q)
         if value is not None:
             check_value(value, p, q, what=ways.what)
-            return exactly(value)
+            return Estimate.exactly(value)
         if method == "closed_form":
             raise ValueError(
                 f"{ways.what}: no closed form is known for p = {name(p)} and q = {name(q)}. Write "
@@ -211,7 +211,7 @@ def renyi(p: Distribution, q: Distribution, alpha: float, **options: Unpack[Opti
         value = closed(p, q)
         if value is not None:
             check_value(value, p, q, what="renyi")
-            return exactly(value / (alpha - 1))
+            return Estimate.exactly(value / (alpha - 1))
     excess = evaluate(p, q, _power_ways("renyi", alpha), options)  # the integral, minus 1
     return _finish_infinite(
         p,
@@ -248,7 +248,7 @@ def _infinite_where_p_escapes(p: Any, q: Any, what: str) -> Estimate | None:
     if escapes(p, q) is not True:
         return None
     shape = torch.broadcast_shapes(p.batch_shape, q.batch_shape)
-    return exactly(torch.full(shape, torch.inf, dtype=result_dtype(p, q)), "supports")
+    return Estimate.exactly(torch.full(shape, torch.inf, dtype=result_dtype(p, q)), "supports")
 
 
 def _finish_infinite(p: Any, q: Any, alpha: float, e: Estimate) -> Estimate:

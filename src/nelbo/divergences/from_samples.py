@@ -8,7 +8,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from nelbo.divergences.estimate import Estimate
+from nelbo.estimate import Estimate
 
 _Rows = NDArray[np.float64]
 

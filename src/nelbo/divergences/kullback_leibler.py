@@ -9,11 +9,11 @@ from torch.distributions import Distribution, Independent
 
 from nelbo.divergences.checks import check_pair, check_value, name
 from nelbo.divergences.closed_form import closed_form
-from nelbo.divergences.estimate import Estimate, exactly
 from nelbo.divergences.exact_sum import can_sum, exact_sum
 from nelbo.divergences.monte_carlo import expectation
 from nelbo.divergences.quadrature import integrate
 from nelbo.divergences.supports import escapes, result_dtype, scalar_support
+from nelbo.estimate import Estimate
 
 Method = Literal["auto", "closed_form", "exact_sum", "quadrature", "monte_carlo"]
 _METHODS = ("auto", "closed_form", "exact_sum", "quadrature", "monte_carlo")
@@ -68,7 +68,7 @@ def kl(
         value = closed_form(p, q)
         if value is not None:
             check_value(value, p, q, what="kl")
-            return exactly(value)
+            return Estimate.exactly(value)
     if method == "closed_form":
         raise ValueError(
             f"kl: no closed form is registered for p = {name(p)} and q = {name(q)}. Write method='auto' "
@@ -78,7 +78,7 @@ def kl(
     outside = escapes(p, q)
     if outside is True:
         shape = torch.broadcast_shapes(p.batch_shape, q.batch_shape)
-        return exactly(torch.full(shape, torch.inf, dtype=result_dtype(p, q)), "supports")
+        return Estimate.exactly(torch.full(shape, torch.inf, dtype=result_dtype(p, q)), "supports")
     result = _estimate(p, q, method, samples, standard_error, max_samples, seed)
     if outside is not False:
         result = Estimate(

@@ -5,7 +5,7 @@ from typing import Any, Literal
 import torch
 from torch import Tensor
 
-from nelbo.divergences.estimate import Estimate
+from nelbo.estimate import Estimate
 
 Estimator = Literal["k1", "k2", "k3"]
 

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 from torch.distributions import Distribution
 
-from nelbo.divergences.estimate import Estimate
+from nelbo.estimate import Estimate
 
 
 @contextlib.contextmanager

@@ -6,11 +6,11 @@ from typing import Any
 
 from torch.distributions import Distribution
 
-from nelbo.divergences.estimate import Estimate
 from nelbo.divergences.expressions import parse
 from nelbo.divergences.f_divergences import jensen_shannon
 from nelbo.divergences.kullback_leibler import kl
 from nelbo.divergences.supports import is_discrete
+from nelbo.estimate import Estimate
 
 
 @dataclass(frozen=True)

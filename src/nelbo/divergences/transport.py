@@ -25,13 +25,13 @@ from torch.distributions import (
 )
 
 from nelbo.divergences.checks import check_pair, name
-from nelbo.divergences.estimate import Estimate, exactly
 from nelbo.divergences.exact_sum import can_sum, counts_of
 from nelbo.divergences.f_divergences import Options, square_root
 from nelbo.divergences.monte_carlo import average
 from nelbo.divergences.normals import location_and_tril
 from nelbo.divergences.quadrature import integrate
 from nelbo.divergences.supports import batch_shape, double, parameters, result_dtype, scalar_support
+from nelbo.estimate import Estimate
 
 # families whose quantile function is loc + scale * (that of one fixed shape): (loc, scale), and mean and
 # variance of the shape
@@ -67,7 +67,7 @@ def wasserstein(p: Distribution, q: Distribution, *, order: int = 2, **options: 
     if method in ("auto", "closed_form"):
         value = _closed(p, q, order)
         if value is not None:
-            return exactly(value)
+            return Estimate.exactly(value)
     if can_sum(p, q) and not p.event_shape and method in ("auto", "exact_sum"):
         return _between_counts(p, q, order)
     if not p.event_shape and method in ("auto", "quadrature") and all(scalar_support(d) for d in (p, q)):
@@ -240,14 +240,14 @@ def _between_counts(p: Any, q: Any, order: int) -> Estimate:
     x, mass_p, mass_q = counts_of(p, q)
     F_p, F_q = mass_p.cumsum(0), mass_q.cumsum(0)
     if order == 1:
-        return exactly((F_p - F_q).abs().sum(0).to(result_dtype(p, q)), "exact_sum")
+        return Estimate.exactly((F_p - F_q).abs().sum(0).to(result_dtype(p, q)), "exact_sum")
     levels = torch.cat([F_p, F_q]).clamp(max=1).sort(0).values
     before = torch.cat([torch.zeros_like(levels[:1]), levels[:-1]])
     middle = (0.5 * (before + levels)).movedim(0, -1).contiguous()
     at = [torch.searchsorted(F.detach().movedim(0, -1).contiguous(), middle.detach()) for F in (F_p, F_q)]
     gap = (at[0].clamp(max=x.shape[0] - 1) - at[1].clamp(max=x.shape[0] - 1)).double() ** 2
     squared = (gap * (levels - before).movedim(0, -1)).sum(-1)
-    return square_root(exactly(squared.to(result_dtype(p, q)), "exact_sum"))
+    return square_root(Estimate.exactly(squared.to(result_dtype(p, q)), "exact_sum"))
 
 
 def energy_distance(p: Distribution, q: Distribution, **options: Unpack[Options]) -> Estimate:
@@ -268,11 +268,11 @@ def energy_distance(p: Distribution, q: Distribution, **options: Unpack[Options]
         within = (p.scale + q.scale) * (2 / math.sqrt(math.pi))
         squared = 2 * _folded(p.loc - q.loc, both) - within
         same = (p.loc == q.loc) & (p.scale == q.scale)
-        return square_root(exactly(torch.where(same, torch.zeros_like(squared), squared)))
+        return square_root(Estimate.exactly(torch.where(same, torch.zeros_like(squared), squared)))
     if method in ("auto", "exact_sum") and can_sum(p, q) and not p.event_shape:
         _, mass_p, mass_q = counts_of(p, q)
         squared = 2 * ((mass_p.cumsum(0) - mass_q.cumsum(0)) ** 2).sum(0)
-        return square_root(exactly(squared.to(result_dtype(p, q)), "exact_sum"))
+        return square_root(Estimate.exactly(squared.to(result_dtype(p, q)), "exact_sum"))
     if method in ("auto", "quadrature") and not p.event_shape and all(scalar_support(d) for d in (p, q)):
         return square_root(_by_cdf(p, q, 2.0, 2, "energy_distance"))
 
@@ -312,14 +312,14 @@ def mmd(p: Distribution, q: Distribution, *, bandwidth: float = 1.0, **options: 
         if parts[0] is not None and parts[1] is not None:
             a, b = parts[0], parts[1]
             squared = _kernel_mean(a, a, bandwidth) + _kernel_mean(b, b, bandwidth) - 2 * _kernel_mean(a, b, bandwidth)
-            return square_root(exactly(squared))
+            return square_root(Estimate.exactly(squared))
     if method in ("auto", "exact_sum") and can_sum(p, q) and not p.event_shape:
         x, mass_p, mass_q = counts_of(p, q)
         if x.shape[0] <= 4096:
             gram = torch.exp(-0.5 * ((x[:, None] - x[None, :]) / bandwidth) ** 2)
             gap = mass_p - mass_q
             squared = (gap * (gram @ gap.flatten(1)).reshape(gap.shape) if gap.dim() > 1 else gap * (gram @ gap)).sum(0)
-            return square_root(exactly(squared.to(result_dtype(p, q)), "exact_sum"))
+            return square_root(Estimate.exactly(squared.to(result_dtype(p, q)), "exact_sum"))
     events = len(p.event_shape)
 
     def kernel(d: Tensor) -> Tensor:

@@ -7,7 +7,7 @@ import numpy as np
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
-from nelbo.divergences import Estimate
+from nelbo.estimate import Estimate
 from nelbo.figures import palette
 from nelbo.figures.page import Page, styled
 

@@ -6,8 +6,9 @@ import torch
 from torch import Tensor
 
 from nelbo.data import Dataset
-from nelbo.divergences import Estimate, TestResult, classifier_test, mmd_test
+from nelbo.divergences import TestResult, classifier_test, mmd_test
 from nelbo.divergences.delta import Delta
+from nelbo.estimate import Estimate
 from nelbo.measure.encoded import AggregatePosterior, posteriors
 from nelbo.objectives import Model
 from nelbo.training.rest import at_rest

@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 
 from nelbo.data import looks_like
-from nelbo.divergences import Estimate
+from nelbo.estimate import Estimate
 
 
 def independent_features(train: Tensor, x: Tensor) -> Estimate | None:

@@ -6,7 +6,7 @@ from typing import Literal
 import torch
 from torch import Tensor
 
-from nelbo.divergences import Estimate
+from nelbo.estimate import Estimate
 from nelbo.measure.annealing import CHAINS, TEMPERATURES, block, path_from, valid
 from nelbo.measure.inputs import checked
 from nelbo.measure.terms import over_examples

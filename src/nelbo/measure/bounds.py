@@ -9,7 +9,7 @@ from math import log, prod, sqrt
 import torch
 from torch import Tensor
 
-from nelbo.divergences import Estimate
+from nelbo.estimate import Estimate
 from nelbo.measure.estimate import Evidence, nothing_of
 from nelbo.measure.evidence import log_evidence
 from nelbo.measure.importance import log_weights

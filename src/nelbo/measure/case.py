@@ -9,8 +9,8 @@ import torch
 from torch import Tensor
 
 from nelbo.data import Data, Dataset, as_data
-from nelbo.divergences import Estimate
 from nelbo.divergences.delta import Delta
+from nelbo.estimate import Estimate
 from nelbo.measure.results import Report, Section
 from nelbo.measure.terms import ElboTerms, elbo_terms
 from nelbo.objectives import Model

@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 import torch
 from torch import Tensor
 
-from nelbo.divergences import Estimate
+from nelbo.estimate import Estimate
 
 
 @dataclass(frozen=True, eq=False)

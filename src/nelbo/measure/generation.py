@@ -6,7 +6,8 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from nelbo.divergences import Estimate, TestResult, classifier_test, mmd_test
+from nelbo.divergences import TestResult, classifier_test, mmd_test
+from nelbo.estimate import Estimate
 from nelbo.measure.features import Features, features_for
 from nelbo.objectives import Model
 from nelbo.objectives.objective import decode

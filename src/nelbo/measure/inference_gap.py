@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 from torch.distributions import Distribution, Independent, MultivariateNormal, Normal
 
-from nelbo.divergences import Estimate
+from nelbo.estimate import Estimate
 from nelbo.measure.estimate import Evidence, nothing_of
 from nelbo.measure.evidence import Method, log_evidence
 from nelbo.measure.importance import by_importance, log_weights, refuse_points

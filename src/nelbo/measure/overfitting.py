@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-from nelbo.divergences import Estimate
+from nelbo.estimate import Estimate
 from nelbo.measure.terms import over_examples
 
 

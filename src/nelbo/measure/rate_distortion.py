@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 from torch import Tensor
 
-from nelbo.divergences import Estimate
+from nelbo.estimate import Estimate
 from nelbo.measure.terms import ElboTerms, elbo_terms, over_examples
 from nelbo.objectives import Model
 

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from nelbo.divergences import Estimate
+from nelbo.estimate import Estimate
 from nelbo.measure.features import principal_components
 from nelbo.measure.terms import over_examples
 from nelbo.objectives import Model

@@ -10,7 +10,8 @@ from typing import Any, Literal
 from matplotlib.figure import Figure
 from torch import Tensor
 
-from nelbo.divergences import Estimate, TestResult
+from nelbo.divergences import TestResult
+from nelbo.estimate import Estimate
 from nelbo.files import plain, write_bytes, write_json
 from nelbo.measure.terms import over_examples
 

@@ -8,8 +8,9 @@ import torch
 from torch import Tensor
 
 from nelbo.data import Dataset
-from nelbo.divergences import Estimate, closed_form
+from nelbo.divergences import closed_form
 from nelbo.divergences.delta import Delta
+from nelbo.estimate import Estimate
 from nelbo.objectives import Model
 from nelbo.objectives.objective import log_likelihood, sample_and_log_prob
 from nelbo.training.rest import at_rest

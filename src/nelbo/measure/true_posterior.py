@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 from torch.distributions import Distribution
 
-from nelbo.divergences import Estimate
+from nelbo.estimate import Estimate
 from nelbo.measure.estimate import Evidence
 from nelbo.measure.importance import refuse_points
 from nelbo.measure.inputs import center, checked, chosen, is_point, latent_dimensions

@@ -8,9 +8,9 @@ from torch import Tensor
 from torch.distributions import Distribution
 
 from nelbo.data import Dataset
-from nelbo.divergences import Estimate, closed_form
+from nelbo.divergences import closed_form
 from nelbo.divergences.delta import Delta
-from nelbo.divergences.estimate import exactly
+from nelbo.estimate import Estimate
 from nelbo.measure.encoded import AggregatePosterior, factorizes, posteriors, units
 from nelbo.measure.terms import over_examples
 from nelbo.objectives import Model
@@ -109,7 +109,7 @@ def latent_usage(model: Model, x: Tensor | Dataset, *, draws: int | None = None,
             )
         notes = [f"a flow's q(z|x): over the first {n:,} examples"] if n < len(x) else []
         if isinstance(qz, Delta):
-            infinite = exactly(torch.tensor(torch.inf, dtype=torch.float64))
+            infinite = Estimate.exactly(torch.tensor(torch.inf, dtype=torch.float64))
             notes.append("q(z|x) is a point: its KL and its mutual information with x are infinite")
             variance = _variance(qz.mean)
             return LatentUsage(infinite, None, variance, None, None, None, None, None, n, 0, tuple(notes))

@@ -6,7 +6,8 @@ import torch
 from torch.distributions import Categorical, Distribution, MixtureSameFamily, Normal
 
 from nelbo import divergences
-from nelbo.divergences import Estimate, SkewNormal, TruncatedNormal
+from nelbo.divergences import SkewNormal, TruncatedNormal
+from nelbo.estimate import Estimate
 from nelbo.studio.session import Buffers, Content, Reply, Session, answers
 
 

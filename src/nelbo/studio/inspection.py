@@ -9,8 +9,8 @@ from torch import Tensor
 from torch.distributions import MultivariateNormal
 
 from nelbo.data import Dataset
-from nelbo.divergences import Estimate, closed_form
-from nelbo.divergences.estimate import exactly
+from nelbo.divergences import closed_form
+from nelbo.estimate import Estimate
 from nelbo.figures.points import active
 from nelbo.objectives import Loss
 from nelbo.objectives.elbo import kl_per_unit
@@ -230,11 +230,11 @@ def terms_under(
         errors = -torch.cat([model.likelihood(part).log_prob(x.expand(len(part), *x.shape[1:])) for part in parts])
         error = Estimate(errors.double().mean(), errors.double().std() / draws**0.5, "monte_carlo")
         if bool((variances == 0).any()):
-            return error, exactly(torch.tensor(torch.inf))
+            return error, Estimate.exactly(torch.tensor(torch.inf))
         qz = MultivariateNormal(mean, covariance)
         kl = closed_form(qz, model.prior)
         if kl is not None:
-            return error, exactly(kl)
+            return error, Estimate.exactly(kl)
         ratios = (qz.log_prob(z.to(mean)) - model.prior.log_prob(z.to(mean))).double()
         return error, Estimate(ratios.mean(), ratios.std() / draws**0.5, "monte_carlo")
 

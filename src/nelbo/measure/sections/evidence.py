@@ -3,7 +3,7 @@
 import math
 
 from nelbo.data import looks_like
-from nelbo.divergences import Estimate
+from nelbo.estimate import Estimate
 from nelbo.measure.baseline import independent_features
 from nelbo.measure.case import Case
 from nelbo.measure.overfitting import overfitting

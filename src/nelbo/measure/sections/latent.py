@@ -6,7 +6,7 @@ import torch
 from matplotlib.figure import Figure
 
 from nelbo import figures
-from nelbo.divergences import Estimate
+from nelbo.estimate import Estimate
 from nelbo.measure.aggregate import LEVEL, aggregate_match
 from nelbo.measure.case import Case
 from nelbo.measure.results import Number, Picture, Quantity, Section, Unit, percent
