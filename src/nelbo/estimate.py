@@ -17,7 +17,7 @@ class Estimate:
     """A value with its standard error.
 
     >>> Estimate.mean_of([1.0, 2.0, 3.0, 4.0])
-    Estimate(2.5 ± 0.6 nats, mean over 4 examples)
+    Estimate(2.5 ± 0.65 nats, mean over 4 examples)
 
     Attributes:
         value: any shape; of a divergence differentiable with respect to the parameters.
