@@ -102,7 +102,7 @@ def pick(examples: Dataset, *, digit: int = 6, index: int | None = None) -> int:
         if not 0 <= index < len(examples):
             raise ValueError(f"--index is from 0 to {len(examples) - 1}, the held-out digits; got {index}")
         return index
-    labels = examples.y
+    labels = examples.labels
     found = [] if labels is None else (labels == digit).nonzero().flatten().tolist()
     if not found:
         raise ValueError(f"--digit is one of the labels 0 to 9; got {digit}")
@@ -120,7 +120,7 @@ def measure(name: str, run: Run, examples: Dataset, position: int, *, seed: int 
         qz = model.posterior(x)
         at_mean = -float(model.likelihood(qz.mean).log_prob(x)[0])
     z = model.embed(examples.take(len(examples)))
-    one = figures.row(model, x, z, examples.y, title=TITLES[name], seed=seed)
+    one = figures.row(model, x, z, examples.labels, title=TITLES[name], seed=seed)
     return Measured(name, TITLES[name], run, held_out, one, qz.mean[0], qz.variance[0].sqrt(), at_mean)
 
 

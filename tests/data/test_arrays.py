@@ -29,9 +29,9 @@ def test_npz(tmp_path, arrays, options, n_test, labels):
     assert np.array_equal(data.train.take(12).numpy(), X)
     assert (data.test is None) == (n_test is None)
     assert n_test is None or len(data.test) == n_test
-    assert (data.train.y is not None) == labels
+    assert (data.train.labels is not None) == labels
     if labels:
-        assert torch.equal(data.train.y, torch.arange(12))
+        assert torch.equal(data.train.labels, torch.arange(12))
 
 
 def test_npz_of_unclear_arrays_lists_them(tmp_path):
@@ -79,16 +79,16 @@ def test_labels_of_another_length_or_shape(tmp_path):
     with pytest.raises(ValueError, match="argmax"):
         load(tmp_path / "a.npz")
     np.savez(tmp_path / "a.npz", x=X, y=np.arange(12)[:, None])
-    assert load(tmp_path / "a.npz", validation=0).train.y.tolist() == list(range(12))
+    assert load(tmp_path / "a.npz", validation=0).train.labels.tolist() == list(range(12))
 
 
 def test_labels_in_words_and_measured_ones(tmp_path):
     np.savez(tmp_path / "a.npz", x=X, y=np.array(["cat", "ant", "bee"] * 4))
     data = load(tmp_path / "a.npz", validation=0)
     assert data.origin["label_names"] == ["ant", "bee", "cat"]
-    assert data.train.y.tolist() == [2, 0, 1] * 4
+    assert data.train.labels.tolist() == [2, 0, 1] * 4
     np.savez(tmp_path / "a.npz", x=X, y=np.linspace(0, 1, 12))
-    assert load(tmp_path / "a.npz").train.y.dtype == torch.float32
+    assert load(tmp_path / "a.npz").train.labels.dtype == torch.float32
 
 
 def test_a_file_under_the_wrong_name(tmp_path):
@@ -112,5 +112,5 @@ def test_labels_in_words_mean_the_same_in_both_sets(tmp_path):
     )
     data = load(tmp_path / "a.npz", validation=0)
     names = data.origin["label_names"]
-    assert [names[i] for i in data.train.y[:2]] == ["cat", "bee"]
-    assert [names[i] for i in data.test.y] == ["cat", "ant", "bee"]
+    assert [names[i] for i in data.train.labels[:2]] == ["cat", "bee"]
+    assert [names[i] for i in data.test.labels] == ["cat", "ant", "bee"]

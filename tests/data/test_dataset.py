@@ -13,8 +13,8 @@ def test_an_epoch_holds_every_example_once():
     data = InMemory(rows_of())
     batches = list(data.batches(10, order=1))
     assert [len(b) for b in batches] == [10] * 10 + [3]
-    assert torch.equal(torch.cat(batches).sort(0).values, rows_of())
-    assert torch.equal(torch.cat(list(data.batches(10))), rows_of())
+    assert torch.equal(torch.cat([b.x for b in batches]).sort(0).values, rows_of())
+    assert torch.equal(torch.cat([b.x for b in data.batches(10)]), rows_of())
 
 
 @pytest.mark.parametrize("order", [None, 0, 7, 2**62])
@@ -24,12 +24,13 @@ def test_a_resumed_epoch_gives_what_was_left(order, start):
     whole = list(data.batches(10, order=order))
     rest = list(data.batches(10, order=order, start=start))
     assert len(rest) == max(0, len(whole) - start)
-    assert all(torch.equal(a, b) for a, b in zip(rest, whole[start:], strict=True))
+    assert all(torch.equal(a.x, b.x) for a, b in zip(rest, whole[start:], strict=True))
+    assert all(torch.equal(a.x, data.x[a.rows]) for a in rest)
 
 
 def test_orders_differ_and_repeat():
     data = InMemory(rows_of())
-    a, b, c = (torch.cat(list(data.batches(10, order=o))) for o in (1, 2, 1))
+    a, b, c = (torch.cat([b.x for b in data.batches(10, order=o)]) for o in (1, 2, 1))
     assert torch.equal(a, c)
     assert not torch.equal(a, b)
 
@@ -43,13 +44,29 @@ def test_batches_leave_the_generator_alone():
 def test_bytes_stay_bytes_and_become_float_when_prepared():
     data = as_data(torch.randint(0, 256, (20, 28, 28), dtype=torch.uint8), validation=0)
     raw = next(data.train.batches(4, order=0))
-    assert raw.dtype == torch.uint8
-    assert data.train.prepare(raw).dtype == torch.float32
+    assert raw.x.dtype == torch.uint8
+    assert data.train.prepare(raw).x.dtype == torch.float32
+
+
+@pytest.mark.parametrize("order", [None, 3])
+def test_a_batch_carries_what_belongs_to_its_examples(order):
+    x = rows_of()
+    data = InMemory(x, c=x[:, :2] + 0.5, labels=torch.arange(103) * 7)
+    for raw in data.batches(10, order=order, start=2):
+        batch = data.prepare(raw)
+        assert torch.equal(batch.x, x[batch.rows])
+        assert torch.equal(batch.c, batch.x[:, :2] + 0.5)
+        assert torch.equal(batch.labels, batch.rows * 7)
+    some = data.examples([7, -1])
+    assert some.rows.tolist() == [7, 102]
+    assert some.labels.tolist() == [49, 714]
+    assert torch.equal(some.c, some.x[:, :2] + 0.5)
+    assert next(InMemory(x).batches(10, order=order)).labels is None
 
 
 @pytest.mark.parametrize("arguments", [{"batch_size": 0}, {"batch_size": 1.5}, {"batch_size": 4, "start": -1}])
 def test_batches_that_cannot_be_meant(arguments):
-    with pytest.raises(ValueError, match="expected"):
+    with pytest.raises(ValueError, match="must be"):
         InMemory(rows_of()).batches(**arguments)  # at once, not when the first batch is asked for
 
 
@@ -87,7 +104,7 @@ def test_fixed_draws(prep):
     # and the frozen set shows the same to whoever goes through it
     frozen = data.fixed(seed=3)
     for _ in range(2):
-        seen = torch.cat([frozen.prepare(b) for b in frozen.batches(64)])
+        seen = torch.cat([frozen.prepare(b).x for b in frozen.batches(64)])
         assert torch.equal(seen, all_of_it)
     assert torch.equal(frozen.take(300, seed=99), all_of_it)
     assert frozen.fixed(seed=5) is frozen
@@ -98,17 +115,17 @@ def test_labels_follow_their_examples_through_a_split():
     x = np.repeat(y[:, None], 3, axis=1).astype(np.float32)
     data = as_data((x, y), validation=0.25)
     for part in (data.train, data.validation):
-        assert torch.equal(part.take(len(part))[:, 0].long(), part.y)
-        assert torch.equal(part.rows, part.y)
-    together = torch.cat((data.train.rows, data.validation.rows))
+        assert torch.equal(part.take(len(part))[:, 0].long(), part.labels)
+        assert torch.equal(part.source_rows, part.labels)
+    together = torch.cat((data.train.source_rows, data.validation.source_rows))
     assert torch.equal(together.sort().values, torch.arange(200))
 
 
 def test_shapes_that_do_not_fit():
     with pytest.raises(ValueError, match=r"reshape\(-1, 1\)"):
         InMemory(torch.zeros(5))
-    with pytest.raises(ValueError, match="4 entries for 5"):
-        InMemory(torch.zeros(5, 2), y=torch.zeros(4))
+    with pytest.raises(ValueError, match="5 entries, one for each example, got 4"):
+        InMemory(torch.zeros(5, 2), labels=torch.zeros(4))
 
 
 def test_an_array_is_kept_without_a_copy():
@@ -121,6 +138,6 @@ def test_batches_on_a_gpu_are_those_of_the_cpu():
     data = InMemory(torch.randint(0, 256, (500, 1, 6, 6), dtype=torch.uint8))
     for device in ("cuda", "cuda:0", torch.device("cuda", 0)):
         for a, b in zip(data.batches(64, order=3), data.batches(64, order=3, device=device), strict=True):
-            assert b.device.type == "cuda"
-            assert torch.equal(a, b.cpu())
+            assert b.x.device.type == "cuda"
+            assert torch.equal(a.x, b.x.cpu())
     assert data.to("cuda") is data.to("cuda:0")

@@ -23,7 +23,7 @@ def test_colour_images_with_labels(tmp_path):
     assert data.origin["label_names"] == ["ant", "cat"]
     order = [0, 3, 6, 9, 1, 2, 4, 5, 7, 8, 10, 11]  # by path
     assert np.array_equal(data.train.x.numpy(), x[order].transpose(0, 3, 1, 2))
-    assert data.train.y.tolist() == [0] * 4 + [1] * 8
+    assert data.train.labels.tolist() == [0] * 4 + [1] * 8
     assert data.preparation.scale == 1 / 255
     rebuild(data.origin)
     (tmp_path / "ant/00.png").rename(tmp_path / "ant/zz.png")
@@ -36,7 +36,7 @@ def test_grey_images_without_labels_more_than_are_read_ahead(tmp_path):
     data = load(tmp_path, validation=0)
     assert data.event_shape == (1, 2, 3)  # the axes of images are known, however small
     assert np.array_equal(data.train.x.numpy()[:, 0], x)
-    assert data.train.y is None
+    assert data.train.labels is None
 
 
 def test_jpeg_and_one_bit_and_palette(tmp_path):

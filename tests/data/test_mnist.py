@@ -90,8 +90,8 @@ def test_a_folder_of_the_four_files(tmp_path, compress):
     x, y, tx, ty = arrays()
     assert np.array_equal(data.train.x.numpy()[:, 0], x)
     assert np.array_equal(data.test.x.numpy()[:, 0], tx)
-    assert np.array_equal(data.train.y.numpy(), y)
-    assert np.array_equal(data.test.y.numpy(), ty)
+    assert np.array_equal(data.train.labels.numpy(), y)
+    assert np.array_equal(data.test.labels.numpy(), ty)
     assert data.preparation.scale == 1 / 255
 
 

@@ -38,7 +38,7 @@ def on_disk(path, **options):
 def test_storage_order_is_that_of_the_file(path):
     data = on_disk(path, validation=0)
     assert isinstance(data.train, OnDisk)
-    assert np.array_equal(torch.cat(list(data.train.batches(64))).numpy(), X)
+    assert np.array_equal(torch.cat([b.x for b in data.train.batches(64)]).numpy(), X)
 
 
 @pytest.mark.parametrize("batch_size", [7, 128, 5000, 20_000])
@@ -46,16 +46,18 @@ def test_a_resumed_epoch_gives_what_was_left(path, batch_size):
     train = on_disk(path, validation=0).train
     whole = list(train.batches(batch_size, order=3))
     assert all(len(b) == batch_size for b in whole[:-1])
-    assert torch.equal(torch.cat(whole)[:, 0].sort().values, torch.from_numpy(X[:, 0]))
+    assert torch.equal(torch.cat([b.x for b in whole])[:, 0].sort().values, torch.from_numpy(X[:, 0]))
     for start in (0, 1, 2, len(whole) // 2, len(whole) - 1, len(whole), len(whole) + 3):
         rest = list(train.batches(batch_size, order=3, start=start))
         assert len(rest) == max(0, len(whole) - start)
-        assert all(torch.equal(a, b) for a, b in zip(rest, whole[start:], strict=True))
+        assert all(torch.equal(a.x, b.x) for a, b in zip(rest, whole[start:], strict=True))
 
 
 def test_the_order_depends_on_its_seed_alone(path):
     a, b = on_disk(path, validation=0).train, on_disk(path, validation=0).train
-    first, again, other = (torch.cat(list(d.batches(s, order=o))) for d, s, o in ((a, 64, 1), (b, 100, 1), (a, 64, 2)))
+    first, again, other = (
+        torch.cat([b.x for b in d.batches(s, order=o)]) for d, s, o in ((a, 64, 1), (b, 100, 1), (a, 64, 2))
+    )
     assert torch.equal(first, again)
     assert not torch.equal(first, other)
 
@@ -67,7 +69,7 @@ def test_rows_mix_across_the_file(path):
     assert len(train._groups(0)) >= 8
     places = []
     for order in range(40):
-        row = torch.cat(list(train.batches(500, order=order)))[:, 0].long().numpy() // F
+        row = torch.cat([b.x for b in train.batches(500, order=order)])[:, 0].long().numpy() // F
         place = np.empty(N)
         place[row] = np.arange(N)
         places.append(place)
@@ -81,7 +83,7 @@ def test_rows_mix_across_the_file(path):
     some = places[:, train.file.edges[:-1]] / N
     assert stats.kstest(some[:, :: max(1, pieces // 20)].ravel(), "uniform").pvalue > 1e-6
     # a batch holds rows of many pieces, and neighbours in the file are no neighbours in the batch
-    batch = next(train.batches(64, order=0))[:, 0].long().numpy() // F
+    batch = next(train.batches(64, order=0)).x[:, 0].long().numpy() // F
     assert len(np.unique(np.searchsorted(train.file.edges, batch, side="right"))) >= 5
     assert (np.abs(np.diff(batch)) == 1).mean() < 0.1
 
@@ -91,7 +93,7 @@ def test_rows_within_a_buffer_are_mixed_evenly(path):
     train = on_disk(path, validation=0).train
     group = train._groups(5)[0]
     n = int(train._counts[group].sum())
-    rows = torch.cat(list(train.batches(n, order=5)))[:n, 0].long().numpy() // F
+    rows = torch.cat([b.x for b in train.batches(n, order=5)])[:n, 0].long().numpy() // F
     piece = np.searchsorted(train.file.edges, rows, side="right")
     halves = np.array([[(piece[: n // 2] == p).sum(), (piece[n // 2 :] == p).sum()] for p in np.unique(piece)])
     assert stats.chi2_contingency(halves).pvalue > 1e-6
@@ -100,16 +102,31 @@ def test_rows_within_a_buffer_are_mixed_evenly(path):
 def test_a_split_of_a_file(path):
     data = on_disk(path, validation=0.3)
     assert isinstance(data.validation, OnDisk)
-    seen = [torch.cat(list(d.batches(64, order=1)))[:, 0].long() // F for d in (data.train, data.validation)]
-    assert torch.equal(seen[0].sort().values, data.train.rows)
-    assert torch.equal(seen[1].sort().values, data.validation.rows)
+    seen = [torch.cat([b.x for b in d.batches(64, order=1)])[:, 0].long() // F for d in (data.train, data.validation)]
+    assert torch.equal(seen[0].sort().values, data.train.source_rows)
+    assert torch.equal(seen[1].sort().values, data.validation.source_rows)
     assert torch.equal(torch.cat(seen).sort().values, torch.arange(N))
     in_memory = as_data(X, validation=0.3)
-    assert set(in_memory.validation.rows.tolist()) == set(data.validation.rows.tolist())
+    assert set(in_memory.validation.source_rows.tolist()) == set(data.validation.source_rows.tolist())
     for d in (data.train, data.validation):
-        assert torch.equal(d.take([0, 5, -1]), torch.from_numpy(X)[d.rows[[0, 5, -1]]])
-        if d.y is not None:
-            assert torch.equal(d.y, d.rows % 7)
+        assert torch.equal(d.take([0, 5, -1]), torch.from_numpy(X)[d.source_rows[[0, 5, -1]]])
+        if d.labels is not None:
+            assert torch.equal(d.labels, d.source_rows % 7)
+
+
+@pytest.mark.parametrize("order", [None, 1])
+@pytest.mark.parametrize("batch_size", [64, 5000])
+def test_a_batch_carries_what_belongs_to_its_examples(path, order, batch_size):
+    data = on_disk(path, validation=0.3)
+    train = data.train
+    train.c = train.source_rows[:, None] * 2.0
+    for batch in train.batches(batch_size, order=order, start=1):
+        source = train.source_rows[batch.rows]
+        assert torch.equal(batch.x, torch.from_numpy(X)[source])
+        assert torch.equal(batch.c[:, 0], source * 2.0)
+        assert (batch.labels is None) == (train.labels is None)
+        if batch.labels is not None:
+            assert torch.equal(batch.labels, source % 7)
 
 
 def test_a_small_validation_set_is_held_in_memory(path):
@@ -117,9 +134,9 @@ def test_a_small_validation_set_is_held_in_memory(path):
     assert isinstance(data.validation, InMemory)
     in_memory = as_data(X, validation=100)
     assert torch.equal(data.validation.take(100), in_memory.validation.take(100))
-    assert torch.equal(data.validation.rows, in_memory.validation.rows)
-    if data.validation.y is not None:
-        assert torch.equal(data.validation.y, data.validation.rows % 7)
+    assert torch.equal(data.validation.source_rows, in_memory.validation.source_rows)
+    if data.validation.labels is not None:
+        assert torch.equal(data.validation.labels, data.validation.source_rows % 7)
     limited = on_disk(path, limit=200, validation=50)
     assert isinstance(limited.train, InMemory)
     assert (len(limited.train), len(limited.validation)) == (150, 50)
@@ -136,7 +153,7 @@ def test_rebuilt_from_its_origin(path):
     again = rebuild(data.origin)
     assert isinstance(again.train, OnDisk)
     for a, b in zip(data.train.batches(100, order=4), again.train.batches(100, order=4), strict=True):
-        assert torch.equal(a, b)
+        assert torch.equal(a.x, b.x)
 
 
 @pytest.mark.parametrize("options", [{"binarize": "dynamic"}, {"dequantize": True}, {"binarize": "static"}])
@@ -150,9 +167,9 @@ def test_fixed_draws_of_a_file_are_those_of_memory(tmp_path, options):
     rows = [2999, 3, 1500]
     assert torch.equal(disk.train.take(rows, seed=2), expected[rows])
     frozen = disk.train.fixed(seed=2)
-    assert torch.equal(torch.cat([frozen.prepare(b) for b in frozen.batches(70)]), expected)
+    assert torch.equal(torch.cat([frozen.prepare(b).x for b in frozen.batches(70)]), expected)
     assert frozen.preparation == memory.train.fixed(seed=2).preparation
-    shuffled = torch.cat([frozen.prepare(b) for b in frozen.batches(70, order=1)])
+    shuffled = torch.cat([frozen.prepare(b).x for b in frozen.batches(70, order=1)])
     assert torch.equal(shuffled.sum((1, 2, 3)).sort().values, expected.sum((1, 2, 3)).sort().values)
 
 
@@ -161,7 +178,7 @@ def test_file_types_are_read_as_they_are(tmp_path):
         x = (np.arange(600).reshape(100, 6) % 2).astype(dtype)
         np.save(tmp_path / "x.npy", x)
         data = load(tmp_path / "x.npy", on_disk=True, memory="4KiB", validation=0)
-        assert np.array_equal(torch.cat(list(data.train.batches(9))).numpy().astype(float), x.astype(float))
+        assert np.array_equal(torch.cat([b.x for b in data.train.batches(9)]).numpy().astype(float), x.astype(float))
 
 
 def test_columns_first_are_refused_with_the_line_to_write(tmp_path):

@@ -33,7 +33,7 @@ def test_numbers_become_features_and_a_column_labels(write):
     assert np.allclose(data.train.take(N).numpy(), NUMBERS.astype(np.float32))
     assert data.origin["features"] == ["age", "height", "smokes"]
     assert data.origin["label_names"] == ["Bern", "Oslo", "Rome"]
-    assert data.train.y[:4].tolist() == [2, 0, 1, 0]
+    assert data.train.labels[:4].tolist() == [2, 0, 1, 0]
     assert torch.equal(rebuild(data.origin).train.take(N), data.train.take(N))
 
 

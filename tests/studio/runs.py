@@ -13,7 +13,9 @@ def small_run(kind: str = "vae", *, likelihood: str = "bernoulli", prior: str = 
     draw = LIKELIHOODS[likelihood][1]
     x = draw(100)
     labels = torch.arange(100) % 3
-    data = Data(InMemory(x[:60], y=labels[:60]), InMemory(x[60:], y=labels[60:], stream=1), None, {"source": None})
+    data = Data(
+        InMemory(x[:60], labels=labels[:60]), InMemory(x[60:], labels=labels[60:], stream=1), None, {"source": None}
+    )
     if kind == "autoencoder":
         with torch.random.fork_rng([]):
             torch.manual_seed(0)

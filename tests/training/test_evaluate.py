@@ -20,7 +20,7 @@ def draws(model, dataset, objective, batch_size, seed=0, progress=Progress()):
     with torch.random.fork_rng([]), torch.no_grad():
         for i, raw in enumerate(dataset.batches(batch_size)):
             seed_noise(torch.device("cpu"), derive(seed, "validation", i))
-            terms = objective(model.eval(), dataset.prepare(raw), progress)
+            terms = objective(model.eval(), dataset.prepare(raw).x, progress)
             rows.append(torch.stack([*terms.loss, terms.value]).double().numpy())
     return np.concatenate(rows, axis=1)
 

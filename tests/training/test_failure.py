@@ -63,7 +63,7 @@ def test_in_the_data():
     from nelbo.training.seeds import derive
 
     order = list(data.train.batches(1000, order=derive(0, "order", 0)))
-    assert [bool(b.isnan().any()) for b in order].index(True) == batch - 1
+    assert [bool(b.x.isnan().any()) for b in order].index(True) == batch - 1
 
 
 def test_in_the_validation_data():

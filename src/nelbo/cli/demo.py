@@ -35,10 +35,10 @@ def demo(
     console.print(f"{len(data.train):,} real MNIST digits to train on, 1,000 held out, each pixel black or white.")
     runs = show.train(data, out, epochs=epochs, seed=seed)
     examples = data.validation
-    if examples is None or examples.y is None:
+    if examples is None or examples.labels is None:
         raise ValueError("the demo needs held-out digits with labels")
     position = show.pick(examples, digit=digit, index=index)
-    what = f"held-out digit {int(examples.y[position])} (index {position})"
+    what = f"held-out digit {int(examples.labels[position])} (index {position})"
     measured = [show.measure(name, run, examples, position, seed=seed) for name, run in runs.items()]
     console.print(_table(measured, what))
     for sentence in show.compare(measured, what):

@@ -95,10 +95,10 @@ def embed(
     if path.suffix == ".png":
         from nelbo import figures
 
-        figures.save(figures.embedding(z, examples.y), path)
+        figures.save(figures.embedding(z, examples.labels), path)
         print(f"{len(z):,} embeddings: {path}")
         return 0
-    labels = {} if examples.y is None else {"label": examples.y}
+    labels = {} if examples.labels is None else {"label": examples.labels}
     return _write(z, path, run, "embeddings", names=[f"z{i}" for i in range(z.shape[1])], beside=labels)
 
 

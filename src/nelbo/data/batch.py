@@ -40,8 +40,10 @@ class Batch:
         """Some of the examples, by a slice, positions or a mask."""
         if isinstance(index, slice):
             return self._each(lambda values: values[index])
-        where = torch.as_tensor(index)
-        return self._each(lambda values: values[where.to(values.device)])
+        where = torch.as_tensor(index, device=self.x.device)
+        where = where.nonzero()[:, 0] if where.dtype == torch.bool else where.long()
+        where = torch.where(where < 0, where + len(self), where)
+        return self._each(lambda values: values.index_select(0, where.to(values.device)))  # x[where] is 20 times slower
 
     def split(self, size: int) -> Iterator["Batch"]:
         """Batches of ``size`` examples, in order; the last may be smaller."""
@@ -51,12 +53,18 @@ class Batch:
         for start in range(0, len(self), size):
             yield self[start : start + size]
 
-    def to(self, device: torch.device | str | None = None, dtype: torch.dtype | None = None) -> "Batch":
+    def to(
+        self,
+        device: torch.device | str | None = None,
+        dtype: torch.dtype | None = None,
+        *,
+        non_blocking: bool = False,
+    ) -> "Batch":
         """The same examples on a device; x and c, where they hold real numbers, in a precision."""
 
         def moved(name: str, values: Tensor) -> Tensor:
             real = name in ("x", "c") and values.is_floating_point()
-            return values.to(device=device, dtype=dtype if real else None)
+            return values.to(device=device, dtype=dtype if real else None, non_blocking=non_blocking)
 
         return Batch(**{name: moved(name, values) for name, values in self._present()})
 

@@ -2,11 +2,13 @@
 
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Sequence
-from typing import Any, final
+from dataclasses import replace
+from typing import final
 
 import torch
 from torch import Tensor
 
+from nelbo.data.batch import Batch
 from nelbo.data.draws import as_rows
 from nelbo.data.preparation import Preparation
 
@@ -14,57 +16,34 @@ _GPU_SHARE = 0.5  # of the free memory of an accelerator that a data set may tak
 
 
 class Dataset(ABC):
-    """Examples of one split: `InMemory` or `OnDisk`.
+    """The examples of one split: `InMemory` or `OnDisk`.
 
     Attributes:
-        event_shape: what the model sees of one example: (channels, height, width) or (features,).
-        preparation: what is done to stored values before the model sees them.
-        y: (n,) labels for colouring figures, or None.
+        event_shape: shape of one example as the model sees it: (channels, height, width) or (features,).
+        preparation: turns stored values into what the model sees.
+        c: (n, *condition) what the model is conditioned on, or None.
+        labels: (n,) for colouring figures, or None.
         stream: keeps the fixed draws of training (0), validation (1) and test sets (2) apart.
     """
 
     event_shape: tuple[int, ...]
     preparation: Preparation
-    y: Tensor | None
+    c: Tensor | None
+    labels: Tensor | None
     stream: int
 
     @property
     @abstractmethod
-    def rows(self) -> Tensor | None:
-        """The number of each example in its source, (n,); None where example i is row i."""
+    def source_rows(self) -> Tensor | None:
+        """The row of each example in its source, (n,); None where example i is row i."""
 
     @abstractmethod
     def __len__(self) -> int:
         """Number of examples."""
 
     @abstractmethod
-    def batches(
-        self,
-        batch_size: int,
-        *,
-        order: int | None = None,
-        start: int = 0,
-        device: torch.device | str | None = None,
-    ) -> Iterator[Tensor]:
-        """Raw batches on `device`, to be handed to `prepare`; the last one may be smaller.
-
-        Args:
-            batch_size: examples a batch.
-            order: the seed of this epoch's order; None is storage order. The order depends on nothing else.
-            start: skips that many batches: what follows is exactly what would have followed them.
-            device: where the batches shall be; None is the CPU.
-
-        Yields:
-            (batch, *event) in the stored type: uint8 stays uint8. In storage order a batch may be a view of
-            the data: do not write into it.
-
-        Raises:
-            ValueError: batch_size < 1 or start < 0.
-        """
-
-    @abstractmethod
     def stored(self, rows: Sequence[int] | Tensor) -> Tensor:
-        """The stored values of the examples with these positions, (len(rows), *event), a copy on the CPU."""
+        """The stored values of the examples at these positions, (len(rows), *event), a copy on the CPU."""
 
     @abstractmethod
     def fixed(self, *, seed: int = 0) -> "Dataset":
@@ -74,99 +53,12 @@ class Dataset(ABC):
         ``fixed(seed=s).take(k)`` and ``take(k, seed=s)`` are equal.
         """
 
-    def prepare(self, raw: Tensor) -> Tensor:
-        """What the model sees of a raw batch, (batch, *event) float32; see `Preparation.__call__`."""
-        return self.preparation(raw)
+    @abstractmethod
+    def _pools(self, order: int | None, first: int, device: torch.device) -> Iterator[tuple[Batch, Tensor | None]]:
+        """Examples in memory together, and the order in which to visit them; None is as they come, uncopied.
 
-    def take(self, n_or_indices: int | slice | Sequence[int] | Tensor, *, seed: int = 0) -> Tensor:
-        """Prepared examples by position, on the CPU.
-
-        Where the preparation is random, the draw of an example depends on `seed` and its position alone, and
-        torch's generators are neither read nor moved.
-
-        Args:
-            n_or_indices: a number n (the first n), a slice, or positions; negative ones count from the end.
-            seed: of the draw.
-
-        Returns:
-            x: (n, *event) float32.
-
-        Raises:
-            IndexError: a position outside the set.
+        `first` is the number of examples of the epoch to skip.
         """
-        rows = self._positions(n_or_indices)
-        drawn = self.preparation.draw(self.stored(rows), rows=rows, seed=seed, stream=self.stream)
-        return (self.preparation.drawn if self.preparation.is_random else self.preparation)(drawn)
-
-    def _positions(self, wanted: int | slice | Sequence[int] | Tensor) -> Tensor:
-        n = len(self)
-        if isinstance(wanted, int):
-            if not 0 <= wanted <= n:
-                raise IndexError(
-                    f"take({wanted}) from {n:,} examples: an int is how many, at most {n:,}; write "
-                    f"take([{wanted}]) for one example by its position."
-                )
-            return torch.arange(wanted)
-        if isinstance(wanted, slice):
-            return torch.arange(*wanted.indices(n))
-        if isinstance(wanted, Tensor) and wanted.dtype == torch.bool:
-            if wanted.shape != (n,):
-                raise IndexError(f"a mask of shape {tuple(wanted.shape)} for {n:,} examples; expected ({n},).")
-            return wanted.nonzero().flatten().cpu()
-        rows = torch.from_numpy(as_rows(wanted)).flatten()
-        outside = (rows < -n) | (rows >= n)
-        if bool(outside.any()):
-            raise IndexError(f"position {int(rows[outside][0])} is outside the {n:,} examples (0 to {n - 1}).")
-        return torch.where(rows < 0, rows + n, rows)
-
-
-@final
-class InMemory(Dataset):
-    """Examples that lie in memory, and on an accelerator once it has asked for them.
-
-    Args:
-        x: (n, *event) stored values; kept, not copied.
-        preparation: what is done to them before the model sees them.
-        y: (n,) labels, or None.
-        rows: (n,) the number of each example in its source, or None where example i is row i.
-        stream: keeps the fixed draws of different splits apart.
-    """
-
-    def __init__(
-        self,
-        x: Tensor,
-        *,
-        preparation: Preparation | None = None,
-        y: Tensor | None = None,
-        rows: Tensor | None = None,
-        stream: int = 0,
-    ) -> None:
-        if x.ndim < 2:
-            raise ValueError(
-                f"x has shape {tuple(x.shape)}; expected (n, *event). Write x.reshape(-1, 1) for n examples "
-                "of one feature."
-            )
-        for name, t in (("y", y), ("rows", rows)):
-            if t is not None and len(t) != len(x):
-                raise ValueError(f"{name} has {len(t):,} entries for {len(x):,} examples; expected one each.")
-        self.x = x.contiguous()
-        self.event_shape = tuple(x.shape[1:])
-        self.preparation = preparation or Preparation()
-        self.y = y
-        self._rows = rows
-        self.stream = stream
-        self._elsewhere: dict[torch.device, Tensor] = {}
-
-    def __len__(self) -> int:
-        return len(self.x)
-
-    @property
-    def rows(self) -> Tensor | None:
-        """See `Dataset.rows`."""
-        return self._rows
-
-    def __repr__(self) -> str:
-        return f"InMemory({len(self):,} examples of shape {self.event_shape}, {self.x.dtype}; {self.preparation})"
 
     def batches(
         self,
@@ -175,38 +67,198 @@ class InMemory(Dataset):
         order: int | None = None,
         start: int = 0,
         device: torch.device | str | None = None,
-    ) -> Iterator[Tensor]:
-        """See `Dataset.batches`. The permutation is drawn on the CPU, so it is the same for every device."""
-        check_batches(batch_size, start)
-        return self._batches(batch_size, order, start, torch.device(device or "cpu"))
+    ) -> Iterator[Batch]:
+        """Raw batches, to be handed to `prepare`; the last one may be smaller.
 
-    def _batches(self, batch_size: int, order: int | None, start: int, device: torch.device) -> Iterator[Tensor]:
-        x = self.to(device)
-        first = start * batch_size
+        Args:
+            batch_size: examples in a batch.
+            order: seed of this epoch's order, which depends on nothing else; None is storage order.
+            start: number of batches to skip; the rest are exactly those that would have followed.
+            device: of the batches; None is the CPU.
+
+        Yields:
+            Batch with x: (batch, *event) in the stored type (uint8 stays uint8), c and labels where there are any,
+            and rows: the positions in this set. In storage order x may be a view of the data: do not write into it.
+
+        Raises:
+            ValueError: batch_size < 1 or start < 0.
+        """
+        if isinstance(batch_size, bool) or not isinstance(batch_size, int) or batch_size < 1:  # pyright: ignore[reportUnnecessaryIsInstance]
+            raise ValueError(f"batch_size must be a positive integer, got {batch_size!r}")
+        if not isinstance(start, int) or start < 0:  # pyright: ignore[reportUnnecessaryIsInstance]
+            raise ValueError(f"start must be a number of batches to skip, 0 or more, got {start!r}")
+        return self._batches(batch_size, order, start * batch_size, torch.device(device or "cpu"))
+
+    def _batches(self, size: int, order: int | None, first: int, device: torch.device) -> Iterator[Batch]:
+        rest: Batch | None = None
+        for pool, index in self._pools(order, first, device):
+            taken = 0
+            n = len(pool) if index is None else len(index)
+            if rest is not None:  # a batch that the last pool could not fill is filled first
+                taken = min(size - len(rest), n)
+                rest = Batch.cat((rest, _visit(pool, index, 0, taken)))
+                if len(rest) < size:
+                    continue
+                yield _send(rest, device)
+                rest = None
+            for i in range(taken, n, size):
+                batch = _visit(pool, index, i, i + size)
+                if len(batch) < size:
+                    rest = batch
+                else:
+                    yield _send(batch, device)
+        if rest is not None:
+            yield _send(rest, device)
+
+    def prepare(self, batch: Batch) -> Batch:
+        """A raw batch as the model sees it, x: (batch, *event) float32; see `Preparation.__call__`."""
+        return batch.with_x(self.preparation(batch.x))
+
+    def examples(self, n_or_indices: int | slice | Sequence[int] | Tensor, *, seed: int = 0) -> Batch:
+        """Prepared examples by position, on the CPU.
+
+        Where the preparation is random, the draw of an example depends on `seed` and its position alone, and
+        torch's generators are neither read nor moved.
+
+        Args:
+            n_or_indices: a number n (the first n), a slice, positions (negative ones count from the end) or a mask.
+            seed: of the draw.
+
+        Returns:
+            Batch with x: (n, *event) float32, c and labels where there are any, and rows: (n,), the positions.
+
+        Raises:
+            IndexError: a position outside the set.
+        """
+        rows = self._positions(n_or_indices)
+        stored = self.preparation.draw(self.stored(rows), rows=rows, seed=seed, stream=self.stream)
+        x = (self.preparation.drawn if self.preparation.is_random else self.preparation)(stored)
+        c, labels = (
+            None if values is None else values[rows.to(values.device)].cpu() for values in (self.c, self.labels)
+        )
+        return Batch(x, c, labels, rows)
+
+    def take(self, n_or_indices: int | slice | Sequence[int] | Tensor, *, seed: int = 0) -> Tensor:
+        """The values x alone of `examples`, (n, *event) float32."""
+        return self.examples(n_or_indices, seed=seed).x
+
+    def _positions(self, wanted: int | slice | Sequence[int] | Tensor) -> Tensor:
+        n = len(self)
+        if isinstance(wanted, int):
+            if not 0 <= wanted <= n:
+                raise IndexError(
+                    f"a number of examples must be between 0 and {n:,}, got {wanted}; write [{wanted}] for the one "
+                    "at that position"
+                )
+            return torch.arange(wanted)
+        if isinstance(wanted, slice):
+            return torch.arange(*wanted.indices(n))
+        if isinstance(wanted, Tensor) and wanted.dtype == torch.bool:
+            if wanted.shape != (n,):
+                raise IndexError(
+                    f"a mask must have shape ({n},), one entry for each example, got {tuple(wanted.shape)}"
+                )
+            return wanted.nonzero().flatten().cpu()
+        rows = torch.from_numpy(as_rows(wanted)).flatten()
+        outside = (rows < -n) | (rows >= n)
+        if bool(outside.any()):
+            raise IndexError(f"a position must be below {n:,}, the number of examples, got {int(rows[outside][0])}")
+        return torch.where(rows < 0, rows + n, rows)
+
+
+def _visit(pool: Batch, index: Tensor | None, start: int, stop: int) -> Batch:
+    """Places start to stop of the visiting order; much as ``pool[index[start:stop]]``, without its checks."""
+    if index is None:
+        return pool[start:stop]
+    where = index[start:stop]
+    c, labels, rows = (None if v is None else v.index_select(0, where) for v in (pool.c, pool.labels, pool.rows))
+    return Batch(pool.x.index_select(0, where), c, labels, where if rows is None else rows)
+
+
+def _send(batch: Batch, device: torch.device) -> Batch:
+    if batch.x.device == device:
+        return batch
+    if device.type == "cuda" and batch.x.device.type == "cpu":
+        batch = batch.with_x(batch.x.pin_memory())  # or the copy would wait for the device
+        return batch.to(device, non_blocking=True)
+    return batch.to(device)
+
+
+@final
+class InMemory(Dataset):
+    """Examples that lie in memory, and on an accelerator once it has asked for them.
+
+    Args:
+        x: (n, *event) stored values; kept, not copied.
+        preparation: turns them into what the model sees.
+        c: (n, *condition) what the model is conditioned on, or None.
+        labels: (n,), or None.
+        source_rows: (n,) the row of each example in its source, or None where example i is row i.
+        stream: keeps the fixed draws of different splits apart.
+
+    Raises:
+        ValueError: x has no event axis, or another argument another length than x.
+    """
+
+    def __init__(
+        self,
+        x: Tensor,
+        *,
+        preparation: Preparation | None = None,
+        c: Tensor | None = None,
+        labels: Tensor | None = None,
+        source_rows: Tensor | None = None,
+        stream: int = 0,
+    ) -> None:
+        if x.ndim < 2:
+            raise ValueError(
+                f"x must have shape (n, *event), got {tuple(x.shape)}; write x.reshape(-1, 1) for n examples of one "
+                "feature"
+            )
+        for name, values in (("c", c), ("labels", labels), ("source_rows", source_rows)):
+            if values is not None and len(values) != len(x):
+                raise ValueError(f"{name} must have {len(x):,} entries, one for each example, got {len(values):,}")
+        self.x = x.contiguous()
+        self.event_shape = tuple(x.shape[1:])
+        self.preparation = preparation or Preparation()
+        self.c = c
+        self.labels = labels
+        self._source_rows = source_rows
+        self.stream = stream
+        self._elsewhere: dict[torch.device, Batch] = {}
+
+    def __len__(self) -> int:
+        return len(self.x)
+
+    @property
+    def source_rows(self) -> Tensor | None:
+        """See `Dataset.source_rows`."""
+        return self._source_rows
+
+    def __repr__(self) -> str:
+        return f"InMemory({len(self):,} examples of shape {self.event_shape}, {self.x.dtype}; {self.preparation})"
+
+    def _pools(self, order: int | None, first: int, device: torch.device) -> Iterator[tuple[Batch, Tensor | None]]:
+        pool = self.to(device)
         if order is None:
-            for i in range(first, len(x), batch_size):
-                yield x[i : i + batch_size].to(device)
-            return
-        permutation = torch.randperm(len(x), generator=torch.Generator().manual_seed(order)).to(x.device)
-        for i in range(first, len(x), batch_size):
-            chosen = x.index_select(0, permutation[i : i + batch_size])
-            if device.type == "cuda" and chosen.device.type == "cpu":
-                chosen = chosen.pin_memory()  # or the copy would wait for the device
-            yield chosen.to(device, non_blocking=True)
+            yield replace(pool, rows=torch.arange(len(self), device=pool.x.device))[first:], None
+        else:
+            # drawn on the CPU, so that it is the same on every device
+            permutation = torch.randperm(len(self), generator=torch.Generator().manual_seed(order))
+            yield pool, permutation.to(pool.x.device)[first:]
 
-    def to(self, device: torch.device | str) -> Tensor:
-        """The stored values on `device`, moved there once and kept; where they do not fit, the CPU's."""
+    def to(self, device: torch.device | str) -> Batch:
+        """All stored values on a device, moved there once and kept; where they do not fit, those of the CPU."""
         device = torch.device(device)
         if device.type == "cuda" and device.index is None:  # pyright: ignore[reportUnnecessaryComparison]
             device = torch.device("cuda", torch.cuda.current_device())
+        here = Batch(self.x, self.c, self.labels)
         if device == self.x.device:
-            return self.x
+            return here
         if device not in self._elsewhere:
-            if device.type == "cuda":
-                free, _ = torch.cuda.mem_get_info(device)
-                if self.x.nbytes > _GPU_SHARE * free:
-                    return self.x
-            self._elsewhere[device] = self.x.to(device)
+            if device.type == "cuda" and self.x.nbytes > _GPU_SHARE * torch.cuda.mem_get_info(device)[0]:
+                return here
+            self._elsewhere[device] = here.to(device)
         return self._elsewhere[device]
 
     def stored(self, rows: Sequence[int] | Tensor) -> Tensor:
@@ -217,13 +269,11 @@ class InMemory(Dataset):
         """See `Dataset.fixed`."""
         if not self.preparation.is_random:
             return self
-        drawn = self.preparation.draw(self.x, rows=torch.arange(len(self)), seed=seed, stream=self.stream)
-        return InMemory(drawn, preparation=self.preparation.drawn, y=self.y, rows=self.rows, stream=self.stream)
-
-
-def check_batches(batch_size: Any, start: Any) -> None:
-    """Raise where batch_size or start cannot be meant."""
-    if isinstance(batch_size, bool) or not isinstance(batch_size, int) or batch_size < 1:
-        raise ValueError(f"batch_size is {batch_size!r}; expected a whole number of examples, 1 or more.")
-    if not isinstance(start, int) or start < 0:
-        raise ValueError(f"start is {start!r}; expected how many batches to skip, 0 or more.")
+        return InMemory(
+            self.preparation.draw(self.x, rows=torch.arange(len(self)), seed=seed, stream=self.stream),
+            preparation=self.preparation.drawn,
+            c=self.c,
+            labels=self.labels,
+            source_rows=self.source_rows,
+            stream=self.stream,
+        )

@@ -10,7 +10,8 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from nelbo.data.dataset import Dataset, check_batches
+from nelbo.data.batch import Batch
+from nelbo.data.dataset import Dataset
 from nelbo.data.draws import as_rows, hash_rows
 from nelbo.data.memory import show_size
 from nelbo.data.preparation import Preparation
@@ -41,7 +42,8 @@ class OnDisk(Dataset):
     Args:
         file: the rows.
         preparation: what is done to them before the model sees them.
-        y: (n,) labels of this set's examples, or None.
+        c: (n, *condition) what the model is conditioned on, or None.
+        labels: (n,) labels of this set's examples, or None.
         member: (rows of the file,) bool, which of them belong to this set; None is all.
         memory: bytes that the buffers may take.
         stream: keeps the fixed draws of different splits apart.
@@ -52,7 +54,8 @@ class OnDisk(Dataset):
         file: RowFile,
         *,
         preparation: Preparation | None = None,
-        y: Tensor | None = None,
+        c: Tensor | None = None,
+        labels: Tensor | None = None,
         member: NDArray[np.bool_] | None = None,
         memory: int = 1 << 30,
         stream: int = 0,
@@ -61,7 +64,8 @@ class OnDisk(Dataset):
         self.file = file
         self.event_shape = file.shape
         self.preparation = preparation or Preparation()
-        self.y = y
+        self.c = c
+        self.labels = labels
         self.stream = stream
         self._member = member
         self._memory = memory
@@ -87,30 +91,18 @@ class OnDisk(Dataset):
         return f"OnDisk({self.file.path.name}, {len(self):,} examples of shape {self.event_shape}; {self.preparation})"
 
     @property
-    def rows(self) -> Tensor | None:
-        """See `Dataset`."""
+    def source_rows(self) -> Tensor | None:
+        """See `Dataset.source_rows`."""
         return None if self._member is None else torch.from_numpy(np.flatnonzero(self._member))
 
-    def batches(
-        self,
-        batch_size: int,
-        *,
-        order: int | None = None,
-        start: int = 0,
-        device: torch.device | str | None = None,
-    ) -> Iterator[Tensor]:
-        """See `Dataset.batches`. Buffers that `start` skips whole are not read."""
-        check_batches(batch_size, start)
-        return self._batches(batch_size, order, start * batch_size, torch.device(device or "cpu"))
-
-    def _batches(self, size: int, order: int | None, first: int, device: torch.device) -> Iterator[Tensor]:
+    def _pools(self, order: int | None, first: int, device: torch.device) -> Iterator[tuple[Batch, Tensor | None]]:
+        # buffers that are skipped as a whole are not read
         groups = self._groups(order)
         ends = np.cumsum([self._counts[g].sum() for g in groups])
         if first >= len(self):
             return
         g = int(np.searchsorted(ends, first, side="right"))
         skip = first - (int(ends[g - 1]) if g else 0)
-        left: Tensor | None = None
         # Two buffers take turns. A new one for each group would grow the process: freed memory comes back in
         # pieces that the next buffer does not fit into.
         most = max(int(self._counts[group].sum()) for group in groups[g:])
@@ -118,26 +110,17 @@ class OnDisk(Dataset):
         with ThreadPoolExecutor(1, thread_name_prefix="nelbo-data") as reader:
             ahead = reader.submit(self._fill, groups[g], buffers[0])
             for k in range(g, len(groups)):
-                buffer = ahead.result()
+                x = ahead.result()
                 if k + 1 < len(groups):
                     ahead = reader.submit(self._fill, groups[k + 1], buffers[(k + 1 - g) % 2])
-                take = _permutation(len(buffer), order, k)[skip:]
+                yield self._pool(x, groups[k]), _permutation(len(x), order, k)[skip:]
                 skip = 0
-                # a batch that the last buffer left unfinished is finished first
-                used = 0 if left is None else min(size - len(left), len(take))
-                if left is not None:
-                    left = torch.cat((left, buffer.index_select(0, take[:used])))
-                    if len(left) == size:
-                        yield left.to(device)
-                        left = None
-                for i in range(used, len(take), size):
-                    batch = buffer.index_select(0, take[i : i + size])
-                    if len(batch) < size:
-                        left = batch
-                    else:
-                        yield batch.to(device)
-            if left is not None:
-                yield left.to(device)
+
+    def _pool(self, x: Tensor, pieces: NDArray[np.int64]) -> Batch:
+        spans = zip(self._first[pieces].tolist(), self._first[pieces + 1].tolist(), strict=True)
+        rows = torch.cat([torch.arange(start, stop) for start, stop in spans])
+        c, labels = (None if v is None else v.index_select(0, rows) for v in (self.c, self.labels))
+        return Batch(x, c, labels, rows)
 
     def _groups(self, order: int | None) -> list[NDArray[np.int64]]:
         """Pieces that are in memory together, in the order in which they are read."""
@@ -197,7 +180,8 @@ class OnDisk(Dataset):
         return OnDisk(
             self.file,
             preparation=self.preparation.drawn,
-            y=self.y,
+            c=self.c,
+            labels=self.labels,
             member=self._member,
             memory=self._memory,
             stream=self.stream,

@@ -31,7 +31,7 @@ class StoredValues(Protocol):
         """What all values look like, and mean and spread of the training rows; broken values are an error."""
         ...
 
-    def subset(self, rows: Rows, preparation: Preparation, y: Tensor | None, stream: int) -> Dataset:
+    def subset(self, rows: Rows, preparation: Preparation, labels: Tensor | None, stream: int) -> Dataset:
         """The examples with these row numbers; None is all."""
         ...
 
@@ -54,13 +54,14 @@ class ValuesInMemory:
             found.add(self._array if train is None else self._array[train])
         return looks, found
 
-    def subset(self, rows: Rows, preparation: Preparation, y: Tensor | None, stream: int) -> InMemory:
+    def subset(self, rows: Rows, preparation: Preparation, labels: Tensor | None, stream: int) -> InMemory:
         """See `StoredValues.subset`."""
         if rows is None:
-            return InMemory(self._x, preparation=preparation, y=y, stream=stream)
+            return InMemory(self._x, preparation=preparation, labels=labels, stream=stream)
         chosen = torch.from_numpy(rows)
-        x, y = self._x.index_select(0, chosen), None if y is None else y.index_select(0, chosen)
-        return InMemory(x, preparation=preparation, y=y, rows=chosen, stream=stream)
+        x = self._x.index_select(0, chosen)
+        labels = None if labels is None else labels.index_select(0, chosen)
+        return InMemory(x, preparation=preparation, labels=labels, source_rows=chosen, stream=stream)
 
 
 @final
@@ -87,19 +88,20 @@ class ValuesOnDisk:
         refuse_broken(looks, where)
         return looks, found
 
-    def subset(self, rows: Rows, preparation: Preparation, y: Tensor | None, stream: int) -> Dataset:
+    def subset(self, rows: Rows, preparation: Preparation, labels: Tensor | None, stream: int) -> Dataset:
         """See `StoredValues.subset`."""
         if rows is not None and len(rows) * self._file.row_bytes <= self._memory * _IN_MEMORY_SHARE:
             chosen = torch.from_numpy(rows)
-            x, y = as_tensor(collect(self._file, rows)), None if y is None else y.index_select(0, chosen)
-            return InMemory(x, preparation=preparation, y=y, rows=chosen, stream=stream)
+            x = as_tensor(collect(self._file, rows))
+            labels = None if labels is None else labels.index_select(0, chosen)
+            return InMemory(x, preparation=preparation, labels=labels, source_rows=chosen, stream=stream)
         member = None if rows is None else self._mask(rows)
-        if y is not None and member is not None:
-            y = y[torch.from_numpy(member)]
+        if labels is not None and member is not None:
+            labels = labels[torch.from_numpy(member)]
         return OnDisk(
             self._file,
             preparation=preparation,
-            y=y,
+            labels=labels,
             member=member,
             memory=int(self._memory * 0.7),
             stream=stream,

@@ -41,7 +41,7 @@ def read_labels(labels: ArrayLike | Tensor | None, n: int) -> Labels | None:
     if array.shape != (n,):
         raise ValueError(
             f"labels has shape {array.shape} for {n} embeddings, expected ({n},): one for each; "
-            "write data.train.y for the labels of data.train, or labels=None"
+            "write data.train.labels for the labels of data.train, or labels=None"
         )
     classes, index = np.unique(array, return_inverse=True)
     whole = array.dtype.kind not in "fc" or bool((classes == np.round(classes)).all())

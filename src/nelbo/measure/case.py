@@ -244,7 +244,7 @@ def _part(dataset: Dataset, most: int, seed: int) -> Part:
         rows = torch.arange(n)
     else:
         rows = torch.randperm(len(dataset), generator=torch.Generator().manual_seed(seed))[:n]
-    labels = None if dataset.y is None else dataset.y[rows]
+    labels = None if dataset.labels is None else dataset.labels[rows]
     return Part(dataset.take(rows, seed=seed), labels, rows, dataset)
 
 

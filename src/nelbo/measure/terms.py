@@ -112,4 +112,4 @@ def batches_of(x: Tensor | Dataset, *, seed: int = 0, batch_size: int = _BATCH) 
         return
     fixed = x.fixed(seed=seed)
     for raw in fixed.batches(batch_size):
-        yield fixed.prepare(raw)
+        yield fixed.prepare(raw).x

@@ -129,7 +129,7 @@ def inspect(
     name, dataset = _split(run, split)
     rows = torch.arange(min(limit, len(dataset)))
     x = dataset.take(len(rows), seed=seed)
-    labels = None if dataset.y is None else dataset.y[: len(rows)]
+    labels = None if dataset.labels is None else dataset.labels[: len(rows)]
     mean, covariance, is_normal = posterior(run.model, x, seed=seed)
     return Inspection(
         run, name, x, rows, labels, mean, covariance, is_normal, terms(run.model, x, draws=draws, seed=seed)

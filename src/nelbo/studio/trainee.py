@@ -197,7 +197,7 @@ class Examples:
 
     def __init__(self, dataset: Dataset) -> None:
         self.x = dataset.take(min(_CLOUD, len(dataset)))
-        labels = None if dataset.y is None else dataset.y[: len(self.x)].float()
+        labels = None if dataset.labels is None else dataset.labels[: len(self.x)].float()
         self.labels = None if labels is None or len(labels.unique()) > _MOST_CLASSES else labels
 
     def under(self, model: Any, *, seed: int = 0) -> dict[str, Tensor]:

@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping
 import torch
 from torch import Tensor
 
-from nelbo.data import Dataset
+from nelbo.data import Batch, Dataset
 from nelbo.objectives import FINISHED, Progress, Terms
 from nelbo.training.seeds import derive, own_randomness, seed_noise
 from nelbo.vae import VAE
@@ -53,8 +53,7 @@ def evaluate(
         with own_randomness(device):
             for position, raw in enumerate(dataset.batches(batch_size, device=device)):
                 seed_noise(device, derive(seed, "validation", position))
-                x = as_seen(model, dataset, raw)
-                terms = objective(model, x, progress)
+                terms = objective(model, as_seen(model, dataset, raw).x, progress)
                 values = torch.stack([*terms.loss, terms.value]).cpu().double()
                 sums += torch.stack([values.sum(1), values.square().sum(1)])
     finally:
@@ -68,9 +67,9 @@ def evaluate(
     return result
 
 
-def as_seen(model: VAE, dataset: Dataset, raw: Tensor) -> Tensor:
+def as_seen(model: VAE, dataset: Dataset, raw: Batch) -> Batch:
     """A raw batch prepared, in the model's own precision."""
-    return dataset.prepare(raw).to(model_dtype(model))
+    return dataset.prepare(raw).to(dtype=model_dtype(model))
 
 
 def model_dtype(model: VAE) -> torch.dtype:

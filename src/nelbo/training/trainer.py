@@ -11,7 +11,7 @@ from typing import NoReturn
 import torch
 from torch import Tensor
 
-from nelbo.data import Data
+from nelbo.data import Batch, Data
 from nelbo.files import plain
 from nelbo.objectives import Objective, Progress, Terms
 from nelbo.runs import Epoch, append_history, flush_history
@@ -135,16 +135,16 @@ class Trainer:
         self._count_time()
         self._end_epoch(display)
 
-    def _step(self, raw: Tensor, *, watched: bool = False) -> Terms:
+    def _step(self, raw: Batch, *, watched: bool = False) -> Terms:
         """One update: draw, evaluate, differentiate, move."""
         state, position = self.state, self.state.position
         epoch = position.epoch + position.batch / self.batches
         seed_noise(self.device, derive(self.seed, "noise", position.step))
-        x = as_seen(self.model, self.data.train, raw)
+        batch = as_seen(self.model, self.data.train, raw)
         if watched:
-            examine_data(x)
+            examine_data(batch.x)
         with mixed_precision(self.model, self.precision):
-            terms = self.objective(self.model, x, Progress(epoch, len(self.data.train)))
+            terms = self.objective(self.model, batch.x, Progress(epoch, len(self.data.train)))
         if watched:
             examine_terms(terms, kl=self.objective.has_kl())
         state.optimizer.zero_grad()
@@ -298,7 +298,7 @@ class Trainer:
         advice = "Try a lower learning_rate=, clip=1.0, or look at the data of that batch"
         raise NonFiniteError(f"training stopped {where}: {cause}. {self._what_is_kept()}. {advice}")
 
-    def _batches_until(self, step: int) -> Iterator[Tensor]:
+    def _batches_until(self, step: int) -> Iterator[Batch]:
         """The batches from where the state stands to a step, moving the position on behind each."""
         position = self.state.position
         while position.step < step:
