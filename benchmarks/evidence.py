@@ -93,7 +93,7 @@ def _pythae(vae: nelbo.VAE):
             self.network: nn.Module = vae.encoder
 
         def forward(self, x: Tensor):
-            qz = vae.posterior_family(self.network(x))
+            qz = vae.qz_family(self.network(x))
             return ModelOutput(embedding=qz.mean, log_covariance=qz.variance.log())
 
     class Decoder(BaseDecoder):

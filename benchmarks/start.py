@@ -12,7 +12,7 @@ from rich.table import Table
 from torch import nn
 
 import nelbo
-from nelbo.training.seeds import seeded_weights
+from nelbo.randomness import seeded_weights
 
 NETWORKS = {
     "dense 400, relu": {"hidden": (400,)},

@@ -66,7 +66,7 @@ def runs(x):
 @pytest.fixture(scope="module")
 def rows(runs, x, labels):
     return [
-        figures.row(run.model, x[6:7], run.model.embed(x), labels, title=name, samples=512)
+        figures.row(run.model, x[6:7], run.model.encode(x), labels, title=name, samples=512)
         for name, run in runs.items()
     ]
 
@@ -103,7 +103,7 @@ class TestRow:
 
     def test_standard_error_is_the_spread_over_seeds(self, runs, x):
         model = runs["over-weighted"].model
-        repeats = [figures.row(model, x[:1], model.embed(x), samples=64, seed=s) for s in range(60)]
+        repeats = [figures.row(model, x[:1], model.encode(x), samples=64, seed=s) for s in range(60)]
         observed = np.std([r.reconstruction_error for r in repeats], ddof=1)
         expected = np.mean([r.standard_error for r in repeats])
         # the standard deviation of 60 values is known to about 1 / sqrt(120)
@@ -111,16 +111,16 @@ class TestRow:
 
     def test_same_seed_same_numbers(self, runs, x):
         model = runs["VAE"].model
-        first, again, other = (figures.row(model, x[:1], model.embed(x), samples=8, seed=s) for s in (0, 0, 1))
+        first, again, other = (figures.row(model, x[:1], model.encode(x), samples=8, seed=s) for s in (0, 0, 1))
         assert first.reconstruction_error == again.reconstruction_error != other.reconstruction_error
 
     @pytest.mark.parametrize(
         ("arguments", "message"),
         [
-            (lambda m, x: (x[0], m.embed(x)), r"\(1, 8, 8\)|one input"),
-            (lambda m, x: (x[:2], m.embed(x)), r"x\[6:7\]"),
-            (lambda m, x: (x[:1], m.embed(x)[:, :1]), r"expected \(n, 2\)"),
-            (lambda m, x: (x[:1], m.embed(x), [1, 2]), r"expected \(240,\)"),
+            (lambda m, x: (x[0], m.encode(x)), r"\(1, 8, 8\)|one input"),
+            (lambda m, x: (x[:2], m.encode(x)), r"x\[6:7\]"),
+            (lambda m, x: (x[:1], m.encode(x)[:, :1]), r"expected \(n, 2\)"),
+            (lambda m, x: (x[:1], m.encode(x), [1, 2]), r"expected \(240,\)"),
         ],
     )
     def test_what_does_not_fit_is_explained(self, runs, x, arguments, message):
@@ -130,7 +130,7 @@ class TestRow:
     def test_a_model_in_training_stays_as_it_was(self, x):
         model = _train(lambda: nelbo.recipes.sigma_vae(IMAGE, hidden=(8,)), x, epochs=1).model.train()
         before = {name: tensor.clone() for name, tensor in model.state_dict().items()}
-        row = figures.row(model, x[:1], model.embed(x), samples=8)
+        row = figures.row(model, x[:1], model.encode(x), samples=8)
         drawn(figures.comparison([row]))
         assert model.training
         assert all(torch.equal(before[name], tensor) for name, tensor in model.state_dict().items())
@@ -144,7 +144,7 @@ class TestComparison:
 
     def test_nothing_sticks_out(self, runs, rows, x):
         model = nelbo.recipes.vae(IMAGE, prior="mixture:2", hidden=(8,)).model
-        mixture = figures.row(model, x[:1], model.embed(x), torch.arange(len(x)) % 10, samples=4)
+        mixture = figures.row(model, x[:1], model.encode(x), torch.arange(len(x)) % 10, samples=4)
         for figure in (figures.comparison([*rows, mixture]), figures.loss_curves(runs)):
             renderer = FigureCanvasAgg(figure).get_renderer()
             for text in figure.findobj(Text):
@@ -198,7 +198,7 @@ class TestComparison:
 
     def test_vaes_share_a_scale_and_an_autoencoder_says_when_it_does_not(self, runs, x, labels):
         rows = [
-            figures.row(run.model, x[:1], run.model.embed(x) * (30 if name == "Autoencoder" else 1), labels, samples=2)
+            figures.row(run.model, x[:1], run.model.encode(x) * (30 if name == "Autoencoder" else 1), labels, samples=2)
             for name, run in runs.items()
         ]
         figure = figures.comparison(rows)
@@ -224,14 +224,14 @@ class TestComparison:
             pytest.skip("a coupling needs two dimensions")
         made = nelbo.recipes.vae(IMAGE, latent=latent, posterior=posterior, prior=prior, hidden=(8,))
         model = made.model.eval()
-        figure = drawn(figures.comparison([figures.row(model, x[:1], model.embed(x), labels, samples=4)]))
+        figure = drawn(figures.comparison([figures.row(model, x[:1], model.encode(x), labels, samples=4)]))
         assert ("2 most active of 3" in words(figure)) == (latent == 3)
         assert len(by_gid(figure.axes[0], "posterior_mean")) == 1
 
     def test_vectors_are_stems(self):
         t = torch.randn(50, 5, generator=torch.Generator().manual_seed(0))
         model = _train(lambda: nelbo.recipes.sigma_vae((5,), hidden=(8,)), t, epochs=1).model
-        figure = drawn(figures.comparison([figures.row(model, t[:1], model.embed(t), samples=4)]))
+        figure = drawn(figures.comparison([figures.row(model, t[:1], model.encode(t), samples=4)]))
         original = figure.axes[1]
         assert original.get_lines()[0].get_ydata() == pytest.approx(t[0].numpy())
         assert original.get_xlabel() == "feature"
@@ -244,7 +244,7 @@ class TestComparison:
             posterior = staticmethod(runs["VAE"].model.posterior)
             likelihood = staticmethod(runs["VAE"].model.likelihood)
 
-        z = runs["VAE"].model.embed(x)
+        z = runs["VAE"].model.encode(x)
         ours, theirs = (figures.row(m, x[:1], z, labels, samples=8) for m in (runs["VAE"].model, Foreign()))
         assert ours.nelbo == theirs.nelbo
         drawn(figures.comparison([theirs]))
@@ -538,13 +538,13 @@ def test_nothing_global_changes(runs, rows, x, labels):
     settings, model = dict(mpl.rcParams), runs["VAE"].model
     torch.manual_seed(5)
     state, numpy_state = torch.random.get_rng_state(), np.random.get_state()[1].copy()
-    figures.row(model, x[:1], model.embed(x), labels, samples=4)
+    figures.row(model, x[:1], model.encode(x), labels, samples=4)
     for figure in (
         figures.comparison(rows),
         figures.latent_grid(model, n=3),
         figures.samples(model, n=2),
         figures.loss_curves(runs),
-        figures.embedding(model.embed(x), labels, prior=model.prior),
+        figures.embedding(model.encode(x), labels, prior=model.prior),
         figures.image_grid(x[:2]),
         figures.reconstruction_pairs(x[:2], x[:2]),
     ):

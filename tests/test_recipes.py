@@ -98,13 +98,13 @@ def test_what_the_names_stand_for():
     assert recipes.iwae((6,), samples=7).objective == objectives.ImportanceWeighted(7, "dreg")
     assert recipes.wae((6,)).objective == objectives.MMD(100.0)
     assert isinstance(recipes.wae((6,)).model, Autoencoder)
-    vamp = recipes.vamp_vae((6,)).model.prior_family
+    vamp = recipes.vamp_vae((6,)).model.pz_family
     assert isinstance(vamp, priors.VampPrior)
     assert vamp.pseudo_inputs.shape == (500, 6)
-    assert isinstance(recipes.flow_vae((6,)).model.posterior_family, posteriors.Flow)
-    assert recipes.sigma_vae((6,)).model.likelihood_family.scale == "optimal"
-    assert recipes.vae((6,), likelihood="normal:0.1").model.likelihood_family.scale == 0.1
-    assert recipes.vae((6,), likelihood="discretized_logistic:16").model.likelihood_family.levels == 16
+    assert isinstance(recipes.flow_vae((6,)).model.qz_family, posteriors.Flow)
+    assert recipes.sigma_vae((6,)).model.px_family.scale == "optimal"
+    assert recipes.vae((6,), likelihood="normal:0.1").model.px_family.scale == 0.1
+    assert recipes.vae((6,), likelihood="discretized_logistic:16").model.px_family.levels == 16
     linear = recipes.linear_vae((6,)).model
     assert [type(m).__name__ for m in linear.modules()].count("Linear") == 2
     assert isinstance(recipes.vae((6,)).model, VAE)

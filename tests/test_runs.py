@@ -51,7 +51,7 @@ def test_load_gives_the_run_back(run):
     assert loaded.history == run.history
     assert loaded.record == json.loads((run.path / "run.json").read_text())
     x = binary()
-    assert torch.equal(loaded.model.embed(x), run.model.embed(x))
+    assert torch.equal(loaded.model.encode(x), run.model.encode(x))
     assert "3 epochs" in repr(loaded)
     assert f"validation_nelbo {run.history[-1]['validation_nelbo']:.2f} nats" in repr(loaded)
     assert nelbo.load(str(run.path)).path == run.path
@@ -136,5 +136,5 @@ def test_weights_of_another_model():
 def test_a_run_that_was_started_on_real_values(tmp_path):
     run = quick(small("sigma_vae", event=(5,)), table_file(tmp_path), out=tmp_path / "r")
     loaded = nelbo.load(run.path)
-    assert float(loaded.model.likelihood_family.mean_square) == float(run.model.likelihood_family.mean_square) != 1.0
+    assert float(loaded.model.px_family.mean_square) == float(run.model.px_family.mean_square) != 1.0
     assert runs.versions()["nelbo"] == nelbo.__version__

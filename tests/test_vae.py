@@ -27,7 +27,7 @@ def test_the_answers_are_distributions():
 
 def test_pictures_are_means_without_gradient():
     model, x = vae(), binary(5)
-    z = model.embed(x)
+    z = model.encode(x)
     torch.testing.assert_close(z, model.posterior(x).mean)
     torch.testing.assert_close(model.reconstruct(x), torch.sigmoid(model.decoder(z)))
     torch.testing.assert_close(model.decode(z), model.reconstruct(x))
@@ -48,7 +48,7 @@ def test_the_autoencoder_is_the_limit_of_a_vae():
     torch.manual_seed(0)
     model = Autoencoder(nn.Linear(6, 2), nn.Linear(2, 6), latent=2, likelihood=likelihoods.Bernoulli())
     x = binary(4)
-    assert torch.equal(model.embed(x), model.encoder(x))
+    assert torch.equal(model.encode(x), model.encoder(x))
     narrow = vae(decoder=model.decoder)
     with torch.no_grad():
         narrow.encoder.weight[:2] = model.encoder.weight

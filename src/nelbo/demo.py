@@ -12,14 +12,14 @@ from torch import Tensor
 from nelbo import data as nelbo_data
 from nelbo import figures, recipes
 from nelbo.data import Data, Dataset
+from nelbo.evaluation import evaluate, mean_terms
 from nelbo.files import read_json
 from nelbo.measure import compare as compare_runs
 from nelbo.measure import report
 from nelbo.measure.results import MEASURES, PAGE
 from nelbo.objectives import ELBO, Reconstruction
-from nelbo.posteriors import PointMass
 from nelbo.runs import WEIGHTS, Run, versions
-from nelbo.training import evaluate, fit_once
+from nelbo.training import fit_once
 from nelbo.training.fit import Progress
 
 EPOCHS = 40
@@ -66,7 +66,7 @@ class Measured:
     @property
     def is_point(self) -> bool:
         """Whether q(z|x) is a point."""
-        return isinstance(self.run.model.posterior_family, PointMass)
+        return self.run.model.deterministic
 
 
 def load_data(*, seed: int = 0) -> Data:
@@ -112,14 +112,14 @@ def pick(examples: Dataset, *, digit: int = 6, index: int | None = None) -> int:
 def measure(name: str, run: Run, examples: Dataset, position: int, *, seed: int = 0) -> Measured:
     """The terms of the negative ELBO on all examples and on one of them."""
     model = run.model
-    objective = Reconstruction() if isinstance(model.posterior_family, PointMass) else ELBO()
-    over_all = evaluate(model, examples, objective, seed=seed)
+    objective = Reconstruction() if model.deterministic else ELBO()
+    over_all = mean_terms(model, examples, objective.terms, seed=seed)
     held_out = Terms(**{name: over_all[name] for name in Terms.__dataclass_fields__})
     x = examples.take([position])
     with torch.no_grad():
         qz = model.posterior(x)
         at_mean = -float(model.likelihood(qz.mean).log_prob(x)[0])
-    z = model.embed(examples.take(len(examples)))
+    z = evaluate(model, examples.examples(len(examples)), seed=seed).embedding
     one = figures.row(model, x, z, examples.labels, title=TITLES[name], seed=seed)
     return Measured(name, TITLES[name], run, held_out, one, qz.mean[0], qz.variance[0].sqrt(), at_mean)
 

@@ -1,13 +1,14 @@
 """q(z|x): families of approximate posteriors, from the numbers that an encoder gives."""
 
 from abc import ABC, abstractmethod
-from typing import final
+from collections.abc import Callable, Sequence
+from typing import Any, final
 
 import torch
 from torch import Tensor, nn
 from torch.distributions import Distribution, Independent, MultivariateNormal, Normal
 
-from nelbo.divergences.delta import Delta
+from nelbo import latents
 from nelbo.flows import import_zuko
 
 # exp(-10) = 5e-5 and exp(10) = 2e4: no trained posterior comes near, and no sample or KL overflows unnoticed
@@ -42,30 +43,6 @@ class Posterior(nn.Module, ABC):
         Returns:
             qz with batch shape (batch,) and event shape (latent,).
         """
-
-    def center(self, qz: Distribution) -> Tensor:
-        """The one z that stands for q(z|x) in a picture, (batch, latent): its mean."""
-        return qz.mean
-
-    def fixed_log_prob(self, h: Tensor, z: Tensor) -> Tensor:
-        """Log q(z|x) with q held fixed: the gradient reaches z, but neither the encoder nor the family's own weights.
-
-        Args:
-            h: (batch, encoder_outputs).
-            z: (*samples, batch, latent).
-
-        Returns:
-            (*samples, batch), in nats.
-        """
-        # swapping in detached copies of the weights is not enough: a flow runs its networks only in log_prob
-        own = [parameter for parameter in self.parameters() if parameter.requires_grad]
-        for parameter in own:
-            parameter.requires_grad_(False)
-        try:
-            return self(h.detach()).log_prob(z)
-        finally:
-            for parameter in own:
-                parameter.requires_grad_(True)
 
 
 @final
@@ -146,41 +123,68 @@ class Flow(Posterior):
         return 2 * self.latent + self.context
 
     def forward(self, h: Tensor) -> Distribution:
-        normal, context = h.split([2 * self.latent, self.context], dim=-1)
-        flow = import_zuko().distributions.NormalizingFlow
-        # zuko's transform runs from z to the base; sampling runs its inverse
-        return flow(self.transform(context), _diagonal(normal))
+        return ConditionalFlow(self, h)
 
-    def center(self, qz: Distribution) -> Tensor:
-        """Where the flow takes the mean of its normal: the mean of q itself has no closed form."""
-        return qz.transform.inv(qz.base.mean)  # pyright: ignore[reportAttributeAccessIssue]
+    def normal_and_transform(self, h: Tensor) -> tuple[Independent, Any]:
+        """The normal that a draw starts from, and the transform from z to it, whose inverse the draw goes through."""
+        numbers, context = h.split([2 * self.latent, self.context], dim=-1)
+        return _diagonal(numbers), self.transform(context)
 
 
 @final
-class PointMass(Posterior):
-    """q(z|x) = delta(z - mu): no distribution at all, the encoder of a plain autoencoder.
+class ConditionalFlow(Distribution):
+    """q(z|x) of a flow, which remembers the encoder's numbers: its examples can be picked, joined and held fixed.
 
-    The limit of a normal whose sigma goes to zero. Its KL to any density is infinite.
+    Args:
+        family: of the flow.
+        h: (batch, encoder_outputs).
+        fixed: whether log_prob has a gradient with respect to z alone.
     """
+
+    arg_constraints = {}  # noqa: RUF012  # pyright: ignore[reportAssignmentType, reportIncompatibleMethodOverride]
+    has_rsample = True
+
+    def __init__(self, family: Flow, h: Tensor, *, fixed: bool = False) -> None:
+        self.family, self.h, self.fixed = family, h, fixed
+        self.normal, transform = family.normal_and_transform(h)
+        # zuko's transform runs from z to the base; sampling runs its inverse
+        self.flow = import_zuko().distributions.NormalizingFlow(transform, self.normal)
+        super().__init__(h.shape[:-1], torch.Size((family.latent,)), validate_args=False)
 
     @property
-    def encoder_outputs(self) -> int:
-        return self.latent
+    def center(self) -> Tensor:
+        """The place to which the flow takes the mean of its normal: the mean of q has no closed form."""
+        return self.flow.transform.inv(self.normal.mean)
 
-    def forward(self, h: Tensor) -> Distribution:
-        return Delta(h)
+    def rsample(self, sample_shape: Any = torch.Size()) -> Tensor:
+        return self.flow.rsample(torch.Size(sample_shape))
+
+    def rsample_and_log_prob(self, sample_shape: Any = torch.Size()) -> tuple[Tensor, Tensor]:
+        """Draws and their log-densities in one pass."""
+        return self.flow.rsample_and_log_prob(torch.Size(sample_shape))
+
+    def log_prob(self, value: Tensor) -> Tensor:
+        if not self.fixed:
+            return self.flow.log_prob(value)
+        # detached copies of the weights would not do: a flow runs its networks only in log_prob
+        weights = [parameter for parameter in self.family.parameters() if parameter.requires_grad]
+        for parameter in weights:
+            parameter.requires_grad_(False)
+        try:
+            return self.flow.log_prob(value)
+        finally:
+            for parameter in weights:
+                parameter.requires_grad_(True)
 
 
-def normal_moments(distribution: Distribution) -> tuple[Tensor, Tensor] | None:
-    """Mean (\\*batch, latent) and covariance (\\*batch, latent, latent) of a normal or a point; None for any other.
+@latents.rebuilt.register
+def _(
+    q: ConditionalFlow, others: Sequence[ConditionalFlow], change: Callable[[list[Tensor]], Tensor]
+) -> ConditionalFlow:
+    h = change([part.h for part in (q, *others)])
+    return ConditionalFlow(q.family, h, fixed=q.h.requires_grad and not h.requires_grad)
 
-    >>> mean, covariance = normal_moments(DiagonalNormal(2)(torch.zeros(5, 4)))
-    >>> mean.shape, covariance.shape
-    (torch.Size([5, 2]), torch.Size([5, 2, 2]))
-    """
-    plain = distribution.base_dist if isinstance(distribution, Independent) else distribution
-    if isinstance(distribution, MultivariateNormal):
-        return distribution.mean, distribution.covariance_matrix
-    if isinstance(plain, Normal | Delta):
-        return distribution.mean, torch.diag_embed(distribution.variance)
-    return None
+
+@latents.from_keys.register
+def _(q: ConditionalFlow, keys: Tensor, draws: int, start: int) -> Tensor:
+    return q.flow.transform.inv(latents.from_keys(q.normal, keys, draws, start))

@@ -9,7 +9,6 @@ import functools
 import inspect
 import math
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass, field
 from typing import Any, Literal
 
 import torch
@@ -20,7 +19,7 @@ from nelbo.data import Data
 from nelbo.likelihoods.fitting import Fitting
 from nelbo.nn import MLP, Activation, ConvDecoder, ConvEncoder, Log1p, OneHot
 from nelbo.objectives import Cyclical, Linear, Objective
-from nelbo.vae import VAE, Autoencoder
+from nelbo.vae import VAE, Autoencoder, Model
 
 Network = Literal["mlp", "conv", "residual"]
 
@@ -55,24 +54,7 @@ POSTERIORS: dict[str, Callable[[int], posteriors.Posterior]] = {
 }
 
 
-@dataclass(frozen=True)
-class Recipe:
-    """A model and the objective it is published with, and how to make both again.
-
-    Args:
-        model: freshly initialized.
-        objective: what it is trained on.
-        name: of the recipe.
-        arguments: of the recipe, ready for JSON.
-    """
-
-    model: VAE
-    objective: Objective
-    name: str = ""
-    arguments: dict[str, Any] = field(default_factory=dict[str, Any])
-
-
-RECIPES: dict[str, Callable[..., Recipe]] = {}
+RECIPES: dict[str, Callable[..., Model]] = {}
 
 
 def compose(
@@ -88,8 +70,8 @@ def compose(
     prior: str = "standard_normal",
     posterior: str = "diagonal_normal",
     deterministic: bool = False,
-) -> Recipe:
-    """A model from the names of its parts.
+) -> Model:
+    """Build a model from the names of its parts; it knows the objective it is trained on.
 
     Args:
         event: shape of one example: (features,) or (channels, height, width).
@@ -109,20 +91,24 @@ def compose(
     if not isinstance(latent, int) or latent < 1:  # pyright: ignore[reportUnnecessaryIsInstance]
         raise ValueError(f"latent is a whole number of dimensions from 1 on, got {latent!r}")
     px = named("likelihood", likelihood, LIKELIHOODS)
-    qz = posteriors.PointMass(latent) if deterministic else named("posterior", posterior, POSTERIORS, latent)
-    encoder, decoder = _networks(px, event, latent, qz.encoder_outputs, network, hidden, channels, activation)
+    qz = None if deterministic else named("posterior", posterior, POSTERIORS, latent)
+    numbers = latent if qz is None else qz.encoder_outputs
+    encoder, decoder = _networks(px, event, latent, numbers, network, hidden, channels, activation)
     if deterministic:
         if prior != "standard_normal" or posterior != "diagonal_normal":
             raise ValueError(
                 f"an autoencoder has no prior and no posterior to choose, got prior={prior!r} and "
                 f"posterior={posterior!r}; leave them out, or take the recipe vae"
             )
-        return Recipe(Autoencoder(encoder, decoder, latent=latent, likelihood=px), objective)
-    pz = _prior(prior, latent, event, px)
-    return Recipe(VAE(encoder, decoder, latent=latent, likelihood=px, prior=pz, posterior=qz), objective)
+        model: Model = Autoencoder(encoder, decoder, latent=latent, likelihood=px)
+    else:
+        pz = _prior(prior, latent, event, px)
+        model = VAE(encoder, decoder, latent=latent, likelihood=px, prior=pz, posterior=qz)
+    model.objective = objective
+    return model
 
 
-def recipe(function: Callable[..., Recipe]) -> Callable[..., Recipe]:
+def recipe(function: Callable[..., Model]) -> Callable[..., Model]:
     """Register a recipe under its name, with the arguments of :func:`compose` added to its signature."""
     own = [p for p in inspect.signature(function).parameters.values() if p.kind is not inspect.Parameter.VAR_KEYWORD]
     shared = [
@@ -130,23 +116,26 @@ def recipe(function: Callable[..., Recipe]) -> Callable[..., Recipe]:
         for p in inspect.signature(compose).parameters.values()
         if p.kind is inspect.Parameter.KEYWORD_ONLY and p.name not in {q.name for q in own} | {"deterministic"}
     ]
-    signature = inspect.Signature([*own, *shared], return_annotation=Recipe)
+    signature = inspect.Signature([*own, *shared], return_annotation=Model)
 
     defaults = {p.name: p.default for p in signature.parameters.values() if p.default is not p.empty}
 
     @functools.wraps(function)
-    def make(event: Sequence[int], **arguments: Any) -> Recipe:
+    def make(event: Sequence[int], **arguments: Any) -> Model:
         for name in arguments:
             if name not in signature.parameters:
                 raise TypeError(
                     f"{function.__name__} has no argument {name!r}{_did_you_mean(name, signature.parameters)} "
                     f"It has: {', '.join(list(signature.parameters)[1:])}"
                 )
-        made = function(event, **arguments)
+        build = functools.partial(function, event, **arguments)
+        with torch.random.fork_rng([]):  # placeholders: the weights are drawn when they are first used
+            model = build().weights_drawn_by(build)
         # defaults too: a later release may have others, and this run is to be built again as it was
         values = {"event": _event(event)} | defaults | arguments
         record = {name: list(value) if isinstance(value, tuple) else value for name, value in values.items()}
-        return Recipe(made.model, made.objective, function.__name__, record)
+        model.recipe = {"name": function.__name__, "arguments": record}
+        return model
 
     make.__signature__ = signature  # pyright: ignore[reportAttributeAccessIssue]
     RECIPES[function.__name__] = make
@@ -154,19 +143,19 @@ def recipe(function: Callable[..., Recipe]) -> Callable[..., Recipe]:
 
 
 @recipe
-def vae(event: Sequence[int], **axes: Any) -> Recipe:
+def vae(event: Sequence[int], **axes: Any) -> Model:
     """The variational autoencoder (Kingma & Welling 2014)."""
     return compose(event, objectives.ELBO(), **axes)
 
 
 @recipe
-def autoencoder(event: Sequence[int], **axes: Any) -> Recipe:
+def autoencoder(event: Sequence[int], **axes: Any) -> Model:
     """The plain autoencoder: a point instead of q(z|x), no KL."""
     return compose(event, objectives.Reconstruction(), deterministic=True, **axes)
 
 
 @recipe
-def beta_vae(event: Sequence[int], *, beta: float = 4.0, warm_up: float = 0.0, **axes: Any) -> Recipe:
+def beta_vae(event: Sequence[int], *, beta: float = 4.0, warm_up: float = 0.0, **axes: Any) -> Model:
     """beta-VAE (Higgins et al. 2017), with a linear warm-up over the first epochs if asked for (Bowman et al. 2016).
 
     Args:
@@ -179,7 +168,7 @@ def beta_vae(event: Sequence[int], *, beta: float = 4.0, warm_up: float = 0.0, *
 
 
 @recipe
-def cyclical_vae(event: Sequence[int], *, cycles: int = 4, over: float = 16.0, **axes: Any) -> Recipe:
+def cyclical_vae(event: Sequence[int], *, cycles: int = 4, over: float = 16.0, **axes: Any) -> Model:
     """A VAE whose beta goes from 0 to 1 in cycles over the first epochs (Fu et al. 2019).
 
     Args:
@@ -194,7 +183,7 @@ def cyclical_vae(event: Sequence[int], *, cycles: int = 4, over: float = 16.0, *
 @recipe
 def capacity_vae(
     event: Sequence[int], *, capacity: float = 25.0, gamma: float = 30.0, over: float = 15.0, **axes: Any
-) -> Recipe:
+) -> Model:
     """beta-VAE whose KL is led to a growing capacity (Burgess et al. 2018).
 
     Args:
@@ -208,7 +197,7 @@ def capacity_vae(
 
 
 @recipe
-def free_bits_vae(event: Sequence[int], *, floor: float = 0.1, **axes: Any) -> Recipe:
+def free_bits_vae(event: Sequence[int], *, floor: float = 0.1, **axes: Any) -> Model:
     """A VAE whose latent units may each use some nats at no cost (Kingma et al. 2016).
 
     Args:
@@ -220,7 +209,7 @@ def free_bits_vae(event: Sequence[int], *, floor: float = 0.1, **axes: Any) -> R
 
 
 @recipe
-def beta_tc_vae(event: Sequence[int], *, beta: float = 6.0, **axes: Any) -> Recipe:
+def beta_tc_vae(event: Sequence[int], *, beta: float = 6.0, **axes: Any) -> Model:
     """beta-TCVAE (Chen et al. 2018): only the total correlation of the latents is weighed.
 
     Args:
@@ -232,7 +221,7 @@ def beta_tc_vae(event: Sequence[int], *, beta: float = 6.0, **axes: Any) -> Reci
 
 
 @recipe
-def iwae(event: Sequence[int], *, samples: int = 5, gradient: objectives.Gradient = "dreg", **axes: Any) -> Recipe:
+def iwae(event: Sequence[int], *, samples: int = 5, gradient: objectives.Gradient = "dreg", **axes: Any) -> Model:
     """The importance-weighted autoencoder (Burda et al. 2016), with the DReG gradient (Tucker et al. 2019).
 
     Args:
@@ -245,7 +234,7 @@ def iwae(event: Sequence[int], *, samples: int = 5, gradient: objectives.Gradien
 
 
 @recipe
-def info_vae(event: Sequence[int], *, alpha: float = 0.0, mmd_weight: float = 10.0, **axes: Any) -> Recipe:
+def info_vae(event: Sequence[int], *, alpha: float = 0.0, mmd_weight: float = 10.0, **axes: Any) -> Model:
     """MMD-InfoVAE (Zhao et al. 2019), with its lambda as mmd_weight.
 
     Args:
@@ -258,7 +247,7 @@ def info_vae(event: Sequence[int], *, alpha: float = 0.0, mmd_weight: float = 10
 
 
 @recipe
-def wae(event: Sequence[int], *, mmd_weight: float = 100.0, **axes: Any) -> Recipe:
+def wae(event: Sequence[int], *, mmd_weight: float = 100.0, **axes: Any) -> Model:
     """The Wasserstein autoencoder with MMD (Tolstikhin et al. 2018), with its lambda as mmd_weight.
 
     Args:
@@ -270,30 +259,30 @@ def wae(event: Sequence[int], *, mmd_weight: float = 100.0, **axes: Any) -> Reci
 
 
 @recipe
-def vamp_vae(event: Sequence[int], *, prior: str = "vamp:500", **axes: Any) -> Recipe:
+def vamp_vae(event: Sequence[int], *, prior: str = "vamp:500", **axes: Any) -> Model:
     """A VAE with a VampPrior (Tomczak & Welling 2018)."""
     return compose(event, objectives.ELBO(), prior=prior, **axes)
 
 
 @recipe
-def flow_vae(event: Sequence[int], *, posterior: str = "flow", **axes: Any) -> Recipe:
+def flow_vae(event: Sequence[int], *, posterior: str = "flow", **axes: Any) -> Model:
     """A VAE whose posterior is a normalizing flow (Rezende & Mohamed 2015)."""
     return compose(event, objectives.ELBO(), posterior=posterior, **axes)
 
 
 @recipe
-def sigma_vae(event: Sequence[int], *, likelihood: str = "normal", **axes: Any) -> Recipe:
+def sigma_vae(event: Sequence[int], *, likelihood: str = "normal", **axes: Any) -> Model:
     """sigma-VAE (Rybkin et al. 2021): a normal likelihood whose one sigma is at its optimum."""
     return compose(event, objectives.ELBO(), likelihood=likelihood, **axes)
 
 
 @recipe
-def linear_vae(event: Sequence[int], *, likelihood: str = "normal", hidden: Sequence[int] = (), **axes: Any) -> Recipe:
+def linear_vae(event: Sequence[int], *, likelihood: str = "normal", hidden: Sequence[int] = (), **axes: Any) -> Model:
     """The linear VAE (Lucas et al. 2019), whose optimum is probabilistic PCA: log p(x) is known exactly."""
     return compose(event, objectives.ELBO(), likelihood=likelihood, hidden=hidden, **axes)
 
 
-def make(name: str, event: Sequence[int], **arguments: Any) -> Recipe:
+def make(name: str, event: Sequence[int], **arguments: Any) -> Model:
     """The recipe of that name; an unknown one is a ValueError that lists them."""
     if name not in RECIPES:
         raise ValueError(f"no recipe {name!r}{_did_you_mean(name, RECIPES)} There are: {', '.join(RECIPES)}")

@@ -18,7 +18,7 @@ import torch
 from torch import Tensor
 from torch.distributions import Independent, Normal
 
-from nelbo.objectives import Model
+from nelbo.vae import Model
 
 Baseline = Literal["mean", "none"]
 

@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from nelbo import data as nelbo_data
 from nelbo import recipes
 from nelbo.files import DamagedFileError, json_line, read_json, read_tensors, write_bytes
-from nelbo.vae import VAE
+from nelbo.vae import Model
 
 Epoch = dict[str, Any]
 """One line of metrics.jsonl: an epoch's number, its terms in nats on train_ and validation_ data, and its speed."""
@@ -35,7 +35,7 @@ class Run:
         record: the content of run.json.
     """
 
-    model: VAE
+    model: Model
     history: list[Epoch]
     path: Path | None = None
     record: dict[str, Any] = field(default_factory=dict[str, Any])
@@ -59,7 +59,7 @@ class Run:
         return f"Run({', '.join([str(self.path or 'in memory'), f'{len(self.history)} epochs', *terms])})"
 
 
-def load(path: str | Path, *, model: VAE | None = None) -> Run:
+def load(path: str | Path, *, model: Model | None = None) -> Run:
     """A run from its folder, with the model ready to use.
 
     Args:
@@ -81,7 +81,7 @@ def load(path: str | Path, *, model: VAE | None = None) -> Run:
             f"Go on with: nelbo fit --resume {path}"
         )
     weights, _ = read_tensors(path / WEIGHTS)
-    model = rebuild_model(record, path).model if model is None else model
+    model = rebuild_model(record, path) if model is None else model
     load_weights(model, weights)
     return Run(model.eval(), read_history(path), path, record)
 
@@ -111,8 +111,8 @@ def _runs_near(path: Path) -> str:
     return f". Runs near it: {', '.join(near)}" if near else ""
 
 
-def rebuild_model(record: Mapping[str, Any], path: Path | None) -> recipes.Recipe:
-    """The freshly initialized model and objective that run.json describes."""
+def rebuild_model(record: Mapping[str, Any], path: Path | None) -> Model:
+    """The model that run.json describes, its weights not drawn yet."""
     made = record.get("recipe")
     if not made:
         raise ValueError(
@@ -121,9 +121,7 @@ def rebuild_model(record: Mapping[str, Any], path: Path | None) -> recipes.Recip
             "to train on"
         )
     try:
-        # weights that are about to be replaced: the caller's random numbers are not spent on them
-        with torch.random.fork_rng([]):
-            return recipes.make(made["name"], **made["arguments"])
+        return recipes.make(made["name"], **made["arguments"])
     except (KeyError, TypeError, ValueError) as error:
         raise DamagedFileError(f"{(path or Path()) / RECORD}: its recipe cannot be built: {error}") from error
 
@@ -175,7 +173,7 @@ def flush_history(path: Path) -> None:
 
 def load_weights(model: nn.Module, weights: Mapping[str, Tensor]) -> None:
     """Load weights by name; a mismatch raises a ValueError that names the tensor and both shapes."""
-    own = model.state_dict()
+    own = nn.Module.state_dict(model)  # placeholders will do: their names and shapes count
     missing, unknown = own.keys() - weights.keys(), weights.keys() - own.keys()
     if missing or unknown:
         raise ValueError(

@@ -1,18 +1,192 @@
-"""The model: q(z|x), p(z) and p(x|z) joined into one module that returns distributions."""
+"""The models: q(z|x), p(z) and p(x|z) joined into one module that returns distributions."""
 
 import math
-from typing import Any, final
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Mapping
+from typing import Any, Self, final
 
 import torch
 from torch import Tensor, nn
 from torch.distributions import Distribution
 
+from nelbo import latents
+from nelbo.data import Batch, as_batch
+from nelbo.divergences.delta import Delta
 from nelbo.likelihoods import Likelihood
-from nelbo.posteriors import DiagonalNormal, PointMass, Posterior
+from nelbo.posteriors import DiagonalNormal, Posterior
 from nelbo.priors import Prior, StandardNormal
 
 
-class VAE(nn.Module):
+class Model(nn.Module, ABC):
+    """A latent variable model as everything in nelbo takes it: three distributions, and what follows from them.
+
+    :class:`VAE`, :class:`Autoencoder` and the view that :func:`nelbo.wrap` makes of a foreign model are such models.
+    One of your own needs ``prior``, ``posterior`` and ``likelihood``; the rest follows.
+
+    Attributes:
+        px_family: the family of p(x|z), which knows what is known about it.
+        latent: number of latent units.
+        objective: what a recipe trains the model on; None for a model put together by hand.
+        recipe: name and arguments of the recipe that made the model, or None.
+    """
+
+    px_family: Likelihood
+    latent: int
+    objective: Any = None
+    recipe: Mapping[str, Any] | None = None
+    network_dtype: torch.dtype | None = None
+    _draw_weights: "Callable[[], Model] | None" = None
+
+    @property
+    @abstractmethod
+    def prior(self) -> Distribution:
+        """p(z), with empty batch shape and event shape (latent,)."""
+
+    @abstractmethod
+    def posterior(self, x: Tensor) -> Distribution:
+        """q(z|x), with batch shape (batch,) and event shape (latent,), for x of shape (batch, *event)."""
+
+    @abstractmethod
+    def likelihood(self, z: Tensor) -> Distribution:
+        """p(x|z), with batch shape (*samples, batch) and event shape of x, for z of shape (*samples, batch, latent)."""
+
+    def given(self, c: Tensor) -> "Model":
+        """The model at a condition, under the same protocol.
+
+        The one rule: c holds a condition for each example, and is sliced along with x.
+
+        Args:
+            c: (batch, *condition).
+
+        Raises:
+            ValueError: the model takes no condition.
+        """
+        raise ValueError(
+            f"{type(self).__name__} does not take a condition, but the batch carries c of shape {tuple(c.shape)}; "
+            "leave c out, or define given(c) in a Model of your own"
+        )
+
+    @property
+    def deterministic(self) -> bool:
+        """Whether q(z|x) is a point, as in an autoencoder: then there is no KL and no bound on log p(x)."""
+        return False
+
+    def encode(self, x: Tensor) -> Tensor:
+        """The mean of q(z|x), (batch, latent): where the examples lie in latent space; differentiable.
+
+        Of a flow, whose mean has no closed form, the place to which it takes the mean of its normal.
+        """
+        return latents.center(self.posterior(x))
+
+    def decode(self, z: Tensor) -> Tensor:
+        """The mean of p(x|z), (*samples, batch, *event) for z of shape (*samples, batch, latent); differentiable.
+
+        Of categories, whose mean stands for nothing, the most probable one.
+        """
+        return self.px_family.point(self.likelihood(z))
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Decode the mean of q(z|x): x as the model gives it back, (batch, *event); differentiable, without draws."""
+        return self.decode(self.encode(x))
+
+    @torch.no_grad()
+    def reconstruct(self, x: Tensor) -> Tensor:
+        """Each example as the decoder gives it back from the mean of q(z|x), (batch, *event), without gradients."""
+        return self(x)
+
+    @torch.no_grad()
+    def sample(self, n: int, *, mean: bool = False) -> Tensor:
+        """New examples: z ~ p(z), then x ~ p(x|z).
+
+        Args:
+            n: number of examples.
+            mean: return the mean of p(x|z) instead of a draw, as figures in papers do.
+
+        Returns:
+            (n, *event).
+        """
+        px = self.likelihood(self.prior.sample((n,)))
+        return self.px_family.point(px) if mean else px.sample()
+
+    def log_likelihood(self, x: Tensor, z: Tensor) -> Tensor:
+        """Log p(x|z) in nats, (*samples, batch), for z of shape (*samples, batch, latent).
+
+        Raises:
+            ValueError: p(x|z) is not a distribution over examples of the shape of x.
+        """
+        px = self.likelihood(z)
+        fits(px, x, self.px_family.parameters_per_feature)
+        return px.log_prob(x)
+
+    def check(self, x: Tensor) -> None:
+        """Raise a ValueError that says what to write when this model and the data x do not fit.
+
+        Args:
+            x: (batch, *event), a few examples.
+        """
+        if x.dim() < 2:
+            raise ValueError(f"x must have shape (batch, *event), got {tuple(x.shape)}; for one example write x[None]")
+        self.px_family.check(x)
+        with torch.no_grad():
+            fits(self.likelihood(self.encode(x)), x, self.px_family.parameters_per_feature)
+
+    # a recipe's weights are drawn when they are first used
+
+    def weights_drawn_by(self, make: "Callable[[], Model]") -> Self:
+        """Let the weights be drawn when they are first used, by making the model once more.
+
+        Until then they are placeholders. Reading the weights or running a network is a use; a change of device,
+        precision or mode is not.
+
+        Args:
+            make: the same model, with fresh weights from torch's global generator.
+        """
+        self._draw_weights = make
+        return self
+
+    @property
+    def unused(self) -> bool:
+        """Whether the weights were never used, so that they are still to be drawn."""
+        return self._draw_weights is not None
+
+    @torch.no_grad()
+    def draw_weights(self) -> None:
+        """Draw the weights now, from torch's global generator, if they were never used."""
+        make, self._draw_weights = self._draw_weights, None
+        if make is not None:
+            fresh = make().state_dict()
+            for name, tensor in super().state_dict(keep_vars=True).items():
+                tensor.copy_(fresh[name])
+
+    def __getattr__(self, name: str) -> Any:
+        value = super().__getattr__(name)
+        if self._draw_weights is not None and isinstance(value, nn.Module):
+            self.draw_weights()
+        return value
+
+    def named_modules(self, *args: Any, **options: Any) -> Any:
+        """All modules, as torch gives them; reading their weights is a use."""
+        self.draw_weights()
+        return super().named_modules(*args, **options)
+
+    def state_dict(self, *args: Any, **options: Any) -> Any:
+        """The weights, as torch gives them; reading them is a use."""
+        self.draw_weights()
+        return super().state_dict(*args, **options)
+
+    def load_state_dict(self, *args: Any, **options: Any) -> Any:
+        """Take weights over, as torch does: none are drawn then."""
+        self._draw_weights = None
+        return super().load_state_dict(*args, **options)
+
+    def apply(self, fn: Callable[[nn.Module], None]) -> Self:
+        """Call fn on all modules, as torch does, once their weights are drawn."""
+        self.draw_weights()
+        return super().apply(fn)
+
+
+@final
+class VAE(Model):
     """A variational autoencoder: an encoder for q(z|x), a prior p(z), a decoder for p(x|z).
 
     >>> import torch, nelbo
@@ -48,128 +222,36 @@ class VAE(nn.Module):
         self.latent = latent
         self.encoder = _network(encoder, "encoder")
         self.decoder = _network(decoder, "decoder")
-        self.network_dtype: torch.dtype | None = None
-        self.likelihood_family = _instance(likelihood, Likelihood, "likelihood", "nelbo.likelihoods.Bernoulli()")
-        self.prior_family = StandardNormal(latent) if prior is None else prior
-        self.posterior_family = DiagonalNormal(latent) if posterior is None else posterior
-        _instance(self.prior_family, Prior, "prior", f"nelbo.priors.StandardNormal({latent})")
-        _instance(self.posterior_family, Posterior, "posterior", f"nelbo.posteriors.DiagonalNormal({latent})")
-        for name, family in (("prior", self.prior_family), ("posterior", self.posterior_family)):
+        self.px_family = _instance(likelihood, Likelihood, "likelihood", "nelbo.likelihoods.Bernoulli()")
+        self.pz_family = StandardNormal(latent) if prior is None else prior
+        self.qz_family = DiagonalNormal(latent) if posterior is None else posterior
+        _instance(self.pz_family, Prior, "prior", f"nelbo.priors.StandardNormal({latent})")
+        _instance(self.qz_family, Posterior, "posterior", f"nelbo.posteriors.DiagonalNormal({latent})")
+        for name, family in (("prior", self.pz_family), ("posterior", self.qz_family)):
             if family.latent != latent:
                 raise ValueError(
                     f"the {name} has {family.latent} latent dimensions and the VAE latent={latent}; "
                     f"write {type(family).__name__}({latent}, ...)"
                 )
 
-    def encode(self, x: Tensor) -> Tensor:
-        """The encoder's numbers for x, from which the posterior family builds q(z|x).
-
-        Args:
-            x: (batch, *event).
-
-        Returns:
-            (batch, posterior_family.encoder_outputs).
-        """
-        h = self._through(self.encoder, x)
-        expected = (len(x), self.posterior_family.encoder_outputs)
-        if not isinstance(h, Tensor) or h.shape != expected:
-            raise ValueError(
-                f"the encoder maps x of shape {tuple(x.shape)} to {_got(h)}, expected {expected} for "
-                f"{type(self.posterior_family).__name__}({self.latent}); end it with nn.Linear(..., {expected[1]})"
-            )
-        return h
-
     def posterior(self, x: Tensor) -> Distribution:
-        """q(z|x), with batch shape (batch,) and event shape (latent,), for x of shape (batch, *event)."""
-        return self.posterior_family(self.encode(x))
-
-    def _through(self, network: nn.Module, inputs: Tensor) -> Any:
-        """The network's output; in mixed precision, only what happens inside the network is rounded.
-
-        A KL near zero or a sum over pixels in bfloat16's eight bits would be noise.
-        """
-        if self.network_dtype is None:
-            return network(inputs)
-        with torch.autocast(inputs.device.type, self.network_dtype):
-            outputs = network(inputs)
-        return outputs.to(inputs.dtype) if isinstance(outputs, Tensor) else outputs
+        outputs = f"{type(self.qz_family).__name__}({self.latent})"
+        return self.qz_family(encoded(self, x, self.qz_family.encoder_outputs, outputs))
 
     @property
     def prior(self) -> Distribution:
-        """p(z), with empty batch shape and event shape (latent,)."""
-        return self.prior_family(self.posterior)
+        return self.pz_family(self.posterior)
 
     def likelihood(self, z: Tensor) -> Distribution:
-        """p(x|z), with batch shape (*samples, batch) and event shape of x, for z of shape (*samples, batch, latent)."""
-        if z.shape[-1] != self.latent:
-            raise ValueError(f"z has shape (..., batch, {self.latent}), got {tuple(z.shape)}")
-        codes = z.reshape(-1, self.latent)
-        parameters = self._through(self.decoder, codes)
-        if not isinstance(parameters, Tensor) or parameters.dim() < 2 or len(parameters) != len(codes):
-            raise ValueError(
-                f"the decoder maps z of shape {tuple(codes.shape)} to {_got(parameters)}, expected one tensor "
-                f"({len(codes)}, *event) of the parameters of {type(self.likelihood_family).__name__} (logits, not "
-                "probabilities); end it with nn.Linear(..., features) or nn.Unflatten(1, event)"
-            )
-        event = parameters.shape[1:]
-        return self.likelihood_family(parameters.reshape(*z.shape[:-1], *event), len(event))
-
-    def forward(self, x: Tensor) -> Distribution:
-        """p(x|z) at one draw of z ~ q(z|x): the way of an example through the model."""
-        return self.likelihood(self.posterior(x).rsample())
-
-    def check(self, x: Tensor) -> None:
-        """Raise a ValueError that says what to write when this model and the data x do not fit.
-
-        Args:
-            x: (batch, *event), a few examples.
-        """
-        if x.dim() < 2:
-            raise ValueError(f"x has shape (batch, *event), got {tuple(x.shape)}; for one example write x[None]")
-        self.likelihood_family.check(x)
-        with torch.no_grad():
-            px = self.likelihood(self._center(x))
-        fits(px, x, self.likelihood_family.parameters_per_feature)
-
-    @torch.no_grad()
-    def embed(self, x: Tensor) -> Tensor:
-        """The posterior means, (batch, latent): where the examples lie in latent space."""
-        return self._center(x)
-
-    def _center(self, x: Tensor) -> Tensor:
-        return self.posterior_family.center(self.posterior(x))
-
-    @torch.no_grad()
-    def reconstruct(self, x: Tensor) -> Tensor:
-        """Each example as the decoder gives it back from the posterior mean, (batch, *event)."""
-        return self.likelihood_family.point(self.likelihood(self._center(x)))
-
-    @torch.no_grad()
-    def decode(self, z: Tensor) -> Tensor:
-        """The picture of z: the mean of p(x|z), (*samples, batch, *event) for z of shape (*samples, batch, latent)."""
-        return self.likelihood_family.point(self.likelihood(z))
-
-    @torch.no_grad()
-    def sample(self, n: int, *, mean: bool = False) -> Tensor:
-        """New examples: z ~ p(z), then x ~ p(x|z).
-
-        Args:
-            n: how many.
-            mean: return the mean of p(x|z) instead of a draw, as figures in papers do.
-
-        Returns:
-            (n, *event).
-        """
-        px = self.likelihood(self.prior.sample((n,)))
-        return self.likelihood_family.point(px) if mean else px.sample()
+        return decoded(self, z)
 
 
 @final
-class Autoencoder(VAE):
+class Autoencoder(Model):
     """The deterministic limit of a VAE: q(z|x) is a point, so there is no sampling and no KL term to train on.
 
     Its KL to any prior is infinite, and so is its NELBO: an autoencoder gives no bound on log p(x). Samples from
-    its prior land where no code ever was. Train it on the reconstruction error alone.
+    its prior, a standard normal, land where no code ever was. Train it on the reconstruction error alone.
 
     Args:
         encoder: (batch, \\*event) to (batch, latent).
@@ -179,7 +261,179 @@ class Autoencoder(VAE):
     """
 
     def __init__(self, encoder: nn.Module, decoder: nn.Module, *, latent: int, likelihood: Likelihood) -> None:
-        super().__init__(encoder, decoder, latent=latent, likelihood=likelihood, posterior=PointMass(latent))
+        super().__init__()
+        self.latent = latent
+        self.encoder = _network(encoder, "encoder")
+        self.decoder = _network(decoder, "decoder")
+        self.px_family = _instance(likelihood, Likelihood, "likelihood", "nelbo.likelihoods.Bernoulli()")
+        self.pz_family = StandardNormal(latent)
+
+    @property
+    def deterministic(self) -> bool:
+        return True
+
+    @property
+    def prior(self) -> Distribution:
+        return self.pz_family(self.posterior)
+
+    def posterior(self, x: Tensor) -> Distribution:
+        """q(z|x) as a point, :class:`nelbo.divergences.Delta`."""
+        return Delta(encoded(self, x, self.latent, f"an autoencoder of latent={self.latent}"))
+
+    def likelihood(self, z: Tensor) -> Distribution:
+        return decoded(self, z)
+
+
+def encoded(model: Any, x: Tensor, outputs: int, owner: str) -> Tensor:
+    """The encoder's numbers for x, (batch, outputs), or a ValueError that says how to end the encoder."""
+    h = _through(model.encoder, x, model.network_dtype)
+    expected = (len(x), outputs)
+    if not isinstance(h, Tensor) or h.shape != expected:
+        raise ValueError(
+            f"the encoder maps x of shape {tuple(x.shape)} to {_got(h)}, expected {expected} for {owner}; "
+            f"end it with nn.Linear(..., {outputs})"
+        )
+    return h
+
+
+def decoded(model: Any, z: Tensor) -> Distribution:
+    """p(x|z) from the decoder's parameters, or a ValueError that says how to end the decoder."""
+    if z.shape[-1] != model.latent:
+        raise ValueError(f"z must have shape (..., batch, {model.latent}), got {tuple(z.shape)}")
+    codes = z.reshape(-1, model.latent)
+    parameters = _through(model.decoder, codes, model.network_dtype)
+    if not isinstance(parameters, Tensor) or parameters.dim() < 2 or len(parameters) != len(codes):
+        raise ValueError(
+            f"the decoder maps z of shape {tuple(codes.shape)} to {_got(parameters)}, expected one tensor "
+            f"({len(codes)}, *event) of the parameters of {type(model.px_family).__name__} (logits, not "
+            "probabilities); end it with nn.Linear(..., features) or nn.Unflatten(1, event)"
+        )
+    event = parameters.shape[1:]
+    return model.px_family(parameters.reshape(*z.shape[:-1], *event), len(event))
+
+
+def _through(network: nn.Module, inputs: Tensor, dtype: torch.dtype | None) -> Any:
+    """The network's output; in mixed precision, only what happens inside the network is rounded.
+
+    A KL near zero or a sum over pixels in bfloat16's eight bits would be noise.
+    """
+    if dtype is None:
+        return _run(network, inputs)
+    with torch.autocast(inputs.device.type, dtype):
+        outputs = _run(network, inputs)
+    return outputs.to(inputs.dtype) if isinstance(outputs, Tensor) else outputs
+
+
+def _run(network: nn.Module, inputs: Tensor) -> Any:
+    try:
+        return network(inputs)
+    except torch.OutOfMemoryError:
+        raise
+    except RuntimeError as error:  # torch speaks of matrices, and says neither which network nor which input
+        raise ValueError(
+            f"a {type(network).__name__} cannot take an input of shape {tuple(inputs.shape)}, {inputs.dtype} on "
+            f"{inputs.device}: {error}. Build it for inputs of shape (batch, "
+            f"{', '.join(map(str, inputs.shape[1:]))}), or reshape the data"
+        ) from error
+
+
+class _Unstated(Likelihood):
+    """The family of a model that does not state one: nothing is known about it but its distributions."""
+
+    support = "whatever the model takes"
+
+    def forward(self, parameters: Tensor, event_dims: int) -> Distribution:
+        raise NotImplementedError("this model gives p(x|z) ready-made")
+
+    def accepts(self, x: Tensor) -> bool:
+        return True
+
+
+@final
+class Adapted(Model):
+    """Any object with ``prior``, ``posterior(x)`` and ``likelihood(z)``, as a :class:`Model`.
+
+    Args:
+        source: the object; its modules stay its own.
+    """
+
+    def __init__(self, source: Any) -> None:
+        super().__init__()
+        self.source = source
+        self.px_family = _Unstated()
+
+    @property
+    def latent(self) -> int:  # pyright: ignore[reportIncompatibleVariableOverride]
+        return self.prior.event_shape.numel()
+
+    @property
+    def prior(self) -> Distribution:
+        return self.source.prior
+
+    def posterior(self, x: Tensor) -> Distribution:
+        return self.source.posterior(x)
+
+    def likelihood(self, z: Tensor) -> Distribution:
+        return self.source.likelihood(z)
+
+    def given(self, c: Tensor) -> Model:
+        return Adapted(self.source.given(c)) if hasattr(self.source, "given") else super().given(c)
+
+
+def as_model(model: Any) -> Model:
+    """The model that a public function is given: a Model, a run, or any object with the three distributions.
+
+    Raises:
+        TypeError: none of these; the message says how to make one.
+    """
+    if isinstance(model, Model):
+        return model
+    trained = getattr(model, "model", None)
+    if isinstance(trained, Model):  # a Run
+        return trained
+    missing = [name for name in ("prior", "posterior", "likelihood") if not hasattr(model, name)]
+    if missing or isinstance(model, type):
+        got = f"a {type(model).__name__}"
+        if callable(model) and not isinstance(model, nn.Module | type):
+            got = "a function; call it with the shape of one example"
+        raise TypeError(
+            f"model must be a nelbo.VAE, a run, or have prior, posterior and likelihood, got {got}. Write "
+            "nelbo.recipes.vae((784,)), nelbo.VAE(encoder, decoder, latent=2, "
+            "likelihood=nelbo.likelihoods.Bernoulli()), or nelbo.wrap(encode=..., decode=..., x=x) around a model of "
+            "your own"
+        )
+    return Adapted(model)
+
+
+def place_of(model: Model) -> Tensor | None:
+    """A tensor of the device and the precision that the model computes in, or None where it has no weights."""
+    tensors = [*model.parameters(), *model.buffers()]
+    return next((tensor for tensor in tensors if tensor.is_floating_point()), None)
+
+
+def on_model(model: Any, x: Any) -> tuple[Model, Batch]:
+    """What a public function is given, as a model and a batch that lies where the model does, in its precision.
+
+    Args:
+        model: as :func:`as_model` takes it.
+        x: as :func:`nelbo.data.as_batch` takes it.
+
+    Raises:
+        TypeError: either is of another type.
+        ValueError: x is empty, has no batch axis, or holds values outside of the likelihood's support.
+    """
+    model, batch = as_model(model), as_batch(x)
+    model.px_family.check(batch.x)
+    weight = place_of(model)
+    if weight is None:
+        return model, batch if batch.x.is_floating_point() else batch.with_x(batch.x.to(torch.get_default_dtype()))
+    moved = batch.to(weight.device, weight.dtype)
+    return model, moved if moved.x.is_floating_point() else moved.with_x(moved.x.to(weight.dtype))
+
+
+def at_condition(model: Model, batch: Batch) -> Model:
+    """The model at the batch's condition, or the model itself where there is none."""
+    return model if batch.c is None else model.given(batch.c)
 
 
 def fits(px: Distribution, x: Tensor, parameters_per_feature: int = 1) -> None:

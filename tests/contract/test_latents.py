@@ -58,9 +58,9 @@ def test_posterior_density_integrates_to_one(name):
 def test_fixed_log_prob_is_the_same_density_with_gradient_to_z_alone(name):
     vae = make_vae(posterior=name)
     h = vae.encode(binary(4))
-    qz = vae.posterior_family(h)
+    qz = vae.qz_family(h)
     z = qz.rsample().detach().requires_grad_()
-    fixed = vae.posterior_family.fixed_log_prob(h, z)
+    fixed = vae.qz_family.fixed_log_prob(h, z)
     torch.testing.assert_close(fixed, qz.log_prob(z))
     fixed.sum().backward()
     assert z.grad.abs().sum() > 0
@@ -110,7 +110,7 @@ def test_weights_survive_a_round_trip_through_safetensors(posterior, prior, tmp_
 @pytest.mark.parametrize("posterior", **each(POSTERIORS))
 def test_shapes_of_the_model_s_answers(posterior):
     vae, x = make_vae(posterior=posterior), binary(4)
-    assert vae.embed(x).shape == (4, LATENT)
+    assert vae.encode(x).shape == (4, LATENT)
     assert vae.reconstruct(x).shape == (4, *EVENT)
     assert vae.sample(7).shape == (7, *EVENT)
     assert vae.decode(torch.zeros(2, 5, LATENT)).shape == (2, 5, *EVENT)

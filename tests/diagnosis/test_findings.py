@@ -105,7 +105,7 @@ def test_the_beta_of_a_known_optimum_is_read_off_the_model(beta):
     """At the optimum of R + beta KL, q(z|x) is proportional to p(z) p(x|z)^(1/beta): the posterior of sigma^2 beta."""
     truth = LinearGaussian.random(orthogonal=True)
     vae = LinearGaussian(truth.weight, truth.bias, truth.sigma * beta**0.5).vae(full=False)
-    vae.likelihood_family = nelbo.likelihoods.Normal(truth.sigma)
+    vae.px_family = nelbo.likelihoods.Normal(truth.sigma)
     implied = implied_beta(Case(vae, truth.sample(2000)))
     for ratio in implied:
         assert abs(ratio.value - beta) < 5 * ratio.standard_error

@@ -87,7 +87,7 @@ def test_every_form_of_answer_means_the_same(form):
     assert vae.networks == (model,)
     with torch.no_grad():
         torch.testing.assert_close(nelbo.loss(vae, X).kl, nelbo.loss(plain, X).kl)
-        torch.testing.assert_close(vae.embed(X), model.encode(X)[0])
+        torch.testing.assert_close(vae.encode(X), model.encode(X)[0])
 
 
 def test_images_and_vectors_are_matched():
@@ -159,12 +159,12 @@ def test_dropout_and_batch_norm_are_evaluated_and_everything_is_put_back():
     assert model.training
     assert not model.body[2].training
     assert any("Dropout" in c.because or "BatchNorm1d" in c.because for c in vae.conclusions)
-    assert torch.equal(vae.embed(X), vae.embed(X))
+    assert torch.equal(vae.encode(X), vae.encode(X))
     vae.eval()
     assert model.training
     vae.train()
     model.body[2].train()
-    assert not torch.equal(vae.embed(X), vae.embed(X))
+    assert not torch.equal(vae.encode(X), vae.encode(X))
     vae.eval()
     after = {n: v for n, v in model.state_dict().items() if "running" not in n and "tracked" not in n}
     assert all(torch.equal(before[name], value) for name, value in after.items())

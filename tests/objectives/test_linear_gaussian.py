@@ -110,9 +110,9 @@ def encoder_gradients(objective, vae, x, draws):
         encoder,
         vae.decoder,
         latent=vae.latent,
-        likelihood=vae.likelihood_family,
-        prior=vae.prior_family,
-        posterior=vae.posterior_family,
+        likelihood=vae.px_family,
+        prior=vae.pz_family,
+        posterior=vae.qz_family,
     )
     (gradient,) = torch.autograd.grad(objective(twin, copies).surrogate.sum(), [encoder.h])
     return gradient.reshape(draws, -1)
@@ -175,6 +175,6 @@ def test_elbo_gradient_is_that_of_the_closed_form():
     torch.manual_seed(0)
     vae, x = MODEL.vae(error=0.1), MODEL.sample(5)
     h = vae.encode(x).detach().requires_grad_()
-    (exact,) = torch.autograd.grad(MODEL.exact_nelbo_of(vae.posterior_family(h), x).sum(), [h])
+    (exact,) = torch.autograd.grad(MODEL.exact_nelbo_of(vae.qz_family(h), x).sum(), [h])
     drawn = encoder_gradients(ELBO(samples=20), vae, x, 2000)
     assert ((drawn.mean(0) - exact.flatten()).abs() < 5 * drawn.std(0) / 2000**0.5).all()

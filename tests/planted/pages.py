@@ -100,7 +100,7 @@ def _curves(axes, subject):
 
 def _codes(axes, model, x):
     z = model.posterior(x).sample()
-    mu = model.embed(x)
+    mu = model.encode(x)
     order = torch.nan_to_num(mu.var(0)).argsort(descending=True)[:2]
     reach = 3.5
     if len(order) == 2 and bool(torch.isfinite(z).all()):

@@ -48,7 +48,7 @@ def test_moments_of_every_posterior(name):
         drawn = vae.posterior(x).sample(torch.Size((4000,)))
     assert mean.shape == (4, LATENT)
     assert is_normal == (name != "flow")
-    torch.testing.assert_close(mean, vae.embed(x))
+    torch.testing.assert_close(mean, vae.encode(x))
     for i in range(4):
         sampled = np.cov(drawn[:, i].T.numpy())
         scale = math.sqrt(2 / (256 if name == "flow" else 4000)) * covariance[i].diagonal().max()

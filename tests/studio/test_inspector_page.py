@@ -188,7 +188,7 @@ def test_a_lasso_fills_the_table_and_views_are_kept(studio, visit, run, run_fold
     page.click("[data-do=lasso]")
     page.locator(".latent svg").scroll_into_view_if_needed()
     plane = page.locator(".latent svg").bounding_box()
-    z = run.model.embed(run.data.validation.take(range(20))).numpy()
+    z = run.model.encode(run.data.validation.take(range(20))).numpy()
     share = (float(np.median(z[:, 0])) + 3.4) / 6.8  # of the plane, which shows the prior out to 3.4 sigma
     middle, bottom = 40 + share * (plane["width"] - 48), plane["height"] - 50
     corners = [(45, 20), (middle, 20), (middle, bottom), (45, bottom)]
@@ -217,7 +217,7 @@ def test_principal_axes_are_those_of_numpy(studio, visit, run_folder):
     page = visit(studio.address(state_of(run=str(run_folder / "table"), projection="principal", pins=[1])))
     page.wait_for_selector("text=first principal component")
     table = nelbo.load(run_folder / "table")
-    mean = table.model.embed(table.data.validation.take(range(20))).numpy()
+    mean = table.model.encode(table.data.validation.take(range(20))).numpy()
     first = np.linalg.svd(mean - mean.mean(0), full_matrices=False)[2][0]
     first *= np.sign(first[np.abs(first).argmax()])
     handle = page.locator("[data-handle='mean µ of q(z|x)']")

@@ -5,12 +5,12 @@ import math
 import numpy as np
 import pytest
 import torch
+from nelbo.training.evaluate import evaluate
 
 import nelbo
 from nelbo.data import InMemory
 from nelbo.objectives import ELBO, MMD, Beta, BetaTC, ImportanceWeighted, Progress
-from nelbo.training.evaluate import evaluate
-from nelbo.training.seeds import derive, seed_noise
+from nelbo.randomness import derive, seed_noise
 from tests.training.simple import binary, by_hand, small
 
 
@@ -52,10 +52,10 @@ def test_repeated_calls_are_identical_and_the_seed_counts():
 
 def test_the_model_s_mode_and_buffers_stay():
     model, dataset = small("sigma_vae").model.train(), InMemory(torch.randn(50, 6))
-    sigma = model.likelihood_family.mean_square.clone()
+    sigma = model.px_family.mean_square.clone()
     evaluate(model, dataset, ELBO())
     assert model.training
-    assert torch.equal(sigma, model.likelihood_family.mean_square)
+    assert torch.equal(sigma, model.px_family.mean_square)
     evaluate(model.eval(), dataset, ELBO())
     assert not model.training
 

@@ -60,7 +60,7 @@ def test_in_the_data():
     text = stopped(r"the data x is nan at \(\d+, 1\) \(1 of 3000 values", made, data, batch_size=1000, seed=0)
     # the batch that it names is the one that holds the row
     batch = int(re.search(r"epoch 1, batch (\d+) of 11", text)[1])
-    from nelbo.training.seeds import derive
+    from nelbo.randomness import derive
 
     order = list(data.train.batches(1000, order=derive(0, "order", 0)))
     assert [bool(b.x.isnan().any()) for b in order].index(True) == batch - 1

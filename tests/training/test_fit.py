@@ -142,7 +142,7 @@ def test_bfloat16_rounds_inside_the_networks_alone():
             terms = ELBO()(model, x, progress)
             h = model.encode(x)
             seen.append((h.dtype, terms.loss.kl.dtype, model.encoder.layers[0](x).dtype))
-            qz = model.posterior_family(h.double())
+            qz = model.qz_family(h.double())
             exact = torch.distributions.kl_divergence(
                 qz.base_dist, torch.distributions.Normal(torch.zeros(()).double(), torch.ones(()).double())
             ).sum(-1)
@@ -318,7 +318,7 @@ def test_linear_vae_reaches_probabilistic_pca(tmp_path):
     with torch.no_grad():
         draws = torch.stack([nelbo.loss(run.model, torch.from_numpy(x)).elbo.mean() for _ in range(50)])
         affine = run.model.decoder.layers[0]
-        covariance = affine.weight @ affine.weight.T + run.model.likelihood_family.mean_square * torch.eye(5)
+        covariance = affine.weight @ affine.weight.T + run.model.px_family.mean_square * torch.eye(5)
         evidence = torch.distributions.MultivariateNormal(affine.bias, covariance).log_prob(torch.from_numpy(x)).mean()
     error = float(draws.std() / 50**0.5)
     assert expected - 0.01 < float(evidence) < expected + 1e-4  # no model of this kind has a higher likelihood

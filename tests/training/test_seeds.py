@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 
-from nelbo.training.seeds import derive, own_randomness, seed_noise, seeded_weights
+from nelbo.randomness import derive, own_randomness, seed_noise, seeded_weights
 
 PINNED = (8580387380343249550, 5094391568160748067)
 

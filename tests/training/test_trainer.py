@@ -5,12 +5,12 @@ import math
 
 import pytest
 import torch
+from nelbo.training.evaluate import evaluate
 from torch import nn
 
 import nelbo
 from nelbo.objectives import ELBO, FINISHED, Beta, Linear, Objective, Terms
 from nelbo.training import learning_rate
-from nelbo.training.evaluate import evaluate
 from tests.training.simple import binary, quick, same, small, weights
 
 

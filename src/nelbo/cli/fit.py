@@ -15,7 +15,6 @@ from nelbo.docstrings import described
 from nelbo.runs import RECORD, Run
 from nelbo.training import fit as train
 from nelbo.training import resume as go_on
-from nelbo.training.seeds import seeded_weights
 
 DATA = flags(nelbo_data.load, group=Group.create_ordered("Data"), skip=("sha256", "seed"))
 MODEL = flags(
@@ -80,10 +79,9 @@ def _start(data: str, recipe: str, out: Path | None, values: dict[str, Any]) -> 
     if found is not None:
         chosen["likelihood"] = found.name
         print(f"What the model sees looks like {found.looks.kind}: --likelihood {found.name}")
-    with seeded_weights(seed):
-        made = recipes.make(recipe, loaded.event_shape, **chosen)
+    model = recipes.make(recipe, loaded.event_shape, **chosen)
     folder = out or _free_folder(Path("runs"), f"{Path(data).stem}-{recipe}")
-    return train(made, loaded, out=folder, **given(TRAINING, values))
+    return train(model, loaded, out=folder, **given(TRAINING, values))
 
 
 def given(parameters: Iterable[inspect.Parameter], values: dict[str, Any]) -> dict[str, Any]:

@@ -12,8 +12,9 @@ from torch import Tensor
 
 from nelbo import runs
 from nelbo.data import Dataset, as_data
+from nelbo.evaluation import evaluate
 from nelbo.files import write_bytes
-from nelbo.training.seeds import seeded_weights
+from nelbo.randomness import seeded_weights
 
 Split = Literal["train", "validation", "test"]
 _BATCH = 1000
@@ -90,7 +91,7 @@ def embed(
     """
     loaded = runs.load(run)
     examples = examples_of(loaded, data, split)
-    z = torch.cat([loaded.model.embed(part) for part in examples.take(len(examples), seed=seed).split(_BATCH)])
+    z = evaluate(loaded, examples.examples(len(examples), seed=seed)).embedding
     path = out or run / "embeddings.npy"
     if path.suffix == ".png":
         from nelbo import figures

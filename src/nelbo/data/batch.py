@@ -72,6 +72,10 @@ class Batch:
         """The same examples with other values, as a preparation makes them."""
         return Batch(x, self.c, self.labels, self.rows, self.keys)
 
+    def with_keys(self, keys: Tensor | None) -> "Batch":
+        """The same examples, whose draws come from these keys."""
+        return Batch(self.x, self.c, self.labels, self.rows, keys)
+
     @staticmethod
     def cat(batches: Sequence["Batch"]) -> "Batch":
         """Batches, one after the other; what some of them do not know, none knows."""

@@ -10,16 +10,16 @@ import torch
 from torch import Tensor, nn
 from torch.distributions import Distribution, Independent, Normal
 
+from nelbo import latents
 from nelbo.data import Data
 from nelbo.diagnosis.history import History
 from nelbo.diagnosis.registry import NotMeasurable
 from nelbo.diagnosis.statistics import Mean, factor_gain, mean_of
 from nelbo.divergences import closed_form
 from nelbo.foreign import Wrapped
-from nelbo.objectives import ELBO, Beta, ImportanceWeighted, Model, Objective, Reconstruction, Schedule
-from nelbo.objectives.objective import sample_and_log_prob
-from nelbo.training.seeds import derive, own_randomness, seed_noise
-from nelbo.vae import VAE
+from nelbo.objectives import ELBO, Beta, ImportanceWeighted, Objective, Reconstruction, Schedule
+from nelbo.randomness import derive, own_randomness, seed_noise
+from nelbo.vae import VAE, Model
 
 _BATCH = 250
 
@@ -151,7 +151,7 @@ class Seen:
     @cached_property
     def _drawn(self) -> tuple[Tensor, Tensor]:
         with torch.no_grad(), self.draws("z"):
-            z, log_qz = sample_and_log_prob(self.qz, torch.Size())
+            z, log_qz = latents.draw_with_log_prob(self.qz)
             return z.detach(), log_qz.detach()
 
     @property

@@ -14,11 +14,10 @@ from nelbo.diagnosis.finding import Finding, Findings, Passed, ordered
 from nelbo.diagnosis.history import History
 from nelbo.diagnosis.registry import CHECKS, Check, NotMeasurable, Verdict
 from nelbo.foreign import Wrapped
-from nelbo.objectives import Model, Objective, from_dict
-from nelbo.posteriors import PointMass
+from nelbo.objectives import Objective, from_dict
+from nelbo.randomness import derive, own_randomness
 from nelbo.runs import Run
-from nelbo.training.seeds import derive, own_randomness
-from nelbo.vae import VAE
+from nelbo.vae import VAE, Model
 
 checks.load()
 
@@ -178,7 +177,7 @@ def _check_model(model: Any) -> None:
             f"diagnose takes a nelbo.VAE, a run or a wrapped model, got a {type(model).__name__} without "
             f"{', '.join(missing)}; write nelbo.diagnose(nelbo.wrap(encode=..., decode=..., likelihood=...), data)"
         )
-    if isinstance(model, VAE) and isinstance(model.posterior_family, PointMass):
+    if isinstance(model, VAE) and model.deterministic:
         raise ValueError(
             "this is an autoencoder: its q(z|x) is a point, it has no KL and no bound on log p(x), so there is "
             "nothing a diagnosis of a VAE could measure; look at its reconstruction error (nelbo measure RUN), or "

@@ -17,7 +17,7 @@ from nelbo.diagnosis.regression import Fit, absent, best, joint, misfit, parts_o
 from nelbo.estimate import Estimate
 from nelbo.foreign.view import Wrapped, seen_as_foreign
 from nelbo.objectives import Objective
-from nelbo.training.seeds import own_randomness, seed_noise
+from nelbo.randomness import own_randomness, seed_noise
 from nelbo.vae import VAE
 
 _LARGEST = 128
@@ -152,7 +152,7 @@ def _weighed(view: Wrapped, blocks: Blocks, half: Blocks) -> EffectiveBeta:
         parts, together = parts_of_kl(view, blocks, first, noise)
     is_combination = max(first.misfit, second.misfit, together) <= 1
     squared = first.reading.name == SQUARED or (
-        first.reading.name == DECLARED and type(view.likelihood_family).__name__ == "Normal"
+        first.reading.name == DECLARED and type(view.px_family).__name__ == "Normal"
     )
     cause, reason = reasons.explain(
         weights,
@@ -161,7 +161,7 @@ def _weighed(view: Wrapped, blocks: Blocks, half: Blocks) -> EffectiveBeta:
         fits=(first.misfit <= 1, second.misfit <= 1, together <= 1),
         absent=(no_error, no_kl),
         unit_normal=first.reading.name == SQUARED or (squared and _unit(view)),
-        likelihood=type(view.likelihood_family).__name__,
+        likelihood=type(view.px_family).__name__,
         parts=parts,
     )
     beta = fit.b / fit.a if fit.a and not no_error else math.nan
@@ -189,14 +189,14 @@ def _estimate(value: float, error: float) -> Estimate:
 
 
 def _unit(view: Wrapped) -> bool:
-    return getattr(view.likelihood_family, "scale", None) == 1
+    return getattr(view.px_family, "scale", None) == 1
 
 
 def _sigma(view: Wrapped, reading: str) -> float:
     """Sigma of the normal likelihood that the reconstruction error is measured with."""
-    scale = getattr(view.likelihood_family, "scale", None)
+    scale = getattr(view.px_family, "scale", None)
     if reading == SQUARED:
         return 1.0
     if scale == "optimal":
-        return float(view.likelihood_family.mean_square.sqrt())  # pyright: ignore[reportArgumentType, reportCallIssue]
+        return float(view.px_family.mean_square.sqrt())  # pyright: ignore[reportArgumentType, reportCallIssue]
     return float(scale) if isinstance(scale, int | float) else math.nan

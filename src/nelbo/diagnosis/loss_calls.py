@@ -18,7 +18,7 @@ from nelbo.foreign.encoding import LOG_SIGMA, is_mean, kind_of
 from nelbo.foreign.modules import describe, in_mode, intercepted, modules_behind, untouched
 from nelbo.foreign.view import Wrapped
 from nelbo.objectives import Objective, Terms
-from nelbo.training.seeds import own_randomness, seed_noise
+from nelbo.randomness import own_randomness, seed_noise
 
 Role = Literal["reconstruction", "x", "mu", "second", "z", "model", "batch", "index"]
 

@@ -38,9 +38,9 @@ class Reading(NamedTuple):
 
 def reconstruction_readings(model: Wrapped) -> list[Reading]:
     """The declared likelihood first, then what a decoder's answer is compared with x by otherwise."""
-    family = type(model.likelihood_family).__name__
+    family = type(model.px_family).__name__
     readings = [Reading(DECLARED, f"the negative log-likelihood of {family}", partial(_declared, model))]
-    if model.decoding.scale is None or model.likelihood_family.parameters_per_feature > 1:
+    if model.decoding.scale is None or model.px_family.parameters_per_feature > 1:
         return readings
 
     def add(name: str, words: str, error: Callable[[Tensor, Tensor], Tensor]) -> None:
@@ -78,14 +78,14 @@ def _declared(model: Wrapped, answers: Answers) -> float:
         px = as_distribution(decoding.place.read(answers.decoded), len(answers.x), decoding.event)
         return -float(px.log_prob(answers.x.reshape(len(answers.x), *px.event_shape)).double().mean())
     parameters = decoding.parameters(answers.decoded).double()
-    px = model.likelihood_family(parameters, parameters.dim() - 1)
+    px = model.px_family(parameters, parameters.dim() - 1)
     return -float(px.log_prob(answers.x.double()).mean())
 
 
 def _mean_of(model: Wrapped, answers: Answers) -> Tensor:
     """The decoder's answer on the scale of x."""
     parameters = model.decoding.parameters(answers.decoded).double()
-    family = type(model.likelihood_family).__name__
+    family = type(model.px_family).__name__
     if family in ("Bernoulli", "ContinuousBernoulli"):
         return torch.sigmoid(parameters)
     return parameters.exp() if family == "Poisson" else parameters

@@ -5,13 +5,13 @@ from pathlib import Path
 from nelbo import runs
 from nelbo.runs import Run
 from nelbo.training.checkpoint import Snapshot
-from nelbo.vae import VAE
+from nelbo.vae import Model
 
 STOPPED = "not finite"
 """The status of a run that a NaN or an infinity stopped; its record then says why."""
 
 
-def load(path: Path, *, model: VAE | None = None) -> Run:
+def load(path: Path, *, model: Model | None = None) -> Run:
     """A run as it stands: finished, or with the weights of its last checkpoint.
 
     Args:
@@ -25,7 +25,7 @@ def load(path: Path, *, model: VAE | None = None) -> Run:
         return runs.load(path, model=model)
     record = runs.read_record(path)
     snapshot = Snapshot.load(path)
-    made = runs.rebuild_model(record, path).model if model is None else model
+    made = runs.rebuild_model(record, path) if model is None else model
     weights = {
         name.removeprefix("model."): tensor for name, tensor in snapshot.tensors.items() if name.startswith("model.")
     }

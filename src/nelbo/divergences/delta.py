@@ -15,6 +15,7 @@ class Delta(Distribution):
     arg_constraints = {}  # noqa: RUF012  # pyright: ignore[reportAssignmentType, reportIncompatibleMethodOverride]
     support = constraints.real_vector  # pyright: ignore[reportAssignmentType, reportIncompatibleMethodOverride]
     has_rsample = True
+    has_density = False
 
     def __init__(self, location: Tensor) -> None:
         self.location = location

@@ -14,12 +14,12 @@ from matplotlib.patheffects import withStroke
 from numpy.typing import ArrayLike
 from torch import Tensor
 
+from nelbo.divergences.delta import Delta
+from nelbo.evaluation import evaluation_mode
 from nelbo.figures import density, palette, points, tiles
 from nelbo.figures.page import Page, Part, styled
-from nelbo.objectives import Model, loss
-from nelbo.objectives.objective import center, decode
-from nelbo.posteriors import Delta
-from nelbo.training.rest import at_rest
+from nelbo.objectives import loss
+from nelbo.vae import Model
 
 Box = tuple[float, float, float]
 _AT_ONCE = 256  # draws of z decoded together: 1,000 large images at once would fill a small machine
@@ -79,7 +79,7 @@ def row(
     Args:
         model: a VAE, autoencoder, or anything with prior, posterior and likelihood.
         x: (1, *event), the input.
-        embeddings: (n, latent): ``model.embed(data.validation.take(1000))``.
+        embeddings: (n, latent): ``model.encode(data.validation.take(1000))``.
         labels: (n,) classes or values that colour the embeddings.
         title: the model's name; None takes its class.
         samples: draws of z.
@@ -97,14 +97,14 @@ def row(
         )
     if samples < 2:
         raise ValueError(f"samples is at least 2, for a standard error; got {samples}")
-    with at_rest(model, seed) as device:
+    with evaluation_mode(model, seed) as device:
         x = x.to(device=device)
         qz = model.posterior(x)
         width = qz.event_shape[-1] if qz.event_shape else qz.batch_shape[-1]
         if embeddings.dim() != 2 or embeddings.shape[1] != width:
             raise ValueError(
                 f"embeddings has shape {tuple(embeddings.shape)}, expected (n, {width}) for this model; "
-                "write model.embed(data.validation.take(1000))"
+                "write model.encode(data.validation.take(1000))"
             )
         points.read_labels(labels, len(embeddings))
         draws = 2 if isinstance(qz, Delta) else samples
@@ -166,7 +166,7 @@ def comparison(rows: Sequence[Row]) -> Figure:
     """
     if not rows:
         raise ValueError(
-            "comparison needs a row for each model; write comparison([row(vae, x, vae.embed(xs), labels)])"
+            "comparison needs a row for each model; write comparison([row(vae, x, vae.encode(xs), labels)])"
         )
     height = _HEADER + _PANEL + _FOOT
     page = Page(_WIDTH, len(rows) * height + _LEGEND)
@@ -176,11 +176,11 @@ def comparison(rows: Sequence[Row]) -> Figure:
         top = i * height
         page.note(0.3, top + 0.08, row.title, size=11.5, weight="bold")
         page.phrase(0.3, top + 0.31, loss_in_words(row), size=10)
-        with at_rest(row.model) as device:
+        with evaluation_mode(row.model) as device:
             x = row.x.to(device=device)
             axes = page.panel(2.62, top + _HEADER, _PANEL, _PANEL)
             _latent_panel(axes, row, x, box, wider=box[2] / usual[2])
-            shown = decode(row.model, center(row.model, x))
+            shown = row.model.decode(row.model.encode(x))
         span = tiles.limits(row.x, shown)
         down = top + _HEADER + (_PANEL - _PICTURE) / 2
         original, rebuilt = (page.panel(left, down, _PICTURE, _PICTURE) for left in (0.3, _WIDTH - 0.3 - _PICTURE))
@@ -202,7 +202,7 @@ def _boxes(rows: Sequence[Row]) -> list[Box]:
     boxes: list[Box] = []
     for row in rows:
         dims = points.active(row.embeddings)
-        z = row.embeddings[:, list(dims)].double().cpu().numpy()
+        z = row.embeddings[:, list(dims)].detach().double().cpu().numpy()
         z = np.concatenate([z, [[-1.0] * len(dims), [1.0] * len(dims)]])  # the ring of N(0, I) is a yardstick
         if _pulled_to_standard_normal(row):
             boxes.append((0.0, 0.0, max(3.3, 1.06 * float(np.abs(z).max()))))
@@ -229,9 +229,9 @@ def _latent_panel(axes: Axes, row: Row, x: Tensor, box: Box, *, wider: float) ->
     across, up, half = box
     dims = points.active(row.embeddings)
     labels = points.read_labels(row.labels, len(row.embeddings))
-    z = row.embeddings[:, list(dims)].double().cpu().numpy()
+    z = row.embeddings[:, list(dims)].detach().double().cpu().numpy()
     qz, pz = row.model.posterior(x), row.model.prior
-    middle = center(row.model, x)[0, list(dims)].double().cpu().numpy()
+    middle = row.model.encode(x)[0, list(dims)].double().cpu().numpy()
     axes.set_xlim(across - half, across + half)
     if len(dims) == 1:
         points.strips(axes, z[:, 0], labels)

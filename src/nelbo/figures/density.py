@@ -14,7 +14,7 @@ from torch.distributions import Distribution
 
 from nelbo.figures import palette
 from nelbo.figures.points import Dims, Floats
-from nelbo.posteriors import normal_moments
+from nelbo.latents import moments as normal_moments
 
 MASSES = tuple(1 - math.exp(-(k**2) / 2) for k in (1, 2, 3))
 """What the ellipses at 1, 2 and 3 sigma of a normal in two dimensions hold: 39 %, 86 % and 99 %."""

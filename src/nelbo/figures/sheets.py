@@ -9,13 +9,10 @@ from matplotlib.figure import Figure
 from torch import Tensor
 from torch.distributions import Normal
 
+from nelbo.evaluation import evaluation_mode
 from nelbo.figures import density, palette, points, tiles
 from nelbo.figures.page import DPI, Page, styled
-from nelbo.objectives import Model
-from nelbo.objectives.objective import decode
-from nelbo.posteriors import PointMass
-from nelbo.training.rest import at_rest
-from nelbo.vae import VAE
+from nelbo.vae import VAE, Model
 
 _QUANTILE_DRAWS = 20_000
 _LONGEST = 1600  # pixels of a sheet's longer side that small images are enlarged to
@@ -52,7 +49,7 @@ def latent_grid(
         raise ValueError(f"n is the number of tiles on a side, at least 2; got {n}")
     if span is not None and not span[0] < span[1]:
         raise ValueError(f"span goes from a smaller to a larger value, got {span}; write span=(-3.0, 3.0)")
-    with at_rest(model):
+    with evaluation_mode(model):
         pz = model.prior
         width = pz.event_shape[-1]
         chosen = dims or tuple(range(min(width, 2)))
@@ -66,7 +63,7 @@ def latent_grid(
         grid = np.stack(np.meshgrid(across, up[::-1]), -1).reshape(-1, 2)  # the first row of a picture is its top
         for position, d in enumerate(chosen):
             z[:, d] = torch.from_numpy(grid[:, position]).to(z)
-        x = decode(model, z)
+        x = model.decode(z)
     side = 5.6
     tile = side / n
     height = side * len(up) / n * _aspect(x)
@@ -132,8 +129,8 @@ def samples(models: Model | Sequence[Model] | Mapping[str, Model], *, n: int = 1
         raise ValueError(f"n is the number of samples on a side, at least 1; got {n}")
     drawn: dict[str, Tensor] = {}
     for name, model in named.items():
-        with at_rest(model, seed):
-            drawn[name] = decode(model, model.prior.sample((n * n,))).cpu()
+        with evaluation_mode(model, seed):
+            drawn[name] = model.decode(model.prior.sample((n * n,))).cpu()
     block, gap = (3.4 if len(named) > 1 else 5.0), 0.3
     heights = [block * _aspect(x) for x in drawn.values()]
     page = Page(gap + len(named) * (block + gap), 0.72 + max(heights) + 0.2)
@@ -146,7 +143,7 @@ def samples(models: Model | Sequence[Model] | Mapping[str, Model], *, n: int = 1
 
 
 def _source(model: Model) -> str:
-    point = isinstance(model, VAE) and isinstance(model.posterior_family, PointMass)
+    point = isinstance(model, VAE) and model.deterministic
     return "z ~ N(0, I), never trained on" if point else "z ~ p(z)"
 
 

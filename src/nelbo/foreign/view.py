@@ -101,7 +101,7 @@ class Wrapped(VAE):
             return super().encode(self.fitting(x))
 
     def posterior(self, x: Tensor) -> Distribution:
-        if not isinstance(self.posterior_family, GivenPosterior):
+        if not isinstance(self.qz_family, GivenPosterior):
             return super().posterior(x)
         with self.running():
             qz = encoding.as_distribution(self.encoding.call(self.fitting(x)), len(x))
@@ -147,10 +147,10 @@ def seen_as_foreign(model: VAE) -> Wrapped:
     Raises:
         TypeError: q(z|x) is of another family.
     """
-    if not isinstance(model.posterior_family, DiagonalNormal):
-        family = type(model.posterior_family).__name__
+    if not isinstance(model.qz_family, DiagonalNormal):
+        family = type(model.qz_family).__name__
         raise TypeError(f"q(z|x) is {family}; only the two outputs of a diagonal normal can be stood in for")
-    scale = next(s for s in decoding.scales_of(model.likelihood_family).values() if s.holds is None)
+    scale = next(s for s in decoding.scales_of(model.px_family).values() if s.holds is None)
     size = torch.Size((model.latent,))
     weight = first_tensor(model.parameters())
     with torch.no_grad(), torch.random.fork_rng([]), in_mode((model,), training=False):
@@ -161,7 +161,7 @@ def seen_as_foreign(model: VAE) -> Wrapped:
         DecoderSide(model.decoder, Place(), "parameters", scale, size, event),
         modules=(model,),
         latent=model.latent,
-        likelihood=model.likelihood_family,
-        prior=model.prior_family,
+        likelihood=model.px_family,
+        prior=model.pz_family,
         posterior=GivenNormal(model.latent),
     )

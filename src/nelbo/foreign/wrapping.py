@@ -108,7 +108,7 @@ def wrap(
         conclusions=tuple(notes),
         sampling=encoded.sampling,
     )
-    px = view.likelihood_family
+    px = view.px_family
     if isinstance(px, Normal) and px.scale == "optimal" and not int(px.steps):
         with torch.no_grad(), torch.random.fork_rng([]):
             torch.default_generator.manual_seed(0)

@@ -9,9 +9,9 @@ from nelbo.data import Dataset
 from nelbo.divergences import TestResult, classifier_test, mmd_test
 from nelbo.divergences.delta import Delta
 from nelbo.estimate import Estimate
+from nelbo.evaluation import evaluation_mode
 from nelbo.measure.encoded import AggregatePosterior, posteriors
-from nelbo.objectives import Model
-from nelbo.training.rest import at_rest
+from nelbo.vae import Model
 
 LEVEL = 0.02
 """Mass of q(z) where it counts as absent: a prior that equals q(z) has this much in holes."""
@@ -54,7 +54,7 @@ def aggregate_match(model: Model, x: Tensor | Dataset, *, draws: int = 1000, see
     Raises:
         ValueError: fewer than 20 examples.
     """
-    with at_rest(model, seed) as device:
+    with evaluation_mode(model, seed) as device:
         qz, pz = posteriors(model, x, seed=seed, device=device), model.prior
         n = qz.batch_shape[0]
         if n < 20:

@@ -21,8 +21,7 @@ from nelbo.measure.importance import warned
 from nelbo.measure.inputs import AT_ONCE, finite, is_point, spread
 from nelbo.measure.waiting import Waiting, interrupted
 from nelbo.measure.weights import Weights
-from nelbo.objectives import Model
-from nelbo.objectives.objective import log_likelihood
+from nelbo.vae import Model
 
 TEMPERATURES = 300
 CHAINS = 16
@@ -127,7 +126,7 @@ class Path:
         with torch.enable_grad():
             z = z.detach().requires_grad_()
             start = self.start.log_prob(z)
-            joint = log_likelihood(self.model, self.x, z) + self.pz.log_prob(z)
+            joint = self.model.log_likelihood(self.x, z) + self.pz.log_prob(z)
             (start_slope,) = torch.autograd.grad(start.sum(), z)
             (joint_slope,) = torch.autograd.grad(joint.sum(), z)
         return _State(z.detach(), start.detach(), finite(joint.detach()), start_slope, joint_slope)

@@ -7,13 +7,13 @@ import torch
 from torch import Tensor
 
 from nelbo.estimate import Estimate
+from nelbo.evaluation import evaluation_mode
 from nelbo.measure.annealing import CHAINS, TEMPERATURES, block, path_from, valid
 from nelbo.measure.inputs import checked
 from nelbo.measure.terms import over_examples
 from nelbo.measure.waiting import Waiting
 from nelbo.measure.weights import Weights
-from nelbo.objectives import Model
-from nelbo.training.rest import at_rest
+from nelbo.vae import Model
 
 
 @dataclass(frozen=True, eq=False)
@@ -80,7 +80,7 @@ def bidirectional(
     valid(temperatures, chains)
     if n < 2:
         raise ValueError(f"n is at least 2, for a standard error over the simulated examples; got {n}")
-    with at_rest(vae, seed):
+    with evaluation_mode(vae, seed):
         z = vae.prior.sample(torch.Size((n,)))
         x = checked(vae, vae.likelihood(z).sample())
         parts: list[Tensor] = []

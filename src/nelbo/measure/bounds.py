@@ -10,13 +10,13 @@ import torch
 from torch import Tensor
 
 from nelbo.estimate import Estimate
+from nelbo.evaluation import evaluation_mode
 from nelbo.measure.estimate import Evidence, nothing_of
 from nelbo.measure.evidence import log_evidence
 from nelbo.measure.importance import log_weights
 from nelbo.measure.inputs import AT_ONCE, checked, is_point
 from nelbo.measure.waiting import Interrupted, Waiting, interrupted
-from nelbo.objectives import Model
-from nelbo.training.rest import at_rest
+from nelbo.vae import Model
 
 _GROUPS = 10
 """How many times the largest k is drawn: for a standard error."""
@@ -88,7 +88,7 @@ def importance_bounds(
     ks = tuple(samples)
     if not ks or any(k < 1 or k != int(k) for k in ks) or any(a >= b for a, b in pairwise(ks)):
         raise ValueError(f"samples are whole numbers from 1 on, in rising order; got {ks}. Write samples=(1, 10, 100)")
-    with at_rest(vae, seed):
+    with evaluation_mode(vae, seed):
         x = checked(vae, x)
         if is_point(vae.posterior(x[:1])):
             infinite = torch.full((len(x),), -torch.inf, dtype=torch.float64)

@@ -11,12 +11,11 @@ from torch import Tensor
 from nelbo.data import Data, Dataset, as_data
 from nelbo.divergences.delta import Delta
 from nelbo.estimate import Estimate
+from nelbo.evaluation import evaluation_mode
 from nelbo.measure.results import Report, Section
 from nelbo.measure.terms import ElboTerms, elbo_terms
-from nelbo.objectives import Model
 from nelbo.runs import Run, versions
-from nelbo.training.rest import at_rest
-from nelbo.vae import VAE
+from nelbo.vae import VAE, Model
 
 Split = Literal["auto", "test", "validation", "train"]
 Effort = Literal["quick", "normal", "thorough"]
@@ -90,7 +89,7 @@ class Case:
     @cached_property
     def is_point(self) -> bool:
         """Whether q(z|x) is a point, as in an autoencoder."""
-        with at_rest(self.model, self.seed) as device:
+        with evaluation_mode(self.model, self.seed) as device:
             return isinstance(self.model.posterior(self.held_out.x[:2].to(device=device)), Delta)
 
     @cached_property
@@ -212,7 +211,7 @@ def case_of(
     judged = _part(held_out, most, seed)
     if isinstance(subject, VAE):
         subject.check(judged.x[:2])
-        subject.likelihood_family.check(judged.x)
+        subject.px_family.check(judged.x)
     settings = {
         "split": name,
         "effort": effort,

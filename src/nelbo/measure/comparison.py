@@ -11,15 +11,14 @@ from torch import Tensor
 
 from nelbo import figures
 from nelbo.data import Data, as_data
+from nelbo.evaluation import evaluation_mode
 from nelbo.files import plain, write_bytes
 from nelbo.measure.case import Case, Effort, Split, case_of
 from nelbo.measure.rate_distortion import point
 from nelbo.measure.reconstruction import from_embeddings
 from nelbo.measure.results import Number, Picture, Unit, mean_of
 from nelbo.measure.usage import latent_usage
-from nelbo.objectives.objective import center
 from nelbo.runs import Run
-from nelbo.training.rest import at_rest
 
 _POINTS = 2000
 
@@ -278,9 +277,9 @@ def _pictures(names: Sequence[str], cases: Sequence[Case], index: int) -> list[P
     def one() -> Any:
         rows: list[figures.Row] = []
         for name, case in zip(names, cases, strict=True):
-            with at_rest(case.model, case.seed) as device:
+            with evaluation_mode(case.model, case.seed) as device:
                 shown = held_out.x[:_POINTS]
-                z = torch.cat([center(case.model, part.to(device=device)).cpu() for part in shown.split(1000)])
+                z = torch.cat([case.model.encode(part.to(device=device)).cpu() for part in shown.split(1000)])
             labels = None if held_out.labels is None else held_out.labels[: len(z)]
             rows.append(figures.row(case.model, x, z, labels, title=name, seed=case.seed))
         return figures.comparison(rows)

@@ -10,7 +10,7 @@ from torch.distributions import Distribution, Independent, MultivariateNormal, N
 from nelbo.data import Dataset
 from nelbo.divergences.delta import Delta
 from nelbo.measure.terms import batches_of
-from nelbo.objectives import Model
+from nelbo.vae import Model
 
 _AT_ONCE = 1 << 21  # densities computed together: they stay in the cache
 _OTHERS_AT_MOST = 1000

@@ -4,13 +4,13 @@ from typing import Literal, get_args
 
 from torch import Tensor
 
+from nelbo.evaluation import evaluation_mode
 from nelbo.measure.annealing import CHAINS, TEMPERATURES, by_annealing
 from nelbo.measure.estimate import Evidence
 from nelbo.measure.importance import by_importance, refuse_points
 from nelbo.measure.inputs import checked, is_point, latent_dimensions
 from nelbo.measure.quadrature import MOST_DIMENSIONS, TOLERANCE, by_quadrature
-from nelbo.objectives import Model
-from nelbo.training.rest import at_rest
+from nelbo.vae import Model
 
 Method = Literal["auto", "quadrature", "importance", "annealed"]
 
@@ -78,7 +78,7 @@ def log_evidence(
         raise ValueError(f"method is one of {', '.join(map(repr, get_args(Method)))}; got {method!r}")
     if target_standard_error is not None and not target_standard_error > 0:
         raise ValueError(f"target_standard_error is a number of nats greater than 0, got {target_standard_error}")
-    with at_rest(vae, seed):
+    with evaluation_mode(vae, seed):
         x = checked(vae, x)
         point = is_point(vae.posterior(x[:1]))
         chosen, why = _choice(method, latent_dimensions(vae), point=point)

@@ -8,10 +8,9 @@ from torch import Tensor
 
 from nelbo.divergences import TestResult, classifier_test, mmd_test
 from nelbo.estimate import Estimate
+from nelbo.evaluation import evaluation_mode
 from nelbo.measure.features import Features, features_for
-from nelbo.objectives import Model
-from nelbo.objectives.objective import decode
-from nelbo.training.rest import at_rest
+from nelbo.vae import Model
 
 NEIGHBOURS = 5
 
@@ -98,7 +97,7 @@ def sample_match(
         )
     features = features or features_for(train)
     size = min(samples, len(held_out), len(train))
-    with at_rest(model, seed) as device:
+    with evaluation_mode(model, seed) as device:
         drawn = [_draw(model, n, mean=mean) for n in _portions(size)]
         x, means = (torch.cat([part[i].cpu() for part in drawn]).to(held_out) for i in (0, 1))
         chosen = torch.randperm(len(train), device="cpu")[:size]
@@ -148,7 +147,7 @@ def closeness(rows: Tensor, others: Tensor, *, neighbours: int = NEIGHBOURS) -> 
 def _draw(model: Model, n: int, *, mean: bool) -> tuple[Tensor, Tensor]:
     """Samples as they are compared, and as they are shown: the means of the same p(x|z)."""
     z = model.prior.sample((n,))
-    means = decode(model, z)
+    means = model.decode(z)
     return (means if mean else model.likelihood(z).sample()), means
 
 

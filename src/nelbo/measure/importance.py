@@ -8,15 +8,14 @@ import torch
 from torch import Tensor
 from torch.distributions import Distribution
 
+from nelbo import latents
 from nelbo.measure.estimate import Evidence, padded
 from nelbo.measure.inputs import AT_ONCE, chosen, finite, is_point
 from nelbo.measure.pairwise import of_own
 from nelbo.measure.pareto import pareto_k, threshold
 from nelbo.measure.waiting import Waiting, interrupted
 from nelbo.measure.weights import Weights
-from nelbo.objectives import Model
-from nelbo.objectives.objective import log_likelihood, sample_and_log_prob
-from nelbo.vae import VAE, fits
+from nelbo.vae import VAE, Model, fits
 
 SAMPLES = 1000
 MOST_SAMPLES = 100_000
@@ -76,12 +75,12 @@ def by_importance(
 
 def log_weights(model: Model, x: Tensor, qz: Distribution, pz: Distribution, count: int) -> Tensor:
     """Log p(x, z) - log q(z|x) at fresh z ~ q(z|x), (count, batch)."""
-    z, log_qz = sample_and_log_prob(qz, torch.Size((count,)))
+    z, log_qz = latents.draw_with_log_prob(qz, count)
     if z.requires_grad:
-        log_px = log_likelihood(model, x, z)
+        log_px = model.log_likelihood(x, z)
     else:
         px = model.likelihood(z)
-        fits(px, x, model.likelihood_family.parameters_per_feature if isinstance(model, VAE) else 1)
+        fits(px, x, model.px_family.parameters_per_feature if isinstance(model, VAE) else 1)
         log_px = of_own(px, x)
     return finite(log_px + pz.log_prob(z)) - log_qz
 

@@ -10,17 +10,16 @@ from torch import Tensor
 from torch.distributions import Distribution, Independent, MultivariateNormal, Normal
 
 from nelbo.estimate import Estimate
+from nelbo.evaluation import evaluation_mode
 from nelbo.measure.estimate import Evidence, nothing_of
 from nelbo.measure.evidence import Method, log_evidence
 from nelbo.measure.importance import by_importance, log_weights, refuse_points
 from nelbo.measure.inputs import AT_ONCE, checked, latent_dimensions
 from nelbo.measure.quadrature import MOST_DIMENSIONS
 from nelbo.measure.waiting import Interrupted, Waiting, interrupted
-from nelbo.objectives import Model
 from nelbo.posteriors import DiagonalNormal, FullCovarianceNormal
-from nelbo.training.rest import at_rest
-from nelbo.training.seeds import derive, seed_noise
-from nelbo.vae import VAE
+from nelbo.randomness import derive, seed_noise
+from nelbo.vae import VAE, Model
 
 Family = Callable[[Tensor], Distribution]
 """h, (batch, numbers), to q."""
@@ -102,7 +101,7 @@ def inference_gap(
     """
     if samples < 2 or steps < 1:
         raise ValueError(f"samples is at least 2 and steps at least 1; got samples={samples} and steps={steps}")
-    with at_rest(vae, seed) as device:
+    with evaluation_mode(vae, seed) as device:
         x = checked(vae, x)
         refuse_points(vae.posterior(x[:1]))
         values = torch.full((6, len(x)), torch.nan, dtype=torch.float64)
@@ -180,7 +179,7 @@ def _parameters(model: Model, x: Tensor) -> tuple[Tensor, Family]:
         below = factor[:, family.below[0], family.below[1]]
         return torch.cat([qz.loc, factor.diagonal(dim1=-2, dim2=-1).log(), below], dim=-1), family
     if isinstance(model, VAE):
-        return model.encode(x), model.posterior_family
+        return model.encode(x), model.qz_family
     raise ValueError(
         f"the gap is split by optimizing the parameters of q(z|x), which are known for diagonal and full normals; got "
         f"a {type(qz).__name__}. Let model.posterior(x) return Independent(Normal(mu, sigma), 1)"

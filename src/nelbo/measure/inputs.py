@@ -8,9 +8,7 @@ from torch import Tensor, nn
 from torch.distributions import Distribution, Independent, MultivariateNormal, Normal
 
 from nelbo.divergences.delta import Delta
-from nelbo.objectives import Model
-from nelbo.objectives.objective import log_likelihood
-from nelbo.vae import VAE
+from nelbo.vae import VAE, Model
 
 AT_ONCE = 1 << 18
 """Numbers decoded together: 1 MB of float32, which with its log-probabilities stays in a processor's cache."""
@@ -40,12 +38,12 @@ def checked(model: Model, x: Tensor) -> Tensor:
     if not math.prod(x.shape[1:]):
         raise ValueError(f"the examples of x hold no value, its shape is {tuple(x.shape)}")
     if isinstance(model, VAE):
-        model.likelihood_family.check(x)
+        model.px_family.check(x)
     tensors = [*model.parameters(), *model.buffers()] if isinstance(model, nn.Module) else []
     weight = next((t for t in tensors if t.is_floating_point()), None)
     x = x.to(weight) if weight is not None else x.to(torch.get_default_dtype()) if not x.is_floating_point() else x
     with torch.no_grad():
-        density = log_likelihood(model, x[:1], center(model.posterior(x[:1])))
+        density = model.log_likelihood(x[:1], center(model.posterior(x[:1])))
     finite(density)
     return x
 

@@ -16,8 +16,7 @@ from nelbo.measure.pairwise import linear, pairwise
 from nelbo.measure.refinement import integrate
 from nelbo.measure.tiles import Guard, Integrals, unknown
 from nelbo.measure.waiting import Waiting, interrupted
-from nelbo.objectives import Model
-from nelbo.objectives.objective import log_likelihood
+from nelbo.vae import Model
 
 MOST_DIMENSIONS = 2
 TOLERANCE = 1e-3
@@ -97,7 +96,7 @@ class Joint:
         """The encoder's means, and log p(x, z) there."""
         rows = max(1, AT_ONCE // prod(self.x.shape[1:]))
         parts = zip(self.x.split(rows), self.like.split(rows), strict=True)
-        values = [log_likelihood(self.model, x, z) for x, z in parts]
+        values = [self.model.log_likelihood(x, z) for x, z in parts]
         return Guard(self.centers, (torch.cat(values) + self.pz.log_prob(self.like)).double().cpu()[None])
 
     def integrals(self, **options: Any) -> Integrals:

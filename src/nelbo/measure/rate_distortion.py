@@ -6,7 +6,7 @@ from torch import Tensor
 
 from nelbo.estimate import Estimate
 from nelbo.measure.terms import ElboTerms, elbo_terms, over_examples
-from nelbo.objectives import Model
+from nelbo.vae import Model
 
 
 @dataclass(frozen=True, eq=False)

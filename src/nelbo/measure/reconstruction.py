@@ -6,11 +6,10 @@ import torch
 from torch import Tensor
 
 from nelbo.estimate import Estimate
+from nelbo.evaluation import evaluation_mode
 from nelbo.measure.features import principal_components
 from nelbo.measure.terms import over_examples
-from nelbo.objectives import Model
-from nelbo.objectives.objective import center, decode, log_likelihood
-from nelbo.training.rest import at_rest
+from nelbo.vae import Model
 
 _ROWS = 2000
 
@@ -47,12 +46,12 @@ def from_embeddings(model: Model, x: Tensor, train: Tensor, *, seed: int = 0) ->
     """
     errors: list[Tensor] = []
     decoded: list[Tensor] = []
-    with at_rest(model, seed) as device:
+    with evaluation_mode(model, seed) as device:
         for batch in x.split(1000):
             on_device = batch.to(device=device)
-            z = center(model, on_device)
-            errors.append(-log_likelihood(model, on_device, z).double().cpu())
-            decoded.append(decode(model, z).cpu())
+            z = model.encode(on_device)
+            errors.append(-model.log_likelihood(on_device, z).double().cpu())
+            decoded.append(model.decode(z).cpu())
     rebuilt = torch.cat(decoded)
     rows, known = x.flatten(1).double().cpu(), train[:_ROWS].flatten(1).double().cpu()
     mean = known.mean(0)

@@ -7,13 +7,13 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from nelbo import latents
 from nelbo.data import Dataset
 from nelbo.divergences import closed_form
 from nelbo.divergences.delta import Delta
 from nelbo.estimate import Estimate
-from nelbo.objectives import Model
-from nelbo.objectives.objective import log_likelihood, sample_and_log_prob
-from nelbo.training.rest import at_rest
+from nelbo.evaluation import evaluation_mode
+from nelbo.vae import Model
 
 _AT_ONCE = 1 << 23  # features decoded together: 32 MB of float32 and as much again for their log-probabilities
 _BATCH = 1000
@@ -56,7 +56,7 @@ def elbo_terms(model: Model, x: Tensor, *, samples: int = 16, seed: int = 0) -> 
     if samples < 2:
         raise ValueError(f"samples is at least 2, for a standard error; got {samples}")
     parts: list[Tensor] = []
-    with at_rest(model, seed) as device:
+    with evaluation_mode(model, seed) as device:
         pz = model.prior
         step = max(1, _AT_ONCE // (samples * max(1, math.prod(x.shape[1:]))))
         for batch in x.split(min(step, _BATCH)):
@@ -64,8 +64,8 @@ def elbo_terms(model: Model, x: Tensor, *, samples: int = 16, seed: int = 0) -> 
             qz = model.posterior(on_device)
             kl = closed_form(qz, pz)
             draws = 2 if isinstance(qz, Delta) else samples  # every draw of a point is that point
-            z, log_qz = sample_and_log_prob(qz, torch.Size((draws,)))
-            error = -log_likelihood(model, on_device, z).double()
+            z, log_qz = latents.draw_with_log_prob(qz, draws)
+            error = -model.log_likelihood(on_device, z).double()
             drawn = (log_qz - pz.log_prob(z)).double() if kl is None else kl.double().expand_as(error)
             own = torch.stack([error, drawn, -(error + drawn)])
             # an infinite KL has no spread, and inf - inf would say nan

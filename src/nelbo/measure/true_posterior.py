@@ -9,15 +9,14 @@ from torch import Tensor
 from torch.distributions import Distribution
 
 from nelbo.estimate import Estimate
+from nelbo.evaluation import evaluation_mode
 from nelbo.measure.estimate import Evidence
 from nelbo.measure.importance import refuse_points
 from nelbo.measure.inputs import center, checked, chosen, is_point, latent_dimensions
 from nelbo.measure.quadrature import MOST_DIMENSIONS, TOLERANCE, Joint
 from nelbo.measure.refinement import integrate
 from nelbo.measure.tiles import Guard
-from nelbo.objectives import Model
-from nelbo.objectives.objective import log_likelihood
-from nelbo.training.rest import at_rest
+from nelbo.vae import Model
 
 _POINTS = {1: 201, 2: 61}
 _SIGMAS = 5.0
@@ -50,9 +49,9 @@ class TruePosterior:
 
     def log_prob(self, z: Tensor) -> Tensor:
         """Log p(z|x) in nats, (\\*samples, batch), for z of shape (\\*samples, batch, latent)."""
-        with at_rest(self.model):
+        with evaluation_mode(self.model):
             z = z.to(self.x)
-            joint = log_likelihood(self.model, self.x, z) + self.model.prior.log_prob(z)
+            joint = self.model.log_likelihood(self.x, z) + self.model.prior.log_prob(z)
         return joint.double().cpu() - self.log_evidence.value
 
     def kl_from(self, qz: Distribution, *, tolerance: float = TOLERANCE) -> Estimate:
@@ -71,7 +70,7 @@ class TruePosterior:
         if is_point(qz):
             infinite = torch.full((n,), torch.inf, dtype=torch.float64)
             return Estimate(infinite, torch.zeros_like(infinite), "closed_form")
-        with at_rest(self.model):
+        with evaluation_mode(self.model):
             joint = Joint(self.model, self.x)
             both = _WithQ(joint, qz)
             low, high = joint.box(around=qz)
@@ -94,7 +93,7 @@ class TruePosterior:
 def _guard(posterior: TruePosterior, qz: Distribution) -> Guard:
     """The center of q, where q is sharp and the posterior may be."""
     z = center(qz).to(posterior.x)
-    joint = log_likelihood(posterior.model, posterior.x, z) + posterior.model.prior.log_prob(z)
+    joint = posterior.model.log_likelihood(posterior.x, z) + posterior.model.prior.log_prob(z)
     return Guard(z.double().cpu(), torch.stack([joint, qz.log_prob(z)]).double().cpu())
 
 
@@ -138,7 +137,7 @@ def true_posterior(vae: Model, x: Tensor, *, tolerance: float = TOLERANCE) -> Tr
     Raises:
         ValueError: more than two latent dimensions, or data that do not fit the model.
     """
-    with at_rest(vae):
+    with evaluation_mode(vae):
         x = checked(vae, x)
         d = latent_dimensions(vae)
         if d > MOST_DIMENSIONS:
@@ -188,9 +187,7 @@ def _grid(mean: Tensor, covariance: Tensor) -> Tensor:
 def _on_grid(model: Model, x: Tensor, points: Tensor) -> Tensor:
     """Log p(x, z) of one example at points of any shape (..., latent)."""
     z = points.flatten(0, -2).to(x)[:, None]
-    found = torch.cat(
-        [log_likelihood(model, x, part)[:, 0] + model.prior.log_prob(part)[:, 0] for part in z.split(512)]
-    )
+    found = torch.cat([model.log_likelihood(x, part)[:, 0] + model.prior.log_prob(part)[:, 0] for part in z.split(512)])
     return found.double().cpu().reshape(points.shape[:-1])
 
 
@@ -208,7 +205,7 @@ def posterior_kl(vae: Model, x: Tensor, *, tolerance: float = TOLERANCE) -> Esti
     Raises:
         ValueError: more than two latent dimensions, an autoencoder, or data that do not fit the model.
     """
-    with at_rest(vae):
+    with evaluation_mode(vae):
         x = checked(vae, x)
         qz = vae.posterior(x)
         refuse_points(qz)

@@ -11,10 +11,10 @@ from nelbo.data import Dataset
 from nelbo.divergences import closed_form
 from nelbo.divergences.delta import Delta
 from nelbo.estimate import Estimate
+from nelbo.evaluation import evaluation_mode
 from nelbo.measure.encoded import AggregatePosterior, factorizes, posteriors, units
 from nelbo.measure.terms import over_examples
-from nelbo.objectives import Model
-from nelbo.training.rest import at_rest
+from nelbo.vae import Model
 
 THRESHOLD = 0.01
 """Variance of a unit's posterior mean over the data above which the unit is active (Burda et al. 2016)."""
@@ -99,7 +99,7 @@ def latent_usage(model: Model, x: Tensor | Dataset, *, draws: int | None = None,
     Source: Chen et al. 2018, "Isolating sources of disentanglement in VAEs", eq. 2; Hoffman & Johnson 2016, "ELBO
     surgery"; Burda et al. 2016, section 5.2 (active units).
     """
-    with at_rest(model, seed) as device:
+    with evaluation_mode(model, seed) as device:
         qz, pz = posteriors(model, x, seed=seed, device=device), model.prior
         n, latent = qz.batch_shape[0], qz.event_shape[0]
         if n < 2 or (draws is not None and draws < 2):

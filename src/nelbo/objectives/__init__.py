@@ -1,13 +1,12 @@
-"""What training makes small, as values: settings in a frozen dataclass, called on a model and a batch."""
+"""Training objectives, as frozen dataclasses that are called on a model and a batch."""
 
 from nelbo.objectives.aggregate import MMD, BetaTC
 from nelbo.objectives.elbo import ELBO, Beta, Capacity, FreeBits, Reconstruction, loss
 from nelbo.objectives.importance import Gradient, ImportanceWeighted
-from nelbo.objectives.objective import FINISHED, Loss, Model, Objective, Progress, Terms
+from nelbo.objectives.objective import FINISHED, Loss, Objective, Progress, Terms
 from nelbo.objectives.record import from_dict, to_dict
 from nelbo.objectives.schedules import Cyclical, Linear, Schedule
-from nelbo.posteriors import PointMass
-from nelbo.vae import VAE
+from nelbo.vae import Model
 
 __all__ = [
     "ELBO",
@@ -22,7 +21,6 @@ __all__ = [
     "ImportanceWeighted",
     "Linear",
     "Loss",
-    "Model",
     "Objective",
     "Progress",
     "Reconstruction",
@@ -35,6 +33,9 @@ __all__ = [
 ]
 
 
-def default_for(model: VAE) -> Objective:
-    """What a model is trained on when nothing is said: the ELBO, or reconstruction alone for an autoencoder."""
-    return Reconstruction() if isinstance(model.posterior_family, PointMass) else ELBO()
+def default_for(model: Model) -> Objective:
+    """The objective of a model that none was chosen for: its recipe's, else the ELBO, or reconstruction alone.
+
+    An autoencoder is trained on its reconstruction error: its KL is infinite.
+    """
+    return model.objective or (Reconstruction() if model.deterministic else ELBO())

@@ -6,11 +6,13 @@ from typing import Literal, NamedTuple, final
 
 import torch
 from torch import Tensor
-from torch.distributions import Distribution, Independent
+from torch.distributions import Distribution
 
-from nelbo.objectives.objective import FINISHED, Objective, Progress, Terms, draw
-from nelbo.objectives.schedules import Schedule, weight_at
-from nelbo.vae import VAE
+from nelbo import latents
+from nelbo.data import Batch
+from nelbo.objectives.objective import Objective, Progress, Terms, draw
+from nelbo.objectives.schedules import Schedule
+from nelbo.vae import Model
 
 
 class KLParts(NamedTuple):
@@ -38,14 +40,14 @@ def kl_parts(qz: Distribution, pz: Distribution, z: Tensor, examples: int) -> KL
     Raises:
         ValueError: q(z|x) does not factorize over the latent units, or the batch has one example.
     """
-    batch = len(z)
-    if not isinstance(qz, Independent) or batch < 2:
+    batch, units = len(z), latents.marginals(qz)
+    if units is None or not latents.factorizes(qz) or batch < 2:
         raise ValueError(
             "the parts of the KL need a q(z|x) that factorizes over the latent units (posteriors.DiagonalNormal) and "
             f"a batch of two or more examples; got {type(qz).__name__} and {batch}"
         )
     # (i, j, d): log q(z_i,d | x_j)
-    pairwise = qz.base_dist.log_prob(z[:, None])
+    pairwise = units.log_prob(z[:, None])
     weight = pairwise.new_full((batch, batch), math.log(max(examples - 1, 1) / (examples * (batch - 1))))
     weight.fill_diagonal_(-math.log(examples))
     log_qz = torch.logsumexp(pairwise.sum(-1) + weight, dim=1)
@@ -71,13 +73,13 @@ class BetaTC(Objective):
     alpha: float = 1.0
     gamma: float = 1.0
 
-    def __call__(self, model: VAE, x: Tensor, progress: Progress = FINISHED) -> Terms:
-        drawn = draw(model, x)
-        parts = kl_parts(drawn.qz, drawn.pz, drawn.z, progress.examples or len(x))
+    def terms(self, model: Model, batch: Batch, progress: Progress) -> Terms:
+        drawn = draw(model, batch)
+        parts = kl_parts(drawn.qz, drawn.pz, drawn.z, progress.examples or len(batch))
         value = (
             drawn.loss.reconstruction_error
             + self.alpha * parts.mutual_information
-            + weight_at(self.beta, progress.epoch) * parts.total_correlation
+            + progress.weight("beta", self.beta) * parts.total_correlation
             + self.gamma * parts.dimension_wise_kl
         )
         return Terms(drawn.loss, value, value)
@@ -107,11 +109,11 @@ class MMD(Objective):
         if self.kernel not in ("imq", "rbf"):
             raise ValueError(f"kernel is 'imq' or 'rbf'; got {self.kernel!r}")
 
-    def __call__(self, model: VAE, x: Tensor, progress: Progress = FINISHED) -> Terms:
-        if len(x) < 2:
+    def terms(self, model: Model, batch: Batch, progress: Progress) -> Terms:
+        if len(batch) < 2:
             raise ValueError("MMD compares a batch of codes with draws of the prior; a batch has two or more examples")
-        drawn = draw(model, x)
-        distance = mmd_squared(drawn.z, drawn.pz.sample((len(x),)), kernel=self.kernel)
+        drawn = draw(model, batch)
+        distance = mmd_squared(drawn.z, drawn.pz.sample((len(batch),)), kernel=self.kernel)
         value = drawn.loss.reconstruction_error + self.weight * distance
         if self.kl_weight:  # 0 * inf is NaN, and an autoencoder's KL is infinite
             value = value + self.kl_weight * drawn.loss.kl

@@ -1,30 +1,17 @@
 """The evidence lower bound, and objectives that weigh its two terms differently."""
 
 from dataclasses import dataclass
-from typing import final
+from typing import Any, final
 
 import torch
-from torch import Tensor
-from torch.distributions import Distribution, Independent
 
-from nelbo.divergences import closed_form
-from nelbo.objectives.objective import (
-    FINISHED,
-    Draw,
-    Loss,
-    Model,
-    Objective,
-    Progress,
-    Terms,
-    draw,
-    log_likelihood,
-)
-from nelbo.objectives.schedules import Schedule, weight_at
-from nelbo.posteriors import PointMass
-from nelbo.vae import VAE
+from nelbo.data import Batch
+from nelbo.objectives.objective import Loss, Objective, Progress, Terms, draw, kl_per_unit
+from nelbo.objectives.schedules import Schedule
+from nelbo.vae import Model, on_model
 
 
-def loss(model: Model, x: Tensor, *, samples: int = 1) -> Loss:
+def loss(model: Any, x: Any, *, samples: int = 1) -> Loss:
     """The negative ELBO of each example and its two terms, in nats: what ``.backward()`` sees after ``.mean()``.
 
     reconstruction_error = -E_q[log p(x|z)], kl = KL(q(z|x) || p(z)), nelbo = reconstruction_error + kl.
@@ -38,22 +25,22 @@ def loss(model: Model, x: Tensor, *, samples: int = 1) -> Loss:
     (torch.Size([3]), True)
 
     Args:
-        model: a VAE.
-        x: (batch, *event).
+        model: a model or a run; it is not changed.
+        x: (batch, *event), a tensor, an array, a Batch or a data set; moved to where the model is.
         samples: draws of z for the expectation over q(z|x).
 
     Returns:
-        Loss(reconstruction_error, kl, nelbo), each (batch,), in nats, summed over features and latents. For an
-        autoencoder kl and nelbo are infinite: it gives no bound.
+        Loss(reconstruction_error, kl, nelbo), each (batch,), in nats, summed over features and latents, where the model
+        is. For an autoencoder kl and nelbo are infinite: it gives no bound.
 
     Raises:
+        TypeError: model or x are of another type.
         ValueError: x does not fit the model or its likelihood; the message says what to write.
 
     Source: Kingma & Welling 2014, eq. 7.
     """
-    if isinstance(model, VAE):
-        model.likelihood_family.check(x)
-    return draw(model, x, samples).loss
+    model, batch = on_model(model, x)
+    return draw(model, batch, samples).loss
 
 
 @final
@@ -69,8 +56,8 @@ class ELBO(Objective):
 
     samples: int = 1
 
-    def __call__(self, model: VAE, x: Tensor, progress: Progress = FINISHED) -> Terms:
-        terms = draw(model, x, self.samples).loss
+    def terms(self, model: Model, batch: Batch, progress: Progress) -> Terms:
+        terms = draw(model, batch, self.samples).loss
         return Terms(terms, terms.nelbo, terms.nelbo)
 
 
@@ -88,14 +75,9 @@ class Reconstruction(Objective):
     def has_kl(self) -> bool:
         return False
 
-    def __call__(self, model: VAE, x: Tensor, progress: Progress = FINISHED) -> Terms:
-        if not isinstance(model.posterior_family, PointMass):
-            terms = draw(model, x, self.samples).loss
-            return Terms(terms, terms.reconstruction_error, terms.reconstruction_error)
-        qz = model.posterior(x)
-        error = -log_likelihood(model, x, qz.mean)
-        infinite = torch.full_like(error, torch.inf)
-        return Terms(Loss(error, infinite, infinite), error, error)
+    def terms(self, model: Model, batch: Batch, progress: Progress) -> Terms:
+        terms = draw(model, batch, self.samples).loss
+        return Terms(terms, terms.reconstruction_error, terms.reconstruction_error)
 
 
 @final
@@ -117,9 +99,9 @@ class Beta(Objective):
         if not isinstance(self.beta, Schedule) and not 0 <= self.beta < torch.inf:
             raise ValueError(f"beta is a number from 0 on, or a schedule; got {self.beta}")
 
-    def __call__(self, model: VAE, x: Tensor, progress: Progress = FINISHED) -> Terms:
-        terms = draw(model, x, self.samples).loss
-        value = terms.reconstruction_error + weight_at(self.beta, progress.epoch) * terms.kl
+    def terms(self, model: Model, batch: Batch, progress: Progress) -> Terms:
+        terms = draw(model, batch, self.samples).loss
+        value = terms.reconstruction_error + progress.weight("beta", self.beta) * terms.kl
         return Terms(terms, value, value)
 
 
@@ -145,9 +127,10 @@ class FreeBits(Objective):
         if not self.floor >= 0:
             raise ValueError(f"floor is a number of nats from 0 on, got {self.floor}")
 
-    def __call__(self, model: VAE, x: Tensor, progress: Progress = FINISHED) -> Terms:
-        drawn = draw(model, x, self.samples)
-        groups = kl_per_unit(drawn)
+    def terms(self, model: Model, batch: Batch, progress: Progress) -> Terms:
+        drawn = draw(model, batch, self.samples)
+        units = kl_per_unit(drawn.qz, drawn.pz)
+        groups = drawn.loss.kl[:, None] if units is None else units
         floor = self.floor * model.latent / groups.shape[-1]
         # where a group's mean lies below the floor, a constant replaces it: no gradient pulls it down further
         paid = torch.where(groups.mean(0) > floor, groups, torch.full_like(groups, floor)).sum(-1)
@@ -172,22 +155,10 @@ class Capacity(Objective):
     gamma: float = 30.0
     samples: int = 1
 
-    def __call__(self, model: VAE, x: Tensor, progress: Progress = FINISHED) -> Terms:
-        terms = draw(model, x, self.samples).loss
-        over = terms.kl - weight_at(self.capacity, progress.epoch)
+    def terms(self, model: Model, batch: Batch, progress: Progress) -> Terms:
+        terms = draw(model, batch, self.samples).loss
+        over = terms.kl - progress.weight("capacity", self.capacity)
         # the absolute value is of the mean over the batch: examples may differ in what they need
         distance = over * torch.sign(over.mean().detach())
         value = terms.reconstruction_error + self.gamma * distance
         return Terms(terms, value, value)
-
-
-def kl_per_unit(drawn: Draw) -> Tensor:
-    """KL of each latent unit, (batch, latent), where q and p factorize; else the whole KL as one unit, (batch, 1)."""
-    per_unit = None
-    if _factorizes(drawn.qz) and _factorizes(drawn.pz):
-        per_unit = closed_form(drawn.qz.base_dist, drawn.pz.base_dist)  # pyright: ignore[reportAttributeAccessIssue]
-    return drawn.loss.kl[:, None] if per_unit is None else per_unit
-
-
-def _factorizes(distribution: Distribution) -> bool:
-    return isinstance(distribution, Independent) and distribution.reinterpreted_batch_ndims == 1

@@ -8,17 +8,11 @@ from typing import Literal, final
 import torch
 from torch import Tensor
 
+from nelbo import latents
+from nelbo.data import Batch
 from nelbo.divergences import closed_form
-from nelbo.objectives.objective import (
-    FINISHED,
-    Loss,
-    Objective,
-    Progress,
-    Terms,
-    log_likelihood,
-    sample_and_log_prob,
-)
-from nelbo.vae import VAE
+from nelbo.objectives.objective import Loss, Objective, Progress, Terms
+from nelbo.vae import Model, at_condition
 
 Gradient = Literal["plain", "stl", "dreg"]
 
@@ -52,13 +46,13 @@ class ImportanceWeighted(Objective):
         if self.gradient not in ("plain", "stl", "dreg"):
             raise ValueError(f"gradient is 'plain', 'stl' or 'dreg'; got {self.gradient!r}")
 
-    def __call__(self, model: VAE, x: Tensor, progress: Progress = FINISHED) -> Terms:
-        h = model.encode(x)
-        qz, pz = model.posterior_family(h), model.prior
-        z, log_qz = sample_and_log_prob(qz, torch.Size((self.samples,)))
+    def terms(self, model: Model, batch: Batch, progress: Progress) -> Terms:
+        model = at_condition(model, batch)
+        qz, pz = model.posterior(batch.x), model.prior
+        z, log_qz = latents.draw_with_log_prob(qz, self.samples, batch.keys)
         if self.gradient != "plain":
-            log_qz = model.posterior_family.fixed_log_prob(h, z)
-        log_px = log_likelihood(model, x, z)
+            log_qz = latents.detached(qz).log_prob(z)
+        log_px = model.log_likelihood(batch.x, z)
         log_w = log_px + pz.log_prob(z) - log_qz
         bound = torch.logsumexp(log_w, 0) - math.log(self.samples)
 

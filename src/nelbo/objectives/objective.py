@@ -1,34 +1,19 @@
 """What an objective is, and the terms that all of them are made of."""
 
 from abc import ABC, abstractmethod
-from dataclasses import dataclass, fields, is_dataclass
-from typing import NamedTuple, Protocol
+from collections.abc import Mapping
+from dataclasses import dataclass, field, fields, is_dataclass
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
 from torch.distributions import Distribution
 
+from nelbo import latents
+from nelbo.data import Batch, as_batch
 from nelbo.divergences import closed_form
 from nelbo.objectives.schedules import Schedule
-from nelbo.posteriors import PointMass
-from nelbo.vae import VAE, fits
-
-
-class Model(Protocol):
-    """What an objective or a measurement needs of a model; :class:`nelbo.VAE` has it."""
-
-    @property
-    def prior(self) -> Distribution:
-        """p(z)."""
-        ...
-
-    def posterior(self, x: Tensor) -> Distribution:
-        """q(z|x)."""
-        ...
-
-    def likelihood(self, z: Tensor) -> Distribution:
-        """p(x|z)."""
-        ...
+from nelbo.vae import Model, as_model, at_condition
 
 
 class Loss(NamedTuple):
@@ -54,10 +39,19 @@ class Progress:
     Args:
         epoch: epochs done, with the fraction of the running one; infinity when the training is over.
         examples: size of the training set, if known.
+        weights: the scheduled weights at this time by the name of their setting, as tensors () that a compiled or
+            captured step reads anew; a weight that is missing is computed from the epoch.
     """
 
     epoch: float = torch.inf
     examples: int | None = None
+    weights: Mapping[str, Tensor] = field(default_factory=dict[str, Tensor])
+
+    def weight(self, name: str, setting: float | Schedule) -> float | Tensor:
+        """The weight of that name now, whether it changes or not."""
+        if not isinstance(setting, Schedule):
+            return setting
+        return self.weights[name] if name in self.weights else setting.at(self.epoch)
 
 
 FINISHED = Progress()
@@ -77,13 +71,23 @@ class Terms(NamedTuple):
 class Objective(ABC):
     """A function of the model that training makes small, as a value: a frozen dataclass with its settings."""
 
-    @abstractmethod
-    def __call__(self, model: VAE, x: Tensor, progress: Progress = FINISHED) -> Terms:
-        """Evaluate on a batch.
+    def __call__(self, model: Any, x: Any, progress: Progress = FINISHED) -> Terms:
+        """Evaluate on some examples.
 
         Args:
-            model: the VAE.
-            x: (batch, *event).
+            model: a model, or a run.
+            x: a Batch, or a tensor or array (batch, *event).
+            progress: where the training stands.
+        """
+        return self.terms(as_model(model), as_batch(x), progress)
+
+    @abstractmethod
+    def terms(self, model: Model, batch: Batch, progress: Progress) -> Terms:
+        """The terms of each example of a batch.
+
+        Args:
+            model: the model.
+            batch: the examples; where they have keys, draws come from those.
             progress: where the training stands.
         """
 
@@ -93,23 +97,24 @@ class Objective(ABC):
 
     def changes_until(self) -> float:
         """The epoch from which on all weights stay as they are."""
-        return max((schedule.epochs for _, schedule in self._schedules()), default=0.0)
+        return max((schedule.epochs for _, schedule in self.schedules().items()), default=0.0)
 
-    def _schedules(self) -> list[tuple[str, Schedule]]:
+    def schedules(self) -> dict[str, Schedule]:
+        """The settings that change while training, by name."""
         # an objective of the user's own need not be a dataclass
         settings = (
             {field.name: getattr(self, field.name) for field in fields(self)} if is_dataclass(self) else vars(self)
         )
-        return [(name, value) for name, value in settings.items() if isinstance(value, Schedule)]
+        return {name: value for name, value in settings.items() if isinstance(value, Schedule)}
 
-    def check(self, model: VAE, epochs: int) -> None:
+    def check(self, model: Model, epochs: int) -> None:
         """Raise a ValueError when this objective cannot train that model for that long."""
-        if self.has_kl() and isinstance(model.posterior_family, PointMass):
+        if self.has_kl() and model.deterministic:
             raise ValueError(
                 f"{type(self).__name__} has a KL term, which is infinite for an autoencoder: its q(z|x) is a point. "
                 "Train it with objective=nelbo.objectives.Reconstruction(), or build a nelbo.VAE"
             )
-        for name, schedule in self._schedules():
+        for name, schedule in self.schedules().items():
             if schedule.epochs > epochs:
                 raise ValueError(
                     f"{name} changes for {schedule.epochs:g} epochs, but the training ends after {epochs}: it "
@@ -128,50 +133,33 @@ class Draw(NamedTuple):
     """(batch, latent) for one sample, (samples, batch, latent) for more."""
 
 
-def draw(model: Model, x: Tensor, samples: int = 1) -> Draw:
+def draw(model: Model, batch: Batch, samples: int = 1) -> Draw:
     """-E_q[log p(x|z)] by ``samples`` reparameterized draws, and KL(q(z|x) || p(z)) in closed form where there is one.
 
     Else the KL is estimated on the same draws by log q(z|x) - log p(z), which may come out negative for one example.
     """
     if samples < 1:
-        raise ValueError(f"samples is at least 1, got {samples}")
-    shape = torch.Size() if samples == 1 else torch.Size((samples,))
-    qz, pz = model.posterior(x), model.prior
+        raise ValueError(f"samples must be a positive integer, got {samples}")
+    model, draws = at_condition(model, batch), None if samples == 1 else samples
+    qz, pz = model.posterior(batch.x), model.prior
     kl = closed_form(qz, pz)
     if kl is None:
-        z, log_qz = sample_and_log_prob(qz, shape)
-        kl = log_qz - pz.log_prob(z)
-        kl = kl if samples == 1 else kl.mean(0)
+        z, log_qz = latents.draw_with_log_prob(qz, draws, batch.keys)
+        kl = _over_draws(log_qz - pz.log_prob(z), draws)
     else:
-        z = qz.rsample(shape)
-    error = -log_likelihood(model, x, z)
-    error = error if samples == 1 else error.mean(0)
+        z = latents.draw(qz, draws, batch.keys)
+    error = -_over_draws(model.log_likelihood(batch.x, z), draws)
     return Draw(Loss(error, kl, error + kl), qz, pz, z)
 
 
-def log_likelihood(model: Model, x: Tensor, z: Tensor) -> Tensor:
-    """Log p(x|z) in nats, (*samples, batch), for z of shape (*samples, batch, latent)."""
-    px = model.likelihood(z)
-    fits(px, x, model.likelihood_family.parameters_per_feature if isinstance(model, VAE) else 1)
-    if isinstance(model, VAE) and model.training:
-        model.likelihood_family.adapt(px, x)
-    return px.log_prob(x)
+def _over_draws(values: Tensor, draws: int | None) -> Tensor:
+    return values if draws is None else values.mean(0)
 
 
-def center(model: Model, x: Tensor) -> Tensor:
-    """The embedding of x, (batch, latent): the one z that stands for q(z|x)."""
-    return model.embed(x) if isinstance(model, VAE) else model.posterior(x).mean
-
-
-def decode(model: Model, z: Tensor) -> Tensor:
-    """The picture of z: the mean of p(x|z), (n, *event) for z of shape (n, latent)."""
-    return model.decode(z) if isinstance(model, VAE) else model.likelihood(z).mean
-
-
-def sample_and_log_prob(q: Distribution, shape: torch.Size) -> tuple[Tensor, Tensor]:
-    """Z ~ q and log q(z); a flow gives both in one pass."""
-    both = getattr(q, "rsample_and_log_prob", None)
-    if both is not None:
-        return both(shape)
-    z = q.rsample(shape)
-    return z, q.log_prob(z)
+def kl_per_unit(qz: Distribution, pz: Distribution) -> Tensor | None:
+    """KL of each latent unit in closed form, (batch, latent), where q and p factorize; else None."""
+    if not (latents.factorizes(qz) and latents.factorizes(pz)):
+        return None
+    q, p = latents.marginals(qz), latents.marginals(pz)
+    found = None if q is None or p is None else closed_form(q, p)
+    return None if found is None else found.flatten(len(qz.batch_shape))

@@ -84,8 +84,3 @@ class Cyclical(Schedule):
 def _positive(epochs: float) -> None:
     if not epochs > 0:
         raise ValueError(f"a schedule lasts more than 0 epochs, got epochs={epochs}; for no schedule pass a number")
-
-
-def weight_at(weight: float | Schedule, epoch: float) -> float:
-    """The weight at that time, whether it changes or not."""
-    return weight.at(epoch) if isinstance(weight, Schedule) else weight

@@ -11,13 +11,12 @@ from torch.distributions import MultivariateNormal
 from nelbo.data import Dataset
 from nelbo.divergences import closed_form
 from nelbo.estimate import Estimate
+from nelbo.evaluation import evaluate, evaluation_mode
 from nelbo.figures.points import active
+from nelbo.latents import center
+from nelbo.latents import moments as normal_moments
 from nelbo.objectives import Loss
-from nelbo.objectives.elbo import kl_per_unit
-from nelbo.objectives.objective import draw
-from nelbo.posteriors import PointMass, normal_moments
 from nelbo.runs import Run
-from nelbo.training.rest import at_rest
 from nelbo.vae import VAE
 
 EXAMPLES = 1000
@@ -79,7 +78,7 @@ class Inspection:
     @property
     def is_point(self) -> bool:
         """Whether q(z|x) is a point, as in an autoencoder: then there is no KL."""
-        return isinstance(self.model.posterior_family, PointMass)
+        return self.model.deterministic
 
     @property
     def axes(self) -> tuple[int, ...]:
@@ -145,19 +144,13 @@ def terms(model: VAE, x: Tensor, *, draws: int, seed: int = 0) -> Terms:
         draws: of z for each example, 2 or more.
         seed: of the draws; torch's generators are left as they were.
     """
-    index = torch.arange(len(x)).repeat_interleave(draws)
-    losses: list[Tensor] = []
-    units: list[Tensor] = []
-    with at_rest(model, seed):
-        for part in _parts(index, x):
-            drawn = draw(model, x[part])
-            losses.append(torch.stack(drawn.loss).double())
-            units.append(kl_per_unit(drawn))
-    each = torch.cat(losses, dim=1).reshape(3, len(x), draws)
-    error, kl, nelbo = each.mean(2)
-    spread = torch.where(nelbo.isfinite(), each[2].std(1), each[0].std(1))
-    per_unit = torch.cat(units).reshape(len(x), draws, -1).mean(1)
-    return Terms(Loss(error, kl, nelbo), spread / draws**0.5, per_unit, draws)
+    seen = evaluate(model, x, seed=seed)
+    found = seen.terms(draws)
+    nelbo = found.elbo.scaled(-1)
+    finite = nelbo.value.isfinite()
+    error = torch.where(finite, nelbo.standard_error, found.reconstruction_error.standard_error)
+    units = found.kl.value[:, None] if seen.kl_per_unit is None else seen.kl_per_unit.double().cpu()
+    return Terms(Loss(found.reconstruction_error.value, found.kl.value, nelbo.value), error, units, draws)
 
 
 def look_at(model: VAE, x: Tensor, *, draws: int = DRAWS_OF_ONE, seed: int = 0) -> Example:
@@ -169,9 +162,9 @@ def look_at(model: VAE, x: Tensor, *, draws: int = DRAWS_OF_ONE, seed: int = 0) 
         draws: of z.
         seed: of the draws.
     """
-    model.likelihood_family.check(x)
+    model.px_family.check(x)
     mean, covariance, _ = posterior(model, x, seed=seed)
-    with at_rest(model, seed):
+    with evaluation_mode(model, seed):
         at_mean = -model.likelihood(mean).log_prob(x)
     picture = model.decode(mean)
     return Example(x[0], picture[0], mean[0], covariance[0], terms(model, x, draws=draws, seed=seed), float(at_mean[0]))
@@ -185,11 +178,11 @@ def posterior(model: VAE, x: Tensor, *, seed: int = 0) -> tuple[Tensor, Tensor, 
     means: list[Tensor] = []
     covariances: list[Tensor] = []
     is_normal = True
-    with at_rest(model, seed):
+    with evaluation_mode(model, seed):
         for part in _parts(torch.arange(len(x)), x):
             qz = model.posterior(x[part])
             known = normal_moments(qz)
-            means.append(model.posterior_family.center(qz))
+            means.append(center(qz))
             if known is None:
                 is_normal = False
                 off = qz.sample(torch.Size((_DRAWS_FOR_MOMENTS,)))
@@ -202,7 +195,7 @@ def posterior(model: VAE, x: Tensor, *, seed: int = 0) -> tuple[Tensor, Tensor, 
 
 def decode(model: VAE, z: Tensor) -> Tensor:
     """The mean of p(x|z), (n, \\*event), for z of shape (n, latent)."""
-    with at_rest(model):
+    with evaluation_mode(model):
         return torch.cat([model.decode(part) for part in z.split(256)])
 
 
@@ -222,7 +215,7 @@ def terms_under(
     Returns:
         The two estimates; the KL of a q without extent is infinite.
     """
-    with at_rest(model, seed):
+    with evaluation_mode(model, seed):
         variances, directions = torch.linalg.eigh(covariance.double())
         variances = variances.clamp(min=0)
         z = mean.double() + torch.randn(draws, len(mean), dtype=torch.float64) @ (directions * variances.sqrt()).T

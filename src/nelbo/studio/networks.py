@@ -54,7 +54,7 @@ def picture(model: VAE) -> dict[str, Any] | None:
     ``{"family": "bernoulli"}``, ``"continuous_bernoulli"``, ``"poisson"``, or ``"normal"`` with ``"scale"``: a
     number, a list with one number for each feature, or None where the second half of the outputs is log sigma.
     """
-    family = model.likelihood_family
+    family = model.px_family
     if isinstance(family, likelihoods.Bernoulli):
         return {"family": "bernoulli"}
     if isinstance(family, likelihoods.ContinuousBernoulli):

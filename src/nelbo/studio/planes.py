@@ -8,9 +8,9 @@ import torch
 from torch import Tensor
 from torch.distributions import Distribution
 
-from nelbo.posteriors import normal_moments
+from nelbo.evaluation import evaluation_mode
+from nelbo.latents import moments as normal_moments
 from nelbo.studio.inspection import Inspection, decode
-from nelbo.training.rest import at_rest
 from nelbo.vae import VAE
 
 _DRAWS = 2000  # of a prior whose marginal has no closed form
@@ -88,7 +88,7 @@ def log_prior(inspection: Inspection, plane: Plane, n: int) -> Tensor:
     Exact for a normal and where the latent space has no other dimensions; else a kernel estimate from draws.
     """
     grid = plane.grid(n)
-    with at_rest(inspection.model):
+    with evaluation_mode(inspection.model):
         pz = inspection.model.prior
         known = normal_moments(pz)
         if known is not None:

@@ -23,13 +23,10 @@ from torch import Tensor
 from nelbo import data as nelbo_data
 from nelbo import demo, recipes, runs
 from nelbo.data import Dataset
+from nelbo.evaluation import evaluate, evaluation_mode
 from nelbo.files import DamagedFileError, plain, read_tensors, write_json, write_tensors
-from nelbo.objectives.elbo import kl_per_unit
-from nelbo.objectives.objective import draw
 from nelbo.studio.wire import pack, unpack
 from nelbo.training import fit, resume
-from nelbo.training.rest import at_rest
-from nelbo.training.seeds import seeded_weights
 from nelbo.training.signals import Interrupted
 from nelbo.training.trainer import Trainer
 
@@ -80,9 +77,8 @@ def _train(task: Mapping[str, Any], progress: Any) -> None:
     found = None if "likelihood" in arguments else recipes.likelihood_for(task["recipe"], loaded)
     if found is not None:
         arguments["likelihood"] = found.name
-    with seeded_weights(seed):
-        made = recipes.make(task["recipe"], loaded.event_shape, **arguments)
-    fit(made, loaded, out=task["out"], progress=progress, **task["training"])
+    model = recipes.make(task["recipe"], loaded.event_shape, **arguments)
+    fit(model, loaded, out=task["out"], progress=progress, **task["training"])
 
 
 def _report(task: Mapping[str, Any], pipe: Connection) -> None:
@@ -208,16 +204,16 @@ class Examples:
             (25, \\*event) decoded from the same draws of p(z) each time; ``labels`` (n,) where there are classes.
         """
         x = self.x.to(next(model.parameters()).device)
-        with at_rest(model, seed):
+        with evaluation_mode(model, seed):
             few = x[:_PICTURES]
             pictures = {
                 "x": few,
                 "reconstruction": model.reconstruct(few),
                 "samples": model.sample(_SAMPLES, mean=True),
             }
-            drawn = draw(model, x)
-            z = model.posterior_family.center(drawn.qz)
-            units = kl_per_unit(drawn).mean(0)
+            seen = evaluate(model, x, seed=seed)
+            z, units = seen.embedding, seen.kl_per_unit
+            units = seen.terms(2).kl.value.mean()[None] if units is None else units.mean(0)
         found = {"z": z, "kl_per_unit": units, **pictures}
         if self.labels is not None:
             found["labels"] = self.labels

@@ -1,9 +1,8 @@
 """fit(): from a model and data to a run."""
 
 from nelbo.training.again import fit_once
-from nelbo.training.evaluate import evaluate
 from nelbo.training.failure import NonFiniteError
 from nelbo.training.fit import fit, pick_device, resume
 from nelbo.training.signals import Interrupted
 
-__all__ = ["Interrupted", "NonFiniteError", "evaluate", "fit", "fit_once", "pick_device", "resume"]
+__all__ = ["Interrupted", "NonFiniteError", "fit", "fit_once", "pick_device", "resume"]

@@ -7,13 +7,12 @@ from typing import Any
 from nelbo import runs
 from nelbo.data import Data
 from nelbo.files import plain
-from nelbo.recipes import Recipe
 from nelbo.runs import Run
 from nelbo.training.fit import fit, resume
-from nelbo.training.seeds import seeded_weights
+from nelbo.vae import Model
 
 
-def fit_once(make: Callable[[], Recipe], data: Data, *, out: Path, seed: int = 0, **settings: Any) -> Run:
+def fit_once(make: Callable[[], Model], data: Data, *, out: Path, seed: int = 0, **settings: Any) -> Run:
     """Train into a folder, or load what an earlier call left there, or go on with it where that was stopped.
 
     Args:
@@ -27,26 +26,22 @@ def fit_once(make: Callable[[], Recipe], data: Data, *, out: Path, seed: int = 0
         ValueError: the folder holds a run with another recipe, other data or other settings.
     """
     if not (out / runs.RECORD).exists():
-        with seeded_weights(seed):
-            made = make()
-        return fit(made, data, out=out, seed=seed, **settings)
+        return fit(make(), data, out=out, seed=seed, **settings)
     record = runs.read_record(out)
-    with seeded_weights(seed):
-        made = make()
-    _same(out, record, made, data, {"seed": seed, **settings})
+    _same(out, record, make(), data, {"seed": seed, **settings})
     if record.get("status") == "finished":
         run = runs.load(out)
         return Run(run.model, run.history, run.path, run.record, data)
     return resume(out, data=data, progress=settings.get("progress", True), callback=settings.get("callback"))
 
 
-def _same(out: Path, record: dict[str, Any], made: Recipe, data: Data, settings: dict[str, Any]) -> None:
+def _same(out: Path, record: dict[str, Any], model: Model, data: Data, settings: dict[str, Any]) -> None:
     there = {
         **(record.get("recipe") or {}).get("arguments", {}),
         **record["training"],
         "data": _same_bytes_and_options(record.get("data")),
     }
-    wanted = {**made.arguments, **settings, "data": _same_bytes_and_options(data.origin)}
+    wanted = {**(model.recipe or {}).get("arguments", {}), **settings, "data": _same_bytes_and_options(data.origin)}
     for name, value in wanted.items():
         if name in there and there[name] != plain(value):
             if name == "data":

@@ -11,14 +11,12 @@ from nelbo import runs
 from nelbo.data import Data, Dataset, as_data
 from nelbo.files import DamagedFileError, plain
 from nelbo.objectives import Objective, Progress
-from nelbo.recipes import Recipe
+from nelbo.randomness import own_randomness
 from nelbo.runs import Epoch
 from nelbo.training import learning_rate as rates
 from nelbo.training.checkpoint import Snapshot
-from nelbo.training.evaluate import model_dtype
 from nelbo.training.optimizers import FromTorch, Optimizer
-from nelbo.training.seeds import own_randomness
-from nelbo.vae import VAE
+from nelbo.vae import Model, place_of
 
 _CHECKED_ROWS = 10_000  # of the data are checked against the likelihood before a training begins
 _SETTINGS = {
@@ -37,19 +35,6 @@ _SETTINGS = {
     "seed",
     "checkpoint_every",
 }
-
-
-def as_vae(model: Any) -> VAE:
-    """The model, or a TypeError that says how to make one."""
-    if not isinstance(model, VAE):
-        got = "a function; call it with the shape of one example" if callable(model) else f"a {type(model).__name__}"
-        if isinstance(model, torch.nn.Module | type):
-            got = f"a {type(model).__name__}"
-        raise TypeError(
-            f"model is a nelbo.VAE or a recipe such as nelbo.recipes.vae((784,)), got {got}. Around networks of your "
-            "own write nelbo.VAE(encoder, decoder, latent=2, likelihood=nelbo.likelihoods.Bernoulli())"
-        )
-    return model
 
 
 def checked(settings: dict[str, Any]) -> dict[str, Any]:
@@ -87,9 +72,8 @@ def checked(settings: dict[str, Any]) -> dict[str, Any]:
     return settings
 
 
-def check_fit(made: Recipe, data: Data, settings: dict[str, Any]) -> None:
+def check_fit(model: Model, objective: Objective, data: Data, settings: dict[str, Any]) -> None:
     """Raise a ValueError when model, objective and data do not fit each other; trains nothing, leaves all as it was."""
-    model, objective = made.model, made.objective
     if not isinstance(objective, Objective):  # pyright: ignore[reportUnnecessaryIsInstance]
         raise TypeError(
             f"objective is a value such as nelbo.objectives.ELBO(), got {objective!r}; write its brackets, with its "
@@ -110,10 +94,11 @@ def check_fit(made: Recipe, data: Data, settings: dict[str, Any]) -> None:
                     continue
                 x = dataset.take(min(len(dataset), _CHECKED_ROWS))
                 try:
-                    model.likelihood_family.check(x)
+                    model.px_family.check(x)
                 except ValueError as error:
                     raise ValueError(f"in the {name} data, {error}") from error
-                few = x[:2].to(device, model_dtype(model))
+                weight = place_of(model)
+                few = x[:2].to(device, None if weight is None else weight.dtype)
                 model.check(few)
                 _try_objective(objective, model, few, len(data.train))
                 if name == "training" and len(dataset) % settings["batch_size"] == 1:
@@ -122,7 +107,7 @@ def check_fit(made: Recipe, data: Data, settings: dict[str, Any]) -> None:
         model.train(training)
 
 
-def _try_objective(objective: Objective, model: VAE, x: torch.Tensor, examples: int) -> None:
+def _try_objective(objective: Objective, model: Model, x: torch.Tensor, examples: int) -> None:
     terms = objective(model, x, Progress(0.0, examples))
     for name, term in (*terms.loss._asdict().items(), ("value", terms.value), ("surrogate", terms.surrogate)):
         if term.shape != (len(x),):
@@ -132,7 +117,7 @@ def _try_objective(objective: Objective, model: VAE, x: torch.Tensor, examples: 
             )
 
 
-def _try_alone(objective: Objective, model: VAE, x: torch.Tensor, n: int, batch_size: int) -> None:
+def _try_alone(objective: Objective, model: Model, x: torch.Tensor, n: int, batch_size: int) -> None:
     """Some objectives compare the examples of a batch, and the last batch of this training holds one."""
     try:
         _try_objective(objective, model, x[:1], n)

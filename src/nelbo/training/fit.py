@@ -12,14 +12,13 @@ from nelbo import runs
 from nelbo.data import Data, as_data
 from nelbo.files import exclusive, sweep, write_json, write_tensors
 from nelbo.objectives import Objective, default_for, from_dict, to_dict
-from nelbo.recipes import Recipe
+from nelbo.randomness import seeded_weights
 from nelbo.runs import Epoch, Run
 from nelbo.training import averaging
 from nelbo.training import learning_rate as rates
 from nelbo.training.adam import FusedAdam
 from nelbo.training.checkpoint import FILE, Snapshot, State
 from nelbo.training.checks import (
-    as_vae,
     check_extension,
     check_fit,
     checked,
@@ -33,14 +32,14 @@ from nelbo.training.optimizers import FromTorch, MakeOptimizer, Optimizer
 from nelbo.training.progress import Bar, Display, Silent
 from nelbo.training.start import start_at_mean
 from nelbo.training.trainer import Trainer
-from nelbo.vae import VAE
+from nelbo.vae import Model, as_model
 
 Precision = Literal["float32", "bfloat16"]
 Progress = bool | Callable[[Trainer], Display]
 
 
 def fit(
-    model: VAE | Recipe,
+    model: Model,
     data: Any,
     *,
     objective: Objective | None = None,
@@ -101,8 +100,8 @@ def fit(
         NonFiniteError: a NaN or infinity stopped it; the message names the first tensor, its layer and the batch.
         Interrupted: Ctrl-C; the state is saved if ``out`` was given.
     """
-    made = model if isinstance(model, Recipe) else Recipe(as_vae(model), default_for(model))
-    made = Recipe(made.model, objective or made.objective, made.name, made.arguments)
+    model = as_model(model)
+    objective = objective or default_for(model)
     settings = checked(
         {
             "epochs": epochs,
@@ -123,17 +122,22 @@ def fit(
     )
     pick_device(settings["device"])
     loaded = as_data(data)
-    check_fit(made, loaded, settings)
-    record = _record(made, loaded, settings)
+    drawn = model.unused
+    if drawn:
+        with seeded_weights(seed):
+            model.draw_weights()
+    check_fit(model, objective, loaded, settings)
+    record = _record(model, objective, loaded, settings)
+    record["weights"] = "drawn by the seed" if drawn else "as they were given"
     folder = None if out is None else _new_folder(Path(out))
-    return _train(made, loaded, record, folder, optimizer=optimizer, progress=progress, callback=callback)
+    return _train(model, objective, loaded, record, folder, optimizer=optimizer, progress=progress, callback=callback)
 
 
 def resume(
     path: str | Path,
     *,
     epochs: int | None = None,
-    model: VAE | None = None,
+    model: Model | None = None,
     data: Any = None,
     objective: Objective | None = None,
     optimizer: MakeOptimizer | None = None,
@@ -168,16 +172,24 @@ def resume(
         check_extension(epochs, settings, snapshot.position)
         settings["epochs"] = epochs
     loaded = runs.rebuild_data(record, folder) if data is None else same_data(record, data)
-    made = runs.rebuild_model(record, folder) if model is None else Recipe(as_vae(model), default_for(model))
-    made = Recipe(made.model, chosen, made.name, made.arguments)
-    chosen.check(made.model, settings["epochs"])
+    model = runs.rebuild_model(record, folder) if model is None else as_model(model)
+    chosen.check(model, settings["epochs"])
     return _train(
-        made, loaded, record, folder, optimizer=optimizer, progress=progress, callback=callback, snapshot=snapshot
+        model,
+        chosen,
+        loaded,
+        record,
+        folder,
+        optimizer=optimizer,
+        progress=progress,
+        callback=callback,
+        snapshot=snapshot,
     )
 
 
 def _train(
-    made: Recipe,
+    model: Model,
+    objective: Objective,
     data: Data,
     record: dict[str, Any],
     folder: Path | None,
@@ -197,7 +209,7 @@ def _train(
                 _new_folder(folder)  # once more: another process may have been faster
             for place in (folder, folder / Path(FILE).parent):
                 sweep(place)
-        trainer = _trainer(made, data, record, folder, optimizer, callback)
+        trainer = _trainer(model, objective, data, record, folder, optimizer, callback)
         if snapshot is not None and folder is not None:
             trainer.state.restore(snapshot)
             trainer.kept(snapshot)
@@ -207,10 +219,9 @@ def _train(
             start_at_mean(trainer.model, data.train)
             # before run.json: a folder with a run.json always has the weights that the run began with
             trainer.keep()
-        title = made.name.replace("_", " ") or "training"
+        title = str((model.recipe or {}).get("name", "training")).replace("_", " ")
         bar = Bar(trainer.epochs, trainer.batches, title) if progress is True else None
         display = progress(trainer) if callable(progress) else bar or Silent()
-        model = trainer.model
         stack.callback(model.eval)  # also where the training is interrupted
         with _status(folder, record), bar or contextlib.nullcontext():
             trainer.run(display)
@@ -220,7 +231,8 @@ def _train(
 
 
 def _trainer(
-    made: Recipe,
+    model: Model,
+    objective: Objective,
     data: Data,
     record: dict[str, Any],
     folder: Path | None,
@@ -229,7 +241,7 @@ def _trainer(
 ) -> Trainer:
     settings = record["training"]
     device = pick_device(settings["device"])
-    model = made.model.to(device)
+    model = model.to(device)
     if settings["compile"]:
         model.encoder.compile()
         model.decoder.compile()
@@ -242,7 +254,7 @@ def _trainer(
     every = settings["checkpoint_every"]
     return Trainer(
         state=state,
-        objective=made.objective,
+        objective=objective,
         data=data,
         device=device,
         epochs=settings["epochs"],
@@ -287,7 +299,7 @@ def _status(folder: Path | None, record: dict[str, Any]) -> Any:
     write("finished")
 
 
-def _optimizer(model: VAE, settings: dict[str, Any], make: MakeOptimizer | None) -> Optimizer:
+def _optimizer(model: Model, settings: dict[str, Any], make: MakeOptimizer | None) -> Optimizer:
     parameters = [parameter for parameter in model.parameters() if parameter.requires_grad]
     if make is not None:
         return FromTorch(make(parameters))
@@ -316,13 +328,13 @@ def pick_device(device: str) -> torch.device:
     return chosen
 
 
-def _record(made: Recipe, data: Data, settings: dict[str, Any]) -> dict[str, Any]:
+def _record(model: Model, objective: Objective, data: Data, settings: dict[str, Any]) -> dict[str, Any]:
     return {
         "format": runs.FORMAT,
         "status": "training",
-        "recipe": {"name": made.name, "arguments": made.arguments} if made.name else None,
-        "model": _summary(made.model),
-        "objective": to_dict(made.objective),
+        "recipe": model.recipe,
+        "model": _summary(model),
+        "objective": to_dict(objective),
         "data": data.origin,
         "training": settings,
         "versions": runs.versions(),
@@ -330,11 +342,12 @@ def _record(made: Recipe, data: Data, settings: dict[str, Any]) -> dict[str, Any
     }
 
 
-def _summary(model: VAE) -> str:
+def _summary(model: Model) -> str:
     weights = sum(parameter.numel() for parameter in model.parameters())
     parts = ", ".join(
         f"{axis.removesuffix('_family')} {type(getattr(model, axis)).__name__}"
-        for axis in ("encoder", "decoder", "likelihood_family", "prior_family", "posterior_family")
+        for axis in ("encoder", "decoder", "px_family", "pz_family", "qz_family")
+        if hasattr(model, axis)
     )
     return f"{type(model).__name__}, latent {model.latent}, {weights:,} weights: {parts}"
 

@@ -6,18 +6,19 @@ import time
 from collections.abc import Callable, Generator, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import NoReturn
+from typing import Any, NoReturn
 
 import torch
-from torch import Tensor
+from torch import nn
 
 from nelbo.data import Batch, Data
+from nelbo.evaluation import TERMS, mean_terms
 from nelbo.files import plain
 from nelbo.objectives import Objective, Progress, Terms
+from nelbo.randomness import derive, own_randomness, seed_noise
 from nelbo.runs import Epoch, append_history, flush_history
 from nelbo.training import averaging, learning_rate
 from nelbo.training.checkpoint import Snapshot, State
-from nelbo.training.evaluate import TERMS, as_seen, evaluate
 from nelbo.training.failure import (
     First,
     NonFiniteError,
@@ -30,9 +31,8 @@ from nelbo.training.failure import (
 )
 from nelbo.training.memory import warm_memory
 from nelbo.training.progress import Display
-from nelbo.training.seeds import derive, own_randomness, seed_noise
 from nelbo.training.signals import Interrupted, StopRequest
-from nelbo.vae import VAE
+from nelbo.vae import Model, place_of
 
 # On an accelerator, looking at the loss waits for all queued work: there it is done only now and then.
 _LOOK_EVERY = {"cpu": 1}
@@ -68,7 +68,7 @@ class Trainer:
     _stop: StopRequest = field(default_factory=StopRequest)
 
     @property
-    def model(self) -> VAE:
+    def model(self) -> Model:
         """The model in training."""
         return self.state.model  # pyright: ignore[reportReturnType]
 
@@ -140,11 +140,14 @@ class Trainer:
         state, position = self.state, self.state.position
         epoch = position.epoch + position.batch / self.batches
         seed_noise(self.device, derive(self.seed, "noise", position.step))
-        batch = as_seen(self.model, self.data.train, raw)
+        weight = place_of(self.model)
+        batch = self.data.train.prepare(raw).to(dtype=None if weight is None else weight.dtype)
         if watched:
             examine_data(batch.x)
-        with mixed_precision(self.model, self.precision):
-            terms = self.objective(self.model, batch.x, Progress(epoch, len(self.data.train)))
+        with mixed_precision(self.model, self.precision), last_output(self.model.px_family) as px:
+            terms = self.objective.terms(self.model, batch, Progress(epoch, len(self.data.train)))
+        if px:
+            self.model.px_family.adapt(px[-1], batch.x)
         if watched:
             examine_terms(terms, kl=self.objective.has_kl())
         state.optimizer.zero_grad()
@@ -205,17 +208,12 @@ class Trainer:
         if self.callback is not None:
             self.callback(epoch)
 
-    def _validate(self, objective: Callable[[VAE, Tensor, Progress], Terms] | None = None) -> Mapping[str, float]:
+    def _validate(self, objective: Callable[[Model, Batch, Progress], Terms] | None = None) -> Mapping[str, float]:
         if self.data.validation is None:
             return {}
         progress = Progress(self.state.position.epoch, len(self.data.train))
-        return evaluate(
-            self.model,
-            self.data.validation,
-            objective or self.objective,
-            progress=progress,
-            seed=self.seed,
-            device=self.device,
+        return mean_terms(
+            self.model, self.data.validation, objective or self.objective.terms, progress=progress, seed=self.seed
         )
 
     def _judge(self, measured: Mapping[str, float], patience: int) -> None:
@@ -313,10 +311,10 @@ class Trainer:
     def _first_in_validation(self) -> str:
         done = 0
 
-        def watched(model: VAE, x: Tensor, progress: Progress) -> Terms:
+        def watched(model: Model, batch: Batch, progress: Progress) -> Terms:
             nonlocal done
-            examine_data(x)
-            terms = self.objective(model, x, progress)
+            examine_data(batch.x)
+            terms = self.objective.terms(model, batch, progress)
             examine_terms(terms, kl=self.objective.has_kl())
             done += 1
             return terms
@@ -330,7 +328,18 @@ class Trainer:
 
 
 @contextlib.contextmanager
-def mixed_precision(model: VAE, precision: str) -> Generator[None]:
+def last_output(module: nn.Module) -> Generator[list[Any]]:
+    """Within, the outputs of a module are noted."""
+    outputs: list[Any] = []
+    handle = module.register_forward_hook(lambda module, inputs, output: outputs.append(output))
+    try:
+        yield outputs
+    finally:
+        handle.remove()
+
+
+@contextlib.contextmanager
+def mixed_precision(model: Model, precision: str) -> Generator[None]:
     """Within, the model's networks run in that precision; what is measured, is measured in float32."""
     before = model.network_dtype
     model.network_dtype = None if precision == "float32" else torch.bfloat16

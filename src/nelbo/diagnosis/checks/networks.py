@@ -7,11 +7,11 @@ from typing import Any, NamedTuple, cast
 import torch
 from torch import Tensor, nn
 
+from nelbo import latents
 from nelbo.diagnosis.case import Case, Seen
 from nelbo.diagnosis.finding import Measured
 from nelbo.diagnosis.registry import ALPHA, NotMeasurable, Verdict, check, found, passed
 from nelbo.diagnosis.statistics import Mean, mean_of, z_critical
-from nelbo.objectives.objective import sample_and_log_prob
 
 
 class _Bounds(NamedTuple):
@@ -27,7 +27,7 @@ def _bounds(seen: Seen, examples: int = 300, samples: int = 64) -> _Bounds:
     with torch.no_grad(), seen.draws("importance"):
         qz, pz = seen.model.posterior(x), seen.model.prior
         for _ in range(samples):
-            z, log_qz = sample_and_log_prob(qz, torch.Size())
+            z, log_qz = latents.draw_with_log_prob(qz)
             log_w.append(seen.model.likelihood(z).log_prob(x) + pz.log_prob(z) - log_qz)
     weights = torch.stack(log_w).double()
     return _Bounds(weights.mean(0), weights.logsumexp(0) - math.log(samples))

@@ -68,7 +68,7 @@ def _outside(case: Case, x: Tensor) -> float:
     """The share of values outside; of all values, if the family only judges a batch as a whole."""
     if _is_bernoulli(case):
         return float(((x < 0) | (x > 1)).double().mean())
-    if isinstance(case.model, VAE) and case.model.likelihood_family.accepts(x):
+    if isinstance(case.model, VAE) and case.model.px_family.accepts(x):
         return 0.0
     try:
         support: Any = family_of(case).support

@@ -3,12 +3,12 @@
 from matplotlib.figure import Figure
 
 from nelbo import figures
+from nelbo.evaluation import evaluation_mode
 from nelbo.measure.bounds import importance_bounds
 from nelbo.measure.case import Case
 from nelbo.measure.encoded import units
 from nelbo.measure.inference_gap import InferenceGap, inference_gap
 from nelbo.measure.results import Picture, Quantity, Section, mean_of
-from nelbo.training.rest import at_rest
 
 _STEPS = (100, 300, 300)
 """Of the optimization of q(z|x), for each effort."""
@@ -21,7 +21,7 @@ def gaps(case: Case) -> Section | None:
     if case.is_point:
         return None
     x = case.held_out.x[: case.gap_examples]
-    with at_rest(case.model, case.seed) as device:
+    with evaluation_mode(case.model, case.seed) as device:
         normal = units(case.model.posterior(x[:1].to(device=device))) is not None
     # where a grid gave log p(x) it is known; else q* of the gaps is the better proposal
     known = case.evidence[0].part(slice(len(x))) if case.latent <= 2 else None

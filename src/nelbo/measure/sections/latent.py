@@ -7,13 +7,12 @@ from matplotlib.figure import Figure
 
 from nelbo import figures
 from nelbo.estimate import Estimate
+from nelbo.evaluation import evaluation_mode
 from nelbo.measure.aggregate import LEVEL, aggregate_match
 from nelbo.measure.case import Case
 from nelbo.measure.results import Number, Picture, Quantity, Section, Unit, percent
 from nelbo.measure.sections.loss import both
 from nelbo.measure.usage import THRESHOLD, LatentUsage, latent_usage
-from nelbo.objectives.objective import center
-from nelbo.training.rest import at_rest
 
 _POINTS = 4000
 
@@ -159,9 +158,9 @@ def aggregate(case: Case) -> Section:
 
 def _cloud(case: Case) -> Picture:
     def draw() -> Figure:
-        with at_rest(case.model, case.seed) as device:
+        with evaluation_mode(case.model, case.seed) as device:
             parts = case.held_out.x[:_POINTS].split(1000)
-            z = torch.cat([center(case.model, part.to(device=device)).cpu() for part in parts])
+            z = torch.cat([case.model.encode(part.to(device=device)).cpu() for part in parts])
             prior = case.model.prior
         labels = case.held_out.labels
         return figures.embedding(z, None if labels is None else labels[: len(z)], prior=prior, title="embeddings")

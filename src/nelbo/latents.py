@@ -1,0 +1,319 @@
+"""What every q(z|x) and p(z) can do, whatever its family and the shape of its events.
+
+Functions over ``torch.distributions``. What depends on the family is registered here once (``@rebuilt.register`` and
+its like take a user's own family too), so that no caller asks a distribution for its class.
+"""
+
+from collections.abc import Callable, Sequence
+from functools import singledispatch
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.distributions import Distribution, Independent, MixtureSameFamily, MultivariateNormal, Normal
+
+from nelbo import randomness
+from nelbo.divergences.delta import Delta
+
+_DRAWS_FOR_SPREAD = 64
+_BLOCK = 64  # draws that a family without a rule of its own makes of one seed
+
+
+class UnknownFamilyError(TypeError):
+    """A distribution whose parameters cannot be picked or joined; evaluate the model on those examples instead."""
+
+
+@singledispatch
+def rebuilt(q: Distribution, others: Sequence[Any], change: Callable[[list[Tensor]], Tensor]) -> Any:
+    """A distribution of the family of q, each of its parameters made from those of q and of others.
+
+    Args:
+        q: batch shape (batch, ...).
+        others: of the same family.
+        change: from the parameter's values, q's first, to the new one.
+
+    Raises:
+        UnknownFamilyError: the family does not state its parameters.
+    """
+    names = [name for name in q.arg_constraints if name in vars(q)] or list(q.arg_constraints)
+    if "logits" in names and "probs" in names:  # torch keeps the second once it was asked for
+        names.remove("probs")
+    if not names or type(q).__init__ is Distribution.__init__:
+        raise UnknownFamilyError(
+            f"a {type(q).__name__} does not state its parameters in arg_constraints; register it with "
+            "nelbo.latents.rebuilt.register"
+        )
+    parts = [q, *others]
+    values = {name: change([_along_batch(getattr(part, name), part) for part in parts]) for name in names}
+    return type(q)(**values, validate_args=False)  # pyright: ignore[reportCallIssue]
+
+
+def _along_batch(value: Any, q: Distribution) -> Tensor:
+    """A parameter with q's whole batch shape in front."""
+    value = torch.as_tensor(value)
+    extra = value.dim() - len(q.batch_shape)
+    return value if extra >= 0 and value.shape[: len(q.batch_shape)] == q.batch_shape else value.expand(q.batch_shape)
+
+
+@rebuilt.register
+def _(q: Normal, others: Sequence[Normal], change: Callable[[list[Tensor]], Tensor]) -> Normal:
+    parts = [q, *others]
+    return Normal(
+        change([part.loc for part in parts]),
+        change([part.scale.expand_as(part.loc) for part in parts]),
+        validate_args=False,
+    )
+
+
+@rebuilt.register
+def _(q: Independent, others: Sequence[Independent], change: Callable[[list[Tensor]], Tensor]) -> Independent:
+    base = rebuilt(q.base_dist, [other.base_dist for other in others], change)
+    return Independent(base, q.reinterpreted_batch_ndims, validate_args=False)
+
+
+@rebuilt.register
+def _(
+    q: MultivariateNormal, others: Sequence[MultivariateNormal], change: Callable[[list[Tensor]], Tensor]
+) -> MultivariateNormal:
+    parts = [q, *others]
+    return MultivariateNormal(
+        change([part.loc for part in parts]),
+        scale_tril=change([part.scale_tril for part in parts]),
+        validate_args=False,
+    )
+
+
+@rebuilt.register
+def _(q: Delta, others: Sequence[Delta], change: Callable[[list[Tensor]], Tensor]) -> Delta:
+    return Delta(change([part.location for part in (q, *others)]))
+
+
+@rebuilt.register
+def _(
+    q: MixtureSameFamily, others: Sequence[MixtureSameFamily], change: Callable[[list[Tensor]], Tensor]
+) -> MixtureSameFamily:
+    weights = rebuilt(q.mixture_distribution, [other.mixture_distribution for other in others], change)
+    components = rebuilt(q.component_distribution, [other.component_distribution for other in others], change)
+    return MixtureSameFamily(weights, components, validate_args=False)
+
+
+def rows(q: Distribution, index: slice | Tensor) -> Any:
+    """The distributions of some examples, by their place along the first batch axis."""
+    return rebuilt(q, [], lambda values: values[0][index])
+
+
+def join(parts: Sequence[Distribution]) -> Any:
+    """Distributions of batch shapes (a,), (b,), ... as one of batch shape (a + b + ...,)."""
+    return parts[0] if len(parts) == 1 else rebuilt(parts[0], parts[1:], torch.cat)
+
+
+def detached(q: Distribution) -> Any:
+    """The same distribution, held fixed: its log_prob has a gradient with respect to z alone."""
+    return rebuilt(q, [], lambda values: values[0].detach())
+
+
+def picks(q: Distribution) -> bool:
+    """Whether :func:`rows` and :func:`join` know this family."""
+    try:
+        rows(q, slice(0, 1))
+    except (UnknownFamilyError, TypeError, AttributeError, NotImplementedError):
+        return False
+    return True
+
+
+def factorizes(q: Distribution) -> bool:
+    """Whether the latent units are independent under q: then the marginals are all there is."""
+    return isinstance(q, Independent) and not q.base_dist.event_shape and len(q.event_shape) > 0
+
+
+@singledispatch
+def marginals(q: Distribution) -> Distribution | None:
+    """The marginal distribution of each latent unit, batch shape (\\*batch, \\*event); None where none is known."""
+    return None
+
+
+@marginals.register
+def _(q: Independent) -> Distribution | None:
+    return q.base_dist if factorizes(q) else None
+
+
+@marginals.register
+def _(q: MultivariateNormal) -> Distribution | None:
+    return Normal(q.mean, q.variance.sqrt(), validate_args=False)
+
+
+@singledispatch
+def moments(q: Distribution) -> tuple[Tensor, Tensor] | None:
+    """Mean (\\*batch, d) and covariance (\\*batch, d, d) of a normal or a point over d units; None for any other.
+
+    >>> mean, covariance = moments(Independent(Normal(torch.zeros(5, 2), torch.ones(5, 2)), 1))
+    >>> mean.shape, covariance.shape
+    (torch.Size([5, 2]), torch.Size([5, 2, 2]))
+    """
+    return None
+
+
+@moments.register
+def _(q: MultivariateNormal) -> tuple[Tensor, Tensor] | None:
+    return q.mean, q.covariance_matrix
+
+
+@moments.register
+def _(q: Delta) -> tuple[Tensor, Tensor] | None:
+    return _diagonal_moments(q)
+
+
+@moments.register
+def _(q: Independent) -> tuple[Tensor, Tensor] | None:
+    return _diagonal_moments(q) if isinstance(q.base_dist, Normal) else None
+
+
+def _diagonal_moments(q: Distribution) -> tuple[Tensor, Tensor]:
+    batch = q.batch_shape
+    return q.mean.reshape(*batch, -1), torch.diag_embed(q.variance.reshape(*batch, -1))
+
+
+def has_density(q: Distribution) -> bool:
+    """Whether q has a density; a point, as of an autoencoder, has none."""
+    return getattr(q, "has_density", True)
+
+
+def center(q: Distribution) -> Tensor:
+    """The one z that stands for q, (\\*batch, \\*event): its mean, or what the family gives where that is not known."""
+    try:
+        return q.mean
+    except NotImplementedError:
+        known = getattr(q, "center", None)
+        return q.sample() if known is None else known
+
+
+def spread(q: Distribution) -> Tensor:
+    """Standard deviations of q, (\\*batch, \\*event), by 64 draws where there is no closed form; 0 of a point."""
+    try:
+        return q.variance.sqrt()
+    except NotImplementedError:
+        return q.sample(torch.Size((_DRAWS_FOR_SPREAD,))).std(0)
+
+
+def draw(q: Distribution, draws: int | None = None, keys: Tensor | None = None, *, start: int = 0) -> Tensor:
+    """Reparameterized draws z ~ q.
+
+    Args:
+        q: batch shape (batch,), or () where keys say how many examples draw from it.
+        draws: of each example; None is one, without an axis of its own.
+        keys: (batch,) of each example's own random numbers (:func:`nelbo.randomness.example_keys`); None draws from
+            torch's global generator.
+        start: number of the first draw, where keys are given.
+
+    Returns:
+        z: (draws, batch, \\*event), or (batch, \\*event).
+    """
+    if keys is None:
+        return _rsample(q, torch.Size() if draws is None else torch.Size((draws,)))
+    z = from_keys(q, keys, draws or 1, start)
+    return z[0] if draws is None else z
+
+
+def draw_with_log_prob(
+    q: Distribution, draws: int | None = None, keys: Tensor | None = None, *, start: int = 0
+) -> tuple[Tensor, Tensor]:
+    """Draws z ~ q and log q(z) in nats, (draws, batch); a flow gives both in one pass. Arguments as of :func:`draw`."""
+    both = getattr(q, "rsample_and_log_prob", None)
+    if keys is None and both is not None:
+        return both(torch.Size() if draws is None else torch.Size((draws,)))
+    z = draw(q, draws, keys, start=start)
+    return z, q.log_prob(z)
+
+
+def _rsample(q: Distribution, shape: torch.Size) -> Tensor:
+    return q.rsample(shape) if q.has_rsample else q.sample(shape)
+
+
+@singledispatch
+def from_keys(q: Distribution, keys: Tensor, draws: int, start: int) -> Tensor:
+    """Draws of each example from its own random numbers, (draws, batch, \\*event); see :func:`draw`.
+
+    A family without a rule of its own goes through its inverse distribution function, or, where it has none, through
+    one generator for each example.
+    """
+    if not q.event_shape:
+        shape = torch.broadcast_shapes(q.batch_shape, keys.shape + (1,) * (len(q.batch_shape) - 1))
+        u = randomness.uniform(keys, draws, shape[1:].numel(), start=start)
+        try:
+            return q.icdf(u.reshape(draws, *shape).to(_parameter(q)))
+        except NotImplementedError:
+            pass
+    return _one_by_one(q, keys, draws, start)
+
+
+def _one_by_one(q: Distribution, keys: Tensor, draws: int, start: int) -> Tensor:
+    first, last = start // _BLOCK, -(-(start + draws) // _BLOCK)
+    found: list[Tensor] = []
+    with torch.random.fork_rng([]):
+        for i, key in enumerate(keys.tolist()):
+            one = rows(q, slice(i, i + 1)) if q.batch_shape else q.expand(torch.Size((1,)))
+            blocks: list[Tensor] = []
+            for block in range(first, last):
+                torch.default_generator.manual_seed(randomness.derive(key, "block", block))
+                blocks.append(_rsample(one, torch.Size((_BLOCK,))))
+            found.append(torch.cat(blocks))
+    begin = start - first * _BLOCK
+    return torch.cat(found, 1)[begin : begin + draws]
+
+
+def _parameter(q: Distribution) -> Tensor:
+    """Any tensor of the precision and on the device of q."""
+    tensors = [value for value in vars(q).values() if isinstance(value, Tensor) and value.is_floating_point()]
+    return tensors[0] if tensors else torch.empty(0)
+
+
+def standard_noise(like: Tensor, keys: Tensor, draws: int, start: int, event: torch.Size) -> Tensor:
+    """Standard normal numbers (draws, batch, \\*event), in the precision of a parameter."""
+    eps = randomness.normal(keys, draws, event.numel(), start=start)
+    return eps.reshape(draws, len(keys), *event).to(like.dtype)
+
+
+@from_keys.register
+def _(q: Normal, keys: Tensor, draws: int, start: int) -> Tensor:
+    event = torch.broadcast_shapes(q.batch_shape, (len(keys),) + (1,) * (len(q.batch_shape) - 1))[1:]
+    return q.loc + q.scale * standard_noise(q.loc, keys, draws, start, event)
+
+
+@from_keys.register
+def _(q: Independent, keys: Tensor, draws: int, start: int) -> Tensor:
+    base = q.base_dist
+    if not q.batch_shape:
+        base = base.expand(torch.Size((len(keys), *base.batch_shape)))
+    return from_keys(base, keys, draws, start)
+
+
+@from_keys.register
+def _(q: MultivariateNormal, keys: Tensor, draws: int, start: int) -> Tensor:
+    eps = standard_noise(q.loc, keys, draws, start, q.event_shape)
+    return q.loc + (q.scale_tril @ eps[..., None])[..., 0]
+
+
+@from_keys.register
+def _(q: Delta, keys: Tensor, draws: int, start: int) -> Tensor:
+    return q.location.expand(draws, len(keys), *q.event_shape)
+
+
+@from_keys.register
+def _(q: MixtureSameFamily, keys: Tensor, draws: int, start: int) -> Tensor:
+    u = randomness.uniform(randomness.folded(keys, 0), draws, 1, start=start)
+    weights = q.mixture_distribution.probs.cumsum(-1)  # pyright: ignore[reportAttributeAccessIssue]
+    chosen = (u.to(weights) > weights / weights[..., -1:]).sum(-1)
+    # a draw of every component of every example, of which one is taken
+    n, k = len(keys), q.mixture_distribution.param_shape[-1]  # pyright: ignore[reportAttributeAccessIssue]
+    components = rebuilt(
+        q.component_distribution, [], lambda values: _for_each(values[0], n, k, per_example=bool(q.batch_shape))
+    )
+    each = torch.stack([randomness.folded(keys, 1 + component) for component in range(k)], 1).flatten()
+    z = from_keys(components, each, draws, start).unflatten(1, (n, k))
+    index = chosen.reshape(draws, n, 1, *(1,) * len(q.event_shape))
+    return z.gather(2, index.expand(draws, n, 1, *q.event_shape))[:, :, 0]
+
+
+def _for_each(value: Tensor, n: int, k: int, *, per_example: bool) -> Tensor:
+    """A parameter of k components, as one of n * k."""
+    return value.flatten(0, 1) if per_example else value.expand(n, *value.shape).flatten(0, 1)
