@@ -6,8 +6,7 @@ import pytest
 import torch
 from scipy import stats
 
-from nelbo.measure.pareto import pareto_k, tail_length, threshold
-from nelbo.measure.weights import Weights
+from nelbo.measure.importance import Weights, pareto_k, tail_length, threshold
 
 
 @pytest.mark.parametrize("k", [-0.3, 0.0, 0.3, 0.7, 1.2])

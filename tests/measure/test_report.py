@@ -11,7 +11,8 @@ import torch
 
 from nelbo import measure, recipes
 from nelbo.data import Data, InMemory, Preparation
-from nelbo.measure import Number, elbo_terms, over_examples
+from nelbo.estimate import Estimate
+from nelbo.measure import Number, elbo_terms
 from nelbo.training import fit
 from tests.cases import counts, real
 
@@ -65,7 +66,7 @@ def test_quantities_are_those_of_their_functions(report, runs, digits):
     assert report.settings == {"split": "validation", "effort": "quick", "seed": 0, "examples": 40, "samples": 200}
     rows = torch.randperm(len(x), generator=torch.Generator().manual_seed(0))[:40]
     terms = elbo_terms(runs[0].model, digits.validation.take(rows))
-    assert report["nelbo"].held_out.value == pytest.approx(-float(over_examples(terms.elbo)))
+    assert report["nelbo"].held_out.value == pytest.approx(-float(Estimate.mean_of(terms.elbo)))
     evidence = measure.log_evidence(runs[0].model, digits.validation.take(rows))
     assert report["log_evidence"].held_out.value == pytest.approx(float(evidence.value.mean()), abs=1e-4)
     gap = report["log_evidence"].held_out.value - report["elbo"].held_out.value
@@ -192,10 +193,10 @@ def test_without_held_out_data(runs, digits):
     ("arguments", "message"),
     [
         ({"split": "test"}, "the data have no test part; they have: validation, train. Write split='validation'"),
-        ({"split": "all"}, "split is auto, test, validation, train; got 'all'"),
-        ({"effort": "much"}, "effort is one of quick, normal, thorough; got 'much'"),
-        ({"examples": 3}, "examples is at least 20"),
-        ({"samples": 1}, "samples is at least 2"),
+        ({"split": "all"}, "split must be auto, test, validation, train; got 'all'"),
+        ({"effort": "much"}, "effort must be one of quick, normal, thorough; got 'much'"),
+        ({"examples": 3}, "examples must be at least 20"),
+        ({"samples": 1}, "samples must be at least 2"),
     ],
 )
 def test_what_cannot_be_meant(runs, arguments, message):
@@ -244,7 +245,7 @@ def test_ctrl_c_keeps_the_sections_that_were_done(runs, monkeypatch):
 
 
 def test_an_autoencoder_whose_evidence_takes_annealing_says_so(digits):
-    model = recipes.make("autoencoder", digits.event_shape, latent=3, hidden=(8,)).model
+    model = recipes.make("autoencoder", digits.event_shape, latent=3, hidden=(8,))
     found = measure.report(model, digits, effort="quick", examples=20)
     section = next(section for section in found.sections if section.id == "log_evidence")
     assert not section.quantities

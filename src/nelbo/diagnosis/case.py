@@ -263,7 +263,7 @@ def log_aggregate(z: Tensor, mu: Tensor, sigma: Tensor, *, without_own: bool = F
 
     With ``without_own``, z_i is judged by the mixture of the others.
     """
-    from nelbo.measure.encoded import AggregatePosterior
+    from nelbo.measure.aggregate import AggregatePosterior
 
     qz = Independent(Normal(mu, sigma, validate_args=False), 1, validate_args=False)
     own = torch.arange(len(z), device=z.device) if without_own else None

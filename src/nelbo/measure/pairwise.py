@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 from torch.distributions import Bernoulli, ContinuousBernoulli, Distribution, Independent, Normal
 
-from nelbo.measure.inputs import AT_ONCE
+from nelbo.evaluation import rows_at_once
 
 _FACTORS = 64  # from 1 to 2: in float32 a hundred of them do not overflow
 
@@ -78,5 +78,5 @@ def of_own(px: Distribution, x: Tensor) -> Tensor:
 
 def pairwise(px: Distribution, x: Tensor) -> Tensor:
     """Log p(x_i|z_j) in nats, (batch, points), pair by pair, for px of batch shape (points, 1)."""
-    step = max(1, AT_ONCE // (px.batch_shape[0] * prod(x.shape[1:])))
+    step = rows_at_once(px.batch_shape[0] * prod(x.shape[1:]))
     return torch.cat([px.log_prob(part[None]) for part in x.split(step)], dim=1).T

@@ -13,7 +13,6 @@ from torch import Tensor
 from nelbo.divergences import TestResult
 from nelbo.estimate import Estimate
 from nelbo.files import plain, write_bytes, write_json
-from nelbo.measure.terms import over_examples
 
 FORMAT = 1
 MEASURES, PAGE = "measure.json", "report.html"
@@ -219,4 +218,4 @@ def percent(share: float) -> str:
 
 def mean_of(values: Tensor | Estimate, method: str | None = None) -> Number:
     """The mean over examples as a number of the report."""
-    return Number.of(over_examples(values, method))
+    return Number.of(Estimate.mean_of(values, method))

@@ -15,10 +15,10 @@ class Interrupted(KeyboardInterrupt):
         super().__init__(message)
         self.partial = partial
 
-
-def interrupted(partial: Any, done: int, n: int) -> Interrupted:
-    """What Ctrl-C becomes: the examples that are done stay."""
-    return Interrupted(f"interrupted after {done:,} of {n:,} examples, which error.partial holds", partial)
+    @classmethod
+    def after(cls, partial: Any, done: int, n: int) -> "Interrupted":
+        """Some of the examples are done."""
+        return cls(f"interrupted after {done:,} of {n:,} examples, which error.partial holds", partial)
 
 
 @final

@@ -4,9 +4,8 @@ import math
 
 from nelbo.data import looks_like
 from nelbo.estimate import Estimate
-from nelbo.measure.baseline import independent_features
 from nelbo.measure.case import Case
-from nelbo.measure.overfitting import overfitting
+from nelbo.measure.loss_terms import independent_features, overfitting
 from nelbo.measure.results import Number, Quantity, Section, mean_of
 from nelbo.measure.sections.loss import both
 

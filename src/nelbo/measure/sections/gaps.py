@@ -2,11 +2,9 @@
 
 from matplotlib.figure import Figure
 
-from nelbo import figures
-from nelbo.evaluation import evaluation_mode
-from nelbo.measure.bounds import importance_bounds
+from nelbo import figures, latents
 from nelbo.measure.case import Case
-from nelbo.measure.encoded import units
+from nelbo.measure.importance_bounds import importance_bounds
 from nelbo.measure.inference_gap import InferenceGap, inference_gap
 from nelbo.measure.results import Picture, Quantity, Section, mean_of
 
@@ -20,15 +18,14 @@ def gaps(case: Case) -> Section | None:
     """The inference gap split in two, and the importance-weighted bounds."""
     if case.is_point:
         return None
-    x = case.held_out.x[: case.gap_examples]
-    with evaluation_mode(case.model, case.seed) as device:
-        normal = units(case.model.posterior(x[:1].to(device=device))) is not None
+    examples = case.held_out[: case.gap_examples]
+    normal = latents.moments(examples.qz) is not None
     # where a grid gave log p(x) it is known; else q* of the gaps is the better proposal
-    known = case.evidence[0].part(slice(len(x))) if case.latent <= 2 else None
+    known = case.evidence[0].part(slice(len(examples))) if case.latent <= 2 else None
     steps = _STEPS[case.effort]
-    found = inference_gap(case.model, x, steps=steps, evidence=known, seed=case.seed) if normal else None
+    found = inference_gap(case.model, examples, steps=steps, evidence=known) if normal else None
     known = known if found is None else found.log_evidence
-    bounds = importance_bounds(case.model, x, _BOUNDS[case.effort], evidence=known, seed=case.seed)
+    bounds = importance_bounds(case.model, examples, _BOUNDS[case.effort], evidence=known)
     shown = [Quantity(f"bound_{k}", f"L_{k}", _meaning(k), mean_of(bounds.bounds[k])) for k in bounds.samples]
     means = [mean_of(bounds.bounds[k]).shown("nats") for k in (bounds.samples[0], bounds.samples[-1])]
     finding = f"The bound rises from {means[0]} with one draw of z to {means[1]} nats with {bounds.samples[-1]:,}."
@@ -36,7 +33,7 @@ def gaps(case: Case) -> Section | None:
     def draw() -> Figure:
         return figures.bounds(bounds)
 
-    scope = f"{len(x):,} held-out examples"
+    scope = f"{len(examples):,} held-out examples"
     lead = f"On {scope}."
     if found is not None:
         lead += " There, q(z|x) was optimized for each example by itself: what that gains is the encoder's loss."

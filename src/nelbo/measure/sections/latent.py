@@ -2,24 +2,22 @@
 
 from collections.abc import Callable
 
-import torch
 from matplotlib.figure import Figure
 
 from nelbo import figures
 from nelbo.estimate import Estimate
-from nelbo.evaluation import evaluation_mode
 from nelbo.measure.aggregate import LEVEL, aggregate_match
 from nelbo.measure.case import Case
+from nelbo.measure.latent_usage import THRESHOLD, LatentUsage, latent_usage
 from nelbo.measure.results import Number, Picture, Quantity, Section, Unit, percent
 from nelbo.measure.sections.loss import both
-from nelbo.measure.usage import THRESHOLD, LatentUsage, latent_usage
 
 _POINTS = 4000
 
 
 def usage(case: Case) -> Section:
     """KL per unit, active units, and the KL split in three, over the whole of each part."""
-    found = [latent_usage(case.model, part.whole, seed=case.seed) for part in case.parts]
+    found = [latent_usage(case.model, whole, seed=case.seed) for whole in case.sets]
     first = found[0]
     whole = found[-1]
 
@@ -109,7 +107,7 @@ def _units(found: LatentUsage) -> Picture:
 
 def aggregate(case: Case) -> Section:
     """The codes of the training data against draws of the prior."""
-    found = aggregate_match(case.model, case.training.whole, draws=case.matched, seed=case.seed)
+    found = aggregate_match(case.model, case.sets[-1], draws=case.matched, seed=case.seed)
     quantities = (
         Quantity(
             "aggregate_classifier",
@@ -158,12 +156,9 @@ def aggregate(case: Case) -> Section:
 
 def _cloud(case: Case) -> Picture:
     def draw() -> Figure:
-        with evaluation_mode(case.model, case.seed) as device:
-            parts = case.held_out.x[:_POINTS].split(1000)
-            z = torch.cat([case.model.encode(part.to(device=device)).cpu() for part in parts])
-            prior = case.model.prior
-        labels = case.held_out.labels
-        return figures.embedding(z, None if labels is None else labels[: len(z)], prior=prior, title="embeddings")
+        z, labels = case.held_out.embedding[:_POINTS].cpu(), case.held_out.batch.labels
+        labels = None if labels is None else labels[: len(z)].cpu()
+        return figures.embedding(z, labels, prior=case.held_out.pz, title="embeddings")
 
     return Picture(
         "Embeddings of held-out examples, by label where there are labels; grey rings: the prior p(z).", draw

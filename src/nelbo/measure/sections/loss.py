@@ -7,10 +7,10 @@ from matplotlib.figure import Figure
 from torch import Tensor
 
 from nelbo import figures
+from nelbo.evaluation import ElboTerms
 from nelbo.measure.case import Case
-from nelbo.measure.reconstruction import FromEmbeddings, from_embeddings
+from nelbo.measure.loss_terms import FromEmbeddings, from_embeddings
 from nelbo.measure.results import Number, Picture, Quantity, Section, Unit, mean_of, percent
-from nelbo.measure.terms import ElboTerms
 
 _SHOWN = 8
 
@@ -78,12 +78,11 @@ def _extremes(case: Case) -> Picture:
     order = cost.argsort(descending=True).tolist()
     k = min(_SHOWN, len(order) // 2)
     chosen = [*order[:k], *order[-k:]]
-    x = case.held_out.x[chosen]
+    shown = case.held_out[chosen]
 
     def draw() -> Figure:
-        rebuilt = from_embeddings(case.model, x, case.training.x[:50], seed=case.seed).x
         captions = [f"{float(cost[i]):,.0f}" for i in chosen]
-        return figures.reconstruction_pairs(x, rebuilt, columns=k, captions=captions)
+        return figures.reconstruction_pairs(shown.x.cpu(), shown.reconstruction.cpu(), columns=k, captions=captions)
 
     caption = (
         f"The {k} held-out examples with the highest {what}, and below them the {k} with the lowest; under each its "
@@ -94,7 +93,7 @@ def _extremes(case: Case) -> Picture:
 
 def embeddings(case: Case) -> Section:
     """How much of x the point in latent space alone gives back."""
-    parts = [from_embeddings(case.model, part.x, case.training.x, seed=case.seed) for part in case.parts]
+    parts = [from_embeddings(case.model, part, case.training.batch) for part in case.parts]
 
     def row(id: str, label: str, meaning: str, of: Callable[[FromEmbeddings], Number], unit: Unit = "nats") -> Quantity:
         return Quantity(id, label, meaning, *both([of(part) for part in parts]), unit)

@@ -13,7 +13,9 @@ _MAP = 15
 
 def samples(case: Case) -> Section:
     """Samples from the prior against held-out data."""
-    found = sample_match(case.model, case.training.x, case.held_out.x, samples=case.matched, seed=case.seed, shown=10)
+    found = sample_match(
+        case.model, case.training.batch, case.held_out.batch, samples=case.matched, seed=case.seed, shown=10
+    )
     quantities = (
         Quantity(
             "density",
