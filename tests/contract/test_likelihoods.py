@@ -23,7 +23,7 @@ def test_shapes(name):
     px = family(parameters_for(family, 4), 1)
     assert (px.batch_shape, px.event_shape) == ((4,), EVENT)
     assert px.log_prob(data(4)).shape == (4,)
-    assert px.sample().shape == family.point(px).shape == (4, *EVENT)
+    assert px.sample().shape == family.point_estimate(px).shape == (4, *EVENT)
 
 
 def test_a_leading_sample_axis_broadcasts(name):
@@ -64,10 +64,10 @@ def test_samples_are_accepted_and_have_the_distribution_s_mean(name):
     family.check(draws.reshape(-1, *EVENT))
     if name == "categorical":
         mode = draws.mode(0).values
-        assert (mode == family.point(px)).float().mean() > 0.8
+        assert (mode == family.point_estimate(px)).float().mean() > 0.8
         return
     error = draws.std(0) / 4000**0.5
-    assert ((draws.mean(0) - family.point(px)).abs() < 5 * error + 1e-6).all()
+    assert ((draws.mean(0) - family.point_estimate(px)).abs() < 5 * error + 1e-6).all()
 
 
 def test_extreme_decoder_outputs_stay_finite(name):
