@@ -13,7 +13,7 @@ from nelbo.studio.alignment import align
 from nelbo.studio.inspection import decode, inspect, look_at, posterior, terms, terms_under
 from nelbo.studio.networks import dense
 from nelbo.studio.planes import Plane
-from tests.cases import EVENT, LATENT, LIKELIHOODS, POSTERIORS, PRIORS, each, make_vae
+from tests.cases import LATENT, LIKELIHOODS, POSTERIORS, PRIORS, each, make_vae
 from tests.studio.runs import small_run
 
 
