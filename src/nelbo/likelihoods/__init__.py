@@ -11,6 +11,7 @@ named = LIKELIHOODS.named
 names = LIKELIHOODS.names
 
 __all__ = [
+    "LIKELIHOODS",
     "Bernoulli",
     "Categorical",
     "ContinuousBernoulli",
