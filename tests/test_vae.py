@@ -22,16 +22,18 @@ def test_the_answers_are_distributions():
     assert (model.prior.batch_shape, model.prior.event_shape) == ((), (2,))
     px = model.likelihood(torch.zeros(3, 5, 2))
     assert (px.batch_shape, px.event_shape) == ((3, 5), (6,))
-    assert model(x).log_prob(x).shape == (5,)
+    assert torch.equal(model(x), model.reconstruct(x))
 
 
-def test_pictures_are_means_without_gradient():
-    model, x = vae(), binary(5)
+def test_encode_and_decode_are_means_with_a_gradient():
+    model, x = vae(), binary(5).requires_grad_()
     z = model.encode(x)
     torch.testing.assert_close(z, model.posterior(x).mean)
-    torch.testing.assert_close(model.reconstruct(x), torch.sigmoid(model.decoder(z)))
-    torch.testing.assert_close(model.decode(z), model.reconstruct(x))
-    assert not any(t.requires_grad for t in (z, model.reconstruct(x), model.decode(z), model.sample(3)))
+    torch.testing.assert_close(model.decode(z), torch.sigmoid(model.decoder(z)))
+    torch.testing.assert_close(model(x), model.decode(z))
+    assert torch.autograd.grad(model(x).sum(), x)[0].abs().sum() > 0
+    torch.testing.assert_close(model.reconstruct(x), model(x).detach())
+    assert not any(t.requires_grad for t in (model.reconstruct(x), model.sample(3), model.sample(3, mean=True)))
 
 
 def test_samples_are_draws_of_the_model():
@@ -101,7 +103,7 @@ MISTAKES = {
     "autoencoder_width": (
         lambda: Autoencoder(nn.Linear(6, 4), nn.Linear(2, 6), latent=2, likelihood=likelihoods.Bernoulli()).check(X),
         ValueError,
-        r"expected \(3, 2\) for PointMass\(2\); end it with nn\.Linear\(\.\.\., 2\)",
+        r"expected \(3, 2\) for an autoencoder of latent=2; end it with nn\.Linear\(\.\.\., 2\)",
     ),
     "decoder_width": (
         lambda: vae(decoder=nn.Linear(2, 7)).check(X),
@@ -148,7 +150,7 @@ MISTAKES = {
         r"to shape \(1, 6\), expected one tensor \(3, \*event\)",
     ),
     "x_of_one_example": (lambda: vae().check(X[0]), ValueError, r"got \(6,\); for one example write x\[None\]"),
-    "z": (lambda: vae().likelihood(torch.zeros(3, 5)), ValueError, r"z has shape \(\.\.\., batch, 2\), got \(3, 5\)"),
+    "z": (lambda: vae().likelihood(torch.zeros(3, 5)), ValueError, r"z must have shape \(\.\.\., batch, 2\), got \(3, 5\)"),
     "latent": (
         lambda: vae(prior=priors.Mixture(3)),
         ValueError,
