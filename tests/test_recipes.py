@@ -1,5 +1,6 @@
 """Recipes: all build and train, and each wrong word is answered with the right one."""
 
+import copy
 import inspect
 import json
 import math
@@ -7,6 +8,7 @@ import math
 import pytest
 import torch
 
+import nelbo
 from nelbo import likelihoods, objectives, posteriors, priors, recipes
 from nelbo.objectives import Progress
 from nelbo.recipes import LIKELIHOODS, POSTERIORS, RECIPES, make
@@ -223,3 +225,56 @@ def test_each_mistake_is_answered(case):
     call, kind, message = MISTAKES[case]
     with pytest.raises(kind, match=message):
         call()
+
+
+# --- the seed of a training draws the weights (FIELD F14) -------------------------------------------------------------
+
+
+def cell(model=None, seed=0):
+    """A notebook's cell: make a model, train it."""
+    x = cases.binary(60)
+    model = recipes.vae((6,), hidden=(8,)) if model is None else model
+    return nelbo.fit(model, x, epochs=1, seed=seed, progress=False)
+
+
+def same_weights(a, b):
+    return all(torch.equal(a.model.state_dict()[name], tensor) for name, tensor in b.model.state_dict().items())
+
+
+def test_the_same_cell_run_twice_gives_the_same_bytes():
+    torch.manual_seed(1)
+    first = cell()
+    torch.randn(3)
+    second = cell()
+    assert same_weights(first, second)
+    assert not same_weights(first, cell(seed=1))
+    assert first.record["weights"] == second.record["weights"] == "drawn by the seed"
+
+
+def test_moving_a_model_is_not_a_use():
+    assert same_weights(cell(), cell(recipes.vae((6,), hidden=(8,)).to("cpu").eval()))
+
+
+@pytest.mark.parametrize(
+    "use",
+    [
+        lambda model: model.encode(cases.binary(2)),
+        lambda model: model.load_state_dict(model.state_dict()),
+        lambda model: nelbo.loss(model, cases.binary(2)),
+        lambda model: nelbo.fit(model, cases.binary(60), epochs=1, seed=5, progress=False),
+    ],
+    ids=["encoded", "loaded", "measured", "trained"],
+)
+def test_a_used_changed_or_trained_model_keeps_its_weights(use):
+    model = recipes.vae((6,), hidden=(8,))
+    use(model)
+    run = cell(copy.deepcopy(model))
+    assert run.record["weights"] == "as they were given"
+    assert same_weights(run, cell(copy.deepcopy(model)))
+    assert not same_weights(run, cell())
+
+
+def test_a_fit_leaves_torch_s_global_generator_alone():
+    before = torch.random.get_rng_state()
+    cell()
+    assert torch.equal(before, torch.random.get_rng_state())
