@@ -158,6 +158,15 @@ class Model(nn.Module, ABC):
             for name, tensor in super().state_dict(keep_vars=True).items():
                 tensor.copy_(fresh[name])
 
+    def __setattr__(self, name: str, value: Any) -> None:
+        if self._draw_weights is not None and isinstance(value, nn.Module | Tensor):
+            self.draw_weights()  # a network is replaced: the others keep what they draw now
+        super().__setattr__(name, value)
+
+    def __getstate__(self) -> dict[str, Any]:
+        self.draw_weights()  # a copy has the weights of the original
+        return self.__dict__.copy()
+
     def __getattr__(self, name: str) -> Any:
         value = super().__getattr__(name)
         if self._draw_weights is not None and isinstance(value, nn.Module):
@@ -393,7 +402,7 @@ def as_model(model: Any) -> Model:
         return trained
     missing = [name for name in ("prior", "posterior", "likelihood") if not hasattr(model, name)]
     if missing or isinstance(model, type):
-        got = f"a {type(model).__name__}"
+        got = f"the class {model.__name__}" if isinstance(model, type) else type(model).__name__
         if callable(model) and not isinstance(model, nn.Module | type):
             got = "a function; call it with the shape of one example"
         raise TypeError(
