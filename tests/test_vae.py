@@ -1,13 +1,16 @@
 """The model: its parts, and an error for each way in which they do not fit."""
 
+import copy
+import pickle
+
 import pytest
 import torch
 from torch import nn
 
-from nelbo import likelihoods, posteriors, priors
+from nelbo import likelihoods, objectives, posteriors, priors, recipes
 from nelbo.nn import MLP
 from nelbo.objectives import loss
-from nelbo.vae import VAE, Autoencoder
+from nelbo.vae import VAE, Autoencoder, as_model
 from tests.cases import binary
 
 
@@ -22,16 +25,18 @@ def test_the_answers_are_distributions():
     assert (model.prior.batch_shape, model.prior.event_shape) == ((), (2,))
     px = model.likelihood(torch.zeros(3, 5, 2))
     assert (px.batch_shape, px.event_shape) == ((3, 5), (6,))
-    assert model(x).log_prob(x).shape == (5,)
+    assert torch.equal(model(x), model.reconstruct(x))
 
 
-def test_pictures_are_means_without_gradient():
-    model, x = vae(), binary(5)
+def test_encode_and_decode_are_means_with_a_gradient():
+    model, x = vae(), binary(5).requires_grad_()
     z = model.encode(x)
     torch.testing.assert_close(z, model.posterior(x).mean)
-    torch.testing.assert_close(model.reconstruct(x), torch.sigmoid(model.decoder(z)))
-    torch.testing.assert_close(model.decode(z), model.reconstruct(x))
-    assert not any(t.requires_grad for t in (z, model.reconstruct(x), model.decode(z), model.sample(3)))
+    torch.testing.assert_close(model.decode(z), torch.sigmoid(model.decoder(z)))
+    torch.testing.assert_close(model(x), model.decode(z))
+    assert torch.autograd.grad(model(x).sum(), x)[0].abs().sum() > 0
+    torch.testing.assert_close(model.reconstruct(x), model(x).detach())
+    assert not any(t.requires_grad for t in (model.reconstruct(x), model.sample(3), model.sample(3, mean=True)))
 
 
 def test_samples_are_draws_of_the_model():
@@ -101,7 +106,7 @@ MISTAKES = {
     "autoencoder_width": (
         lambda: Autoencoder(nn.Linear(6, 4), nn.Linear(2, 6), latent=2, likelihood=likelihoods.Bernoulli()).check(X),
         ValueError,
-        r"expected \(3, 2\) for PointMass\(2\); end it with nn\.Linear\(\.\.\., 2\)",
+        r"expected \(3, 2\) for an autoencoder of latent=2; end it with nn\.Linear\(\.\.\., 2\)",
     ),
     "decoder_width": (
         lambda: vae(decoder=nn.Linear(2, 7)).check(X),
@@ -148,7 +153,11 @@ MISTAKES = {
         r"to shape \(1, 6\), expected one tensor \(3, \*event\)",
     ),
     "x_of_one_example": (lambda: vae().check(X[0]), ValueError, r"got \(6,\); for one example write x\[None\]"),
-    "z": (lambda: vae().likelihood(torch.zeros(3, 5)), ValueError, r"z has shape \(\.\.\., batch, 2\), got \(3, 5\)"),
+    "z": (
+        lambda: vae().likelihood(torch.zeros(3, 5)),
+        ValueError,
+        r"z must have shape \(\.\.\., batch, 2\), got \(3, 5\)",
+    ),
     "latent": (
         lambda: vae(prior=priors.Mixture(3)),
         ValueError,
@@ -202,3 +211,169 @@ def test_what_the_messages_say_to_write_works():
         likelihood=likelihoods.Normal("decoded"),
     ).check(x)
     vae(decoder=nn.Linear(2, 12), likelihood=likelihoods.Normal("decoded")).check(X)
+
+
+# --- weights that are drawn when they are first used ------------------------------------------------------------------
+
+OWN = nn.Linear(2, 6)
+USES = {
+    "loss": lambda model: loss(model, X),
+    "encode": lambda model: model.encode(X),
+    "sample": lambda model: model.sample(2),
+    "parameters": lambda model: list(model.parameters()),
+    "state_dict": lambda model: model.state_dict(),
+    "a_network": lambda model: model.encoder,
+    "modules": lambda model: list(model.modules()),
+    "apply": lambda model: model.apply(lambda module: None),
+    "prior": lambda model: model.prior,
+    "deepcopy": copy.deepcopy,
+    "pickle": pickle.dumps,
+    "replaced_network": lambda model: setattr(model, "decoder", OWN),
+}
+
+
+def fresh():
+    return recipes.vae((6,), hidden=(8,))
+
+
+@pytest.mark.parametrize("use", USES)
+def test_a_first_use_draws_from_torch_s_global_generator(use):
+    torch.manual_seed(0)
+    model = fresh()
+    assert model.unused
+    torch.manual_seed(5)
+    USES[use](model)
+    assert not model.unused
+    torch.manual_seed(5)
+    expected = fresh()
+    expected.draw_weights()
+    assert torch.equal(model.encoder.layers[0].weight, expected.encoder.layers[0].weight)
+    before = {name: tensor.clone() for name, tensor in model.state_dict().items()}
+    loss(model, X)
+    assert all(torch.equal(tensor, before[name]) for name, tensor in model.state_dict().items())
+
+
+def test_making_a_model_draws_nothing_and_neither_do_device_precision_and_mode():
+    torch.manual_seed(0)
+    before = torch.random.get_rng_state()
+    model = fresh().eval().double().to("cpu").float()
+    repr(model)
+    assert torch.equal(before, torch.random.get_rng_state())
+    assert model.unused
+    assert not model.training
+    model = fresh().double()
+    assert model.encode(X.double()).dtype == torch.float64
+
+
+def test_a_copy_has_the_weights_of_the_original():
+    model = fresh()
+    for twin in (copy.deepcopy(model), pickle.loads(pickle.dumps(fresh()))):
+        assert not twin.unused
+    torch.testing.assert_close(copy.deepcopy(model).encode(X), model.encode(X), rtol=0, atol=0)
+
+
+def test_loaded_weights_are_not_drawn_over():
+    source, model = vae(MLP(6, 4, hidden=(8,)), MLP(2, 6, hidden=(8,))), fresh()
+    model.load_state_dict(source.state_dict())
+    assert not model.unused
+    assert torch.equal(model.encode(X), source.encode(X))
+
+
+def test_a_network_of_one_s_own_in_a_recipe_s_model_stays():
+    model, own = fresh(), nn.Linear(2, 6)
+    before = own.weight.detach().clone()
+    model.decoder = own
+    assert torch.equal(model.decode(torch.zeros(1, 2)), torch.sigmoid(own.bias)[None])
+    assert torch.equal(own.weight, before)
+
+
+def test_changes_before_the_first_use_are_changes_of_drawn_weights():
+    model = fresh()
+    with torch.no_grad():
+        for p in model.parameters():
+            p.fill_(0.5)
+    loss(model, X)
+    assert all((p == 0.5).all() for p in model.parameters())
+
+
+# --- what a public function is given ----------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("scale", ["optimal", "decoded", 0.5])
+@pytest.mark.parametrize("grad", [True, False])
+def test_the_loss_does_not_change_the_model(scale, grad):
+    """A closed-form sigma is trained, not measured: in training mode too, each call gives the same number."""
+    outputs = 12 if scale == "decoded" else 6
+    model = vae(decoder=nn.Linear(2, outputs), likelihood=likelihoods.Normal(scale)).train()
+    before = {name: tensor.clone() for name, tensor in model.state_dict().items()}
+    x, values = 5 * torch.randn(20, 6), []
+    with torch.set_grad_enabled(grad):
+        for _ in range(2):
+            torch.manual_seed(0)
+            values.append(loss(model, x).nelbo)
+    assert torch.equal(*values)
+    assert all(torch.equal(tensor, before[name]) for name, tensor in model.state_dict().items())
+    assert model.training
+
+
+@pytest.mark.parametrize(
+    ("x", "kind", "message"),
+    [
+        (X[0], ValueError, r"x must have shape \(batch, \*event\), got \(6,\); for one example write x\[None\]"),
+        (X[:0], ValueError, r"x must hold at least one example"),
+        (X[:, :5], ValueError, r"MLP was built for inputs of shape \(batch, 6\), got \(3, 5\)"),
+        ([[0.0, 1.0]], TypeError, r"x must be a tensor or array \(batch, \*event\), a Batch or a Dataset, got list"),
+    ],
+)
+def test_wrong_examples_are_answered(x, kind, message):
+    model = vae(MLP(6, 4), MLP(2, 6))
+    for call in (loss, objectives.ELBO()):
+        with pytest.raises(kind, match=message):
+            call(model, x)
+
+
+def test_models_runs_and_the_forms_of_x_are_all_taken():
+    from nelbo.data import Batch, as_data
+    from nelbo.runs import Run
+
+    model, expected = vae(), None
+    data = as_data(X, validation=0).train
+    forms = [X, X.numpy(), X.numpy().astype("u1"), Batch(X), data]
+    # of an object with three distributions alone, nobody knows the precision
+    for source, some in ((model, [*forms, X.double()]), (Run(model, []), forms), (Protocol(model), forms)):
+        for x in some:
+            torch.manual_seed(0)
+            terms = loss(source, x)
+            expected = terms if expected is None else expected
+            torch.testing.assert_close(terms, expected, rtol=0, atol=0)
+
+
+class Protocol:
+    """Three distributions, and nothing else."""
+
+    def __init__(self, model):
+        self.posterior, self.likelihood, self.prior = model.posterior, model.likelihood, model.prior
+
+
+def test_any_object_with_the_three_distributions_is_a_model():
+    model = vae()
+    view = as_model(Protocol(model))
+    assert as_model(model) is model
+    torch.testing.assert_close(view.encode(X), model.encode(X))
+    torch.testing.assert_close(view.decode(view.encode(X)), model.decode(model.encode(X)))
+    assert view.latent == 2
+    assert view.sample(3).shape == (3, 6)
+
+
+@pytest.mark.parametrize(
+    ("thing", "got"),
+    [
+        (3, "int"),
+        (VAE, "the class VAE"),
+        (recipes.vae, "a function; call it with the shape of one example"),
+        ("runs/a", "str"),
+    ],
+)
+def test_what_is_not_a_model_is_answered(thing, got):
+    with pytest.raises(TypeError, match=rf"model must be a nelbo\.VAE, a run, .* got {got}.*nelbo\.recipes\.vae"):
+        as_model(thing)

@@ -83,7 +83,7 @@ class Model(nn.Module, ABC):
 
         Of categories, whose mean stands for nothing, the most probable one.
         """
-        return self.px_family.point(self.likelihood(z))
+        return self.px_family.point_estimate(self.likelihood(z))
 
     def forward(self, x: Tensor) -> Tensor:
         """Decode the mean of q(z|x): x as the model gives it back, (batch, *event); differentiable, without draws."""
@@ -106,7 +106,7 @@ class Model(nn.Module, ABC):
             (n, *event).
         """
         px = self.likelihood(self.prior.sample((n,)))
-        return self.px_family.point(px) if mean else px.sample()
+        return self.px_family.point_estimate(px) if mean else px.sample()
 
     def log_likelihood(self, x: Tensor, z: Tensor) -> Tensor:
         """Log p(x|z) in nats, (*samples, batch), for z of shape (*samples, batch, latent).
@@ -157,6 +157,15 @@ class Model(nn.Module, ABC):
             fresh = make().state_dict()
             for name, tensor in super().state_dict(keep_vars=True).items():
                 tensor.copy_(fresh[name])
+
+    def __setattr__(self, name: str, value: Any) -> None:
+        if self._draw_weights is not None and isinstance(value, nn.Module | Tensor):
+            self.draw_weights()  # a network is replaced: the others keep what they draw now
+        super().__setattr__(name, value)
+
+    def __getstate__(self) -> dict[str, Any]:
+        self.draw_weights()  # a copy has the weights of the original
+        return self.__dict__.copy()
 
     def __getattr__(self, name: str) -> Any:
         value = super().__getattr__(name)
@@ -393,7 +402,7 @@ def as_model(model: Any) -> Model:
         return trained
     missing = [name for name in ("prior", "posterior", "likelihood") if not hasattr(model, name)]
     if missing or isinstance(model, type):
-        got = f"a {type(model).__name__}"
+        got = f"the class {model.__name__}" if isinstance(model, type) else type(model).__name__
         if callable(model) and not isinstance(model, nn.Module | type):
             got = "a function; call it with the shape of one example"
         raise TypeError(

@@ -105,7 +105,7 @@ def encoder_gradients(objective, vae, x, draws):
     One backward pass over copies of x: the examples of these objectives do not see each other.
     """
     copies = x.repeat(draws, 1)
-    encoder = Given(vae.encode(copies).detach())
+    encoder = Given(vae.encoder(copies).detach())
     twin = VAE(
         encoder,
         vae.decoder,
@@ -174,7 +174,7 @@ def test_the_decoder_s_gradient_is_the_plain_one(gradient: Gradient):
 def test_elbo_gradient_is_that_of_the_closed_form():
     torch.manual_seed(0)
     vae, x = MODEL.vae(error=0.1), MODEL.sample(5)
-    h = vae.encode(x).detach().requires_grad_()
+    h = vae.encoder(x).detach().requires_grad_()
     (exact,) = torch.autograd.grad(MODEL.exact_nelbo_of(vae.qz_family(h), x).sum(), [h])
     drawn = encoder_gradients(ELBO(samples=20), vae, x, 2000)
     assert ((drawn.mean(0) - exact.flatten()).abs() < 5 * drawn.std(0) / 2000**0.5).all()

@@ -131,7 +131,7 @@ def test_samples_are_at_least_one():
         lambda: ImportanceWeighted(0),
         lambda: loss(make_vae(), binary(2), samples=0),
     ):
-        with pytest.raises(ValueError, match="samples is at least 1, got 0"):
+        with pytest.raises(ValueError, match="samples (is at least 1|must be a positive integer), got 0"):
             make()
 
 

@@ -4,8 +4,7 @@ import math
 
 import pytest
 
-from nelbo.objectives import Cyclical, Linear
-from nelbo.objectives.schedules import weight_at
+from nelbo.objectives import Cyclical, Linear, Progress
 
 
 @pytest.mark.parametrize(
@@ -38,7 +37,7 @@ from nelbo.objectives.schedules import weight_at
     ],
 )
 def test_by_table(schedule, epoch, expected):
-    assert weight_at(schedule, epoch) == pytest.approx(expected)
+    assert Progress(epoch).weight("beta", schedule) == pytest.approx(expected)
 
 
 @pytest.mark.parametrize("epochs", range(1, 60))

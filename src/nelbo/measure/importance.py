@@ -9,8 +9,8 @@ from torch import Tensor
 
 from nelbo import latents
 from nelbo.evaluation import Evaluation, rows_at_once
+from nelbo.likelihoods import log_prob_without_gradient
 from nelbo.measure.evidence import Evidence, finite, interrupted
-from nelbo.measure.pairwise import of_own
 from nelbo.measure.waiting import Waiting
 from nelbo.vae import fits
 
@@ -71,7 +71,7 @@ def log_weights(evaluation: Evaluation, purpose: str, stop: int, *, start: int =
         z, log_qz = latents.draw_with_log_prob(evaluation.qz, min(size, stop - number), keys, start=number)
         px = model.likelihood(z)
         fits(px, evaluation.x, model.px_family.parameters_per_feature)
-        log_joint = of_own(px, evaluation.x) + evaluation.pz.log_prob(z)
+        log_joint = log_prob_without_gradient(px, evaluation.x) + evaluation.pz.log_prob(z)
         yield (finite(log_joint) - log_qz).double().cpu()
 
 

@@ -12,7 +12,6 @@ from nelbo.evaluation import Evaluation, rows_at_once
 from nelbo.measure.adaptive_grid import SIDE, Guard, Integrals, LogIntegrands
 from nelbo.measure.evidence import Evidence, finite
 from nelbo.measure.integration import on_lattices, on_tiles
-from nelbo.measure.pairwise import linear, pairwise
 from nelbo.measure.waiting import Interrupted, Waiting
 from nelbo.randomness import derive
 
@@ -146,10 +145,10 @@ class Joint:
 
     def _log_px(self, z: Tensor, examples: Sequence[Tensor]) -> list[Tensor]:
         """For each tile log p(x|z) of its examples at its points."""
-        form = linear(self.model.likelihood(z.flatten(0, 1)[:, None]), self.x, self.rows)
+        form = self.model.px_family.linear(self.model.likelihood(z.flatten(0, 1)[:, None]), self.x, self.rows)
         if form is None:
             parts = zip(z, examples, strict=True)
-            return [pairwise(self.model.likelihood(at[:, None]), self._pick(self.x, index)) for at, index in parts]
+            return [_pairwise(self.model.likelihood(at[:, None]), self._pick(self.x, index)) for at, index in parts]
         self.rows = form.rows
         shape = z.shape[:2]
         parts = zip(form.coefficients.unflatten(0, shape), form.offset.unflatten(0, shape), examples, strict=True)
@@ -184,6 +183,12 @@ class Joint:
     def _pick(x: Tensor, index: Tensor) -> Tensor:
         # all examples look at most tiles of the coarsest level: no copy of x for those
         return x if len(index) == len(x) else x[index.to(x.device)]
+
+
+def _pairwise(px: Distribution, x: Tensor) -> Tensor:
+    """Log p(x_i|z_j) in nats, (batch, points), pair by pair, for px of batch shape (points, 1)."""
+    size = rows_at_once(px.batch_shape[0] * x[0].numel())
+    return torch.cat([px.log_prob(part[None]) for part in x.split(size)], dim=1).T
 
 
 def _evidence(integrals: Integrals, why: str) -> Evidence:
