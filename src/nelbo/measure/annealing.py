@@ -19,10 +19,11 @@ from torch.distributions import Distribution
 from nelbo.measure.estimate import Evidence, padded, together
 from nelbo.measure.importance import warned
 from nelbo.measure.inputs import AT_ONCE, finite, is_point, spread
-from nelbo.measure.waiting import Waiting, interrupted
+from nelbo.measure.waiting import interrupted
 from nelbo.measure.weights import Weights
 from nelbo.objectives import Model
 from nelbo.objectives.objective import log_likelihood
+from nelbo.progress import ProgressBar
 
 TEMPERATURES = 300
 CHAINS = 16
@@ -195,7 +196,7 @@ def by_annealing(
     """
     valid(temperatures, chains)
     found: list[Evidence] = []
-    with Waiting("log p(x) by annealing", len(x), show=progress) as bar:
+    with ProgressBar("log p(x) by annealing", len(x), show=progress) as bar:
         try:
             for part in x.split(block(x, chains)):
                 path = path_from(model, part, start, temperatures)

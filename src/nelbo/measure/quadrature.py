@@ -15,9 +15,10 @@ from nelbo.measure.lattice import on_lattices
 from nelbo.measure.pairwise import linear, pairwise
 from nelbo.measure.refinement import integrate
 from nelbo.measure.tiles import Guard, Integrals, unknown
-from nelbo.measure.waiting import Waiting, interrupted
+from nelbo.measure.waiting import interrupted
 from nelbo.objectives import Model
 from nelbo.objectives.objective import log_likelihood
+from nelbo.progress import ProgressBar
 
 MOST_DIMENSIONS = 2
 TOLERANCE = 1e-3
@@ -44,7 +45,7 @@ def by_quadrature(model: Model, x: Tensor, *, tolerance: float = TOLERANCE, why:
         )
     found = unknown(1, len(x))
     start = 0
-    with Waiting("log p(x) by quadrature", len(x), show=progress) as bar:
+    with ProgressBar("log p(x) by quadrature", len(x), show=progress) as bar:
         try:
             for part in x.split(_SHARED):
                 Joint(model, part).fill(found[start : start + len(part)], tolerance=tolerance, done=bar.advance)
