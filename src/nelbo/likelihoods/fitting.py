@@ -4,7 +4,7 @@ from typing import NamedTuple
 
 from torch import Tensor
 
-from nelbo.data import Looks, looks_like
+from nelbo.data import ValueSummary, summarize
 
 
 class Fitting(NamedTuple):
@@ -14,12 +14,12 @@ class Fitting(NamedTuple):
     """As recipes and the command line call it."""
     line: str
     """What to write in Python."""
-    looks: Looks
+    looks: ValueSummary
 
 
 def fitting(x: Tensor) -> Fitting:
     """The likelihood that fits the values of x, and what they look like."""
-    looks = looks_like(x)
+    looks = summarize(x)
     classes = int(max(looks.maximum, 1)) + 1
     name, line = {
         "binary": ("bernoulli", "likelihoods.Bernoulli()"),
