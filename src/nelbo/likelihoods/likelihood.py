@@ -170,7 +170,7 @@ class Likelihood(nn.Module, ABC):
 
     @property
     def readings(self) -> Mapping[str, Scale]:
-        """How decoders write this family's parameters, by the name that ``nelbo.wrap(output=)`` takes.
+        """Ways in which decoders write this family's parameters, by the name that ``nelbo.wrap(output=)`` takes.
 
         The first one is on the scale of x. Empty: decoders return the parameters, whose scale is the family's own.
         """
@@ -183,7 +183,7 @@ class Likelihood(nn.Module, ABC):
     # the studio
 
     def browser_form(self) -> dict[str, Any] | None:
-        """How a page computes the mean and log p(x|z) from the decoder's output, ready for JSON.
+        """The formula by which a page gets the mean and log p(x|z) from the decoder's output, ready for JSON.
 
         ``{"family": name, **settings}`` with a name that ``network.js`` of the inspector knows. None: Python computes.
         """
