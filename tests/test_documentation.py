@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 import nelbo
+from nelbo.likelihoods import LIKELIHOODS
 
 ROOT = Path(__file__).parents[1]
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md")), *sorted((ROOT / "docs" / "studio").glob("*.md"))]
@@ -22,6 +23,7 @@ def blocks(page, language):
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
 def test_python_examples_run(page, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(LIKELIHOODS, "constructors", dict(LIKELIHOODS.constructors))  # a page may register its own
     scope = {"__name__": "__main__"}  # one for the page, which is read from top to bottom
     for code in blocks(page, "python"):
         exec(compile(code, str(page), "exec"), scope)

@@ -375,10 +375,11 @@ class Encodings:
         self.order = torch.randperm(len(dataset), generator=torch.Generator().manual_seed(seed))
         self._qz: Distribution | None = None
         self._content = torch.empty(0, dtype=torch.int64)
-        with evaluation_mode(model, seed):
-            self._picks = latents.picks(encoded(model, self._examples(self.order[:1])))
-        if not self._picks:
-            self.order = self.order[:_UNPICKED]
+        self._picks: bool | None = None
+        if len(dataset) > _UNPICKED:
+            with evaluation_mode(model, seed):
+                self._picks = latents.picks(encoded(model, self._examples(self.order[:1])))
+            self.order = self.order if self._picks else self.order[:_UNPICKED]
 
     def __len__(self) -> int:
         """The number of examples: that of the data set, but for a q(z|x) that cannot be picked, of which 1,000."""
@@ -399,31 +400,29 @@ class Encodings:
 
     def qz(self, n: int | None = None) -> Distribution:
         """q(z|x) of the first n examples; of all where None. The examples themselves are not kept."""
-        n = len(self) if n is None else min(n, len(self))
+        n = self._extended(n)
         if not self._picks:
             with evaluation_mode(self.model, self.seed):
                 return encoded(self.model, self._examples(self.order[:n]))
-        self._extend(n)
         assert self._qz is not None
         return self._qz if len(self._content) == n else latents.rows(self._qz, slice(0, n))
 
     def content(self, n: int | None = None) -> Tensor:
         """(n,) the hashes of the first n examples, see :attr:`Evaluation.content`."""
-        n = len(self) if n is None else min(n, len(self))
-        if not self._picks:
-            return _content(self._examples(self.order[:n]))
-        self._extend(n)
-        return self._content[:n]
+        n = self._extended(n)
+        return self._content[:n] if self._picks else _content(self._examples(self.order[:n]))
 
     def _examples(self, rows: Tensor) -> Batch:
         weight = place_of(self.model)
         batch = self.dataset.examples(rows, seed=self.seed)
         return batch if weight is None else batch.to(weight.device, weight.dtype)
 
-    def _extend(self, n: int) -> None:
+    def _extended(self, n: int | None) -> int:
+        """The number of examples, which are encoded now if their q(z|x) can be picked."""
+        n = len(self) if n is None else min(n, len(self))
         missing = self.order[len(self._content) : n]
-        if not len(missing):
-            return
+        if not len(missing) or self._picks is False:
+            return n
         # in storage order, in which a file is read fastest
         ascending = missing.argsort()
         parts: list[Distribution] = []
@@ -433,10 +432,15 @@ class Encodings:
                 batch = self._examples(rows)
                 parts.append(encoded(self.model, batch))
                 content.append(_content(batch))
+                if self._picks is None:
+                    self._picks = latents.picks(parts[0])
+                if not self._picks:
+                    return n
         back = ascending.argsort().to(content[0].device)
         fresh = latents.rows(latents.join(parts), back)
         self._qz = fresh if self._qz is None else latents.join([self._qz, fresh])
         self._content = torch.cat([self._content.to(back.device), torch.cat(content)[back]])
+        return n
 
 
 _ENCODINGS: WeakKeyDictionary[Model, dict[tuple[int, int], Encodings]] = WeakKeyDictionary()

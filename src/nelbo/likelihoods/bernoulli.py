@@ -13,7 +13,7 @@ from torch.distributions import ContinuousBernoulli as TorchContinuousBernoulli
 from torch.distributions import Distribution, Independent
 from torch.nn import functional as F
 
-from nelbo.data import Looks
+from nelbo.data import ValueSummary
 from nelbo.likelihoods.likelihood import AS_PARAMETERS, LIKELIHOODS, Likelihood, Scale, Suggestion
 from nelbo.likelihoods.statistics import Linear, linear_in_logits
 
@@ -68,7 +68,7 @@ class Bernoulli(Likelihood):
         return True
 
     @classmethod
-    def suggested_by(cls, summary: Looks) -> Suggestion | None:
+    def suggested_by(cls, summary: ValueSummary) -> Suggestion | None:
         return Suggestion("bernoulli", "likelihoods.Bernoulli()", summary) if summary.kind == "binary" else None
 
     def pseudo_inputs(self, n: int, event: Sequence[int]) -> tuple[Tensor, tuple[float, float]]:
@@ -140,7 +140,7 @@ class ContinuousBernoulli(Likelihood):
         return _in_unit_interval(x)
 
     @classmethod
-    def suggested_by(cls, summary: Looks) -> Suggestion | None:
+    def suggested_by(cls, summary: ValueSummary) -> Suggestion | None:
         if summary.kind != "unit interval":
             return None
         line = "likelihoods.ContinuousBernoulli(), or load the data with binarize='dynamic' for likelihoods.Bernoulli()"

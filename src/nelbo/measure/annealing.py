@@ -18,9 +18,9 @@ from torch.distributions import Distribution
 from nelbo import latents
 from nelbo.estimate import Estimate
 from nelbo.evaluation import Evaluation, evaluate, evaluation_mode
-from nelbo.measure.evidence import Evidence, finite, interrupted, together
+from nelbo.measure.evidence import Evidence, finite, interrupted, padded, together
 from nelbo.measure.importance import Weights
-from nelbo.measure.waiting import Waiting
+from nelbo.progress import ProgressBar
 from nelbo.randomness import folded, uniform
 from nelbo.vae import as_model
 
@@ -175,7 +175,7 @@ def by_annealing(
     """
     _valid(temperatures, chains)
     parts: list[Evidence] = []
-    with Waiting("log p(x) by annealing", len(evaluation), show=progress) as bar:
+    with ProgressBar("log p(x) by annealing", len(evaluation), show=progress) as bar:
         try:
             for part in evaluation.split(chains * evaluation.features):
                 path = AnnealingPath(part, start, temperatures)
@@ -195,7 +195,8 @@ def by_annealing(
                 )
                 bar.advance(len(part))
         except KeyboardInterrupt as error:
-            raise interrupted(parts, len(evaluation)) from error
+            done = sum(len(part.value) for part in parts)
+            raise interrupted(padded(parts, len(evaluation)), done, len(evaluation)) from error
     return _with_notes(together(parts), chains, temperatures)
 
 
@@ -291,7 +292,7 @@ def bdmc(
     if n < 2:
         raise ValueError(f"n must be at least 2, for a standard error over the simulated examples; got {n}")
     model = as_model(model)
-    with evaluation_mode(model, seed), Waiting("annealing both ways", n, show=progress) as bar:
+    with evaluation_mode(model, seed), ProgressBar("annealing both ways", n, show=progress) as bar:
         z = model.prior.sample(torch.Size((n,)))
         evaluation = evaluate(model, model.likelihood(z).sample(), seed=seed)
         parts: list[Tensor] = []

@@ -205,7 +205,9 @@ def _position(cases: Sequence[Case], index: int | None) -> int:
             raise ValueError(f"--index is from 0 to {len(cases[0].sets[0]) - 1}, the held-out examples; got {index}")
         return index
     costs = torch.stack([case.terms[0].reconstruction_error.value for case in cases])
-    return int(held_out.batch.rows[int((costs.max(0).values - costs.min(0).values).argmax())])
+    rows = held_out.batch.rows
+    assert rows is not None
+    return int(rows[int((costs.max(0).values - costs.min(0).values).argmax())])
 
 
 def _rows(cases: Sequence[Case]) -> list[Compared]:

@@ -3,6 +3,7 @@
 import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -77,11 +78,15 @@ def unmeasured(n: int, method: str = "none") -> Evidence:
     return Evidence(missing, missing, method)
 
 
-def interrupted(parts: Sequence[Evidence], n: int) -> Interrupted:
-    """What Ctrl-C becomes: the evidence of the examples that are done, with NaN for the others."""
-    done = sum(len(part.value) for part in parts)
-    partial = together([*parts, unmeasured(n - done, parts[0].method if parts else "none")])
-    return Interrupted.after(partial, done, n)
+def padded(parts: Sequence[Evidence], n: int) -> Evidence:
+    """The evidence of the first of n examples, with NaN for the others."""
+    missing = n - sum(len(part.value) for part in parts)
+    return together([*parts, unmeasured(missing, parts[0].method if parts else "none")])
+
+
+def interrupted(partial: Any, done: int, n: int) -> Interrupted:
+    """What Ctrl-C becomes: some of the examples are done."""
+    return Interrupted(f"interrupted after {done:,} of {n:,} examples, which error.partial holds", partial)
 
 
 def finite(log_density: Tensor) -> Tensor:

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from nelbo.data import as_batch, looks_like
+from nelbo.data import as_batch, summarize
 from nelbo.divergences import TestResult, classifier_test, mmd_test
 from nelbo.estimate import Estimate
 from nelbo.evaluation import evaluation_mode, rows_at_once
@@ -50,7 +50,7 @@ def features_for(train: Tensor, *, components: int = _COMPONENTS) -> Features:
         train: (n, \\*event), examples of the training set.
         components: principal components, at most.
     """
-    kind = looks_like(train).kind
+    kind = summarize(train).kind
     if kind == "categories":
         classes = int(train.max()) + 1
         plain = Features(

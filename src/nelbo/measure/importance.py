@@ -10,8 +10,8 @@ from torch import Tensor
 from nelbo import latents
 from nelbo.evaluation import Evaluation, rows_at_once
 from nelbo.likelihoods import log_prob_without_gradient
-from nelbo.measure.evidence import Evidence, finite, interrupted
-from nelbo.measure.waiting import Waiting
+from nelbo.measure.evidence import Evidence, finite, interrupted, padded
+from nelbo.progress import ProgressBar
 from nelbo.vae import fits
 
 SAMPLES = 1000
@@ -39,13 +39,15 @@ def by_importance(
     if most < 2:
         raise ValueError(f"samples must be at least 2, for a standard error; got {most}. Write samples={SAMPLES}")
     done: list[list[tuple[Tensor, Weights]]] = []
-    with Waiting("log p(x) by importance sampling", len(evaluation), show=progress) as bar:
+    with ProgressBar("log p(x) by importance sampling", len(evaluation), show=progress) as bar:
         try:
             for part in evaluation.split(first * evaluation.features):
                 done.append(_weights_of(part, first, most, target))
                 bar.advance(len(part))
         except KeyboardInterrupt as error:
-            raise interrupted([_evidence(done, why)] if done else [], len(evaluation)) from error
+            partial = [_evidence(done, why)] if done else []
+            finished = sum(len(positions) for part in done for positions, _ in part)
+            raise interrupted(padded(partial, len(evaluation)), finished, len(evaluation)) from error
     return _with_notes(_evidence(done, why), most, target_standard_error)
 
 

@@ -12,10 +12,11 @@ from torch import Tensor
 
 from nelbo.estimate import Estimate
 from nelbo.evaluation import Evaluation, evaluate, evaluation_mode
-from nelbo.measure.evidence import Evidence, unmeasured
+from nelbo.measure.evidence import Evidence, interrupted, unmeasured
 from nelbo.measure.importance import log_weights
 from nelbo.measure.log_evidence import log_evidence
-from nelbo.measure.waiting import Interrupted, Waiting
+from nelbo.measure.waiting import Interrupted
+from nelbo.progress import ProgressBar
 
 _GROUPS = 10
 """Groups of the largest k that are drawn, for a standard error."""
@@ -119,7 +120,7 @@ def _drawn(
     total, n = _GROUPS * ks[-1], len(evaluation)
     values = {k: torch.full((2, n), torch.nan, dtype=torch.float64) for k in (1, *ks)}
     done = 0
-    with evaluation_mode(evaluation.model), Waiting("importance-weighted bounds", n, show=progress) as bar:
+    with evaluation_mode(evaluation.model), ProgressBar("importance-weighted bounds", n, show=progress) as bar:
         try:
             for part in evaluation.split(total * evaluation.features):
                 log_w = torch.cat(list(log_weights(part, "bounds", total)))
@@ -132,7 +133,7 @@ def _drawn(
         except KeyboardInterrupt as error:
             drawn = _estimates(values, total)
             known = unmeasured(n) if evidence is None else evidence
-            raise Interrupted.after(Bounds(ks, {k: drawn[k] for k in ks}, drawn[1], known), done, n) from error
+            raise interrupted(Bounds(ks, {k: drawn[k] for k in ks}, drawn[1], known), done, n) from error
     return _estimates(values, total)
 
 

@@ -14,12 +14,13 @@ from torch.distributions import Distribution, Independent, MultivariateNormal
 from nelbo import latents
 from nelbo.estimate import Estimate
 from nelbo.evaluation import Evaluation, evaluate, evaluation_mode
-from nelbo.measure.evidence import Evidence, finite, unmeasured
+from nelbo.measure.evidence import Evidence, finite, interrupted, unmeasured
 from nelbo.measure.importance import by_importance, log_weights, refuse_points
 from nelbo.measure.log_evidence import Method, log_evidence
 from nelbo.measure.quadrature import MOST_DIMENSIONS
-from nelbo.measure.waiting import Interrupted, Waiting
+from nelbo.measure.waiting import Interrupted
 from nelbo.posteriors import ConditionalFlow, DiagonalNormal, FullCovarianceNormal
+from nelbo.progress import ProgressBar
 from nelbo.vae import encoded as encoder_outputs
 
 Family = Callable[[Tensor], Distribution]
@@ -109,7 +110,7 @@ def inference_gap(
     values = torch.full((6, n), torch.nan, dtype=torch.float64)
     best: list[Distribution] = []
     done = 0
-    with evaluation_mode(evaluation.model), Waiting("optimizing q(z|x) for each example", n, show=progress) as bar:
+    with evaluation_mode(evaluation.model), ProgressBar("optimizing q(z|x) for each example", n, show=progress) as bar:
         try:
             for part in evaluation.split(_DRAWS * evaluation.features):
                 q, values[:, done : done + len(part)] = _best(part, steps, samples)
@@ -118,7 +119,7 @@ def inference_gap(
                 bar.advance(len(part))
         except KeyboardInterrupt as error:
             partial = _gap(values, samples, unmeasured(n) if evidence is None else evidence)
-            raise Interrupted.after(partial, done, n) from error
+            raise interrupted(partial, done, n) from error
     try:
         if evidence is None and method == "auto" and evaluation.latent > MOST_DIMENSIONS:
             evidence = _from_best(evaluation.with_posterior(latents.join(best)), samples, progress=progress)

@@ -7,7 +7,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from nelbo.data import as_batch, looks_like
+from nelbo.data import as_batch, summarize
 from nelbo.estimate import Estimate
 from nelbo.evaluation import ElboTerms, evaluate
 from nelbo.measure.generation import FITTED, principal_components
@@ -198,7 +198,7 @@ def independent_features(train: Tensor, x: Tensor) -> Estimate | None:
     Returns:
         Estimate without error, or None for other kinds of data.
     """
-    kind = looks_like(train).kind
+    kind = summarize(train).kind
     known, new = train.flatten(1).double(), x.flatten(1).double()
     if kind == "binary":
         share = (known.sum(0) + 0.5) / (len(known) + 1)

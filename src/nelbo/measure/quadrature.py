@@ -10,9 +10,9 @@ from torch.distributions import Distribution
 from nelbo import latents
 from nelbo.evaluation import Evaluation, rows_at_once
 from nelbo.measure.adaptive_grid import SIDE, Guard, Integrals, LogIntegrands
-from nelbo.measure.evidence import Evidence, finite
+from nelbo.measure.evidence import Evidence, finite, interrupted
 from nelbo.measure.integration import on_lattices, on_tiles
-from nelbo.measure.waiting import Interrupted, Waiting
+from nelbo.progress import ProgressBar
 from nelbo.randomness import derive
 
 MOST_DIMENSIONS = 2
@@ -36,7 +36,7 @@ def by_quadrature(evaluation: Evaluation, *, tolerance: float = TOLERANCE, why: 
             f'would have 1e{2 * d} points. Write method="importance" or method="annealed"'
         )
     integrals = Integrals.unknown(n)
-    with Waiting("log p(x) by quadrature", n, show=progress) as bar:
+    with ProgressBar("log p(x) by quadrature", n, show=progress) as bar:
         try:
             for index, joint in joints(evaluation):
                 part = Integrals.unknown(len(index))
@@ -46,7 +46,7 @@ def by_quadrature(evaluation: Evaluation, *, tolerance: float = TOLERANCE, why: 
                     integrals[index] = part
         except KeyboardInterrupt as error:
             done = int((~integrals.change.isnan()).sum())
-            raise Interrupted.after(_evidence(integrals, why), done, n) from error
+            raise interrupted(_evidence(integrals, why), done, n) from error
     return _with_notes(_evidence(integrals, why), tolerance)
 
 

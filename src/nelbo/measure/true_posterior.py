@@ -76,12 +76,16 @@ class TruePosterior:
                     log_f=both,
                     guard=both.guard(),
                     tolerance=tolerance,
-                    statistics=lambda z, f: [f[1] - f[0]],
+                    statistics=_log_ratio,
                     watched=[0],
                 )
         # E_q[log q - log p(x, z)] + log p(x); q sums to one but for the error of the grid, which is taken out
         value = integrals.statistics[0] - integrals.log_z[1] + integrals.log_z[0]
         return Estimate(value, integrals.change, "quadrature")
+
+
+def _log_ratio(z: Tensor, f: Tensor) -> list[Tensor]:
+    return [f[1] - f[0]]
 
 
 class _WithQ:
