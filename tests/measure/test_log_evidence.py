@@ -10,8 +10,8 @@ import nelbo
 from nelbo import likelihoods
 from nelbo.evaluation import mode
 from nelbo.measure import log_evidence
-from nelbo.measure.integration import on_tiles
 from nelbo.measure.adaptive_grid import Guard
+from nelbo.measure.integration import on_tiles
 from tests.linear_gaussian import LinearGaussian
 from tests.measure.models import Foreign, autoencoder, binary, random_vae
 
