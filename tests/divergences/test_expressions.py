@@ -7,8 +7,8 @@ import torch
 import torch.distributions as D
 
 from nelbo.cli.divergences import axioms, kl
+from nelbo.divergences.directions import compare
 from nelbo.divergences.expressions import known_names, parse
-from nelbo.divergences.report import compare
 
 
 @pytest.mark.parametrize(

@@ -9,7 +9,7 @@ from torch import Tensor
 from torch import distributions as D
 from torch.distributions import Distribution
 
-from nelbo.divergences.truncated_normal import TruncatedNormal
+from nelbo.divergences.distributions import TruncatedNormal
 
 _PLAIN: dict[str, tuple[Callable[..., Any], tuple[str, ...]]] = {
     "Normal": (D.Normal, ("loc", "scale")),
@@ -52,11 +52,10 @@ def known_names() -> list[str]:
 
 
 def parse(text: str) -> Distribution:
-    """The distribution that a text such as "Normal(0, 1)" names, with float64 parameters.
+    """Read a distribution from a text such as "Normal(0, 1)", with float64 parameters.
 
-    Numbers may be signed and combined with + - * / and **; vectors are lists; Mixture(w1 * A(...) + w2 *
-    B(...)) mixes members of one
-    family. Nothing else is understood, and nothing is ever run.
+    Numbers may be signed and combined with + - * / and **; vectors are lists; Mixture(w1 * A(...) + w2 * B(...)) mixes
+    members of one family. Nothing else is understood, and nothing is ever run.
 
     Args:
         text: the expression.
@@ -73,7 +72,7 @@ def parse(text: str) -> Distribution:
 
 def _wrong(text: str, column: int, what: str) -> NoReturn:
     raise ValueError(
-        f"{what}\n    {text}\n    {' ' * max(0, column)}^\nexpected something like {_EXAMPLE}; known are "
+        f"{what}\n    {text}\n    {' ' * max(0, column)}^\nexpected something like {_EXAMPLE}; the distributions are "
         f"{', '.join(known_names())}."
     )
 
@@ -167,11 +166,10 @@ class _Reader:
         kinds = {type(d) for d in members}
         if len(kinds) > 1:
             self.wrong(
-                node,
-                f"a mixture needs members of one family; got {', '.join(sorted(k.__name__ for k in kinds))}",
+                node, f"members of a mixture must be of one family, got {', '.join(sorted(k.__name__ for k in kinds))}"
             )
         if min(weights) <= 0:
-            self.wrong(node, "the weights of a mixture are positive")
+            self.wrong(node, "the weights of a mixture must be positive")
         name = next((n for n, (make, _) in _PLAIN.items() if make is type(members[0])), None)
         if name is None or members[0].event_shape or members[0].batch_shape:
             self.wrong(node, "a mixture needs plain univariate members")
