@@ -14,7 +14,7 @@ from nelbo.flows import import_zuko
 
 SOURCES = Path(nelbo.__file__).parent
 PRIVATE = re.compile(
-    r"torch\._\w|\b_validate_args\b|\._categorical\b|_unbroadcasted_scale_tril|_InverseTransform|\b_cached_x_y\b"
+    r"torch\._(?!_)\w|\b_validate_args\b|\._categorical\b|_unbroadcasted_scale_tril|_InverseTransform|\b_cached_x_y\b"
 )
 
 

@@ -197,8 +197,8 @@ def candidate(divergence: Any) -> Candidate:
         return candidate({"renyi": "renyi:2", "wasserstein": "wasserstein:2"}.get(name, name))
 
     def value(p: Any, q: Any) -> Tensor:
-        found = divergence(p, q)
-        return found.value if isinstance(found, V.Estimate) else torch.as_tensor(found)
+        result = divergence(p, q)
+        return result.value if isinstance(result, V.Estimate) else torch.as_tensor(result)
 
     return Candidate(name=name or repr(divergence), value=value)
 

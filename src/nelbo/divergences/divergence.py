@@ -31,7 +31,7 @@ class Options(NamedTuple):
 
     @property
     def draws(self) -> Draws:
-        """How many draws, and from which seed."""
+        """The options of Monte Carlo."""
         return Draws(*self[1:])
 
 
@@ -191,7 +191,7 @@ def _where_infinite(infinite: Tensor, e: Estimate) -> Estimate:
 
 
 def shared_dimensions(p: Any, q: Any) -> int | None:
-    """How many batch dimensions both turn into the event; None where they are not two `Independent` over the same."""
+    """The number of batch dimensions that two `Independent` turn into the event; None unless both turn the same."""
     if not (isinstance(p, Independent) and isinstance(q, Independent)):
         return None
     return p.reinterpreted_batch_ndims if p.reinterpreted_batch_ndims == q.reinterpreted_batch_ndims else None

@@ -1,4 +1,4 @@
-"""What samples say about two distributions: KL, two-sample tests, and KL from log-ratios at draws."""
+"""KL and tests of equality from two samples, and KL from log-ratios at draws."""
 
 from dataclasses import dataclass, field
 from typing import Any, Literal

@@ -116,7 +116,7 @@ class Chain:
         reconstruction_error: -E_q[log p(x|z)].
         kl: KL(q(z) || p(z)).
         elbo: -(reconstruction_error + kl) = E_q[log(p(x, z)/q(z))], which Jensen puts below log_evidence.
-        gap_to_posterior: KL(q(z) || p(z|x)), which is the whole difference.
+        gap_to_posterior: KL(q(z) || p(z|x)), which is log_evidence - elbo.
     """
 
     log_evidence: Tensor

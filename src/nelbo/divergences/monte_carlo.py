@@ -13,7 +13,7 @@ from nelbo.estimate import Estimate
 
 
 class Draws(NamedTuple):
-    """How many draws, and from which seed.
+    """The number of draws, and their seed.
 
     Attributes:
         samples: the number of draws; None draws until `standard_error` or `max_samples` is reached.
