@@ -14,7 +14,7 @@ from matplotlib.patheffects import withStroke
 from numpy.typing import ArrayLike
 from torch import Tensor
 
-from nelbo.divergences.delta import Delta
+from nelbo.divergences import Delta
 from nelbo.evaluation import evaluation_mode
 from nelbo.figures import density, palette, points, tiles
 from nelbo.figures.page import Page, Part, styled

@@ -327,7 +327,7 @@ def _packed(x: Tensor) -> tuple[str, bytes]:
 
 
 def _features(inspection: Inspection) -> list[str] | None:
-    names = (inspection.run.record.get("data") or {}).get("columns")
+    names = (inspection.run.record.get("data") or {}).get("features")
     return list(names) if isinstance(names, Sequence) and len(names) == inspection.x[0].numel() else None
 
 
