@@ -57,7 +57,7 @@ def test_other_data_are_standardized_with_the_run_s_own_figures(tmp_path, capsys
     seen = data.train.stored(range(160)).double().numpy()
     own = torch.from_numpy((other - seen.mean(0)) / seen.std(0)).float()
     assert main(["embed", str(tmp_path / "run"), str(tmp_path / "other.npy"), "--out", str(tmp_path / "z.npy")]) == 0
-    np.testing.assert_allclose(np.load(tmp_path / "z.npy"), run.model.encode(own).numpy(), rtol=1e-4)
+    np.testing.assert_allclose(np.load(tmp_path / "z.npy"), run.model.encode(own).detach().numpy(), rtol=1e-4)
     capsys.readouterr()
     line = ["measure", str(tmp_path / "run"), str(tmp_path / "other.npy"), *FEW, "--json", "--out", str(tmp_path)]
     assert main(line) == 0
@@ -136,10 +136,10 @@ def test_sweep_takes_the_flags_of_fit(tmp_path, capsys, monkeypatch):
         (["measure", "nowhere"], "nowhere is no folder"),
         (["measure", "."], "has no run.json, so it is no run of nelbo"),
         (["measure", "beta-1", "--split", "test"], "the data have no test part"),
-        (["measure", "beta-1", "--examples", "2"], "examples is at least 20"),
+        (["measure", "beta-1", "--examples", "2"], "examples must be at least 20"),
         (["compare", "beta-1"], "compare takes two or more runs, got 1"),
         (["compare", "beta-1", "beta-5", "--index", "100"], "--index is from 0 to 99"),
-        (["sweep", "digits", "--betas", "-1"], "betas are different positive numbers"),
+        (["sweep", "digits", "--betas", "-1"], "betas must be different positive numbers"),
     ],
 )
 def test_mistakes_end_in_a_sentence(folders, capsys, arguments, words):

@@ -187,7 +187,7 @@ def test_bidirectional_bounds_hold_around_the_exact_value():
     assert ((found.acceptance > 0.4) & (found.acceptance < 0.95)).all()
 
 
-def test_bidirectional_bounds_repeat_and_names_bad_input():
+def test_bidirectional_bounds_repeat_and_name_bad_input():
     vae = random_vae()
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
