@@ -25,5 +25,3 @@ def points(codes: Tensor) -> tuple[Autoencoder, Tensor]:
     latent = codes.shape[1]
     decoder = nn.Linear(latent, latent, dtype=torch.float64)
     return Autoencoder(nn.Identity(), decoder, latent=latent, likelihood=Normal(1.0)).double(), codes.double()
-
-

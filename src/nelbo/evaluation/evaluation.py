@@ -113,14 +113,12 @@ class Evaluation:
         where = index if isinstance(index, slice) else torch.as_tensor(index)
         batch = self.batch[where]
 
-        def encode() -> Distribution:
-            return latents.rows(self.qz, where) if self.picks else encoded(self.model, batch)
-
+        known = ("qz" in vars(self) or self._encode is not None) and self.picks
         return Evaluation(
             self.model,
             batch,
             seed=self.seed,
-            encode=encode if "qz" in vars(self) or self._encode is not None else None,
+            encode=(lambda: latents.rows(self.qz, where)) if known else None,
             content=lambda: self.content[where],
             prior=None if self.conditional else self.pz,
         )
@@ -196,8 +194,10 @@ class Evaluation:
     @cached_property
     def qz(self) -> Distribution:
         """q(z|x), batch shape (n,), event shape (latent,)."""
+        if self._encode is not None:
+            return self._encode()
         with evaluation_mode(self.model, self.seed):
-            return encoded(self.model, self.batch) if self._encode is None else self._encode()
+            return encoded(self.model, self.batch)
 
     @cached_property
     def picks(self) -> bool:

@@ -67,14 +67,15 @@ def log_weights(evaluation: Evaluation, purpose: str, stop: int, *, start: int =
     Yields:
         (draws, batch), float64, on the CPU.
     """
-    keys, model = evaluation.keys(purpose), evaluation.conditioned
-    size = rows_at_once(len(evaluation) * evaluation.features)
-    for number in range(start, stop, size):
-        z, log_qz = latents.draw_with_log_prob(evaluation.qz, min(size, stop - number), keys, start=number)
-        px = model.likelihood(z)
-        fits(px, evaluation.x, model.px_family.parameters_per_feature)
-        log_joint = log_prob_without_gradient(px, evaluation.x) + evaluation.pz.log_prob(z)
-        yield (finite(log_joint) - log_qz).double().cpu()
+    keys, model, n = evaluation.keys(purpose), evaluation.conditioned, len(evaluation)
+    several, size = rows_at_once(n * evaluation.latent), rows_at_once(n * evaluation.features)
+    for number in range(start, stop, several):
+        codes, log_qz = latents.draw_with_log_prob(evaluation.qz, min(several, stop - number), keys, start=number)
+        log_pz = evaluation.pz.log_prob(codes)
+        for z, log_p, log_q in zip(codes.split(size), log_pz.split(size), log_qz.split(size), strict=True):
+            px = model.likelihood(z)
+            fits(px, evaluation.x, model.px_family.parameters_per_feature)
+            yield (finite(log_prob_without_gradient(px, evaluation.x) + log_p) - log_q).double().cpu()
 
 
 def _weights_of(part: Evaluation, goal: int, most: int, target: float) -> list[tuple[Tensor, "Weights"]]:

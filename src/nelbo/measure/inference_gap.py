@@ -122,7 +122,9 @@ def inference_gap(
             raise interrupted(partial, done, n) from error
     try:
         if evidence is None and method == "auto" and evaluation.latent > MOST_DIMENSIONS:
-            evidence = _from_best(evaluation.with_posterior(latents.join(best)), samples, progress=progress)
+            q = latents.join(best)
+            latents.rows(q, slice(0, 1))  # or the parts would go back to the encoder's q(z|x) unnoticed
+            evidence = _from_best(evaluation.with_posterior(q), samples, progress=progress)
         elif evidence is None:
             evidence = log_evidence(model, evaluation, method=method, progress=progress)
     except Interrupted as stop:
