@@ -19,8 +19,8 @@ from nelbo.measure import report
 from nelbo.measure.results import MEASURES, PAGE
 from nelbo.objectives import ELBO, Reconstruction
 from nelbo.runs import WEIGHTS, Run, versions
-from nelbo.training import fit_once
-from nelbo.training.fit import Progress
+from nelbo.training import fit_or_resume
+from nelbo.training.fit import ShowProgress
 
 EPOCHS = 40
 # folder -> (recipe, its own arguments); all share the networks below
@@ -74,7 +74,9 @@ def load_data(*, seed: int = 0) -> Data:
     return nelbo_data.load("mnist5k", binarize="threshold", validation=1000, seed=seed)
 
 
-def train(data: Data, out: Path, *, epochs: int = EPOCHS, seed: int = 0, progress: Progress = True) -> dict[str, Run]:
+def train(
+    data: Data, out: Path, *, epochs: int = EPOCHS, seed: int = 0, progress: ShowProgress = True
+) -> dict[str, Run]:
     """Train the models of the demo, or take up the runs that an earlier call left, finished or not.
 
     Raises:
@@ -82,7 +84,7 @@ def train(data: Data, out: Path, *, epochs: int = EPOCHS, seed: int = 0, progres
     """
     settings: dict[str, Any] = {"epochs": epochs, "batch_size": 100, "seed": seed, "progress": progress}
     return {
-        name: fit_once(
+        name: fit_or_resume(
             functools.partial(recipes.make, recipe, data.event_shape, **_NETWORKS, **own),
             data,
             out=out / name,

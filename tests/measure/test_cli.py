@@ -133,8 +133,8 @@ def test_sweep_takes_the_flags_of_fit(tmp_path, capsys, monkeypatch):
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [
-        (["measure", "nowhere"], "nowhere is no folder"),
-        (["measure", "."], "has no run.json, so it is no run of nelbo"),
+        (["measure", "nowhere"], "nowhere is not a directory"),
+        (["measure", "."], "has no run.json, so it is not a run of nelbo"),
         (["measure", "beta-1", "--split", "test"], "the data have no test part"),
         (["measure", "beta-1", "--examples", "2"], "examples is at least 20"),
         (["compare", "beta-1"], "compare takes two or more runs, got 1"),

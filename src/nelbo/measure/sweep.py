@@ -16,7 +16,7 @@ from nelbo.measure.case import case_of
 from nelbo.measure.rate_distortion import RateDistortion, point
 from nelbo.measure.results import Number
 from nelbo.runs import Run
-from nelbo.training import fit_once
+from nelbo.training import fit_or_resume
 
 BETAS = (0.1, 0.3, 1.0, 3.0, 10.0)
 FILE, PICTURE = "sweep.json", "rate-distortion.png"
@@ -113,7 +113,7 @@ def sweep(
     chosen: list[float | None] = [*sorted(betas), *([None] if autoencoder else [])]
     arguments = dict(model or {})
     trained = tuple(
-        fit_once(_recipe(data, beta, arguments), data, out=Path(out) / _folder(beta), seed=seed, **training)
+        fit_or_resume(_recipe(data, beta, arguments), data, out=Path(out) / _folder(beta), seed=seed, **training)
         for beta in chosen
     )
     points = tuple(point(case_of(run, data, seed=seed).terms[0]) for run in trained)

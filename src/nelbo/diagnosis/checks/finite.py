@@ -7,7 +7,7 @@ import torch
 from nelbo.diagnosis.case import Case
 from nelbo.diagnosis.finding import Measured
 from nelbo.diagnosis.registry import Verdict, check, found, passed
-from nelbo.training.failure import First, examine, watch
+from nelbo.training.replay import NonFiniteFound, examine, watch
 
 
 @check(
@@ -31,7 +31,7 @@ def not_finite(case: Case) -> Verdict:
     """
     try:
         _walk(case)
-    except First as first:
+    except NonFiniteFound as first:
         meaning = f"First cause: {first}. Whatever is computed from it is lost too."
         return found("severe", _share(case), meaning=meaning, last=True)
     finite = Measured("examples whose loss is finite", 100.0, unit="%")
@@ -42,7 +42,7 @@ def not_finite(case: Case) -> Verdict:
 
 
 def _walk(case: Case) -> None:
-    """Raise First at the first tensor that is not finite."""
+    """Raise NonFiniteFound at the first tensor that is not finite."""
     for seen in (case.train, case.held_out):
         if seen is not None:
             examine(seen.x, f"the measured part of the {seen.name} data, x,")

@@ -5,12 +5,12 @@ import math
 
 import pytest
 import torch
-from nelbo.training.evaluate import evaluate
 from torch import nn
 
 import nelbo
-from nelbo.objectives import ELBO, FINISHED, Beta, Linear, Objective, Terms
-from nelbo.training import learning_rate
+from nelbo.evaluation import mean_terms
+from nelbo.objectives import ELBO, Beta, Linear, Objective, Terms
+from nelbo.training.optimizers import factor_at
 from tests.training.simple import binary, quick, same, small, weights
 
 
@@ -20,10 +20,10 @@ class Recorder(Objective):
     def __init__(self):
         self.seen = []
 
-    def __call__(self, model, x, progress=FINISHED):
+    def terms(self, model, batch, progress):
         if model.training:
             self.seen.append(weights(model))
-        return ELBO()(model, x, progress)
+        return ELBO().terms(model, batch, progress)
 
 
 def test_the_average_is_that_of_a_reference():
@@ -51,7 +51,7 @@ def test_the_average_is_what_is_validated_and_training_goes_on_from_the_weights(
     for a, b in zip(plain.history, averaged.history, strict=True):
         assert a["train_nelbo"] == b["train_nelbo"]
         assert a["validation_nelbo"] != b["validation_nelbo"]
-    after = evaluate(averaged.model, data.validation, ELBO(), seed=0)
+    after = mean_terms(averaged.model, data.validation, ELBO().terms)
     assert after["nelbo"] == averaged.history[-1]["validation_nelbo"]
 
 
@@ -61,7 +61,7 @@ def test_early_stopping_ends_with_the_best_weights():
     values = [epoch["validation_nelbo"] for epoch in run.history]
     best = min(range(len(values)), key=values.__getitem__)
     assert len(values) == best + 1 + 3 < 40
-    assert evaluate(run.model, data.validation, ELBO(), seed=0)["nelbo"] == values[best]
+    assert mean_terms(run.model, data.validation, ELBO().terms)["nelbo"] == values[best]
     exact = quick(small(), data, epochs=best + 1, learning_rate=0.2)
     assert same(weights(run.model), weights(exact.model))
 
@@ -74,8 +74,8 @@ class Worsens(Objective):
         if warm_up:
             self.beta = Linear(warm_up)
 
-    def __call__(self, model, x, progress=FINISHED):
-        terms = ELBO()(model, x, progress)
+    def terms(self, model, batch, progress):
+        terms = ELBO().terms(model, batch, progress)
         if model.training or progress.epoch == 0:  # 0: the trial before the training
             return terms
         value = self.values[int(progress.epoch) - 1]
@@ -137,7 +137,7 @@ def test_the_learning_rate_that_each_step_has():
 
     data = nelbo.data.as_data(binary(96), validation=0)
     run = quick(small(), data, optimizer=two_groups, schedule="cosine", learning_rate_warm_up=1.0, epochs=2)
-    expected = [learning_rate.factor("cosine", step / 3, 2, 1.0) for step in range(6)]
+    expected = [factor_at("cosine", step / 3, 2, 1.0) for step in range(6)]
     assert [a for a, _ in seen] == pytest.approx([0.1 * f for f in expected])
     assert [b for _, b in seen] == pytest.approx([0.02 * f for f in expected])
     assert run.history[-1]["learning_rate"] == pytest.approx(0.1 * expected[-1])
@@ -147,9 +147,9 @@ def test_schedules_of_the_objective_see_the_fraction_of_the_epoch():
     seen = []
 
     class Noted(Objective):
-        def __call__(self, model, x, progress=FINISHED):
+        def terms(self, model, batch, progress):
             seen.append((model.training, round(progress.epoch, 6), progress.examples))
-            return ELBO()(model, x, progress)
+            return ELBO().terms(model, batch, progress)
 
     quick(small(), nelbo.data.as_data(binary(70), validation=6), objective=Noted(), epochs=2)
     steps = [(True, 0.0, 64), (True, 0.5, 64), (False, 1.0, 64), (True, 1.0, 64), (True, 1.5, 64), (False, 2.0, 64)]

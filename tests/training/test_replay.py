@@ -10,7 +10,7 @@ from torch import nn
 import nelbo
 from nelbo.files import read_tensors
 from nelbo.nn import MLP
-from nelbo.objectives import ELBO, FINISHED, Objective, Terms
+from nelbo.objectives import ELBO, Objective, Terms
 from nelbo.training import NonFiniteError
 from tests.training.simple import binary, by_hand, quick, same, small, weights
 
@@ -146,8 +146,8 @@ def test_of_a_learning_rate_far_too_high(tmp_path):
 
 def test_in_the_loss_of_one_s_own():
     class Broken(Objective):
-        def __call__(self, model, x, progress=FINISHED):
-            terms = ELBO()(model, x, progress)
+        def terms(self, model, batch, progress):
+            terms = ELBO().terms(model, batch, progress)
             value = terms.value / (progress.epoch < 0.2)
             return Terms(terms.loss, value, value)
 
