@@ -15,6 +15,7 @@ from nelbo.likelihoods import LIKELIHOODS
 
 ROOT = Path(__file__).parents[1]
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md")), *sorted((ROOT / "docs" / "studio").glob("*.md"))]
+FINDINGS = sorted((ROOT / "src" / "nelbo" / "diagnosis" / "findings").glob("*.md"))
 
 
 def blocks(page, language):
@@ -30,7 +31,7 @@ def test_python_examples_run(page, tmp_path, monkeypatch):
         exec(compile(code, str(page), "exec"), scope)
 
 
-@pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
+@pytest.mark.parametrize("page", [*PAGES, *FINDINGS], ids=lambda page: str(page.relative_to(ROOT)))
 def test_links_and_pictures_exist(page):
     for target in re.findall(r"\]\(([^)#]+)\)", page.read_text("utf-8")):
         assert "://" in target or (page.parent / target).exists(), target

@@ -16,8 +16,8 @@ from nelbo.evaluation import evaluate, mean_terms
 from nelbo.files import read_json
 from nelbo.measure import compare as compare_runs
 from nelbo.measure import report
-from nelbo.measure.results import MEASURES, PAGE
 from nelbo.objectives import ELBO, Reconstruction
+from nelbo.report import MEASURES, PAGE
 from nelbo.runs import WEIGHTS, Run, versions
 from nelbo.training import fit_or_resume
 from nelbo.training.fit import ShowProgress
@@ -195,10 +195,10 @@ def reports(models: Sequence[Measured], out: Path, *, index: int, seed: int = 0)
         index=index,
         effort="quick",
         seed=seed,
-        titles=[model.title for model in ordered],
+        names=[model.title for model in ordered],
+        title="An autoencoder and two VAEs on handwritten digits",
     )
-    page = side_by_side.save(out / PAGE, title="An autoencoder and two VAEs on handwritten digits")
-    yield page, "all three side by side, on the same digits"
+    yield side_by_side.save_page(out / PAGE), "all three side by side, on the same digits"
 
 
 def _measured_before(folder: Path, seed: int) -> bool:

@@ -14,7 +14,7 @@ from nelbo.data import Data
 from nelbo.files import plain, write_json
 from nelbo.measure.case import case_of
 from nelbo.measure.rate_distortion import RateDistortion, point
-from nelbo.measure.results import Number
+from nelbo.report import Row
 from nelbo.runs import Run
 from nelbo.training import fit_or_resume
 
@@ -56,6 +56,14 @@ class Sweep:
             ]
         )
 
+    @property
+    def rows(self) -> tuple[Row, ...]:
+        """The terms of each model's loss on held-out data."""
+        return tuple(
+            Row(name, name, "", {"rate (KL)": at.rate, "distortion": at.distortion, "= NELBO": at.total})
+            for name, at in zip(self.names, self.points, strict=True)
+        )
+
     def to_dict(self) -> dict[str, Any]:
         """Ready for JSON; the autoencoder's infinite rate becomes None."""
         return plain(
@@ -65,7 +73,9 @@ class Sweep:
                         "name": name,
                         "beta": beta,
                         "run": None if run.path is None else run.path.name,
-                        **{part: Number.of(getattr(at, part)).to_dict() for part in ("rate", "distortion", "total")},
+                        "rate": at.rate.to_dict(),
+                        "distortion": at.distortion.to_dict(),
+                        "total": at.total.to_dict(),
                     }
                     for name, beta, run, at in zip(self.names, self.betas, self.runs, self.points, strict=True)
                 ]

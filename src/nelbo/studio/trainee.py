@@ -10,8 +10,6 @@ import signal
 import time
 from collections.abc import Mapping
 from functools import partial
-from importlib import import_module
-from importlib.util import find_spec
 from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Any, final
@@ -21,15 +19,14 @@ from safetensors import SafetensorError, safe_open
 from torch import Tensor
 
 from nelbo import data as nelbo_data
-from nelbo import demo, recipes, runs
+from nelbo import demo, diagnosis, measure, recipes, runs
 from nelbo.data import Dataset
 from nelbo.evaluation import evaluate, evaluation_mode
-from nelbo.files import DamagedFileError, plain, read_tensors, write_json, write_tensors
+from nelbo.files import DamagedFileError, plain, read_tensors, write_tensors
 from nelbo.studio.wire import pack, unpack
 from nelbo.training import Interrupted, fit, resume
 from nelbo.training.loop import Loop
 
-MEASURES, FINDINGS, PAGE = "measure.json", "findings.json", "report.html"
 SNAPSHOTS = "snapshots"
 """Folder in a run that holds what its latent space looked like after some of its epochs."""
 _STEPS_APART = 0.05  # seconds between two reports of a running epoch: 20 a second
@@ -90,12 +87,12 @@ def _report(task: Mapping[str, Any], pipe: Connection) -> None:
 
     tell("loading the run")
     run = runs.load(folder)
-    if find_spec("nelbo.measure") is not None:
-        measured = import_module("nelbo.measure").report(run, effort=task["effort"], progress=tell)
-        measured.save(folder)
-    if find_spec("nelbo.diagnosis") is not None:
-        tell("looking for what is wrong")
-        write_json(Path(folder) / FINDINGS, import_module("nelbo.diagnosis").diagnose(run).to_dict())
+    report = measure.report(run, effort=task["effort"], progress=tell)
+    report.save(folder)  # before the diagnosis, which may fail
+    tell("looking for faults")
+    findings = diagnosis.diagnose(run)
+    findings.save(folder)
+    report.save(folder, first=[findings.to_html()])
 
 
 @final
