@@ -33,7 +33,7 @@ _WHERE = {
     "reparameterization": "nelbo.reparameterization",
     "resume": "nelbo.training",
     "widgets": "nelbo.widgets",
-    "wrap": "nelbo.foreign",
+    "wrap": "nelbo.wrapping",
 }
 
 __all__ = [*_WHERE, "__version__"]  # noqa: PLE0604  # pyright: ignore[reportUnsupportedDunderAll]
