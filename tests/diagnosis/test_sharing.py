@@ -50,6 +50,21 @@ def test_new_weights_are_seen(model, data):
     assert after.to_dict() != before.to_dict()
 
 
+def test_a_wrapped_model_whose_weights_are_hidden_is_encoded_anew(data):
+    hidden = {"mu": torch.zeros(6, LATENT), "out": torch.zeros(LATENT, 6)}
+    vae = nelbo.wrap(
+        encode=lambda x: (x @ hidden["mu"], x @ hidden["mu"]),
+        decode=lambda z: z @ hidden["out"],
+        x=data.train.take(50),
+        scale="logvar",
+        output="logits",
+        likelihood=nelbo.likelihoods.Bernoulli(),
+    )
+    before = evaluate(vae, data.train, n=50).embedding
+    hidden["mu"] = torch.ones(6, LATENT)
+    assert not torch.equal(evaluate(vae, data.train, n=50).embedding, before)
+
+
 @pytest.mark.parametrize("kind", [lambda x: x.numpy(), Batch, nelbo.data.InMemory])
 def test_every_kind_of_examples_is_taken(model, kind):
     x = binary(120)

@@ -11,7 +11,7 @@ from torch.distributions import Distribution, Independent, Normal
 from nelbo import latents
 from nelbo.diagnosis.history import History
 from nelbo.diagnosis.registry import NotApplicable
-from nelbo.diagnosis.statistics import factor_gain
+from nelbo.diagnosis.significance import factor_gain
 from nelbo.estimate import Estimate
 from nelbo.evaluation import Evaluation, evaluation_mode, rows_at_once
 from nelbo.objectives import ELBO, Beta, ImportanceWeighted, Objective, Reconstruction, Schedule

@@ -7,7 +7,7 @@ import torch
 from nelbo import latents
 from nelbo.diagnosis.case import Case
 from nelbo.diagnosis.registry import NotApplicable, Verdict, check, found, measured, passed
-from nelbo.diagnosis.statistics import z_critical
+from nelbo.diagnosis.significance import z_critical
 from nelbo.estimate import Estimate
 from nelbo.objectives import Beta, FreeBits, Schedule
 

@@ -9,7 +9,7 @@ from torch import Tensor
 
 from nelbo.diagnosis.case import Case, log_weights
 from nelbo.diagnosis.registry import NotApplicable, Verdict, check, found, measured, passed
-from nelbo.diagnosis.statistics import ALPHA, z_critical
+from nelbo.diagnosis.significance import ALPHA, z_critical
 from nelbo.estimate import Estimate
 
 _DECODED = 30_000  # z that are decoded for a question, at most

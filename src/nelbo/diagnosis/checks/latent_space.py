@@ -10,7 +10,7 @@ from nelbo import latents
 from nelbo.diagnosis.case import Case
 from nelbo.diagnosis.checks.collapse import ACTIVE
 from nelbo.diagnosis.registry import NotApplicable, Verdict, check, found, measured, passed
-from nelbo.diagnosis.statistics import ALPHA, binomial_excess, moment_drift, ratio_of, z_critical
+from nelbo.diagnosis.significance import ALPHA, binomial_excess, moment_drift, ratio_of, z_critical
 from nelbo.estimate import Estimate
 from nelbo.evaluation import Evaluation, rows_at_once
 from nelbo.measure.aggregate import LEVEL

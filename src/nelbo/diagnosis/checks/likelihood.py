@@ -9,7 +9,7 @@ from torch.distributions import Binomial, ContinuousBernoulli, NegativeBinomial,
 from nelbo.diagnosis.case import Case, base_of
 from nelbo.diagnosis.checks.support import family_of
 from nelbo.diagnosis.registry import NotApplicable, Verdict, check, found, measured, passed
-from nelbo.diagnosis.statistics import scale_gain, z_critical
+from nelbo.diagnosis.significance import scale_gain, z_critical
 from nelbo.estimate import Estimate
 
 

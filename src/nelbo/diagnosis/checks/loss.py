@@ -5,7 +5,7 @@ from nelbo.diagnosis.effective_beta import EffectiveBeta, effective_beta
 from nelbo.diagnosis.readings import DECLARED
 from nelbo.diagnosis.reasons import Cause
 from nelbo.diagnosis.registry import NotApplicable, Verdict, check, found, measured, passed
-from nelbo.diagnosis.statistics import ALPHA
+from nelbo.diagnosis.significance import ALPHA
 from nelbo.estimate import Estimate
 from nelbo.report import Severity
 

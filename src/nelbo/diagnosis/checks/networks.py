@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from nelbo import latents
 from nelbo.diagnosis.case import Case, log_weights
 from nelbo.diagnosis.registry import NotApplicable, Verdict, check, found, measured, passed
-from nelbo.diagnosis.statistics import z_critical
+from nelbo.diagnosis.significance import z_critical
 from nelbo.estimate import Estimate
 from nelbo.evaluation import Evaluation
 from nelbo.randomness import example_keys

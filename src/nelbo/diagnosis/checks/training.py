@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 from nelbo.diagnosis.case import Case
 from nelbo.diagnosis.history import History
 from nelbo.diagnosis.registry import NotApplicable, Verdict, check, found, measured, passed
-from nelbo.diagnosis.statistics import ALPHA, roughness, slope_of
+from nelbo.diagnosis.significance import ALPHA, roughness, slope_of
 from nelbo.estimate import Estimate
 from nelbo.objectives import Schedule
 
