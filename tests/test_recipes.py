@@ -278,3 +278,9 @@ def test_a_fit_leaves_torch_s_global_generator_alone():
     before = torch.random.get_rng_state()
     cell()
     assert torch.equal(before, torch.random.get_rng_state())
+
+
+def test_editors_read_the_arguments_of_compose():
+    parameters = inspect.signature(recipes.compose).parameters.values()
+    keywords = {p.name: p.annotation for p in parameters if p.kind is inspect.Parameter.KEYWORD_ONLY}
+    assert recipes.Axes.__annotations__ == {name: keywords[name] for name in keywords if name != "deterministic"}

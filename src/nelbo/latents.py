@@ -15,6 +15,24 @@ from torch.distributions import Distribution, Independent, MixtureSameFamily, Mu
 from nelbo import randomness
 from nelbo.divergences.delta import Delta
 
+__all__ = [
+    "UnknownFamilyError",
+    "center",
+    "detached",
+    "draw",
+    "draw_with_log_prob",
+    "factorizes",
+    "from_keys",
+    "has_density",
+    "join",
+    "marginals",
+    "moments",
+    "picks",
+    "rebuilt",
+    "rows",
+    "spread",
+]
+
 _DRAWS_FOR_SPREAD = 64
 _BLOCK = 64  # draws that a family without a rule of its own makes of one seed
 
@@ -317,3 +335,7 @@ def _(q: MixtureSameFamily, keys: Tensor, draws: int, start: int) -> Tensor:
 def _for_each(value: Tensor, n: int, k: int, *, per_example: bool) -> Tensor:
     """A parameter of k components, as one of n * k."""
     return value.flatten(0, 1) if per_example else value.expand(n, *value.shape).flatten(0, 1)
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)

@@ -9,7 +9,7 @@ import functools
 import inspect
 import math
 from collections.abc import Callable, Iterable, Sequence
-from typing import Any, Literal
+from typing import Any, Literal, ParamSpec, TypedDict, Unpack, cast
 
 import torch
 from torch import nn
@@ -21,7 +21,41 @@ from nelbo.nn import MLP, Activation, ConvDecoder, ConvEncoder, Log1p, OneHot
 from nelbo.objectives import Cyclical, Linear, Objective
 from nelbo.vae import VAE, Autoencoder, Model
 
+__all__ = [
+    "autoencoder",
+    "beta_tc_vae",
+    "beta_vae",
+    "capacity_vae",
+    "compose",
+    "cyclical_vae",
+    "flow_vae",
+    "free_bits_vae",
+    "info_vae",
+    "iwae",
+    "linear_vae",
+    "make",
+    "recipe",
+    "sigma_vae",
+    "vae",
+    "vamp_vae",
+    "wae",
+]
+
 Network = Literal["mlp", "conv", "residual"]
+P = ParamSpec("P")
+
+
+class Axes(TypedDict, total=False):
+    """The keywords of :func:`compose`, as editors and type checkers read them."""
+
+    latent: int
+    likelihood: str
+    network: Network
+    hidden: Sequence[int]
+    channels: Sequence[int]
+    activation: Activation
+    prior: str
+    posterior: str
 
 
 def _normal(scale: float | Literal["optimal"] = "optimal") -> likelihoods.Likelihood:
@@ -108,7 +142,7 @@ def compose(
     return model
 
 
-def recipe(function: Callable[..., Model]) -> Callable[..., Model]:
+def recipe(function: Callable[P, Model]) -> Callable[P, Model]:
     """Register a recipe under its name, with the arguments of :func:`compose` added to its signature."""
     own = [p for p in inspect.signature(function).parameters.values() if p.kind is not inspect.Parameter.VAR_KEYWORD]
     shared = [
@@ -139,23 +173,23 @@ def recipe(function: Callable[..., Model]) -> Callable[..., Model]:
 
     make.__signature__ = signature  # pyright: ignore[reportAttributeAccessIssue]
     RECIPES[function.__name__] = make
-    return make
+    return cast("Callable[P, Model]", make)
 
 
 @recipe
-def vae(event: Sequence[int], **axes: Any) -> Model:
+def vae(event: Sequence[int], **axes: Unpack[Axes]) -> Model:
     """The variational autoencoder (Kingma & Welling 2014)."""
     return compose(event, objectives.ELBO(), **axes)
 
 
 @recipe
-def autoencoder(event: Sequence[int], **axes: Any) -> Model:
+def autoencoder(event: Sequence[int], **axes: Unpack[Axes]) -> Model:
     """The plain autoencoder: a point instead of q(z|x), no KL."""
     return compose(event, objectives.Reconstruction(), deterministic=True, **axes)
 
 
 @recipe
-def beta_vae(event: Sequence[int], *, beta: float = 4.0, warm_up: float = 0.0, **axes: Any) -> Model:
+def beta_vae(event: Sequence[int], *, beta: float = 4.0, warm_up: float = 0.0, **axes: Unpack[Axes]) -> Model:
     """beta-VAE (Higgins et al. 2017), with a linear warm-up over the first epochs if asked for (Bowman et al. 2016).
 
     Args:
@@ -168,7 +202,7 @@ def beta_vae(event: Sequence[int], *, beta: float = 4.0, warm_up: float = 0.0, *
 
 
 @recipe
-def cyclical_vae(event: Sequence[int], *, cycles: int = 4, over: float = 16.0, **axes: Any) -> Model:
+def cyclical_vae(event: Sequence[int], *, cycles: int = 4, over: float = 16.0, **axes: Unpack[Axes]) -> Model:
     """A VAE whose beta goes from 0 to 1 in cycles over the first epochs (Fu et al. 2019).
 
     Args:
@@ -182,7 +216,7 @@ def cyclical_vae(event: Sequence[int], *, cycles: int = 4, over: float = 16.0, *
 
 @recipe
 def capacity_vae(
-    event: Sequence[int], *, capacity: float = 25.0, gamma: float = 30.0, over: float = 15.0, **axes: Any
+    event: Sequence[int], *, capacity: float = 25.0, gamma: float = 30.0, over: float = 15.0, **axes: Unpack[Axes]
 ) -> Model:
     """beta-VAE whose KL is led to a growing capacity (Burgess et al. 2018).
 
@@ -197,7 +231,7 @@ def capacity_vae(
 
 
 @recipe
-def free_bits_vae(event: Sequence[int], *, floor: float = 0.1, **axes: Any) -> Model:
+def free_bits_vae(event: Sequence[int], *, floor: float = 0.1, **axes: Unpack[Axes]) -> Model:
     """A VAE whose latent units may each use some nats at no cost (Kingma et al. 2016).
 
     Args:
@@ -209,7 +243,7 @@ def free_bits_vae(event: Sequence[int], *, floor: float = 0.1, **axes: Any) -> M
 
 
 @recipe
-def beta_tc_vae(event: Sequence[int], *, beta: float = 6.0, **axes: Any) -> Model:
+def beta_tc_vae(event: Sequence[int], *, beta: float = 6.0, **axes: Unpack[Axes]) -> Model:
     """beta-TCVAE (Chen et al. 2018): only the total correlation of the latents is weighed.
 
     Args:
@@ -221,7 +255,9 @@ def beta_tc_vae(event: Sequence[int], *, beta: float = 6.0, **axes: Any) -> Mode
 
 
 @recipe
-def iwae(event: Sequence[int], *, samples: int = 5, gradient: objectives.Gradient = "dreg", **axes: Any) -> Model:
+def iwae(
+    event: Sequence[int], *, samples: int = 5, gradient: objectives.Gradient = "dreg", **axes: Unpack[Axes]
+) -> Model:
     """The importance-weighted autoencoder (Burda et al. 2016), with the DReG gradient (Tucker et al. 2019).
 
     Args:
@@ -234,7 +270,7 @@ def iwae(event: Sequence[int], *, samples: int = 5, gradient: objectives.Gradien
 
 
 @recipe
-def info_vae(event: Sequence[int], *, alpha: float = 0.0, mmd_weight: float = 10.0, **axes: Any) -> Model:
+def info_vae(event: Sequence[int], *, alpha: float = 0.0, mmd_weight: float = 10.0, **axes: Unpack[Axes]) -> Model:
     """MMD-InfoVAE (Zhao et al. 2019), with its lambda as mmd_weight.
 
     Args:
@@ -247,7 +283,7 @@ def info_vae(event: Sequence[int], *, alpha: float = 0.0, mmd_weight: float = 10
 
 
 @recipe
-def wae(event: Sequence[int], *, mmd_weight: float = 100.0, **axes: Any) -> Model:
+def wae(event: Sequence[int], *, mmd_weight: float = 100.0, **axes: Unpack[Axes]) -> Model:
     """The Wasserstein autoencoder with MMD (Tolstikhin et al. 2018), with its lambda as mmd_weight.
 
     Args:
@@ -404,3 +440,7 @@ def _prior(text: str, latent: int, event: tuple[int, ...], px: likelihoods.Likel
         "flow": lambda: priors.Flow(latent),
     }
     return named("prior", text, table)
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)

@@ -20,6 +20,12 @@ from torch.distributions import Independent, Normal
 
 from nelbo.vae import Model
 
+__all__ = [
+    "Comparison",
+    "GradientEstimate",
+    "compare",
+]
+
 Baseline = Literal["mean", "none"]
 
 
@@ -128,3 +134,7 @@ def _chunk(x: Tensor) -> int:
 def _estimate(draws: Tensor) -> GradientEstimate:
     variance = draws.var(0)
     return GradientEstimate(draws.mean(0), (variance / len(draws)).sqrt(), variance, len(draws))
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)
