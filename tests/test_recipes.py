@@ -11,7 +11,7 @@ import torch
 import nelbo
 from nelbo import likelihoods, objectives, posteriors, priors, recipes
 from nelbo.objectives import Progress
-from nelbo.recipes import LIKELIHOODS, POSTERIORS, RECIPES, make
+from nelbo.recipes import POSTERIORS, RECIPES, make
 from nelbo.vae import VAE, Autoencoder
 from tests import cases
 
@@ -63,7 +63,7 @@ def test_the_record_names_every_argument(name):
     assert set(model.recipe["arguments"]) == set(inspect.signature(RECIPES[name]).parameters)
 
 
-@pytest.mark.parametrize("name", LIKELIHOODS)
+@pytest.mark.parametrize("name", likelihoods.names())
 @pytest.mark.parametrize("network", ["mlp", "conv", "residual"])
 @pytest.mark.filterwarnings("ignore:gray values")
 def test_every_likelihood_with_every_network(name, network):
@@ -76,7 +76,7 @@ def test_every_likelihood_with_every_network(name, network):
 
 
 @pytest.mark.parametrize("prior", ["standard_normal", "mixture:3", "vamp:3", "flow"])
-@pytest.mark.parametrize("likelihood", [n for n in LIKELIHOODS if n not in ("gray_bernoulli", "categorical")])
+@pytest.mark.parametrize("likelihood", [n for n in likelihoods.names() if n not in ("gray_bernoulli", "categorical")])
 def test_every_prior_starts_finite_for_every_kind_of_data(prior, likelihood):
     """Pseudo-inputs lie where the data do: log(1 + x) of a negative count would be NaN."""
     torch.manual_seed(0)
@@ -86,7 +86,7 @@ def test_every_prior_starts_finite_for_every_kind_of_data(prior, likelihood):
         assert math.isfinite(step(model, x))
 
 
-@pytest.mark.parametrize("posterior", POSTERIORS)
+@pytest.mark.parametrize("posterior", POSTERIORS.names())
 def test_every_posterior(posterior):
     model = recipes.vae((6,), posterior=posterior, hidden=(8,))
     step(model, cases.binary(8, (6,)))
@@ -140,21 +140,29 @@ MISTAKES = {
     "likelihood_object": (
         lambda: recipes.vae((6,), likelihood=likelihoods.Bernoulli()),
         TypeError,
-        r"likelihood= of a recipe is a name, got a Bernoulli; .*nelbo\.VAE\(encoder, decoder",
+        r"likelihood= must be a name, got a Bernoulli; .*nelbo\.VAE\(encoder, decoder",
     ),
     "classes": (
         lambda: recipes.vae((6,), likelihood="categorical"),
         ValueError,
-        "needs a number behind a colon, as in categorical:10",
+        "needs a number after a colon, as in categorical:10",
     ),
     "classes_half": (
         lambda: recipes.vae((6,), likelihood="categorical:2.5"),
         ValueError,
-        "classes is a whole number, got 2.5",
+        "classes must be an integer, got 2.5",
     ),
     "no_number": (lambda: recipes.vae((6,), likelihood="poisson:3"), ValueError, "poisson takes no number"),
-    "not_a_number": (lambda: recipes.vae((6,), prior="mixture:ten"), ValueError, "behind the colon stands a number"),
-    "sigma": (lambda: recipes.vae((6,), likelihood="normal:-1"), ValueError, "standard deviation is greater than 0"),
+    "not_a_number": (
+        lambda: recipes.vae((6,), prior="mixture:ten"),
+        ValueError,
+        "expected a number after the colon, as in mixture:10, got 'ten'",
+    ),
+    "sigma": (
+        lambda: recipes.vae((6,), likelihood="normal:-1"),
+        ValueError,
+        "standard deviation must be greater than 0",
+    ),
     "components": (lambda: recipes.vae((6,), prior="mixture:0"), ValueError, "components is at least 1"),
     "pseudo_inputs": (
         lambda: recipes.vae((6,), prior="vamp:0"),
@@ -170,7 +178,7 @@ MISTAKES = {
     "vamp_of_categories": (
         lambda: recipes.vae((6,), likelihood="categorical:3", prior="vamp:5"),
         ValueError,
-        "category numbers do not have; write prior='mixture:10'",
+        "the values of Categorical have none; write prior='mixture:10'",
     ),
     "autoencoder_prior": (
         lambda: recipes.autoencoder((6,), prior="flow"),

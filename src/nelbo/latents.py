@@ -15,6 +15,7 @@ from torch.distributions import Distribution, Independent, MixtureSameFamily, Mu
 from nelbo import randomness
 from nelbo.divergences.delta import Delta
 
+<<<<<<< HEAD
 __all__ = [
     "UnknownFamilyError",
     "center",
@@ -32,6 +33,10 @@ __all__ = [
     "rows",
     "spread",
 ]
+=======
+Change = Callable[[list[Tensor]], Tensor]
+"""From the values of one parameter in several distributions to a new value."""
+>>>>>>> main
 
 _DRAWS_FOR_SPREAD = 64
 _BLOCK = 64  # draws that a family without a rule of its own makes of one seed
@@ -42,7 +47,7 @@ class UnknownFamilyError(TypeError):
 
 
 @singledispatch
-def rebuilt(q: Distribution, others: Sequence[Any], change: Callable[[list[Tensor]], Tensor]) -> Any:
+def rebuilt(q: Distribution, others: Sequence[Any], change: Change) -> Any:
     """A distribution of the family of q, each of its parameters made from those of q and of others.
 
     Args:
@@ -63,7 +68,8 @@ def rebuilt(q: Distribution, others: Sequence[Any], change: Callable[[list[Tenso
         )
     parts = [q, *others]
     values = {name: change([_along_batch(getattr(part, name), part) for part in parts]) for name in names}
-    return type(q)(**values, validate_args=False)  # pyright: ignore[reportCallIssue]
+    family: Any = type(q)
+    return family(**values, validate_args=False)
 
 
 def _along_batch(value: Any, q: Distribution) -> Tensor:
@@ -74,7 +80,7 @@ def _along_batch(value: Any, q: Distribution) -> Tensor:
 
 
 @rebuilt.register
-def _(q: Normal, others: Sequence[Normal], change: Callable[[list[Tensor]], Tensor]) -> Normal:
+def _(q: Normal, others: Sequence[Normal], change: Change) -> Normal:
     parts = [q, *others]
     return Normal(
         change([part.loc for part in parts]),
@@ -84,15 +90,13 @@ def _(q: Normal, others: Sequence[Normal], change: Callable[[list[Tensor]], Tens
 
 
 @rebuilt.register
-def _(q: Independent, others: Sequence[Independent], change: Callable[[list[Tensor]], Tensor]) -> Independent:
+def _(q: Independent, others: Sequence[Independent], change: Change) -> Independent:
     base = rebuilt(q.base_dist, [other.base_dist for other in others], change)
     return Independent(base, q.reinterpreted_batch_ndims, validate_args=False)
 
 
 @rebuilt.register
-def _(
-    q: MultivariateNormal, others: Sequence[MultivariateNormal], change: Callable[[list[Tensor]], Tensor]
-) -> MultivariateNormal:
+def _(q: MultivariateNormal, others: Sequence[MultivariateNormal], change: Change) -> MultivariateNormal:
     parts = [q, *others]
     return MultivariateNormal(
         change([part.loc for part in parts]),
@@ -102,14 +106,12 @@ def _(
 
 
 @rebuilt.register
-def _(q: Delta, others: Sequence[Delta], change: Callable[[list[Tensor]], Tensor]) -> Delta:
+def _(q: Delta, others: Sequence[Delta], change: Change) -> Delta:
     return Delta(change([part.location for part in (q, *others)]))
 
 
 @rebuilt.register
-def _(
-    q: MixtureSameFamily, others: Sequence[MixtureSameFamily], change: Callable[[list[Tensor]], Tensor]
-) -> MixtureSameFamily:
+def _(q: MixtureSameFamily, others: Sequence[MixtureSameFamily], change: Change) -> MixtureSameFamily:
     weights = rebuilt(q.mixture_distribution, [other.mixture_distribution for other in others], change)
     components = rebuilt(q.component_distribution, [other.component_distribution for other in others], change)
     return MixtureSameFamily(weights, components, validate_args=False)
@@ -117,7 +119,7 @@ def _(
 
 def rows(q: Distribution, index: slice | Tensor) -> Any:
     """The distributions of some examples, by their place along the first batch axis."""
-    return rebuilt(q, [], lambda values: values[0][index])
+    return _changed(q, lambda value: value[index])
 
 
 def join(parts: Sequence[Distribution]) -> Any:
@@ -127,7 +129,16 @@ def join(parts: Sequence[Distribution]) -> Any:
 
 def detached(q: Distribution) -> Any:
     """The same distribution, held fixed: its log_prob has a gradient with respect to z alone."""
-    return rebuilt(q, [], lambda values: values[0].detach())
+    return _changed(q, Tensor.detach)
+
+
+def _changed(q: Distribution, change: Callable[[Tensor], Tensor]) -> Any:
+    """A distribution of the same family, each of its parameters changed."""
+
+    def first(values: list[Tensor]) -> Tensor:
+        return change(values[0])
+
+    return rebuilt(q, [], first)
 
 
 def picks(q: Distribution) -> bool:
@@ -323,8 +334,8 @@ def _(q: MixtureSameFamily, keys: Tensor, draws: int, start: int) -> Tensor:
     chosen = (u.to(weights) > weights / weights[..., -1:]).sum(-1)
     # a draw of every component of every example, of which one is taken
     n, k = len(keys), q.mixture_distribution.param_shape[-1]  # pyright: ignore[reportAttributeAccessIssue]
-    components = rebuilt(
-        q.component_distribution, [], lambda values: _for_each(values[0], n, k, per_example=bool(q.batch_shape))
+    components = _changed(
+        q.component_distribution, lambda value: _for_each(value, n, k, per_example=bool(q.batch_shape))
     )
     each = torch.stack([randomness.folded(keys, 1 + component) for component in range(k)], 1).flatten()
     z = from_keys(components, each, draws, start).unflatten(1, (n, k))

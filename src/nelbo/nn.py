@@ -207,15 +207,15 @@ class Log1p(nn.Module):
 
 @final
 class OneHot(nn.Module):
-    """Category numbers (batch, features) to indicators (batch, features * classes)."""
+    """Category numbers (batch, c, \\*rest) to indicators (batch, c * classes, \\*rest)."""
 
     def __init__(self, classes: int) -> None:
         super().__init__()
         self.classes = classes
 
     def forward(self, x: Tensor) -> Tensor:
-        hot = nn.functional.one_hot(x.flatten(1).long(), self.classes)
-        return hot.to(torch.get_default_dtype()).flatten(1)
+        hot = nn.functional.one_hot(x.long(), self.classes).movedim(-1, 2)
+        return hot.to(torch.get_default_dtype()).flatten(1, 2)
 
 
 @final

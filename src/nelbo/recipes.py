@@ -4,11 +4,9 @@ A recipe's signature is its own arguments and those of :func:`compose`. A run st
 the command line reads its flags from them.
 """
 
-import difflib
 import functools
 import inspect
-import math
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from typing import Any, Literal, ParamSpec, TypedDict, Unpack, cast
 
 import torch
@@ -16,9 +14,9 @@ from torch import nn
 
 from nelbo import likelihoods, objectives, posteriors, priors
 from nelbo.data import Data
-from nelbo.likelihoods.fitting import Fitting
-from nelbo.nn import MLP, Activation, ConvDecoder, ConvEncoder, Log1p, OneHot
+from nelbo.nn import MLP, Activation, ConvDecoder, ConvEncoder
 from nelbo.objectives import Cyclical, Linear, Objective
+from nelbo.registry import Registry, did_you_mean
 from nelbo.vae import VAE, Autoencoder, Model
 
 __all__ = [
@@ -58,34 +56,14 @@ class Axes(TypedDict, total=False):
     posterior: str
 
 
-def _normal(scale: float | Literal["optimal"] = "optimal") -> likelihoods.Likelihood:
-    return likelihoods.Normal(scale)
-
-
-def _discretized_logistic(levels: float = 256) -> likelihoods.Likelihood:
-    return likelihoods.DiscretizedLogistic(_whole(levels, "levels"))
-
-
-def _categorical(classes: float) -> likelihoods.Likelihood:
-    return likelihoods.Categorical(_whole(classes, "classes"))
-
-
-LIKELIHOODS: dict[str, Callable[..., likelihoods.Likelihood]] = {
-    "bernoulli": likelihoods.Bernoulli,
-    "gray_bernoulli": functools.partial(likelihoods.Bernoulli, allow_gray=True),
-    "continuous_bernoulli": likelihoods.ContinuousBernoulli,
-    "normal": _normal,
-    "normal_decoded": functools.partial(likelihoods.Normal, "decoded"),
-    "discretized_logistic": _discretized_logistic,
-    "categorical": _categorical,
-    "poisson": likelihoods.Poisson,
-    "negative_binomial": likelihoods.NegativeBinomial,
-}
-POSTERIORS: dict[str, Callable[[int], posteriors.Posterior]] = {
-    "diagonal_normal": posteriors.DiagonalNormal,
-    "full_covariance_normal": posteriors.FullCovarianceNormal,
-    "flow": posteriors.Flow,
-}
+POSTERIORS: Registry[posteriors.Posterior] = Registry(
+    "posterior",
+    {
+        "diagonal_normal": posteriors.DiagonalNormal,
+        "full_covariance_normal": posteriors.FullCovarianceNormal,
+        "flow": posteriors.Flow,
+    },
+)
 
 
 RECIPES: dict[str, Callable[..., Model]] = {}
@@ -111,8 +89,8 @@ def compose(
         event: shape of one example: (features,) or (channels, height, width).
         objective: what it is trained on.
         latent: number of latent dimensions.
-        likelihood: p(x|z): bernoulli, continuous_bernoulli, normal (one optimal sigma), normal:0.1 (a fixed one),
-            normal_decoded, discretized_logistic, categorical:CLASSES, poisson, negative_binomial, gray_bernoulli.
+        likelihood: family of p(x|z), by a name in nelbo.likelihoods.names(), with a number where it takes one: normal
+            has one optimal sigma, normal:0.1 a fixed one, categorical:10 has 10 classes.
         network: mlp, conv or residual (images only).
         hidden: widths of the encoder's dense layers; the decoder has them in reverse.
         channels: of the convolutions, one halving of the image each.
@@ -124,8 +102,8 @@ def compose(
     event, hidden, channels = _event(event), _widths("hidden", hidden), _widths("channels", channels)
     if not isinstance(latent, int) or latent < 1:  # pyright: ignore[reportUnnecessaryIsInstance]
         raise ValueError(f"latent is a whole number of dimensions from 1 on, got {latent!r}")
-    px = named("likelihood", likelihood, LIKELIHOODS)
-    qz = None if deterministic else named("posterior", posterior, POSTERIORS, latent)
+    px = likelihoods.named(likelihood)
+    qz = None if deterministic else POSTERIORS.named(posterior, latent)
     numbers = latent if qz is None else qz.encoder_outputs
     encoder, decoder = _networks(px, event, latent, numbers, network, hidden, channels, activation)
     if deterministic:
@@ -159,7 +137,7 @@ def recipe(function: Callable[P, Model]) -> Callable[P, Model]:
         for name in arguments:
             if name not in signature.parameters:
                 raise TypeError(
-                    f"{function.__name__} has no argument {name!r}{_did_you_mean(name, signature.parameters)} "
+                    f"{function.__name__} has no argument {name!r}{did_you_mean(name, signature.parameters)} "
                     f"It has: {', '.join(list(signature.parameters)[1:])}"
                 )
         build = functools.partial(function, event, **arguments)
@@ -321,11 +299,11 @@ def linear_vae(event: Sequence[int], *, likelihood: str = "normal", hidden: Sequ
 def make(name: str, event: Sequence[int], **arguments: Any) -> Model:
     """The recipe of that name; an unknown one is a ValueError that lists them."""
     if name not in RECIPES:
-        raise ValueError(f"no recipe {name!r}{_did_you_mean(name, RECIPES)} There are: {', '.join(RECIPES)}")
+        raise ValueError(f"no recipe {name!r}{did_you_mean(name, RECIPES)} There are: {', '.join(RECIPES)}")
     return RECIPES[name](event, **arguments)
 
 
-def likelihood_for(name: str, data: Data) -> Fitting | None:
+def likelihood_for(name: str, data: Data) -> likelihoods.Suggestion | None:
     """The likelihood that fits some data, for a recipe that does not prescribe its own; else None."""
     if name not in RECIPES:
         return None  # `make` says what there is
@@ -333,33 +311,6 @@ def likelihood_for(name: str, data: Data) -> Fitting | None:
     if prescribed != inspect.signature(compose).parameters["likelihood"].default:
         return None
     return likelihoods.fitting(data.train.take(min(len(data.train), 1000)))
-
-
-def named(axis: str, text: str, table: dict[str, Callable[..., Any]], *arguments: Any) -> Any:
-    """``"name"`` or ``"name:number"`` looked up in a table of constructors."""
-    if not isinstance(text, str):  # pyright: ignore[reportUnnecessaryIsInstance]
-        raise TypeError(
-            f"{axis}= of a recipe is a name, got a {type(text).__name__}; write {axis}={next(iter(table))!r}, or put "
-            "your own parts together with nelbo.VAE(encoder, decoder, ...)"
-        )
-    name, _, number = text.partition(":")
-    if name not in table:
-        raise ValueError(f"no {axis} {name!r}{_did_you_mean(name, table)} There are: {', '.join(table)}")
-    try:
-        numbers = [float(number)] if number else []
-    except ValueError:
-        raise ValueError(f"{axis}={text!r}: behind the colon stands a number, as in categorical:10") from None
-    try:
-        return table[name](*arguments, *numbers)
-    except TypeError as error:
-        what = f"{name} takes no number" if number else f"{name} needs a number behind a colon, as in {name}:10"
-        raise ValueError(f"{axis}={text!r}: {what}") from error
-
-
-def _whole(number: float, what: str) -> int:
-    if number != int(number):
-        raise ValueError(f"{what} is a whole number, got {number:g}")
-    return int(number)
 
 
 def _event(event: Sequence[int]) -> tuple[int, ...]:
@@ -374,11 +325,6 @@ def _widths(name: str, widths: Sequence[int]) -> tuple[int, ...]:
     return tuple(widths)
 
 
-def _did_you_mean(name: str, known: Iterable[str]) -> str:
-    near = difflib.get_close_matches(name, list(known), 1)
-    return f", did you mean {near[0]!r}?" if near else "."
-
-
 def _networks(
     px: likelihoods.Likelihood,
     event: tuple[int, ...],
@@ -389,14 +335,10 @@ def _networks(
     channels: tuple[int, ...],
     activation: Activation,
 ) -> tuple[nn.Module, nn.Module]:
-    target = px.decoder_event(event)
+    target, transform = px.decoder_event(event), px.encoder_transform(event)
+    inputs = event if transform is None else tuple(transform(torch.zeros(1, *event)).shape[1:])
     if network == "mlp":
-        encoder: nn.Module = MLP(event, encoder_outputs, hidden=hidden, activation=activation)
-        if isinstance(px, likelihoods.Categorical):
-            inputs = math.prod(event) * px.classes
-            encoder = nn.Sequential(
-                OneHot(px.classes), MLP(inputs, encoder_outputs, hidden=hidden, activation=activation)
-            )
+        encoder: nn.Module = MLP(inputs, encoder_outputs, hidden=hidden, activation=activation)
         decoder: nn.Module = MLP(latent, target, hidden=hidden[::-1], activation=activation)
     elif network in ("conv", "residual"):
         options: dict[str, Any] = {
@@ -405,33 +347,25 @@ def _networks(
             "residual": 2 if network == "residual" else 0,
             "activation": activation,
         }
-        encoder = ConvEncoder(event, encoder_outputs, **options)
+        encoder = ConvEncoder(inputs, encoder_outputs, **options)
         decoder = ConvDecoder(latent, target, **options)
     else:
         raise ValueError(f"network is 'mlp', 'conv' or 'residual'; got {network!r}")
-    if isinstance(px, likelihoods.Poisson | likelihoods.NegativeBinomial):
-        encoder = nn.Sequential(Log1p(), encoder)
-    return encoder, decoder
+    return encoder if transform is None else nn.Sequential(transform, encoder), decoder
 
 
 def _prior(text: str, latent: int, event: tuple[int, ...], px: likelihoods.Likelihood) -> priors.Prior:
-    def vamp(components: float = 500) -> priors.Prior:
-        if isinstance(px, likelihoods.Categorical):
+    def vamp(components: int = 500) -> priors.Prior:
+        start = px.pseudo_inputs(components, event)
+        if start is None:
             raise ValueError(
-                "a VampPrior moves its pseudo-inputs by gradients, which category numbers do not have; write "
-                "prior='mixture:10'"
+                f"a VampPrior moves its pseudo-inputs by gradients, and the values of {type(px).__name__} have none; "
+                "write prior='mixture:10'"
             )
-        start = torch.randn(_whole(components, "components"), *event)
-        if isinstance(px, likelihoods.Poisson | likelihoods.NegativeBinomial):
-            return priors.VampPrior(
-                latent, start.exp(), bounds=(0.0, math.inf)
-            )  # an encoder of log(1 + x) needs x >= 0
-        if isinstance(px, likelihoods.Normal):
-            return priors.VampPrior(latent, start)  # spread like standardized values
-        return priors.VampPrior(latent, 0.05 + 0.01 * start, bounds=(0.0, 1.0))  # the paper's start for images
+        return priors.VampPrior(latent, start[0], bounds=start[1])
 
-    def mixture(components: float = 10) -> priors.Prior:
-        return priors.Mixture(latent, components=_whole(components, "components"))
+    def mixture(components: int = 10) -> priors.Prior:
+        return priors.Mixture(latent, components=components)
 
     table: dict[str, Callable[..., priors.Prior]] = {
         "standard_normal": lambda: priors.StandardNormal(latent),
@@ -439,7 +373,7 @@ def _prior(text: str, latent: int, event: tuple[int, ...], px: likelihoods.Likel
         "vamp": vamp,
         "flow": lambda: priors.Flow(latent),
     }
-    return named("prior", text, table)
+    return Registry("prior", table).named(text)
 
 
 def __dir__() -> list[str]:

@@ -83,7 +83,7 @@ class Model(nn.Module, ABC):
 
         Of categories, whose mean stands for nothing, the most probable one.
         """
-        return self.px_family.point(self.likelihood(z))
+        return self.px_family.point_estimate(self.likelihood(z))
 
     def forward(self, x: Tensor) -> Tensor:
         """Decode the mean of q(z|x): x as the model gives it back, (batch, *event); differentiable, without draws."""
@@ -106,7 +106,7 @@ class Model(nn.Module, ABC):
             (n, *event).
         """
         px = self.likelihood(self.prior.sample((n,)))
-        return self.px_family.point(px) if mean else px.sample()
+        return self.px_family.point_estimate(px) if mean else px.sample()
 
     def log_likelihood(self, x: Tensor, z: Tensor) -> Tensor:
         """Log p(x|z) in nats, (*samples, batch), for z of shape (*samples, batch, latent).

@@ -1,6 +1,7 @@
 """What every p(x|z) must do."""
 
 import itertools
+import json
 
 import pytest
 import torch
@@ -23,7 +24,7 @@ def test_shapes(name):
     px = family(parameters_for(family, 4), 1)
     assert (px.batch_shape, px.event_shape) == ((4,), EVENT)
     assert px.log_prob(data(4)).shape == (4,)
-    assert px.sample().shape == family.point(px).shape == (4, *EVENT)
+    assert px.sample().shape == family.point_estimate(px).shape == (4, *EVENT)
 
 
 def test_a_leading_sample_axis_broadcasts(name):
@@ -64,10 +65,10 @@ def test_samples_are_accepted_and_have_the_distribution_s_mean(name):
     family.check(draws.reshape(-1, *EVENT))
     if name == "categorical":
         mode = draws.mode(0).values
-        assert (mode == family.point(px)).float().mean() > 0.8
+        assert (mode == family.point_estimate(px)).float().mean() > 0.8
         return
     error = draws.std(0) / 4000**0.5
-    assert ((draws.mean(0) - family.point(px)).abs() < 5 * error + 1e-6).all()
+    assert ((draws.mean(0) - family.point_estimate(px)).abs() < 5 * error + 1e-6).all()
 
 
 def test_extreme_decoder_outputs_stay_finite(name):
@@ -123,3 +124,81 @@ def test_at_mean_of_one_example_is_finite(name):
     """A standard deviation of one value must not become a NaN in a decoder."""
     make, data = LIKELIHOODS[name]
     assert torch.isfinite(make().at_mean(data(1))).all()
+
+
+def test_its_own_data_suggest_it_or_a_wider_family(name):
+    make, data = LIKELIHOODS[name]
+    family, x = make(), data(400)
+    if name == "discretized_logistic":
+        x = (255 * x).to(torch.uint8)  # levels are recognized before they are scaled
+    suggestion = likelihoods.fitting(x)
+    wanted = eval(family.wider) if family.wider else family
+    assert isinstance(likelihoods.named(suggestion.name), type(wanted))
+    assert isinstance(eval(suggestion.line.split(",")[0].split(" and ")[0]), type(wanted))
+
+
+def test_an_encoder_sees_finite_numbers_of_data_and_of_pseudo_inputs(name):
+    make, data = LIKELIHOODS[name]
+    family = make()
+    transform = family.encoder_transform(EVENT) or torch.nn.Identity()
+    assert torch.isfinite(transform(data(20))).all()
+    assert transform(data(20)).shape == (20, *transform(torch.zeros(1, *EVENT)).shape[1:])
+    start = family.pseudo_inputs(30, EVENT)
+    if start is None:
+        assert name == "categorical"
+        return
+    u, bounds = start
+    assert u.shape == (30, *EVENT)
+    assert torch.isfinite(transform(u)).all()
+    if bounds is not None:
+        assert u.min() >= bounds[0]
+        assert u.max() <= bounds[1]
+        x = data(1000)
+        assert x.min() >= bounds[0]
+        assert x.max() <= bounds[1]
+
+
+def test_a_linear_form_is_log_prob(name):
+    make, data = LIKELIHOODS[name]
+    family, x = make().double(), data(5).double()
+    with torch.no_grad():
+        shared = family(parameters_for(family, 7).double()[:, None], 1)
+        form = family.linear(shared, x)
+        assert (form is None) == (name in ("discretized_logistic", "categorical", "poisson", "negative_binomial"))
+        if form is not None:
+            torch.testing.assert_close(form.rows @ form.coefficients.T + form.offset, shared.log_prob(x).T)
+            again = family.linear(shared, x, form.rows)
+            assert torch.equal(again.rows, form.rows)
+
+
+def test_readings_invert_each_other_and_the_first_is_on_the_scale_of_x(name):
+    make, data = LIKELIHOODS[name]
+    family = make()
+    parameters = parameters_for(family, 9).double()
+    for scale in family.readings.values():
+        written = scale.from_parameters(parameters)
+        torch.testing.assert_close(scale.to_parameters(written), parameters)
+        assert scale.holds is None or scale.holds(written).all()
+        assert (scale.holds is None) == (not scale.domain)
+    for scale in list(family.readings.values())[:1]:
+        assert scale.holds is None or scale.holds(data(50)).all()
+
+
+def test_lookalikes_take_the_same_parameters_for_another_density(name):
+    make, data = LIKELIHOODS[name]
+    family, parameters = make(), parameters_for(make(), 4)
+    for other in family.lookalikes():
+        own, mistaken = family(parameters, 1).log_prob(data(4)), other(parameters, 1).log_prob(data(4))
+        assert own.shape == mistaken.shape
+        assert not torch.allclose(own, mistaken)
+
+
+def test_the_browser_s_form_is_ready_for_json_and_has_the_same_sigma(name):
+    family = LIKELIHOODS[name][0]()
+    form = family.browser_form()
+    assert json.loads(json.dumps(form, allow_nan=False)) == form
+    px = family(parameters_for(family, 1), 1)
+    if form is not None and form.get("scale") is not None:
+        sigma = torch.as_tensor(form["scale"]).expand(EVENT)
+        torch.testing.assert_close(sigma, px.base_dist.scale.detach().expand(1, *EVENT)[0])
+    assert family.sigma is None or family.sigma == pytest.approx(float(px.base_dist.scale.flatten()[0]))

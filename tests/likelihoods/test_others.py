@@ -84,10 +84,10 @@ def test_optimal_sigma_goes_to_the_root_mean_squared_residual():
 @pytest.mark.parametrize(
     ("make", "words"),
     [
-        (lambda: Normal(0.0), "greater than 0, got 0.0"),
+        (lambda: Normal(0.0), "must be greater than 0, got 0.0"),
         (lambda: Normal("learned"), r"Normal\(torch.ones\(event_shape\)\)"),
-        (lambda: Categorical(1), "classes is at least 2, got 1"),
-        (lambda: DiscretizedLogistic(1), "levels is at least 2, got 1"),
+        (lambda: Categorical(1), "classes must be at least 2, got 1"),
+        (lambda: DiscretizedLogistic(1), "levels must be at least 2, got 1"),
         (lambda: Normal(torch.ones(3))(torch.zeros(2, 4), 1), r"write Normal\(torch.ones\(\(4,\)\)\)"),
         (lambda: Normal("decoded")(torch.zeros(2, 5), 1), r"multiple of 2; got shape \(2, 5\)"),
     ],

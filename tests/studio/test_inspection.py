@@ -11,9 +11,9 @@ from nelbo.objectives import loss
 from nelbo.studio import planes
 from nelbo.studio.alignment import align
 from nelbo.studio.inspection import decode, inspect, look_at, posterior, terms, terms_under
-from nelbo.studio.networks import dense, picture
+from nelbo.studio.networks import dense
 from nelbo.studio.planes import Plane
-from tests.cases import EVENT, LATENT, LIKELIHOODS, POSTERIORS, PRIORS, each, make_vae
+from tests.cases import LATENT, LIKELIHOODS, POSTERIORS, PRIORS, each, make_vae
 from tests.studio.runs import small_run
 
 
@@ -165,8 +165,6 @@ def test_what_a_browser_cannot_decode_is_left_to_python():
     assert dense(nn.ConvDecoder(2, (1, 8, 8), channels=(4,))) is None
     assert dense(torch.nn.Sequential(torch.nn.Linear(2, 3), torch.nn.LeakyReLU(0.2))) is None
     assert dense(nn.MLP(2, 784, hidden=(4000,))) is None  # 3 million weights
-    assert picture(make_vae("categorical")) is None
-    assert picture(make_vae("normal_per_feature"))["scale"] == pytest.approx([0.7] * EVENT[0])
 
 
 def test_splits_and_autoencoders():

@@ -9,7 +9,7 @@ from cyclopts import Parameter
 from cyclopts.group import Group
 
 from nelbo import data as nelbo_data
-from nelbo import recipes
+from nelbo import likelihoods, recipes
 from nelbo.cli.flags import flags, plain, with_signature
 from nelbo.docstrings import described
 from nelbo.runs import RECORD, Run
@@ -21,6 +21,7 @@ MODEL = flags(
     recipes.compose,
     group=Group.create_ordered("Model"),
     skip=("deterministic",),
+    notes={"likelihood": f"One of {', '.join(likelihoods.names())}; what fits the data if not given."},
 )
 TRAINING = flags(
     train, group=Group.create_ordered("Training"), skip=("objective", "optimizer", "out", "progress", "callback")
@@ -78,7 +79,7 @@ def _start(data: str, recipe: str, out: Path | None, values: dict[str, Any]) -> 
     found = None if "likelihood" in chosen else recipes.likelihood_for(recipe, loaded)
     if found is not None:
         chosen["likelihood"] = found.name
-        print(f"What the model sees looks like {found.looks.kind}: --likelihood {found.name}")
+        print(f"What the model sees looks like {found.summary.kind}: --likelihood {found.name}")
     model = recipes.make(recipe, loaded.event_shape, **chosen)
     folder = out or _free_folder(Path("runs"), f"{Path(data).stem}-{recipe}")
     return train(model, loaded, out=folder, **given(TRAINING, values))

@@ -1,7 +1,7 @@
 """Command-line flags read from the signatures and docstrings of the functions they are passed to."""
 
 import inspect
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Annotated, Any, get_type_hints
 
 from cyclopts import Parameter
@@ -10,13 +10,16 @@ from cyclopts.group import Group
 from nelbo.docstrings import described
 
 
-def flags(function: Callable[..., Any], *, group: Group, skip: Sequence[str] = ()) -> list[inspect.Parameter]:
+def flags(
+    function: Callable[..., Any], *, group: Group, skip: Sequence[str] = (), notes: Mapping[str, str] | None = None
+) -> list[inspect.Parameter]:
     """A flag for each keyword of a function, with its help; None, when it is not given, leaves the function's default.
 
     Args:
         function: whose keyword-only arguments become flags.
         group: the heading they stand under in ``--help``.
         skip: arguments that get no flag.
+        notes: sentences to add to the help of some.
     """
     help_of, hints = described(function), get_type_hints(function)
     made: list[inspect.Parameter] = []
@@ -26,6 +29,8 @@ def flags(function: Callable[..., Any], *, group: Group, skip: Sequence[str] = (
         words = help_of.get(name, "").replace("`", "")
         if parameter.default not in (None, False, inspect.Parameter.empty):
             words += f" (default {plain(parameter.default)})"
+        if notes and name in notes:
+            words += f" {notes[name]}"
         settings = Parameter(help=words, group=group, consume_multiple=True)
         hint = hints.get(name, parameter.annotation)
         made.append(parameter.replace(annotation=Annotated[hint | None, settings], default=None))

@@ -151,21 +151,20 @@ def _weighed(view: Wrapped, blocks: Blocks, half: Blocks) -> EffectiveBeta:
     if second.misfit > 1:
         parts, together = parts_of_kl(view, blocks, first, noise)
     is_combination = max(first.misfit, second.misfit, together) <= 1
-    squared = first.reading.name == SQUARED or (
-        first.reading.name == DECLARED and type(view.px_family).__name__ == "Normal"
-    )
+    # of the normal likelihood that the reconstruction error is measured with
+    unit = {SQUARED: 1.0, DECLARED: view.px_family.sigma}.get(first.reading.name)
     cause, reason = reasons.explain(
         weights,
         first.reading,
         second.reading,
         fits=(first.misfit <= 1, second.misfit <= 1, together <= 1),
         absent=(no_error, no_kl),
-        unit_normal=first.reading.name == SQUARED or (squared and _unit(view)),
+        unit_normal=unit == 1,
         likelihood=type(view.px_family).__name__,
         parts=parts,
     )
     beta = fit.b / fit.a if fit.a and not no_error else math.nan
-    sigma = math.sqrt(beta) * _sigma(view, first.reading.name) if squared and first.misfit <= 1 and beta > 0 else None
+    sigma = math.sqrt(beta) * unit if unit is not None and first.misfit <= 1 and beta > 0 else None
     return EffectiveBeta(
         _estimate(beta, abs(beta) * fit.relative_error if math.isfinite(beta) else math.nan),
         _estimate(fit.a, fit.errors[0]),
@@ -186,17 +185,3 @@ def _estimate(value: float, error: float) -> Estimate:
     return Estimate(
         torch.tensor(value, dtype=torch.float64), torch.tensor(error, dtype=torch.float64), "regression of the loss"
     )
-
-
-def _unit(view: Wrapped) -> bool:
-    return getattr(view.px_family, "scale", None) == 1
-
-
-def _sigma(view: Wrapped, reading: str) -> float:
-    """Sigma of the normal likelihood that the reconstruction error is measured with."""
-    scale = getattr(view.px_family, "scale", None)
-    if reading == SQUARED:
-        return 1.0
-    if scale == "optimal":
-        return float(view.px_family.mean_square.sqrt())  # pyright: ignore[reportArgumentType, reportCallIssue]
-    return float(scale) if isinstance(scale, int | float) else math.nan

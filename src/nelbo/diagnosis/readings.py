@@ -1,4 +1,4 @@
-"""What the two terms of a loss may be: a reconstruction error under several likelihoods, a KL under several readings.
+"""Candidates for the two terms of a loss: a reconstruction error under several likelihoods, a KL in several readings.
 
 Each reading gives the mean over the batch in nats, summed over features or latents, so that a loss that is made of it
 equals weight * reading + constant.
@@ -18,7 +18,7 @@ from nelbo.divergences import closed_form
 from nelbo.foreign.decoding import as_distribution
 from nelbo.foreign.encoding import LOG_SIGMA, WORDS, Second
 from nelbo.foreign.view import Wrapped
-from nelbo.likelihoods.bernoulli import log_normalizer
+from nelbo.likelihoods import Likelihood
 
 DECLARED = "declared"
 SQUARED = "squared error"
@@ -37,10 +37,10 @@ class Reading(NamedTuple):
 
 
 def reconstruction_readings(model: Wrapped) -> list[Reading]:
-    """The declared likelihood first, then what a decoder's answer is compared with x by otherwise."""
-    family = type(model.px_family).__name__
-    readings = [Reading(DECLARED, f"the negative log-likelihood of {family}", partial(_declared, model))]
-    if model.decoding.scale is None or model.px_family.parameters_per_feature > 1:
+    """The declared likelihood first, then the other errors between a decoder's answer and x that losses use."""
+    family = model.px_family
+    readings = [Reading(DECLARED, f"the negative log-likelihood of {type(family).__name__}", partial(_declared, model))]
+    if model.decoding.scale is None or family.parameters_per_feature > 1:
         return readings
 
     def add(name: str, words: str, error: Callable[[Tensor, Tensor], Tensor]) -> None:
@@ -59,10 +59,9 @@ def reconstruction_readings(model: Wrapped) -> list[Reading]:
         lambda v, x: 0.5 * x[0].numel() * (v - x).square().mean().log(),
     )
     add("root of the squared error", "the root of the mean squared error", lambda v, x: (v - x).square().mean().sqrt())
-    if family in ("Bernoulli", "ContinuousBernoulli"):
-        normalizer = log_normalizer if family == "Bernoulli" else F.softplus
-        words = "a continuous Bernoulli" if family == "Bernoulli" else "a Bernoulli"
-        readings.append(Reading(words, f"the negative log-likelihood of {words}", partial(_logits, model, normalizer)))
+    for other in family.lookalikes():
+        name = type(other).__name__
+        readings.append(Reading(name, f"the negative log-likelihood of {name}", partial(_log_likelihood, model, other)))
     return readings
 
 
@@ -77,27 +76,24 @@ def _declared(model: Wrapped, answers: Answers) -> float:
     if decoding.scale is None:
         px = as_distribution(decoding.place.read(answers.decoded), len(answers.x), decoding.event)
         return -float(px.log_prob(answers.x.reshape(len(answers.x), *px.event_shape)).double().mean())
-    parameters = decoding.parameters(answers.decoded).double()
-    px = model.px_family(parameters, parameters.dim() - 1)
-    return -float(px.log_prob(answers.x.double()).mean())
+    return _log_likelihood(model, model.px_family, answers)
+
+
+def _log_likelihood(model: Wrapped, family: Likelihood, answers: Answers) -> float:
+    parameters = model.decoding.parameters(answers.decoded).double()
+    return -float(family(parameters, parameters.dim() - 1).log_prob(answers.x.double()).mean())
 
 
 def _mean_of(model: Wrapped, answers: Answers) -> Tensor:
     """The decoder's answer on the scale of x."""
-    parameters = model.decoding.parameters(answers.decoded).double()
-    family = type(model.px_family).__name__
-    if family in ("Bernoulli", "ContinuousBernoulli"):
-        return torch.sigmoid(parameters)
-    return parameters.exp() if family == "Poisson" else parameters
+    parameters, family = model.decoding.parameters(answers.decoded).double(), model.px_family
+    for scale in family.readings.values():
+        return scale.from_parameters(parameters)  # the first reading is on the scale of x
+    return family(parameters, parameters.dim() - 1).mean
 
 
 def _error(model: Wrapped, error: Callable[[Tensor, Tensor], Tensor], answers: Answers) -> float:
     return float(error(_mean_of(model, answers), answers.x.double()))
-
-
-def _logits(model: Wrapped, normalizer: Callable[[Tensor], Tensor], answers: Answers) -> float:
-    logits = model.decoding.parameters(answers.decoded).double()
-    return float((normalizer(logits) - answers.x.double() * logits).sum() / len(logits))
 
 
 def kl_readings(model: Wrapped) -> list[Reading]:

@@ -11,10 +11,11 @@ from torch.distributions import Distribution
 
 from nelbo.foreign import decoding
 from nelbo.foreign.conclusion import Conclusion
-from nelbo.foreign.decoding import Output, Place, Scale
+from nelbo.foreign.decoding import Place
 from nelbo.foreign.given import GivenLikelihood
 from nelbo.foreign.modules import Function
-from nelbo.likelihoods import Likelihood, fitting
+from nelbo.likelihoods import Likelihood, Scale, fitting
+from nelbo.likelihoods.likelihood import AS_PARAMETERS
 
 _SHARE = 0.05  # nats per feature by which one reading of decode must explain x better than the other to contradict
 
@@ -25,7 +26,7 @@ class DecoderSide:
 
     function: Function
     place: Place
-    output: Output
+    output: str
     scale: Scale | None
     """None: it returns a finished distribution."""
     latent_shape: torch.Size
@@ -52,9 +53,7 @@ class Decoded(NamedTuple):
     notes: list[Conclusion]
 
 
-def conclude(
-    decode: Function, x: Tensor, mean: Tensor, likelihood: Likelihood | None, output: Output | None
-) -> Decoded:
+def conclude(decode: Function, x: Tensor, mean: Tensor, likelihood: Likelihood | None, output: str | None) -> Decoded:
     """Run decode on the means of q(z|x) and on draws, and conclude what it gives.
 
     Raises:
@@ -100,16 +99,16 @@ def conclude(
 def _family(likelihood: Any, x: Tensor) -> Likelihood:
     if isinstance(likelihood, Likelihood):
         return likelihood
-    found = fitting(x)
     if likelihood is not None:
-        made = f"{likelihood.__name__}()" if inspect.isclass(likelihood) else "Bernoulli()"
+        line = f"{likelihood.__name__}()" if inspect.isclass(likelihood) else "Bernoulli()"
         raise TypeError(
-            f"likelihood is a nelbo likelihood, got {likelihood!r}; write likelihood=nelbo.likelihoods.{made}"
+            f"likelihood must be a nelbo likelihood, got {likelihood!r}; write likelihood=nelbo.likelihoods.{line}"
         )
+    suggestion = fitting(x)
     raise ValueError(
         "what decode gives does not say which p(x|z) the model was trained with; write "
         "likelihood=nelbo.likelihoods.Bernoulli() for binary cross-entropy, or Normal(sigma) for a squared error: "
-        f"Normal(1.0) for half of it. {found.looks.sentence} What fits x: {found.line}"
+        f"Normal(1.0) for half of it. {suggestion.summary.sentence} What fits x: {suggestion.line}"
     )
 
 
@@ -127,44 +126,44 @@ def _scale(
     mean: Tensor,
     x: Tensor,
     likelihood: Likelihood,
-    output: Output | None,
+    output: str | None,
     place: Place,
-) -> tuple[Output, Scale, str]:
-    """What decode gives: of two readings, the bounded one if all z respect its bounds and x is not against it."""
-    scales = decoding.scales_of(likelihood)
+) -> tuple[str, Scale, str]:
+    """The reading of what decode gives: the bounded one if all z respect its bounds and x is not against it."""
+    scales = likelihood.readings or {"parameters": AS_PARAMETERS}
+    if output is not None and output not in scales:
+        raise ValueError(
+            f"output={output!r} is not what a decoder gives for {type(likelihood).__name__}; write output="
+            + " or output=".join(map(repr, scales))
+        )
     probes = [mean, torch.randn_like(mean), 10 * torch.randn_like(mean)]
     values = torch.cat([decoded(z).flatten() for z in probes])
-    low, high = float(values.min()), float(values.max())
-    reach = f"for {sum(len(z) for z in probes)} z, near and far, it lies between {low:.3g} and {high:.3g}"
-    bounded: Output | None = next((name for name, scale in scales.items() if scale.holds is not None), None)
-    inside = bounded is None or bool(scales[bounded].holds(values).all())  # pyright: ignore[reportOptionalCall]
-    if output is not None:
-        if output not in scales:
-            raise ValueError(
-                f"output={output!r} is nothing that a decoder gives for {type(likelihood).__name__}; write output="
-                + " or output=".join(map(repr, scales))
-            )
-        if output == bounded and not inside:
-            raise ValueError(
-                f"output={output!r} must lie in {scales[output].domain}, but {reach}; "
-                f"write output={next(n for n in scales if n != bounded)!r}"
-            )
-        return output, scales[output], f"output={output!r} says so"
-    if bounded is None:
-        name = next(iter(scales))
-        return name, scales[name], "the likelihood takes them as they are"
-    free: Output = next(name for name in scales if name != bounded)
-    if not inside:
-        return free, scales[free], f"{reach}, outside {scales[bounded].domain}"
-    gain = _explained(decoded(mean), x, likelihood, scales[bounded]) - _explained(
-        decoded(mean), x, likelihood, scales[free]
+    reach = (
+        f"for {sum(len(z) for z in probes)} z, near and far, it lies between {float(values.min()):.3g} and "
+        f"{float(values.max()):.3g}"
     )
-    if gain < -_SHARE or place.key == free:
+    possible = {name: s for name, s in scales.items() if s.holds is None or bool(s.holds(values).all())}
+    if (output is not None and output not in possible) or not possible:
+        name = output or next(iter(scales))
+        line = "".join(f"; write output={other!r}" for other in list(possible)[:1])
+        raise ValueError(f"output={name!r} must lie in {scales[name].domain}, but {reach}{line}")
+    if output is not None:
+        return output, scales[output], f"output={output!r} says so"
+    name, *others = possible
+    if len(scales) == 1:
+        return name, scales[name], "the likelihood takes them as they are"
+    if not others:
+        outside = next(s.domain for other, s in scales.items() if other not in possible)
+        return name, scales[name], f"{reach}, outside {outside}"
+    explained = {name: _explained(decoded(mean), x, likelihood, scale) for name, scale in possible.items()}
+    other = place.key if place.key in others else max(others, key=explained.__getitem__)
+    gain = explained[name] - explained[other]
+    if gain < -_SHARE or other == place.key:
         raise ValueError(
-            f"{reach}, so decode may give {bounded}, but read as {free} it explains x better by {-gain:.2g} nats per "
-            f"feature; write output={bounded!r} or output={free!r}"
+            f"{reach}, so decode may give {name}, but read as {other} it explains x better by {-gain:.2g} nats per "
+            f"feature; write output={name!r} or output={other!r}"
         )
-    return bounded, scales[bounded], reach
+    return name, scales[name], reach
 
 
 def _explained(value: Tensor, x: Tensor, likelihood: Likelihood, scale: Scale) -> float:

@@ -1,65 +1,13 @@
 """What somebody's decode returns, read as the parameters of p(x|z): probabilities or logits, images or vectors."""
 
 import copy
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, Literal, NamedTuple, final
+from typing import Any, final
 
 import torch
 from torch import Tensor
 from torch.distributions import Distribution, Independent
-
-from nelbo.likelihoods import Bernoulli, ContinuousBernoulli, Likelihood, Poisson
-
-Output = Literal["logits", "probabilities", "mean", "rates", "log_rates", "parameters", "distribution"]
-
-
-class Scale(NamedTuple):
-    """One way to write the parameters of a likelihood."""
-
-    to_parameters: Callable[[Tensor], Tensor]
-    """From what decode returns to what nelbo's family takes."""
-    from_parameters: Callable[[Tensor], Tensor]
-    holds: Callable[[Tensor], Tensor] | None
-    """Which values are possible; None: all."""
-    domain: str = ""
-
-
-def _same(t: Tensor) -> Tensor:
-    return t
-
-
-def _logit(p: Tensor) -> Tensor:
-    """The logit; a probability that was rounded to 0 or 1 is taken for the nearest one that was not."""
-    limits = torch.finfo(p.dtype)
-    return torch.logit(p.clamp(limits.tiny, 1 - limits.eps / 2))
-
-
-def _log(rate: Tensor) -> Tensor:
-    return rate.clamp(min=torch.finfo(rate.dtype).tiny).log()
-
-
-def _in_unit_interval(t: Tensor) -> Tensor:
-    return (t >= 0) & (t <= 1)
-
-
-def _not_negative(t: Tensor) -> Tensor:
-    return t >= 0
-
-
-_PLAIN = Scale(_same, _same, None)
-_PROBABILITIES = Scale(_logit, torch.sigmoid, _in_unit_interval, "[0, 1]")
-_RATES = Scale(_log, torch.exp, _not_negative, "[0, infinity)")
-
-
-def scales_of(likelihood: Likelihood) -> dict[Output, Scale]:
-    """The ways to write this family's parameters that people use; what has a domain comes first."""
-    if isinstance(likelihood, Bernoulli | ContinuousBernoulli):
-        return {"probabilities": _PROBABILITIES, "logits": _PLAIN}
-    if isinstance(likelihood, Poisson):
-        return {"rates": _RATES, "log_rates": _PLAIN}
-    return {"mean" if likelihood.parameters_per_feature == 1 else "parameters": _PLAIN}
-
 
 # fmt: off
 _RECONSTRUCTIONS = (

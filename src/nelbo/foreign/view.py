@@ -17,6 +17,7 @@ from nelbo.foreign.given import GivenNormal, GivenPosterior
 from nelbo.foreign.modules import first_tensor, in_mode
 from nelbo.foreign.sampling import Sampling
 from nelbo.likelihoods import Likelihood
+from nelbo.likelihoods.likelihood import AS_PARAMETERS
 from nelbo.posteriors import DiagonalNormal, Posterior
 from nelbo.priors import Prior
 from nelbo.vae import VAE
@@ -150,7 +151,6 @@ def seen_as_foreign(model: VAE) -> Wrapped:
     if not isinstance(model.qz_family, DiagonalNormal):
         family = type(model.qz_family).__name__
         raise TypeError(f"q(z|x) is {family}; only the two outputs of a diagonal normal can be stood in for")
-    scale = next(s for s in decoding.scales_of(model.px_family).values() if s.holds is None)
     size = torch.Size((model.latent,))
     weight = first_tensor(model.parameters())
     with torch.no_grad(), torch.random.fork_rng([]), in_mode((model,), training=False):
@@ -158,7 +158,7 @@ def seen_as_foreign(model: VAE) -> Wrapped:
         event = torch.Size(model.decoder(zero).shape[1:])
     return Wrapped(
         EncoderSide(model.encoder, encoding.Halves(), "logvar", size, flatten=False),
-        DecoderSide(model.decoder, Place(), "parameters", scale, size, event),
+        DecoderSide(model.decoder, Place(), "parameters", AS_PARAMETERS, size, event),
         modules=(model,),
         latent=model.latent,
         likelihood=model.px_family,

@@ -2,7 +2,7 @@
 
 import copy
 from collections.abc import Callable, Sequence
-from typing import Any, get_args
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -10,12 +10,11 @@ from torch.distributions import Distribution
 
 from nelbo.foreign import decoder_side, encoder_side
 from nelbo.foreign.conclusion import Conclusion
-from nelbo.foreign.decoding import Output
 from nelbo.foreign.encoding import LOG_SIGMA, Second
 from nelbo.foreign.given import as_prior
 from nelbo.foreign.modules import Function, first_tensor, in_mode, modules_behind, noisy
 from nelbo.foreign.view import Wrapped, as_weights
-from nelbo.likelihoods import Likelihood, Normal
+from nelbo.likelihoods import Likelihood
 from nelbo.priors import Prior
 
 
@@ -28,7 +27,7 @@ def wrap(
     prior: Prior | Distribution | None = None,
     latent: int | None = None,
     second: Second | None = None,
-    output: Output | None = None,
+    output: str | None = None,
     module: nn.Module | Sequence[nn.Module] | None = None,
     forward: Callable[[Tensor], Any] | None = None,
 ) -> Wrapped:
@@ -60,7 +59,8 @@ def wrap(
         prior: p(z); N(0, I) if None.
         latent: number of latent dimensions; asked for where encode returns one tensor.
         second: on which scale encode gives the spread: "logvar", "log_sigma", "sigma", "variance" or "softplus".
-        output: what decode gives: "logits" or "probabilities", "log_rates" or "rates", "mean".
+        output: what decode gives, by a name in ``likelihood.readings``: "logits" or "probabilities", "log_rates" or
+            "rates", "mean".
         module: the nn.Modules behind encode and decode, where they are hidden from it.
         forward: runs the whole model on x, to see how it draws z; the module itself if None.
 
@@ -71,7 +71,7 @@ def wrap(
         TypeError: an argument is not what it should be.
         ValueError: the parts do not fit, or something cannot be known; the message says what to write.
     """
-    _check(encode=encode, decode=decode, x=x, second=second, output=output)
+    _check(encode=encode, decode=decode, x=x, second=second)
     modules = (module,) if isinstance(module, nn.Module) else tuple(module or modules_behind(encode, decode))
     weight = first_tensor(p for m in modules for p in m.parameters())
     notes: list[Conclusion] = []
@@ -109,17 +109,17 @@ def wrap(
         sampling=encoded.sampling,
     )
     px = view.px_family
-    if isinstance(px, Normal) and px.scale == "optimal" and not int(px.steps):
+    if not px.adapted:
         with torch.no_grad(), torch.random.fork_rng([]):
             torch.default_generator.manual_seed(0)
             px.adapt(view.likelihood(view.posterior(x).sample()), x)
-        sigma = f"sigma = {float(px.mean_square.sqrt()):.4g}"
-        because = "Normal('optimal') has the root mean square residual, here of x; Normal(sigma) gives another"
-        view.conclusions += (Conclusion("p(x|z)", sigma, because),)
+        if px.sigma is not None:
+            because = "Normal('optimal') has the root mean square residual, here of x; Normal(sigma) gives another"
+            view.conclusions += (Conclusion("p(x|z)", f"sigma = {px.sigma:.4g}", because),)
     return view
 
 
-def _check(*, encode: Any, decode: Any, x: Any, second: Any, output: Any) -> None:
+def _check(*, encode: Any, decode: Any, x: Any, second: Any) -> None:
     for name, function in (("encode", encode), ("decode", decode)):
         if not callable(function):
             raise TypeError(
@@ -129,9 +129,8 @@ def _check(*, encode: Any, decode: Any, x: Any, second: Any, output: Any) -> Non
         raise TypeError(f"x is a batch of examples as a tensor, got {type(x).__name__}; write x=torch.as_tensor(x)")
     if x.dim() < 2 or len(x) < 2:
         raise ValueError(f"x has shape {tuple(x.shape)}, expected (batch, *event) with two or more examples")
-    for name, value, options in (("second", second, tuple(LOG_SIGMA)), ("output", output, get_args(Output))):
-        if value is not None and value not in options:
-            raise ValueError(f"{name} is one of {', '.join(map(repr, options))}; got {value!r}")
+    if second is not None and second not in LOG_SIGMA:
+        raise ValueError(f"second must be one of {', '.join(map(repr, LOG_SIGMA))}; got {second!r}")
 
 
 def _modes(modules: tuple[nn.Module, ...]) -> list[Conclusion]:

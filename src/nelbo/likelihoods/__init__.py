@@ -1,19 +1,31 @@
-"""p(x|z): what the decoder's numbers say about the data, in nats."""
+"""Families of p(x|z), in nats: what a decoder's numbers say about the data."""
 
 from nelbo.likelihoods.bernoulli import Bernoulli, ContinuousBernoulli
 from nelbo.likelihoods.discrete import Categorical, DiscretizedLogistic, NegativeBinomial, Poisson
-from nelbo.likelihoods.fitting import fitting
-from nelbo.likelihoods.likelihood import Likelihood
+from nelbo.likelihoods.likelihood import LIKELIHOODS, Likelihood, Scale, Suggestion, fitting
 from nelbo.likelihoods.normal import Normal
+from nelbo.likelihoods.statistics import Linear, log_prob_without_gradient
+
+register = LIKELIHOODS.register
+named = LIKELIHOODS.named
+names = LIKELIHOODS.names
 
 __all__ = [
+    "LIKELIHOODS",
     "Bernoulli",
     "Categorical",
     "ContinuousBernoulli",
     "DiscretizedLogistic",
     "Likelihood",
+    "Linear",
     "NegativeBinomial",
     "Normal",
     "Poisson",
+    "Scale",
+    "Suggestion",
     "fitting",
+    "log_prob_without_gradient",
+    "named",
+    "names",
+    "register",
 ]

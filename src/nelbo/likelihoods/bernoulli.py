@@ -1,6 +1,8 @@
 """p(x|z) for values in {0, 1} and for values in the interval [0, 1]."""
 
 import warnings
+from collections.abc import Mapping, Sequence
+from functools import partial
 from typing import Any, final
 
 import torch
@@ -11,20 +13,40 @@ from torch.distributions import ContinuousBernoulli as TorchContinuousBernoulli
 from torch.distributions import Distribution, Independent
 from torch.nn import functional as F
 
-from nelbo.likelihoods.likelihood import Likelihood
+from nelbo.data import Looks
+from nelbo.likelihoods.likelihood import AS_PARAMETERS, LIKELIHOODS, Likelihood, Scale, Suggestion
+from nelbo.likelihoods.statistics import Linear, linear_in_logits
 
 
+def _logit(p: Tensor) -> Tensor:
+    """The logit; a probability that was rounded to 0 or 1 is taken for the nearest one that was not."""
+    limits = torch.finfo(p.dtype)
+    return torch.logit(p.clamp(limits.tiny, 1 - limits.eps / 2))
+
+
+def _is_probability(p: Tensor) -> Tensor:
+    return (p >= 0) & (p <= 1)
+
+
+_READINGS = {
+    "probabilities": Scale(_logit, torch.sigmoid, _is_probability, "[0, 1]"),
+    "logits": AS_PARAMETERS,
+}
+
+
+@LIKELIHOODS.register("bernoulli")
 @final
 class Bernoulli(Likelihood):
     """Binary data: log p(x|z) = sum_d x_d l_d - softplus(l_d), with the decoder's output l as logits.
 
     Args:
         allow_gray: accept values between 0 and 1. The formula then still gives a number and a useful loss, but it is
-            no log-likelihood of anything: 7 to 15 nats too good on MNIST. Prefer ``binarize=`` or
+            not a log-likelihood of anything: 7 to 15 nats too good on MNIST. Prefer ``binarize=`` or
             :class:`ContinuousBernoulli`.
     """
 
     support = "values in {0, 1}"
+    hint = "To keep the old habit of a Bernoulli on gray values, write likelihoods.Bernoulli(allow_gray=True)"
 
     def __init__(self, *, allow_gray: bool = False) -> None:
         super().__init__()
@@ -32,8 +54,6 @@ class Bernoulli(Likelihood):
 
     def forward(self, parameters: Tensor, event_dims: int) -> Distribution:
         return IndependentBernoulli(parameters, event_dims)
-
-    otherwise = ". To keep the old habit of a Bernoulli on gray values, write likelihoods.Bernoulli(allow_gray=True)"
 
     def accepts(self, x: Tensor) -> bool:
         if bool(((x == 0) | (x == 1)).all()):
@@ -47,8 +67,28 @@ class Bernoulli(Likelihood):
         )
         return True
 
+    @classmethod
+    def suggested_by(cls, summary: Looks) -> Suggestion | None:
+        return Suggestion("bernoulli", "likelihoods.Bernoulli()", summary) if summary.kind == "binary" else None
+
+    def pseudo_inputs(self, n: int, event: Sequence[int]) -> tuple[Tensor, tuple[float, float]]:
+        return pseudo_images(n, event)
+
     def at_mean(self, x: Tensor) -> Tensor:
         return x.mean(0).clamp(1e-3, 1 - 1e-3).logit()  # clipped as Burda et al. 2016 do in their code
+
+    @property
+    def readings(self) -> Mapping[str, Scale]:
+        return _READINGS
+
+    def lookalikes(self) -> Sequence[Likelihood]:
+        return (ContinuousBernoulli(),)
+
+    def browser_form(self) -> dict[str, Any]:
+        return {"family": "bernoulli"}
+
+
+LIKELIHOODS.register("gray_bernoulli")(partial(Bernoulli, allow_gray=True))
 
 
 class IndependentBernoulli(Independent):
@@ -82,6 +122,7 @@ class _BernoulliLogProb(torch.autograd.Function):
         return slope.mul_(grad_outputs[0][(...,) + (None,) * ctx.event_dims]), None, None
 
 
+@LIKELIHOODS.register("continuous_bernoulli")
 @final
 class ContinuousBernoulli(Likelihood):
     """Gray values in [0, 1]: log p(x|z) = sum_d x_d l_d - A(l_d), with A(l) = log((exp(l) - 1) / l).
@@ -98,6 +139,16 @@ class ContinuousBernoulli(Likelihood):
     def accepts(self, x: Tensor) -> bool:
         return _in_unit_interval(x)
 
+    @classmethod
+    def suggested_by(cls, summary: Looks) -> Suggestion | None:
+        if summary.kind != "unit interval":
+            return None
+        line = "likelihoods.ContinuousBernoulli(), or load the data with binarize='dynamic' for likelihoods.Bernoulli()"
+        return Suggestion("continuous_bernoulli", line, summary)
+
+    def pseudo_inputs(self, n: int, event: Sequence[int]) -> tuple[Tensor, tuple[float, float]]:
+        return pseudo_images(n, event)
+
     def at_mean(self, x: Tensor) -> Tensor:
         mean = x.mean(0).clamp(0.01, 0.99)
         low, high = torch.full_like(mean, -101.0), torch.full_like(mean, 101.0)
@@ -106,6 +157,19 @@ class ContinuousBernoulli(Likelihood):
             above = StableContinuousBernoulli(middle).mean > mean
             low, high = torch.where(above, low, middle), torch.where(above, middle, high)
         return 0.5 * (low + high)
+
+    def linear(self, px: Distribution, x: Tensor, rows: Tensor | None = None) -> Linear:
+        return linear_in_logits(px, x)
+
+    @property
+    def readings(self) -> Mapping[str, Scale]:
+        return _READINGS
+
+    def lookalikes(self) -> Sequence[Likelihood]:
+        return (Bernoulli(allow_gray=True),)
+
+    def browser_form(self) -> dict[str, Any]:
+        return {"family": "continuous_bernoulli"}
 
 
 class StableContinuousBernoulli(TorchContinuousBernoulli):
@@ -137,6 +201,11 @@ def log_normalizer(logits: Tensor) -> Tensor:
     exact = torch.log(-torch.expm1(-safe) / safe)
     series = a * (a / 24 - 0.5)  # next term a^4 / 2880: below 4e-12 here
     return F.relu(logits) + torch.where(small, series, exact)
+
+
+def pseudo_images(n: int, event: Sequence[int]) -> tuple[Tensor, tuple[float, float]]:
+    """Dark images in [0, 1] for a VampPrior to start from, as in the paper."""
+    return 0.05 + 0.01 * torch.randn(n, *event), (0.0, 1.0)
 
 
 def _in_unit_interval(x: Tensor) -> bool:

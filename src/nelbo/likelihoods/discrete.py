@@ -1,25 +1,30 @@
 """p(x|z) for 8-bit values, categories and counts."""
 
 import math
+from collections.abc import Mapping, Sequence
 from typing import Any, final
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from torch.distributions import Categorical as TorchCategorical
 from torch.distributions import Distribution, Independent, Uniform
 from torch.distributions import NegativeBinomial as TorchNegativeBinomial
 from torch.distributions import Poisson as TorchPoisson
 from torch.nn import functional as F
 
-from nelbo.likelihoods.likelihood import Likelihood
+from nelbo.data import Looks
+from nelbo.likelihoods.bernoulli import pseudo_images
+from nelbo.likelihoods.likelihood import AS_PARAMETERS, LIKELIHOODS, Likelihood, Scale, Suggestion
+from nelbo.nn import Log1p, OneHot
 
 
+@LIKELIHOODS.register("discretized_logistic")
 @final
 class DiscretizedLogistic(Likelihood):
     """8-bit values: the mass that a logistic density puts on each of the levels.
 
     P(x = k) = sigmoid((k + 1/2 - m) / s) - sigmoid((k - 1/2 - m) / s), the two end levels taking the tails. x holds
-    the levels divided by ``levels - 1``, as nelbo.data gives 8-bit images; since this is a probability mass and no
+    the levels divided by ``levels - 1``, as nelbo.data gives 8-bit images; since this is a probability mass, not a
     density, the scaling of x changes nothing. The decoder gives the mean on a scale where the levels span [-1, 1],
     and log s on the same scale.
 
@@ -34,7 +39,7 @@ class DiscretizedLogistic(Likelihood):
     def __init__(self, levels: int = 256) -> None:
         super().__init__()
         if levels < 2:
-            raise ValueError(f"levels is at least 2, got {levels}; 8-bit data has 256")
+            raise ValueError(f"levels must be at least 2, got {levels}; 8-bit data has 256")
         self.levels = levels
         self.support = f"multiples of 1/{levels - 1} from 0 to 1"
 
@@ -48,6 +53,17 @@ class DiscretizedLogistic(Likelihood):
         low, high = x.aminmax()
         scaled = x * (self.levels - 1)
         return bool(low >= 0) and bool(high <= 1) and bool(((scaled - scaled.round()).abs() < 1e-3).all())
+
+    @classmethod
+    def suggested_by(cls, summary: Looks) -> Suggestion | None:
+        return (
+            Suggestion("discretized_logistic", "likelihoods.DiscretizedLogistic() and x / 255", summary)
+            if summary.kind == "8-bit integers"
+            else None
+        )
+
+    def pseudo_inputs(self, n: int, event: Sequence[int]) -> tuple[Tensor, tuple[float, float]]:
+        return pseudo_images(n, event)
 
     def at_mean(self, x: Tensor) -> Tensor:
         # on the scale [-1, 1], where a logistic of scale s has the standard deviation s pi / sqrt(3)
@@ -96,6 +112,7 @@ class QuantizedLogistic(Distribution):
             return level / (self.levels - 1)
 
 
+@LIKELIHOODS.register("categorical")
 @final
 class Categorical(Likelihood):
     """One of ``classes`` unordered values for each feature: log p(x|z) = sum_d log softmax(l_d)[x_d].
@@ -109,7 +126,7 @@ class Categorical(Likelihood):
     def __init__(self, classes: int) -> None:
         super().__init__()
         if classes < 2:
-            raise ValueError(f"classes is at least 2, got {classes}")
+            raise ValueError(f"classes must be at least 2, got {classes}")
         self.classes = self.parameters_per_feature = classes
         self.support = f"integers from 0 to {classes - 1}"
 
@@ -118,31 +135,59 @@ class Categorical(Likelihood):
         return Independent(TorchCategorical(logits=logits, validate_args=False), event_dims, validate_args=False)
 
     def accepts(self, x: Tensor) -> bool:
-        return _whole_from_zero(x) and bool(x.max() < self.classes)
+        return _are_counts(x) and bool(x.max() < self.classes)
+
+    def point_estimate(self, px: Distribution) -> Tensor:
+        """The most probable category: the mean of category numbers stands for nothing."""
+        return px.mode
+
+    @classmethod
+    def suggested_by(cls, summary: Looks) -> Suggestion | None:
+        if summary.kind != "categories":
+            return None
+        classes = int(max(summary.maximum, 1)) + 1
+        return Suggestion(f"categorical:{classes}", f"likelihoods.Categorical({classes})", summary)
+
+    def encoder_transform(self, event: Sequence[int]) -> nn.Module:
+        return OneHot(self.classes)
+
+    def pseudo_inputs(self, n: int, event: Sequence[int]) -> None:
+        return None
 
     def at_mean(self, x: Tensor) -> Tensor:
         counts = torch.stack([(x == value).sum(0) for value in range(self.classes)]) + 0.5
         return (counts / counts.sum(0)).log().flatten(0, 1)
 
-    def point(self, px: Distribution) -> Tensor:
-        """The most probable category: a mean of category numbers stands for nothing."""
-        return px.mode
 
-
+@LIKELIHOODS.register("poisson")
 @final
 class Poisson(Likelihood):
     """Counts: log p(x|z) = sum_d x_d r_d - exp(r_d) - log x_d!, with the decoder's output r as log rate."""
 
     support = "counts 0, 1, 2, ..."
+    wider = "likelihoods.NegativeBinomial()"
 
     def forward(self, parameters: Tensor, event_dims: int) -> Distribution:
         return Independent(LogRatePoisson(parameters), event_dims, validate_args=False)
 
     def accepts(self, x: Tensor) -> bool:
-        return _whole_from_zero(x)
+        return _are_counts(x)
+
+    def encoder_transform(self, event: Sequence[int]) -> nn.Module:
+        return Log1p()
+
+    def pseudo_inputs(self, n: int, event: Sequence[int]) -> tuple[Tensor, tuple[float, float]]:
+        return _pseudo_counts(n, event)
 
     def at_mean(self, x: Tensor) -> Tensor:
         return _log_mean(x)
+
+    @property
+    def readings(self) -> Mapping[str, Scale]:
+        return _READINGS
+
+    def browser_form(self) -> dict[str, Any]:
+        return {"family": "poisson"}
 
 
 class LogRatePoisson(TorchPoisson):
@@ -157,6 +202,7 @@ class LogRatePoisson(TorchPoisson):
         return value * self.log_rate - self.rate - torch.lgamma(value + 1)
 
 
+@LIKELIHOODS.register("negative_binomial")
 @final
 class NegativeBinomial(Likelihood):
     """Counts that vary more than a Poisson: mean m and variance m + m^2 / r for each feature.
@@ -182,7 +228,21 @@ class NegativeBinomial(Likelihood):
         return Independent(negative_binomial, event_dims, validate_args=False)
 
     def accepts(self, x: Tensor) -> bool:
-        return _whole_from_zero(x)
+        return _are_counts(x)
+
+    @classmethod
+    def suggested_by(cls, summary: Looks) -> Suggestion | None:
+        return (
+            Suggestion("negative_binomial", "likelihoods.NegativeBinomial()", summary)
+            if summary.kind == "counts"
+            else None
+        )
+
+    def encoder_transform(self, event: Sequence[int]) -> nn.Module:
+        return Log1p()
+
+    def pseudo_inputs(self, n: int, event: Sequence[int]) -> tuple[Tensor, tuple[float, float]]:
+        return _pseudo_counts(n, event)
 
     def at_mean(self, x: Tensor) -> Tensor:
         mean = _log_mean(x).exp()
@@ -191,7 +251,25 @@ class NegativeBinomial(Likelihood):
         return torch.cat([mean.log(), count.log()])
 
 
-def _whole_from_zero(x: Tensor) -> bool:
+def _log(rate: Tensor) -> Tensor:
+    return rate.clamp(min=torch.finfo(rate.dtype).tiny).log()
+
+
+def _is_rate(rate: Tensor) -> Tensor:
+    return rate >= 0
+
+
+_READINGS = {
+    "rates": Scale(_log, torch.exp, _is_rate, "[0, infinity)"),
+    "log_rates": AS_PARAMETERS,
+}
+
+
+def _pseudo_counts(n: int, event: Sequence[int]) -> tuple[Tensor, tuple[float, float]]:
+    return torch.randn(n, *event).exp(), (0.0, math.inf)  # log(1 + x) needs x >= 0
+
+
+def _are_counts(x: Tensor) -> bool:
     return bool(x.min() >= 0) and bool((x == x.round()).all())
 
 

@@ -1,13 +1,51 @@
-"""What every p(x|z) has in common."""
+"""The family of p(x|z): its density, and everything else that is known about it."""
 
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor, nn
 from torch.distributions import Distribution
 
-from nelbo.likelihoods.fitting import fitting
+from nelbo.data import Looks, looks_like
+from nelbo.likelihoods import statistics
+from nelbo.likelihoods.statistics import Linear
+from nelbo.registry import Registry
+
+
+class Suggestion(NamedTuple):
+    """A likelihood for some values."""
+
+    name: str
+    """Name for recipes and the command line, with its number, as in ``categorical:10``."""
+    line: str
+    """Line of Python that constructs it."""
+    summary: Looks
+    """The values that suggest it."""
+    score: float = 0.5
+    """The highest score of all registered families wins; the families of nelbo score 0.5."""
+
+
+class Scale(NamedTuple):
+    """One way to write the parameters of a likelihood, such as probabilities in place of logits."""
+
+    to_parameters: Callable[[Tensor], Tensor]
+    """From what a decoder returns to the parameters of the family."""
+    from_parameters: Callable[[Tensor], Tensor]
+    """The inverse."""
+    holds: Callable[[Tensor], Tensor] | None = None
+    """Elementwise test of whether a value is possible; None where all are."""
+    domain: str = ""
+    """The possible values, in words."""
+
+
+def _same(t: Tensor) -> Tensor:
+    return t
+
+
+AS_PARAMETERS = Scale(_same, _same)
+"""The parameters themselves."""
 
 
 class Likelihood(nn.Module, ABC):
@@ -15,11 +53,18 @@ class Likelihood(nn.Module, ABC):
 
     The decoder gives ``parameters_per_feature`` numbers for each feature of x, stacked along the first axis of the
     event: ``(batch, parameters_per_feature * c, *rest)`` for data of shape ``(batch, c, *rest)``.
+
+    A subclass needs ``support``, :meth:`forward` and :meth:`accepts`. Everything else has a default; a family that
+    knows more overrides it, and what nelbo builds, starts, suggests, wraps, diagnoses and draws follows.
     """
 
     parameters_per_feature: int = 1
     support: str
     """The values that x may take, in words."""
+    hint: str = ""
+    """Sentence at the end of :meth:`check`'s error: how to use this family all the same."""
+    wider: str = ""
+    """Line that constructs a family with more variance, proposed where the data are overdispersed under this one."""
 
     @abstractmethod
     def forward(self, parameters: Tensor, event_dims: int) -> Distribution:
@@ -38,10 +83,10 @@ class Likelihood(nn.Module, ABC):
         """Whether all values of x, which are finite, lie in the support."""
 
     def check(self, x: Tensor) -> None:
-        """Raise a ValueError that names the likelihood that fits, when x lies outside the support.
+        """Raise a ValueError that names a likelihood that fits where x lies outside the support.
 
         Args:
-            x: (batch, *event).
+            x: (batch, \\*event).
         """
         if not bool(torch.isfinite(x).all()):
             bad = x.numel() - int(torch.isfinite(x).sum())
@@ -50,20 +95,43 @@ class Likelihood(nn.Module, ABC):
                 "drop or fill them first, for instance x = torch.nan_to_num(x)"
             )
         if x.numel() and not self.accepts(x):
-            found = fitting(x)
+            suggestion = fitting(x)
             raise ValueError(
-                f"{type(self).__name__} needs {self.support}. Got x of shape {tuple(x.shape)}: {found.looks.sentence} "
-                f"What fits: {found.line}{self.otherwise}"
+                f"{type(self).__name__} needs {self.support}. Got x of shape {tuple(x.shape)}: "
+                f"{suggestion.summary.sentence} What fits: {suggestion.line}" + (f". {self.hint}" if self.hint else "")
             )
 
-    otherwise = ""
-    """A way to keep this family all the same, for the error message."""
+    def point_estimate(self, px: Distribution) -> Tensor:
+        """The x that stands for px in pictures and reconstructions: its mean."""
+        return px.mean
+
+    # building and training a model
+
+    @classmethod
+    def suggested_by(cls, summary: Looks) -> Suggestion | None:
+        """Suggest this family for such values, for :func:`fitting`; None where it does not fit them best."""
+        return None
+
+    def decoder_event(self, event: Sequence[int]) -> tuple[int, ...]:
+        """The shape that a decoder gives for one example of shape ``event``."""
+        return (self.parameters_per_feature * event[0], *event[1:])
+
+    def encoder_transform(self, event: Sequence[int]) -> nn.Module | None:
+        """A first layer for encoders of examples of shape ``event``, such as log(1 + x) for counts; None for none."""
+        return None
+
+    def pseudo_inputs(self, n: int, event: Sequence[int]) -> tuple[Tensor, tuple[float, float] | None] | None:
+        """Random inputs for a VampPrior to start from, (n, \\*event), and the bounds to keep them in.
+
+        The default is standard normal and unbounded. None where a gradient cannot move the values of x.
+        """
+        return torch.randn(n, *event), None
 
     def at_mean(self, x: Tensor) -> Tensor | None:
         """The decoder's output at which p(x|z) has the mean (and spread) of x: where a decoder does well to start.
 
         Args:
-            x: (n, *event), examples.
+            x: (n, \\*event), examples.
 
         Returns:
             ``decoder_event(event)`` numbers; None for a family that does not say, whose decoder starts where it is.
@@ -71,15 +139,55 @@ class Likelihood(nn.Module, ABC):
         return None
 
     def adapt(self, px: Distribution, x: Tensor) -> None:
-        """Called by the trainer after each step; a family with a closed-form optimum updates it here."""
+        """Update parameters that have a closed-form optimum; the training step calls it, and nothing else does."""
 
-    def decoder_event(self, event: Sequence[int]) -> tuple[int, ...]:
-        """The shape that a decoder gives for one example of shape ``event``."""
-        return (self.parameters_per_feature * event[0], *event[1:])
+    @property
+    def adapted(self) -> bool:
+        """Whether :meth:`adapt` has seen data, for a family that it sets parameters of."""
+        return True
 
-    def point(self, px: Distribution) -> Tensor:
-        """The one x that stands for px in a picture: its mean."""
-        return px.mean
+    # evaluating a model
+
+    def linear(self, px: Distribution, x: Tensor, rows: Tensor | None = None) -> Linear | None:
+        """p(x|z) as a linear function of statistics of x, or None where it is not one.
+
+        Log p(x_i|z_j) = rows_i . coefficients_j + offset_j, which makes quadrature one matrix product. The default
+        knows Bernoulli and normal distributions.
+
+        Args:
+            px: at the points, batch shape (points, 1).
+            x: (batch, \\*event).
+            rows: ``rows`` of an earlier call for the same x.
+        """
+        return statistics.linear(px, x, rows)
+
+    @property
+    def sigma(self) -> float | None:
+        """The one standard deviation of a normal family; None for any other."""
+        return None
+
+    # reading other people's models
+
+    @property
+    def readings(self) -> Mapping[str, Scale]:
+        """How decoders write this family's parameters, by the name that ``nelbo.wrap(output=)`` takes.
+
+        The first one is on the scale of x. Empty: decoders return the parameters, whose scale is the family's own.
+        """
+        return {}
+
+    def lookalikes(self) -> Sequence["Likelihood"]:
+        """Other families with the same parameters, which a loss may mistake for this one."""
+        return ()
+
+    # the studio
+
+    def browser_form(self) -> dict[str, Any] | None:
+        """How a page computes the mean and log p(x|z) from the decoder's output, ready for JSON.
+
+        ``{"family": name, **settings}`` with a name that ``network.js`` of the inspector knows. None: Python computes.
+        """
+        return None
 
     def split(self, parameters: Tensor, event_dims: int) -> tuple[Tensor, ...]:
         """The decoder's output as one tensor of the shape of x for each parameter of the family."""
@@ -91,3 +199,18 @@ class Likelihood(nn.Module, ABC):
                 f"the decoder with {k} * c outputs"
             )
         return parameters.chunk(k, dim=-event_dims)
+
+
+LIKELIHOODS: Registry[Likelihood] = Registry("likelihood", group="nelbo.likelihoods")
+
+
+def fitting(x: Tensor) -> Suggestion:
+    """The registered likelihood that fits the values of x best, by each family's own judgement."""
+    summary = looks_like(x)
+    suggestions: list[Suggestion] = []
+    for constructor in LIKELIHOODS.constructors.values():
+        if isinstance(constructor, type) and issubclass(constructor, Likelihood):
+            suggestion = constructor.suggested_by(summary)
+            suggestions += [] if suggestion is None else [suggestion]
+    # the name breaks ties, so that the order of registration does not matter
+    return min(suggestions, key=lambda suggestion: (-suggestion.score, suggestion.name))

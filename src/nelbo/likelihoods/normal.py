@@ -1,15 +1,19 @@
 """p(x|z) for real values."""
 
-from typing import Literal, final
+from collections.abc import Mapping
+from functools import partial
+from typing import Any, Literal, final
 
 import torch
 from torch import Tensor, nn
 from torch.distributions import Distribution, Independent
 from torch.distributions import Normal as TorchNormal
 
-from nelbo.likelihoods.likelihood import Likelihood
+from nelbo.data import Looks
+from nelbo.likelihoods.likelihood import AS_PARAMETERS, LIKELIHOODS, Likelihood, Scale, Suggestion
 
 
+@LIKELIHOODS.register("normal")
 @final
 class Normal(Likelihood):
     """Real values: log p(x|z) = sum_d log N(x_d; mean_d(z), sigma_d^2), constants included.
@@ -44,7 +48,7 @@ class Normal(Likelihood):
             self.parameters_per_feature = 2
         elif isinstance(scale, str):
             raise ValueError(
-                f"scale is 'optimal', 'decoded', a number or a tensor, got {scale!r}; "
+                f"scale must be 'optimal', 'decoded', a number or a tensor, got {scale!r}; "
                 "for one sigma per feature write Normal(torch.ones(event_shape))"
             )
         else:
@@ -78,7 +82,7 @@ class Normal(Likelihood):
             )
 
     def adapt(self, px: Distribution, x: Tensor) -> None:
-        """Moves the optimal sigma to the mean squared residual of recent batches (about the last hundred)."""
+        """Move the optimal sigma to the root mean squared residual of recent batches (about the last hundred)."""
         if self.scale != "optimal":
             return
         with torch.no_grad():
@@ -88,15 +92,43 @@ class Normal(Likelihood):
             # a floor keeps a perfect fit (constant data) from a sigma of zero and an infinite likelihood
             self.mean_square.lerp_(residual.clamp(min=1e-8).to(self.mean_square.dtype), weight)
 
+    @property
+    def adapted(self) -> bool:
+        return self.scale != "optimal" or bool(self.steps)
+
+    @property
+    def sigma(self) -> float | None:
+        if self.scale in ("decoded", "per_feature"):
+            return None
+        return float(self._scale())
+
     def accepts(self, x: Tensor) -> bool:
         return True
+
+    @classmethod
+    def suggested_by(cls, summary: Looks) -> Suggestion | None:
+        return Suggestion("normal", "likelihoods.Normal('optimal')", summary) if summary.kind == "real" else None
 
     def at_mean(self, x: Tensor) -> Tensor:
         mean = x.mean(0)
         # a feature that hardly varies in these examples may vary in others
         return torch.cat([mean, x.std(0, correction=0).clamp(min=1e-2).log()]) if self.scale == "decoded" else mean
 
+    @property
+    def readings(self) -> Mapping[str, Scale]:
+        return {} if self.scale == "decoded" else {"mean": AS_PARAMETERS}
+
+    def browser_form(self) -> dict[str, Any]:
+        if self.scale == "decoded":
+            return {"family": "normal", "scale": None}
+        if self.scale == "per_feature":
+            return {"family": "normal", "scale": self.log_scale.detach().exp().flatten().tolist()}
+        return {"family": "normal", "scale": self.sigma}
+
+
+LIKELIHOODS.register("normal_decoded")(partial(Normal, "decoded"))
+
 
 def _positive(ok: bool, scale: float | Tensor) -> None:
     if not ok:
-        raise ValueError(f"a standard deviation is greater than 0, got {scale}")
+        raise ValueError(f"a standard deviation must be greater than 0, got {scale}")

@@ -9,9 +9,9 @@ from torch import Tensor
 from torch.distributions import Distribution
 
 from nelbo import latents
+from nelbo.likelihoods import log_prob_without_gradient
 from nelbo.measure.estimate import Evidence, padded
 from nelbo.measure.inputs import AT_ONCE, chosen, finite, is_point
-from nelbo.measure.pairwise import of_own
 from nelbo.measure.pareto import pareto_k, threshold
 from nelbo.measure.waiting import Waiting, interrupted
 from nelbo.measure.weights import Weights
@@ -81,7 +81,7 @@ def log_weights(model: Model, x: Tensor, qz: Distribution, pz: Distribution, cou
     else:
         px = model.likelihood(z)
         fits(px, x, model.px_family.parameters_per_feature if isinstance(model, VAE) else 1)
-        log_px = of_own(px, x)
+        log_px = log_prob_without_gradient(px, x)
     return finite(log_px + pz.log_prob(z)) - log_qz
 
 

@@ -12,7 +12,6 @@ from nelbo.measure.estimate import Evidence
 from nelbo.measure.importance import warned
 from nelbo.measure.inputs import AT_ONCE, center, finite, latent_dimensions, spread
 from nelbo.measure.lattice import on_lattices
-from nelbo.measure.pairwise import linear, pairwise
 from nelbo.measure.refinement import integrate
 from nelbo.measure.tiles import Guard, Integrals, unknown
 from nelbo.measure.waiting import Waiting, interrupted
@@ -83,10 +82,10 @@ class Joint:
 
     def _log_px(self, z: Tensor, examples: Sequence[Tensor]) -> list[Tensor]:
         """For each tile log p(x|z) of its examples at its points."""
-        form = linear(self.model.likelihood(z.flatten(0, 1)[:, None]), self.x, self.rows)
+        form = self.model.px_family.linear(self.model.likelihood(z.flatten(0, 1)[:, None]), self.x, self.rows)
         if form is None:
             parts = zip(z, examples, strict=True)
-            return [pairwise(self.model.likelihood(at[:, None]), self._pick(self.x, index)) for at, index in parts]
+            return [_pairwise(self.model.likelihood(at[:, None]), self._pick(self.x, index)) for at, index in parts]
         self.rows = form.rows
         shape = z.shape[:2]
         parts = zip(form.coefficients.unflatten(0, shape), form.offset.unflatten(0, shape), examples, strict=True)
@@ -147,6 +146,12 @@ class Joint:
             corners[0].append((place - far).amin(0))
             corners[1].append((place + far).amax(0))
         return torch.stack(corners[0]).amin(0), torch.stack(corners[1]).amax(0)
+
+
+def _pairwise(px: Distribution, x: Tensor) -> Tensor:
+    """Log p(x_i|z_j) in nats, (batch, points), pair by pair, for px of batch shape (points, 1)."""
+    step = max(1, AT_ONCE // (px.batch_shape[0] * prod(x.shape[1:])))
+    return torch.cat([px.log_prob(part[None]) for part in x.split(step)], dim=1).T
 
 
 def _evidence(found: Integrals, why: str) -> Evidence:

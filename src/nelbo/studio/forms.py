@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping
 from typing import Any, Literal, get_args, get_origin, get_type_hints
 
 from nelbo import data as nelbo_data
-from nelbo import recipes
+from nelbo import likelihoods, recipes
 from nelbo.data.named import NAMED
 from nelbo.docstrings import described
 from nelbo.training import fit
@@ -77,7 +77,7 @@ def form() -> list[dict[str, Any]]:
             field.update(
                 kind="text",
                 default=_AUTO,
-                suggestions=[_AUTO, *recipes.LIKELIHOODS],
+                suggestions=[_AUTO, *likelihoods.names()],
                 help="auto: what fits the data. " + field["help"],
             )
     return [

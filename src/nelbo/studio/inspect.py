@@ -14,7 +14,7 @@ from nelbo.studio import planes
 from nelbo.studio.alignment import align
 from nelbo.studio.inspection import Example, Inspection, decode, look_at, terms_under
 from nelbo.studio.library import Library
-from nelbo.studio.networks import dense, picture
+from nelbo.studio.networks import dense
 from nelbo.studio.session import Buffers, Content, Reply, Session, answers
 
 _FARTHEST = 1e3  # of a coordinate that a page may ask for; beyond, float32 pictures say nothing
@@ -69,7 +69,7 @@ def opened(inspection: Inspection) -> Reply:
         "totals": {name: _mean(values) for name, values in terms.loss._asdict().items()},
         "features": _features(inspection),
         "range": [float(value) for value in inspection.x.aminmax()],
-        "picture": picture(model),
+        "picture": model.px_family.browser_form(),
         "dense": {part: dense(getattr(model, part)) is not None for part in ("decoder", "encoder")},
         "record": {key: inspection.run.record.get(key) for key in ("recipe", "objective", "data", "model", "training")},
         "path": None if inspection.run.path is None else str(inspection.run.path),

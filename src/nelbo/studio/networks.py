@@ -1,15 +1,12 @@
 """Small dense networks as plain arrays, so that a browser decodes them itself, within a frame."""
 
-import math
 from dataclasses import dataclass
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
-from nelbo import likelihoods
 from nelbo.nn import MLP, ChannelsLast, Log1p
-from nelbo.vae import VAE
 
 LARGEST = 1_500_000
 """Weights of a network that are worth sending: 6 MB, some 3 ms a picture."""
@@ -46,34 +43,6 @@ def dense(network: nn.Module) -> Dense | None:
         return None
     found = Dense(steps)
     return found if found.weights <= LARGEST else None
-
-
-def picture(model: VAE) -> dict[str, Any] | None:
-    """How the mean of p(x|z) and log p(x|z) follow from the decoder's outputs, for a browser; None where it cannot.
-
-    ``{"family": "bernoulli"}``, ``"continuous_bernoulli"``, ``"poisson"``, or ``"normal"`` with ``"scale"``: a
-    number, a list with one number for each feature, or None where the second half of the outputs is log sigma.
-    """
-    family = model.px_family
-    if isinstance(family, likelihoods.Bernoulli):
-        return {"family": "bernoulli"}
-    if isinstance(family, likelihoods.ContinuousBernoulli):
-        return {"family": "continuous_bernoulli"}
-    if isinstance(family, likelihoods.Poisson):
-        return {"family": "poisson"}
-    if isinstance(family, likelihoods.Normal):
-        return {"family": "normal", "scale": _scale(family)}
-    return None
-
-
-def _scale(family: likelihoods.Normal) -> float | list[float] | None:
-    if family.scale == "decoded":
-        return None
-    if family.scale == "optimal":
-        return math.sqrt(float(family.mean_square))
-    if family.scale == "per_feature":
-        return family.log_scale.detach().exp().flatten().tolist()
-    return float(family.scale)
 
 
 def _steps(network: nn.Module) -> list[tuple[Any, ...]] | None:

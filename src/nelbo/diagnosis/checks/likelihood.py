@@ -1,10 +1,11 @@
 """Does p(x|z) describe how the data scatter about their reconstructions?"""
 
 import math
+from typing import Any
 
 import torch
 from torch import Tensor
-from torch.distributions import Binomial, ContinuousBernoulli, NegativeBinomial, Normal, Poisson
+from torch.distributions import Binomial, ContinuousBernoulli, NegativeBinomial, Normal, Poisson, constraints
 
 from nelbo.diagnosis.case import Case, base_of
 from nelbo.diagnosis.checks.support import family_of
@@ -191,9 +192,12 @@ def dispersion(case: Case) -> Verdict:
     the same means and one number of tries. Severe outside [0.5, 2], or where that is more than a quarter of the KL.
     """
     base = base_of(case.train.px)
-    if not isinstance(base, Poisson | NegativeBinomial):
-        raise NotMeasurable("p(x|z) is no distribution of counts")
-    mean, variance = base.mean, base.variance
+    try:
+        counts, mean, variance = base.support is constraints.nonnegative_integer, base.mean, base.variance
+    except NotImplementedError as error:
+        raise NotMeasurable("needs the support, the mean and the variance of p(x|z)") from error
+    if not counts:
+        raise NotMeasurable("p(x|z) is not a distribution of counts")
     squares = (case.x - mean) ** 2 / variance.clamp(min=1e-6)
     ratio = mean_of(squares.flatten(1).mean(1))
     number = Measured("squared residuals / variance", ratio.value, ratio.standard_error, unit="")
@@ -203,7 +207,20 @@ def dispersion(case: Case) -> Verdict:
     cost = saved(case.x, mean, case.train.log_px) if isinstance(base, Poisson) else None
     kl = mean_of(case.train.kl).value
     severe = _outside(ratio, 0.5, 2.0) or (cost is not None and cost.value > max(1.0, 0.25 * kl))
-    return found("severe" if severe else "warning", number, cost=cost)
+    change = "" if case.foreign else _other_counts(case.model.px_family, ratio.value)
+    return found("severe" if severe else "warning", number, cost=cost, change=change)
+
+
+def _other_counts(family: Any, ratio: float) -> str:
+    """Line that replaces a family under which counts are over- or underdispersed."""
+    if ratio < 1:
+        return "likelihood=nelbo.likelihoods.Categorical(int(x.max()) + 1)  # any variance, for counts that stay small"
+    if family.wider:
+        return f"likelihood=nelbo.{family.wider}  # more variance for the same mean"
+    return (
+        f"nelbo.resume(run, epochs=...)  # {type(family).__name__} has a variance of its own: train until it fits, or "
+        "write a likelihood with excess zeros (docs/adding.md)"
+    )
 
 
 def _saved_by_negative_binomial(x: Tensor, mean: Tensor, log_px: Tensor) -> Measured | None:

@@ -60,7 +60,7 @@ def outside_support(case: Case) -> Verdict:
         share,
         Measured("smallest value", float(low), unit=""),
         Measured("largest value", float(high), unit=""),
-        change="" if case.foreign else f"{fits.line}  # fits: {fits.looks.kind}",
+        change="" if case.foreign else f"{fits.line}  # fits: {fits.summary.kind}",
     )
 
 

@@ -46,7 +46,7 @@ export function network(content, buffers) {
 }
 
 /**
- * p(x|z) from a decoder's outputs: its mean, and -log p(x|z) in nats. The families are those of `networks.picture`.
+ * p(x|z) from a decoder's outputs: its mean, and -log p(x|z) in nats. The families are those of `Likelihood.browser_form`.
  * @param {{family: string, scale?: number|number[]|null}} picture
  */
 export function likelihood(picture) {

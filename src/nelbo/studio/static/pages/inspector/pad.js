@@ -11,7 +11,7 @@ import { drawImage } from "./pixels.js";
  */
 export function drawingPad(source, start, changed) {
   const [channels, height, width] = source.info.event;
-  const binary = source.info.likelihood === "Bernoulli";
+  const binary = source.info.picture?.family === "bernoulli";
   const [low, high] = source.range;
   const x = start ? Float32Array.from(start) : new Float32Array(source.features).fill(low);
   const canvas = h("canvas", { class: "pixels pad", tabindex: 0, role: "application", "aria-label": "Drawing pad: drag to draw" });

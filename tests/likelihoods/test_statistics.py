@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from nelbo import likelihoods
-from nelbo.measure.pairwise import linear, of_own, pairwise, softplus_sum
+from nelbo.likelihoods.statistics import linear, log_prob_without_gradient, softplus_sum
 from tests.measure.models import binary
 
 
@@ -25,8 +25,7 @@ def test_own_points_and_shared_points(likelihood, shape):
     x = binary(5, features=100).reshape(5, *shape).double()
     parameters = torch.randn(7, 5, *shape, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
     px = likelihood(parameters, len(shape))
-    torch.testing.assert_close(of_own(px, x), px.log_prob(x))
+    torch.testing.assert_close(log_prob_without_gradient(px, x), px.log_prob(x))
     shared = likelihood(parameters[:, :1], len(shape))
     form = linear(shared, x)
     torch.testing.assert_close(form.rows @ form.coefficients.T + form.offset, shared.log_prob(x).T)
-    torch.testing.assert_close(pairwise(shared, x), shared.log_prob(x).T)

@@ -1,0 +1,88 @@
+"""Fast log p(x|z) of many examples, for the torch distributions that allow it, whoever made them."""
+
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+import torch
+from torch import Tensor
+from torch.distributions import Bernoulli, Distribution, Independent, Normal
+
+_FACTORS = 64  # from 1 to 2: in float32 a hundred of them do not overflow
+
+
+class Linear(NamedTuple):
+    """Log p(x_i|z_j) = rows_i . coefficients_j + offset_j: one matrix product gives all pairs."""
+
+    rows: Tensor
+    """(batch, statistics of x)."""
+    coefficients: Tensor
+    """(points, statistics of x)."""
+    offset: Tensor
+    """(points,)."""
+
+
+def linear(px: Distribution, x: Tensor, rows: Tensor | None = None) -> Linear | None:
+    """p(x|z) as a linear function of statistics of x; None for a distribution that is not known to be one.
+
+    A Bernoulli is linear in x: log p(x|z) = log p(0|z) + x . logits. A normal is linear in (x^2, x).
+
+    Args:
+        px: at the points, batch shape (points, 1).
+        x: (batch, \\*event).
+        rows: ``rows`` of an earlier call for the same x.
+    """
+    base = px.base_dist if isinstance(px, Independent) else px
+    form = _LINEAR.get(type(base))  # a subclass may have another density
+    return None if form is None else form(px, base, x, rows)
+
+
+def linear_in_logits(px: Any, x: Tensor) -> Linear:
+    """Log p(x|z) = log p(0|z) + x . logits, for an Independent px whose base has logits."""
+    return Linear(x.flatten(1), px.base_dist.logits.flatten(1), px.log_prob(torch.zeros_like(x[:1]))[:, 0])
+
+
+def _of_bernoulli(px: Distribution, base: Any, x: Tensor, rows: Tensor | None) -> Linear:
+    logits = base.logits.flatten(1)
+    return Linear(x.flatten(1), logits, -softplus_sum(logits))
+
+
+def _of_normal(px: Distribution, base: Any, x: Tensor, rows: Tensor | None) -> Linear:
+    # in float64, and around the mean: x^2 - 2 x mean + mean^2 cancels where sigma is small
+    x = x.flatten(1).double()
+    middle = x.mean(0)
+    if rows is None:
+        rows = torch.cat([(x - middle).square(), x - middle], dim=1)
+    mean = base.loc.double().flatten(1) - middle
+    precision = base.scale.double().expand_as(base.loc).flatten(1) ** -2
+    at_mean = px.log_prob(base.loc).double()[:, 0]
+    coefficients = torch.cat([-0.5 * precision, mean * precision], dim=1)
+    return Linear(rows, coefficients, at_mean - 0.5 * (mean.square() * precision).sum(1))
+
+
+_LINEAR: dict[type[Distribution], Callable[[Distribution, Any, Tensor, Tensor | None], Linear]] = {
+    Bernoulli: _of_bernoulli,
+    Normal: _of_normal,
+}
+
+
+def log_prob_without_gradient(px: Distribution, x: Tensor) -> Tensor:
+    """Log p(x_i|z_ij) in nats, (draws, batch), for px of batch shape (draws, batch).
+
+    The same as ``px.log_prob(x)``, in half the time for a Bernoulli.
+    """
+    base = px.base_dist if isinstance(px, Independent) else px
+    if type(base) is not Bernoulli:
+        return px.log_prob(x)
+    logits = base.logits.flatten(2)
+    return (logits.transpose(0, 1) @ x.flatten(1)[:, :, None])[..., 0].T - softplus_sum(logits)
+
+
+def softplus_sum(logits: Tensor) -> Tensor:
+    """Sum of log(1 + exp(l)) over the last dimension; no gradients.
+
+    log(1 + exp(l)) = max(l, 0) + log(1 + exp(-|l|)), and the logarithm of a product stands for many logarithms.
+    """
+    factors = logits.abs().neg_().exp_().add_(1)
+    whole = logits.shape[-1] - logits.shape[-1] % _FACTORS
+    logs = factors[..., :whole].unflatten(-1, (-1, _FACTORS)).prod(-1).log_().sum(-1)
+    return logits.clamp(min=0).sum(-1) + logs + factors[..., whole:].prod(-1).log_()
