@@ -15,8 +15,8 @@ from torch.distributions import Distribution, Independent, MixtureSameFamily, Mu
 from nelbo import randomness
 from nelbo.divergences.delta import Delta
 
-<<<<<<< HEAD
 __all__ = [
+    "Change",
     "UnknownFamilyError",
     "center",
     "detached",
@@ -33,10 +33,9 @@ __all__ = [
     "rows",
     "spread",
 ]
-=======
+
 Change = Callable[[list[Tensor]], Tensor]
 """From the values of one parameter in several distributions to a new value."""
->>>>>>> main
 
 _DRAWS_FOR_SPREAD = 64
 _BLOCK = 64  # draws that a family without a rule of its own makes of one seed
