@@ -32,6 +32,7 @@ __all__ = [
     "iwae",
     "linear_vae",
     "make",
+    "make_for",
     "recipe",
     "sigma_vae",
     "vae",
@@ -303,14 +304,24 @@ def make(name: str, event: Sequence[int], **arguments: Any) -> Model:
     return RECIPES[name](event, **arguments)
 
 
-def likelihood_for(name: str, data: Data) -> likelihoods.Suggestion | None:
-    """The likelihood that fits some data, for a recipe that does not prescribe its own; else None."""
-    if name not in RECIPES:
-        return None  # `make` says what there is
-    prescribed = inspect.signature(RECIPES[name]).parameters["likelihood"].default
-    if prescribed != inspect.signature(compose).parameters["likelihood"].default:
-        return None
-    return likelihoods.fitting(data.train.take(min(len(data.train), 1000)))
+def make_for(data: Data, name: str = "vae", **arguments: Any) -> tuple[Model, likelihoods.Suggestion | None]:
+    """The recipe of that name for some data, with the likelihood that fits them unless one is given or prescribed.
+
+    Args:
+        data: whose shape and values the model gets.
+        name: of the recipe.
+        arguments: of the recipe.
+
+    Returns:
+        The model, and the likelihood that was chosen; None where it was given, or the recipe has its own.
+    """
+    suggestion = None
+    if "likelihood" not in arguments and name in RECIPES:
+        prescribed, usual = (inspect.signature(f).parameters["likelihood"].default for f in (RECIPES[name], compose))
+        if prescribed == usual:
+            suggestion = likelihoods.fitting(data.train.take(min(len(data.train), 1000)))
+            arguments["likelihood"] = suggestion.name
+    return make(name, data.event_shape, **arguments), suggestion
 
 
 def _event(event: Sequence[int]) -> tuple[int, ...]:

@@ -76,11 +76,9 @@ def _start(data: str, recipe: str, out: Path | None, values: dict[str, Any]) -> 
     print(loaded)
     chosen = given((*MODEL, *_OWN), values)
     _only_its_own(recipe, chosen)
-    found = None if "likelihood" in chosen else recipes.likelihood_for(recipe, loaded)
-    if found is not None:
-        chosen["likelihood"] = found.name
-        print(f"What the model sees looks like {found.summary.kind}: --likelihood {found.name}")
-    model = recipes.make(recipe, loaded.event_shape, **chosen)
+    model, suggestion = recipes.make_for(loaded, recipe, **chosen)
+    if suggestion is not None:
+        print(f"What the model sees looks like {suggestion.summary.kind}: --likelihood {suggestion.name}")
     folder = out or _free_folder(Path("runs"), f"{Path(data).stem}-{recipe}")
     return train(model, loaded, out=folder, **given(TRAINING, values))
 

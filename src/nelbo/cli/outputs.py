@@ -6,18 +6,14 @@ from pathlib import Path
 from typing import Annotated, Literal
 
 import numpy as np
-import torch
 from cyclopts import Parameter
 from torch import Tensor
 
 from nelbo import runs
 from nelbo.data import Dataset, as_data
-from nelbo.evaluation import evaluate
 from nelbo.files import write_bytes
-from nelbo.randomness import seeded_weights
 
 Split = Literal["train", "validation", "test"]
-_BATCH = 1000
 Number = Annotated[int, Parameter(name=("-n", "--number"))]
 
 
@@ -31,10 +27,7 @@ def sample(run: Path, *, n: Number = 64, seed: int = 0, mean: bool = False, out:
         mean: write the mean of p(x|z) instead of a draw.
         out: a .png, .npy or .parquet file; by default samples.png in the run, samples.npy for what is no image.
     """
-    loaded = runs.load(run)
-    with seeded_weights(seed):
-        x = torch.cat([loaded.model.sample(min(_BATCH, n - start), mean=mean) for start in range(0, n, _BATCH)])
-    return _write(x, out, run, "samples")
+    return _write(runs.load(run).sample(n, mean=mean, seed=seed), out, run, "samples")
 
 
 def reconstruct(
@@ -61,7 +54,7 @@ def reconstruct(
     picture = _is_picture(out, examples.event_shape)
     n = min(len(examples), n or (10 if picture else len(examples)))
     x = examples.take(n, seed=seed)
-    back = torch.cat([loaded.model.reconstruct(part) for part in x.split(_BATCH)])
+    back = loaded.reconstruct(x)
     if picture:
         from nelbo import figures
 
@@ -91,7 +84,7 @@ def embed(
     """
     loaded = runs.load(run)
     examples = examples_of(loaded, data, split)
-    z = evaluate(loaded, examples.examples(len(examples), seed=seed)).embedding
+    z = loaded.encode(examples.examples(len(examples), seed=seed))
     path = out or run / "embeddings.npy"
     if path.suffix == ".png":
         from nelbo import figures

@@ -7,19 +7,23 @@ from typing import Any
 import numpy as np
 import torch
 from torch import Tensor
+from torch.distributions import Distribution
 
+from nelbo import latents
+from nelbo.evaluation import Evaluation, decode, evaluate
 from nelbo.figures.points import read_labels
-from nelbo.priors import StandardNormal
 from nelbo.studio import planes
 from nelbo.studio.alignment import align
-from nelbo.studio.inspection import Example, Inspection, decode, look_at, terms_under
+from nelbo.studio.inspection import DRAWS_OF_ONE, Inspection, kl_per_unit, terms_of, terms_under
 from nelbo.studio.library import Library
 from nelbo.studio.networks import dense
 from nelbo.studio.session import Buffers, Content, Reply, Session, answers
+from nelbo.vae import Model
 
 _FARTHEST = 1e3  # of a coordinate that a page may ask for; beyond, float32 pictures say nothing
 _MOST_AT_ONCE = 1024  # codes decoded for one message
 _MOST_EXAMPLES, _MOST_PICTURES = 64, 256
+_TERMS = ("reconstruction_error", "kl", "nelbo")
 _FINEST = 128  # cells of a plane's grid along an axis
 
 
@@ -41,7 +45,8 @@ def opened(inspection: Inspection) -> Reply:
     Buffers, float32: mean (n, latent), standard deviation (n, latent), reconstruction error, kl, nelbo, standard error
     and labels, each (n,).
     """
-    model, terms = inspection.model, inspection.terms
+    model, evaluation, draws = inspection.model, inspection.evaluation, inspection.draws
+    terms, prior = terms_of(evaluation, draws), latents.moments(evaluation.pz)
     deviation = inspection.covariance.diagonal(dim1=1, dim2=2).clamp(min=0).sqrt()
     labels = read_labels(inspection.labels, len(inspection.x))
     box = planes.around(inspection, planes.units(inspection.axes, model.latent), (0.0,) * model.latent)
@@ -55,28 +60,28 @@ def opened(inspection: Inspection) -> Reply:
         "axes": list(inspection.axes),
         "box": [list(box.low), list(box.high)],
         "principal": planes.principal(inspection.mean).tolist() if model.latent > 2 and len(inspection.x) > 2 else None,
-        "is_point": inspection.is_point,
-        "is_normal": inspection.is_normal,
-        "standard_normal_prior": isinstance(model.pz_family, StandardNormal),
-        "prior": type(model.pz_family).__name__,
-        "posterior": type(model.qz_family).__name__,
+        "is_point": evaluation.is_point,
+        "is_normal": evaluation.moments.exact,
+        "standard_normal_prior": prior is not None and _is_standard(*prior),
+        "prior": _family(model, "pz_family", evaluation.pz),
+        "posterior": _family(model, "qz_family", evaluation.qz),
         "likelihood": type(model.px_family).__name__,
         "support": model.px_family.support,
-        "draws": terms.draws,
+        "draws": draws,
         "label_names": None if labels is None else list(labels.names),
-        "kl_per_unit": [_number(value) for value in terms.kl_per_unit.mean(0)],
+        "kl_per_unit": [_number(value) for value in kl_per_unit(evaluation, draws).mean(0)],
         "activity": [float(value) for value in inspection.mean.double().var(0, correction=0)],
-        "totals": {name: _mean(values) for name, values in terms.loss._asdict().items()},
+        "totals": {name: _mean(values) for name, values in zip(_TERMS, terms, strict=False)},
         "features": _features(inspection),
         "range": [float(value) for value in inspection.x.aminmax()],
         "picture": model.px_family.browser_form(),
-        "dense": {part: dense(getattr(model, part)) is not None for part in ("decoder", "encoder")},
+        "dense": {part: dense(getattr(model, part, None)) is not None for part in ("decoder", "encoder")},
         "record": {key: inspection.run.record.get(key) for key in ("recipe", "objective", "data", "model", "training")},
         "path": None if inspection.run.path is None else str(inspection.run.path),
     }
     return Reply(
         content,
-        [_floats(t) for t in (inspection.mean, deviation, *terms.loss, terms.standard_error, values)],
+        [_floats(t) for t in (inspection.mean, deviation, *terms, values)],
     )
 
 
@@ -91,7 +96,7 @@ def weights(session: Session, content: Content, buffers: Buffers) -> Reply:
 
 def weights_of(inspection: Inspection, part: str) -> Reply:
     """Steps of a dense network, and its weights and biases as float32 buffers in order."""
-    network = dense(getattr(inspection.model, part))
+    network = dense(getattr(inspection.model, part, None))
     if network is None:
         raise ValueError(f"the {part} is no small dense network; it is computed in Python")
     steps = [[step[0], *(step[1].shape if len(step) > 1 else ())] for step in network.steps]
@@ -104,7 +109,7 @@ def examples(session: Session, content: Content, buffers: Buffers) -> Reply:
     inspection = _inspection(session, content)
     rows = _rows(inspection, content["rows"], _MOST_EXAMPLES)
     with Library.of(session).busy:
-        return looked_at([look_at(inspection.model, inspection.x[row : row + 1]) for row in rows], rows)
+        return looked_at([evaluate(inspection.run, inspection.x[row : row + 1]) for row in rows], rows)
 
 
 @answers("inspect.pictures")
@@ -113,9 +118,7 @@ def pictures(session: Session, content: Content, buffers: Buffers) -> Reply:
     inspection = _inspection(session, content)
     rows = _rows(inspection, content["rows"], _MOST_PICTURES)
     with Library.of(session).busy:
-        return Reply(
-            {"rows": rows}, [_floats(inspection.x[rows]), _floats(decode(inspection.model, inspection.mean[rows]))]
-        )
+        return Reply({"rows": rows}, [_floats(inspection.x[rows]), _floats(inspection.evaluation[rows].reconstruction)])
 
 
 @answers("inspect.inputs")
@@ -137,25 +140,24 @@ def encode(session: Session, content: Content, buffers: Buffers) -> Reply:
     inspection = _inspection(session, content)
     x = _input(inspection, buffers)
     with Library.of(session).busy:
-        return looked_at([look_at(inspection.model, x)], [None])
+        return looked_at([evaluate(inspection.run, x)], [None])
 
 
-def looked_at(found: Sequence[Example], rows: Sequence[int | None]) -> Reply:
+def looked_at(examples: Sequence[Evaluation], rows: Sequence[int | None]) -> Reply:
     """Examples as a message; buffers, float32: x, reconstruction, mean and covariance of each example in turn."""
     listed = [
         {
             "row": row,
-            **{name: _number(value[0]) for name, value in one.terms.loss._asdict().items()},
-            "standard_error": _number(one.terms.standard_error[0]),
-            "draws": one.terms.draws,
-            "at_mean": _number(one.at_mean),
-            "kl_per_unit": [_number(value) for value in one.terms.kl_per_unit[0]],
+            **{name: _number(value[0]) for name, value in terms_of(one, DRAWS_OF_ONE)._asdict().items()},
+            "draws": DRAWS_OF_ONE,
+            "at_mean": _number(one.error_at_embedding[0]),
+            "kl_per_unit": [_number(value) for value in kl_per_unit(one, DRAWS_OF_ONE)[0]],
         }
-        for row, one in zip(rows, found, strict=True)
+        for row, one in zip(rows, examples, strict=True)
     ]
     return Reply(
         {"examples": listed},
-        [_floats(t) for one in found for t in (one.x, one.reconstruction, one.mean, one.covariance)],
+        [_floats(t) for one in examples for t in (one.x, one.reconstruction, *one.moments[:2])],
     )
 
 
@@ -327,8 +329,17 @@ def _packed(x: Tensor) -> tuple[str, bytes]:
 
 
 def _features(inspection: Inspection) -> list[str] | None:
-    names = (inspection.run.record.get("data") or {}).get("columns")
+    names = (inspection.run.record.get("data") or {}).get("features")
     return list(names) if isinstance(names, Sequence) and len(names) == inspection.x[0].numel() else None
+
+
+def _is_standard(mean: Tensor, covariance: Tensor) -> bool:
+    return not bool(mean.any()) and torch.equal(covariance, torch.eye(len(covariance)).to(covariance))
+
+
+def _family(model: Model, name: str, distribution: Distribution) -> str:
+    """What the model's family is called; of a model that states none, the class of its distribution."""
+    return type(getattr(model, name, distribution)).__name__
 
 
 def _mean(values: Tensor) -> dict[str, float | None]:
