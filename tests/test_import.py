@@ -135,7 +135,7 @@ def test_a_type_checker_sees_every_public_name(tmp_path):
     assert not [(lines[line], text) for line, text in errors.items() if line < expressions]
     for number in range(2, names):
         assert not types[number].endswith(('is "Any"', 'is "Unknown"')), lines[number]
-    for number, (expression, expected) in enumerate(TYPES.items(), names):
+    for number, expected in enumerate(TYPES.values(), names):
         if expected:
             assert types[number].endswith(f'is "{expected}"'), types[number]
         assert "Unknown" not in types[number]
