@@ -19,8 +19,8 @@ except ImportError:  # on Colab
 
 def pairs_table() -> str:
     """Which q have a closed form for each p; italics: always infinite."""
+    from nelbo.divergences import registered
     from nelbo.divergences.expectations import INTERVALS, never_inside
-    from nelbo.divergences.registry import registered
 
     rows = {}
     for p, q in registered():
@@ -33,7 +33,7 @@ def pairs_table() -> str:
 
 def axioms_table(family: str = "Normal") -> str:
     """The verdicts for every divergence, with the witnesses below."""
-    from nelbo.axioms import KNOWN, examine
+    from nelbo.axioms import CANDIDATES, examine
 
     lines = [
         "| divergence | ≥ 0 | 0 only if equal | symmetric | triangle | metric |",
@@ -41,7 +41,7 @@ def axioms_table(family: str = "Normal") -> str:
     ]
     notes = []
     words = {True: "holds", False: "**violated**", None: "not decided"}
-    for name in KNOWN:
+    for name in CANDIDATES:
         verdicts = examine(name, family)
         cells = [f"{words[v.holds]} ({v.margin:.2g})" for v in verdicts.verdicts]
         lines.append(f"| {name} | {' | '.join(cells)} | {'yes' if verdicts.metric else 'no'} |")

@@ -1,5 +1,6 @@
 """The words outside the code are executed too: README, docs, docstrings."""
 
+import ast
 import doctest
 import importlib
 import pkgutil
@@ -11,6 +12,7 @@ import pytest
 import torch
 
 import nelbo
+from nelbo.likelihoods import LIKELIHOODS
 
 ROOT = Path(__file__).parents[1]
 PAGES = [
@@ -46,6 +48,7 @@ def check(value, text):
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
 def test_python_examples_run(page, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(LIKELIHOODS, "constructors", dict(LIKELIHOODS.constructors))  # a page may register its own
     scope = {"__name__": "__main__", "check": check}  # one for the page, which is read from top to bottom
     for code in blocks(page, "python"):
         exec(compile(with_checks(code), str(page), "exec"), scope)
@@ -101,3 +104,17 @@ def test_commands_parse():
     ] + [shlex.split(line) for _, _, examples in COMMANDS.values() for line in examples]
     for words in (line for line in lines if line and line[0] == "nelbo"):
         app.parse_args(words[1:], exit_on_error=False, print_error=False)
+
+
+def test_docstrings_hold_no_code_outside_of_examples():
+    """A tool that rewraps docstrings has swallowed the lines below before."""
+    documented = (ast.Module, ast.ClassDef, ast.FunctionDef, ast.AsyncFunctionDef)
+    swallowed = [
+        f"{path.name}: {line}"
+        for path in sorted((ROOT / "src").rglob("*.py"))
+        for node in ast.walk(ast.parse(path.read_text("utf-8")))
+        if isinstance(node, documented)
+        for line in (ast.get_docstring(node) or "").splitlines()
+        if not line.lstrip().startswith((">>> ", "... ")) and re.search(r"\bdef \w+\(|# pyright:|# noqa", line)
+    ]
+    assert not swallowed

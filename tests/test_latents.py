@@ -20,7 +20,7 @@ from torch.distributions import (
 )
 
 from nelbo import latents, posteriors
-from nelbo.divergences.delta import Delta
+from nelbo.divergences import Delta
 from nelbo.randomness import example_keys
 
 N, D = 7, 3

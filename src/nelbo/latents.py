@@ -13,7 +13,7 @@ from torch import Tensor
 from torch.distributions import Distribution, Independent, MixtureSameFamily, MultivariateNormal, Normal
 
 from nelbo import randomness
-from nelbo.divergences.delta import Delta
+from nelbo.divergences import Delta
 
 __all__ = [
     "Change",

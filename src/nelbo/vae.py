@@ -11,7 +11,7 @@ from torch.distributions import Distribution
 
 from nelbo import latents
 from nelbo.data import Batch, as_batch
-from nelbo.divergences.delta import Delta
+from nelbo.divergences import Delta
 from nelbo.likelihoods import Likelihood
 from nelbo.posteriors import DiagonalNormal, Posterior
 from nelbo.priors import Prior, StandardNormal

@@ -87,5 +87,5 @@ def test_images_that_cannot_be_read(tmp_path):
 
 
 def test_a_folder_without_images(tmp_path):
-    with pytest.raises(ValueError, match="no image"):
+    with pytest.raises(ValueError, match="must hold images"):
         load(tmp_path)

@@ -10,7 +10,7 @@ import torch
 from pyarrow import parquet
 from scipy import stats
 
-from nelbo.data import InMemory, OnDisk, as_data, load, rebuild, row_files
+from nelbo.data import InMemory, OnDisk, as_data, load, rebuild, tables
 
 N, F = 10_000, 4
 X = np.arange(N * F, dtype=np.float32).reshape(N, F)
@@ -20,7 +20,7 @@ SMALL = "64KiB"  # the 160 kB of X take many buffers
 @pytest.fixture(params=["npy", "parquet"])
 def path(request, tmp_path, monkeypatch):
     # the metadata of toy row groups outweigh their rows; test_memory_is_bounded counts them at full size
-    monkeypatch.setattr(row_files, "_BYTES_A_COLUMN_CHUNK", 0)
+    monkeypatch.setattr(tables, "_BYTES_A_COLUMN_CHUNK", 0)
     path = tmp_path / f"x.{request.param}"
     if request.param == "npy":
         np.save(path, X)
@@ -195,7 +195,7 @@ def test_row_groups_too_large_for_the_memory(tmp_path):
 
 def test_metadata_too_large_for_the_memory(tmp_path):
     parquet.write_table(pa.table({"a": X[:, 0]}), tmp_path / "x.parquet", row_group_size=10)
-    with pytest.raises(ValueError, match=r"metadata alone take about 2\.0 MiB.*memory='7\.8 MiB'"):
+    with pytest.raises(ValueError, match=r"must hold 3\.9 MiB, twice the metadata.*memory='7\.8 MiB'"):
         load(tmp_path / "x.parquet", on_disk=True, memory="1MiB", validation=0)
 
 

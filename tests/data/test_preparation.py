@@ -4,6 +4,8 @@ import math
 import numpy as np
 import pytest
 import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from scipy import stats
 
 from nelbo.data import Preparation
@@ -171,3 +173,42 @@ def test_draw_of_a_float_image_matches_its_uniform():
     drawn = Preparation(binarize="dynamic").draw(raw, rows=torch.arange(20), seed=4, stream=2)
     u = fixed_uniform(np.arange(20), 9, seed=4, stream=2)
     assert torch.equal(drawn.bool(), torch.from_numpy(u) < raw)
+
+
+PREPARATIONS = st.one_of(
+    st.builds(Preparation, scale=st.integers(1, 300).map(lambda k: 1 / k), dequantize=st.booleans()),
+    st.builds(Preparation, scale=st.just(1 / 255), binarize=st.sampled_from(["dynamic", "threshold"])),
+    st.builds(
+        lambda mean, std: Preparation(mean=tuple(mean), std=tuple(std)),
+        st.lists(st.floats(-1e3, 1e3), min_size=4, max_size=4),
+        st.lists(st.floats(1e-3, 1e3), min_size=4, max_size=4),
+    ),
+)
+
+
+@settings(deadline=None, max_examples=60)
+@given(
+    PREPARATIONS,
+    st.lists(st.integers(0, 255), min_size=12, max_size=12),
+    st.integers(0, 2**40),
+    st.permutations([0, 1, 2]),
+)
+def test_an_example_is_prepared_alike_in_whatever_company(prep, values, seed, order):
+    """Row by row, in another order, or through JSON: the same numbers, within their range."""
+    raw, rows = torch.tensor(values, dtype=torch.uint8).view(3, 4), torch.tensor([5, 90, 2**33])
+    seen = prep.drawn(prep.draw(raw, rows=rows, seed=seed)) if prep.is_random else prep(raw)
+    again = Preparation.from_dict(json.loads(json.dumps(prep.to_dict())))
+    for i in order:
+        drawn = again.draw(raw[i : i + 1], rows=rows[i : i + 1], seed=seed)
+        alone = again.drawn(drawn) if again.is_random else again(drawn)
+        assert torch.equal(alone[0], seen[i])
+    assert seen.dtype == torch.float32
+    assert seen.isfinite().all()
+    if prep.binarize:
+        assert set(seen.unique().tolist()) <= {0, 1}
+        assert torch.equal(seen[raw == 0], torch.zeros(int((raw == 0).sum())))
+        assert bool(seen[raw == 255].all())
+    elif prep.dequantize:
+        assert torch.equal(
+            (seen.double() / prep.scale + 1e-3).floor().clamp(max=255).byte() >= raw, torch.ones(3, 4, dtype=torch.bool)
+        )

@@ -46,7 +46,10 @@ def test_columns_are_taken_in_the_order_asked_for(write):
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({}, r"column 'city' of t\.\w+ holds string.*label='city'.*columns=\['age', 'height', 'smokes'\]"),
+        (
+            {},
+            r"column 'city' of t\.\w+ must hold.*got string.*label='city'.*columns=\['age', 'height', 'smokes'\]",
+        ),
         ({"label": "town"}, "no column 'town'"),
         ({"label": "citty"}, "Did you mean 'city'"),
         ({"columns": ["age", "hight"]}, "Did you mean 'height'"),
@@ -121,5 +124,5 @@ def test_a_parquet_file_cut_short(tmp_path):
 
 def test_a_csv_cannot_stay_on_disk(tmp_path):
     csv.write_csv(TABLE, tmp_path / "t.csv")
-    with pytest.raises(ValueError, match=r"is for .npy and .parquet"):
+    with pytest.raises(ValueError, match=r"applies to \.npy, \.parquet"):
         load(tmp_path / "t.csv", on_disk=True)

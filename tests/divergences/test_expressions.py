@@ -7,8 +7,8 @@ import torch
 import torch.distributions as D
 
 from nelbo.cli.divergences import axioms, kl
+from nelbo.divergences.directions import compare
 from nelbo.divergences.expressions import known_names, parse
-from nelbo.divergences.report import compare
 
 
 @pytest.mark.parametrize(
@@ -34,7 +34,7 @@ def test_parse(text, kind, mean):
 @pytest.mark.parametrize(
     ("text", "word", "column"),
     [
-        ("Norml(0, 1)", "Norml is not a distribution known", 0),
+        ("Norml(0, 1)", "Norml is not one of the distributions", 0),
         ("Normal(0, 1", "never closed", 6),
         ("Normal(0, __import__('os').system('true'))", "not a number", 10),
         ("Normal(0)", "also needs scale", 0),

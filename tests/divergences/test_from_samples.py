@@ -27,7 +27,15 @@ def test_two_sample_tests_tell_and_do_not_tell():
     for test in (V.mmd_test, V.classifier_test):
         assert test(x, other).p_value < 0.01
         assert test(x, same).p_value > 0.01
-    assert 0.4 < V.classifier_test(x, same).statistic < 0.6
+    assert 0.4 < float(V.classifier_test(x, same)) < 0.6
+
+
+def test_a_test_result_is_an_estimate_with_a_p_value():
+    rng = np.random.default_rng(4)
+    result = V.classifier_test(rng.normal(size=60), rng.normal(size=60))
+    assert isinstance(result, V.Estimate)
+    assert result.to_dict()["p_value"] == result.p_value
+    assert result.text == f"{100 * float(result):.1f} ± {100 * result.error:.1f} %"
 
 
 def test_mmd_statistic_is_the_unbiased_square():
@@ -37,7 +45,7 @@ def test_mmd_statistic_is_the_unbiased_square():
     xx = np.mean([k(x[i], x[j]) for i in range(6) for j in range(6) if i != j])
     yy = np.mean([k(y[i], y[j]) for i in range(5) for j in range(5) if i != j])
     xy = np.mean([k(a, b) for a in x for b in y])
-    assert V.mmd_test(x, y, bandwidth=1.0, permutations=2).statistic == pytest.approx(xx + yy - 2 * xy)
+    assert float(V.mmd_test(x, y, bandwidth=1.0, permutations=2)) == pytest.approx(xx + yy - 2 * xy)
 
 
 def test_permutation_p_values_are_uniform():

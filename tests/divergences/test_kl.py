@@ -8,6 +8,8 @@ import torch
 import torch.distributions as D
 from divergence_cases import FAMILIES
 from torch import tensor
+from torch.autograd import forward_ad
+from torch.func import grad, hessian, jacrev, jvp, vmap
 
 import nelbo
 from nelbo.divergences import TruncatedNormal, closed_form
@@ -152,12 +154,52 @@ def test_gradgradcheck_of_normals():
     assert torch.autograd.gradgradcheck(lambda a, b, c, d: closed_form(D.Normal(a, b), D.Normal(c, d)), xs)
 
 
-def test_vmap_and_func_grad():
-    from torch.func import grad, vmap
+def kl_of_normals(m, s, n, r):
+    return closed_form(D.Normal(m, s, validate_args=False), D.Normal(n, r, validate_args=False))
 
-    f = lambda m, s: closed_form(D.Normal(m, s, validate_args=False), D.Normal(0.0, 1.0, validate_args=False))  # noqa: E731
-    m, s = t([0.0, 1.0, 2.0]), t([1.0, 2.0, 3.0])
-    assert torch.allclose(vmap(grad(f))(m, s), m)
+
+def kl_from_the_textbook(m, s, n, r):
+    return (r / s).log() + (s**2 + (m - n) ** 2) / (2 * r**2) - 0.5
+
+
+# of torch's forward mode, about itself
+@pytest.mark.filterwarnings("ignore:.torch.jit.script. is deprecated:DeprecationWarning")
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+@pytest.mark.parametrize(
+    "transformed",
+    [
+        lambda f, x: vmap(f)(*x),
+        lambda f, x: [vmap(f, tuple(0 if i == k else None for i in range(4)))(*x) for k in range(4)],
+        lambda f, x: [vmap(grad(f, k))(*x) for k in range(4)],
+        lambda f, x: vmap(grad(lambda m, s: f(m, s, *x[2:]).sum(), (0, 1)), (0, None))(*x[:2]),
+        lambda f, x: jvp(f, x, x[::-1]),
+        lambda f, x: jvp(lambda s: f(x[0], s, *x[2:]), (x[1],), (x[0],)),
+        lambda f, x: hessian(lambda s: f(x[0], s, *x[2:]).sum())(x[1]),
+        lambda f, x: jacrev(jacrev(lambda s: f(x[0], s, *x[2:])))(x[1]),
+    ],
+    ids=["vmap", "vmap of one", "vmap grad", "vmap grad of one", "jvp", "jvp of one", "hessian", "jacrev twice"],
+)
+def test_normals_under_torch_func(transformed, dtype):
+    x = tuple(tensor(v, dtype=dtype) for v in ([0.0, 1.0, 2.0], [1.0, 2.0, 3.0], [0.5, 0.2, 0.1], [1.5, 1.0, 2.0]))
+    torch.testing.assert_close(transformed(kl_of_normals, x), transformed(kl_from_the_textbook, x))
+
+
+def test_slices_of_large_batches_under_vmap():
+    g = torch.Generator().manual_seed(0)
+    x = torch.rand(4, 2, 70_000, generator=g) + 0.5
+    expected = kl_from_the_textbook(x[0, :1], x[1], *x[2:, :1])
+    torch.testing.assert_close(vmap(kl_of_normals, (None, 0, None, None))(x[0, 0], x[1], *x[2:, 0]), expected)
+
+
+# of torch's forward mode, about itself
+@pytest.mark.filterwarnings("ignore:.torch.jit.script. is deprecated:DeprecationWarning")
+def test_forward_mode_of_normals():
+    m, s = t([0.0, 1.0]), t([1.0, 2.0])
+    for needs_gradient in (False, True):
+        with forward_ad.dual_level():
+            dual = forward_ad.make_dual(m.clone().requires_grad_(needs_gradient), s)
+            tangent = forward_ad.unpack_dual(kl_of_normals(dual, s, t(0.5), t(1.5))).tangent
+        torch.testing.assert_close(tangent.detach(), s * (m - 0.5) / 1.5**2)
 
 
 def test_quadrature_gradient_is_that_of_the_closed_form():

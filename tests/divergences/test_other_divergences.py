@@ -128,6 +128,24 @@ def test_renyi_tends_to_kl():
     assert float(V.renyi(p, q, 1)) == float(V.kl(p, q))
 
 
+INDEPENDENT = D.Independent(D.StudentT(t([3.0, 4.0])), 1), D.Independent(D.StudentT(t([5.0, 2.0])), 1)
+
+
+@pytest.mark.parametrize("f", [V.jeffreys, lambda p, q: V.renyi(p, q, 0.5), lambda p, q: V.renyi(p, q, 1.2)])
+def test_independent_coordinates_add_up(f):
+    p, q = INDEPENDENT
+    parts, whole = f(p.base_dist, q.base_dist), f(p, q)
+    assert whole.method == "quadrature"
+    assert float(whole) == pytest.approx(float(parts.value.sum()), rel=1e-12)
+
+
+def test_mass_outside_of_q_is_infinite_element_by_element():
+    p, q = D.Uniform(t([0.0, 0.5]), t([1.0, 1.5])), D.Uniform(t(0.0), t(1.2))
+    for e in (V.kl(p, q), V.chi_squared(p, q), V.renyi(p, q, 2.0)):
+        assert e.value.isinf().tolist() == [False, True]
+        assert e.standard_error[1] == 0
+
+
 def test_jeffreys_is_both_directions():
     p, q, *_ = PAIRS["normal"]
     assert float(V.jeffreys(p, q)) == float(V.kl(p, q)) + float(V.kl(q, p))
@@ -306,6 +324,10 @@ def test_mixture_of_vectors_by_draws_within_its_bounds():
         (V.mixture_bounds, "mixture of normals"),
         (lambda p, q: V.hellinger(p, q, method="exact_sum"), "counts"),
         (lambda p, q: V.total_variation(p, q, method="closed_form"), "no closed form"),
+        (lambda p, q: V.energy_distance(p, q, method="guess"), "expected one of auto"),
+        (lambda p, q: V.mmd(p, q, method="quadrature"), "mmd: .*monte_carlo"),
+        (lambda p, q: V.wasserstein(p, q, method="monte_carlo"), "does not apply"),
+        (lambda p, q: V.hellinger(p, D.Poisson(1.0)), "no mass in common"),
     ],
 )
 def test_errors(call, word):

@@ -9,8 +9,7 @@ import torch
 from divergence_cases import COUNTS, FAMILIES, VECTORS, near, oracle, ugly
 
 import nelbo
-from nelbo.divergences.delta import Delta
-from nelbo.divergences.registry import registered
+from nelbo.divergences import Delta, registered
 
 # a point has no density to integrate: tests/contract/test_latents.py has its infinite KL
 REGISTERED = [pair for pair in registered() if Delta not in pair]

@@ -12,7 +12,7 @@ from torch.distributions import Independent, MultivariateNormal, Normal, kl_dive
 
 import nelbo
 from nelbo import figures
-from nelbo.divergences.delta import Delta
+from nelbo.divergences import Delta
 from nelbo.measure import (
     Interrupted,
     bidirectional,

@@ -308,7 +308,7 @@ def test_ctrl_c_keeps_the_integrals_that_were_done(monkeypatch):
     monkeypatch.setattr(quadrature, "_SHARED", 10)
     vae, x = random_vae(), binary(30)
     whole = log_evidence(vae, x)
-    monkeypatch.setattr(quadrature.Waiting, "advance", stop)
+    monkeypatch.setattr(quadrature.ProgressBar, "advance", stop)
     with pytest.raises(Interrupted, match=r"interrupted after \d+ of 30") as stopped:
         quietly(vae, x)
     partial = stopped.value.partial

@@ -1,4 +1,4 @@
-"""Which of the four axioms of a metric a divergence satisfies on a family, by proof or by witness."""
+"""The four axioms of a metric for a divergence on a family, decided by proof or by witness."""
 
 # mpmath is untyped, and so is every lambda that computes with it
 # pyright: reportUnknownLambdaType=false
@@ -12,12 +12,12 @@ from typing import Any
 import mpmath as mp
 import torch
 from torch import Tensor
-from torch.distributions import Distribution
+from torch.distributions import Cauchy, Distribution
 
+from nelbo.axioms.candidates import AXIOMS, IDENTITY, NON_NEGATIVITY, SYMMETRY, TRIANGLE, Candidate, candidate, precise
 from nelbo.axioms.families import SHORT, Family, family
-from nelbo.axioms.known import AXIOMS, IDENTITY, NON_NEGATIVITY, SYMMETRY, TRIANGLE, Known, known, precise
 
-# relative violations below this are looked upon as rounding
+# relative violations below this are rounding
 _NOISE = 1e-6
 
 
@@ -38,12 +38,11 @@ class Verdict:
 
     Attributes:
         axiom: its name.
-        holds: True (proven), False (violated by a witness), None (no violation found, and no proof known to
-        this program).
-        reason: the proof or its source, or what the search did.
-        margin: holds: the smallest relative slack that an optimizer found while trying to break it; violated:
-        the witness's excess.
-        witness: for violations.
+        holds: True (proven), False (violated by a witness), None (not decided: neither a proof nor a violation).
+        reason: the proof or its source, or the extent of the search.
+        margin: where the axiom holds, the smallest relative slack that an optimizer reached while trying to break it;
+            where it is violated, the excess of the witness.
+        witness: of a violation.
     """
 
     axiom: str
@@ -108,9 +107,8 @@ def examine(
     triangle D(p, r) <= D(p, q) + D(q, r).
 
     Args:
-        divergence: a name ("kl", "renyi:1/2", "sqrt_jensen_shannon", ...), one of nelbo's functions, or any
-        function of two
-            distributions that returns an Estimate or a tensor.
+        divergence: a name ("kl", "renyi:1/2", "sqrt_jensen_shannon", ...), one of nelbo's functions, or any function of
+            two distributions that returns an Estimate or a tensor.
         family: a torch distribution type, its name, or a Family.
         fixed: parameters with one (rational) value for all members, as in {"loc": 0}.
         trials: triples that the search begins with.
@@ -118,15 +116,14 @@ def examine(
         seed: of the search.
 
     Returns:
-        Verdicts. A violation comes with the simplest witness found (short rational parameters) and both sides
-        in 50 digits; an axiom that
-        holds comes with its reason, and the smallest slack that the search found.
+        Verdicts. A violation comes with the simplest witness (short rational parameters) and both sides in 50 digits;
+        an axiom that holds comes with its reason, and the smallest slack that the search reached.
 
     Raises:
         ValueError: for unknown names.
         TypeError: where the divergence is neither a name nor callable.
     """
-    entry, members = known(divergence), _family(family, fixed)
+    entry, members = candidate(divergence), _family(family, fixed)
     search = _Search(entry, members, trials=trials, rounds=rounds, seed=seed)
     return Verdicts(entry.name, members.label, tuple(search.decide(axiom) for axiom in AXIOMS))
 
@@ -135,7 +132,7 @@ _family = family
 
 
 class _Search:
-    def __init__(self, entry: Known, members: Family, *, trials: int, rounds: int, seed: int) -> None:
+    def __init__(self, entry: Candidate, members: Family, *, trials: int, rounds: int, seed: int) -> None:
         self.entry, self.members, self.trials, self.rounds = entry, members, trials, rounds
         if entry.integrated:
             self.trials, self.rounds = max(1, trials // 8), max(1, rounds // 3)
@@ -148,9 +145,7 @@ class _Search:
             return self.entry.value(self.members.build(a), self.members.build(b)).double()
 
     def slack(self, axiom: str, points: Tensor) -> Tensor:
-        """How far (batch,) each triple (3, batch, free) is from breaking the axiom, relative; negative where
-        it is broken.
-        """
+        """The relative distance (batch,) of triples (3, batch, free) from breaking the axiom; negative if broken."""
         p, q, r = points
         forward = self.distance(p, q)
         size = forward.abs().clamp(min=self.floor)
@@ -165,19 +160,16 @@ class _Search:
             gap = (forward - back).abs()
             gap = torch.where(torch.isinf(forward) & torch.isinf(back), 0.0, gap)
             return -torch.nan_to_num(gap / (size + back.abs()), nan=1.0, posinf=1.0)
-        whole = self.distance(p, r)
-        parts = forward + self.distance(q, r)
-        finite = torch.isfinite(parts)
-        relative = (parts - whole) / (parts + whole.abs()).clamp(min=self.floor)
-        tiny = (parts + whole.abs()) < 1e3 * self.floor
+        direct, detour = self.distance(p, r), forward + self.distance(q, r)
+        finite = torch.isfinite(detour)
+        relative = (detour - direct) / (detour + direct.abs()).clamp(min=self.floor)
+        tiny = (detour + direct.abs()) < 1e3 * self.floor
         return torch.where(finite & ~tiny, torch.nan_to_num(relative, nan=-1.0), torch.inf)
 
     def to_members(self, raw: Tensor) -> Tensor:
-        columns = [
-            {"real": lambda x: 2 * x, "positive": torch.exp, "unit": torch.sigmoid}[kind](raw[..., i])
-            for i, (_, kind) in enumerate(self.members.free)
-        ]
-        return torch.stack(columns, -1)
+        """Free parameters from numbers of any size."""
+        to_domain = {"real": lambda x: 2 * x, "positive": torch.exp, "unit": torch.sigmoid}
+        return torch.stack([to_domain[kind](raw[..., i]) for i, (_, kind) in enumerate(self.members.free)], -1)
 
     def worst(self, axiom: str) -> float:
         """The smallest slack that random triples and the improvement of the worst ones reach."""
@@ -188,11 +180,11 @@ class _Search:
         raw, slack = raw[:, best.indices], best.values
         step = 0.5
         for _ in range(self.rounds):
-            moved = raw + step * torch.randn(raw.shape, generator=self.generator, dtype=torch.float64)
-            fresh = self.slack(axiom, self.to_members(moved.clamp(-6, 6)))
+            noise = torch.randn(raw.shape, generator=self.generator, dtype=torch.float64)
+            moved = (raw + step * noise).clamp(-6, 6)
+            fresh = self.slack(axiom, self.to_members(moved))
             better = fresh < slack
-            raw = torch.where(better[None, :, None], moved.clamp(-6, 6), raw)
-            slack = torch.where(better, fresh, slack)
+            raw, slack = torch.where(better[None, :, None], moved, raw), torch.where(better, fresh, slack)
             step *= 0.75
         return float(slack.min())
 
@@ -208,15 +200,17 @@ class _Search:
                 return witness
             if proof is None:
                 return Verdict(axiom, None, "violated in float64 only, with no short witness", worst)
-        searched = f"the search over {self.trials} triples and {self.rounds} rounds found none"
-        return Verdict(axiom, True if proof else None, proof or searched, max(worst, 0.0) + 0.0 if proof else worst)
+        if proof is None:
+            searched = f"the search over {self.trials} triples and {self.rounds} rounds reached no violation"
+            return Verdict(axiom, None, searched, worst)
+        return Verdict(axiom, True, proof, max(worst, 0.0))
 
     def special_proof(self, axiom: str) -> str | None:
-        """Reasons that belong to the family."""
+        """The reason why an axiom holds on this family, if not on all distributions."""
         free = {name for name, _ in self.members.free}
         if axiom == SYMMETRY and self.members.reflects and "scale" not in free and self.entry.integrand is not None:
             return "at equal scale the reflection x -> m_p + m_q - x trades p for q and keeps the integral"
-        if axiom == SYMMETRY and self.entry.name == "kl" and self.members.type.__name__ == "Cauchy":
+        if axiom == SYMMETRY and self.entry.name == "kl" and self.members.type is Cauchy:
             return "log(((s_p + s_q)^2 + (m_p - m_q)^2) / (4 s_p s_q)) is symmetric (Chyzak & Nielsen 2019)"
         return None
 
@@ -236,9 +230,9 @@ class _Search:
         # witnesses of finite value first: they say more than an infinite side
         order = (broken & finite).nonzero().flatten().tolist() + (broken & ~finite).nonzero().flatten().tolist()
         for index in order[:8]:
-            found = self.confirm(axiom, triples[index])
-            if found is not None:
-                return found
+            verdict = self.confirm(axiom, triples[index])
+            if verdict is not None:
+                return verdict
         return None
 
     @staticmethod
@@ -271,13 +265,8 @@ class _Search:
         }
         text = [str(mp.nstr(x, digits, strip_zeros=False)) for x in (left, right)]
         where = "50-digit arithmetic" if digits == 50 else "float64"
-        return Verdict(
-            axiom,
-            False,
-            f"the witness below, in {where}",
-            float(excess),
-            Witness(named, relation, text[0], text[1], digits),
-        )
+        witness = Witness(named, relation, text[0], text[1], digits)
+        return Verdict(axiom, False, f"the witness below, in {where}", float(excess), witness)
 
     def exact(self) -> tuple[Callable[..., Any], int]:
         def plain(a: tuple[Fraction, ...], b: tuple[Fraction, ...]) -> Any:

@@ -1,12 +1,10 @@
-"""Families whose members a search can draw, and whose densities mpmath can evaluate to any number of
-digits.
-"""
+"""Families whose members a search can draw, and whose densities mpmath can evaluate to any number of digits."""
 
 # mpmath is untyped, and so is every lambda that computes with it
 # pyright: reportUnknownLambdaType=false
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from fractions import Fraction
 from typing import Any
 
@@ -30,9 +28,9 @@ class Family:
     Args:
         type: of torch's distribution.
         parameters: name and kind ("real", "positive", "unit") of each.
-        log_density: (x, *parameters) in mpmath numbers.
-        points: (*parameters) to the points between which the density is smooth, first and last the ends of
-        the integral.
+        log_density: of (x, *parameters), in mpmath.
+        points: of the parameters: between them the density is smooth, and the first and last are the ends of the
+            integral.
         counts: whether x is an integer from 0; points then gives the last one.
         reflects: whether swapping the locations of two members of equal scale is a reflection of the line.
         fixed: parameters with one value for all members.
@@ -68,15 +66,15 @@ class Family:
 
     def full(self, values: tuple[Fraction, ...]) -> dict[str, Fraction]:
         """All parameters by name, from the free ones."""
-        own = iter(values)
-        return {name: self.fixed[name] if name in self.fixed else next(own) for name, _ in self.parameters}
+        free = iter(values)
+        return {name: self.fixed[name] if name in self.fixed else next(free) for name, _ in self.parameters}
 
 
 def _located(m: Any, s: Any, far: int) -> list[Any]:
     return [m + s * k for k in (-far, -12, -4, 0, 4, 12, far)]
 
 
-_KNOWN = (
+_FAMILIES = (
     Family(
         Normal,
         (("loc", "real"), ("scale", "positive")),
@@ -131,45 +129,43 @@ def family(of: "type[Distribution] | str | Family", fixed: Mapping[str, Any] | N
     """The family of a type, its name or a Family, with parameters fixed at the given (rational) values.
 
     Raises:
-        ValueError: for an unknown family or parameter, naming the known ones.
+        ValueError: for an unknown family or parameter.
     """
-    found = of if isinstance(of, Family) else next((f for f in _KNOWN if of in (f.type, f.type.__name__)), None)
-    if found is None:
+    members = of if isinstance(of, Family) else next((f for f in _FAMILIES if of in (f.type, f.type.__name__)), None)
+    if members is None:
         got = of if isinstance(of, str) else getattr(of, "__name__", repr(of))
-        known = ", ".join(f.type.__name__ for f in _KNOWN)
         raise ValueError(
-            f"axioms: got family={got}; expected one of {known}, or a nelbo.axioms.Family with its "
-            f"parameters and its "
-            "log-density in mpmath."
+            f"axioms: got family={got}; expected one of {', '.join(f.type.__name__ for f in _FAMILIES)}, or a "
+            "nelbo.axioms.Family with its parameters and its log-density in mpmath."
         )
     if not fixed:
-        return found
-    names = [name for name, _ in found.parameters]
+        return members
+    names = [name for name, _ in members.parameters]
     for name in fixed:
         if name not in names:
             raise ValueError(
-                f"axioms: got fixed={{{name!r}: ...}}; {found.type.__name__} has {', '.join(names)}, as in "
+                f"axioms: got fixed={{{name!r}: ...}}; {members.type.__name__} has {', '.join(names)}, as in "
                 f"fixed={{{names[0]!r}: 0}}."
             )
     if set(fixed) >= set(names):
-        raise ValueError(f"axioms: all parameters of {found.type.__name__} are fixed; leave at least one free.")
+        raise ValueError(f"axioms: all parameters of {members.type.__name__} are fixed; leave at least one free.")
     exact = {name: Fraction(value).limit_denominator(10**6) for name, value in fixed.items()}
-    return Family(found.type, found.parameters, found.log_density, found.points, found.counts, found.reflects, exact)
+    return replace(members, fixed=exact)
 
 
 def fixed_parameters(text: str) -> dict[str, Fraction]:
-    """Parameters from text such as "loc=0, scale=1/2".
+    """Read parameters from text such as "loc=0, scale=1/2".
 
     Raises:
         ValueError: for anything else.
     """
-    found: dict[str, Fraction] = {}
+    values: dict[str, Fraction] = {}
     for part in filter(None, (p.strip() for p in text.split(","))):
         name, sign, value = part.partition("=")
         try:
-            found[name.strip()] = Fraction(value.strip())
+            values[name.strip()] = Fraction(value.strip())
         except (ValueError, ZeroDivisionError):
             sign = ""
         if not sign:
             raise ValueError(f'axioms: got fixed={text!r}; expected NAME=NUMBER, as in "loc=0" or "scale=1/2".')
-    return found
+    return values

@@ -6,12 +6,10 @@ from torch.distributions import Normal
 
 
 def kl_asymmetry(p: Normal, q: Normal) -> Tensor:
-    """KL(p || q) - KL(q || p) = sinh 2t - 2t + d^2 sinh t, t = log(s_p/s_q), d = (m_p - m_q)/sqrt(s_p s_q),
-    nats, batch_shape.
+    """Compute KL(p || q) - KL(q || p) = sinh 2t - 2t + d^2 sinh t, t = log(s_p/s_q), d = (m_p - m_q)/sqrt(s_p s_q).
 
-    Both terms have the sign of t, so that KL between two normals is symmetric exactly where s_p = s_q,
-    whatever the means are; and the
-    direction that averages over the wider of the two is the larger.
+    Both terms have the sign of t, so that KL between two normals is symmetric exactly where s_p = s_q, whatever the
+    means are; and the direction that averages over the wider of the two is the larger. In nats, of shape batch_shape.
     """
     t = p.scale.log() - q.scale.log()
     near = t.abs() < 0.1
@@ -26,7 +24,7 @@ def kl_asymmetry(p: Normal, q: Normal) -> Tensor:
 
 
 def kl_triangle_excess(variance_p: Tensor | float, variance_q: Tensor | float, variance_r: Tensor | float) -> Tensor:
-    """KL(p || r) - KL(p || q) - KL(q || r) = (v_p/v_q - 1)(v_q/v_r - 1) / 2 for zero-mean normals, nats.
+    """Compute KL(p || r) - KL(p || q) - KL(q || r) = (v_p/v_q - 1)(v_q/v_r - 1) / 2 of zero-mean normals, in nats.
 
     It is positive, and the triangle inequality broken, exactly where the middle variance v_q lies strictly
     between the others.

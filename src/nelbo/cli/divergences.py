@@ -5,7 +5,7 @@ from typing import Any
 
 
 def kl(p: str, q: str, *, plot: Path | None = None, json: bool = False, seed: int = 0) -> None:
-    """Print KL(p || q) and KL(q || p), how they were found, and what their difference means.
+    """Print KL(p || q) and KL(q || p), their method, and what their difference means.
 
     Args:
         p: a distribution, as in "Normal(0, 1)".
@@ -14,12 +14,10 @@ def kl(p: str, q: str, *, plot: Path | None = None, json: bool = False, seed: in
         json: print one JSON object instead of text.
         seed: of draws, where only Monte Carlo applies.
     """
-    from nelbo.divergences.report import compare
+    from nelbo.divergences.directions import compare, plot_pair
 
     comparison = compare(p, q, seed=seed)
     if plot is not None:
-        from nelbo.divergences.plot import plot_pair
-
         plot_pair(comparison, plot)
     _show(comparison.to_dict(), str(comparison), json=json)
     if plot is not None and not json:
@@ -27,13 +25,11 @@ def kl(p: str, q: str, *, plot: Path | None = None, json: bool = False, seed: in
 
 
 def axioms(divergence: str, *, family: str = "Normal", fixed: str = "", json: bool = False) -> None:
-    """Print which of the four axioms of a metric a divergence satisfies on a family, with proofs or
-    witnesses.
+    """Print which of the four axioms of a metric a divergence satisfies on a family, with proofs or witnesses.
 
     Args:
         divergence: kl, jeffreys, jensen_shannon, sqrt_jensen_shannon, renyi:ORDER, chi_squared, hellinger,
-        total_variation,
-            wasserstein:1, wasserstein:2, energy_distance or mmd.
+            total_variation, wasserstein:1, wasserstein:2, energy_distance or mmd.
         family: Normal, Laplace, Cauchy, Gumbel, Exponential, Bernoulli or Poisson.
         fixed: parameters held at one value, as in "loc=0".
         json: print one JSON object instead of text.

@@ -1,76 +1,134 @@
-"""From stored values and options to the three sets."""
+"""From stored values and options to training, validation and test set."""
 
 from typing import Any
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
+from torch import Tensor
 
-from nelbo.data.dataset import Dataset
-from nelbo.data.layout import Layout, arrange, moves
-from nelbo.data.looks import Looks
-from nelbo.data.memory import parse_size
+from nelbo.data.dataset import Dataset, InMemory
+from nelbo.data.draws import shuffled
+from nelbo.data.on_disk import OnDisk
 from nelbo.data.preparation import Preparation
-from nelbo.data.row_files import RowFile
-from nelbo.data.source import Source, as_labels, as_tensor, plain
-from nelbo.data.splits import limited, split
-from nelbo.data.stored_values import StoredValues, ValuesInMemory, ValuesOnDisk
-from nelbo.data.survey import Moments
+from nelbo.data.rows import ArrayRows, RowFile, as_tensor, choose_layout, mask, plain
+from nelbo.data.sizes import parse_size
+from nelbo.data.source import Source, as_labels
+from nelbo.data.summary import Moments, ValueSummary, survey
 
-_EXACT = 1 << 23  # whole numbers below this keep a fraction in float32
-Sets = tuple[Dataset, Dataset | None, Dataset | None, dict[str, Any]]
+_EXACT = 1 << 23  # integers below this keep a fraction in float32
+_SHUFFLE = 1 << 20  # a stream apart from those that draw values
+_IN_MEMORY_SHARE = 0.15  # of the memory that some rows of a file may take to be held in it
+_BUFFER_SHARE = 0.7  # of the memory for the buffers of a set that stays on disk
+_EXCLUSIVE = (
+    ("binarize", "standardize", "binarized values are 0 and 1"),
+    ("binarize", "dequantize", "binarized values are 0 and 1"),
+    ("standardize", "scale", "the standard deviation takes any scale out again"),
+)
+
+Rows = NDArray[np.int64] | None
+"""Row numbers; None is all rows, in order."""
 
 
-def assemble(source: Source, options: dict[str, Any]) -> Sets:
+def assemble(source: Source, options: dict[str, Any]) -> tuple[Dataset, Dataset | None, Dataset | None, dict[str, Any]]:
     """Training, validation and test set, and what is to be recorded of them."""
-    _refuse_conflicts(options)
-    values, shape, layout, note = _arranged(source, options)
+    refuse_conflicts(options)
+    seed, standardize = int(options["seed"]), bool(options["standardize"])
+    stored: ArrayRows | RowFile = source.x if isinstance(source.x, RowFile) else ArrayRows(plain(source.x, name="x"))
+    layout, note = ("as_is", None)
+    if not source.clear_layout:
+        layout, note = choose_layout((len(stored), *stored.shape), options["layout"])
     notes = [*source.notes, *([note] if note else [])]
-    seed = int(options["seed"])
-    train_rows, held_rows = split(shape[0], validation=options["validation"], limit=options["limit"], seed=seed)
-    standardize = bool(options["standardize"])
-    looks, moments = values.survey(train_rows, moments=standardize, names=source.features)
-    preparation, more = prepare(looks, values.dtype, source, options, moments)
-    labels, names = (None, None) if source.y is None else as_labels(source.y, n=shape[0])
-    y = None if labels is None else as_tensor(labels)
-    train = values.subset(train_rows, preparation, y, 0)
-    validation = None if held_rows is None else values.subset(held_rows, preparation, y, 1)
-    test, names = _test_set(source, layout, preparation, options, names)
-    if options["binarize"] == "static":
-        train = train.fixed(seed=seed)
-        validation, test = (d and d.fixed(seed=seed) for d in (validation, test))
-    found = record(train, validation, test, looks, source, names, [*notes, *more], moments)
-    return train, validation, test, found
+    x = stored.arranged(layout)
+    if 0 in (len(x), *x.shape):
+        raise ValueError(
+            f"the data are empty, of shape {(len(x), *x.shape)}; expected at least one example with one value"
+        )
+    train_rows, held_rows = split(len(x), validation=options["validation"], limit=options["limit"], seed=seed)
+    summary, moments = survey(x, train_rows, moments=standardize, names=source.features)
+    preparation, more = prepare(summary, x.dtype, source, options, moments)
+    names = source.label_names
+    labels: Tensor | None = None
+    if source.y is not None:
+        numbers, in_words = as_labels(source.y, n=len(x))
+        labels, names = as_tensor(numbers), names or in_words
+
+    def dataset(x: ArrayRows | RowFile, rows: Rows, labels: Tensor | None, stream: int) -> Dataset:
+        made = dataset_of(x, rows, labels, preparation, stream=stream, memory=parse_size(options["memory"]))
+        return made.fixed(seed=seed) if options["binarize"] == "static" else made
+
+    sets = {
+        "train": dataset(x, train_rows, labels, 0),
+        "validation": None if held_rows is None else dataset(x, held_rows, labels, 1),
+        "test": None,
+    }
+    if source.test is not None:
+        held, y = source.test
+        held = plain(held, name="x_test")
+        if held.shape[1:] != stored.shape:
+            raise ValueError(f"x_test must have examples of shape {stored.shape}, as x_train has, got {held.shape[1:]}")
+        test = ArrayRows(held).arranged(layout)
+        refuse_unfit(survey(test, moments=False, names=source.features)[0], preparation.scale, options)
+        labels = None
+        if y is not None:
+            numbers, in_words = as_labels(y, n=len(test), names=names)
+            labels, names = as_tensor(numbers), in_words or names
+        sets["test"] = dataset(test, limited(len(test), options["limit"], seed=seed), labels, 2)
+    train: Any = sets["train"]
+    return (
+        train,
+        sets["validation"],
+        sets["test"],
+        {
+            "sizes": {name: 0 if d is None else len(d) for name, d in sets.items()},
+            "event_shape": list(train.event_shape),
+            "summary": {**summary.to_dict(), "sentence": summary.sentence},
+            "preparation": train.preparation.to_dict(),
+            "features": None if source.features is None else list(source.features),
+            "label_names": None if names is None else list(names),
+            "constant_features": moments.constant if moments.n else [],
+            "notes": [*notes, *more],
+        },
+    )
 
 
-def _arranged(source: Source, options: dict[str, Any]) -> tuple[StoredValues, tuple[int, ...], Layout, str | None]:
-    """The values with their axes in place, their shape (n, *event), the layout found, and a note on it."""
-    x = source.x
-    if isinstance(x, RowFile):
-        layout, note = moves((len(x), *x.shape), options["layout"])
-        _refuse_empty((len(x), *x.shape))
-        x = x.arranged(layout)
-        return ValuesOnDisk(x, memory=parse_size(options["memory"])), (len(x), *x.shape), layout, note
-    x = plain(x, name="x")
-    layout, note = ("as_is", None) if source.clear_layout else moves(x.shape, options["layout"])
-    x = arrange(x, layout)
-    _refuse_empty(x.shape)
-    return ValuesInMemory(x), x.shape, layout, note
+def dataset_of(
+    x: ArrayRows | RowFile,
+    rows: Rows,
+    labels: Tensor | None,
+    preparation: Preparation,
+    *,
+    stream: int,
+    memory: int,
+) -> Dataset:
+    """The examples in some rows: in memory where the values are, or where they are few; on disk otherwise."""
+    chosen = None if rows is None else torch.from_numpy(rows)
+    if isinstance(x, RowFile) and (rows is None or len(rows) * x.row_bytes > memory * _IN_MEMORY_SHARE):
+        member = None if rows is None else mask(len(x), rows)
+        labels = labels if labels is None or member is None else labels[torch.from_numpy(member)]
+        left = int(memory * _BUFFER_SHARE)
+        return OnDisk(file=x, preparation=preparation, labels=labels, member=member, memory=left, stream=stream)
+    values = as_tensor(next(x.pieces())[1] if rows is None else x.gather(rows))  # an array is one piece
+    labels = labels if labels is None or chosen is None else labels.index_select(0, chosen)
+    return InMemory(values, preparation=preparation, labels=labels, source_rows=chosen, stream=stream)
 
 
 def prepare(
-    looks: Looks, dtype: torch.dtype, source: Source, options: dict[str, Any], moments: Moments
+    summary: ValueSummary, dtype: np.dtype[Any], source: Source, options: dict[str, Any], moments: Moments
 ) -> tuple[Preparation, list[str]]:
     """The preparation that the options ask for, and notes on what was chosen.
 
     Raises:
         ValueError: the values do not allow it.
     """
-    scale, notes = _scale(looks, dtype, source.top, options)
-    _refuse_unfit(looks, scale, options)
+    scale, notes = _scale(summary, dtype, source.top, options)
+    refuse_unfit(summary, scale, options)
     binarize, dequantize = options["binarize"], bool(options["dequantize"])
     if not options["standardize"]:
         # a static draw is made of values that are prepared as dynamic ones, once
-        how = "dynamic" if binarize == "static" else binarize
-        return Preparation(scale=scale, binarize=how, dequantize=dequantize), notes
+        return Preparation(
+            scale=scale, binarize="dynamic" if binarize == "static" else binarize, dequantize=dequantize
+        ), notes
     mean, std = moments.mean_and_std(noise=dequantize)
     if moments.constant and not dequantize:
         named = [source.features[i] if source.features else str(i) for i in moments.constant]
@@ -79,104 +137,84 @@ def prepare(
     return Preparation(dequantize=dequantize, mean=mean, std=std), notes
 
 
-def record(
-    train: Dataset,
-    validation: Dataset | None,
-    test: Dataset | None,
-    looks: Looks,
-    source: Source,
-    label_names: tuple[str, ...] | None,
-    notes: list[str],
-    moments: Moments,
-) -> dict[str, Any]:
-    """What is recorded of the sets besides source and options."""
-    sets = {"train": train, "validation": validation, "test": test}
-    label_names = source.label_names or label_names
-    return {
-        "sizes": {name: 0 if d is None else len(d) for name, d in sets.items()},
-        "event_shape": list(train.event_shape),
-        "looks": {**looks.to_dict(), "sentence": looks.sentence},
-        "preparation": train.preparation.to_dict(),
-        "features": None if source.features is None else list(source.features),
-        "label_names": None if label_names is None else list(label_names),
-        "constant_features": moments.constant if moments.n else [],
-        "notes": notes,
-    }
-
-
-def _scale(looks: Looks, dtype: torch.dtype, top: int | None, options: dict[str, Any]) -> tuple[float, list[str]]:
+def _scale(
+    summary: ValueSummary, dtype: np.dtype[Any], top: int | None, options: dict[str, Any]
+) -> tuple[float, list[str]]:
     scale = options["scale"]
     if scale is None or options["standardize"]:
         return 1.0, []
     if scale != "auto":
         if isinstance(scale, bool) or not isinstance(scale, (int, float)):
-            raise ValueError(f"scale is {scale!r}; expected a positive number, None or 'auto'.")
+            raise ValueError(f"scale must be a positive number, None or 'auto', got {scale!r}")
         return float(scale), []
-    if top is None and dtype == torch.uint8 and looks.kind == "8-bit integers":
+    if top is None and dtype == np.uint8 and summary.kind == "8-bit integers":
         top = 255
     if top is not None:
         # with noise in [0, 1) the largest value is top + 1
         return 1 / (top + 1 if options["dequantize"] else top), []
-    if looks.integer_share == 1 and 1 < looks.maximum <= 255 and looks.minimum >= 0:
-        return 1.0, [
-            f"whole numbers up to {looks.maximum:g} left as they are; scale=1/{looks.maximum:g} maps them to [0, 1]"
-        ]
+    if summary.integer_share == 1 and 1 < summary.maximum <= 255 and summary.minimum >= 0:
+        most = f"{summary.maximum:g}"
+        return 1.0, [f"integers up to {most} left as they are; scale=1/{most} maps them to [0, 1]"]
     return 1.0, []
 
 
-def _test_set(
-    source: Source,
-    layout: Layout,
-    preparation: Preparation,
-    options: dict[str, Any],
-    names: tuple[str, ...] | None,
-) -> tuple[Dataset | None, tuple[str, ...] | None]:
-    """The test set, and what all labels stand for: those of training, and further ones of the test set."""
-    if source.test is None:
-        return None, names
-    x, labels = source.test
-    x = plain(x, name="x_test")
-    if not isinstance(source.x, RowFile) and x.shape[1:] != source.x.shape[1:]:
+def refuse_unfit(summary: ValueSummary, scale: float, options: dict[str, Any]) -> None:
+    """Raise a ValueError where values cannot be binarized or dequantized, as the options want."""
+    if options["binarize"] and not (summary.minimum >= 0 and summary.maximum * scale <= 1 + 1e-9):
+        cure = f"write scale=1/{summary.maximum:g}" if summary.minimum >= 0 else "shift them to start at 0 first"
         raise ValueError(
-            f"x_test has examples of shape {x.shape[1:]}, x_train of {source.x.shape[1:]}; expected the same."
+            f"binarize={options['binarize']!r} expects values in [0, 1] after scaling, got "
+            f"{summary.minimum * scale:g} to {summary.maximum * scale:g}; {cure}"
         )
-    values = ValuesInMemory(arrange(x, layout))
-    looks, _ = values.survey(None, moments=False, names=source.features)
-    _refuse_unfit(looks, preparation.scale, options)
-    y = None
-    if labels is not None:
-        numbers, more = as_labels(labels, n=len(x), names=names)
-        y, names = as_tensor(numbers), more or names
-    rows = limited(len(x), options["limit"], seed=int(options["seed"]))
-    return values.subset(rows, preparation, y, 2), names
-
-
-def _refuse_unfit(looks: Looks, scale: float, options: dict[str, Any]) -> None:
-    if options["binarize"] and not (looks.minimum >= 0 and looks.maximum * scale <= 1 + 1e-9):
-        cure = f"Write scale=1/{looks.maximum:g}." if looks.minimum >= 0 else "Shift them to start at 0 first."
+    exact = summary.integer_share == 1 and max(-summary.minimum, summary.maximum) < _EXACT
+    if options["dequantize"] and not exact:
         raise ValueError(
-            f"binarize={options['binarize']!r} expects values in [0, 1] after scaling; got "
-            f"{looks.minimum * scale:g} to {looks.maximum * scale:g}. {cure}"
-        )
-    if options["dequantize"] and not (looks.integer_share == 1 and max(-looks.minimum, looks.maximum) < _EXACT):
-        raise ValueError(
-            f"dequantize expects whole numbers below {_EXACT:,}; got: {looks.sentence} Drop dequantize: "
-            "values with a fraction have a density already."
+            f"dequantize expects integers below {_EXACT:,}, got: {summary.sentence} Drop dequantize: values with a "
+            "fraction have a density already"
         )
 
 
-def _refuse_conflicts(options: dict[str, Any]) -> None:
-    Preparation(binarize=options["binarize"])  # refuses what is none before values are blamed
-    numeric = options["scale"] not in (None, "auto")
-    for a, b, why in (
-        ("binarize", "standardize", "binarized values are 0 and 1"),
-        ("binarize", "dequantize", "binarized values are 0 and 1"),
-        ("standardize", "scale", "the standard deviation takes any scale out again"),
-    ):
-        if options[a] and (numeric if b == "scale" else options[b]):
-            raise ValueError(f"{a}={options[a]!r} and {b}={options[b]!r} exclude each other: {why}. Drop one of them.")
+def refuse_conflicts(options: dict[str, Any]) -> None:
+    """Raise a ValueError where options contradict each other."""
+    Preparation(binarize=options["binarize"])  # refuses an unknown one before values are blamed
+    asked = {**options, "scale": options["scale"] not in (None, "auto")}
+    for a, b, why in _EXCLUSIVE:
+        if asked[a] and asked[b]:
+            raise ValueError(f"{a}={options[a]!r} and {b}={options[b]!r} exclude each other: {why}; drop one of them")
 
 
-def _refuse_empty(shape: tuple[int, ...]) -> None:
-    if 0 in shape:
-        raise ValueError(f"the data are empty: shape {shape}; expected at least one example with at least one value.")
+def limited(n: int, limit: int | None, *, seed: int) -> Rows:
+    """The rows kept by `limit`, shuffled, or None for all of them."""
+    if limit is None:
+        return None
+    if isinstance(limit, bool) or not isinstance(limit, int) or limit < 1:  # pyright: ignore[reportUnnecessaryIsInstance]
+        raise ValueError(f"limit must be a positive integer, the number of examples to keep, or None, got {limit!r}")
+    return None if limit >= n else shuffled(n, seed=seed, stream=_SHUFFLE)[:limit]
+
+
+def split(n: int, *, validation: float, limit: int | None, seed: int) -> tuple[Rows, Rows]:
+    """Row numbers of training and validation set, disjoint; (None, None) trains on all rows, in order.
+
+    Which rows those are depends on n and the seed alone.
+
+    Raises:
+        ValueError: `validation` is neither a share nor a number of rows, or leaves no row to train on.
+    """
+    kept = limited(n, limit, seed=seed)
+    size = n if kept is None else len(kept)
+    number = isinstance(validation, (int, float)) and not isinstance(validation, bool)  # pyright: ignore[reportUnnecessaryIsInstance]
+    share = isinstance(validation, float) and 0 <= validation < 1
+    if not number or not (share or (validation >= 0 and validation == int(validation))):
+        raise ValueError(
+            f"validation must be a share below 1 (0.1 holds out a tenth) or a number of examples, got {validation!r}"
+        )
+    held = max(1, round(validation * size)) if share and validation > 0 else int(validation)
+    if held >= size:
+        raise ValueError(
+            f"validation={validation!r} holds out {held:,} of {size:,} examples and leaves none to train on; write "
+            "validation=0, or bring more examples"
+        )
+    if not held:
+        return kept, None
+    order = shuffled(n, seed=seed, stream=_SHUFFLE) if kept is None else kept
+    return order[held:], order[:held]

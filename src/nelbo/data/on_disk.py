@@ -3,6 +3,7 @@
 import math
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field, replace
 from typing import Any, final
 
 import numpy as np
@@ -13,76 +14,68 @@ from torch import Tensor
 from nelbo.data.batch import Batch
 from nelbo.data.dataset import Dataset
 from nelbo.data.draws import as_rows, hash_rows
-from nelbo.data.memory import show_size
 from nelbo.data.preparation import Preparation
-from nelbo.data.row_files import RowFile
-from nelbo.data.source import as_tensor
+from nelbo.data.rows import RowFile, as_tensor
+from nelbo.data.sizes import show_size
 
-# Two buffers are held, one gone through while the other is filled. The rest is for a piece on its way into
-# one:
-# arrow takes about 3.6 times the size of a row group to decode it.
-BUFFER_SHARE = 1 / 3
-PIECES_A_BUFFER = 32
+# Of the memory, a buffer may take a third. Two are held, one visited while the other is filled; the rest is for a piece
+# on its way into one: arrow takes about 3.6 times the size of a row group to decode it.
+_BUFFER_SHARE = 1 / 3
+_PIECES_A_BUFFER = 32
 
 
 def piece_bytes(memory: int) -> int:
-    """Bytes of a piece of which `PIECES_A_BUFFER` make a buffer."""
-    return max(1, int(memory * BUFFER_SHARE / PIECES_A_BUFFER))
+    """Bytes of a piece of which 32 make a buffer."""
+    return max(1, int(memory * _BUFFER_SHARE / _PIECES_A_BUFFER))
 
 
 @final
+@dataclass(eq=False, kw_only=True, repr=False)
 class OnDisk(Dataset):
     """Rows of a file, or some of them, read in pieces.
 
-    The order of an epoch is a pure function of its seed: the pieces of the file are shuffled, as many as fit
-    are read into a buffer, and the rows of the buffer are shuffled. So rows mix across the whole file from
-    epoch to epoch, and within an epoch across the pieces of one buffer. While one buffer is gone through, a
-    thread fills the next; what goes wrong there is raised in the caller.
+    The order of an epoch is a pure function of its seed: the pieces of the file are shuffled, as many as fit are read
+    into a buffer, and the rows of the buffer are shuffled. So rows mix across the whole file from epoch to epoch, and
+    within an epoch across the pieces of one buffer. While one buffer is visited, a thread fills the next; an error
+    there is raised in the caller.
 
     Args:
         file: the rows.
-        preparation: what is done to them before the model sees them.
+        preparation: turns stored values into what the model sees.
         c: (n, *condition) what the model is conditioned on, or None.
         labels: (n,) labels of this set's examples, or None.
         member: (rows of the file,) bool, which of them belong to this set; None is all.
         memory: bytes that the buffers may take.
         stream: keeps the fixed draws of different splits apart.
+        drawn_by: a random preparation and a seed, by which the values were drawn for good; None leaves them as stored.
     """
 
-    def __init__(
-        self,
-        file: RowFile,
-        *,
-        preparation: Preparation | None = None,
-        c: Tensor | None = None,
-        labels: Tensor | None = None,
-        member: NDArray[np.bool_] | None = None,
-        memory: int = 1 << 30,
-        stream: int = 0,
-        drawn_by: tuple[Preparation, int] | None = None,
-    ) -> None:
-        self.file = file
+    file: RowFile
+    preparation: Preparation = field(default_factory=Preparation)
+    c: Tensor | None = None
+    labels: Tensor | None = None
+    member: NDArray[np.bool_] | None = None
+    memory: int = 1 << 30
+    stream: int = 0
+    drawn_by: tuple[Preparation, int] | None = None
+
+    def __post_init__(self) -> None:
+        file, edges = self.file, self.file.edges
         self.event_shape = file.shape
-        self.preparation = preparation or Preparation()
-        self.c = c
-        self.labels = labels
-        self.stream = stream
-        self._member = member
-        self._memory = memory
-        self._drawn_by = drawn_by
-        edges = file.edges
-        counts = np.diff(edges) if member is None else np.add.reduceat(member, edges[:-1], dtype=np.int64)
+        self._dtype = file.dtype
+        if self.drawn_by is not None:
+            self._dtype = np.dtype(np.float32 if self.drawn_by[0].dequantize else np.uint8)
+        counts = np.diff(edges) if self.member is None else np.add.reduceat(self.member, edges[:-1], dtype=np.int64)
         self._counts: NDArray[np.int64] = counts
         self._first = np.cumsum(np.append(0, counts))  # position of each piece's first example
-        if file.held_bytes > memory // 2:
+        if file.held_bytes > self.memory // 2:
             raise ValueError(
-                f"memory= leaves {show_size(memory)} for {file.path.name}, whose metadata alone take about "
-                f"{show_size(file.held_bytes)}. Write memory='{show_size(4 * file.held_bytes)}', or write "
-                "the file again with larger row groups."
+                f"memory must hold {show_size(2 * file.held_bytes)}, twice the metadata of {file.path.name}, got "
+                f"{show_size(self.memory)}; write memory='{show_size(4 * file.held_bytes)}', or write the file again "
+                "with larger row groups"
             )
-        drawn_row = math.prod(file.shape) * (4 if drawn_by and drawn_by[0].dequantize else 0)
-        share = int((memory - file.held_bytes) * BUFFER_SHARE)
-        self._buffer_rows = max(1, share // max(1, file.row_bytes, drawn_row))
+        row_bytes = max(1, file.row_bytes, math.prod(file.shape) * self._dtype.itemsize)
+        self._buffer_rows = max(1, int((self.memory - file.held_bytes) * _BUFFER_SHARE) // row_bytes)
 
     def __len__(self) -> int:
         return int(self._first[-1])
@@ -92,8 +85,18 @@ class OnDisk(Dataset):
 
     @property
     def source_rows(self) -> Tensor | None:
-        """See `Dataset.source_rows`."""
-        return None if self._member is None else torch.from_numpy(np.flatnonzero(self._member))
+        return None if self.member is None else torch.from_numpy(np.flatnonzero(self.member))
+
+    def stored(self, rows: Sequence[int] | Tensor) -> Tensor:
+        positions = as_rows(rows)
+        numbers = positions if self.member is None else np.flatnonzero(self.member)[positions]
+        return self._drawn(self.file.gather(numbers), positions)
+
+    def fixed(self, *, seed: int = 0) -> "OnDisk":
+        """See `Dataset.fixed`. The draws are made again, and alike, whenever a piece is read."""
+        if not self.preparation.is_random:
+            return self
+        return replace(self, preparation=self.preparation.drawn, drawn_by=(self.preparation, seed))
 
     def _pools(self, order: int | None, first: int, device: torch.device) -> Iterator[tuple[Batch, Tensor | None]]:
         # buffers that are skipped as a whole are not read
@@ -106,7 +109,7 @@ class OnDisk(Dataset):
         # Two buffers take turns. A new one for each group would grow the process: freed memory comes back in
         # pieces that the next buffer does not fit into.
         most = max(int(self._counts[group].sum()) for group in groups[g:])
-        buffers = [self._empty(most) for _ in groups[g : g + 2]]
+        buffers = [np.empty((most, *self.event_shape), dtype=self._dtype) for _ in groups[g : g + 2]]
         with ThreadPoolExecutor(1, thread_name_prefix="nelbo-data") as reader:
             ahead = reader.submit(self._fill, groups[g], buffers[0])
             for k in range(g, len(groups)):
@@ -138,55 +141,26 @@ class OnDisk(Dataset):
             rows += count
         return [np.array(g, dtype=np.int64) for g in groups]
 
-    def _empty(self, n: int) -> NDArray[Any]:
-        dtype = self.file.dtype
-        if self._drawn_by is not None:
-            dtype = np.dtype(np.float32 if self._drawn_by[0].dequantize else np.uint8)
-        return np.empty((n, *self.event_shape), dtype=dtype)
-
     def _fill(self, pieces: NDArray[np.int64], buffer: NDArray[Any]) -> Tensor:
-        at = 0
+        filled = 0
         for piece in pieces.tolist():
-            n = int(self._counts[piece])
-            self._read(piece, buffer[at : at + n])
-            at += n
-        return as_tensor(buffer[:at])
+            start, stop = self.file.edges[piece : piece + 2].tolist()
+            keep = None if self.member is None else self.member[start:stop]
+            out = buffer[filled : filled + int(self._counts[piece])]
+            filled += len(out)
+            if self.drawn_by is None:
+                self.file.read(piece, out, keep=keep)
+            else:
+                values = np.empty(out.shape, dtype=self.file.dtype)
+                self.file.read(piece, values, keep=keep)
+                out[...] = self._drawn(values, np.arange(len(out)) + self._first[piece]).numpy()
+        return as_tensor(buffer[:filled])
 
-    def _read(self, piece: int, out: NDArray[Any]) -> None:
-        edges = self.file.edges
-        keep = None if self._member is None else self._member[edges[piece] : edges[piece + 1]]
-        if self._drawn_by is None:
-            self.file.read(piece, keep=keep, out=out)
-        else:
-            positions = np.arange(len(out), dtype=np.int64) + self._first[piece]
-            out[...] = self._draw(as_tensor(self.file.read(piece, keep=keep)), positions).numpy()
-
-    def _draw(self, values: Tensor, positions: NDArray[np.int64]) -> Tensor:
-        if self._drawn_by is None:
-            return values
-        how, seed = self._drawn_by
-        return how.draw(values, rows=torch.from_numpy(positions), seed=seed, stream=self.stream)
-
-    def stored(self, rows: Sequence[int] | Tensor) -> Tensor:
-        """See `Dataset.stored`."""
-        positions = as_rows(rows)
-        numbers = positions if self._member is None else np.flatnonzero(self._member)[positions]
-        return self._draw(as_tensor(self.file.gather(numbers)), positions)
-
-    def fixed(self, *, seed: int = 0) -> "OnDisk":
-        """See `Dataset.fixed`. The draws are made again, and alike, whenever a piece is read."""
-        if not self.preparation.is_random:
-            return self
-        return OnDisk(
-            self.file,
-            preparation=self.preparation.drawn,
-            c=self.c,
-            labels=self.labels,
-            member=self._member,
-            memory=self._memory,
-            stream=self.stream,
-            drawn_by=(self.preparation, seed),
-        )
+    def _drawn(self, values: NDArray[Any], positions: NDArray[np.int64]) -> Tensor:
+        if self.drawn_by is None:
+            return as_tensor(values)
+        preparation, seed = self.drawn_by
+        return preparation.draw(as_tensor(values), rows=torch.from_numpy(positions), seed=seed, stream=self.stream)
 
 
 def _permutation(n: int, order: int | None, part: int) -> Tensor:
@@ -194,14 +168,3 @@ def _permutation(n: int, order: int | None, part: int) -> Tensor:
         return torch.arange(n)
     seed = int(hash_rows(np.array([part], dtype=np.int64), seed=order)[0] >> np.uint64(1))
     return torch.randperm(n, generator=torch.Generator().manual_seed(seed))
-
-
-def collect(file: RowFile, rows: NDArray[np.int64]) -> NDArray[Any]:
-    """The rows with these numbers, in this order, in one pass over the file."""
-    out = np.empty((len(rows), *file.shape), dtype=file.dtype)
-    ascending = np.argsort(rows, kind="stable")
-    for start, values in file.pieces():
-        a, b = np.searchsorted(rows, (start, start + len(values)), sorter=ascending)
-        here = ascending[a:b]
-        out[here] = values[rows[here] - start]
-    return out

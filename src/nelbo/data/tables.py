@@ -2,159 +2,201 @@
 
 import difflib
 import itertools
+import threading
 from collections.abc import Sequence
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from nelbo.data.memory import stays_on_disk
-from nelbo.data.row_files import ParquetRows
-from nelbo.data.source import Source, sha256_of_file
+from nelbo.data.on_disk import piece_bytes
+from nelbo.data.rows import Layout, RowFile
+from nelbo.data.sizes import show_size, stays_on_disk
+from nelbo.data.source import Source, reader, sha256_of_file
 
 _READ_AT_A_TIME = 1 << 16  # bytes of a column
+_BYTES_A_COLUMN_CHUNK = 2048  # of metadata, as arrow holds it: measured
+_DECODED = 1 << 20  # bytes of a table in arrow's form at a time
+_PIECES_IN_A_ROW_GROUP = 6  # row groups are as large as their writer made them; larger pieces mix less
 _SHOWN = 8  # names in a message
 
 
-def read_csv(path: Path, *, label: str | None, columns: Sequence[str] | None) -> Source:
-    """The numeric columns of a .csv file.
+@reader(".csv")
+def read_csv(path: Path, *, label: str | None = None, columns: Sequence[str] | None = None) -> Source:
+    """Read the numeric columns of a .csv file.
 
     Raises:
-        ValueError: a column is missing, not numeric or has empty cells; or the file is no table.
+        ValueError: a column is missing, not numeric or has empty cells; or the file is not a table.
     """
     pa, csv = _pyarrow("csv")
+    notes: list[str] = []
     try:
         table = csv.read_csv(path)
-        notes: list[str] = []
         if all(_is_number(name) for name in table.column_names):
             table = csv.read_csv(path, read_options=csv.ReadOptions(autogenerate_column_names=True))
             notes.append("the first line holds numbers, so it is data; columns are named f0, f1, ...")
     except (pa.ArrowInvalid, pa.ArrowKeyError) as e:
         raise ValueError(
-            f"{path.name} cannot be read as a table: {e}. Expected lines of equal length, separated by commas."
+            f"{path.name} cannot be read as a table: {e}. Expected lines of equal length, separated by commas"
         ) from e
     if not table.num_rows:
-        raise ValueError(f"{path.name} is empty: it has names of columns, but no line below them.")
-    names, dtype = choose(table.schema, path.name, label=label, columns=columns, table=table)
-    y = None if label is None else _labels(table, label, path.name)
-    x = as_matrix(table, names, dtype, path.name)
-    return Source(x, sha256_of_file(path), y=y, features=names, notes=notes)
+        raise ValueError(f"{path.name} is empty: it has names of columns, but no line below them")
+    names, dtype = _choose(table.schema, path.name, label=label, columns=columns, table=table)
+    x = np.empty((table.num_rows, len(names)), dtype=dtype)
+    _fill(x, table, names, path.name)
+    return Source(x, sha256_of_file(path), y=_labels(table, label, path.name), features=names, notes=notes)
 
 
+@reader(".parquet", ".pq")
 def read_parquet(
-    path: Path, *, label: str | None, columns: Sequence[str] | None, on_disk: bool | None, piece_bytes: int
+    path: Path,
+    *,
+    label: str | None = None,
+    columns: Sequence[str] | None = None,
+    on_disk: bool | None = None,
+    memory: int = 1 << 30,
 ) -> Source:
-    """The numeric columns of a .parquet file, in memory or left on disk; None decides by what they take.
+    """Read the numeric columns of a .parquet file, or leave them on disk.
 
     Raises:
-        ValueError: a column is missing, not numeric or has empty cells; or the file is no table.
+        ValueError: a column is missing, not numeric or has empty cells; or the file is not a table.
     """
-    file = open_parquet(path)
-    names, dtype = choose(file.schema_arrow, path.name, label=label, columns=columns)
-    y = None if label is None else _labels(file.read(columns=[label]), label, path.name)
-    if stays_on_disk(file.metadata.num_rows * len(names) * dtype.itemsize, on_disk):
-        x: Any = ParquetRows(file, path, names=names, dtype=dtype, piece_bytes=piece_bytes)
-    else:
-        # by row groups: the whole table beside the whole matrix would take three times the memory
-        rows = ParquetRows(file, path, names=names, dtype=dtype, piece_bytes=None)
-        x = np.empty((len(rows), *rows.shape), dtype=dtype)
-        for i, (start, stop) in enumerate(itertools.pairwise(rows.edges.tolist())):
-            rows.read(i, out=x[start:stop])
-    return Source(x, sha256_of_file(path), y=y, features=names)
-
-
-def open_parquet(path: Path) -> Any:
-    """The open file, its values unread."""
     pa, parquet = _pyarrow("parquet")
     try:
         # without buffer_size, a whole row group is read before its first row is decoded
-        return parquet.ParquetFile(path, buffer_size=_READ_AT_A_TIME)
+        file = parquet.ParquetFile(path, buffer_size=_READ_AT_A_TIME)
     except (pa.ArrowInvalid, pa.ArrowException) as e:
-        raise ValueError(f"{path.name} cannot be read as a .parquet file: {e}. It may be cut short.") from e
+        raise ValueError(f"{path.name} cannot be read as a .parquet file: {e}. It may be cut short") from e
+    names, dtype = _choose(file.schema_arrow, path.name, label=label, columns=columns)
+    y = None if label is None else _labels(file.read(columns=[label]), label, path.name)
+    x: Any = ParquetRows(file, path, names=names, dtype=dtype)
+    if stays_on_disk(len(x) * x.row_bytes, on_disk):
+        x.refuse_large_groups(piece_bytes(memory) * _PIECES_IN_A_ROW_GROUP)
+    else:
+        # by row groups: the whole table beside the whole matrix would take three times the memory
+        rows, x = x, np.empty((len(x), *x.shape), dtype=dtype)
+        for i, (start, stop) in enumerate(itertools.pairwise(rows.edges.tolist())):
+            rows.read(i, x[start:stop])
+    return Source(x, sha256_of_file(path), y=y, features=names)
 
 
-def choose(
-    schema: Any,
-    file: str,
-    *,
-    label: str | None,
-    columns: Sequence[str] | None,
-    table: Any = None,
-) -> tuple[tuple[str, ...], np.dtype[Any]]:
-    """The columns that are features, and a type that holds them all.
+class ParquetRows(RowFile):
+    """Numeric columns of a .parquet file; its row groups are the pieces.
 
-    Raises:
-        ValueError: a column is missing or not numeric.
+    Args:
+        file: an open ``pyarrow.parquet.ParquetFile``.
+        path: of the file.
+        names: the columns that are features.
+        dtype: a type that holds them all.
     """
+
+    def __init__(self, file: Any, path: Path, *, names: tuple[str, ...], dtype: np.dtype[Any]) -> None:
+        self.path = path
+        self.shape = (len(names),)
+        self.dtype = dtype
+        self._names = names
+        self._lock = threading.Lock()
+        self._file = file  # kept open: the metadata of many row groups take long to read, and memory each time
+        meta = file.metadata
+        self.held_bytes = meta.num_row_groups * meta.num_columns * _BYTES_A_COLUMN_CHUNK
+        sizes = [meta.row_group(i).num_rows for i in range(meta.num_row_groups)]
+        self.edges = np.cumsum([0, *sizes], dtype=np.int64)
+
+    def refuse_large_groups(self, most: int) -> None:
+        """Raise a ValueError where a row group takes more than so many bytes of memory."""
+        largest = int(np.diff(self.edges).max(initial=0))
+        if largest * self.row_bytes > most:
+            raise ValueError(
+                f"{self.path.name} must have row groups of at most {show_size(most)} in memory, so that several fit "
+                f"and mix, got row groups of up to {largest:,} rows, {show_size(largest * self.row_bytes)} each; write "
+                "the file again with smaller ones: pyarrow.parquet.write_table(table, path, "
+                f"row_group_size={max(1, most // self.row_bytes)}), or allow more memory with memory="
+            )
+
+    def arranged(self, layout: Layout) -> "ParquetRows":
+        """The same rows: those of a table are vectors already."""
+        return self
+
+    def read(self, piece: int, out: NDArray[Any], *, keep: NDArray[np.bool_] | None = None) -> None:
+        import pyarrow as pa
+
+        some = max(1, _DECODED // max(1, self.row_bytes))
+        seen = filled = 0
+        with self._lock:  # an epoch may be under way in another thread
+            for batch in self._file.iter_batches(
+                some, row_groups=[piece], columns=list(self._names), use_threads=False
+            ):
+                kept = None if keep is None else keep[seen : seen + batch.num_rows]
+                n = batch.num_rows if kept is None else int(kept.sum())
+                _fill(out[filled : filled + n], batch, self._names, self.path.name, keep=kept)
+                seen, filled = seen + batch.num_rows, filled + n
+            # or arrow keeps what it freed, and the process grows beyond what was asked for
+            pa.default_memory_pool().release_unused()
+
+    def gather(self, rows: NDArray[np.int64]) -> NDArray[Any]:
+        """The rows with these numbers; each row group that holds one of them is read once."""
+        out = np.empty((len(rows), *self.shape), dtype=self.dtype)
+        piece = np.searchsorted(self.edges, rows, side="right") - 1
+        for p in np.unique(piece).tolist():
+            here = np.flatnonzero(piece == p)
+            out[here] = self.piece(p)[rows[here] - self.edges[p]]
+        return out
+
+
+def _choose(
+    schema: Any, file: str, *, label: str | None, columns: Sequence[str] | None, table: Any = None
+) -> tuple[tuple[str, ...], np.dtype[Any]]:
+    """The columns that are features, and a type that holds them all."""
     present = schema.names
     if len(set(present)) < len(present):
-        twice = sorted({n for n in present if present.count(n) > 1})
-        raise ValueError(f"{file} has several columns of the name {twice[0]!r}; expected different names.")
+        twice = next(n for n in present if present.count(n) > 1)
+        raise ValueError(f"{file} must have columns of different names, got {twice!r} more than once")
     wanted = [n for n in present if n != label] if columns is None else list(columns)
     for name in (*wanted, *([label] if label is not None else [])):
         if name not in present:
             near = difflib.get_close_matches(name, present, n=1)
-            hint = f" Did you mean {near[0]!r}?" if near else ""
-            raise ValueError(f"{file} has no column {name!r}; it has {_listed(present)}.{hint}")
+            hint = f". Did you mean {near[0]!r}?" if near else ""
+            raise ValueError(f"{file} has no column {name!r}; it has {_listed(present)}{hint}")
     if label in wanted:
-        raise ValueError(f"column {label!r} is both label= and in columns=; it would tell the model the answer.")
+        raise ValueError(f"column {label!r} is both label= and in columns=, which would tell the model the answer")
     if not wanted:
-        raise ValueError(f"{file} has no column left to be a feature; it has {_listed(present)}.")
+        raise ValueError(f"{file} has no column left to be a feature; it has {_listed(present)}")
     bad = [n for n in wanted if not _numeric(schema.field(n).type)]
     if bad:
         kept = [n for n in wanted if n not in bad]
         example = "" if table is None else _first_text(table, bad[0])
         line = f"columns={kept[:_SHOWN]}".replace("]", ", ...]" if len(kept) > _SHOWN else "]")
         raise ValueError(
-            f"column {bad[0]!r} of {file} holds {schema.field(bad[0]).type}{example}, not numbers. Write "
-            f"label={bad[0]!r} if it names the class of a row, or {line} to leave it out, or encode it as "
-            "numbers first."
+            f"column {bad[0]!r} of {file} must hold numbers, got {schema.field(bad[0]).type}{example}; write "
+            f"label={bad[0]!r} if it names the class of a row, or {line} to leave it out, or encode it as numbers first"
         )
     types = [np.dtype(schema.field(n).type.to_pandas_dtype()) for n in wanted]
-    types = [np.dtype(np.uint8) if t.kind == "b" else t for t in types]
-    return tuple(wanted), np.result_type(*types)
+    return tuple(wanted), np.result_type(*(np.dtype(np.uint8) if t.kind == "b" else t for t in types))
 
 
-def as_matrix(table: Any, names: tuple[str, ...], dtype: np.dtype[Any], file: str) -> NDArray[Any]:
-    """The columns side by side, (rows, len(names))."""
-    out = np.empty((table.num_rows, len(names)), dtype=dtype)
-    fill_matrix(out, table, names, file)
-    return out
-
-
-def fill_matrix(
-    out: NDArray[Any],
-    table: Any,
-    names: tuple[str, ...],
-    file: str,
-    *,
-    keep: NDArray[np.bool_] | None = None,
+def _fill(
+    out: NDArray[Any], table: Any, names: tuple[str, ...], file: str, *, keep: NDArray[np.bool_] | None = None
 ) -> None:
-    """Write the columns side by side to out: (rows, len(names)), only the rows that `keep` says.
-
-    Raises:
-        ValueError: a cell is empty.
-    """
+    """Write the columns side by side to out: (rows, len(names)), only the rows that `keep` marks."""
     for j, name in enumerate(names):
         column = table.column(name)
         if column.null_count:
             raise ValueError(
-                f"column {name!r} of {file} has {column.null_count:,} empty cells; expected a number in "
-                "each. Drop those rows (table.drop_null()), fill them in first, or leave the column out "
-                "with columns=[...]."
+                f"column {name!r} of {file} must hold a number in each row, got {column.null_count:,} empty cells; "
+                "drop those rows (table.drop_null()), fill them in first, or leave the column out with columns=[...]"
             )
         values = column.to_numpy(zero_copy_only=False)
         out[:, j] = values if keep is None else values[keep]
 
 
-def _labels(table: Any, label: str, file: str) -> NDArray[Any]:
-    if label not in table.column_names:
-        near = difflib.get_close_matches(label, table.column_names, n=1)
-        raise ValueError(f"{file} has no column {label!r}" + (f"; did you mean label={near[0]!r}?" if near else "."))
+def _labels(table: Any, label: str | None, file: str) -> NDArray[Any] | None:
+    if label is None:
+        return None
     column = table.column(label)
     if column.null_count:
-        raise ValueError(f"the label column {label!r} of {file} has {column.null_count:,} empty cells.")
+        raise ValueError(f"the label column {label!r} of {file} has {column.null_count:,} empty cells")
     return column.to_numpy()
 
 
@@ -165,14 +207,8 @@ def _numeric(kind: Any) -> bool:
 
 
 def _first_text(table: Any, name: str) -> str:
-    import pyarrow as pa
-
-    if not (pa.types.is_string(table.schema.field(name).type)):
-        return ""
-    for value in table.column(name).to_pylist()[:10_000]:
-        if value is not None and not _is_number(value):
-            return f" such as {value!r}"
-    return ""
+    values = table.column(name).slice(0, 10_000).to_pylist()
+    return next((f" such as {v!r}" for v in values if isinstance(v, str) and not _is_number(v)), "")
 
 
 def _is_number(text: str) -> bool:
@@ -190,8 +226,6 @@ def _listed(names: Sequence[str]) -> str:
 
 def _pyarrow(module: str) -> tuple[Any, Any]:
     try:
-        from importlib import import_module
-
         return import_module("pyarrow"), import_module(f"pyarrow.{module}")
     except ImportError as e:
-        raise ImportError("tables are read by the package pyarrow. Run: pip install 'nelbo[tables]'") from e
+        raise ImportError("reading tables needs the package pyarrow; run: pip install 'nelbo[tables]'") from e

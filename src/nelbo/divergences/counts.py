@@ -1,6 +1,4 @@
-"""KL(p || q) between distributions of counts, from the masses by `mass_gap`, or from logits where those were
-given.
-"""
+"""KL(p || q) between distributions of counts, from the masses by `mass_gap`, or from logits where those were given."""
 
 from typing import Any
 
@@ -18,9 +16,9 @@ from torch.distributions import (
 )
 from torch.nn.functional import logsigmoid, softplus
 
-from nelbo.divergences.gaps import mass_gap
-from nelbo.divergences.registry import register
-from nelbo.divergences.supports import given_parameter
+from nelbo.divergences.internals import categorical, given_parameter
+from nelbo.divergences.kullback_leibler import register
+from nelbo.divergences.stable import mass_gap
 
 
 def _given_probs(p: Any) -> bool:
@@ -59,18 +57,9 @@ def kl_geometric_geometric(p: Geometric, q: Geometric) -> Tensor:
     return _coin(p, q) / p.probs
 
 
-def _per_trial(p: Any, q: Any, factor: Tensor) -> Tensor | None:
-    count_p, count_q = torch.as_tensor(p.total_count), torch.as_tensor(q.total_count)
-    if not bool((count_p == count_q).all()):
-        return None
-    return factor * _coin(p, q)
-
-
 @register(Binomial, Binomial)
 def kl_binomial_binomial(p: Binomial, q: Binomial) -> Tensor | None:
-    """Equal counts: n times the KL of one trial; inf where p counts further than q; else None (a sum
-    answers).
-    """
+    """Equal counts: n times the KL of one trial; inf where p counts further than q; else None (a sum answers)."""
     n_p, n_q = torch.broadcast_tensors(p.total_count, q.total_count)
     if bool((n_p < n_q).any()):
         return None
@@ -84,13 +73,12 @@ def kl_binomial_binomial(p: Binomial, q: Binomial) -> Tensor | None:
 @register(NegativeBinomial, NegativeBinomial)
 def kl_negative_binomial(p: NegativeBinomial, q: NegativeBinomial) -> Tensor | None:
     """Equal total_count r: r / P(stop) tosses on average, each with the KL of one toss; else None."""
-    return _per_trial(p, q, p.total_count / _log_masses(p)[1])
+    same = bool((torch.as_tensor(p.total_count) == torch.as_tensor(q.total_count)).all())
+    return p.total_count / _log_masses(p)[1] * _coin(p, q) if same else None
 
 
 def _table(p: Any, q: Any) -> Tensor:
-    gap = mass_gap(
-        p.probs, q.probs, p.logits if not _given_probs(p) else None, q.logits if not _given_probs(q) else None
-    )
+    gap = mass_gap(p.probs, q.probs, *(None if _given_probs(d) else d.logits for d in (p, q)))
     if not _given_probs(q):
         # a mass below the smallest float is still a mass: its logit says how rare it is
         rare = (q.probs == 0) & torch.isfinite(q.logits) & (p.probs > 0)
@@ -108,15 +96,14 @@ def kl_categorical_categorical(p: Categorical, q: Categorical) -> Tensor:
 @register(OneHotCategorical, OneHotCategorical)
 def kl_one_hot(p: OneHotCategorical, q: OneHotCategorical) -> Tensor:
     """KL = sum_i p_i log(p_i/q_i)."""
-    return _table(p._categorical, q._categorical)  # pyright: ignore[reportPrivateUsage]
+    return _table(categorical(p), categorical(q))
 
 
 @register(Multinomial, Multinomial)
 def kl_multinomial(p: Multinomial, q: Multinomial) -> Tensor | None:
-    """N times the KL of one draw, for equal n; draws of different number never coincide: inf."""
-    if p.total_count != q.total_count:
-        return torch.full_like(_table(p._categorical, q._categorical), torch.inf)  # pyright: ignore[reportPrivateUsage]
-    return p.total_count * _table(p._categorical, q._categorical)  # pyright: ignore[reportPrivateUsage]
+    """Equal total_count n: n times the KL of one draw; draws of different number never coincide: inf."""
+    of_one = _table(categorical(p), categorical(q))
+    return p.total_count * of_one if p.total_count == q.total_count else torch.full_like(of_one, torch.inf)
 
 
 @register(Poisson, Poisson)
@@ -129,8 +116,10 @@ def kl_poisson_poisson(p: Poisson, q: Poisson) -> Tensor:
 def kl_bernoulli_poisson(p: Bernoulli, q: Poisson) -> Tensor:
     """KL = -H(p) - P(1) log rate + rate."""
     one, zero, log_one, log_zero = _log_masses(p)
-    safe = [torch.where(m > 0, m * torch.where(m > 0, log, 0.0), 0.0) for m, log in ((one, log_one), (zero, log_zero))]
-    return safe[0] + safe[1] - torch.xlogy(one, q.rate) + q.rate
+    minus_entropy = sum(
+        torch.where(m > 0, m * torch.where(m > 0, log, 0.0), 0.0) for m, log in ((one, log_one), (zero, log_zero))
+    )
+    return minus_entropy - torch.xlogy(one, q.rate) + q.rate
 
 
 @register(Poisson, Bernoulli)

@@ -6,16 +6,17 @@ import torch
 from torch import Tensor
 from torch.distributions import Distribution, OneHotCategorical
 
-from nelbo.divergences.quadrature import Integral, Integrand
-from nelbo.divergences.supports import batch_shape, device, double, scalar_support
+from nelbo.divergences.integration import Integral, Integrand
+from nelbo.divergences.internals import categorical, double
+from nelbo.divergences.supports import Support, batch_shape, device, scalar_support
 
 _LARGEST = 1 << 22
 _TAIL = 1e-15
 
 
 def _plain(p: Any) -> Any:
-    """One-hot vectors are numbers in disguise."""
-    return p._categorical if isinstance(p, OneHotCategorical) else p  # pyright: ignore[reportPrivateUsage]
+    """The distribution of the number that a one-hot vector stands for; any other distribution as it is."""
+    return categorical(p) if isinstance(p, OneHotCategorical) else p
 
 
 def can_sum(p: Distribution, q: Distribution) -> bool:
@@ -32,26 +33,20 @@ def can_sum(p: Distribution, q: Distribution) -> bool:
 def exact_sum(f: Integrand, p: Distribution, q: Distribution, *, over_p: bool = False) -> Integral:
     """The sum of f(log p(x), log q(x)) over the counts x that either can give, batch_shape, in float64.
 
-    Counts without a bound are summed until the tail of both (of p, where `over_p`) holds less than 1e-15;
-    what is left is in the error.
+    Counts without a bound are summed until the tail of both (of p, where `over_p`) holds less than 1e-15; what is left
+    is in the error.
 
     Raises:
         ValueError: where more than four million terms would be needed.
     """
     p, q = double(_plain(p)), double(_plain(q))
-    supports = [scalar_support(d) for d in (p, q)]
-    relevant = [(p, supports[0])] if over_p else [(p, supports[0]), (q, supports[1])]
-    upper = max(_terms(d, s) for d, s in relevant)
-    shape, where = batch_shape(p, q), device(p, q)
-    x = torch.arange(upper + 1, dtype=torch.float64, device=where).reshape(-1, *(1 for _ in shape))
-    x = x.expand(-1, *shape)
-    logs = [_log_mass(d, s, x) for d, s in zip((p, q), supports, strict=True)]
-    value, weight = f(logs[0], logs[1], torch.zeros_like(x))
+    x, logs = _log_masses(p, q, over_p=over_p)
+    value, weight = f(logs[0], logs[1], torch.zeros_like(logs[0]))
     with torch.no_grad():
         size = sum(torch.nan_to_num(log.abs(), posinf=0.0) for log in logs)
         noise = 2.3e-16 * (weight * (1 + size)).sum(0)
         tails = [(1 - log.exp().sum(0)).clamp(min=0) for log in (logs[:1] if over_p else logs)]
-        left = torch.stack([torch.where(t > 4e-15 * upper**0.5, t, torch.zeros_like(t)) for t in tails]).sum(0)
+        left = torch.stack([torch.where(t > 4e-15 * (len(x) - 1) ** 0.5, t, torch.zeros_like(t)) for t in tails]).sum(0)
         furthest = (logs[0][-1] - logs[1][-1]).abs()
         error = noise + left * (1 + torch.nan_to_num(furthest, nan=0.0, posinf=0.0))
     return Integral(value.sum(0), error, torch.zeros_like(error, dtype=torch.bool))
@@ -59,35 +54,40 @@ def exact_sum(f: Integrand, p: Distribution, q: Distribution, *, over_p: bool = 
 
 def counts_of(p: Distribution, q: Distribution) -> tuple[Tensor, Tensor, Tensor]:
     """The counts (k,) that either can give, and their masses under p and q (k, *batch_shape), in float64."""
-    p, q = double(p), double(q)
-    supports = [scalar_support(d) for d in (p, q)]
-    upper = max(_terms(d, s) for d, s in zip((p, q), supports, strict=True))
+    x, logs = _log_masses(double(p), double(q))
+    return x, logs[0].exp(), logs[1].exp()
+
+
+def _log_masses(p: Any, q: Any, *, over_p: bool = False) -> tuple[Tensor, list[Tensor]]:
+    """The counts (k,), up to the last that matters, and their log-masses (k, *batch_shape) under p and q."""
+    supports = scalar_support(p), scalar_support(q)
+    if supports[0] is None or supports[1] is None:
+        raise ValueError(f"a sum needs two distributions of counts, got {type(p).__name__} and {type(q).__name__}.")
+    pairs = [(p, supports[0]), (q, supports[1])]
+    last = max(_last_count(d, s) for d, s in (pairs[:1] if over_p else pairs))
     shape = batch_shape(p, q)
-    x = torch.arange(upper + 1, dtype=torch.float64, device=device(p, q))
+    x = torch.arange(last + 1, dtype=torch.float64, device=device(p, q))
     grid = x.reshape(-1, *(1 for _ in shape)).expand(-1, *shape)
-    masses = [_log_mass(d, s, grid).exp() for d, s in zip((p, q), supports, strict=True)]
-    return x, masses[0], masses[1]
+    return x, [_log_mass(d, s, grid) for d, s in pairs]
 
 
-def _log_mass(d: Any, support: Any, x: Tensor) -> Tensor:
+def _log_mass(d: Any, support: Support, x: Tensor) -> Tensor:
     inside = (x >= support.lower) & (x <= support.upper)
     log = d.log_prob(torch.where(inside, x, torch.as_tensor(support.lower, dtype=x.dtype, device=x.device)))
     return torch.where(inside, log, torch.full_like(log, -torch.inf))
 
 
-def _terms(d: Any, support: Any) -> int:
+def _last_count(d: Any, support: Support) -> int:
     """The last count that matters."""
     upper = torch.as_tensor(support.upper, dtype=torch.float64)
     if bool(torch.isfinite(upper).all()):
-        largest = int(upper.max())
-        return _limited(largest, d)
+        return _limited(int(upper.max()), d)
     with torch.no_grad():
         largest = int(torch.as_tensor(d.mean + 12 * d.stddev + 40).max().clamp(max=_LARGEST))
         while True:
             x = torch.arange(_limited(largest, d) + 1, dtype=torch.float64).reshape(-1, *(1 for _ in d.batch_shape))
             log = d.log_prob(x.expand(-1, *d.batch_shape).to(d.mean.device))
-            # the masses fall at least geometrically out here: the next ones add up to about last / (1 -
-            # ratio)
+            # the masses fall at least geometrically out here: the next ones add up to about last / (1 - ratio)
             ratio = (log[-1] - log[-2]).exp().clamp(max=1 - 1e-9)
             if bool((log[-1].exp() / (1 - ratio) < _TAIL).all()):
                 return largest

@@ -1,9 +1,8 @@
 """KL across families: KL(p || q) = -H(p) - E_p[log q(x)].
 
-What q asks of p is a few expectations (its mean, E[log x], ...). `OFFERS` says which of them each family
-knows, `ASKS` what each family
-needs to be q; every pair where the offers cover the needs is registered, so that a new family costs a row and
-not a formula per pair.
+The cross-entropy needs a few expectations under p (its mean, E[log x], ...). `EXPECTATIONS` holds those that each
+family has in closed form, `CROSS_ENTROPIES` those that each family needs as q; every pair where the former cover the
+latter is registered, so that a new family costs a row and not a formula per pair.
 """
 
 import math
@@ -29,10 +28,10 @@ from torch.distributions import (
     Weibull,
 )
 
-from nelbo.divergences.gaps import EULER, expm1c_mean, expm1c_variance, log_expm1c, log_gap, trigamma
-from nelbo.divergences.registry import register
+from nelbo.divergences.distributions import TruncatedNormal
+from nelbo.divergences.kullback_leibler import register
+from nelbo.divergences.stable import EULER, expm1c_mean, expm1c_variance, log_expm1c, log_gap, trigamma
 from nelbo.divergences.supports import escapes, filled
-from nelbo.divergences.truncated_normal import TruncatedNormal
 
 Of = Callable[[Any], Tensor]
 OfTwo = Callable[[Any, Tensor], Tensor]
@@ -40,8 +39,8 @@ _LOG_2PI = math.log(2 * math.pi)
 
 
 @dataclass(frozen=True, kw_only=True)
-class Offers:
-    """Expectations under p that are known in closed form."""
+class Expectations:
+    """Expectations under p in closed form."""
 
     entropy: Of
     mean: Of | None = None
@@ -55,11 +54,11 @@ class Offers:
 
 
 @dataclass(frozen=True)
-class Asks:
-    """The expectations that -E_p[log q] needs, and the formula that takes (q, p, offers of p)."""
+class CrossEntropy:
+    """-E_p[log q(x)]: the expectations it needs, and the formula of (q, p, expectations under p)."""
 
     needs: tuple[str, ...]
-    cross_entropy: Callable[[Any, Any, Any], Tensor]
+    formula: Callable[[Any, Any, Any], Tensor]
 
 
 def _normal_distance(p: Normal, c: Tensor) -> Tensor:
@@ -75,17 +74,19 @@ def _laplace_distance(p: Laplace, c: Tensor) -> Tensor:
 
 def _laplace_log_mgf(p: Laplace, t: Tensor, c: Tensor) -> Tensor:
     square = (p.scale * t) ** 2
-    value = t * (p.loc - c) - torch.log1p(-square.clamp(max=0.999999))
-    return torch.where(
-        square < 0.999999, value, torch.where(square < 1, t * (p.loc - c) - torch.log1p(-square), torch.inf)
-    )
+    return t * (p.loc - c) - torch.where(square < 1, torch.log1p(-torch.where(square < 1, square, 0.0)), -torch.inf)
 
 
-def _uniform_log(p: Uniform) -> Tensor:
+def _uniform_ratio(p: Uniform) -> tuple[Tensor, Tensor]:
+    """(high - low) / low where low > 0, else 1; and where that is."""
     low = p.low.clamp(min=0)
     positive = low > 0
     u = (p.high - low) / torch.where(positive, low, torch.ones_like(low))
-    u = torch.where(positive, u, torch.ones_like(u))
+    return torch.where(positive, u, torch.ones_like(u)), positive
+
+
+def _uniform_log(p: Uniform) -> Tensor:
+    u, positive = _uniform_ratio(p)
     return p.high.log() - torch.where(positive, log_gap(u) / u, torch.ones_like(u))
 
 
@@ -95,10 +96,7 @@ def _uniform_log_complement(p: Uniform) -> Tensor:
 
 def _uniform_log_variance(p: Uniform) -> Tensor:
     # Var[log x] = 1 - a b (log(b/a) / (b - a))^2; the square of log1p(u)/u in u = (b - a)/a
-    low = p.low.clamp(min=0)
-    positive = low > 0
-    u = (p.high - low) / torch.where(positive, low, torch.ones_like(low))
-    u = torch.where(positive, u, torch.ones_like(u))
+    u, positive = _uniform_ratio(p)
     half = 0.5 * torch.log1p(u)
     # a b / (b - a)^2 = 1 / (4 sinh^2(half)), so the variance is 1 - (half / sinh(half))^2
     near = half < 0.05
@@ -153,8 +151,8 @@ def _half_normal_distance(p: HalfNormal, c: Tensor) -> Tensor:
 
 
 def _student_moment(p: StudentT, least: float, value: Callable[[Tensor], Tensor], otherwise: float) -> Tensor:
-    known = p.df > least
-    return torch.where(known, value(torch.where(known, p.df, torch.full_like(p.df, least + 1))), otherwise)
+    exists = p.df > least
+    return torch.where(exists, value(torch.where(exists, p.df, torch.full_like(p.df, least + 1))), otherwise)
 
 
 def _lbeta(a: Tensor, b: Tensor) -> Tensor:
@@ -175,34 +173,34 @@ def _weibull_mean(p: Weibull) -> Tensor:
     return p.scale * torch.exp(torch.lgamma(1 + 1 / p.concentration))
 
 
-OFFERS: dict[type, Offers] = {
-    Normal: Offers(
+EXPECTATIONS: dict[type, Expectations] = {
+    Normal: Expectations(
         entropy=lambda p: p.scale.log() + 0.5 * (1 + _LOG_2PI),
         mean=lambda p: p.loc,
         variance=lambda p: p.scale**2,
         distance=_normal_distance,
         log_mgf=lambda p, t, c: t * (p.loc - c) + 0.5 * (t * p.scale) ** 2,
     ),
-    Laplace: Offers(
+    Laplace: Expectations(
         entropy=lambda p: 1 + (2 * p.scale).log(),
         mean=lambda p: p.loc,
         variance=lambda p: 2 * p.scale**2,
         distance=_laplace_distance,
         log_mgf=_laplace_log_mgf,
     ),
-    Gumbel: Offers(
+    Gumbel: Expectations(
         entropy=lambda p: p.scale.log() + 1 + EULER,
         mean=lambda p: p.loc + EULER * p.scale,
         variance=lambda p: (math.pi * p.scale) ** 2 / 6,
     ),
-    StudentT: Offers(
+    StudentT: Expectations(
         entropy=lambda p: p.entropy(),
         # where the mean does not exist, the variance beside it is inf already
         mean=lambda p: p.loc,
         variance=lambda p: _student_moment(p, 2, lambda v: p.scale**2 * v / (v - 2), torch.inf),
     ),
-    TruncatedNormal: Offers(entropy=lambda p: p.entropy(), mean=lambda p: p.mean, variance=lambda p: p.variance),
-    Uniform: Offers(
+    TruncatedNormal: Expectations(entropy=lambda p: p.entropy(), mean=lambda p: p.mean, variance=lambda p: p.variance),
+    Uniform: Expectations(
         entropy=lambda p: (p.high - p.low).log(),
         mean=lambda p: 0.5 * (p.low + p.high),
         variance=lambda p: (p.high - p.low) ** 2 / 12,
@@ -212,13 +210,13 @@ OFFERS: dict[type, Offers] = {
         distance=_uniform_distance,
         log_mgf=lambda p, t, c: t * (p.low - c) + log_expm1c(t * (p.high - p.low)),
     ),
-    ContinuousBernoulli: Offers(
+    ContinuousBernoulli: Expectations(
         entropy=lambda p: log_expm1c(p.logits) - p.logits * expm1c_mean(p.logits),
         mean=lambda p: expm1c_mean(p.logits),
         variance=lambda p: expm1c_variance(p.logits),
         log_mgf=lambda p, t, c: log_expm1c(p.logits + t) - log_expm1c(p.logits) - t * c,
     ),
-    Beta: Offers(
+    Beta: Expectations(
         entropy=_beta_entropy,
         mean=lambda p: p.concentration1 / (p.concentration1 + p.concentration0),
         variance=lambda p: p.variance,
@@ -229,7 +227,7 @@ OFFERS: dict[type, Offers] = {
             _lbeta(p.concentration1 + k, p.concentration0) - _lbeta(p.concentration1, p.concentration0)
         ),
     ),
-    Exponential: Offers(
+    Exponential: Expectations(
         entropy=lambda p: 1 - p.rate.log(),
         mean=lambda p: 1 / p.rate,
         variance=lambda p: p.rate**-2,
@@ -239,7 +237,7 @@ OFFERS: dict[type, Offers] = {
         log_mgf=lambda p, t, c: torch.where(t < p.rate, -torch.log1p(-t / p.rate), torch.inf) - t * c,
         log_power=lambda p, k: torch.lgamma(1 + k) - k * p.rate.log(),
     ),
-    Gamma: Offers(
+    Gamma: Expectations(
         entropy=_gamma_entropy,
         mean=lambda p: p.concentration / p.rate,
         variance=lambda p: p.concentration / p.rate**2,
@@ -248,7 +246,7 @@ OFFERS: dict[type, Offers] = {
         log_mgf=lambda p, t, c: torch.where(t < p.rate, -p.concentration * torch.log1p(-t / p.rate), torch.inf) - t * c,
         log_power=lambda p, k: torch.lgamma(p.concentration + k) - torch.lgamma(p.concentration) - k * p.rate.log(),
     ),
-    HalfNormal: Offers(
+    HalfNormal: Expectations(
         entropy=lambda p: p.scale.log() + 0.5 * math.log(math.pi / 2) + 0.5,
         mean=lambda p: p.scale * math.sqrt(2 / math.pi),
         variance=lambda p: p.scale**2 * (1 - 2 / math.pi),
@@ -259,7 +257,7 @@ OFFERS: dict[type, Offers] = {
             k * (p.scale.log() + 0.5 * math.log(2)) + torch.lgamma(0.5 * (k + 1)) - 0.5 * math.log(math.pi)
         ),
     ),
-    LogNormal: Offers(
+    LogNormal: Expectations(
         entropy=lambda p: p.loc + p.scale.log() + 0.5 * (1 + _LOG_2PI),
         mean=lambda p: torch.exp(p.loc + 0.5 * p.scale**2),
         variance=lambda p: torch.exp(2 * p.loc + p.scale**2) * torch.expm1(p.scale**2),
@@ -267,7 +265,7 @@ OFFERS: dict[type, Offers] = {
         log_variance=lambda p: p.scale**2,
         log_power=lambda p, k: k * p.loc + 0.5 * (k * p.scale) ** 2,
     ),
-    Weibull: Offers(
+    Weibull: Expectations(
         entropy=lambda p: EULER * (1 - 1 / p.concentration) + (p.scale / p.concentration).log() + 1,
         mean=_weibull_mean,
         variance=lambda p: p.scale**2 * torch.exp(torch.lgamma(1 + 2 / p.concentration)) - _weibull_mean(p) ** 2,
@@ -275,7 +273,7 @@ OFFERS: dict[type, Offers] = {
         log_variance=lambda p: (math.pi / p.concentration) ** 2 / 6,
         log_power=lambda p, k: k * p.scale.log() + torch.lgamma(1 + k / p.concentration),
     ),
-    Pareto: Offers(
+    Pareto: Expectations(
         entropy=lambda p: (p.scale / p.alpha).log() + 1 + 1 / p.alpha,
         mean=_pareto_mean,
         variance=_pareto_variance,
@@ -287,74 +285,74 @@ OFFERS: dict[type, Offers] = {
 }
 
 
-def _to_normal(q: Any, p: Any, known: Any) -> Tensor:
-    spread = ((known.mean(p) - q.loc) / q.scale) ** 2 + known.variance(p) / q.scale**2
+def _to_normal(q: Any, p: Any, under: Any) -> Tensor:
+    spread = ((under.mean(p) - q.loc) / q.scale) ** 2 + under.variance(p) / q.scale**2
     return q.scale.log() + 0.5 * _LOG_2PI + 0.5 * spread
 
 
-def _to_half_normal(q: HalfNormal, p: Any, known: Any) -> Tensor:
-    return q.scale.log() + 0.5 * math.log(math.pi / 2) + 0.5 * (known.mean(p) ** 2 + known.variance(p)) / q.scale**2
+def _to_half_normal(q: HalfNormal, p: Any, under: Any) -> Tensor:
+    return q.scale.log() + 0.5 * math.log(math.pi / 2) + 0.5 * (under.mean(p) ** 2 + under.variance(p)) / q.scale**2
 
 
-def _to_gumbel(q: Gumbel, p: Any, known: Any) -> Tensor:
-    lift = known.log_mgf(p, -1 / q.scale, q.loc)
-    return q.scale.log() + (known.mean(p) - q.loc) / q.scale + lift.exp()
+def _to_gumbel(q: Gumbel, p: Any, under: Any) -> Tensor:
+    lift = under.log_mgf(p, -1 / q.scale, q.loc)
+    return q.scale.log() + (under.mean(p) - q.loc) / q.scale + lift.exp()
 
 
-def _to_gamma(q: Gamma, p: Any, known: Any) -> Tensor:
+def _to_gamma(q: Gamma, p: Any, under: Any) -> Tensor:
     k = q.concentration
-    return torch.lgamma(k) - k * q.rate.log() - (k - 1) * known.log(p) + q.rate * known.mean(p)
+    return torch.lgamma(k) - k * q.rate.log() - (k - 1) * under.log(p) + q.rate * under.mean(p)
 
 
-def _to_beta(q: Beta, p: Any, known: Any) -> Tensor:
+def _to_beta(q: Beta, p: Any, under: Any) -> Tensor:
     a, b = q.concentration1, q.concentration0
     # 0 * E[log x] is 0 also where that expectation is not finite
-    low = torch.where(a == 1, 0.0, (a - 1) * known.log(p))
-    high = torch.where(b == 1, 0.0, (b - 1) * known.log_complement(p))
+    low = torch.where(a == 1, 0.0, (a - 1) * under.log(p))
+    high = torch.where(b == 1, 0.0, (b - 1) * under.log_complement(p))
     return _lbeta(a, b) - low - high
 
 
-def _to_log_normal(q: LogNormal, p: Any, known: Any) -> Tensor:
-    m = known.log(p)
-    spread = ((m - q.loc) / q.scale) ** 2 + known.log_variance(p) / q.scale**2
+def _to_log_normal(q: LogNormal, p: Any, under: Any) -> Tensor:
+    m = under.log(p)
+    spread = ((m - q.loc) / q.scale) ** 2 + under.log_variance(p) / q.scale**2
     return m + q.scale.log() + 0.5 * _LOG_2PI + 0.5 * spread
 
 
-def _to_weibull(q: Weibull, p: Any, known: Any) -> Tensor:
+def _to_weibull(q: Weibull, p: Any, under: Any) -> Tensor:
     k = q.concentration
-    power = torch.exp(known.log_power(p, k) - k * q.scale.log())
-    return -k.log() + k * q.scale.log() - (k - 1) * known.log(p) + power
+    power = torch.exp(under.log_power(p, k) - k * q.scale.log())
+    return -k.log() + k * q.scale.log() - (k - 1) * under.log(p) + power
 
 
-ASKS: dict[type, Asks] = {
-    Normal: Asks(("mean", "variance"), _to_normal),
-    TruncatedNormal: Asks(("mean", "variance"), lambda q, p, known: _to_normal(q, p, known) + q.log_mass),
-    HalfNormal: Asks(("mean", "variance"), _to_half_normal),
-    Laplace: Asks(("distance",), lambda q, p, known: (2 * q.scale).log() + known.distance(p, q.loc) / q.scale),
-    Gumbel: Asks(("mean", "log_mgf"), _to_gumbel),
-    Exponential: Asks(("mean",), lambda q, p, known: q.rate * known.mean(p) - q.rate.log()),
-    Gamma: Asks(("log", "mean"), _to_gamma),
-    Beta: Asks(("log", "log_complement"), _to_beta),
-    ContinuousBernoulli: Asks(("mean",), lambda q, p, known: log_expm1c(q.logits) - q.logits * known.mean(p)),
-    Uniform: Asks((), lambda q, p, known: (q.high - q.low).log()),
-    Pareto: Asks(("log",), lambda q, p, known: (q.alpha + 1) * known.log(p) - q.alpha.log() - q.alpha * q.scale.log()),
-    LogNormal: Asks(("log", "log_variance"), _to_log_normal),
-    Weibull: Asks(("log", "log_power"), _to_weibull),
+CROSS_ENTROPIES: dict[type, CrossEntropy] = {
+    Normal: CrossEntropy(("mean", "variance"), _to_normal),
+    TruncatedNormal: CrossEntropy(("mean", "variance"), lambda q, p, under: _to_normal(q, p, under) + q.log_mass),
+    HalfNormal: CrossEntropy(("mean", "variance"), _to_half_normal),
+    Laplace: CrossEntropy(("distance",), lambda q, p, under: (2 * q.scale).log() + under.distance(p, q.loc) / q.scale),
+    Gumbel: CrossEntropy(("mean", "log_mgf"), _to_gumbel),
+    Exponential: CrossEntropy(("mean",), lambda q, p, under: q.rate * under.mean(p) - q.rate.log()),
+    Gamma: CrossEntropy(("log", "mean"), _to_gamma),
+    Beta: CrossEntropy(("log", "log_complement"), _to_beta),
+    ContinuousBernoulli: CrossEntropy(("mean",), lambda q, p, under: log_expm1c(q.logits) - q.logits * under.mean(p)),
+    Uniform: CrossEntropy((), lambda q, p, under: (q.high - q.low).log()),
+    Pareto: CrossEntropy(
+        ("log",), lambda q, p, under: (q.alpha + 1) * under.log(p) - q.alpha.log() - q.alpha * q.scale.log()
+    ),
+    LogNormal: CrossEntropy(("log", "log_variance"), _to_log_normal),
+    Weibull: CrossEntropy(("log", "log_power"), _to_weibull),
 }
 
 # The interval that each family lives on, as far as the type alone tells; None: it depends on the parameters.
 _LINE, _HALF, _UNIT, _DEPENDS = (-math.inf, math.inf), (0.0, math.inf), (0.0, 1.0), None
 INTERVALS: dict[type, tuple[float, float] | None] = {
-    Normal: _LINE, Laplace: _LINE, Gumbel: _LINE, StudentT: _LINE, TruncatedNormal: _DEPENDS, Uniform:
-    _DEPENDS,
-    ContinuousBernoulli: _UNIT, Beta: _UNIT, Exponential: _HALF, Gamma: _HALF, HalfNormal: _HALF, LogNormal:
-    _HALF,
+    Normal: _LINE, Laplace: _LINE, Gumbel: _LINE, StudentT: _LINE, TruncatedNormal: _DEPENDS, Uniform: _DEPENDS,
+    ContinuousBernoulli: _UNIT, Beta: _UNIT, Exponential: _HALF, Gamma: _HALF, HalfNormal: _HALF, LogNormal: _HALF,
     Weibull: _HALF, Pareto: (math.nan, math.inf),
 }  # fmt: skip
 
 
 def never_inside(p: type, q: type) -> bool:
-    """Whether p's support is larger than q's whatever the parameters are."""
+    """Whether a p of this family reaches outside of every q of the other."""
     a, b = INTERVALS[p], INTERVALS[q]
     if a is None:
         return False
@@ -364,9 +362,9 @@ def never_inside(p: type, q: type) -> bool:
     return a[0] < b[0] or a[1] > b[1] or (q is Pareto and p is not Pareto)
 
 
-def _across(known: Offers, asks: Asks) -> Callable[[Any, Any], Tensor]:
+def _across(under: Expectations, cross_entropy: CrossEntropy) -> Callable[[Any, Any], Tensor]:
     def formula(p: Any, q: Any) -> Tensor:
-        value = asks.cross_entropy(q, p, known) - known.entropy(p)
+        value = cross_entropy.formula(q, p, under) - under.entropy(p)
         outside = escapes(p, q)
         if outside is False:
             return value
@@ -380,14 +378,14 @@ def _infinite(p: Any, q: Any) -> Tensor:
 
 
 def _register_all() -> None:
-    for p, known in OFFERS.items():
-        for q, asks in ASKS.items():
+    for p, under in EXPECTATIONS.items():
+        for q, cross_entropy in CROSS_ENTROPIES.items():
             if p is q:
                 continue  # same_family.py does better
             if never_inside(p, q):
                 register(p, q)(_infinite)
-            elif all(getattr(known, need) is not None for need in asks.needs):
-                register(p, q)(_across(known, asks))
+            elif all(getattr(under, need) is not None for need in cross_entropy.needs):
+                register(p, q)(_across(under, cross_entropy))
 
 
 _register_all()

@@ -1,7 +1,7 @@
 """Distributions from text such as "Normal(0, 1)": parsed, never evaluated as code."""
 
 import ast
-from collections.abc import Callable
+import inspect
 from typing import Any, NoReturn
 
 import torch
@@ -9,60 +9,46 @@ from torch import Tensor
 from torch import distributions as D
 from torch.distributions import Distribution
 
-from nelbo.divergences.truncated_normal import TruncatedNormal
+from nelbo.divergences.distributions import SkewNormal, TruncatedNormal
 
-_PLAIN: dict[str, tuple[Callable[..., Any], tuple[str, ...]]] = {
-    "Normal": (D.Normal, ("loc", "scale")),
-    "Laplace": (D.Laplace, ("loc", "scale")),
-    "Cauchy": (D.Cauchy, ("loc", "scale")),
-    "StudentT": (D.StudentT, ("df", "loc", "scale")),
-    "Gumbel": (D.Gumbel, ("loc", "scale")),
-    "LogNormal": (D.LogNormal, ("loc", "scale")),
-    "TruncatedNormal": (TruncatedNormal, ("loc", "scale", "low", "high")),
-    "HalfNormal": (D.HalfNormal, ("scale",)),
-    "HalfCauchy": (D.HalfCauchy, ("scale",)),
-    "Uniform": (D.Uniform, ("low", "high")),
-    "Exponential": (D.Exponential, ("rate",)),
-    "Gamma": (D.Gamma, ("concentration", "rate")),
-    "Beta": (D.Beta, ("concentration1", "concentration0")),
-    "Kumaraswamy": (D.Kumaraswamy, ("concentration1", "concentration0")),
-    "Weibull": (D.Weibull, ("scale", "concentration")),
-    "Pareto": (D.Pareto, ("scale", "alpha")),
-    "VonMises": (D.VonMises, ("loc", "concentration")),
-    "ContinuousBernoulli": (D.ContinuousBernoulli, ("probs",)),
-    "Bernoulli": (D.Bernoulli, ("probs",)),
-    "Binomial": (D.Binomial, ("total_count", "probs")),
-    "Geometric": (D.Geometric, ("probs",)),
-    "NegativeBinomial": (D.NegativeBinomial, ("total_count", "probs")),
-    "Poisson": (D.Poisson, ("rate",)),
-    "Categorical": (D.Categorical, ("probs",)),
-    "Dirichlet": (D.Dirichlet, ("concentration",)),
-    "MultivariateNormal": (D.MultivariateNormal, ("loc", "covariance_matrix")),
+_TYPES: dict[str, Any] = {
+    t.__name__: t
+    for t in (
+        *(D.Normal, D.Laplace, D.Cauchy, D.StudentT, D.Gumbel, D.LogNormal, SkewNormal, TruncatedNormal, D.HalfNormal),
+        *(D.HalfCauchy, D.Uniform, D.Exponential, D.Gamma, D.Beta, D.Kumaraswamy, D.Weibull, D.Pareto, D.VonMises),
+        *(D.ContinuousBernoulli, D.Bernoulli, D.Binomial, D.Geometric, D.NegativeBinomial, D.Poisson, D.Categorical),
+        *(D.Dirichlet, D.MultivariateNormal),
+    )
 }
-_DEFAULTS: dict[str, dict[str, float]] = {
-    "StudentT": {"loc": 0.0, "scale": 1.0},
-    "TruncatedNormal": {"low": -float("inf"), "high": float("inf")},
-}
+# other ways to write the same parameters, and options
+_SKIPPED = {"logits", "lims", "precision_matrix", "scale_tril", "validate_args"}
 _EXAMPLE = "Normal(0, 1), StudentT(df=3), Mixture(0.3 * Normal(0, 1) + 0.7 * Normal(3, 0.5))"
+
+
+def _parameters(kind: Any) -> dict[str, float | None]:
+    """The names of a distribution's parameters with their defaults, None for those without."""
+    signature = inspect.signature(kind).parameters.values()
+    return {
+        p.name: p.default if isinstance(p.default, int | float) else None for p in signature if p.name not in _SKIPPED
+    }
 
 
 def known_names() -> list[str]:
     """The distributions that an expression may name."""
-    return sorted([*_PLAIN, "Mixture"])
+    return sorted([*_TYPES, "Mixture"])
 
 
 def parse(text: str) -> Distribution:
-    """The distribution that a text such as "Normal(0, 1)" names, with float64 parameters.
+    """Read a distribution from a text such as "Normal(0, 1)", with float64 parameters.
 
-    Numbers may be signed and combined with + - * / and **; vectors are lists; Mixture(w1 * A(...) + w2 *
-    B(...)) mixes members of one
-    family. Nothing else is understood, and nothing is ever run.
+    Numbers may be signed and combined with + - * / and **; vectors are lists; Mixture(w1 * A(...) + w2 * B(...)) mixes
+    members of one family. Nothing else is understood, and nothing is ever run.
 
     Args:
         text: the expression.
 
     Raises:
-        ValueError: with a caret under what is wrong and the list of distributions known.
+        ValueError: with a caret under what is wrong and the list of distributions.
     """
     try:
         tree = ast.parse(text.strip(), mode="eval")
@@ -73,7 +59,7 @@ def parse(text: str) -> Distribution:
 
 def _wrong(text: str, column: int, what: str) -> NoReturn:
     raise ValueError(
-        f"{what}\n    {text}\n    {' ' * max(0, column)}^\nexpected something like {_EXAMPLE}; known are "
+        f"{what}\n    {text}\n    {' ' * max(0, column)}^\nexpected something like {_EXAMPLE}; the distributions are "
         f"{', '.join(known_names())}."
     )
 
@@ -92,13 +78,14 @@ class _Reader:
         name = node.func.id
         if name == "Mixture":
             return self.mixture(node)
-        if name not in _PLAIN:
-            self.wrong(node, f"{name} is not a distribution known here")
-        make, names = _PLAIN[name]
-        values = self.arguments(node, name, names)
-        for key, value in _DEFAULTS.get(name, {}).items():
-            values.setdefault(key, torch.tensor(value, dtype=torch.float64))
-        missing = [key for key in names if key not in values]
+        if name not in _TYPES:
+            self.wrong(node, f"{name} is not one of the distributions")
+        make, defaults = _TYPES[name], _parameters(_TYPES[name])
+        values = self.arguments(node, name, tuple(defaults))
+        for key, default in defaults.items():
+            if key not in values and default is not None:
+                values[key] = torch.tensor(default, dtype=torch.float64)
+        missing = [key for key in defaults if key not in values]
         if missing:
             self.wrong(node, f"{name} also needs {' and '.join(missing)}")
         try:
@@ -167,17 +154,15 @@ class _Reader:
         kinds = {type(d) for d in members}
         if len(kinds) > 1:
             self.wrong(
-                node,
-                f"a mixture needs members of one family; got {', '.join(sorted(k.__name__ for k in kinds))}",
+                node, f"members of a mixture must be of one family, got {', '.join(sorted(k.__name__ for k in kinds))}"
             )
         if min(weights) <= 0:
-            self.wrong(node, "the weights of a mixture are positive")
-        name = next((n for n, (make, _) in _PLAIN.items() if make is type(members[0])), None)
-        if name is None or members[0].event_shape or members[0].batch_shape:
+            self.wrong(node, "the weights of a mixture must be positive")
+        kind: Any = type(members[0])
+        if kind not in _TYPES.values() or members[0].event_shape or members[0].batch_shape:
             self.wrong(node, "a mixture needs plain univariate members")
-        make, names = _PLAIN[name]
-        columns = {key: torch.stack([getattr(d, key) for d in members]) for key in names}
-        return D.MixtureSameFamily(D.Categorical(torch.tensor(weights, dtype=torch.float64)), make(**columns))
+        columns = {key: torch.stack([getattr(d, key) for d in members]) for key in _parameters(kind)}
+        return D.MixtureSameFamily(D.Categorical(torch.tensor(weights, dtype=torch.float64)), kind(**columns))
 
     def addends(self, node: ast.expr) -> list[tuple[float, Distribution]]:
         if isinstance(node, ast.BinOp) and isinstance(node.op, ast.Add):

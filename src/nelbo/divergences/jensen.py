@@ -9,10 +9,10 @@ import torch
 from torch import Tensor
 from torch.distributions import Distribution, Normal
 
-from nelbo.divergences.checks import name
+from nelbo.divergences.divergence import type_name
 from nelbo.divergences.exact_sum import counts_of
+from nelbo.divergences.integration import integrate
 from nelbo.divergences.normals import normal_kl
-from nelbo.divergences.quadrature import integrate
 from nelbo.divergences.supports import is_discrete, scalar_support
 
 
@@ -37,14 +37,14 @@ class Jensen:
 
 
 def jensen(f: Callable[[Tensor], Tensor], x: Distribution) -> Jensen:
-    """Both sides of Jensen's inequality for a univariate X, by quadrature or by a sum.
+    """Compute both sides of Jensen's inequality for a univariate X, by quadrature or by a sum.
 
     Args:
         f: an elementwise function; convex, for the gap to be >= 0.
         x: the distribution of X, event_shape ().
 
     Raises:
-        ValueError: for vectors, and for supports that are no intervals.
+        ValueError: for vectors, and for supports that are not intervals.
 
     >>> from torch.distributions import Uniform
     >>> float(jensen(lambda x: -x.log(), Uniform(1.0, 3.0)).gap)  # log 2 - (3 log 3 - 2)/2
@@ -52,9 +52,8 @@ def jensen(f: Callable[[Tensor], Tensor], x: Distribution) -> Jensen:
     """
     if x.event_shape or scalar_support(x) is None:
         raise ValueError(
-            f"jensen: X = {name(x)} has event_shape {tuple(x.event_shape)}; expected a univariate "
-            f"distribution, as in "
-            "jensen(torch.exp, Normal(0.0, 1.0))."
+            f"jensen: X = {type_name(x)} has event_shape {tuple(x.event_shape)}; expected a univariate distribution, "
+            "as in jensen(torch.exp, Normal(0.0, 1.0))."
         )
     if is_discrete(x):
         values, mass, _ = counts_of(x, x)
@@ -84,7 +83,7 @@ def jensen(f: Callable[[Tensor], Tensor], x: Distribution) -> Jensen:
 
 
 class _Value(Distribution):
-    """Stands where integrate expects a second distribution; it lives where X does."""
+    """A second distribution for `integrate`, which lives where X does."""
 
     arg_constraints: Any = {}  # noqa: RUF012  # pyright: ignore[reportIncompatibleMethodOverride]
 
@@ -110,14 +109,14 @@ class _Value(Distribution):
 
 @dataclass(frozen=True)
 class Chain:
-    """From log p(x) to the ELBO for one x, in nats; all exact.
+    """The terms from log p(x) to the ELBO for one x, in nats; all exact.
 
     Attributes:
         log_evidence: log p(x) = log E_q[p(x, z)/q(z)].
         reconstruction_error: -E_q[log p(x|z)].
         kl: KL(q(z) || p(z)).
         elbo: -(reconstruction_error + kl) = E_q[log(p(x, z)/q(z))], which Jensen puts below log_evidence.
-        gap_to_posterior: KL(q(z) || p(z|x)), which is the whole difference.
+        gap_to_posterior: KL(q(z) || p(z|x)), which is log_evidence - elbo.
     """
 
     log_evidence: Tensor
@@ -128,12 +127,10 @@ class Chain:
 
 
 def elbo_chain(x: Tensor | float, qz: Normal, *, weight: Tensor | float = 1.0, noise: Tensor | float = 1.0) -> Chain:
-    """Every term of the bound for z ~ N(0, 1), x | z ~ N(weight z, noise^2) and any normal q(z).
+    """Compute every term of the bound for z ~ N(0, 1), x | z ~ N(weight z, noise^2) and any normal q(z).
 
-    log p(x) = log E_q[p(x, z)/q(z)] >= E_q[log(p(x, z)/q(z))] = -reconstruction_error - kl, by Jensen for the
-    concave log;
-    log p(x) - ELBO = KL(q(z) || p(z|x)), with p(z|x) = N(weight x / (weight^2 + noise^2), noise^2 / (weight^2
-    + noise^2)).
+    log p(x) = log E_q[p(x, z)/q(z)] >= E_q[log(p(x, z)/q(z))] = -reconstruction_error - kl, by Jensen for the concave
+    log; log p(x) - ELBO = KL(q(z) || p(z|x)), with p(z|x) = N(weight x / v, noise^2 / v), v = weight^2 + noise^2.
 
     Args:
         x: the data, any shape.

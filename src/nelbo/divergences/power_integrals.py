@@ -1,6 +1,4 @@
-"""log of the integral of p^a q^(1-a): Renyi's, the chi-squared and Hellinger's divergence are functions of
-it.
-"""
+"""log of the integral of p^a q^(1-a): Renyi's, the chi-squared and Hellinger's divergence are functions of it."""
 
 from collections.abc import Callable
 from typing import Any
@@ -12,16 +10,14 @@ from torch.distributions import (
     Dirichlet,
     Exponential,
     Gamma,
-    Independent,
-    LowRankMultivariateNormal,
-    MultivariateNormal,
     Normal,
     Poisson,
     TransformedDistribution,
 )
 
-from nelbo.divergences.gaps import log_gap
-from nelbo.divergences.normals import location_and_tril
+from nelbo.divergences.divergence import shared_dimensions
+from nelbo.divergences.normals import location_and_tril, whitened
+from nelbo.divergences.stable import log_gap
 
 _FORMULAS: dict[type, Callable[[Any, Any, float], Tensor | None]] = {}
 
@@ -36,28 +32,20 @@ def _register(*types: type) -> Callable[[Any], Any]:
 
 
 def log_power_integral(p: Any, q: Any, a: float) -> Tensor | None:
-    """Log of the integral of p(x)^a q(x)^(1-a), batch_shape, or None without a closed form; inf where it
-    diverges.
+    """The log of the integral of p(x)^a q(x)^(1-a), batch_shape; inf where it diverges, None without a closed form.
 
-    Gil, Alajaji & Linder 2013 (natural parameters blend: a t_p + (1 - a) t_q, while they stay in their
-    domain).
+    The natural parameters blend, a t_p + (1 - a) t_q, while they stay in their domain (Gil, Alajaji & Linder 2013).
     """
-    if isinstance(p, Independent) and isinstance(q, Independent):
-        events = p.reinterpreted_batch_ndims
-        inner = log_power_integral(p.base_dist, q.base_dist, a) if events == q.reinterpreted_batch_ndims else None
-        if inner is not None:
-            return inner.sum(tuple(range(-events, 0))) if events else inner
+    events = shared_dimensions(p, q)
+    inner = None if events is None else log_power_integral(p.base_dist, q.base_dist, a)
+    if inner is not None:
+        return inner.sum(tuple(range(-events, 0))) if events else inner
     for t, formula in _FORMULAS.items():
         if isinstance(p, t) and isinstance(q, t):
             return formula(p, q, a)
     if location_and_tril(p) is not None and location_and_tril(q) is not None:
         return _multivariate(p, q, a)
     return None
-
-
-def power_integral_types() -> list[type]:
-    """The families with a closed form."""
-    return [*_FORMULAS, MultivariateNormal, LowRankMultivariateNormal]
 
 
 def _where(inside: Tensor, value: Callable[..., Tensor], *args: Tensor) -> Tensor:
@@ -67,9 +55,7 @@ def _where(inside: Tensor, value: Callable[..., Tensor], *args: Tensor) -> Tenso
 
 
 def _log_convexity(w: Tensor, log_ratio: Tensor, a: float) -> Tensor:
-    """A log(1 + w) - log(1 + a w), given log_ratio = log(1 + w), which w near -1 does not tell; inf where
-    1 + a w <= 0.
-    """
+    """The gap a log(1 + w) - log(1 + a w), from w and log_ratio = log(1 + w), as exact; inf where 1 + a w <= 0."""
 
     def value(v: Tensor, log_ratio: Tensor) -> Tensor:
         # the gaps keep what is left near 0, where both logarithms cancel; farther out it is the gaps that cancel
@@ -87,9 +73,8 @@ def _normal(p: Normal, q: Normal, a: float) -> Tensor:
     v = (p.scale - q.scale) / q.scale * (p.scale / q.scale + 1)
     blend = 1 + (1 - a) * v
     shift = ((p.loc - q.loc) / q.scale) ** 2
-    mean = torch.where(
-        blend > 0, a * (1 - a) * shift / (2 * torch.where(blend > 0, blend, torch.ones_like(blend))), 0.0
-    )
+    safe = torch.where(blend > 0, blend, torch.ones_like(blend))
+    mean = torch.where(blend > 0, a * (1 - a) * shift / (2 * safe), 0.0)
     return 0.5 * _log_convexity(v, 2 * (p.scale.log() - q.scale.log()), 1 - a) - mean
 
 
@@ -155,14 +140,11 @@ def _multivariate(p: Any, q: Any, a: float) -> Tensor | None:
     tril, failed = torch.linalg.cholesky_ex(blend)
     inside = failed == 0
     tril = torch.where(inside[..., None, None], tril, torch.eye(tril.shape[-1], dtype=tril.dtype, device=tril.device))
-    shift = (m_p - m_q).unsqueeze(-1)
-    shape = torch.broadcast_shapes(shift.shape[:-2], tril.shape[:-2])
-    tril = tril.expand(*shape, *tril.shape[-2:])
-    y = torch.linalg.solve_triangular(tril, shift.expand(*shape, *shift.shape[-2:]), upper=False)
+    y = whitened(tril, m_p - m_q)
 
     def half_log_det(factor: Tensor) -> Tensor:
         return factor.diagonal(dim1=-2, dim2=-1).log().sum(-1)
 
     value = (1 - a) * half_log_det(L_p) + a * half_log_det(L_q) - half_log_det(tril)
-    value = value - 0.5 * a * (1 - a) * (y * y).sum((-2, -1))
+    value = value - 0.5 * a * (1 - a) * (y * y).sum(-1)
     return torch.where(inside, value, torch.inf)

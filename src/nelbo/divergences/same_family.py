@@ -1,6 +1,4 @@
-"""KL(p || q) where both are of one continuous family, each as a sum of non-negative gaps that vanish at p ==
-q.
-"""
+"""KL(p || q) where both are of one continuous family, each as a sum of non-negative gaps that vanish at p == q."""
 
 import torch
 from torch import Tensor
@@ -23,17 +21,16 @@ from torch.distributions import (
     Wishart,
 )
 
-from nelbo.divergences.gaps import EULER, exp_gap, lgamma_gap, log_gap, log_ratio, log_sinhc_gap, ratio_gap
+from nelbo.divergences.distributions import TruncatedNormal
+from nelbo.divergences.internals import scale_tril
+from nelbo.divergences.kullback_leibler import find, register
 from nelbo.divergences.normals import half_normal_kl
-from nelbo.divergences.registry import find, register
-from nelbo.divergences.truncated_normal import TruncatedNormal
+from nelbo.divergences.stable import EULER, exp_gap, lgamma_gap, log_gap, log_ratio, log_sinhc_gap, ratio_gap
 
 
 @register(Laplace, Laplace)
 def kl_laplace_laplace(p: Laplace, q: Laplace) -> Tensor:
-    """KL = r - 1 - log r + r (exp(-d) - 1 + d), r = b_p/b_q, d = |m_p - m_q|/b_p (Gil et al. 2013, table
-    2).
-    """
+    """KL = r - 1 - log r + r (exp(-d) - 1 + d), r = b_p/b_q, d = |m_p - m_q|/b_p (Gil et al. 2013, table 2)."""
     d = (p.loc - q.loc).abs() / p.scale
     return ratio_gap(p.scale, q.scale) + p.scale / q.scale * exp_gap(-d)
 
@@ -47,19 +44,17 @@ def _gumbel(m_p: Tensor, b_p: Tensor, m_q: Tensor, b_q: Tensor) -> Tensor:
 
 @register(Gumbel, Gumbel)
 def kl_gumbel_gumbel(p: Gumbel, q: Gumbel) -> Tensor:
-    """KL = (e^a - 1 - a) + lgamma(r) + gamma (r - 1), r = b_p/b_q, a = lgamma(1 + r) - (m_p - m_q)/b_q (Gil
-    et al. 2013).
+    """KL = (e^a - 1 - a) + lgamma(r) + gamma (r - 1), r = b_p/b_q, a = lgamma(1 + r) - (m_p - m_q)/b_q.
+
+    Source: Gil et al. 2013.
     """
     return _gumbel(p.loc, p.scale, q.loc, q.scale)
 
 
 @register(Weibull, Weibull)
 def kl_weibull_weibull(p: Weibull, q: Weibull) -> Tensor:
-    """-log x is Gumbel(-log scale, 1/concentration), and KL does not see the change of variable (Bauckhage
-    2013).
-    """
-    one = torch.ones_like(p.concentration)
-    return _gumbel(-p.scale.log(), one / p.concentration, -q.scale.log(), 1 / q.concentration)
+    """KL of the Gumbel distributions of -log x, (-log scale, 1/concentration) (Bauckhage 2013)."""
+    return _gumbel(-p.scale.log(), 1 / p.concentration, -q.scale.log(), 1 / q.concentration)
 
 
 @register(Exponential, Exponential)
@@ -94,8 +89,9 @@ def kl_dirichlet_dirichlet(p: Dirichlet, q: Dirichlet) -> Tensor:
 
 @register(ContinuousBernoulli, ContinuousBernoulli)
 def kl_continuous_bernoulli(p: ContinuousBernoulli, q: ContinuousBernoulli) -> Tensor:
-    """KL = A(t_q) - A(t_p) - (t_q - t_p) A'(t_p), t the logits, A(t) = log((e^t - 1)/t) (Loaiza-Ganem &
-    Cunningham 2019).
+    """KL = A(t_q) - A(t_p) - (t_q - t_p) A'(t_p), t the logits, A(t) = log((e^t - 1)/t).
+
+    Source: Loaiza-Ganem & Cunningham 2019.
     """
     return log_sinhc_gap(q.logits, p.logits)
 
@@ -144,9 +140,7 @@ def _bessel_ratio(k: Tensor) -> Tensor:
 
 @register(TruncatedNormal, TruncatedNormal)
 def kl_truncated_normal(p: TruncatedNormal, q: TruncatedNormal) -> Tensor:
-    """KL = log(s_q/s_p) + log(Z_q/Z_p) + E_p[(x - m_q)^2]/(2 s_q^2) - E_p[(x - m_p)^2]/(2 s_p^2), Z the mass
-    inside.
-    """
+    """KL = log(s_q/s_p) + log(Z_q/Z_p) + E_p[(x - m_q)^2]/(2 s_q^2) - E_p[(x - m_p)^2]/(2 s_p^2), Z the mass inside."""
     mean, variance = p.mean, p.variance
     by_q = (variance + (mean - q.loc) ** 2) / (2 * q.scale**2)
     by_p = (variance + (mean - p.loc) ** 2) / (2 * p.scale**2)
@@ -166,27 +160,23 @@ def kl_von_mises(p: VonMises, q: VonMises) -> Tensor:
 
 @register(Wishart, Wishart)
 def kl_wishart_wishart(p: Wishart, q: Wishart) -> Tensor:
-    """KL = multivariate lgamma gap + n_p/2 (tr S - d - log det S) + (n_q - n_p)/2 log det S... with S =
-    V_q^-1 V_p.
+    """KL = multivariate lgamma gap + n_p/2 (tr S - d - log det S) + (n_p - n_q)/2 log det S, S = V_q^-1 V_p.
 
     Through L = L_q^-1 L_p = I + E: tr S - d - log det S = ||E||_F^2 + 2 sum_i (E_ii - log(1 + E_ii)).
     """
-    L_p, L_q = p._unbroadcasted_scale_tril, q._unbroadcasted_scale_tril  # pyright: ignore[reportPrivateUsage]
-    d = L_p.shape[-1]
+    L_p, L_q = scale_tril(p), scale_tril(q)
     shape = torch.broadcast_shapes(L_p.shape, L_q.shape)
     E = torch.linalg.solve_triangular(L_q.expand(shape), (L_p - L_q).expand(shape), upper=False)
     logs = log_ratio(L_p.diagonal(dim1=-2, dim2=-1), L_q.diagonal(dim1=-2, dim2=-1))
     gap = (E * E).sum((-2, -1)) + 2 * log_gap(E.diagonal(dim1=-2, dim2=-1), logs).sum(-1)
-    half = 0.5 * torch.arange(d, dtype=L_p.dtype, device=L_p.device)
+    half = 0.5 * torch.arange(L_p.shape[-1], dtype=L_p.dtype, device=L_p.device)
     gammas = lgamma_gap(0.5 * q.df.unsqueeze(-1) - half, 0.5 * p.df.unsqueeze(-1) - half).sum(-1)
     return gammas + 0.5 * p.df * gap + (p.df - q.df) * logs.sum(-1)
 
 
 @register(TransformedDistribution, TransformedDistribution)
 def kl_transformed(p: TransformedDistribution, q: TransformedDistribution) -> Tensor | None:
-    """A bijection that both share changes nothing; None where the transforms differ or fold (torch forgets
-    the latter).
-    """
+    """KL of the base distributions; None where transforms differ or are not bijections (torch forgets the latter)."""
     if p.transforms != q.transforms or not all(t.bijective for t in p.transforms) or p.event_shape != q.event_shape:
         return None
     base = find(type(p.base_dist), type(q.base_dist))

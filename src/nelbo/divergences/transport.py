@@ -5,7 +5,8 @@ Unlike the divergences of densities they stay finite, and keep a gradient, where
 
 import math
 from collections.abc import Callable
-from typing import Any, Unpack
+from functools import partial
+from typing import Any
 
 import numpy as np
 import torch
@@ -24,61 +25,53 @@ from torch.distributions import (
     Uniform,
 )
 
-from nelbo.divergences.checks import check_pair, name
-from nelbo.divergences.exact_sum import can_sum, counts_of
-from nelbo.divergences.f_divergences import Options, square_root
-from nelbo.divergences.monte_carlo import average
-from nelbo.divergences.normals import location_and_tril
-from nelbo.divergences.quadrature import integrate
-from nelbo.divergences.supports import batch_shape, double, parameters, result_dtype, scalar_support
+from nelbo.divergences.divergence import Divergence, Method, Options, shared_dimensions, type_name
+from nelbo.divergences.exact_sum import counts_of
+from nelbo.divergences.f_divergences import root, square_root
+from nelbo.divergences.integration import integrate
+from nelbo.divergences.internals import double, parameters
+from nelbo.divergences.monte_carlo import Draws, average
+from nelbo.divergences.normals import location_and_tril, whitened
+from nelbo.divergences.stable import EULER
+from nelbo.divergences.supports import batch_shape, result_dtype, scalar_support
 from nelbo.estimate import Estimate
 
-# families whose quantile function is loc + scale * (that of one fixed shape): (loc, scale), and mean and
-# variance of the shape
+# families whose quantile function is loc + scale * (that of one fixed shape): (loc, scale), and the shape's mean and
+# variance
 _SHAPES: dict[type, tuple[Callable[[Any], tuple[Tensor, Tensor]], float, float]] = {
     Normal: (lambda p: (p.loc, p.scale), 0.0, 1.0),
     Laplace: (lambda p: (p.loc, p.scale), 0.0, 2.0),
-    Gumbel: (lambda p: (p.loc, p.scale), 0.57721566490153286061, math.pi**2 / 6),
+    Gumbel: (lambda p: (p.loc, p.scale), EULER, math.pi**2 / 6),
     Uniform: (lambda p: (p.low, p.high - p.low), 0.5, 1 / 12),
     Exponential: (lambda p: (torch.zeros_like(p.rate), 1 / p.rate), 1.0, 1.0),
 }
 
 
-def wasserstein(p: Distribution, q: Distribution, *, order: int = 2, **options: Unpack[Options]) -> Estimate:
-    """W_k(p, q) = inf over couplings of E[|x - y|^k]^(1/k), for k = 1 or 2, in the units of x; a metric.
+def wasserstein(
+    p: Distribution,
+    q: Distribution,
+    *,
+    order: int = 2,
+    method: Method = "auto",
+) -> Estimate:
+    """Compute W_k(p, q) = inf over couplings of E[|x - y|^k]^(1/k), for k = 1 or 2, in the units of x; a metric.
+
+    Closed forms: normals over vectors (order 2; Dowson & Landau 1982), families of one location and scale. On the line
+    the best coupling is that of equal quantiles (Villani 2003, thm 2.18).
 
     Args:
         p: a distribution.
         q: another of the same event_shape.
         order: k, 1 or 2.
-        options: as in `nelbo.kl`; Monte Carlo is not offered, since it is biased.
-
-    Closed forms: normals over vectors (order 2; Dowson & Landau 1982), families of one location and scale; on
-    the line the coupling is that of
-    equal quantiles (Villani 2003, thm 2.18).
+        method: "auto" takes the first that applies of "closed_form", "exact_sum" (counts) and "quadrature"
+            (univariate densities); Monte Carlo would be biased.
 
     Raises:
         ValueError: for another order, and for vectors without a closed form.
     """
     if order not in (1, 2):
         raise ValueError(f"wasserstein: got order={order!r}; expected 1 or 2, as in wasserstein(p, q, order=1).")
-    check_pair(p, q, what="wasserstein")
-    method = options.get("method", "auto")
-    if method in ("auto", "closed_form"):
-        value = _closed(p, q, order)
-        if value is not None:
-            return Estimate.exactly(value)
-    if can_sum(p, q) and not p.event_shape and method in ("auto", "exact_sum"):
-        return _between_counts(p, q, order)
-    if not p.event_shape and method in ("auto", "quadrature") and all(scalar_support(d) for d in (p, q)):
-        return _by_cdf(p, q, 1.0, 1, "wasserstein") if order == 1 else _by_quantile(p, q)
-    raise ValueError(
-        f"wasserstein: method={method!r} does not apply to p = {name(p)} and q = {name(q)} with "
-        f"event_shape {tuple(p.event_shape)}; "
-        "expected distributions on the line, or normals over vectors with order=2. energy_distance(p, q) "
-        "and mmd(p, q) "
-        "compare any vectors that can be drawn."
-    )
+    return _WASSERSTEIN[order].evaluate(p, q, Options(method))
 
 
 def _closed(p: Any, q: Any, order: int) -> Tensor | None:
@@ -93,18 +86,12 @@ def _closed(p: Any, q: Any, order: int) -> Tensor | None:
             if shape is Exponential:
                 return stretch.abs()
             return None
-    if (
-        order == 2
-        and isinstance(p, Independent)
-        and isinstance(q, Independent)
-        and isinstance(p.base_dist, Normal)
-        and isinstance(q.base_dist, Normal)
-    ):
-        if p.reinterpreted_batch_ndims == q.reinterpreted_batch_ndims:
-            over = tuple(range(-p.reinterpreted_batch_ndims, 0))
-            squares = (p.base_dist.loc - q.base_dist.loc) ** 2 + (p.base_dist.scale - q.base_dist.scale) ** 2
-            return squares.sum(over).sqrt()
-        return None
+    if isinstance(p, Independent) and isinstance(p.base_dist, Normal) and isinstance(q, Independent):
+        events = shared_dimensions(p, q)
+        if order == 1 or events is None or not isinstance(q.base_dist, Normal):
+            return None
+        squares = (p.base_dist.loc - q.base_dist.loc) ** 2 + (p.base_dist.scale - q.base_dist.scale) ** 2
+        return squares.sum(tuple(range(-events, 0))).sqrt()
     by_p, by_q = location_and_tril(p), location_and_tril(q)
     if order == 1 or by_p is None or by_q is None:
         return None
@@ -138,9 +125,8 @@ def _cdf(p: Any, x: Tensor) -> Tensor:
     if isinstance(p, StudentT):
         return _scipy("stdtr", p, p.df, (x - p.loc) / p.scale)
     raise ValueError(
-        f"{name(p)} has neither a cdf nor a known one, so that its distance on the line is not computable "
-        f"here; "
-        "write energy_distance(p, q, method='monte_carlo'), or give the distribution a cdf."
+        f"{type_name(p)} has no cdf, which distances on the line need. Write energy_distance(p, q, "
+        "method='monte_carlo'), or give the distribution a cdf."
     )
 
 
@@ -148,9 +134,8 @@ def _scipy(function: str, p: Any, *args: Tensor) -> Tensor:
     """A function of scipy.special on tensors; imported here, because few need it and it costs every start."""
     if torch.is_grad_enabled() and any(x.requires_grad for x in parameters(p)):
         raise ValueError(
-            f"the cdf and quantiles of {name(p)} come from scipy and carry no gradient; write `with "
-            f"torch.no_grad():` around the call, or "
-            "use mmd(p, q), whose draws are differentiable."
+            f"the cdf and quantiles of {type_name(p)} come from scipy and carry no gradient. Write `with "
+            "torch.no_grad():` around the call, or use mmd(p, q), whose draws are differentiable."
         )
     shape = torch.broadcast_shapes(*(x.shape for x in args))
     arrays = [x.detach().cpu().double().expand(shape).numpy() for x in args]
@@ -159,8 +144,8 @@ def _scipy(function: str, p: Any, *args: Tensor) -> Tensor:
     return torch.as_tensor(getattr(special, function)(*arrays), dtype=torch.float64, device=args[-1].device)
 
 
-def _by_cdf(p: Any, q: Any, factor: float, power: int, what: str) -> Estimate:
-    """Factor times the integral over x of |F_p - F_q|^power."""
+def _by_cdf(p: Any, q: Any, *, factor: float, power: int) -> Estimate:
+    """Integrate factor * |F_p - F_q|^power over x."""
 
     def integrand(F_p: Tensor, F_q: Tensor, log_dx: Tensor) -> tuple[Tensor, Tensor]:
         gap = (F_p - F_q).abs() ** power * log_dx.exp()
@@ -170,9 +155,8 @@ def _by_cdf(p: Any, q: Any, factor: float, power: int, what: str) -> Estimate:
     dtype = result_dtype(p, q)
     # a heavy tail whose mean is infinite shows as an integrand that does not fall off
     value = torch.where(result.diverges, torch.inf, factor * result.value)
-    return Estimate(
-        value.to(dtype), torch.where(torch.isinf(value), 0.0, factor * result.error).to(dtype), "quadrature"
-    )
+    error = torch.where(torch.isinf(value), 0.0, factor * result.error)
+    return Estimate(value.to(dtype), error.to(dtype), "quadrature")
 
 
 def _quantile(p: Any, u: Tensor) -> Tensor:
@@ -198,9 +182,8 @@ def _bisected(p: Any, u: Tensor) -> Tensor:
     high = torch.minimum(torch.as_tensor(support.upper, dtype=u.dtype) * one, 1e9 * one)
     if any(x.requires_grad for x in parameters(p)) and torch.is_grad_enabled():
         raise ValueError(
-            f"the quantiles of {name(p)} are found by bisection and carry no gradient; write `with "
-            f"torch.no_grad():` around the call, or use "
-            "wasserstein(p, q, order=1)."
+            f"the quantiles of {type_name(p)} come from bisection and carry no gradient. Write `with torch.no_grad():` "
+            "around the call, or use wasserstein(p, q, order=1)."
         )
     for _ in range(110):
         middle = 0.5 * (low + high)
@@ -210,14 +193,12 @@ def _bisected(p: Any, u: Tensor) -> Tensor:
 
 
 def _by_quantile(p: Any, q: Any) -> Estimate:
-    """Sqrt of the integral over u of (Q_p(u) - Q_q(u))^2, u = 1 / (1 + exp(-t)), by Gauss-Legendre on panels
-    of t.
-    """
+    """W_2 as the root of the integral over u of (Q_p(u) - Q_q(u))^2, by Gauss-Legendre on panels of t = logit u."""
     a, b = double(p), double(q)
     shape = batch_shape(p, q)
+    nodes, weights = np.polynomial.legendre.leggauss(12)
     totals: list[Tensor] = []
     for panels in (96, 192):
-        nodes, weights = np.polynomial.legendre.leggauss(12)
         edges = torch.linspace(-36.0, 36.0, panels + 1, dtype=torch.float64)
         half = 0.5 * (edges[1:] - edges[:-1])
         t = (0.5 * (edges[1:] + edges[:-1]))[:, None] + half[:, None] * torch.as_tensor(nodes)
@@ -228,15 +209,17 @@ def _by_quantile(p: Any, q: Any) -> Estimate:
         grid = u.reshape(column).expand(-1, *shape)
         gap = (_quantile(a, grid) - _quantile(b, grid)) ** 2
         totals.append((torch.nan_to_num(gap) * (w * du).reshape(column)).sum(0))
-    # beyond u = exp(-36) the quantiles are those of the last node, give or take
+    # beyond u = exp(-36) the quantiles are about those of the last node
     tail = torch.maximum(gap[0].detach(), gap[-1].detach()) * 2.3e-16 * 10
     squared = Estimate(totals[1], (totals[1] - totals[0]).detach().abs() + tail, "quadrature")
-    root = square_root(squared)
+    distance = square_root(squared)
     dtype = result_dtype(p, q)
-    return Estimate(root.value.to(dtype), root.standard_error.to(dtype), "quadrature")
+    return Estimate(distance.value.to(dtype), distance.standard_error.to(dtype), "quadrature")
 
 
-def _between_counts(p: Any, q: Any, order: int) -> Estimate:
+def _between_counts(p: Any, q: Any, order: int) -> Estimate | None:
+    if p.event_shape:
+        return None
     x, mass_p, mass_q = counts_of(p, q)
     F_p, F_q = mass_p.cumsum(0), mass_q.cumsum(0)
     if order == 1:
@@ -250,83 +233,151 @@ def _between_counts(p: Any, q: Any, order: int) -> Estimate:
     return square_root(Estimate.exactly(squared.to(result_dtype(p, q)), "exact_sum"))
 
 
-def energy_distance(p: Distribution, q: Distribution, **options: Unpack[Options]) -> Estimate:
-    """D(p, q) = sqrt(2 E|x - y| - E|x - x'| - E|y - y'|), a metric; on the line, sqrt(2 * integral of (F_p -
-    F_q)^2).
+_WASSERSTEIN = {
+    order: Divergence(
+        name="wasserstein",
+        closed_form=partial(_closed, order=order),
+        exact_sum=partial(_between_counts, order=order),
+        quadrature=partial(_by_cdf, factor=1.0, power=1) if order == 1 else _by_quantile,
+        hint="Expected distributions on the line, or normals over vectors with order=2; energy_distance(p, q) and "
+        "mmd(p, q) compare any vectors that can be drawn.",
+    )
+    for order in (1, 2)
+}
+
+
+def energy_distance(
+    p: Distribution,
+    q: Distribution,
+    *,
+    method: Method = "auto",
+    samples: int | None = None,
+    standard_error: float = 0.01,
+    max_samples: int = 1_000_000,
+    seed: int | None = None,
+) -> Estimate:
+    """Compute sqrt(2 E|x - y| - E|x - x'| - E|y - y'|), a metric; on the line, sqrt(2 * integral of (F_p - F_q)^2).
 
     Args:
         p: a distribution.
         q: another of the same event_shape.
-        options: as in `nelbo.kl`.
+        method: "auto" takes the first that applies, as in `nelbo.kl`.
+        samples: draws of Monte Carlo; None draws until `standard_error` or `max_samples` is reached.
+        standard_error: the wanted Monte Carlo error, of the square.
+        max_samples: the most draws to spend on it.
+        seed: of the draws; None uses torch's global generator.
 
-    Szekely & Rizzo 2013, eq. 2.5; the same convention as scipy.stats.energy_distance.
+    Source: Szekely & Rizzo 2013, eq. 2.5; the same convention as scipy.stats.energy_distance.
     """
-    check_pair(p, q, what="energy_distance")
-    method = options.get("method", "auto")
-    if method in ("auto", "closed_form") and isinstance(p, Normal) and isinstance(q, Normal):
-        both = torch.hypot(p.scale, q.scale)
-        within = (p.scale + q.scale) * (2 / math.sqrt(math.pi))
-        squared = 2 * _folded(p.loc - q.loc, both) - within
-        same = (p.loc == q.loc) & (p.scale == q.scale)
-        return square_root(Estimate.exactly(torch.where(same, torch.zeros_like(squared), squared)))
-    if method in ("auto", "exact_sum") and can_sum(p, q) and not p.event_shape:
-        _, mass_p, mass_q = counts_of(p, q)
-        squared = 2 * ((mass_p.cumsum(0) - mass_q.cumsum(0)) ** 2).sum(0)
-        return square_root(Estimate.exactly(squared.to(result_dtype(p, q)), "exact_sum"))
-    if method in ("auto", "quadrature") and not p.event_shape and all(scalar_support(d) for d in (p, q)):
-        return square_root(_by_cdf(p, q, 2.0, 2, "energy_distance"))
+    return _ENERGY.evaluate(p, q, Options(method, samples, standard_error, max_samples, seed))
+
+
+def _energy_closed(p: Any, q: Any) -> Tensor | None:
+    if not (isinstance(p, Normal) and isinstance(q, Normal)):
+        return None
+    within = (p.scale + q.scale) * (2 / math.sqrt(math.pi))
+    squared = 2 * _folded(p.loc - q.loc, torch.hypot(p.scale, q.scale)) - within
+    same = (p.loc == q.loc) & (p.scale == q.scale)
+    return root(torch.where(same, torch.zeros_like(squared), squared))
+
+
+def _energy_of_counts(p: Any, q: Any) -> Estimate | None:
+    if p.event_shape:
+        return None
+    _, mass_p, mass_q = counts_of(p, q)
+    squared = 2 * ((mass_p.cumsum(0) - mass_q.cumsum(0)) ** 2).sum(0)
+    return square_root(Estimate.exactly(squared.to(result_dtype(p, q)), "exact_sum"))
+
+
+def _energy_from_draws(p: Any, q: Any, draws: Draws) -> Estimate:
+    events = len(p.event_shape)
 
     def minus_norm(x: Tensor) -> Tensor:
-        events = len(p.event_shape)
-        if events == 0:
-            return -x.abs()
-        flat = x.flatten(-events)
-        return -torch.linalg.vector_norm(flat, dim=-1)
+        return -torch.linalg.vector_norm(x.flatten(-events), dim=-1) if events else -x.abs()
 
-    return square_root(_from_pairs(p, q, minus_norm, options))
+    return _from_pairs(p, q, minus_norm, draws)
 
 
-def mmd(p: Distribution, q: Distribution, *, bandwidth: float = 1.0, **options: Unpack[Options]) -> Estimate:
-    """MMD(p, q) = sqrt(E k(x, x') + E k(y, y') - 2 E k(x, y)), k(x, y) = exp(-|x - y|^2 / (2 bandwidth^2)); a
-    metric.
+_ENERGY = Divergence(
+    name="energy_distance",
+    closed_form=_energy_closed,
+    exact_sum=_energy_of_counts,
+    quadrature=lambda p, q: square_root(_by_cdf(p, q, factor=2.0, power=2)),
+    monte_carlo=_energy_from_draws,
+)
+
+
+def mmd(
+    p: Distribution,
+    q: Distribution,
+    *,
+    bandwidth: float = 1.0,
+    method: Method = "auto",
+    samples: int | None = None,
+    standard_error: float = 0.01,
+    max_samples: int = 1_000_000,
+    seed: int | None = None,
+) -> Estimate:
+    """Compute sqrt(E k(x, x') + E k(y, y') - 2 E k(x, y)) with k(x, y) = exp(-|x - y|^2 / (2 bandwidth^2)); a metric.
 
     Args:
         p: a distribution.
         q: another of the same event_shape.
         bandwidth: of the Gaussian kernel, in the units of x.
-        options: as in `nelbo.kl`.
-
-    Gretton et al. 2012, lemma 6; closed for normals of any covariance.
+        method: "auto" takes the first that applies of "closed_form" (normals of any covariance), "exact_sum" (counts)
+            and "monte_carlo".
+        samples: draws of Monte Carlo; None draws until `standard_error` or `max_samples` is reached.
+        standard_error: the wanted Monte Carlo error, of the square.
+        max_samples: the most draws to spend on it.
+        seed: of the draws; None uses torch's global generator.
 
     Raises:
         ValueError: where the bandwidth is not a positive number.
+
+    Source: Gretton et al. 2012, lemma 6.
     """
     if not (bandwidth > 0 and math.isfinite(bandwidth)):
         raise ValueError(
             f"mmd: got bandwidth={bandwidth!r}; expected a positive number, as in mmd(p, q, bandwidth=1.0)."
         )
-    check_pair(p, q, what="mmd")
-    method = options.get("method", "auto")
-    if method in ("auto", "closed_form"):
-        parts = _as_normals(p), _as_normals(q)
-        if parts[0] is not None and parts[1] is not None:
-            a, b = parts[0], parts[1]
-            squared = _kernel_mean(a, a, bandwidth) + _kernel_mean(b, b, bandwidth) - 2 * _kernel_mean(a, b, bandwidth)
-            return square_root(Estimate.exactly(squared))
-    if method in ("auto", "exact_sum") and can_sum(p, q) and not p.event_shape:
-        x, mass_p, mass_q = counts_of(p, q)
-        if x.shape[0] <= 4096:
-            gram = torch.exp(-0.5 * ((x[:, None] - x[None, :]) / bandwidth) ** 2)
-            gap = mass_p - mass_q
-            squared = (gap * (gram @ gap.flatten(1)).reshape(gap.shape) if gap.dim() > 1 else gap * (gram @ gap)).sum(0)
-            return square_root(Estimate.exactly(squared.to(result_dtype(p, q)), "exact_sum"))
+    distance = Divergence(
+        name="mmd",
+        closed_form=partial(_mmd_closed, bandwidth=bandwidth),
+        exact_sum=partial(_mmd_of_counts, bandwidth=bandwidth),
+        monte_carlo=partial(_mmd_from_draws, bandwidth=bandwidth),
+        hint="Write method='auto', 'closed_form' (normals), 'exact_sum' (counts) or 'monte_carlo'.",
+    )
+    return distance.evaluate(p, q, Options(method, samples, standard_error, max_samples, seed))
+
+
+def _mmd_closed(p: Any, q: Any, bandwidth: float) -> Tensor | None:
+    a, b = _as_normals(p), _as_normals(q)
+    if a is None or b is None:
+        return None
+    within = _kernel_mean(a, a, bandwidth) + _kernel_mean(b, b, bandwidth)
+    return root(within - 2 * _kernel_mean(a, b, bandwidth))
+
+
+def _mmd_of_counts(p: Any, q: Any, bandwidth: float) -> Estimate | None:
+    if p.event_shape:
+        return None
+    x, mass_p, mass_q = counts_of(p, q)
+    if len(x) > 4096:
+        return None
+    gram = torch.exp(-0.5 * ((x[:, None] - x[None, :]) / bandwidth) ** 2)
+    gap = mass_p - mass_q
+    squared = (gap * (gram @ gap.flatten(1)).reshape(gap.shape) if gap.dim() > 1 else gap * (gram @ gap)).sum(0)
+    return square_root(Estimate.exactly(squared.to(result_dtype(p, q)), "exact_sum"))
+
+
+def _mmd_from_draws(p: Any, q: Any, draws: Draws, bandwidth: float) -> Estimate:
     events = len(p.event_shape)
 
     def kernel(d: Tensor) -> Tensor:
         squared = (d / bandwidth) ** 2
         return torch.exp(-0.5 * (squared.flatten(-events).sum(-1) if events else squared))
 
-    return square_root(_from_pairs(p, q, kernel, options))
+    return _from_pairs(p, q, kernel, draws)
 
 
 def _as_normals(p: Any) -> tuple[Tensor, Tensor] | None:
@@ -340,38 +391,23 @@ def _kernel_mean(a: tuple[Tensor, Tensor], b: tuple[Tensor, Tensor], h: float) -
     eye = torch.eye(L_a.shape[-1], dtype=L_a.dtype, device=L_a.device)
     spread = eye + (L_a @ L_a.mT + L_b @ L_b.mT) / h**2
     L = torch.linalg.cholesky(spread)
-    shift = ((m_a - m_b) / h).unsqueeze(-1)
-    shape = torch.broadcast_shapes(shift.shape[:-2], L.shape[:-2])
-    y = torch.linalg.solve_triangular(
-        L.expand(*shape, *L.shape[-2:]), shift.expand(*shape, *shift.shape[-2:]), upper=False
-    )
-    return torch.exp(-0.5 * (y * y).sum((-2, -1)) - L.diagonal(dim1=-2, dim2=-1).log().sum(-1))
+    y = whitened(L, (m_a - m_b) / h)
+    return torch.exp(-0.5 * (y * y).sum(-1) - L.diagonal(dim1=-2, dim2=-1).log().sum(-1))
 
 
-def _from_pairs(p: Any, q: Any, kernel: Any, options: Options) -> Estimate:
-    """E k(x - x') + E k(y - y') - 2 E k(x - y) from independent quadruples, whose average is unbiased and has
-    a plain error.
-    """
+def _from_pairs(p: Any, q: Any, kernel: Callable[[Tensor], Tensor], draws: Draws) -> Estimate:
+    """The root of E k(x - x') + E k(y - y') - 2 E k(x - y), an unbiased average over independent quadruples."""
     for d in (p, q):
         if not d.has_rsample and torch.is_grad_enabled() and any(x.requires_grad for x in parameters(d)):
             raise ValueError(
-                f"{name(d)} has no rsample, so that this distance has no gradient from draws; write `with "
-                f"torch.no_grad():` "
-                "around the call."
+                f"{type_name(d)} has no rsample, so that this distance has no gradient from draws. Write `with "
+                "torch.no_grad():` around the call."
             )
     shape = batch_shape(p, q)
     p, q = (d if torch.Size(d.batch_shape) == shape else d.expand(shape) for d in (p, q))
 
     def values(count: int) -> Tensor:
-        draws = [(d.rsample if d.has_rsample else d.sample)(torch.Size([count])) for d in (p, p, q, q)]
-        x, x2, y, y2 = draws
+        x, x2, y, y2 = ((d.rsample if d.has_rsample else d.sample)(torch.Size([count])) for d in (p, p, q, q))
         return kernel(x - x2) + kernel(y - y2) - kernel(x - y) - kernel(x2 - y2)
 
-    return average(
-        values,
-        elements=shape.numel() * max(1, p.event_shape.numel()),
-        samples=options.get("samples"),
-        standard_error=options.get("standard_error", 0.01),
-        max_samples=options.get("max_samples", 1_000_000),
-        seed=options.get("seed"),
-    )
+    return square_root(average(values, shape.numel() * max(1, p.event_shape.numel()), draws))

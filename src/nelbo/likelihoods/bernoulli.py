@@ -1,5 +1,6 @@
 """p(x|z) for values in {0, 1} and for values in the interval [0, 1]."""
 
+import inspect
 import warnings
 from collections.abc import Mapping, Sequence
 from functools import partial
@@ -7,13 +8,12 @@ from typing import Any, final
 
 import torch
 from torch import Tensor
-from torch.autograd.function import once_differentiable
 from torch.distributions import Bernoulli as TorchBernoulli
 from torch.distributions import ContinuousBernoulli as TorchContinuousBernoulli
 from torch.distributions import Distribution, Independent
 from torch.nn import functional as F
 
-from nelbo.data import Looks
+from nelbo.data import ValueSummary
 from nelbo.likelihoods.likelihood import AS_PARAMETERS, LIKELIHOODS, Likelihood, Scale, Suggestion
 from nelbo.likelihoods.statistics import Linear, linear_in_logits
 
@@ -68,7 +68,7 @@ class Bernoulli(Likelihood):
         return True
 
     @classmethod
-    def suggested_by(cls, summary: Looks) -> Suggestion | None:
+    def suggested_by(cls, summary: ValueSummary) -> Suggestion | None:
         return Suggestion("bernoulli", "likelihoods.Bernoulli()", summary) if summary.kind == "binary" else None
 
     def pseudo_inputs(self, n: int, event: Sequence[int]) -> tuple[Tensor, tuple[float, float]]:
@@ -108,18 +108,35 @@ class IndependentBernoulli(Independent):
 class _BernoulliLogProb(torch.autograd.Function):
     """sum x l - softplus(l) over the event, with gradient x - sigmoid(l): six passes over the logits, both ways."""
 
+    generate_vmap_rule = True
+
     @staticmethod
-    def forward(ctx: Any, logits: Tensor, x: Tensor, event_dims: int) -> Tensor:
-        ctx.event_dims = event_dims
-        ctx.save_for_backward(logits, x)
+    def forward(logits: Tensor, x: Tensor, event_dims: int) -> Tensor:  # pyright: ignore[reportIncompatibleMethodOverride]
         return torch.addcmul(F.softplus(logits), x, logits, value=-1).flatten(-event_dims).sum(-1).neg_()
 
     @staticmethod
-    @once_differentiable
-    def backward(ctx: Any, *grad_outputs: Tensor) -> tuple[Tensor, None, None]:  # pyright: ignore[reportIncompatibleMethodOverride]
+    def setup_context(ctx: Any, inputs: tuple[Any, ...], output: Any) -> None:
+        logits, x, ctx.event_dims = inputs
+        ctx.save_for_backward(logits, x)
+        ctx.save_for_forward(logits, x)
+
+    @staticmethod
+    def backward(ctx: Any, *grad_outputs: Tensor) -> tuple[Tensor | None, Tensor | None, None]:  # pyright: ignore[reportIncompatibleMethodOverride]
         logits, x = ctx.saved_tensors
-        slope = torch.sub(x, logits.sigmoid())
-        return slope.mul_(grad_outputs[0][(...,) + (None,) * ctx.event_dims]), None, None
+        weight = grad_outputs[0][(...,) + (None,) * ctx.event_dims]
+        by_logits = (x - logits.sigmoid()) * weight if ctx.needs_input_grad[0] else None
+        by_x = logits * weight if ctx.needs_input_grad[1] else None
+        return by_logits, by_x, None
+
+    @staticmethod
+    def jvp(ctx: Any, *tangents: Any) -> Any:
+        logits, x = ctx.saved_tensors
+        parts = zip((x - logits.sigmoid(), logits), tangents, strict=False)
+        return sum((slope * t).flatten(-ctx.event_dims).sum(-1) for slope, t in parts if t is not None)
+
+
+# torch asks for the signature in every call, and reading it anew costs as much as a pass over a small batch
+_BernoulliLogProb.forward.__signature__ = inspect.signature(_BernoulliLogProb.forward)  # pyright: ignore[reportFunctionMemberAccess]
 
 
 @LIKELIHOODS.register("continuous_bernoulli")
@@ -140,7 +157,7 @@ class ContinuousBernoulli(Likelihood):
         return _in_unit_interval(x)
 
     @classmethod
-    def suggested_by(cls, summary: Looks) -> Suggestion | None:
+    def suggested_by(cls, summary: ValueSummary) -> Suggestion | None:
         if summary.kind != "unit interval":
             return None
         line = "likelihoods.ContinuousBernoulli(), or load the data with binarize='dynamic' for likelihoods.Bernoulli()"

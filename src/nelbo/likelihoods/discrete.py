@@ -12,7 +12,7 @@ from torch.distributions import NegativeBinomial as TorchNegativeBinomial
 from torch.distributions import Poisson as TorchPoisson
 from torch.nn import functional as F
 
-from nelbo.data import Looks
+from nelbo.data import ValueSummary
 from nelbo.likelihoods.bernoulli import pseudo_images
 from nelbo.likelihoods.likelihood import AS_PARAMETERS, LIKELIHOODS, Likelihood, Scale, Suggestion
 from nelbo.nn import Log1p, OneHot
@@ -55,7 +55,7 @@ class DiscretizedLogistic(Likelihood):
         return bool(low >= 0) and bool(high <= 1) and bool(((scaled - scaled.round()).abs() < 1e-3).all())
 
     @classmethod
-    def suggested_by(cls, summary: Looks) -> Suggestion | None:
+    def suggested_by(cls, summary: ValueSummary) -> Suggestion | None:
         return (
             Suggestion("discretized_logistic", "likelihoods.DiscretizedLogistic() and x / 255", summary)
             if summary.kind == "8-bit integers"
@@ -142,7 +142,7 @@ class Categorical(Likelihood):
         return px.mode
 
     @classmethod
-    def suggested_by(cls, summary: Looks) -> Suggestion | None:
+    def suggested_by(cls, summary: ValueSummary) -> Suggestion | None:
         if summary.kind != "categories":
             return None
         classes = int(max(summary.maximum, 1)) + 1
@@ -231,7 +231,7 @@ class NegativeBinomial(Likelihood):
         return _are_counts(x)
 
     @classmethod
-    def suggested_by(cls, summary: Looks) -> Suggestion | None:
+    def suggested_by(cls, summary: ValueSummary) -> Suggestion | None:
         return (
             Suggestion("negative_binomial", "likelihoods.NegativeBinomial()", summary)
             if summary.kind == "counts"

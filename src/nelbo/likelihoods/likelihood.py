@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 from torch.distributions import Distribution
 
-from nelbo.data import Looks, looks_like
+from nelbo.data import ValueSummary, summarize
 from nelbo.likelihoods import statistics
 from nelbo.likelihoods.statistics import Linear
 from nelbo.registry import Registry
@@ -21,7 +21,7 @@ class Suggestion(NamedTuple):
     """Name for recipes and the command line, with its number, as in ``categorical:10``."""
     line: str
     """Line of Python that constructs it."""
-    summary: Looks
+    summary: ValueSummary
     """The values that suggest it."""
     score: float = 0.5
     """The highest score of all registered families wins; the families of nelbo score 0.5."""
@@ -108,7 +108,7 @@ class Likelihood(nn.Module, ABC):
     # building and training a model
 
     @classmethod
-    def suggested_by(cls, summary: Looks) -> Suggestion | None:
+    def suggested_by(cls, summary: ValueSummary) -> Suggestion | None:
         """Suggest this family for such values, for :func:`fitting`; None where it does not fit them best."""
         return None
 
@@ -170,7 +170,7 @@ class Likelihood(nn.Module, ABC):
 
     @property
     def readings(self) -> Mapping[str, Scale]:
-        """How decoders write this family's parameters, by the name that ``nelbo.wrap(output=)`` takes.
+        """Ways in which decoders write this family's parameters, by the name that ``nelbo.wrap(output=)`` takes.
 
         The first one is on the scale of x. Empty: decoders return the parameters, whose scale is the family's own.
         """
@@ -183,7 +183,7 @@ class Likelihood(nn.Module, ABC):
     # the studio
 
     def browser_form(self) -> dict[str, Any] | None:
-        """How a page computes the mean and log p(x|z) from the decoder's output, ready for JSON.
+        """The formula by which a page gets the mean and log p(x|z) from the decoder's output, ready for JSON.
 
         ``{"family": name, **settings}`` with a name that ``network.js`` of the inspector knows. None: Python computes.
         """
@@ -206,7 +206,7 @@ LIKELIHOODS: Registry[Likelihood] = Registry("likelihood", group="nelbo.likeliho
 
 def fitting(x: Tensor) -> Suggestion:
     """The registered likelihood that fits the values of x best, by each family's own judgement."""
-    summary = looks_like(x)
+    summary = summarize(x)
     suggestions: list[Suggestion] = []
     for constructor in LIKELIHOODS.constructors.values():
         if isinstance(constructor, type) and issubclass(constructor, Likelihood):

@@ -9,7 +9,7 @@ from torch import Tensor, nn
 from torch.distributions import Distribution, Independent
 from torch.distributions import Normal as TorchNormal
 
-from nelbo.data import Looks
+from nelbo.data import ValueSummary
 from nelbo.likelihoods.likelihood import AS_PARAMETERS, LIKELIHOODS, Likelihood, Scale, Suggestion
 
 
@@ -106,7 +106,7 @@ class Normal(Likelihood):
         return True
 
     @classmethod
-    def suggested_by(cls, summary: Looks) -> Suggestion | None:
+    def suggested_by(cls, summary: ValueSummary) -> Suggestion | None:
         return Suggestion("normal", "likelihoods.Normal('optimal')", summary) if summary.kind == "real" else None
 
     def at_mean(self, x: Tensor) -> Tensor:

@@ -6,8 +6,7 @@ import torch
 from torch import Tensor
 
 from nelbo.data import Dataset
-from nelbo.divergences import TestResult, classifier_test, mmd_test
-from nelbo.divergences.delta import Delta
+from nelbo.divergences import Delta, TestResult, classifier_test, mmd_test
 from nelbo.estimate import Estimate
 from nelbo.evaluation import evaluation_mode
 from nelbo.measure.encoded import AggregatePosterior, posteriors

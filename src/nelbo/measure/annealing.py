@@ -19,8 +19,9 @@ from torch.distributions import Distribution
 from nelbo.measure.estimate import Evidence, padded, together
 from nelbo.measure.importance import warned
 from nelbo.measure.inputs import AT_ONCE, finite, is_point, spread
-from nelbo.measure.waiting import Waiting, interrupted
+from nelbo.measure.waiting import interrupted
 from nelbo.measure.weights import Weights
+from nelbo.progress import ProgressBar
 from nelbo.vae import Model
 
 TEMPERATURES = 300
@@ -194,7 +195,7 @@ def by_annealing(
     """
     valid(temperatures, chains)
     found: list[Evidence] = []
-    with Waiting("log p(x) by annealing", len(x), show=progress) as bar:
+    with ProgressBar("log p(x) by annealing", len(x), show=progress) as bar:
         try:
             for part in x.split(block(x, chains)):
                 path = path_from(model, part, start, temperatures)

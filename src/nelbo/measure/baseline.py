@@ -5,7 +5,7 @@ import math
 import torch
 from torch import Tensor
 
-from nelbo.data import looks_like
+from nelbo.data import summarize
 from nelbo.estimate import Estimate
 
 
@@ -22,7 +22,7 @@ def independent_features(train: Tensor, x: Tensor) -> Estimate | None:
     Returns:
         Estimate without error, or None for other kinds of data.
     """
-    kind = looks_like(train).kind
+    kind = summarize(train).kind
     known, new = train.flatten(1).double(), x.flatten(1).double()
     if kind == "binary":
         share = (known.sum(0) + 0.5) / (len(known) + 1)

@@ -11,8 +11,8 @@ from nelbo.evaluation import evaluation_mode
 from nelbo.measure.annealing import CHAINS, TEMPERATURES, block, path_from, valid
 from nelbo.measure.inputs import checked
 from nelbo.measure.terms import over_examples
-from nelbo.measure.waiting import Waiting
 from nelbo.measure.weights import Weights
+from nelbo.progress import ProgressBar
 from nelbo.vae import Model
 
 
@@ -85,7 +85,7 @@ def bidirectional(
         x = checked(vae, vae.likelihood(z).sample())
         parts: list[Tensor] = []
         size = block(x, chains)
-        with Waiting("annealing both ways", n, show=progress) as bar:
+        with ProgressBar("annealing both ways", n, show=progress) as bar:
             for some, exact in zip(x.split(size), z.split(size), strict=True):
                 path = path_from(vae, some, start, temperatures)
                 path.tune(chains)

@@ -15,7 +15,8 @@ from nelbo.measure.estimate import Evidence, nothing_of
 from nelbo.measure.evidence import log_evidence
 from nelbo.measure.importance import log_weights
 from nelbo.measure.inputs import AT_ONCE, checked, is_point
-from nelbo.measure.waiting import Interrupted, Waiting, interrupted
+from nelbo.measure.waiting import Interrupted, interrupted
+from nelbo.progress import ProgressBar
 from nelbo.vae import Model
 
 _GROUPS = 10
@@ -124,7 +125,7 @@ def _drawn(
     pz = model.prior
     values = {k: torch.full((2, len(x)), torch.nan, dtype=torch.float64) for k in (1, *ks)}
     done = 0
-    with Waiting("importance-weighted bounds", len(x), show=progress) as bar:
+    with ProgressBar("importance-weighted bounds", len(x), show=progress) as bar:
         try:
             for block in x.split(max(1, rows // total)):
                 qz = model.posterior(block)

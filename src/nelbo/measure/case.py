@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from nelbo.data import Data, Dataset, as_data
-from nelbo.divergences.delta import Delta
+from nelbo.divergences import Delta
 from nelbo.estimate import Estimate
 from nelbo.evaluation import evaluation_mode
 from nelbo.measure.results import Report, Section

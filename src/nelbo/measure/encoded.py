@@ -8,7 +8,7 @@ from torch import Tensor
 from torch.distributions import Distribution, Independent, MultivariateNormal, Normal
 
 from nelbo.data import Dataset
-from nelbo.divergences.delta import Delta
+from nelbo.divergences import Delta
 from nelbo.measure.terms import batches_of
 from nelbo.vae import Model
 

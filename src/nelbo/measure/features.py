@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from nelbo.data import looks_like
+from nelbo.data import summarize
 
 _RAW_AT_MOST = 16
 _COMPONENTS = 32
@@ -43,7 +43,7 @@ def features_for(train: Tensor, *, components: int = _COMPONENTS) -> Features:
         train: (n, \\*event), examples of the training set.
         components: principal components, at most.
     """
-    kind = looks_like(train).kind
+    kind = summarize(train).kind
     if kind == "categories":
         classes = int(train.max()) + 1
         plain = Features(

@@ -171,4 +171,5 @@ def _copying(samples: Tensor, held_out: Tensor) -> TestResult:
     # Hanley & McNeil 1982, eq. 2, for the error of an area under a curve
     q1, q2 = chance / (2 - chance), 2 * chance**2 / (1 + chance)
     variance = chance * (1 - chance) + (n - 1) * (q1 - chance**2) + (m - 1) * (q2 - chance**2)
-    return TestResult(chance, float(test.pvalue), math.sqrt(max(variance, 0.0) / (n * m)), "mann_whitney")
+    error = math.sqrt(max(variance, 0.0) / (n * m))
+    return TestResult.of(chance, error, float(test.pvalue), "mann_whitney", "share")

@@ -13,8 +13,9 @@ from nelbo.likelihoods import log_prob_without_gradient
 from nelbo.measure.estimate import Evidence, padded
 from nelbo.measure.inputs import AT_ONCE, chosen, finite, is_point
 from nelbo.measure.pareto import pareto_k, threshold
-from nelbo.measure.waiting import Waiting, interrupted
+from nelbo.measure.waiting import interrupted
 from nelbo.measure.weights import Weights
+from nelbo.progress import ProgressBar
 from nelbo.vae import VAE, Model, fits
 
 SAMPLES = 1000
@@ -53,7 +54,7 @@ def by_importance(
     done: list[Weights] = []
     rows = max(1, AT_ONCE // prod(x.shape[1:]))
     together_at_once = max(1, rows // max(1, first))
-    with Waiting("log p(x) by importance sampling", len(x), show=progress) as bar:
+    with ProgressBar("log p(x) by importance sampling", len(x), show=progress) as bar:
         try:
             for part, q in _parts(model, x, together_at_once, proposal):
                 block = x[part]

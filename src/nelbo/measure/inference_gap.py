@@ -16,8 +16,9 @@ from nelbo.measure.evidence import Method, log_evidence
 from nelbo.measure.importance import by_importance, log_weights, refuse_points
 from nelbo.measure.inputs import AT_ONCE, checked, latent_dimensions
 from nelbo.measure.quadrature import MOST_DIMENSIONS
-from nelbo.measure.waiting import Interrupted, Waiting, interrupted
+from nelbo.measure.waiting import Interrupted, interrupted
 from nelbo.posteriors import DiagonalNormal, FullCovarianceNormal
+from nelbo.progress import ProgressBar
 from nelbo.randomness import derive, seed_noise
 from nelbo.vae import VAE, Model
 
@@ -107,7 +108,7 @@ def inference_gap(
         values = torch.full((6, len(x)), torch.nan, dtype=torch.float64)
         best: list[Tensor] = []
         try:
-            with Waiting("optimizing q(z|x) for each example", len(x), show=progress) as bar:
+            with ProgressBar("optimizing q(z|x) for each example", len(x), show=progress) as bar:
                 for number, part in enumerate(x.split(max(1, AT_ONCE // (_DRAWS * prod(x.shape[1:]))))):
                     # the same noise for all three
                     noise = device or torch.device("cpu"), derive(seed, "validation", number)

@@ -7,7 +7,7 @@ import torch
 from torch import Tensor, nn
 from torch.distributions import Distribution, Independent, MultivariateNormal, Normal
 
-from nelbo.divergences.delta import Delta
+from nelbo.divergences import Delta
 from nelbo.vae import VAE, Model
 
 AT_ONCE = 1 << 18

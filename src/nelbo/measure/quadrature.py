@@ -14,7 +14,8 @@ from nelbo.measure.inputs import AT_ONCE, center, finite, latent_dimensions, spr
 from nelbo.measure.lattice import on_lattices
 from nelbo.measure.refinement import integrate
 from nelbo.measure.tiles import Guard, Integrals, unknown
-from nelbo.measure.waiting import Waiting, interrupted
+from nelbo.measure.waiting import interrupted
+from nelbo.progress import ProgressBar
 from nelbo.vae import Model
 
 MOST_DIMENSIONS = 2
@@ -42,7 +43,7 @@ def by_quadrature(model: Model, x: Tensor, *, tolerance: float = TOLERANCE, why:
         )
     found = unknown(1, len(x))
     start = 0
-    with Waiting("log p(x) by quadrature", len(x), show=progress) as bar:
+    with ProgressBar("log p(x) by quadrature", len(x), show=progress) as bar:
         try:
             for part in x.split(_SHARED):
                 Joint(model, part).fill(found[start : start + len(part)], tolerance=tolerance, done=bar.advance)

@@ -10,7 +10,6 @@ from typing import Any, Literal
 from matplotlib.figure import Figure
 from torch import Tensor
 
-from nelbo.divergences import TestResult
 from nelbo.estimate import Estimate
 from nelbo.files import plain, write_bytes, write_json
 from nelbo.measure.terms import over_examples
@@ -30,12 +29,10 @@ class Number:
     p_value: float | None = None
 
     @classmethod
-    def of(cls, found: "Estimate | TestResult | float | int", method: str = "") -> "Number":
+    def of(cls, found: Estimate | float | int, method: str = "") -> "Number":
         """From an estimate of one element, a test, or an exact value."""
         if isinstance(found, Estimate):
-            return cls(float(found), float(found.standard_error.detach()), method or found.method)
-        if isinstance(found, TestResult):
-            return cls(found.statistic, found.standard_error, method or found.method, found.p_value)
+            return cls(float(found), found.error, method or found.method, getattr(found, "p_value", None))
         return cls(float(found), 0.0, method)
 
     def shown(self, unit: Unit = "") -> str:

@@ -9,8 +9,7 @@ from torch import Tensor
 
 from nelbo import latents
 from nelbo.data import Dataset
-from nelbo.divergences import closed_form
-from nelbo.divergences.delta import Delta
+from nelbo.divergences import Delta, closed_form
 from nelbo.estimate import Estimate
 from nelbo.evaluation import evaluation_mode
 from nelbo.vae import Model

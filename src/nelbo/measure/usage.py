@@ -8,8 +8,7 @@ from torch import Tensor
 from torch.distributions import Distribution
 
 from nelbo.data import Dataset
-from nelbo.divergences import closed_form
-from nelbo.divergences.delta import Delta
+from nelbo.divergences import Delta, closed_form
 from nelbo.estimate import Estimate
 from nelbo.evaluation import evaluation_mode
 from nelbo.measure.encoded import AggregatePosterior, factorizes, posteriors, units

@@ -2,7 +2,7 @@
 
 import math
 
-from nelbo.data import looks_like
+from nelbo.data import summarize
 from nelbo.estimate import Estimate
 from nelbo.measure.baseline import independent_features
 from nelbo.measure.case import Case
@@ -32,7 +32,7 @@ def evidence(case: Case) -> Section:
         )
     ]
     dimensions = case.held_out.x[0].numel()
-    if looks_like(case.held_out.x[:1000]).kind in _DISCRETE:
+    if summarize(case.held_out.x[:1000]).kind in _DISCRETE:
         bits = -dimensions * math.log(2)
         quantities.append(
             Quantity(

@@ -138,7 +138,7 @@ def aggregate(case: Case) -> Section:
             "share",
         ),
     )
-    accuracy, holes = percent(found.classifier.statistic), Number.of(found.holes).shown("share")
+    accuracy, holes = percent(float(found.classifier)), Number.of(found.holes).shown("share")
     finding = (
         f"A vote of neighbours tells codes from draws of the prior in {accuracy} of cases (50 % if they agree); "
         f"{holes} of the prior's mass lies where no data do ({percent(LEVEL)} if they agree)."

@@ -59,12 +59,12 @@ def samples(case: Case) -> Section:
             "share",
         ),
     )
-    copies = found.copying.p_value < 0.001 and found.copying.statistic > 0.5
+    copies = found.copying.p_value < 0.001 and float(found.copying) > 0.5
     told = "copies of training examples among them" if copies else "no sign of copying"
     covered, real = (percent(float(part.coverage)) for part in (found.samples, found.data))
     finding = (
         f"Samples cover {covered} of the data's neighbourhoods (real data: {real}); a vote tells them from data in "
-        f"{percent(found.classifier.statistic)} of cases (50 % if it cannot); {told}."
+        f"{percent(float(found.classifier))} of cases (50 % if it cannot); {told}."
     )
 
     def neighbours() -> Figure:

@@ -1,8 +1,7 @@
 """Differences that vanish where two distributions are equal, computed without cancellation.
 
-Every closed form of KL(p || q) is a sum of such gaps. Each gap is non-negative, exactly 0 where its arguments
-say "equal", and keeps
-its relative accuracy next to that point; a collapsed latent unit of a VAE lives there.
+Every closed form of KL(p || q) is a sum of such gaps. Each gap is non-negative, exactly 0 where its arguments say
+"equal", and keeps its relative accuracy next to that point; a collapsed latent unit of a VAE lives there.
 """
 
 import math
@@ -27,8 +26,7 @@ def _horner(coefficients: tuple[float, ...], x: Tensor) -> Tensor:
 
 
 def log_gap(w: Tensor, log_ratio: Tensor | None = None) -> Tensor:
-    """W - log(1 + w) >= 0 for w > -1; pass log_ratio = log(1 + w) where it is known better than w tells it (w
-    near -1).
+    """The gap w - log(1 + w) >= 0 for w > -1; log_ratio = log(1 + w) where it is known more exactly (w near -1).
 
     With z = w / (2 + w), log1p(w) = 2 atanh(z) and w - 2z = w z exactly, so the leading terms cancel on paper
     instead of in floating point.
@@ -65,31 +63,22 @@ def exp_gap(u: Tensor) -> Tensor:
 
 
 def mass_gap(p: Tensor, q: Tensor, log_p: Tensor | None = None, log_q: Tensor | None = None) -> Tensor:
-    """Q - p + p log(p/q) >= 0 for masses p, q >= 0: the term of KL between counts; q where p = 0, inf where
-    only q = 0.
-    """
+    """The term of KL between counts, q - p + p log(p/q) >= 0 for masses; q where p = 0, inf where only q = 0."""
     positive = (p > 0) & (q > 0)
-    p_safe, q_safe = (
-        torch.where(positive, p, torch.ones_like(p)),
-        torch.where(positive, q, torch.ones_like(q)),
-    )
+    p_safe, q_safe = torch.where(positive, p, torch.ones_like(p)), torch.where(positive, q, torch.ones_like(q))
     log_p = p_safe.log() if log_p is None else torch.where(positive, log_p, torch.zeros_like(p_safe))
     log_q = q_safe.log() if log_q is None else torch.where(positive, log_q, torch.zeros_like(q_safe))
     w = (q_safe - p_safe) / p_safe
     near = (w > -0.3) & (w < 0.5)
     # far apart, p times the gap could overflow where p is tiny; the sum below cannot
-    gap = torch.where(
-        near,
-        p_safe * log_gap(torch.where(near, w, torch.zeros_like(w))),
-        q_safe - p_safe + p_safe * (log_p - log_q),
-    )
+    close = p_safe * log_gap(torch.where(near, w, torch.zeros_like(w)))
+    gap = torch.where(near, close, q_safe - p_safe + p_safe * (log_p - log_q))
     absent = torch.where(p > 0, torch.full_like(gap, torch.inf), q + torch.zeros_like(gap))
     return torch.where(positive, gap, absent)
 
 
 def lgamma_gap(a: Tensor, b: Tensor) -> Tensor:
-    """lgamma(a) - lgamma(b) - (a - b) digamma(b) >= 0: the Bregman divergence of lgamma, exactly 0 where a ==
-    b.
+    """lgamma(a) - lgamma(b) - (a - b) digamma(b) >= 0: the Bregman divergence of lgamma, exactly 0 where a == b.
 
     For large arguments lgamma itself is large; Stirling's series is subtracted term by term instead.
     """
@@ -111,9 +100,7 @@ def lgamma_gap(a: Tensor, b: Tensor) -> Tensor:
 
 
 def log_sinhc_gap(a: Tensor, b: Tensor) -> Tensor:
-    """A(a) - A(b) - (a - b) A'(b) >= 0 for A(t) = log((exp(t) - 1) / t), the log-normalizer of the continuous
-    Bernoulli.
-    """
+    """A(a) - A(b) - (a - b) A'(b) >= 0 for A = `log_expm1c`, the log-normalizer of the continuous Bernoulli."""
     return log_expm1c(a) - log_expm1c(b) - (a - b) * expm1c_mean(b)
 
 
@@ -129,9 +116,7 @@ def log_expm1c(t: Tensor) -> Tensor:
 
 
 def expm1c_mean(t: Tensor) -> Tensor:
-    """The derivative of `log_expm1c`: 1 / (1 - exp(-t)) - 1 / t, which is 1/2 at t = 0: a continuous
-    Bernoulli's mean.
-    """
+    """The derivative of `log_expm1c`, a continuous Bernoulli's mean: 1 / (1 - exp(-t)) - 1 / t, 1/2 at t = 0."""
     near = t.abs() < 0.5
     safe = torch.where(near, t, torch.zeros_like(t))
     x = safe * safe
@@ -141,7 +126,7 @@ def expm1c_mean(t: Tensor) -> Tensor:
 
 
 def expm1c_variance(t: Tensor) -> Tensor:
-    """The second derivative of `log_expm1c`, 1/12 at t = 0: a continuous Bernoulli's variance."""
+    """The second derivative of `log_expm1c`, a continuous Bernoulli's variance; 1/12 at t = 0."""
     near = t.abs() < 0.5
     safe = torch.where(near, t, torch.zeros_like(t))
     x = safe * safe

@@ -1,6 +1,6 @@
 import pytest
 
-from nelbo.data.memory import available_memory, parse_size, show_size
+from nelbo.data.sizes import available_memory, parse_size, show_size
 
 
 @pytest.mark.parametrize(
@@ -13,7 +13,7 @@ def test_sizes(text, size):
 
 @pytest.mark.parametrize("text", ["", "GiB", "-1GiB", "0", "1 elephant", "1e9x"])
 def test_what_is_no_size(text):
-    with pytest.raises(ValueError, match="expected a size"):
+    with pytest.raises(ValueError, match="must be a size"):
         parse_size(text)
 
 

@@ -1,8 +1,10 @@
 import numpy as np
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from nelbo.data import as_data
-from nelbo.data.layout import arrange, moves
+from nelbo.data.rows import NpyRows, arrange, choose_layout
 
 
 @pytest.mark.parametrize(
@@ -51,12 +53,37 @@ def test_a_layout_that_is_said(layout, shape, event):
 
 
 def test_a_layout_that_does_not_fit():
-    with pytest.raises(ValueError, match=r"expects an array of four axes; got shape \(5, 7\)"):
-        moves((5, 7), "channels_last")
-    with pytest.raises(ValueError, match="expected one of"):
-        moves((5, 7), "hwc")
+    with pytest.raises(ValueError, match=r"expects an array of four axes, got shape \(5, 7\)"):
+        choose_layout((5, 7), "channels_last")
+    with pytest.raises(ValueError, match="must be one of"):
+        choose_layout((5, 7), "hwc")
 
 
 def test_arrange_gives_views():
     x = np.zeros((2, 4, 5, 3))
     assert np.shares_memory(arrange(x, "channels_last"), x)
+
+
+@pytest.mark.parametrize("layout", ["as_is", "channels_last", "vectors"])
+@settings(deadline=None, max_examples=20)
+@given(rows=st.lists(st.integers(0, 499), max_size=60), piece=st.integers(1, 3000))
+def test_rows_of_a_file_are_gathered_as_from_the_array(tmp_path_factory, layout, rows, piece):
+    """Whatever their order, repetitions and distance, and wherever the edges of the pieces lie."""
+    x = np.arange(500 * 3 * 2 * 3, dtype=np.int32).reshape(500, 3, 2, 3)
+    path = tmp_path_factory.getbasetemp() / "rows.npy"
+    if not path.exists():
+        np.save(path, x)
+    offset = path.stat().st_size - x.nbytes
+    file = NpyRows(
+        path=path,
+        stored_dtype=x.dtype,
+        dtype=np.dtype(np.int64),
+        stored_shape=x.shape[1:],
+        n=500,
+        offset=offset,
+        piece_bytes=piece,
+        layout=layout,
+    )
+    rows = np.array(rows, dtype=np.int64)
+    assert np.array_equal(file.gather(rows), arrange(x, layout)[rows])
+    assert np.array_equal(np.concatenate([values for _, values in file.pieces()]), arrange(x, layout))

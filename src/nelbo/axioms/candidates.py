@@ -1,6 +1,4 @@
-"""The divergences whose axioms are examined: how to evaluate them fast, how to 50 digits, and what is proven
-about them.
-"""
+"""The divergences whose axioms are examined: their fast value, their 50-digit value, and the proofs about them."""
 
 # mpmath is untyped, and so is every lambda that computes with it
 # pyright: reportUnknownLambdaType=false
@@ -8,7 +6,6 @@ about them.
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from fractions import Fraction
-from functools import partial
 from typing import Any
 
 import mpmath as mp
@@ -28,15 +25,15 @@ AXIOMS = (NON_NEGATIVITY, IDENTITY, SYMMETRY, TRIANGLE)
 
 
 @dataclass(frozen=True, kw_only=True)
-class Known:
-    """One divergence.
+class Candidate:
+    """A divergence that may be a metric.
 
     Attributes:
         name: in tables and on the command line.
         value: of two batches of distributions.
-        integrand: (p, q) densities in mpmath to what is integrated; None where no witness is ever needed.
-        finish: of the integral.
-        proofs: axiom to the reason why it holds for all distributions.
+        integrand: of two densities, in mpmath; None where no witness is ever needed.
+        finish: from the integral to the divergence.
+        proofs: for an axiom, the reason why it holds for all distributions.
         squared: whether rounding noise of the value is the root of rounding noise of its square.
         integrated: whether a value costs a quadrature, so that the search takes fewer of them.
     """
@@ -57,7 +54,7 @@ _SAME = "its definition does not change when p and q trade places"
 
 
 def _of(f: Callable[..., V.Estimate], **options: Any) -> Callable[[Any, Any], Tensor]:
-    return lambda p, q: partial(f, **options)(p, q).value
+    return lambda p, q: f(p, q, **options).value
 
 
 def _plog(p: Any, q: Any) -> Any:
@@ -78,8 +75,7 @@ def _metric(reason: str, norm: str = _NORM) -> dict[str, str]:
     }
 
 
-def renyi(alpha: float) -> Known:
-    """Renyi's divergence of one order."""
+def _renyi(alpha: float) -> Candidate:
     a = mp.mpf(alpha)
     proofs = {
         NON_NEGATIVITY: "Jensen for the power function (van Erven & Harremoes 2014, thm 8)",
@@ -87,7 +83,7 @@ def renyi(alpha: float) -> Known:
     }
     if alpha == 0.5:
         proofs[SYMMETRY] = "at order 1/2 the integral of sqrt(p q) does not change when p and q trade places"
-    return Known(
+    return Candidate(
         name=f"renyi:{alpha:g}",
         value=_of(V.renyi, alpha=alpha),
         integrand=lambda p, q: p**a * q ** (1 - a) if p and q else mp.mpf(0),
@@ -96,30 +92,29 @@ def renyi(alpha: float) -> Known:
     )
 
 
+_COUPLINGS = _metric(
+    "couplings of p, q and of q, r glue to one of p, r (Villani 2003, thm 7.3)", norm="an average of distances"
+)
 _JS_PROOFS = {NON_NEGATIVITY: "a mean of two KL divergences: " + _GIBBS, IDENTITY: _IDENTITY, SYMMETRY: _SAME}
 
-KNOWN: dict[str, Known] = {
-    k.name: k
-    for k in (
-        Known(name="kl", value=_of(V.kl), integrand=_plog, proofs={NON_NEGATIVITY: _GIBBS, IDENTITY: _IDENTITY}),
-        Known(
+CANDIDATES: dict[str, Candidate] = {
+    c.name: c
+    for c in (
+        Candidate(name="kl", value=_of(V.kl), integrand=_plog, proofs={NON_NEGATIVITY: _GIBBS, IDENTITY: _IDENTITY}),
+        Candidate(
             name="jeffreys",
             value=_of(V.jeffreys),
             integrand=lambda p, q: _plog(p, q) + _plog(q, p),
-            proofs={
-                NON_NEGATIVITY: "a sum of two KL divergences: " + _GIBBS,
-                IDENTITY: _IDENTITY,
-                SYMMETRY: _SAME,
-            },
+            proofs={NON_NEGATIVITY: "a sum of two KL divergences: " + _GIBBS, IDENTITY: _IDENTITY, SYMMETRY: _SAME},
         ),
-        Known(
+        Candidate(
             name="jensen_shannon",
             value=_of(V.jensen_shannon),
             integrand=_js,
             proofs=_JS_PROOFS,
             integrated=True,
         ),
-        Known(
+        Candidate(
             name="sqrt_jensen_shannon",
             value=lambda p, q: V.jensen_shannon(p, q).value.clamp(min=0).sqrt(),
             integrand=_js,
@@ -128,15 +123,15 @@ KNOWN: dict[str, Known] = {
             squared=True,
             integrated=True,
         ),
-        renyi(0.5),
-        renyi(2.0),
-        Known(
+        _renyi(0.5),
+        _renyi(2.0),
+        Candidate(
             name="chi_squared",
             value=_of(V.chi_squared),
             integrand=lambda p, q: (p - q) ** 2 / q if q else mp.mpf(0),
             proofs={NON_NEGATIVITY: "an average of squares", IDENTITY: "squares vanish only where p = q"},
         ),
-        Known(
+        Candidate(
             name="hellinger",
             value=_of(V.hellinger),
             integrand=lambda p, q: (mp.sqrt(p) - mp.sqrt(q)) ** 2 / 2,
@@ -144,37 +139,22 @@ KNOWN: dict[str, Known] = {
             proofs=_metric("Minkowski: it is |sqrt p - sqrt q| / sqrt 2 in L2"),
             squared=True,
         ),
-        Known(
+        Candidate(
             name="total_variation",
             value=_of(V.total_variation),
             integrand=lambda p, q: abs(p - q) / 2,
             proofs=_metric("Minkowski: it is |p - q| / 2 in L1"),
             integrated=True,
         ),
-        Known(
-            name="wasserstein:1",
-            value=_of(V.wasserstein, order=1),
-            proofs=_metric(
-                "couplings of p, q and of q, r glue to one of p, r (Villani 2003, thm 7.3)",
-                "an average of distances",
-            ),
-        ),
-        Known(
-            name="wasserstein:2",
-            value=_of(V.wasserstein, order=2),
-            proofs=_metric(
-                "couplings of p, q and of q, r glue to one of p, r (Villani 2003, thm 7.3)",
-                "an average of distances",
-            ),
-            squared=True,
-        ),
-        Known(
+        Candidate(name="wasserstein:1", value=_of(V.wasserstein, order=1), proofs=_COUPLINGS),
+        Candidate(name="wasserstein:2", value=_of(V.wasserstein, order=2), proofs=_COUPLINGS, squared=True),
+        Candidate(
             name="energy_distance",
             value=_of(V.energy_distance),
             proofs=_metric("Minkowski: on the line it is sqrt 2 |F_p - F_q| in L2 (Szekely & Rizzo 2013)"),
             squared=True,
         ),
-        Known(
+        Candidate(
             name="mmd",
             value=_of(V.mmd),
             proofs=_metric(
@@ -187,57 +167,56 @@ KNOWN: dict[str, Known] = {
 }
 
 
-def known(divergence: Any) -> Known:
-    """The entry for a name, one of nelbo's functions, or any function of two distributions.
+def candidate(divergence: Any) -> Candidate:
+    """The candidate of a name, of one of nelbo's functions, or of any function of two distributions.
 
     Raises:
         ValueError: for an unknown name.
         TypeError: for something that is neither a name nor callable.
     """
-    if isinstance(divergence, Known):
+    if isinstance(divergence, Candidate):
         return divergence
     if isinstance(divergence, str):
-        if divergence in KNOWN:
-            return KNOWN[divergence]
+        if divergence in CANDIDATES:
+            return CANDIDATES[divergence]
         head, _, order = divergence.partition(":")
         if head == "renyi" and order:
-            return renyi(float(Fraction(order)))
+            return _renyi(float(Fraction(order)))
         if head == "wasserstein" and not order:
-            return KNOWN["wasserstein:2"]
-        raise ValueError(f"axioms: got divergence={divergence!r}; expected one of {', '.join(KNOWN)}, or renyi:ORDER.")
+            return CANDIDATES["wasserstein:2"]
+        raise ValueError(
+            f"axioms: got divergence={divergence!r}; expected one of {', '.join(CANDIDATES)}, or renyi:ORDER."
+        )
     if not callable(divergence):
         raise TypeError(
-            f"axioms: got a {type(divergence).__name__}; expected a name such as 'kl', or a function of "
-            f"two distributions, as in "
-            "examine(nelbo.kl, family=Normal)."
+            f"axioms: got a {type(divergence).__name__}; expected a name such as 'kl', or a function of two "
+            "distributions, as in examine(nelbo.kl, family=Normal)."
         )
     name = getattr(divergence, "__name__", "")
     if divergence is getattr(V, name, None):
-        return known({"renyi": "renyi:2", "wasserstein": "wasserstein:2"}.get(name, name))
+        return candidate({"renyi": "renyi:2", "wasserstein": "wasserstein:2"}.get(name, name))
 
     def value(p: Any, q: Any) -> Tensor:
-        found = divergence(p, q)
-        return found.value if isinstance(found, V.Estimate) else torch.as_tensor(found)
+        result = divergence(p, q)
+        return result.value if isinstance(result, V.Estimate) else torch.as_tensor(result)
 
-    return Known(name=name or repr(divergence), value=value)
+    return Candidate(name=name or repr(divergence), value=value)
 
 
-def precise(entry: Known, of: Family, p: tuple[Fraction, ...], q: tuple[Fraction, ...], *, digits: int = 50) -> Any:
-    """The divergence from its definition, an integral or a sum of densities, in mpmath with so many
-    digits.
-    """
-    if entry.integrand is None:
-        raise ValueError(f"{entry.name} has no integrand in mpmath; only violations need one.")
-    integrand = entry.integrand
+def precise(of: Candidate, family: Family, p: tuple[Fraction, ...], q: tuple[Fraction, ...], digits: int = 50) -> Any:
+    """Compute a divergence from its definition, an integral or a sum of densities, in mpmath with so many digits."""
+    integrand = of.integrand
+    if integrand is None:
+        raise ValueError(f"{of.name} has no integrand in mpmath.")
     with mp.workdps(digits + 5):
-        a, b = ([mp.mpf(x.numerator) / x.denominator for x in of.full(v).values()] for v in (p, q))
+        a, b = ([mp.mpf(x.numerator) / x.denominator for x in family.full(v).values()] for v in (p, q))
 
         def at(x: Any) -> Any:
-            return integrand(mp.exp(of.log_density(x, *a)), mp.exp(of.log_density(x, *b)))
+            return integrand(mp.exp(family.log_density(x, *a)), mp.exp(family.log_density(x, *b)))
 
-        if of.counts:
-            last = max(*of.points(*a), *of.points(*b))
+        if family.counts:
+            last = max(*family.points(*a), *family.points(*b))
             total = mp.fsum(at(k) for k in range(int(last) + 1))
         else:
-            total = mp.quad(at, sorted({*of.points(*a), *of.points(*b)}))
-        return +entry.finish(total)
+            total = mp.quad(at, sorted({*family.points(*a), *family.points(*b)}))
+        return +of.finish(total)

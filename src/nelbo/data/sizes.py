@@ -1,55 +1,37 @@
-"""How much memory there is, and sizes written as people write them."""
+"""Sizes in bytes: as people write them, and how much memory there is."""
 
 import os
 import re
 from pathlib import Path
 
-_UNITS = {
-    "": 0,
-    "B": 0,
-    "K": 1,
-    "KB": 1,
-    "KIB": 1,
-    "M": 2,
-    "MB": 2,
-    "MIB": 2,
-    "G": 3,
-    "GB": 3,
-    "GIB": 3,
-    "T": 4,
-    "TB": 4,
-    "TIB": 4,
-}
-_MEMORY_SHARE = 1 / 3  # of what is available that a file may take before it stays on disk
-_UNKNOWN = 4 << 30  # assumed where the system does not say
+_UNITS = ("bytes", "KiB", "MiB", "GiB", "TiB")
+_MEMORY_SHARE = 1 / 3  # of the available memory that a file may take before it stays on disk
+_UNKNOWN = 4 << 30  # assumed where the system does not tell
 
 
 def parse_size(size: str | int) -> int:
-    """Bytes of ``"1GiB"``, ``"512 MB"`` or a number; K, M, G, T are powers of 1024.
+    """Bytes of ``"1GiB"``, ``"512 MB"`` or a number; K, M, G and T are powers of 1024.
 
     Raises:
-        ValueError: it is no size.
+        ValueError: not a size.
 
     >>> parse_size("1.5KiB")
     1536
     """
-    match = re.fullmatch(r"\s*(\d+(?:\.\d+)?)\s*([a-zA-Z]*)\s*", str(size))
-    if match is None or match[2].upper() not in _UNITS or float(match[1]) <= 0:
-        raise ValueError(f"memory is {size!r}; expected a size such as '1GiB', '512MiB' or a number of bytes.")
-    return int(float(match[1]) * 1024 ** _UNITS[match[2].upper()])
+    match = re.fullmatch(r"\s*(\d+(?:\.\d+)?)\s*([KMGT]?)(I?B)?\s*", str(size).upper())
+    if match is None or float(match[1]) <= 0:
+        raise ValueError(f"memory must be a size such as '1GiB', '512MiB' or a number of bytes, got {size!r}")
+    return int(float(match[1]) * 1024 ** " KMGT".index(match[2] or " "))
 
 
 def show_size(n: float) -> str:
     """A number of bytes as people write it."""
-    for unit in ("bytes", "KiB", "MiB", "GiB"):
-        if n < 1024:
-            return f"{n:.0f} {unit}" if unit == "bytes" else f"{n:.1f} {unit}"
-        n /= 1024
-    return f"{n:.1f} TiB"
+    power = max(i for i in range(len(_UNITS)) if n >= 1024**i or not i)
+    return f"{n / 1024**power:.{min(power, 1)}f} {_UNITS[power]}"
 
 
 def available_memory() -> int:
-    """Bytes that a process may still take: what the machine has, or less if its control group says so."""
+    """Bytes that a process may still take: what the machine has, or less where its control group allows less."""
     limits = [_machine()]
     for name in ("/sys/fs/cgroup/memory.max", "/sys/fs/cgroup/memory/memory.limit_in_bytes"):
         text = _read(name)

@@ -1,0 +1,84 @@
+"""The internals of torch's distributions, which have no public names: all that nelbo uses of them, in one place."""
+
+import copy
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.distributions import Categorical, Distribution, ExpTransform, Transform
+from torch.distributions.utils import lazy_property
+
+_Inverse: Any = type(ExpTransform().inv)
+# where a transform keeps its inverse and its last value
+_CACHES = ("_inv", "_cached_x_y")
+
+
+def validated(p: Distribution) -> bool:
+    """Whether torch has checked the parameters; False where it does not tell."""
+    return bool(getattr(p, "_validate_args", False))
+
+
+def categorical(p: Any) -> Categorical:
+    """The distribution over categories inside of a OneHotCategorical or Multinomial."""
+    inner = getattr(p, "_categorical", None)
+    return Categorical(logits=p.logits, validate_args=False) if inner is None else inner
+
+
+def scale_tril(p: Any) -> Tensor:
+    """The Cholesky factor of a MultivariateNormal or Wishart, not expanded to the batch of its mean if possible."""
+    tril = getattr(p, "_unbroadcasted_scale_tril", None)
+    return p.scale_tril if tril is None else tril
+
+
+def given_parameter(p: Any) -> str | None:
+    """Which of "probs" and "logits" the user gave; torch derives the other, and clamps it away from the ends."""
+    # in order of assignment: the given one comes first
+    present = [name for name in vars(p) if name in ("probs", "logits")]
+    param = vars(p).get("_param")
+    return next((name for name in present if vars(p)[name] is param), present[0] if present else None)
+
+
+def parameters(p: Any) -> list[Tensor]:
+    """Every floating-point tensor that a distribution is made of, at any depth."""
+    if isinstance(p, torch.nn.Module):
+        return list(p.parameters())
+    if isinstance(p, _Inverse):
+        return parameters(p.inv)
+    if isinstance(p, list | tuple):
+        return [t for part in p for t in parameters(part)]
+    if isinstance(p, Tensor):
+        return [p] if p.is_floating_point() else []
+    if not isinstance(p, Distribution | Transform):
+        return []
+    return [t for name, part in vars(p).items() if name not in _CACHES for t in parameters(part)]
+
+
+def double(p: Any) -> Any:
+    """A copy of a distribution or transform whose tensors are float64 and whose log_prob does not validate.
+
+    The copy keeps the graph: gradients reach the parameters of the original. Values that torch derived from the
+    parameters in low precision and cached are dropped, so that they are derived anew. What cannot be copied (a module,
+    say) is used as it is.
+    """
+    if isinstance(p, _Inverse):
+        return double(p.inv).inv
+    twin = copy.copy(p)
+    keep = given_parameter(p)
+    for name, part in vars(p).items():
+        if isinstance(getattr(type(p), name, None), lazy_property) and name != keep:
+            del vars(twin)[name]
+        elif name not in _CACHES:
+            vars(twin)[name] = _double_part(part)
+    if keep is not None and "_param" in vars(twin):
+        twin._param = vars(twin)[keep]
+    if isinstance(twin, Distribution):
+        vars(twin)["_validate_args"] = False
+    return twin
+
+
+def _double_part(part: Any) -> Any:
+    if isinstance(part, Tensor):
+        return part.double() if part.is_floating_point() else part
+    if isinstance(part, Distribution | Transform):
+        return double(part)
+    return [_double_part(item) for item in part] if isinstance(part, list) else part
