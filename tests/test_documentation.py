@@ -34,6 +34,7 @@ def with_checks(code):
 
 def check(value, text):
     """Compare a value with what the page says: a number in the digits written, a tensor by its shape."""
+    value = value.detach() if isinstance(value, torch.Tensor) else value
     if text.startswith("("):
         shapes = value if isinstance(value, tuple) and not isinstance(value, torch.Size) else (value,)
         said = ", ".join(str(tuple(getattr(shape, "shape", shape))) for shape in shapes)
