@@ -15,6 +15,7 @@ import nelbo
 from tests.studio.tab import Tab
 
 CHROMIUM = Path("/usr/bin/chromium")
+COLUMNS = ("height", "weight", "age", "pulse", "sugar", "iron")
 
 
 @pytest.fixture(scope="session")
@@ -23,8 +24,8 @@ def run_folder(tmp_path_factory):
     out = tmp_path_factory.mktemp("studio") / "runs"
     digits = nelbo.data.load("digits", binarize="threshold", limit=200)
     table = torch.randn(200, 6, generator=torch.Generator().manual_seed(0)).numpy() @ np.triu(np.ones((6, 6)))
-    np.save(out.parent / "table.npy", table.astype(np.float32))
-    columns = nelbo.data.load(out.parent / "table.npy", standardize=True)
+    np.savetxt(out.parent / "table.csv", table, fmt="%.9g", delimiter=",", header=",".join(COLUMNS), comments="")
+    columns = nelbo.data.load(out.parent / "table.csv", standardize=True)
     made = {
         "first": (digits, {"hidden": (16,)}),
         "second": (digits, {"hidden": (16,)}),

@@ -1,6 +1,7 @@
 """The explorers as people use them: dragged, typed at, opened from a link, exported, in light and dark."""
 
 import re
+from importlib.util import find_spec
 from pathlib import Path
 
 import pytest
@@ -8,7 +9,8 @@ import torch
 from torch.distributions import Normal
 
 import nelbo
-from nelbo.studio.link import EXPLORERS, PAGES, export_html, modules
+from nelbo import widgets
+from nelbo.studio.link import EXPLORERS, FACTS, PAGES, export_html, modules
 
 STATIC = Path(nelbo.__file__).parent / "studio" / "static"
 
@@ -246,8 +248,41 @@ def test_modules_are_linked_in_order_and_stay_small():
         assert len(file.read_text().splitlines()) <= 250, file
 
 
+def test_a_page_is_an_entry_and_a_module():
+    """What its entry names exists, and nothing but the router loads a page at run time."""
+    assert sorted(FACTS) == sorted(path.stem for path in (STATIC / "pages").glob("*.js"))
+    for facts in FACTS.values():
+        assert "answers" not in facts or find_spec(f"nelbo.studio.{facts['answers']}")
+        assert "widget" not in facts or facts["widget"] in widgets.__all__
+        assert set(facts.get("limits", {})) <= set(facts.get("defaults", {}))
+    dynamic = [file.name for file in STATIC.rglob("*.js") if "await import(" in file.read_text()]
+    assert dynamic == ["studio.js"]
+
+
+def test_title_icon_and_choices_stand_once(tab, studio):
+    """A module adds to its entry and changes nothing of it; choices are those that the code can draw."""
+    tab.show(studio, "kl")
+    there = tab.page.evaluate(
+        """async (names) => {
+          const load = (name) => import(`/pages/${name}.js`);
+          const modules = await Promise.all(names.map(load));
+          const pages = Object.fromEntries(modules.map((module, i) => [names[i], module.default]));
+          const choices = [Object.keys((await load("metric/divergences")).DIVERGENCES),
+            Object.keys((await load("reparam/estimators")).FUNCTIONS)];
+          return JSON.parse(JSON.stringify([pages, choices]));
+        }""",
+        list(FACTS),
+    )
+    for name, facts in FACTS.items():
+        module = there[0][name]
+        assert module["name"] == name
+        assert {key: module[key] for key in facts} == facts
+    assert there[1] == [FACTS["metric"]["limits"]["divergence"], FACTS["reparam"]["limits"]["fn"]]
+    assert tab.page.locator("nav.rail a").count() == len(FACTS)
+
+
 def test_an_unknown_page_cannot_be_exported():
-    with pytest.raises(ValueError, match="no page 'x'; expected one of kl, metric"):
+    with pytest.raises(ValueError, match="page must be one of kl, metric.*got 'x'"):
         export_html("x")
-    with pytest.raises(ValueError, match="a state is an object"):
+    with pytest.raises(ValueError, match="state must be an object"):
         export_html("kl", [1])

@@ -13,6 +13,7 @@ from torch.distributions import Independent, Normal
 import nelbo
 from nelbo.studio.inspection import terms_under
 from nelbo.studio.session import Session
+from tests.studio.conftest import COLUMNS
 from tests.studio.reading import PIXELS, number, shown, state_of
 
 
@@ -114,6 +115,7 @@ def test_columns_of_a_table_show_as_bars_and_units_of_three(studio, visit, run_f
     page = visit(studio.address(state_of(run=str(run_folder / "table"))))
     page.wait_for_selector("svg.bars path.bar", state="attached")
     assert page.locator("svg.bars circle.input").count() == 6  # the input, over the bars of its reconstruction
+    assert page.locator("table.values").first.locator("th").all_text_contents() == list(COLUMNS)
     assert page.locator(".unit-row").count() == 3
     page.locator(".unit-row button").first.click()  # another unit on the horizontal axis
     page.wait_for_function("() => location.hash.includes('axes=')")

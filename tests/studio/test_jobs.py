@@ -15,8 +15,8 @@ import pytest
 import nelbo
 from nelbo import load
 from nelbo.studio.forms import form, read_settings
-from nelbo.studio.jobs import Jobs
 from nelbo.studio.session import Session
+from nelbo.studio.train import Jobs
 from nelbo.studio.wire import pack, unpack
 from nelbo.training.checkpoint import Snapshot
 

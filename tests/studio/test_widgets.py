@@ -75,7 +75,7 @@ def test_a_value_out_of_range_and_an_unknown_name_are_errors(made):
         explorer.sigma_p = -1.0
     with pytest.raises(TypeError, match=r"KLExplorer: unknown \['mu'\]; its state has .*mu_p"):
         made("KLExplorer", mu=1.0)
-    with pytest.raises(AttributeError, match="has no 'Explorer'; it has ElboLab"):
+    with pytest.raises(AttributeError, match="has no 'Explorer'; it has KLExplorer"):
         widgets.Explorer  # noqa: B018
 
 

@@ -16,15 +16,18 @@ from pathlib import Path
 from typing import Any
 
 STATIC = Path(__file__).parent / "static"
-EXPLORERS = ("kl", "metric", "elbo", "reparam")
-"""Pages that need no run."""
 STYLES = ("theme.css", "inspector.css")
-OF_RUNS = ("inspector", "train", "report")
+FACTS: dict[str, dict[str, Any]] = json.loads(
+    (STATIC / "core" / "pages.js").read_text("utf-8").partition("export const PAGES = ")[2].rstrip(";\n")
+)
+"""What is known of each page without opening it; core/pages.js explains the fields, and holds nothing but JSON."""
+EXPLORERS = tuple(name for name, facts in FACTS.items() if facts["kind"] == "explorer")
+"""Pages that need no run."""
+OF_RUNS = tuple(name for name, facts in FACTS.items() if facts["kind"] == "runs")
 """Pages that show runs: their answers travel with them."""
 PAGES = (*EXPLORERS, *OF_RUNS)
-STUDIO_PAGES = tuple(sorted(path.stem for path in (STATIC / "pages").glob("*.js")))
-"""Also those that lead to other pages, and so need a studio around them."""
-# import x from "y", export x from "y", import "y"; dynamic imports are the router's, which never travels
+"""Pages that can leave the studio; the others lead to other pages, and so need a studio around them."""
+# import x from "y", export x from "y", import "y"; the one dynamic import is the router's, which never travels
 _IMPORT = re.compile(
     r"""(?P<before>^\s*(?:import|export)\b[^"'`;]*?["'])(?P<name>\.{1,2}/[^"']+)(?=["'])""", re.MULTILINE
 )
@@ -104,18 +107,18 @@ def export_html(
     """A page as one HTML document that opens from disk, without a server or a network.
 
     Args:
-        page: "kl", "metric", "elbo", "reparam", "inspector", "train" or "report".
+        page: one of PAGES, such as "kl" or "inspector".
         state: what differs from the page's defaults, as in ``{"mu_p": 1.0}``.
         attachments: bytes that the page reads in place of asking Python.
         title: of the document.
 
     Raises:
-        ValueError: an unknown page.
+        ValueError: there is no such page, or the state is not a mapping.
     """
     if page not in PAGES:
-        raise ValueError(f"no page {page!r}; expected one of {', '.join(PAGES)}")
+        raise ValueError(f"page must be one of {', '.join(PAGES)}, got {page!r}")
     if state is not None and not isinstance(state, Mapping):  # pyright: ignore[reportUnnecessaryIsInstance]
-        raise ValueError(f'a state is an object, as in {{"mu_p": 1.0}}; got {type(state).__name__}')
+        raise ValueError(f'state must be an object, as in {{"mu_p": 1.0}}, got {type(state).__name__}')
     packed = {name: base64.b64encode(content).decode() for name, content in (attachments or {}).items()}
     script = (
         f"{loader(f'pages/{page}.js', 'core/onefile.js')}"

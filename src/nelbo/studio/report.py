@@ -5,9 +5,9 @@ from pathlib import Path
 from typing import Any
 
 from nelbo.files import DamagedFileError, read_json
-from nelbo.studio.jobs import Jobs
 from nelbo.studio.library import Library
 from nelbo.studio.session import Buffers, Content, Reply, Session, answers
+from nelbo.studio.train import Jobs
 from nelbo.studio.trainee import FINDINGS, MEASURES, PAGE
 
 _EFFORTS = ("quick", "normal", "thorough")

@@ -11,16 +11,13 @@ from importlib import import_module
 from pathlib import Path
 from typing import Any
 
+from nelbo.studio.link import FACTS
+
 Content = Mapping[str, Any]
 Buffers = Sequence[bytes | memoryview]
 
-# the first word of a kind -> the module that answers it, imported when first asked: torch takes a second to load
-_WHERE = {
-    "explore": "nelbo.studio.explore",
-    "inspect": "nelbo.studio.inspect",
-    "report": "nelbo.studio.report",
-    "train": "nelbo.studio.jobs",
-}
+# The first word of a kind is the module of this package that answers it, imported when first asked: torch takes long.
+_ANSWERING = dict.fromkeys(facts["answers"] for facts in FACTS.values() if "answers" in facts)
 
 
 @dataclass(frozen=True)
@@ -78,17 +75,15 @@ class Session:
 
     def prepare(self) -> None:
         """Import what answers the questions of pages of runs, before they are asked."""
-        for where in _WHERE.values():
-            with _importing:
-                import_module(where)
+        for module in _ANSWERING:
+            _import(module)
 
     def _find(self, kind: Any) -> Answer:
         if not isinstance(kind, str):
             raise TypeError(f"a message names its kind; got {kind!r}")
-        where = _WHERE.get(kind.partition(".")[0])
-        if kind not in _answers and where is not None:
-            with _importing:
-                import_module(where)
+        module = kind.partition(".")[0]
+        if kind not in _answers and module in _ANSWERING:
+            _import(module)
         if kind not in _answers:
             raise ValueError(f"nothing in this studio answers {kind!r}")
         return _answers[kind]
@@ -117,3 +112,8 @@ class Session:
         """End what the session started."""
         while self.closing:
             self.closing.pop(0)()
+
+
+def _import(module: str) -> None:
+    with _importing:
+        import_module(f"nelbo.studio.{module}")

@@ -10,17 +10,16 @@ Loaded when first used: anywidget brings IPython along.
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
+from nelbo.studio.link import FACTS
+
 if TYPE_CHECKING:
     from nelbo.widgets.explorers import ElboLab, KLExplorer, MetricLab, ReparamLab
     from nelbo.widgets.of_runs import Inspector, Training
 
 _WHERE = {
-    "ElboLab": "explorers",
-    "Inspector": "of_runs",
-    "KLExplorer": "explorers",
-    "MetricLab": "explorers",
-    "ReparamLab": "explorers",
-    "Training": "of_runs",
+    facts["widget"]: "explorers" if facts["kind"] == "explorer" else "of_runs"
+    for facts in FACTS.values()
+    if "widget" in facts
 }
 __all__ = ["ElboLab", "Inspector", "KLExplorer", "MetricLab", "ReparamLab", "Training"]
 

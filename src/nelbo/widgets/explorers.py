@@ -1,13 +1,8 @@
 """The four explorers, which need no run."""
 
-from typing import Any
-
 from torch.distributions import Distribution, Normal
 
-from nelbo.widgets.page import Page, number, one_of, several, switch
-
-_FAMILIES = ("normal", "skew", "truncated", "mixture")
-_DIVERGENCES = ("kl", "jeffreys", "js", "sqrtjs", "hellinger", "tv", "w2", "fisher", "sqrtkl")
+from nelbo.widgets.page import Page
 
 
 class KLExplorer(Page, page="kl"):
@@ -19,31 +14,6 @@ class KLExplorer(Page, page="kl"):
             ``bins``, ``samples``, ``seed``, ``target``. Each is a trait: reading it says what was dragged, setting it
             moves the plot.
     """
-
-    family_p = one_of(*_FAMILIES)
-    mu_p = number(0)
-    sigma_p = number(1, 0.001)
-    skew_p = number(3, -30, 30)
-    low_p = number(-2)
-    high_p = number(2)
-    mu2_p = number(3)
-    sigma2_p = number(0.5, 0.001)
-    weight_p = number(0.4, 0.001, 0.999)
-    family_q = one_of(*_FAMILIES)
-    mu_q = number(1)
-    sigma_q = number(2, 0.001)
-    skew_q = number(3, -30, 30)
-    low_q = number(-2)
-    high_q = number(2)
-    mu2_q = number(-2)
-    sigma2_q = number(0.5, 0.001)
-    weight_q = number(0.4, 0.001, 0.999)
-    view = one_of("explore", "fit", "game")
-    running = switch()
-    bins = number(0, 0, 64)
-    samples = number(1000, 10, 100000)
-    seed = number(0, 0, 1e6)
-    target = number(1, 0, 100)
 
     @property
     def p(self) -> Distribution:
@@ -69,19 +39,10 @@ class MetricLab(Page, page="metric"):
         state: ``divergence``, and ``mu_p``, ``sigma_p``, ... for p, q and r.
     """
 
-    divergence = one_of(*_DIVERGENCES)
-    mu_p = number(0, -100, 100)
-    sigma_p = number(1, 0.05, 100)
-    mu_q = number(1, -100, 100)
-    sigma_q = number(1, 0.05, 100)
-    mu_r = number(2, -100, 100)
-    sigma_r = number(1, 0.05, 100)
-    seed = number(0, 0, 1e6)
-
     @property
     def members(self) -> tuple[Distribution, ...]:
         """p, q and r, in float64."""
-        return tuple(_normal(getattr(self, f"mu_{who}"), getattr(self, f"sigma_{who}")) for who in "pqr")
+        return tuple(_normal(self, f"mu_{who}", f"sigma_{who}") for who in "pqr")
 
 
 class ElboLab(Page, page="elbo"):
@@ -91,20 +52,10 @@ class ElboLab(Page, page="elbo"):
         state: ``model`` ("linear", "square"), ``x``, ``w``, ``s``, ``m``, ``v``, ``logk``, ``seed``, ``points``.
     """
 
-    model = one_of("linear", "square")
-    x = number(1.5, -20, 20)
-    w = number(1, -10, 10)
-    s = number(0.7, 0.05, 10)
-    m = number(0, -20, 20)
-    v = number(1, 0.02, 20)
-    logk = number(3, 0, 9)
-    seed = number(0, 0, 1e6)
-    points = several([0.6, 0.4], [2, 0.3], [4.5, 0.3])
-
     @property
     def qz(self) -> Distribution:
         """q(z), in float64."""
-        return _normal(self.m, self.v)
+        return _normal(self, "m", "v")
 
 
 class ReparamLab(Page, page="reparam"):
@@ -115,17 +66,9 @@ class ReparamLab(Page, page="reparam"):
             ``tau``, ``seed``.
     """
 
-    fn = one_of("square", "shifted", "sine", "step", "elbo")
-    mu = number(1, -20, 20)
-    sigma = number(0.7, 0.01, 20)
-    c = number(0.5, -20, 20)
-    node = one_of("reparam", "stochastic")
-    samples = number(10000, 100, 100000)
-    tau = number(0.5, 0.01, 10)
-    seed = number(0, 0, 1e6)
 
-
-def _normal(mean: Any, deviation: Any) -> Normal:
+def _normal(page: Page, *names: str) -> Normal:
     import torch
 
-    return Normal(torch.tensor(mean, dtype=torch.float64), torch.tensor(deviation, dtype=torch.float64))
+    mean, deviation = (torch.tensor(getattr(page, name), dtype=torch.float64) for name in names)
+    return Normal(mean, deviation)

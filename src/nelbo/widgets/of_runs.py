@@ -4,12 +4,10 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-import traitlets
-
 from nelbo.runs import Run
 from nelbo.studio.library import Library
 from nelbo.studio.session import Session
-from nelbo.widgets.page import Page, number, one_of, several, switch
+from nelbo.widgets.page import Page
 
 
 def _known(runs: Sequence[str | Path | Run]) -> tuple[Session, list[str]]:
@@ -29,21 +27,6 @@ class Inspector(Page, page="inspector"):
             "principal"), ``colour``, ``layers``, ...
     """
 
-    run = traitlets.Unicode("").tag(sync=True)
-    other = traitlets.Unicode("").tag(sync=True)
-    split = one_of("", "train", "validation", "test")
-    pins = several()
-    active = number(0, 0, 23)
-    z = several()
-    q = several()
-    axes = several()
-    projection = one_of("units", "principal")
-    colour = one_of("label", "reconstruction_error", "kl", "nelbo")
-    layers = several("prior")
-    film = switch()
-    lasso = several()
-    bookmarks = several()
-
     def __init__(self, run: str | Path | Run, *others: str | Path | Run, **state: Any) -> None:
         session, names = _known([run, *others])
         compared = {"other": names[1]} if others else {}
@@ -58,11 +41,6 @@ class Training(Page, page="train"):
         among: more of them, to lay over it.
         state: ``epoch``, ``settings``, ...
     """
-
-    run = traitlets.Unicode("").tag(sync=True)
-    other = traitlets.Unicode("").tag(sync=True)
-    epoch = number(-1, -1, 1e6)
-    settings = traitlets.Dict().tag(sync=True)
 
     def __init__(
         self, run: str | Path | Run | None = None, *, among: Sequence[str | Path | Run] = (), **state: Any

@@ -5,46 +5,45 @@ from typing import Any
 import anywidget
 import traitlets
 
-from nelbo.studio.link import stylesheet, widget_esm
+from nelbo.studio.link import FACTS, stylesheet, widget_esm
 from nelbo.studio.session import Reply, Session
 
 
-def number(default: float, low: float = -1000.0, high: float = 1000.0) -> Any:
-    """A trait for a number of the page's state; assigning one out of range is an error that says the range."""
-    return traitlets.Float(float(default), min=low, max=high).tag(sync=True)
+def trait(default: Any, limit: list[Any] | None = None) -> Any:
+    """A trait for a value of a page's state; assigning one outside `limit` is an error that names it.
 
-
-def one_of(*values: str) -> Any:
-    """A trait for a choice; the first is the default."""
-    return traitlets.Enum(values, default_value=values[0]).tag(sync=True)
-
-
-def switch(default: bool = False) -> Any:
-    """A trait for a layer that is on or off."""
-    return traitlets.Bool(default).tag(sync=True)
-
-
-def several(*default: Any) -> Any:
-    """A trait for a list."""
-    return traitlets.List(default_value=list(default)).tag(sync=True)
+    Args:
+        default: tells the type of the trait.
+        limit: [low, high] of a number, all values of a choice; None is anything.
+    """
+    if isinstance(default, bool):
+        kind = traitlets.Bool(default)
+    elif isinstance(default, int | float):
+        low, high = limit or (None, None)
+        kind = traitlets.Float(float(default), min=low, max=high)
+    elif isinstance(default, str):
+        kind = traitlets.Unicode(default) if limit is None else traitlets.Enum(limit, default_value=default)
+    else:
+        kind = traitlets.List(default_value=default) if isinstance(default, list) else traitlets.Dict(default)
+    return kind.tag(sync=True)
 
 
 class Page(anywidget.AnyWidget):
-    """What all pages share; a subclass names its page and has a trait for each name of the page's state.
+    """What all pages share; a subclass names its page and gets a trait for each name of the page's state.
 
     Args:
-        session: who answers what the page asks; a new one by default.
+        session: answers what the page asks; a new one by default.
         state: traits by name, as in ``mu_p=1.0``.
     """
 
     _css = stylesheet()
-    unit = one_of("nats", "bits")
+    unit = trait("nats", ["nats", "bits"])
 
     def __init__(self, *, session: Session | None = None, **state: Any) -> None:
         unknown = set(state) - set(self.trait_names(sync=True))
         if unknown:
-            own = [name for name in self.trait_names(sync=True) if not name.startswith("_")]
-            raise TypeError(f"{type(self).__name__}: unknown {sorted(unknown)}; its state has {', '.join(sorted(own))}")
+            names = sorted(name for name in self.trait_names(sync=True) if not name.startswith("_"))
+            raise TypeError(f"{type(self).__name__}: unknown {sorted(unknown)}; its state has {', '.join(names)}")
         super().__init__(**state)
         self.session = session or Session()
         self.on_msg(self._asked)
@@ -53,6 +52,11 @@ class Page(anywidget.AnyWidget):
     def __init_subclass__(cls, page: str = "", **options: Any) -> None:
         if page:
             cls._esm = widget_esm(page)
+            limits = FACTS[page].get("limits", {})
+            for name, default in FACTS[page]["defaults"].items():
+                made = trait(default, limits.get(name))
+                made.class_init(cls, name)
+                setattr(cls, name, made)
         super().__init_subclass__(**options)
 
     def _asked(self, _: Any, content: Any, buffers: list[memoryview]) -> None:

@@ -6,6 +6,7 @@
  * @property {string} title
  * @property {string} claim one sentence
  * @property {string} icon path data of a 24 x 24 drawing
+ * @property {"explorer"|"runs"|"studio"} kind what it needs: nothing, runs, or a studio around it
  * @property {Object<string, any>} defaults the state; its types decide how text is read
  * @property {Object<string, [number, number]|any[]>} [limits] [low, high] of a number, or all values of a choice
  * @property {(slots: Object) => (Function|void)} mount

@@ -16,8 +16,8 @@ const rail = h("nav", { class: "rail", "aria-label": "Pages" });
 const stage = h("main", { id: "stage" });
 const offline = h("div", { class: "offline", role: "status", hidden: true }, "The studio has stopped answering; trying again …");
 place.append(rail, stage, offline);
-for (const [name, { title, icon: path }] of Object.entries(PAGES)) {
-  rail.append(h("a", { href: `#${name}`, "data-page": name, title }, icon(path), h("span", {}, title)));
+for (const [name, { title, label = title, icon: path }] of Object.entries(PAGES)) {
+  rail.append(h("a", { href: `#${name}`, "data-page": name, title: label }, icon(path), h("span", {}, label)));
 }
 
 let leave = () => {};
@@ -49,7 +49,7 @@ async function go() {
   const mine = ++turn; // two quick clicks: the later one wins, whichever module comes first
   let page;
   try {
-    page = await PAGES[known].load();
+    page = (await import(`../pages/${known}.js`)).default;
   } catch (error) {
     stage.replaceChildren(h("div", { class: "nelbo page" }, h("h1", {}, "This page did not load"), h("p", {}, String(error)), h("p", {}, "Is the studio still running? Then reload the page.")));
     throw error;
@@ -76,7 +76,7 @@ async function go() {
     studio: true,
     go: (other, state = {}) => (location.hash = `${other}${Object.keys(state).length ? `?${new URLSearchParams(state)}` : ""}`),
     address: (state) => `${location.origin}/#${page.name}${state ? `?${state}` : ""}`,
-    exportUrl: page.exportable === false ? undefined : page.exportUrl ?? ((state) => `/export/${page.name}?state=${encodeURIComponent(JSON.stringify(state))}`),
+    exportUrl: page.kind === "studio" ? undefined : (state) => `/export/${page.name}?state=${encodeURIComponent(JSON.stringify(state))}`,
   };
   const names = Object.keys(page.defaults);
   if (asked) host.strip = async (slots) => worksheetStrip(slots, (await import("../pages/worksheet.js")).STEPS, asked);

@@ -4,13 +4,13 @@ import { card, choice, group, presetButtons, slider } from "../core/controls.js"
 import { h, tell, trailing } from "../core/dom.js";
 import { display, fn, frac, o, row, sub, v, word } from "../core/formula.js";
 import { literal, nats, number } from "../core/format.js";
+import { PAGES } from "../core/pages.js";
 import { read, watch } from "../core/store.js";
 import { bound } from "./elbo/bound.js";
 import { importance } from "./elbo/importance.js";
 import { jensen } from "./elbo/jensen.js";
 
-const defaults = { model: "linear", x: 1.5, w: 1, s: 0.7, m: 0, v: 1, logk: 3, seed: 0, points: [[0.6, 0.4], [2, 0.3], [4.5, 0.3]] };
-const limits = { model: ["linear", "square"], x: [-20, 20], w: [-10, 10], s: [0.05, 10], m: [-20, 20], v: [0.02, 20], logk: [0, 9], seed: [0, 1e6] };
+const { defaults } = PAGES.elbo;
 const NAMES = Object.keys(defaults);
 const check = {
   points: (value) => value.length === 3 && value.every((p) => Array.isArray(p) && p.length === 2 && p.every(Number.isFinite) && p[0] > 0 && p[0] <= 6 && p[1] > 0 && p[1] <= 1),
@@ -98,8 +98,6 @@ the posterior has two bumps; a normal q settles on one of them and keeps a gap o
 <p><b>More draws.</b> log of the mean of K weights lies between: L₁ = ELBO ≤ L₂ ≤ … → log p(x) (Burda, Grosse &amp; Salakhutdinov 2016).</p>`;
 
 export default {
-  name: "elbo", title: "Jensen and the ELBO", icon: "M3 20C6 9 12 6 21 5M6 14 19 6M13 12v-3",
-  claim: "The ELBO lies below log p(x) by exactly the KL from q to the true posterior. Drag q and see the gap close.",
-  defaults, limits, check, mount,
+  name: "elbo", ...PAGES.elbo, check, mount,
   help: [["drag q's peak, shoulder ◆", "mean and width of q"], ["drag on the map", "both at once"], ["drag the points on the log curve", "Jensen's gap; the wheel changes a point's weight"]],
 };

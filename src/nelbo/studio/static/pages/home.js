@@ -6,26 +6,11 @@ import { PAGES } from "../core/pages.js";
 import { ask, hear, write } from "../core/store.js";
 import { demoOffer } from "./home/demo.js";
 
-const QUESTIONS = {
-  kl: "How far is q from p, in both directions? When are they equal?",
-  metric: "Which axioms of a metric does a divergence satisfy?",
-  elbo: "Why is the ELBO a lower bound, and how large is the gap?",
-  reparam: "Why does the gradient go through the sample?",
-  inspector: "What is one example’s loss made of? Two models side by side.",
-  train: "What do reconstruction error and KL do while a model learns?",
-  report: "Is the model any good, and what is wrong with it?",
-  worksheet: "Twelve questions: predict, drag, reveal.",
-};
-
 /** @type {import("../core/state.js").Page} */
 export default {
   name: "home",
-  title: "nelbo studio",
-  claim: "Drag a Gaussian, drag a latent, see the loss: reconstruction error + KL, in nats.",
-  icon: "",
+  ...PAGES.home,
   live: true,
-  exportable: false,
-  defaults: { chosen: [] },
   check: { chosen: (value) => value.every((run) => typeof run === "string") },
   mount,
 };
@@ -44,8 +29,8 @@ function mount(slots) {
     h("div", { class: "scroll" }, h("table", { class: "runs-table" }, h("thead", {}, h("tr", {}, ["", "run", "model", "data", "epochs", "reconstruction error", "KL", "total loss", ""].map((text) => h("th", { scope: "col" }, text)))), body)),
     h("div", { class: "row" }, compare, hint));
   const status = h("p", { class: "status", role: "status" }, "Looking for runs …");
-  const pages = h("nav", { class: "doors", "aria-label": "What each page answers" }, ...Object.entries(QUESTIONS).map(([name, question]) =>
-    h("a", { class: "door", href: `#${name}`, "data-door": name }, icon(PAGES[name].icon), h("strong", {}, PAGES[name].title), h("span", {}, question))));
+  const pages = h("nav", { class: "doors", "aria-label": "What each page answers" }, ...Object.entries(PAGES).filter(([, { question }]) => question).map(([name, { title, question, icon: path }]) =>
+    h("a", { class: "door", href: `#${name}`, "data-door": name }, icon(path), h("strong", {}, title), h("span", {}, question))));
   slots.figure.append(status, offer.element, runs, pages);
 
   async function refresh() {

@@ -3,6 +3,7 @@
 import { card, group } from "../core/controls.js";
 import { h } from "../core/dom.js";
 import { nats } from "../core/format.js";
+import { PAGES } from "../core/pages.js";
 import { ask, hear, write } from "../core/store.js";
 import { demoOffer } from "./home/demo.js";
 import { chooseExamples } from "./inspector/board.js";
@@ -20,15 +21,8 @@ const LEAST = 1e-3; // standard deviation of a q of one's own
 /** @type {import("../core/state.js").Page} */
 export default {
   name: "inspector",
-  title: "VAE inspector",
-  claim: "One example at a time: where its q(z|x) lies, what comes back, and what its loss is made of. Drag z and q.",
-  icon: "",
+  ...PAGES.inspector,
   live: true,
-  exportUrl: (state) => `/export/inspector?state=${encodeURIComponent(JSON.stringify(state))}`,
-  defaults: {
-    run: "", other: "", split: "", pins: [], active: 0, z: [], q: [], axes: [], projection: "units", colour: "label", layers: ["prior"], film: false, lasso: [], bookmarks: [],
-  },
-  limits: { projection: ["units", "principal"], colour: ["label", "reconstruction_error", "kl", "nelbo"], split: ["", "train", "validation", "test"], active: [0, 23] },
   check: { pins: whole, axes: whole, z: numbers, q: numbers, lasso: numbers, bookmarks: areBookmarks, layers: (value) => value.every((v) => typeof v === "string") },
   help: [["click", "a point in the plane pins that example"], ["drag ◆", "decode another z"], ["drag ●, ▮", "move and widen q(z|x)"], ["Shift + drag", "a lasso around examples, which the table then shows"]],
   mount,

@@ -2,12 +2,13 @@
 
 import { choice, group, presetButtons, select, slider, toggle } from "../core/controls.js";
 import { h, tell, trailing } from "../core/dom.js";
+import { PAGES } from "../core/pages.js";
 import { watch } from "../core/store.js";
 import { densities } from "./kl/densities.js";
 import { fit } from "./kl/fit.js";
 import { game } from "./kl/game.js";
 import { numbers } from "./kl/numbers.js";
-import { code, defaults, limits, NAMES, PRESETS } from "./kl/state.js";
+import { code, NAMES, PRESETS } from "./kl/state.js";
 import { strip } from "./kl/strip.js";
 import { symmetric } from "./kl/symmetric.js";
 import { why } from "./kl/why.js";
@@ -93,8 +94,6 @@ function mount(slots) {
 }
 
 export default {
-  name: "kl", title: "KL explorer", icon: "M2 19c5 0 4-13 8-13s3 13 8 13M8 19c4 0 4-8 7-8s3 8 7 8",
-  claim: "How far is q from p? Two answers, one for each direction; equal for two normals exactly when their widths are.",
-  defaults, limits, mount,
+  name: "kl", ...PAGES.kl, mount,
   help: [["drag a peak", "move the mean"], ["drag a shoulder ◆", "change the width"], ["drag a body", "move it; up and down changes the width"], ["wheel, pinch", "width of the nearer curve"]],
 };

@@ -4,14 +4,14 @@ import { card, group, presetButtons, select, slider } from "../core/controls.js"
 import { h, set, tell } from "../core/dom.js";
 import { display, frac, indexed, KL, n, o, row, sup, v } from "../core/formula.js";
 import { literal, number } from "../core/format.js";
+import { PAGES } from "../core/pages.js";
 import { read, watch, write } from "../core/store.js";
 import { AXIOMS, DIVERGENCES, sides } from "./metric/divergences.js";
 import { plane } from "./metric/plane.js";
 import { search } from "./metric/search.js";
 
 const WHO = ["p", "q", "r"];
-const defaults = { divergence: "kl", mu_p: 0, sigma_p: 1, mu_q: 1, sigma_q: 1, mu_r: 2, sigma_r: 1, seed: 0 };
-const limits = { divergence: Object.keys(DIVERGENCES), seed: [0, 1e6], ...Object.fromEntries(WHO.flatMap((w) => [[`mu_${w}`, [-100, 100]], [`sigma_${w}`, [0.05, 100]]])) };
+const { defaults } = PAGES.metric;
 const NAMES = Object.keys(defaults);
 const stateOf = (triple) => Object.fromEntries(triple.flatMap(([m, sd], i) => [[`mu_${WHO[i]}`, m], [`sigma_${WHO[i]}`, sd]]));
 const PRESETS = [
@@ -111,7 +111,5 @@ ${display(KL(p, r), o("−"), KL(p, q), o("−"), KL(q, r), o("="), frac(n(1), n
 <p>The square root of Jensen–Shannon, Hellinger, total variation, Wasserstein and Fisher–Rao are metrics. The square root of KL is not.</p>`;
 
 export default {
-  name: "metric", title: "Metric axioms", icon: "M4 19 11 5l9 10z",
-  claim: "KL is never negative and zero only between equals, but it has no symmetry and its triangles do not close.",
-  defaults, limits, mount,
+  name: "metric", ...PAGES.metric, mount,
 };

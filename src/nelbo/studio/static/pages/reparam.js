@@ -5,13 +5,13 @@ import { h, set, tell, trailing } from "../core/dom.js";
 import { display, frac, o, row, sub, sup, v, word, n } from "../core/formula.js";
 import { literal, number } from "../core/format.js";
 import { meanAndError, randomness } from "../core/math.js";
+import { PAGES } from "../core/pages.js";
 import { read, watch, write } from "../core/store.js";
 import { ESTIMATORS, FUNCTIONS, gradients, variances } from "./reparam/estimators.js";
 import { graph } from "./reparam/graph.js";
 import { COLOURS, convergence, discrete, histogram, race } from "./reparam/panels.js";
 
-const defaults = { fn: "square", mu: 1, sigma: 0.7, c: 0.5, node: "reparam", samples: 10000, tau: 0.5, seed: 0 };
-const limits = { fn: Object.keys(FUNCTIONS), mu: [-20, 20], sigma: [0.01, 20], c: [-20, 20], node: ["reparam", "stochastic"], samples: [100, 100000], tau: [0.01, 10], seed: [0, 1e6] };
+const { defaults } = PAGES.reparam;
 const NAMES = Object.keys(defaults);
 const MOVING = 1000; // draws while something is dragged
 const PRESETS = [
@@ -130,7 +130,5 @@ off as a baseline removes much of the score's variance and no truth.</p>
 path; Gumbel–softmax bends one, biased when warm and noisy when cold.</p>`;
 
 export default {
-  name: "reparam", title: "Reparameterization", icon: "M4 12h4m8 0h4M12 3v5",
-  claim: "z = µ + σε lets the gradient through the sample: the same truth as the score function, at a fraction of the variance.",
-  defaults, limits, mount, unit: false,
+  name: "reparam", ...PAGES.reparam, mount, unit: false,
 };

@@ -3,6 +3,7 @@
 import { group } from "../core/controls.js";
 import { h } from "../core/dom.js";
 import { number } from "../core/format.js";
+import { PAGES } from "../core/pages.js";
 import { ask, hear } from "../core/store.js";
 import inspector from "./inspector.js";
 
@@ -10,9 +11,7 @@ import inspector from "./inspector.js";
 export default {
   ...inspector,
   name: "report",
-  title: "Report",
-  claim: "What was measured on a run, what is wrong with it, and its examples to look at. Save it as one HTML file to share.",
-  exportUrl: (state) => `/export/report?state=${encodeURIComponent(JSON.stringify(state))}`,
+  ...PAGES.report,
   mount,
 };
 

@@ -3,6 +3,7 @@
 import { group } from "../core/controls.js";
 import { coalesced, h } from "../core/dom.js";
 import { nats } from "../core/format.js";
+import { PAGES } from "../core/pages.js";
 import { ask, hear, write } from "../core/store.js";
 import { dropDown, runLabel } from "./inspector/choose.js";
 import { demoOffer } from "./home/demo.js";
@@ -15,13 +16,8 @@ import { code, why } from "./train/words.js";
 /** @type {import("../core/state.js").Page} */
 export default {
   name: "train",
-  title: "Live training",
-  claim: "The loss while it falls, its two terms apart. A training goes on when this page is closed, and ends as a run on disk.",
-  icon: "",
+  ...PAGES.train,
   live: true,
-  exportUrl: (state) => `/export/train?state=${encodeURIComponent(JSON.stringify(state))}`,
-  defaults: { run: "", other: "", epoch: -1, settings: PRESETS[0].settings },
-  limits: { epoch: [-1, 1e6] },
   check: { settings: (value) => !Array.isArray(value) },
   mount,
 };

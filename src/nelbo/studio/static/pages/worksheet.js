@@ -4,6 +4,7 @@
 import { download, h } from "../core/dom.js";
 import { number } from "../core/format.js";
 import { elboChain, klAsymmetry, normalKL } from "../core/math.js";
+import { PAGES } from "../core/pages.js";
 import { remembered } from "../core/progress.js";
 
 const pair = (s) => [s.mu_p, s.sigma_p, s.mu_q, s.sigma_q];
@@ -92,7 +93,5 @@ function text(record) {
 }
 
 export default {
-  name: "worksheet", title: "Worksheet", icon: "",
-  claim: "Twelve questions on KL, the ELBO and gradients: predict, drag, reveal.",
-  defaults: {}, mount, unit: false, exportable: false,
+  name: "worksheet", ...PAGES.worksheet, mount, unit: false,
 };

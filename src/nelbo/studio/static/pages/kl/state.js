@@ -2,32 +2,14 @@
 
 import { density } from "../../core/families.js";
 import { literal } from "../../core/format.js";
+import { PAGES } from "../../core/pages.js";
 
-const one = (side, values) => Object.fromEntries(Object.entries(values).map(([name, value]) => [`${name}_${side}`, value]));
-const START = { skew: 3, low: -2, high: 2, sigma2: 0.5, weight: 0.4 };
-
-export const defaults = {
-  ...one("p", { family: "normal", mu: 0, sigma: 1, mu2: 3, ...START }),
-  ...one("q", { family: "normal", mu: 1, sigma: 2, mu2: -2, ...START }),
-  view: "explore", running: false, bins: 0, samples: 1000, seed: 0, target: 1,
-};
-
-const FAMILIES = ["normal", "skew", "truncated", "mixture"];
-const LIMITS = {
-  family: FAMILIES, mu: [-1000, 1000], sigma: [0.001, 1000], skew: [-30, 30], low: [-1000, 1000], high: [-1000, 1000],
-  mu2: [-1000, 1000], sigma2: [0.001, 1000], weight: [0.001, 0.999],
-};
-export const limits = {
-  ...one("p", LIMITS), ...one("q", LIMITS),
-  view: ["explore", "fit", "game"], bins: [0, 64], samples: [10, 100000], seed: [0, 1e6], target: [0, 100],
-};
-
-export const NAMES = Object.keys(defaults);
+export const NAMES = Object.keys(PAGES.kl.defaults);
 export const SHAPE = NAMES.filter((name) => /_(p|q)$/.test(name));
 
 /** The parameters of one side. */
 export function side(state, which) {
-  return Object.fromEntries(Object.keys(LIMITS).map((name) => [name, state[`${name}_${which}`]]));
+  return Object.fromEntries(SHAPE.filter((name) => name.endsWith(`_${which}`)).map((name) => [name.slice(0, -2), state[name]]));
 }
 
 /** Both densities. */

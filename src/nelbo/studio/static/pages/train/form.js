@@ -1,11 +1,12 @@
 // The settings of a new training: fields from Python's signatures, presets, and what was out of range, said.
 
 import { h } from "../../core/dom.js";
+import { PAGES } from "../../core/pages.js";
 import { ask, write } from "../../core/store.js";
 
-const BASE = { data: "mnist5k", binarize: "threshold", latent: 2, hidden: [400, 200], batch_size: 100, epochs: 30 };
+const BASE = PAGES.train.defaults.settings;
 export const PRESETS = [
-  { name: "healthy", title: "a VAE on real digits: both terms do their work", settings: { ...BASE, recipe: "vae" } },
+  { name: "healthy", title: "a VAE on real digits: both terms do their work", settings: BASE },
   { name: "collapse", title: "β = 100: the KL costs so much that no information passes", settings: { ...BASE, recipe: "beta_vae", beta: 100 } },
   { name: "β = 0", title: "no KL term: codes drift apart, and samples from the prior are garbage", settings: { ...BASE, recipe: "beta_vae", beta: 0 } },
   { name: "warm-up", title: "β rises to 1 over the first 10 epochs", settings: { ...BASE, recipe: "beta_vae", beta: 1, warm_up: 10 } },
