@@ -97,7 +97,7 @@ def test_mistakes_end_in_a_sentence(here, capsys, arguments, words):
 
 def test_output_mistakes(run, here, capsys):
     assert main(["sample", run, "--out", "x.gif"]) == 1
-    assert "--out ends in .png, .npy or .parquet; got 'x.gif'" in capsys.readouterr().err
+    assert "--out must end in .png, .npy or .parquet, got 'x.gif'" in capsys.readouterr().err
     assert main(["embed", run, "--split", "test"]) == 1
     assert "have no test part; they have: train, validation. Write --split train" in capsys.readouterr().err
     np.save("wide.npy", np.zeros((5, 12), dtype=np.float32))

@@ -98,7 +98,7 @@ def test_the_parts_of_the_kl_add_up(measured):
 
 def test_mistakes(capsys, tmp_path):
     data = demo.load_data()
-    with pytest.raises(ValueError, match="--index is from 0 to 999"):
+    with pytest.raises(ValueError, match="--index must be from 0 to 999"):
         demo.pick(data.validation, index=1000)
-    with pytest.raises(ValueError, match="--digit is one of the labels 0 to 9; got 12"):
+    with pytest.raises(ValueError, match="--digit must be one of the labels 0 to 9, got 12"):
         demo.pick(data.validation, digit=12)

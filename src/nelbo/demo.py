@@ -98,13 +98,13 @@ def pick(examples: Dataset, *, digit: int = 6, index: int | None = None) -> int:
     """
     if index is not None:
         if not 0 <= index < len(examples):
-            raise ValueError(f"--index is from 0 to {len(examples) - 1}, the held-out digits; got {index}")
+            raise ValueError(f"--index must be from 0 to {len(examples) - 1}, the held-out digits; got {index}")
         return index
     labels = examples.labels
-    found = [] if labels is None else (labels == digit).nonzero().flatten().tolist()
-    if not found:
-        raise ValueError(f"--digit is one of the labels 0 to 9; got {digit}")
-    return found[0]
+    positions = [] if labels is None else (labels == digit).nonzero().flatten().tolist()
+    if not positions:
+        raise ValueError(f"--digit must be one of the labels 0 to 9, got {digit}")
+    return positions[0]
 
 
 def measure(name: str, run: Run, examples: Dataset, position: int, *, seed: int = 0) -> Measured:
@@ -144,7 +144,7 @@ def compare(models: Sequence[Measured], what: str) -> list[str]:
 def draw_figures(models: Sequence[Measured], out: Path, *, seed: int = 0) -> Iterator[tuple[Path, str]]:
     """Draw and save the figures of the demo; yields each file with a sentence on what it shows."""
     folder = out / "figures"
-    made = {
+    drawings = {
         "comparison.png": (
             lambda: figures.comparison([m.one for m in models]),
             "one digit under each model: input, embedding, reconstruction, and the two terms of its loss",
@@ -162,7 +162,7 @@ def draw_figures(models: Sequence[Measured], out: Path, *, seed: int = 0) -> Ite
             "reconstruction error, KL and NELBO while training",
         ),
     }
-    for name, (make, text) in made.items():
+    for name, (make, text) in drawings.items():
         yield figures.save(make(), folder / name), text
 
 
@@ -195,12 +195,12 @@ def reports(models: Sequence[Measured], out: Path, *, index: int, seed: int = 0)
 def _measured_before(folder: Path, seed: int) -> bool:
     """Whether the report in a folder is of the weights beside it, by this version and seed."""
     try:
-        found = read_json(folder / MEASURES)
+        record = read_json(folder / MEASURES)
         newer = (folder / MEASURES).stat().st_mtime_ns > (folder / WEIGHTS).stat().st_mtime_ns
     except (OSError, ValueError):
         return False
-    same = found.get("versions") == versions() and found.get("settings", {}).get("seed") == seed
-    return newer and same and bool(found.get("complete")) and (folder / PAGE).is_file()
+    same = record.get("versions") == versions() and record.get("settings", {}).get("seed") == seed
+    return newer and same and bool(record.get("complete")) and (folder / PAGE).is_file()
 
 
 def _why_error(high: Measured, low: Measured) -> str:

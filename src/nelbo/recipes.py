@@ -102,7 +102,7 @@ def compose(
     """
     event, hidden, channels = _event(event), _widths("hidden", hidden), _widths("channels", channels)
     if not isinstance(latent, int) or latent < 1:  # pyright: ignore[reportUnnecessaryIsInstance]
-        raise ValueError(f"latent is a whole number of dimensions from 1 on, got {latent!r}")
+        raise ValueError(f"latent must be a positive integer, got {latent!r}")
     px = likelihoods.named(likelihood)
     qz = None if deterministic else POSTERIORS.named(posterior, latent)
     numbers = latent if qz is None else qz.encoder_outputs
@@ -110,7 +110,7 @@ def compose(
     if deterministic:
         if prior != "standard_normal" or posterior != "diagonal_normal":
             raise ValueError(
-                f"an autoencoder has no prior and no posterior to choose, got prior={prior!r} and "
+                f"an autoencoder does not take a prior or a posterior, got prior={prior!r} and "
                 f"posterior={posterior!r}; leave them out, or take the recipe vae"
             )
         model: Model = Autoencoder(encoder, decoder, latent=latent, likelihood=px)
@@ -326,13 +326,13 @@ def make_for(data: Data, name: str = "vae", **arguments: Any) -> tuple[Model, li
 
 def _event(event: Sequence[int]) -> tuple[int, ...]:
     if not isinstance(event, Sequence) or not all(n > 0 for n in event) or not event:  # pyright: ignore[reportUnnecessaryIsInstance]
-        raise TypeError(f"event is the shape of one example, such as (784,) or (1, 28, 28); got {event!r}")
+        raise TypeError(f"event must be the shape of one example, such as (784,) or (1, 28, 28); got {event!r}")
     return tuple(int(n) for n in event)
 
 
 def _widths(name: str, widths: Sequence[int]) -> tuple[int, ...]:
     if not isinstance(widths, Sequence) or not all(isinstance(n, int) and n > 0 for n in widths):  # pyright: ignore[reportUnnecessaryIsInstance]
-        raise TypeError(f"{name} holds the width of each layer, such as {name}=(400, 200); got {widths!r}")
+        raise TypeError(f"{name} must hold the width of each layer, such as {name}=(400, 200); got {widths!r}")
     return tuple(widths)
 
 
@@ -361,7 +361,7 @@ def _networks(
         encoder = ConvEncoder(inputs, encoder_outputs, **options)
         decoder = ConvDecoder(latent, target, **options)
     else:
-        raise ValueError(f"network is 'mlp', 'conv' or 'residual'; got {network!r}")
+        raise ValueError(f"network must be 'mlp', 'conv' or 'residual', got {network!r}")
     return encoder if transform is None else nn.Sequential(transform, encoder), decoder
 
 

@@ -158,7 +158,7 @@ def test_two_runs_are_aligned(ask, folder):
         ("weights", {"part": "all"}, "'decoder' or 'encoder'"),
         ("plane", {"low": [0, 0], "high": [0, 1], "layers": ["prior"]}, "low ends lie below"),
         ("plane", {"low": [0, 0], "high": [1, float("nan")], "layers": ["prior"]}, "2 finite numbers"),
-        ("plane", {"low": [0, 0], "high": [1, 1], "layers": ["posterior"]}, "layers are some of"),
+        ("plane", {"low": [0, 0], "high": [1, 1], "layers": ["posterior"]}, "layers must be some of"),
         ("plane", {"low": [0, 0], "high": [1, 1], "layers": ["prior"], "n": 10**6}, "from 2 to 128"),
         ("plane", {"low": [0, 0], "high": [1, 1], "layers": ["prior"], "axes": [0, 7]}, "different latent dimensions"),
         ("decode", {}, "buffer 0 holds no float32"),

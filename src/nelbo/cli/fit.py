@@ -29,20 +29,20 @@ TRAINING = flags(
 
 
 def _recipe_flags() -> list[inspect.Parameter]:
-    """The arguments that only some recipes have, each with what it is in the recipes that take it."""
+    """The arguments that only some recipes have, each with its meaning in the recipes that take it."""
     shared = tuple(parameter.name for parameter in MODEL)
     group = Group.create_ordered("Recipe's own settings")
-    found: dict[str, inspect.Parameter] = {}
+    parameters: dict[str, inspect.Parameter] = {}
     helps: dict[str, list[str]] = {}
     for name, recipe in recipes.RECIPES.items():
         words = described(recipe)
         for parameter in flags(recipe, group=group, skip=shared):
-            found.setdefault(parameter.name, parameter)
+            parameters.setdefault(parameter.name, parameter)
             default = inspect.signature(recipe).parameters[parameter.name].default
             helps.setdefault(parameter.name, []).append(f"{name} (default {plain(default)}): {words[parameter.name]}")
     return [
         parameter.replace(annotation=Annotated[parameter.annotation, Parameter(help="of " + " Of ".join(helps[name]))])
-        for name, parameter in found.items()
+        for name, parameter in parameters.items()
     ]
 
 
@@ -105,7 +105,7 @@ def _go_on(path: Path, data: str | None, values: dict[str, Any]) -> Run:
 
 
 def _free_folder(parent: Path, name: str) -> Path:
-    """parent/name, or parent/name-2, ...: the first that holds no run."""
+    """parent/name, or parent/name-2, ...: the first without a run."""
     names = [name, *(f"{name}-{number}" for number in range(2, 10_000))]
     return next(parent / n for n in names if not (parent / n / RECORD).exists())
 
@@ -126,8 +126,8 @@ _FIRST = [
         )
         for name, default, hint, text in (
             ("recipe", "vae", Literal[tuple(recipes.RECIPES)], "The model, by its published name."),
-            ("out", None, Path | None, "Folder of the run; by default runs/DATA-RECIPE."),
-            ("resume", None, Path | None, "Go on with this run instead, to the very weights it would have had."),
+            ("out", None, Path | None, "Directory of the run; by default runs/DATA-RECIPE."),
+            ("resume", None, Path | None, "Resume this run instead; the result is that of an uninterrupted one."),
         )
     ),
 ]

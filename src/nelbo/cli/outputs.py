@@ -1,4 +1,4 @@
-"""nelbo sample, reconstruct, embed: what a trained model gives, as a file."""
+"""nelbo sample, reconstruct, embed: write a trained model's outputs to a file."""
 
 from collections.abc import Mapping
 from io import BytesIO
@@ -21,11 +21,11 @@ def sample(run: Path, *, n: Number = 64, seed: int = 0, mean: bool = False, out:
     """Draw new examples: z ~ p(z), then x ~ p(x|z).
 
     Args:
-        run: folder of a run.
-        n: how many.
+        run: directory of a run.
+        n: number of examples.
         seed: of the draws.
         mean: write the mean of p(x|z) instead of a draw.
-        out: a .png, .npy or .parquet file; by default samples.png in the run, samples.npy for what is no image.
+        out: a .png, .npy or .parquet file; by default samples.png in the run, samples.npy for other examples.
     """
     return _write(runs.load(run).sample(n, mean=mean, seed=seed), out, run, "samples")
 
@@ -39,10 +39,10 @@ def reconstruct(
     seed: int = 0,
     out: Path | None = None,
 ) -> int:
-    """Each example as the decoder gives it back from the mean of q(z|x).
+    """Reconstruct each example: decode the mean of q(z|x).
 
     Args:
-        run: folder of a run.
+        run: directory of a run.
         data: a named set or a path, prepared as the run's data were; by default the run's own data.
         split: which part of the run's own data.
         n: the first n examples only; a picture shows 10 by default.
@@ -73,10 +73,10 @@ def embed(
     seed: int = 0,
     out: Path | None = None,
 ) -> int:
-    """The mean of q(z|x) for each example: where it lies in latent space.
+    """Encode each example: write the mean of q(z|x), its place in latent space.
 
     Args:
-        run: folder of a run.
+        run: directory of a run.
         data: a named set or a path, prepared as the run's data were; by default the run's own data.
         split: which part of the run's own data.
         seed: of dynamic binarization.
@@ -102,9 +102,9 @@ def examples_of(run: runs.Run, data: str | None, split: Split) -> Dataset:
         parts = {"train": run.data.train, "validation": run.data.validation, "test": run.data.test}
         examples = parts[split]
         if examples is None:
-            there = ", ".join(name for name, part in parts.items() if part is not None)
+            available = ", ".join(name for name, part in parts.items() if part is not None)
             raise ValueError(
-                f"the run's data have no {split} part; they have: {there}. Write --split {there.split(', ')[0]}"
+                f"the run's data have no {split} part; they have: {available}. Write --split {available.split(', ')[0]}"
             )
         return examples
     options = dict(run.record["data"]["options"], validation=0, limit=None)
@@ -144,7 +144,7 @@ def _write(
     elif path.suffix == ".parquet":
         write_bytes(path, _parquet(values.reshape(len(values), -1), names, beside or {}))
     else:
-        raise ValueError(f"--out ends in .png, .npy or .parquet; got {path.name!r}")
+        raise ValueError(f"--out must end in .png, .npy or .parquet, got {path.name!r}")
     print(f"{len(x):,} {stem} of shape {tuple(x.shape[1:])}: {path}")
     return 0
 

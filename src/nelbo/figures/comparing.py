@@ -237,7 +237,7 @@ def _legend(page: Page, rows: Sequence[Row]) -> None:
         return Line2D([], [], marker="o", linestyle="none", label=label, color=color, markersize=size, **options)
 
     with_points = any(row.is_point for row in rows)
-    # what is no normal has no sigma: its contours hold the mass that a normal holds within 1, 2, 3 sigma
+    # a family other than the normal has no sigma: its contours hold the mass that a normal holds within 1, 2, 3 sigma
     normal = all(density.moments(row.evaluation.pz, (0,)) is not None for row in rows)
     rings = "1, 2, 3σ" if normal else "mass of 1, 2, 3σ"
     handles = [mark(f"prior p(z): {rings}", palette.CONTOURS, 9, markerfacecolor="none")]

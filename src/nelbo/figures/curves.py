@@ -1,4 +1,4 @@
-"""How the loss and its two terms went while training."""
+"""The loss and its two terms while training."""
 
 import math
 from collections.abc import Mapping, Sequence
@@ -98,7 +98,7 @@ def _draw(axes: Axes, history: Sequence[Epoch], key: str, color: str) -> bool:
         )
         axes.set_yticks([])
         return False
-    # one epoch is no line
+    # one epoch does not make a line
     mark: dict[str, Any] = {"marker": "o", "markersize": 4} if len(history) == 1 else {}
     axes.plot(epoch, train, color=color, linewidth=1.5, label="training", **mark)
     if not np.isnan(validation).all():

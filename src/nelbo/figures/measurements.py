@@ -270,9 +270,9 @@ def latent_units(kl: Tensor | None, variance: Tensor, *, threshold: float = 0.01
     step = 1 if len(order) <= 24 else 4
     axes.set_xticks(places[::step], [str(i + 1) for i in order[::step]])
     axes.set_xlabel("latent unit" + ("" if len(order) == len(spread) else f", the first {_UNITS} of {len(spread)}"))
-    said: dict[str, Any] = {"size": 9, "color": palette.FAINT}
+    style: dict[str, Any] = {"size": 9, "color": palette.FAINT}
     page.note(0.75, 0.06, f"{int((spread > threshold).sum())} of {len(spread)} units active", size=10.5, weight="bold")
-    page.note(0.75, top + 1.35 + 0.42, f"dashed: active above {threshold:g}", **said)
+    page.note(0.75, top + 1.35 + 0.42, f"dashed: active above {threshold:g}", **style)
     return page
 
 

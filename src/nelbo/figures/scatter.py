@@ -30,10 +30,10 @@ def embedding(
         title: of the figure.
 
     Raises:
-        ValueError: z is no (n, latent), or labels is no (n,).
+        ValueError: z is not (n, latent), or labels is not (n,).
     """
     if z.dim() != 2 or len(z) == 0:
-        raise ValueError(f"z has shape (n, latent), got {tuple(z.shape)}; write embedding(run.encode(x), labels)")
+        raise ValueError(f"z must have shape (n, latent), got {tuple(z.shape)}; write embedding(run.encode(x), labels)")
     z = z.detach()
     dims, colors = points.active(z), points.read_labels(labels, len(z))
     places = z[:, list(dims)].double().cpu().numpy()

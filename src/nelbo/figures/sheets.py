@@ -45,19 +45,19 @@ def latent_grid(
         title: of the sheet; None says what is shown.
 
     Raises:
-        ValueError: n, dims or span cannot be meant.
+        ValueError: n, dims or span is out of range.
     """
     if n < 2:
-        raise ValueError(f"n is the number of tiles on a side, at least 2; got {n}")
+        raise ValueError(f"n, the number of tiles on a side, must be at least 2; got {n}")
     if span is not None and not span[0] < span[1]:
-        raise ValueError(f"span goes from a smaller to a larger value, got {span}; write span=(-3.0, 3.0)")
+        raise ValueError(f"span must go from a smaller to a larger value, got {span}; write span=(-3.0, 3.0)")
     model = as_model(model)
     with evaluation_mode(model):
         pz = model.prior
         width = pz.event_shape[-1]
         chosen = dims or tuple(range(min(width, 2)))
         if len(set(chosen)) != min(width, 2) or not all(0 <= d < width for d in chosen):
-            raise ValueError(f"dims names two of the {width} latent dimensions, from 0 to {width - 1}; got {dims}")
+            raise ValueError(f"dims must name two of the {width} latent dimensions, from 0 to {width - 1}; got {dims}")
         z_rest, sides = _quantiles(model, chosen, n)
         if span is not None:
             sides = [np.linspace(*span, n)] * len(chosen)
@@ -129,7 +129,7 @@ def samples(models: Any, *, n: int = 10, seed: int = 0) -> Figure:
     """
     named = by_name(models, write='samples({"VAE": vae, "autoencoder": autoencoder})')
     if n < 1:
-        raise ValueError(f"n is the number of samples on a side, at least 1; got {n}")
+        raise ValueError(f"n, the number of samples on a side, must be at least 1; got {n}")
     drawn = {name: sample(model, n * n, mean=True, seed=seed).cpu() for name, model in named.items()}
     block, gap = (3.4 if len(named) > 1 else 5.0), 0.3
     heights = [block * _aspect(x) for x in drawn.values()]
@@ -158,7 +158,7 @@ def image_grid(x: Any, *, columns: int | None = None) -> Figure:
     """
     x = as_batch(x).x
     if columns is not None and columns < 1:
-        raise ValueError(f"columns is at least 1, got {columns}; leave it out for a sheet that is about square")
+        raise ValueError(f"columns must be at least 1, got {columns}; leave it out for a sheet that is about square")
     columns = columns or math.ceil(math.sqrt(len(x) * _aspect(x)))
     return _sheet(x, min(columns, len(x)))
 
@@ -191,7 +191,7 @@ def reconstruction_pairs(
             "write reconstruction_pairs(x, run.reconstruct(x))"
         )
     if columns < 1:
-        raise ValueError(f"columns is at least 1, got {columns}")
+        raise ValueError(f"columns must be at least 1, got {columns}")
     if captions is not None and len(captions) != len(x):
         raise ValueError(f"captions holds {len(captions)} texts for {len(x)} pairs, expected one for each")
     columns, bands = min(columns, len(x)), math.ceil(len(x) / columns)

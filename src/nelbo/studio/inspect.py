@@ -90,7 +90,7 @@ def weights(session: Session, content: Content, buffers: Buffers) -> Reply:
     """The decoder or encoder as dense layers, for a browser that computes it itself."""
     part = content["part"]
     if part not in ("decoder", "encoder"):
-        raise ValueError(f"part is 'decoder' or 'encoder', got {part!r}")
+        raise ValueError(f"part must be 'decoder' or 'encoder', got {part!r}")
     return weights_of(_inspection(session, content), part)
 
 
@@ -98,7 +98,7 @@ def weights_of(inspection: Inspection, part: str) -> Reply:
     """Steps of a dense network, and its weights and biases as float32 buffers in order."""
     network = dense(getattr(inspection.model, part, None))
     if network is None:
-        raise ValueError(f"the {part} is no small dense network; it is computed in Python")
+        raise ValueError(f"the {part} is not a small dense network; it is computed in Python")
     steps = [[step[0], *(step[1].shape if len(step) > 1 else ())] for step in network.steps]
     return Reply({"steps": steps}, [_floats(tensor) for step in network.steps for tensor in step[1:]])
 
@@ -168,7 +168,7 @@ def decode_codes(session: Session, content: Content, buffers: Buffers) -> Reply:
     latent = inspection.model.latent
     z = _read(buffers, 0, "z")
     if not 0 < z.numel() <= _MOST_AT_ONCE * latent or z.numel() % latent:
-        raise ValueError(f"z holds 1 to {_MOST_AT_ONCE} codes of {latent} numbers, got {z.numel()} numbers")
+        raise ValueError(f"z must hold 1 to {_MOST_AT_ONCE} codes of {latent} numbers, got {z.numel()} numbers")
     with Library.of(session).busy:
         pictures = decode(inspection.model, z.reshape(-1, latent).clamp(-_FARTHEST, _FARTHEST))
     return Reply({"shape": list(pictures.shape)}, [_floats(pictures)])
@@ -207,7 +207,7 @@ def over_plane(inspection: Inspection, content: Content, library: Library) -> Re
     """A float32 buffer for each layer asked for, in their order: (n * n,), or (n * n, features) for pictures."""
     n = content.get("n", 64)
     if type(n) is not int or not 2 <= n <= _FINEST:
-        raise ValueError(f"n is a whole number of cells from 2 to {_FINEST}, got {n!r}")
+        raise ValueError(f"n must be an integer from 2 to {_FINEST}, got {n!r}")
     where = _plane(inspection, content)
     layers = {
         "prior": lambda: planes.log_prior(inspection, where, n),
@@ -217,10 +217,10 @@ def over_plane(inspection: Inspection, content: Content, library: Library) -> Re
     }
     wanted = content["layers"]
     if not isinstance(wanted, Sequence) or not wanted or not all(name in layers for name in wanted):
-        raise ValueError(f"layers are some of {', '.join(layers)}; got {wanted!r}")
+        raise ValueError(f"layers must be some of {', '.join(layers)}; got {wanted!r}")
     with library.busy:
-        found = [_floats(layers[name]()) for name in wanted]
-    return Reply({"layers": list(wanted), "n": n, "low": list(where.low), "high": list(where.high)}, found)
+        values = [_floats(layers[name]()) for name in wanted]
+    return Reply({"layers": list(wanted), "n": n, "low": list(where.low), "high": list(where.high)}, values)
 
 
 @answers("inspect.align")
@@ -232,14 +232,14 @@ def alignment(session: Session, content: Content, buffers: Buffers) -> Reply:
     one, other = (
         _directions(inspection, content.get(name)) for inspection, name in ((first, "axes"), (second, "other_axes"))
     )
-    found = align(first.mean @ one.T, second.mean @ other.T)
+    aligned = align(first.mean @ one.T, second.mean @ other.T)
     return Reply(
         {
-            "scale": found.scale,
-            "rotation": found.rotation.tolist(),
-            "center": found.center.tolist(),
-            "target_center": found.target_center.tolist(),
-            "unexplained": found.unexplained,
+            "scale": aligned.scale,
+            "rotation": aligned.rotation.tolist(),
+            "center": aligned.center.tolist(),
+            "target_center": aligned.target_center.tolist(),
+            "unexplained": aligned.unexplained,
         }
     )
 
@@ -247,14 +247,14 @@ def alignment(session: Session, content: Content, buffers: Buffers) -> Reply:
 def _inspection(session: Session, content: Content) -> Inspection:
     split = content.get("split")
     if not (split is None or isinstance(split, str)):
-        raise TypeError(f"split is train, validation or test; got {split!r}")
+        raise TypeError(f"split must be train, validation or test; got {split!r}")
     return Library.of(session).inspection(content["run"], split)
 
 
 def _rows(inspection: Inspection, rows: Any, most: int) -> list[int]:
     n = len(inspection.x)
     if not isinstance(rows, Sequence) or not all(type(row) is int and 0 <= row < n for row in rows):
-        raise ValueError(f"rows are whole numbers from 0 to {n - 1}, got {rows!r}")
+        raise ValueError(f"rows must be integers from 0 to {n - 1}, got {rows!r}")
     if not 0 < len(rows) <= most:
         raise ValueError(f"at most {most} examples at a time, and at least one; got {len(rows)}")
     return list(rows)
@@ -271,7 +271,7 @@ def _directions(inspection: Inspection, axes: Any) -> Tensor:
     if not whole or len(axes) != min(2, latent) or len(set(axes)) != len(axes):
         other = ', or "principal"' if latent > 2 else ""
         raise ValueError(
-            f"axes are {min(2, latent)} different latent dimensions from 0 to {latent - 1}{other}; got {axes!r}"
+            f"axes must be {min(2, latent)} different latent dimensions from 0 to {latent - 1}{other}; got {axes!r}"
         )
     return planes.units(axes, latent)
 
@@ -285,13 +285,13 @@ def _plane(inspection: Inspection, content: Content) -> planes.Plane:
         return planes.around(inspection, directions, held)
     low, high = (_numbers(content.get(end), len(directions), end) for end in ("low", "high"))
     if not all(a < b for a, b in zip(low, high, strict=True)):
-        raise ValueError(f"a plane's low ends lie below its high ones, got {low} and {high}")
+        raise ValueError(f"a plane's low ends must lie below its high ends, got {low} and {high}")
     return planes.Plane(directions, low, high, held)
 
 
 def _numbers(values: Any, count: int, name: str) -> tuple[float, ...]:
     if not isinstance(values, Sequence) or len(values) != count or not all(_is_finite(value) for value in values):
-        raise ValueError(f"{name} holds {count} finite numbers, got {values!r}")
+        raise ValueError(f"{name} must hold {count} finite numbers, got {values!r}")
     return tuple(max(-_FARTHEST, min(_FARTHEST, float(value))) for value in values)
 
 
