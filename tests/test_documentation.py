@@ -21,6 +21,7 @@ PAGES = [
     *sorted((ROOT / "docs").glob("*.md")),
     *sorted((ROOT / "docs" / "studio").glob("*.md")),
 ]
+FINDINGS = sorted((ROOT / "src" / "nelbo" / "diagnosis" / "findings").glob("*.md"))
 
 
 def blocks(page, language):
@@ -77,7 +78,7 @@ def test_values_in_comments_are_compared(code, holds):
             exec(with_checks(code), scope)
 
 
-@pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
+@pytest.mark.parametrize("page", [*PAGES, *FINDINGS], ids=lambda page: str(page.relative_to(ROOT)))
 def test_links_and_pictures_exist(page):
     for target in re.findall(r"\]\(([^)#]+)\)", page.read_text("utf-8")):
         assert "://" in target or (page.parent / target).exists(), target

@@ -1,12 +1,14 @@
 """import nelbo changes nothing for anyone else, and costs little."""
 
+import ast
+import graphlib
 import json
 import subprocess
 import sys
 from pathlib import Path
 from types import ModuleType
 
-SOURCE = Path(__file__).parents[1] / "src"
+SOURCE = Path(__file__).parents[1] / "src" / "nelbo"
 
 STATE = """
 import logging, warnings, json, random
@@ -114,7 +116,7 @@ def test_a_type_checker_sees_every_public_name(tmp_path):
     expressions = len(lines)
     lines += MISTAKES
     (tmp_path / "snippet.py").write_text("\n".join(lines) + "\n")
-    settings = {"typeCheckingMode": "standard", "extraPaths": [str(SOURCE)], "include": ["snippet.py"]}
+    settings = {"typeCheckingMode": "standard", "extraPaths": [str(SOURCE.parent)], "include": ["snippet.py"]}
     (tmp_path / "pyrightconfig.json").write_text(json.dumps(settings))
     command = [
         sys.executable,
@@ -140,3 +142,30 @@ def test_a_type_checker_sees_every_public_name(tmp_path):
             assert types[number].endswith(f'is "{expected}"'), types[number]
         assert "Unknown" not in types[number]
     assert [lines[line] for line in errors] == MISTAKES
+
+
+def imports():
+    """module -> the modules that it imports, within functions too; the front door, which names all, is left out."""
+    names = {path: ".".join(path.relative_to(SOURCE.parent).with_suffix("").parts) for path in SOURCE.rglob("*.py")}
+    paths = {name.removesuffix(".__init__"): path for path, name in names.items()}
+    graph = {}
+    for module, path in paths.items():
+        names = set()
+        for node in ast.walk(ast.parse(path.read_text("utf-8"))):
+            if isinstance(node, ast.Import):
+                names |= {alias.name for alias in node.names}
+            elif isinstance(node, ast.ImportFrom) and node.module:
+                whole = {f"{node.module}.{alias.name}" for alias in node.names}
+                # a submodule is imported by itself, any other name from its package
+                names |= {name if name in paths else node.module for name in whole}
+        graph[module] = {name for name in names & paths.keys() if name not in ("nelbo", module)}
+    return graph
+
+
+def test_no_modules_import_each_other_in_a_circle():
+    graph = {module: sorted(names) for module, names in imports().items()}
+    try:
+        tuple(graphlib.TopologicalSorter(graph).static_order())
+    except graphlib.CycleError as error:
+        circle = " -> ".join(reversed(error.args[1]))
+        raise AssertionError(f"an import circle: {circle}") from None

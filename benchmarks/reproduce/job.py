@@ -17,7 +17,7 @@ from benchmarks.reproduce.plan import FULL, QUICK, SETTINGS, Plan, Training, loa
 from nelbo.files import read_json, write_json
 from nelbo.measure.usage import THRESHOLD
 from nelbo.runs import Run
-from nelbo.training import fit_once
+from nelbo.training import fit_or_resume
 
 SEED = 0
 """Of the test images' binarization: one draw, the same for every model."""
@@ -42,7 +42,7 @@ def train(training: Training, data: nelbo.data.Data, out: Path) -> Run:
     clock = Clock(folder)
     settings = {"epochs": training.epochs, **SETTINGS, "progress": False, "callback": clock}
     try:
-        return fit_once(functools.partial(make, training, data), data, out=folder, **settings)
+        return fit_or_resume(functools.partial(make, training, data), data, out=folder, **settings)
     except KeyboardInterrupt:
         clock()
         raise

@@ -17,10 +17,10 @@ from nelbo.files import read_json
 from nelbo.latents import spread
 from nelbo.measure import compare as compare_runs
 from nelbo.measure import report
-from nelbo.measure.results import MEASURES, PAGE
+from nelbo.report import MEASURES, PAGE
 from nelbo.runs import WEIGHTS, Run, versions
-from nelbo.training import fit_once
-from nelbo.training.fit import Progress
+from nelbo.training import fit_or_resume
+from nelbo.training.fit import ShowProgress
 
 EPOCHS = 40
 _DRAWS = 16  # of z for each held-out digit
@@ -72,7 +72,9 @@ def load_data(*, seed: int = 0) -> Data:
     return nelbo_data.load("mnist5k", binarize="threshold", validation=1000, seed=seed)
 
 
-def train(data: Data, out: Path, *, epochs: int = EPOCHS, seed: int = 0, progress: Progress = True) -> dict[str, Run]:
+def train(
+    data: Data, out: Path, *, epochs: int = EPOCHS, seed: int = 0, progress: ShowProgress = True
+) -> dict[str, Run]:
     """Train the models of the demo, or take up the runs that an earlier call left, finished or not.
 
     Raises:
@@ -80,7 +82,7 @@ def train(data: Data, out: Path, *, epochs: int = EPOCHS, seed: int = 0, progres
     """
     settings: dict[str, Any] = {"epochs": epochs, "batch_size": 100, "seed": seed, "progress": progress}
     return {
-        name: fit_once(
+        name: fit_or_resume(
             functools.partial(recipes.make, recipe, data.event_shape, **_NETWORKS, **own),
             data,
             out=out / name,
@@ -186,10 +188,10 @@ def reports(models: Sequence[Measured], out: Path, *, index: int, seed: int = 0)
         index=index,
         effort="quick",
         seed=seed,
-        titles=[model.title for model in ordered],
+        names=[model.title for model in ordered],
+        title="An autoencoder and two VAEs on handwritten digits",
     )
-    page = side_by_side.save(out / PAGE, title="An autoencoder and two VAEs on handwritten digits")
-    yield page, "all three side by side, on the same digits"
+    yield side_by_side.save_page(out / PAGE), "all three side by side, on the same digits"
 
 
 def _measured_before(folder: Path, seed: int) -> bool:

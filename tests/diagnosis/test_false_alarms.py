@@ -178,7 +178,7 @@ def test_no_more_alarms_than_stated(null):
     alarms = Counter(finding.id for findings in found for finding in findings if finding.severity != "note")
     for name, count in alarms.items():
         # a count that the stated rate exceeds once in ten thousand suites
-        assert count <= int(stats.binom.isf(1e-4, null.repetitions, CHECKS[name].false_alarms)), alarms
+        assert count <= int(stats.binom.isf(1e-4, null.repetitions, CHECKS[name].page.false_alarms)), alarms
 
 
 # of facts alone, which these models do not have: a density of data in steps
@@ -190,7 +190,7 @@ def test_every_check_is_made_where_nothing_is_wrong():
         found = [null.diagnosis(0) for null in NULLS] + [idle_units(1)]
     made = {check.id for findings in found for check in (*findings, *findings.passed)}
     assert set(CHECKS) - FACTS <= made
-    assert all(CHECKS[name].false_alarms == 0 for name in FACTS)
+    assert all(CHECKS[name].page.false_alarms == 0 for name in FACTS)
 
 
 def test_how_z_is_drawn_is_recognized_at_the_stated_rate():

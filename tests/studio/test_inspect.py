@@ -194,7 +194,7 @@ def test_damaged_folders_are_listed_with_what_is_wrong(folder, tmp_path):
     error = session.ask({"kind": "inspect.open", "id": 2, "run": str(tmp_path / "half")}).content["error"]
     assert "not a whole safetensors file" in error
     nothing = Session([tmp_path / "nowhere"])
-    assert "is no folder" in nothing.ask({"kind": "inspect.runs", "id": 1}).content["runs"][0]["error"]
+    assert "is not a directory" in nothing.ask({"kind": "inspect.runs", "id": 1}).content["runs"][0]["error"]
 
 
 def test_a_run_in_memory():

@@ -131,6 +131,23 @@ def test_the_form_and_back():
     assert "likelihood" not in task["arguments"]  # auto
     assert "floor" not in task["arguments"]  # of another recipe
     json.dumps(form(), allow_nan=False)
+    # the settings of a training have the limits that fit() checks
+    training = [field for field in form() if field["group"] == "training"]
+    assert [field["name"] for field in training][:3] == ["epochs", "learning_rate", "seed"]
+    assert {field["name"]: field.get("limits") for field in training} == {
+        "epochs": [1, 2**31 - 1],
+        "learning_rate": [1e-8, 2**31 - 1],
+        "seed": [-(2**31) + 1, 2**31 - 1],
+        "batch_size": [1, 2**31 - 1],
+        "schedule": None,
+        "learning_rate_warm_up": [0, 2**31 - 1],
+        "weight_decay": [0, 2**31 - 1],
+        "clip": [1e-8, 2**31 - 1],
+        "ema": [1e-8, 1 - 2**-53],
+        "patience": [1, 2**31 - 1],
+    }
+    assert not next(field["more"] for field in training if field["name"] == "seed")
+    assert next(field["more"] for field in training if field["name"] == "ema")
 
 
 @pytest.mark.parametrize(

@@ -103,9 +103,9 @@ def test_the_curves_of_a_training(run_folder, tmp_path, visit):
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [
-        (["kl", "runs/x", "out.html"], "kl shows no run; write nelbo export kl out.html"),
+        (["kl", "runs/x", "out.html"], "kl does not show a run; write nelbo export kl out.html"),
         (["report", "runs/x", "runs/y", "out.html"], "report shows one run, got 2: runs/x, runs/y"),
-        (["inspector", "runs/nowhere"], "runs/nowhere is no folder"),
+        (["inspector", "runs/nowhere"], "runs/nowhere is not a directory"),
         (["inspector", "--state", "pins=[1"], "--state: pins=[1 is not valid JSON"),
         (["inspector", "out.html"], "no finished run to export"),
     ],

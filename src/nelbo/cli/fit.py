@@ -24,8 +24,13 @@ MODEL = flags(
     notes={"likelihood": f"One of {', '.join(likelihoods.names())}; what fits the data if not given."},
 )
 TRAINING = flags(
-    train, group=Group.create_ordered("Training"), skip=("objective", "optimizer", "out", "progress", "callback")
+    train,
+    group=Group.create_ordered("Training"),
+    skip=("validation", "objective", "optimizer", "out", "progress", "callback"),
 )
+
+
+_OF_RESUME = ("epochs", "device", "threads")
 
 
 def _recipe_flags() -> list[inspect.Parameter]:
@@ -96,12 +101,15 @@ def _only_its_own(recipe: str, chosen: dict[str, Any]) -> None:
 
 
 def _go_on(path: Path, data: str | None, values: dict[str, Any]) -> Run:
-    """Resume; flags that would change the run are refused, but for more epochs."""
-    given = [f"--{name.replace('_', '-')}" for name, value in values.items() if value is not None and name != "epochs"]
-    if data is not None or given:
-        what = ", ".join([*(["DATA"] if data else []), *given])
-        raise ValueError(f"--resume takes everything but --epochs from {path / RECORD}; leave out {what}")
-    return go_on(path, epochs=values["epochs"])
+    """Resume; flags that would change the run are refused, but for more epochs or another machine."""
+    chosen = {name: value for name, value in values.items() if value is not None}
+    refused = [f"--{name.replace('_', '-')}" for name in chosen if name not in _OF_RESUME]
+    if data is not None or refused:
+        what = ", ".join([*(["DATA"] if data else []), *refused])
+        raise ValueError(
+            f"--resume takes everything but --epochs, --device and --threads from {path / RECORD}; leave out {what}"
+        )
+    return go_on(path, **chosen)
 
 
 def _free_folder(parent: Path, name: str) -> Path:

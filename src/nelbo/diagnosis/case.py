@@ -13,9 +13,10 @@ from torch.distributions import Distribution, Independent, Normal
 from nelbo import latents
 from nelbo.data import Data
 from nelbo.diagnosis.history import History
-from nelbo.diagnosis.registry import NotMeasurable
-from nelbo.diagnosis.statistics import Mean, factor_gain, mean_of
+from nelbo.diagnosis.registry import NotApplicable
+from nelbo.diagnosis.statistics import factor_gain
 from nelbo.divergences import closed_form
+from nelbo.estimate import Estimate
 from nelbo.foreign import Wrapped
 from nelbo.objectives import ELBO, Beta, ImportanceWeighted, Objective, Reconstruction, Schedule
 from nelbo.randomness import derive, own_randomness, seed_noise
@@ -132,10 +133,10 @@ class Seen:
 
     @cached_property
     def normal(self) -> tuple[Tensor, Tensor]:
-        """The means and standard deviations of q(z|x), each (n, latent); NotMeasurable for other families."""
+        """The means and standard deviations of q(z|x), each (n, latent); NotApplicable for other families."""
         base = base_of(self.qz)
         if not isinstance(base, Normal):
-            raise NotMeasurable(f"needs a diagonal normal q(z|x), which {type(self.qz).__name__} is not")
+            raise NotApplicable(f"needs a diagonal normal q(z|x), which {type(self.qz).__name__} is not")
         return base.loc.detach(), base.scale.detach().expand_as(base.loc)
 
     @property
@@ -171,7 +172,7 @@ class Seen:
     def kl_per_unit(self) -> Tensor:
         """(n, latent) KL of each unit in nats, for a diagonal normal q and a standard normal prior."""
         if not standard_normal(self.model.prior):
-            raise NotMeasurable("needs a standard normal prior")
+            raise NotApplicable("needs a standard normal prior")
         mu, sigma = self.normal
         return 0.5 * (mu**2 + sigma**2 - 1) - sigma.log()
 
@@ -201,7 +202,7 @@ class Seen:
             )
 
     @cached_property
-    def gain_of_z(self) -> Mean:
+    def gain_of_z(self) -> Estimate:
         """Nats by which an example's own z explains it better than another example's z: E log p(x|z) - log p(x|z').
 
         Its expectation is 0 where the decoder ignores z or z says nothing about x.
@@ -211,17 +212,17 @@ class Seen:
             others = torch.randperm(len(self), device=self.x.device)
         theirs = torch.empty_like(others)
         theirs[others] = others.roll(1)
-        return mean_of(self.log_px - self.log_likelihood(self.z[theirs]))
+        return Estimate.mean_of(self.log_px - self.log_likelihood(self.z[theirs]))
 
     @cached_property
-    def information(self) -> Mean:
+    def information(self) -> Estimate:
         """I_q(x; z) in nats: mean of log q(z|x) - log q(z), q(z) the mixture of these examples' posteriors.
 
         At most log n; the estimate has a small upward bias, for each example is part of its own mixture.
         """
         mu, sigma = self.normal
         with torch.no_grad():
-            return mean_of(self.qz.log_prob(self.z) - log_aggregate(self.z, mu, sigma))
+            return Estimate.mean_of(self.qz.log_prob(self.z) - log_aggregate(self.z, mu, sigma))
 
     @cached_property
     def residual(self) -> Tensor:
@@ -230,13 +231,13 @@ class Seen:
         try:
             mean = px.mean
         except NotImplementedError as error:
-            raise NotMeasurable(f"needs a mean of p(x|z), which {type(base_of(px)).__name__} has not") from error
+            raise NotApplicable(f"needs a mean of p(x|z), which {type(base_of(px)).__name__} has not") from error
         if mean.shape != self.x.shape or not bool(torch.isfinite(mean).all()):
-            raise NotMeasurable(f"needs a mean of p(x|z), which {type(base_of(px)).__name__} has not")
+            raise NotApplicable(f"needs a mean of p(x|z), which {type(base_of(px)).__name__} has not")
         return self.x - mean
 
     @cached_property
-    def structure_left(self) -> Mean:
+    def structure_left(self) -> Estimate:
         """Nats per example that up to 8 linear latents would still explain of the residuals; see `factor_gain`."""
         return factor_gain(self.residual, 8)
 

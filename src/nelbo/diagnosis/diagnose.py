@@ -10,14 +10,16 @@ from torch import Tensor, nn
 from nelbo.data import Data, Dataset, as_data
 from nelbo.diagnosis import checks, unfinished
 from nelbo.diagnosis.case import Case
-from nelbo.diagnosis.finding import Finding, Findings, Passed, ordered
 from nelbo.diagnosis.history import History
-from nelbo.diagnosis.registry import CHECKS, Check, NotMeasurable, Verdict
+from nelbo.diagnosis.order import ordered
+from nelbo.diagnosis.pages import NEEDS
+from nelbo.diagnosis.registry import CHECKS, Check, NotApplicable, Verdict
 from nelbo.foreign import Wrapped
 from nelbo.objectives import Objective, from_dict
 from nelbo.randomness import derive, own_randomness
+from nelbo.report import Finding, Findings, Passed
 from nelbo.runs import Run
-from nelbo.vae import VAE, Model
+from nelbo.vae import Model
 
 checks.load()
 
@@ -35,9 +37,9 @@ def diagnose(
     seed: int = 0,
     only: Sequence[str] | None = None,
 ) -> Findings:
-    """What is wrong with a VAE, the evidence, and what to change.
+    """Look for faults of a VAE: the evidence in numbers, what it means, and what to change.
 
-    Every test calls a model faulty that is not with probability 0.001 at most; ``nelbo explain`` lists them.
+    Every test has a false-alarm rate of at most 0.001; ``nelbo explain`` lists the findings.
 
     Args:
         model: a VAE, a run, or anyone's model through ``nelbo.wrap``.
@@ -55,7 +57,7 @@ def diagnose(
         only: ids of the checks to make; None makes all.
 
     Returns:
-        Findings, the gravest first.
+        Findings, the most severe first.
 
     Raises:
         TypeError: the model is none, or the data are no examples.
@@ -108,19 +110,19 @@ def _run(case: Case, wanted: list[Check], notes: list[str]) -> Findings:
             continue
         try:
             verdict = check.run(case)
-        except NotMeasurable as reason:
+        except NotApplicable as reason:
             skipped[check.id] = str(reason)
             continue
         if verdict.severity is None:
-            done.append(Passed(check.id, check.title, verdict.evidence))
+            done.append(Passed(check.id, check.page.title, verdict.evidence))
         else:
             findings.append(_finding(check, verdict, case))
             broken = broken or verdict.last
     return Findings(
         ordered(
             findings,
-            {check.id: check.explains for check in wanted},
-            given=[check.id for check in wanted if check.given],
+            {check.id: check.page.explains for check in wanted},
+            independent=[check.id for check in wanted if check.page.about == "code"],
         ),
         tuple(done),
         skipped,
@@ -133,34 +135,22 @@ _OF_THE_HISTORY_ALONE = ("warm-up-unfinished", "validation-beta", "gradient-expl
 
 
 def _finding(check: Check, verdict: Verdict, case: Case) -> Finding:
+    page = check.page
     return Finding(
         check.id,
-        check.title,
+        page.title,
         verdict.severity or "note",
         verdict.evidence,
-        verdict.meaning or check.meaning,
-        verdict.change or (check.elsewhere if case.foreign else check.change),
-        check.source,
+        verdict.meaning or page.meaning,
+        verdict.change or (page.fix_in_your_code if case.foreign else page.change),
+        page.source,
         verdict.cost,
     )
 
 
 def _missing(check: Check, case: Case) -> str:
-    there = {
-        "held_out": case.held_out is not None,
-        "history": case.history is not None,
-        "loss": case.loss is not None,
-        "networks": bool(case.networks),
-        "reported": case.reported is not None,
-    }
-    words = {
-        "held_out": "needs held_out=, examples that were not trained on",
-        "history": "needs history=, a dictionary for each epoch",
-        "loss": "needs loss=, the loss function",
-        "reported": "needs reported=, the numbers that are to be checked",
-        "networks": "needs a model made of torch modules",
-    }
-    return next((words[need] for need in check.needs if not there[need]), "")
+    """The first need of a check that the case cannot meet, in words; "" if it can be made."""
+    return next((f"needs {NEEDS[need]}" for need in check.page.needs if getattr(case, need) in (None, ())), "")
 
 
 def _wanted(only: Sequence[str] | None) -> list[Check]:
@@ -177,7 +167,7 @@ def _check_model(model: Any) -> None:
             f"diagnose takes a nelbo.VAE, a run or a wrapped model, got a {type(model).__name__} without "
             f"{', '.join(missing)}; write nelbo.diagnose(nelbo.wrap(encode=..., decode=..., likelihood=...), data)"
         )
-    if isinstance(model, VAE) and model.deterministic:
+    if isinstance(model, Model) and model.deterministic:
         raise ValueError(
             "this is an autoencoder: its q(z|x) is a point, it has no KL and no bound on log p(x), so there is "
             "nothing a diagnosis of a VAE could measure; look at its reconstruction error (nelbo measure RUN), or "

@@ -5,34 +5,17 @@ false alarms is lower still.
 """
 
 import math
-from typing import NamedTuple
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from nelbo.diagnosis.registry import ALPHA
+from nelbo.divergences import TestResult
+from nelbo.estimate import Estimate
 
-
-class Mean(NamedTuple):
-    """A mean over independent examples and its standard error."""
-
-    value: float
-    standard_error: float
-
-    @property
-    def t(self) -> float:
-        """The mean in standard errors: about standard normal where the expectation is 0."""
-        if self.value == 0:
-            return 0.0
-        return self.value / self.standard_error if self.standard_error > 0 else math.copysign(math.inf, self.value)
-
-
-def mean_of(values: Tensor) -> Mean:
-    """Mean and standard error of numbers, one for each example, (n,)."""
-    values = values.double()
-    return Mean(float(values.mean()), float(values.std() / math.sqrt(len(values))))
+ALPHA = 1e-3
+"""The largest probability with which a check's test may call a healthy model faulty."""
 
 
 def z_critical(alpha: float = ALPHA) -> float:
@@ -42,7 +25,7 @@ def z_critical(alpha: float = ALPHA) -> float:
     return float(norm.isf(alpha))
 
 
-def factor_gain(x: Tensor, factors: int, *, features: int = 1024) -> Mean:
+def factor_gain(x: Tensor, factors: int, *, features: int = 1024) -> Estimate:
     """How many nats per example a linear latent variable model explains of x beyond independent features.
 
     Probabilistic PCA (Tipping & Bishop 1999, eq. 7 and 8) with so many factors is fitted to the standardized features
@@ -58,13 +41,13 @@ def factor_gain(x: Tensor, factors: int, *, features: int = 1024) -> Mean:
     flat = x.flatten(1).double()
     varies = flat.std(0) > 1e-8
     if int(varies.sum()) < 2:
-        return Mean(0.0, 0.0)
+        return Estimate.number(0.0)
     flat = flat[:, varies]
     if flat.shape[1] > features:
         flat = flat[:, flat.var(0).topk(features).indices]
     half = len(flat) // 2
     gains = [_gain_of(flat[:half], flat[half:], factors), _gain_of(flat[half:], flat[:half], factors)]
-    return mean_of(torch.cat(gains))
+    return Estimate.mean_of(torch.cat(gains))
 
 
 def _gain_of(fit: Tensor, held_out: Tensor, factors: int) -> Tensor:
@@ -93,7 +76,7 @@ def _gain_of(fit: Tensor, held_out: Tensor, factors: int) -> Tensor:
     return 0.5 * (total - quadratic - log_det)
 
 
-def scale_gain(residual: Tensor, *, least: float = 0.1) -> Mean:
+def scale_gain(residual: Tensor, *, least: float = 0.1) -> Estimate:
     """How many nats per example a standard deviation for each feature gains over one for all.
 
     Both are fitted to one half of the examples, and the normal log densities of the other half are compared; both
@@ -112,19 +95,13 @@ def scale_gain(residual: Tensor, *, least: float = 0.1) -> Mean:
         common = variance.mean()
         own = variance.clamp(min=float(least**2 * common))
         gains.append(0.5 * (held_out.square() * (1 / common - 1 / own) + (common / own).log()).sum(1))
-    return mean_of(torch.cat(gains))
+    return Estimate.mean_of(torch.cat(gains))
 
 
-class Drift(NamedTuple):
-    """How far the moments of draws are from a standard normal's."""
-
-    nats: float
-    """KL(N(m, S) || N(0, I)) of the draws' moments, with what chance adds to it taken off."""
-    standard_error: float
-    p_value: float
+_MOMENTS = "moments of q(z)"
 
 
-def moment_drift(z: Tensor) -> Drift:
+def moment_drift(z: Tensor) -> TestResult:
     """KL(N(m, S) || N(0, I)) for the mean m and the covariance S of draws z, and a likelihood ratio test of 0.
 
     Since N(0, I) is in the exponential family of the moments, KL(q || N(0, I)) = KL(q || N(m, S)) + KL(N(m, S) ||
@@ -133,6 +110,9 @@ def moment_drift(z: Tensor) -> Drift:
 
     Args:
         z: (n, d), independent draws.
+
+    Returns:
+        TestResult in nats, with what chance adds to the KL subtracted; its error is by the jackknife.
     """
     from scipy.stats import chi2
 
@@ -141,11 +121,12 @@ def moment_drift(z: Tensor) -> Drift:
     value = _moment_kl(z)
     freedom = d * (d + 3) / 2
     if value <= 0 or n <= d + 1:
-        return Drift(0.0, math.inf, 1.0)
+        return TestResult.of(0.0, math.inf, 1.0, _MOMENTS, "nats")
     # jackknife over ten blocks of examples
     blocks = [_moment_kl(torch.cat([z[: i * n // 10], z[(i + 1) * n // 10 :]])) for i in range(10)]
     error = math.sqrt(0.9 * sum((b - sum(blocks) / 10) ** 2 for b in blocks))
-    return Drift(max(value - freedom / (2 * n), 0.0), error, float(chi2.sf(2 * n * value, freedom)))
+    p_value = float(chi2.sf(2 * n * value, freedom))
+    return TestResult.of(max(value - freedom / (2 * n), 0.0), error, p_value, _MOMENTS, "nats")
 
 
 def _moment_kl(z: Tensor) -> float:
@@ -158,50 +139,40 @@ def _moment_kl(z: Tensor) -> float:
     return float(0.5 * (covariance.trace() + center @ center - d - log_det))
 
 
-class Ratio(NamedTuple):
-    """A ratio of two means over the same examples, with its standard error by the delta method."""
-
-    value: float
-    standard_error: float
-
-
-def ratio_of(top: Tensor, bottom: Tensor) -> Ratio:
+def ratio_of(top: Tensor, bottom: Tensor) -> Estimate:
     """mean(top) / mean(bottom) over examples, (n,) each; NaN where the lower mean is within 3 errors of 0."""
     top, bottom = top.double(), bottom.double()
-    below = mean_of(bottom)
+    below = Estimate.mean_of(bottom)
     if abs(below.t) < 3:
-        return Ratio(math.nan, math.nan)
-    value = float(top.mean()) / below.value
-    error = float((top - value * bottom).std() / math.sqrt(len(top)) / abs(below.value))
-    return Ratio(value, error)
+        return Estimate.number(math.nan, math.nan, unit="")
+    value = float(top.mean()) / float(below)
+    error = float((top - value * bottom).std() / math.sqrt(len(top)) / abs(float(below)))
+    return Estimate.number(value, error, unit="")
 
 
-class Slope(NamedTuple):
-    """The slope of a line through numbers in time."""
-
-    value: float
-    standard_error: float
-    p_value: float
-    """Of a slope as far below 0, where the numbers only scatter about a constant."""
+_LINE = "least squares"
 
 
-def slope_of(values: NDArray[np.float64], noise: float) -> Slope:
+def slope_of(values: NDArray[np.float64], noise: float) -> TestResult:
     """Least squares through (0, v_0), (1, v_1), ..., with a test of a slope below 0.
 
     Args:
         values: (n,), one for each epoch.
         noise: the standard deviation of one value about its course, or more. That of the residuals would count the
             bend of a course as noise.
+
+    Returns:
+        TestResult: the slope; its p-value is that of a slope as far below 0 of numbers that only scatter.
     """
     from scipy.stats import norm
 
     n = len(values)
     if n < 2 or not noise > 0:
-        return Slope(0.0, math.inf, 1.0)
+        return TestResult.of(0.0, math.inf, 1.0, _LINE, "nats")
     time = np.arange(n) - (n - 1) / 2
     squares = float((time**2).sum())
     value, error = float((time * values).sum()) / squares, noise / math.sqrt(squares)
-    return Slope(value, error, float(norm.cdf(value / error)))
+    return TestResult.of(value, error, float(norm.cdf(value / error)), _LINE, "nats")
 
 
 def roughness(values: NDArray[np.float64]) -> float:

@@ -1,10 +1,10 @@
-"""Is the model any good? Its log p(x), what its bound hides, what its latents hold: in nats, with error bars."""
+"""Measurements of a model in nats, with standard errors: log p(x), the gaps of its bound, its latents, its samples."""
 
 from nelbo.measure.aggregate import AggregateMatch, aggregate_match
 from nelbo.measure.baseline import independent_features
 from nelbo.measure.bidirectional import Sandwich, bidirectional
 from nelbo.measure.bounds import Bounds, importance_bounds
-from nelbo.measure.comparison import Comparison, compare
+from nelbo.measure.comparison import compare
 from nelbo.measure.estimate import Evidence
 from nelbo.measure.evidence import log_evidence
 from nelbo.measure.features import Features, features_for
@@ -14,7 +14,6 @@ from nelbo.measure.overfitting import Overfitting, overfitting
 from nelbo.measure.rate_distortion import RateDistortion, rate_distortion
 from nelbo.measure.reconstruction import FromEmbeddings, from_embeddings
 from nelbo.measure.reporting import report, sections
-from nelbo.measure.results import Number, Picture, Quantity, Report, Section
 from nelbo.measure.sweep import Sweep, sweep
 from nelbo.measure.terms import ElboTerms, elbo_terms, over_examples
 from nelbo.measure.true_posterior import TruePosterior, posterior_kl, true_posterior
@@ -24,7 +23,6 @@ from nelbo.measure.waiting import Interrupted
 __all__ = [
     "AggregateMatch",
     "Bounds",
-    "Comparison",
     "ElboTerms",
     "Evidence",
     "Features",
@@ -32,15 +30,10 @@ __all__ = [
     "InferenceGap",
     "Interrupted",
     "LatentUsage",
-    "Number",
     "Overfitting",
-    "Picture",
-    "Quantity",
     "RateDistortion",
-    "Report",
     "SampleMatch",
     "Sandwich",
-    "Section",
     "Sweep",
     "TruePosterior",
     "aggregate_match",

@@ -97,7 +97,7 @@ def _holes(inside: Tensor, outside: Tensor, method: str, seed: int) -> Estimate:
         return values[torch.randint(len(values), (len(values),), generator=generator)]
 
     spread = torch.stack([share(again(inside), again(outside)) for _ in range(_BOOTSTRAPS)]).std()
-    return Estimate(share(inside, outside), spread, method)
+    return Estimate(share(inside, outside), spread, method, "share")
 
 
 def _reach(z: Tensor, codes: Tensor, *, itself: bool) -> Tensor:

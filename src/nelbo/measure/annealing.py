@@ -207,7 +207,7 @@ def by_annealing(
                         weights.log_mean,
                         weights.standard_error,
                         "annealed",
-                        why,
+                        why=why,
                         samples=torch.full_like(weights.log_mean, chains),
                         ess=weights.ess,
                         acceptance=path.acceptance,

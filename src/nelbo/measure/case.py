@@ -1,5 +1,6 @@
 """What a report is about: a model and its data, and what several sections need of them, computed once."""
 
+import shlex
 from dataclasses import dataclass, field
 from functools import cached_property
 from itertools import accumulate, pairwise
@@ -12,8 +13,8 @@ from nelbo.data import Data, Dataset, as_data
 from nelbo.divergences import Delta
 from nelbo.estimate import Estimate
 from nelbo.evaluation import evaluation_mode
-from nelbo.measure.results import Report, Section
 from nelbo.measure.terms import ElboTerms, elbo_terms
+from nelbo.report import Report, Section
 from nelbo.runs import Run, versions
 from nelbo.vae import VAE, Model
 
@@ -150,7 +151,23 @@ class Case:
     def report(self, sections: tuple[Section, ...], *, complete: bool = True) -> Report:
         """The report of these sections."""
         name = self.run.name if self.run is not None else type(self.model).__name__
-        return Report(name, tuple(self._facts()), self.settings, sections, complete, versions())
+        return Report(name, self.facts, self.settings, sections, complete, versions(), self.command)
+
+    @property
+    def command(self) -> str:
+        """The line that measures this again: of the shell where run and data can be named there, else of Python."""
+        options = {name: self.settings[name] for name in ("split", "effort", "examples", "samples", "seed")}
+        run, data = self.settings["run"], self.settings["data"]
+        if run is None or data == UNNAMED:
+            arguments = ", ".join(["model", "data", *(f"{name}={value!r}" for name, value in options.items())])
+            return f"nelbo.measure.report({arguments})"
+        words = ["nelbo", "measure", run, *([] if data is None else [data])]
+        return shlex.join([*words, *(word for name, value in options.items() for word in (f"--{name}", str(value)))])
+
+    @property
+    def facts(self) -> tuple[tuple[str, str], ...]:
+        """What is measured, as lines of (name, text)."""
+        return tuple(self._facts())
 
     def _facts(self) -> list[tuple[str, str]]:
         record = self.run.record if self.run is not None else {}
@@ -175,6 +192,7 @@ class Case:
         return facts
 
 
+UNNAMED = "in memory"
 _SPLITS = {"test": "test", "validation": "validation", "train": "training (none are held out)"}
 
 
@@ -213,10 +231,12 @@ def case_of(
         subject.check(judged.x[:2])
         subject.px_family.check(judged.x)
     settings = {
+        "run": None if run is None or run.path is None else str(run.path),
+        "data": None if data is None else loaded.origin.get("source") or UNNAMED,
         "split": name,
         "effort": effort,
         "seed": seed,
-        "examples": len(judged.x),
+        "examples": most,
         "samples": samples or _SAMPLES[level],
     }
     return Case(subject, run, loaded, name, judged, train, level, samples or _SAMPLES[level], seed, settings)

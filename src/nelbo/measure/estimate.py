@@ -59,15 +59,8 @@ def together(parts: Sequence[Evidence]) -> Evidence:
         values = [getattr(part, name) for part in parts]
         return None if any(value is None for value in values) else torch.cat(values)
 
-    first = parts[0]
-    return Evidence(
-        torch.cat([part.value for part in parts]),
-        torch.cat([part.standard_error for part in parts]),
-        first.method,
-        first.why,
-        tuple(dict.fromkeys(note for part in parts for note in part.notes)),
-        *(joined(name) for name in _BY_EXAMPLE[2:]),
-    )
+    notes = tuple(dict.fromkeys(note for part in parts for note in part.notes))
+    return replace(parts[0], notes=notes, **{name: joined(name) for name in _BY_EXAMPLE})
 
 
 def nothing_of(n: int, method: str = "none") -> Evidence:

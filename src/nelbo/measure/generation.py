@@ -139,8 +139,8 @@ def closeness(rows: Tensor, others: Tensor, *, neighbours: int = NEIGHBOURS) -> 
     each = within / neighbours
     method = f"{neighbours} nearest neighbours"
     return Closeness(
-        Estimate(each.mean(), each.std() / math.sqrt(len(each)), method),
-        Estimate(share.mean(), share.std() / math.sqrt(len(share)), method),
+        Estimate(each.mean(), each.std() / math.sqrt(len(each)), method, ""),
+        Estimate(share.mean(), share.std() / math.sqrt(len(share)), method, "share"),
     )
 
 

@@ -120,7 +120,7 @@ def _evidence(done: list[Weights], why: str) -> Evidence:
         log_mean,
         torch.cat([weights.standard_error for weights in done]),
         "importance",
-        why,
+        why=why,
         samples=torch.cat([torch.full_like(weights.log_mean, weights.count) for weights in done]),
         ess=torch.cat([weights.ess for weights in done]),
         pareto_k=_pareto_k([weights.tail for weights in done]),

@@ -157,7 +157,7 @@ def _pairwise(px: Distribution, x: Tensor) -> Tensor:
 
 def _evidence(found: Integrals, why: str) -> Evidence:
     change = torch.where(found.inside, found.change, torch.inf)
-    return Evidence(found.log_z[0], change, "quadrature", why, change=change)
+    return Evidence(found.log_z[0], change, "quadrature", why=why, change=change)
 
 
 def _with_notes(found: Evidence, tolerance: float) -> Evidence:

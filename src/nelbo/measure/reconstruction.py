@@ -70,4 +70,4 @@ def _explained(x: Tensor, rebuilt: Tensor, mean: Tensor, method: str) -> Estimat
     left, all_of_it = (x - rebuilt).square().sum(1), (x - mean).square().sum(1)
     ratio = left.mean() / all_of_it.mean()
     error = over_examples((left - ratio * all_of_it) / all_of_it.mean()).standard_error
-    return Estimate(1 - ratio, error, method)
+    return Estimate(1 - ratio, error, method, "share")

@@ -161,7 +161,7 @@ def true_posterior(vae: Model, x: Tensor, *, tolerance: float = TOLERANCE) -> Tr
         grid = _grid(mean, covariance)
         density = torch.stack([_on_grid(vae, one, points) for one, points in zip(x.split(1), grid, strict=True)])
     why = "Quadrature: the posterior itself was asked for."
-    evidence = Evidence(found.log_z[0], found.change, "quadrature", why, change=found.change)
+    evidence = Evidence(found.log_z[0], found.change, "quadrature", why=why, change=found.change)
     notes: tuple[str, ...] = ()
     if bool((found.change >= tolerance).any() or ~found.inside.all()):
         notes = (

@@ -155,7 +155,7 @@ def _variance(means: Tensor) -> Estimate:
     squares = (means.detach().double() - means.detach().double().mean(0)).square().cpu()
     n = len(squares)
     error = squares.std(0) / math.sqrt(n)
-    return Estimate(squares.sum(0) / (n - 1), error, "variance of posterior means")
+    return Estimate(squares.sum(0) / (n - 1), error, "variance of posterior means", "variance")
 
 
 def _variance_from_draws(qz: Distribution) -> Estimate:
@@ -163,7 +163,9 @@ def _variance_from_draws(qz: Distribution) -> Estimate:
     drawn = qz.sample(torch.Size((_DRAWS_FOR_MEANS,))).double()
     within = drawn.var(0).mean(0).cpu() / _DRAWS_FOR_MEANS
     found = _variance(drawn.mean(0))
-    return Estimate((found.value - within).clamp(min=0), found.standard_error, f"{_DRAWS_FOR_MEANS} draws of z")
+    return Estimate(
+        (found.value - within).clamp(min=0), found.standard_error, f"{_DRAWS_FOR_MEANS} draws of z", "variance"
+    )
 
 
 def _kl_per_unit(qz: Distribution, pz: Distribution) -> Estimate | None:

@@ -1,5 +1,6 @@
 """The form of a training, read from the signatures that take its settings; and the way back."""
 
+import dataclasses
 import inspect
 import math
 from collections.abc import Callable, Mapping
@@ -10,6 +11,7 @@ from nelbo import likelihoods, recipes
 from nelbo.data.named import NAMED
 from nelbo.docstrings import described
 from nelbo.training import fit
+from nelbo.training.settings import Settings, limits_of
 
 # what the page shows first, in its order; `more` folds out
 _DATA = {"binarize": False, "limit": True, "validation": True, "standardize": True, "dequantize": True}
@@ -23,25 +25,13 @@ _MODEL = {
     "prior": True,
     "posterior": True,
 }
-_TRAINING = {
-    "epochs": False,
-    "learning_rate": False,
-    "seed": False,
-    "batch_size": True,
-    "schedule": True,
-    "learning_rate_warm_up": True,
-    "weight_decay": True,
-    "clip": True,
-    "ema": True,
-    "patience": True,
-}
+# what the studio sees to by itself is left out
+_LEFT_OUT = ("precision", "compile", "device", "threads", "checkpoint_every")
+_TRAINING = {"epochs": False, "learning_rate": False, "seed": False}
+_TRAINING |= {each.name: True for each in dataclasses.fields(Settings) if each.name not in (*_TRAINING, *_LEFT_OUT)}
 # low and high end of what a field lets in, where the page can say so before anything is loaded
 _LIMITS: dict[str, tuple[float, float]] = {
     "latent": (1, 512),
-    "epochs": (1, 100_000),
-    "batch_size": (1, 1_000_000),
-    "learning_rate": (1e-8, 10.0),
-    "seed": (0, 2**31 - 1),
     "beta": (0.0, 1e6),
     "floor": (0.0, 1e3),
     "warm_up": (0.0, 1e5),
@@ -49,6 +39,8 @@ _LIMITS: dict[str, tuple[float, float]] = {
     "limit": (2, 10_000_000),
     "cycles": (1, 1000),
 }
+# a field has no use for numbers beyond these, which the settings of a training allow
+_SMALLEST, _LARGEST = 1e-8, 2**31 - 1
 _AUTO = "auto"
 
 
@@ -159,9 +151,18 @@ def _field(parameter: inspect.Parameter, hints: Mapping[str, Any], group: str) -
         field["kind"] = "whole"
     elif isinstance(default, float) or float in get_args(hint):
         field["kind"] = "number"
-    if parameter.name in _LIMITS:
-        field["limits"] = list(_LIMITS[parameter.name])
+    if limits := _limits(parameter.name, group):
+        field["limits"] = list(limits)
     return field
+
+
+def _limits(name: str, group: str) -> tuple[float, float] | None:
+    """Low and high end of a field: of a training setting, those that fit() checks."""
+    limits = limits_of(name) if group == "training" else None
+    if limits is None:
+        return _LIMITS.get(name)
+    low = max(limits.low, -_LARGEST)
+    return (_SMALLEST if 0 < low < _SMALLEST else low), min(limits.high, _LARGEST)
 
 
 def _choices(hint: Any) -> list[Any]:
