@@ -156,7 +156,7 @@ def test_two_runs_are_aligned(ask, folder):
         ("examples", {"rows": [1] * 65}, "at most 64"),
         ("open", {"split": "holdout"}, "have no holdout part"),
         ("weights", {"part": "all"}, "'decoder' or 'encoder'"),
-        ("plane", {"low": [0, 0], "high": [0, 1], "layers": ["prior"]}, "low ends lie below"),
+        ("plane", {"low": [0, 0], "high": [0, 1], "layers": ["prior"]}, "low ends must lie below"),
         ("plane", {"low": [0, 0], "high": [1, float("nan")], "layers": ["prior"]}, "2 finite numbers"),
         ("plane", {"low": [0, 0], "high": [1, 1], "layers": ["posterior"]}, "layers must be some of"),
         ("plane", {"low": [0, 0], "high": [1, 1], "layers": ["prior"], "n": 10**6}, "from 2 to 128"),
