@@ -64,7 +64,7 @@ def test_numbers_in_the_files_are_the_model_s(run, here):
     assert main(["embed", run, "--out", "z.npy"]) == 0
     loaded = load(run)
     x = loaded.data.validation.take(len(loaded.data.validation))
-    np.testing.assert_array_equal(np.load("z.npy", allow_pickle=False), loaded.model.encode(x).numpy())
+    np.testing.assert_array_equal(np.load("z.npy", allow_pickle=False), loaded.encode(x).numpy())
     assert main(["sample", run, "-n", "7", "--out", "x.npy", "--seed", "3"]) == 0
     assert main(["sample", run, "-n", "7", "--out", "again.npy", "--seed", "3"]) == 0
     assert np.load("x.npy").shape == (7, 1, 8, 8)
@@ -72,7 +72,7 @@ def test_numbers_in_the_files_are_the_model_s(run, here):
 
 
 def test_other_data_pass_through_a_run_s_model(run, here):
-    np.save("mine.npy", np.zeros((5, 8, 8), dtype=np.uint8) + np.arange(8, dtype=np.uint8))
+    np.save("mine.npy", np.zeros((5, 8, 8), dtype=np.uint8) + 36 * np.arange(8, dtype=np.uint8))
     assert main(["embed", run, "mine.npy", "--out", "z.npy"]) == 0
     assert np.load("z.npy").shape == (5, 2)
 
@@ -103,7 +103,7 @@ def test_mistakes_end_in_a_sentence(here, capsys, arguments, words):
 
 def test_output_mistakes(run, here, capsys):
     assert main(["sample", run, "--out", "x.gif"]) == 1
-    assert "--out ends in .png, .npy or .parquet; got 'x.gif'" in capsys.readouterr().err
+    assert "--out must end in .png, .npy or .parquet, got 'x.gif'" in capsys.readouterr().err
     assert main(["embed", run, "--split", "test"]) == 1
     assert "have no test part; they have: train, validation. Write --split train" in capsys.readouterr().err
     np.save("wide.npy", np.zeros((5, 12), dtype=np.float32))

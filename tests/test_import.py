@@ -2,9 +2,11 @@
 
 import ast
 import graphlib
+import json
 import subprocess
 import sys
 from pathlib import Path
+from types import ModuleType
 
 SOURCE = Path(__file__).parents[1] / "src" / "nelbo"
 
@@ -69,6 +71,77 @@ def test_the_studio_starts_without_torch():
 def test_an_unknown_name_lists_the_known_ones():
     done = run("import nelbo; nelbo.vea")
     assert "nelbo has no 'vea'; it has" in done.stderr
+
+
+def test_dir_shows_public_names_and_submodules_only():
+    for module in modules():
+        shown = {name for name in dir(module) if not name.startswith("_")}
+        public = {name for name in module.__all__ if not name.startswith("_")}
+        assert public <= shown
+        assert all(isinstance(getattr(module, name), ModuleType) for name in shown - public), module.__name__
+        assert all(getattr(module, name).__name__.startswith("nelbo.") for name in shown - public), module.__name__
+
+
+# --- editors and type checkers ----------------------------------------------------------------------------------------
+
+TYPES = {
+    "nelbo.fit(nelbo.recipes.beta_vae((6,), beta=4.0, latent=3), torch.zeros(9, 6), epochs=1)": "Run",
+    "nelbo.load('runs/vae')": "Run",
+    "nelbo.resume('runs/vae')": "Run",
+    "nelbo.recipes.vae((6,), hidden=(8,))": "Model",
+    "nelbo.loss(nelbo.recipes.vae((6,)), torch.zeros(9, 6)).nelbo": "Tensor",
+    "nelbo.load('runs/vae').model": "Model",
+    "nelbo.load('runs/vae').sample(3)": "Tensor",
+    "nelbo.kl(torch.distributions.Normal(0.0, 1.0), torch.distributions.Normal(0.0, 1.0))": "Estimate",
+    "nelbo.VAE(nelbo.nn.MLP(6, 4), nelbo.nn.MLP(2, 6), latent=2, likelihood=nelbo.likelihoods.Poisson())": "VAE",
+    "nelbo.diagnose(nelbo.load('runs/vae'))": "Findings",
+    "nelbo.wrap": None,
+}
+MISTAKES = ["nelbo.vea", "nelbo.recipes.bta_vae", "nelbo.fit(1)", "nelbo.recipes.beta_vae((6,), beta='4')"]
+
+
+def modules():
+    """The package and the public modules that it holds."""
+    import nelbo
+
+    return [nelbo, *(member for name in nelbo.__all__ if isinstance(member := getattr(nelbo, name), ModuleType))]
+
+
+def test_a_type_checker_sees_every_public_name(tmp_path):
+    lines = ["import torch", "import nelbo"]
+    for module in modules():
+        lines += [f"reveal_type({module.__name__}.{name})" for name in module.__all__]
+    names = len(lines)
+    lines += [f"reveal_type({expression})" for expression in TYPES]
+    expressions = len(lines)
+    lines += MISTAKES
+    (tmp_path / "snippet.py").write_text("\n".join(lines) + "\n")
+    settings = {"typeCheckingMode": "standard", "extraPaths": [str(SOURCE.parent)], "include": ["snippet.py"]}
+    (tmp_path / "pyrightconfig.json").write_text(json.dumps(settings))
+    command = [
+        sys.executable,
+        "-m",
+        "basedpyright",
+        "--outputjson",
+        "-p",
+        str(tmp_path),
+        "--pythonpath",
+        sys.executable,
+    ]
+    answers = json.loads(subprocess.run(command, capture_output=True, text=True, check=False).stdout)
+    errors: dict[int, str] = {}
+    types: dict[int, str] = {}
+    for entry in answers["generalDiagnostics"]:
+        line = entry["range"]["start"]["line"]
+        (errors if entry["severity"] == "error" else types)[line] = entry["message"]
+    assert not [(lines[line], text) for line, text in errors.items() if line < expressions]
+    for number in range(2, names):
+        assert not types[number].endswith(('is "Any"', 'is "Unknown"')), lines[number]
+    for number, expected in enumerate(TYPES.values(), names):
+        if expected:
+            assert types[number].endswith(f'is "{expected}"'), types[number]
+        assert "Unknown" not in types[number]
+    assert [lines[line] for line in errors] == MISTAKES
 
 
 def imports():

@@ -76,7 +76,7 @@ def measure(run: Run, data: nelbo.data.Data, plan: Plan) -> None:
         bound = _elbo if quantity == "ELBO" else _importance
         found = bound(run.model, x, draws=draws, seed=positions.start)
         write_json(path, {**found, "cpu_seconds": time.process_time() - began})
-    means = run.model.encode(data.test.take(len(data.test), seed=SEED))
+    means = run.encode(data.test.take(len(data.test), seed=SEED))
     write_json(run.path / MEASURED / ACTIVE, {"active_units": int((means.var(0) > THRESHOLD).sum())})
 
 

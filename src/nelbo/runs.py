@@ -13,6 +13,8 @@ from torch import Tensor, nn
 
 from nelbo import data as nelbo_data
 from nelbo import recipes
+from nelbo.data import as_batch
+from nelbo.evaluation import decode, evaluate, sample
 from nelbo.files import DamagedFileError, json_line, read_json, read_tensors, write_bytes
 from nelbo.vae import Model
 
@@ -53,6 +55,38 @@ class Run:
         if self._data is None:
             self._data = rebuild_data(self.record, self.path)
         return self._data
+
+    def encode(self, x: Any, *, seed: int = 0) -> Tensor:
+        """The mean of q(z|x) of each example, (batch, latent): where it lies in latent space.
+
+        In evaluation mode, in chunks and without gradients, as all of these; ``run.model.encode`` has a gradient.
+
+        Args:
+            x: a tensor or array (batch, \\*event), a Batch or a Dataset.
+            seed: of the draws where q(z|x) has no mean in closed form.
+        """
+        return evaluate(self.model, as_batch(x), seed=seed).embedding
+
+    def decode(self, z: Tensor) -> Tensor:
+        """The mean of p(x|z), (n, \\*event), for z of shape (n, latent)."""
+        return decode(self.model, z)
+
+    def reconstruct(self, x: Any, *, seed: int = 0) -> Tensor:
+        """Each example as the decoder gives it back from the mean of q(z|x), (batch, \\*event); x as in ``encode``."""
+        return evaluate(self.model, as_batch(x), seed=seed).reconstruction
+
+    def sample(self, n: int, *, mean: bool = False, seed: int = 0) -> Tensor:
+        """New examples, z ~ p(z) and then x ~ p(x|z).
+
+        Args:
+            n: number of examples.
+            mean: return the mean of p(x|z) instead of a draw, as figures in papers do.
+            seed: of the draws; torch's generators are left as they were.
+
+        Returns:
+            (n, \\*event).
+        """
+        return sample(self.model, n, mean=mean, seed=seed)
 
     def __repr__(self) -> str:
         last = self.history[-1] if self.history else {}

@@ -493,7 +493,7 @@ def fits(px: Distribution, x: Tensor, parameters_per_feature: int = 1) -> None:
 def _network(value: Any, name: str) -> nn.Module:
     if not isinstance(value, nn.Module):
         raise TypeError(
-            f"the {name} is an nn.Module, got a {type(value).__name__}: weights inside it would not be trained. "
+            f"the {name} must be an nn.Module, got a {type(value).__name__}: weights inside it would not be trained. "
             "Write class Network(nn.Module): ..., or pass the network itself"
         )
     return value
@@ -501,7 +501,7 @@ def _network(value: Any, name: str) -> nn.Module:
 
 def _instance(value: Any, kind: type, name: str, line: str) -> Any:
     if not isinstance(value, kind):
-        raise TypeError(f"{name} is a nelbo {kind.__name__}, got {type(value).__name__}; write {name}={line}")
+        raise TypeError(f"{name} must be a nelbo {kind.__name__}, got {type(value).__name__}; write {name}={line}")
     return value
 
 

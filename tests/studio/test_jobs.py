@@ -109,8 +109,10 @@ def test_a_killed_process_is_said_and_its_run_can_go_on(studio):
 def test_what_cannot_be_trained_is_said(studio):
     _, ask, _ = studio
     assert "no setting 'betta'" in ask("start", settings={"betta": 3})["error"]
-    assert "beta is from 0 to 1e+06, got -1.0" in ask("start", settings={"recipe": "beta_vae", "beta": -1.0})["error"]
-    assert "epochs is a whole number, got 2.5" in ask("start", settings={"epochs": 2.5})["error"]
+    assert (
+        "beta must be from 0 to 1e+06, got -1.0" in ask("start", settings={"recipe": "beta_vae", "beta": -1.0})["error"]
+    )
+    assert "epochs must be an integer, got 2.5" in ask("start", settings={"epochs": 2.5})["error"]
     assert "no run 'x' here" in ask("state", run="x")["error"]
     assert "an order is one of" in ask("order", run="x", order="dance")["error"]
 

@@ -22,10 +22,9 @@ def _sweep(
 ) -> int:
     seed = values["seed"] or 0
     loaded = nelbo_data.load(data, seed=seed, **given(DATA, values))
-    model = given(MODEL, values)
-    found = None if "likelihood" in model else recipes.likelihood_for("vae", loaded)
-    if found is not None:
-        model["likelihood"] = found.name
+    model, suggestion = given(MODEL, values), recipes.make_for(loaded, **given(MODEL, values))[1]
+    if suggestion is not None:
+        model["likelihood"] = suggestion.name
     settings = {name: value for name, value in given(TRAINING, values).items() if name != "seed"}
     folder = out or Path("runs") / f"{Path(data).stem}-sweep"
     found = train_all(loaded, out=folder, betas=betas, model=model, seed=seed, **settings)

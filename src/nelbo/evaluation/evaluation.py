@@ -344,6 +344,34 @@ def evaluate(model: Any, x: Any, *, seed: int = 0, n: int | None = None) -> Eval
     return Evaluation(model, batch if n is None else batch[:n], seed=seed)
 
 
+def decode(model: Any, z: Tensor) -> Tensor:
+    """The mean of p(x|z), (n, \\*event), for z of shape (n, latent): in chunks, without gradients."""
+    model = as_model(model)
+    with evaluation_mode(model):
+        size = rows_at_once(model.decode(z[:1]).numel(), passes=4)
+        return torch.cat([model.decode(part) for part in z.split(size)])
+
+
+def sample(model: Any, n: int, *, mean: bool = False, seed: int = 0) -> Tensor:
+    """New examples, z ~ p(z) and then x ~ p(x|z), (n, \\*event), in chunks, by a seed.
+
+    Args:
+        model: a model or a run.
+        n: number of examples.
+        mean: return the mean of p(x|z) instead of a draw.
+        seed: of the draws; torch's generators are left as they were.
+    """
+    if n < 1:
+        raise ValueError(f"n must be a positive integer, got {n}")
+    model = as_model(model)
+    with evaluation_mode(model, seed):
+        z = model.prior.sample(torch.Size((n,)))
+        if mean:
+            return decode(model, z)
+        size = rows_at_once(model.likelihood(z[:1]).event_shape.numel(), passes=4)
+        return torch.cat([model.likelihood(part).sample() for part in z.split(size)])
+
+
 @final
 class Encodings:
     """The posteriors of a data set's examples, in an order fixed by a seed, as far as they were asked for.

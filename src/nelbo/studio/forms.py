@@ -177,28 +177,28 @@ def _read(field: Mapping[str, Any], value: Any) -> Any:
     name, kind = field["name"], field["kind"]
     if kind == "choice":
         if value not in field["choices"]:
-            raise ValueError(f"{name} is one of {', '.join(map(str, field['choices']))}; got {value!r}")
+            raise ValueError(f"{name} must be one of {', '.join(map(str, field['choices']))}; got {value!r}")
         return value
     if kind == "flag":
         return bool(value)
     if kind == "widths":
         if not isinstance(value, list) or not all(type(width) is int and 0 < width <= 100_000 for width in value):
-            raise ValueError(f"{name} holds the width of each layer, as in 400 200; got {value!r}")
+            raise ValueError(f"{name} must hold the width of each layer, as in 400 200; got {value!r}")
         return tuple(value)
     if kind in ("whole", "number"):
         return _number(field, value)
     if not isinstance(value, str) or not value:
-        raise ValueError(f"{name} is a text, got {value!r}")
+        raise ValueError(f"{name} must be a non-empty text, got {value!r}")
     return value
 
 
 def _number(field: Mapping[str, Any], value: Any) -> int | float:
     name = field["name"]
     if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value):
-        raise ValueError(f"{name} is a finite number, got {value!r}")
+        raise ValueError(f"{name} must be a finite number, got {value!r}")
     if field["kind"] == "whole" and value != int(value):
-        raise ValueError(f"{name} is a whole number, got {value}")
+        raise ValueError(f"{name} must be an integer, got {value}")
     low, high = field.get("limits", (-math.inf, math.inf))
     if not low <= value <= high:
-        raise ValueError(f"{name} is from {low:g} to {high:g}, got {value}")
+        raise ValueError(f"{name} must be from {low:g} to {high:g}, got {value}")
     return int(value) if field["kind"] == "whole" else float(value)

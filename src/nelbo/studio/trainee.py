@@ -21,7 +21,7 @@ from torch import Tensor
 from nelbo import data as nelbo_data
 from nelbo import demo, diagnosis, measure, recipes, runs
 from nelbo.data import Dataset
-from nelbo.evaluation import evaluate, evaluation_mode
+from nelbo.evaluation import evaluate, sample
 from nelbo.files import DamagedFileError, plain, read_tensors, write_tensors
 from nelbo.studio.wire import pack, unpack
 from nelbo.training import Interrupted, fit, resume
@@ -69,11 +69,7 @@ def _train(task: Mapping[str, Any], progress: Any) -> None:
         return
     seed = task["training"].get("seed", 0)
     loaded = nelbo_data.load(task["data"], seed=seed, **task["options"])
-    arguments = dict(task["arguments"])
-    found = None if "likelihood" in arguments else recipes.likelihood_for(task["recipe"], loaded)
-    if found is not None:
-        arguments["likelihood"] = found.name
-    model = recipes.make(task["recipe"], loaded.event_shape, **arguments)
+    model, _ = recipes.make_for(loaded, task["recipe"], **task["arguments"])
     fit(model, loaded, out=task["out"], progress=progress, **task["training"])
 
 
@@ -190,8 +186,8 @@ class Examples:
     """
 
     def __init__(self, dataset: Dataset) -> None:
-        self.x = dataset.take(min(_CLOUD, len(dataset)))
-        labels = None if dataset.labels is None else dataset.labels[: len(self.x)].float()
+        self.batch = dataset.examples(min(_CLOUD, len(dataset)))
+        labels = self.batch.labels
         self.labels = None if labels is None or len(labels.unique()) > _MOST_CLASSES else labels
 
     def under(self, model: Any, *, seed: int = 0) -> dict[str, Tensor]:
@@ -201,21 +197,19 @@ class Examples:
             ``z`` (n, latent), ``kl_per_unit`` (latent or 1,), ``x`` and ``reconstruction`` (16, \\*event), ``samples``
             (25, \\*event) decoded from the same draws of p(z) each time; ``labels`` (n,) where there are classes.
         """
-        x = self.x.to(next(model.parameters()).device)
-        with evaluation_mode(model, seed):
-            few = x[:_PICTURES]
-            pictures = {
-                "x": few,
-                "reconstruction": model.reconstruct(few),
-                "samples": model.sample(_SAMPLES, mean=True),
-            }
-            seen = evaluate(model, x, seed=seed)
-            z, units = seen.embedding, seen.kl_per_unit
-            units = seen.terms(2).kl.value.mean()[None] if units is None else units.mean(0)
-        found = {"z": z, "kl_per_unit": units, **pictures}
+        evaluation = evaluate(model, self.batch, seed=seed)
+        units = evaluation.kl_per_unit
+        few = evaluation[:_PICTURES]
+        tensors = {
+            "z": evaluation.embedding,
+            "kl_per_unit": evaluation.terms(2).kl.value.mean()[None] if units is None else units.mean(0),
+            "x": few.x,
+            "reconstruction": few.reconstruction,
+            "samples": sample(model, _SAMPLES, mean=True, seed=seed),
+        }
         if self.labels is not None:
-            found["labels"] = self.labels
-        return {name: tensor.detach().float().cpu() for name, tensor in found.items()}
+            tensors["labels"] = self.labels
+        return {name: tensor.detach().float().cpu() for name, tensor in tensors.items()}
 
 
 def shapes(tensors: Mapping[str, Tensor]) -> dict[str, Any]:
