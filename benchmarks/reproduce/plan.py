@@ -9,7 +9,6 @@ from torch import nn
 import nelbo
 from nelbo.data import Data
 
-
 NETWORK: dict[str, Any] = {"latent": 50, "hidden": (200, 200), "activation": "tanh"}
 SETTINGS: dict[str, Any] = {"batch_size": 100, "learning_rate": 3e-3, "schedule": "cosine", "ema": 0.999}
 DATA: dict[str, Any] = {"binarize": "dynamic", "layout": "vectors"}

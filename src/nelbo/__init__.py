@@ -29,11 +29,11 @@ if TYPE_CHECKING:
     )
     from nelbo.diagnosis import diagnose
     from nelbo.divergences import kl
-    from nelbo.foreign import wrap
     from nelbo.objectives import loss
     from nelbo.runs import Run, load
     from nelbo.training import fit, resume
     from nelbo.vae import VAE, Autoencoder, Model
+    from nelbo.wrapping import wrap
 
 __all__ = [
     "VAE",
@@ -78,7 +78,7 @@ if not TYPE_CHECKING:
         "load": "runs",
         "loss": "objectives",
         "resume": "training",
-        "wrap": "foreign",
+        "wrap": "wrapping",
     }
 
     def __getattr__(name: str) -> object:

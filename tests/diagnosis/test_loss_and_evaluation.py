@@ -7,7 +7,7 @@ import torch
 from torch.nn import functional as F
 
 import nelbo
-from tests.foreign.models import FEATURES, LATENT, Script, binary
+from tests.wrapping.models import FEATURES, LATENT, Script, binary
 
 LOSS = [
     "reconstruction-mean", "kl-mean", "kl-sign", "kl-doubled", "kl-of-variance", "kl-formula", "effective-beta",

@@ -52,7 +52,7 @@ def view(subject: Subject):
         "output": {"poisson": "log_rates", "normal_decoded": "parameters", "negative_binomial": "parameters"}.get(
             subject.likelihood, "mean" if subject.likelihood.startswith("normal") else "logits"
         ),
-        "second": "logvar",
+        "scale": "logvar",
         "likelihood": nelbo.likelihoods.named(subject.likelihood),
     }
     return nelbo.wrap(**(arguments | subject.extra))

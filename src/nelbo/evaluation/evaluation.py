@@ -19,7 +19,7 @@ from nelbo.estimate import Estimate
 from nelbo.evaluation.mode import evaluation_mode, rows_at_once
 from nelbo.objectives.objective import kl_per_unit
 from nelbo.randomness import example_keys
-from nelbo.vae import Model, as_model, at_condition, on_model, place_of
+from nelbo.vae import Model, as_model, at_condition, on_model, place_of, placed
 
 _UNJOINED = 1000
 """Examples of a q(z|x) whose parameters cannot be put one after the other: all pass at once."""
@@ -65,6 +65,7 @@ class Evaluation:
         seed: of the draws.
         encode: gives q(z|x) where it is known already.
         prior: p(z), where it is known already.
+        positions: (n,) numbers that keep the draws of equal examples apart; see :meth:`independent`.
     """
 
     def __init__(
@@ -75,8 +76,9 @@ class Evaluation:
         seed: int = 0,
         encode: Callable[[], Distribution] | None = None,
         prior: Distribution | None = None,
+        positions: Tensor | None = None,
     ) -> None:
-        self.model, self.batch, self.seed = model, batch, seed
+        self.model, self.batch, self.seed, self.positions = model, batch, seed, positions
         self._encode, self._prior = encode, prior
         self._terms: dict[int, ElboTerms] = {}
 
@@ -97,7 +99,26 @@ class Evaluation:
 
         known = "qz" in vars(self) and self.picks
         shared = self.pz if self.batch.c is None else None
-        return Evaluation(self.model, self.batch[where], seed=self.seed, encode=encode if known else None, prior=shared)
+        positions = None if self.positions is None else self.positions[where]
+        return Evaluation(
+            self.model,
+            self.batch[where],
+            seed=self.seed,
+            encode=encode if known else None,
+            prior=shared,
+            positions=positions,
+        )
+
+    def independent(self) -> "Evaluation":
+        """The same evaluation, with independent draws for equal examples too.
+
+        A draw then depends on the example's position as well. A test over the examples needs this: data of few distinct
+        rows would otherwise have as few draws.
+        """
+        positions = torch.arange(len(self), device=self.x.device)
+        return Evaluation(
+            self.model, self.batch, seed=self.seed, encode=lambda: self.qz, prior=self._prior, positions=positions
+        )
 
     def split(self, numbers: int, *, passes: int = 1) -> Iterator["Evaluation"]:
         """The examples in order, as many at a time as the memory budget allows; see ``rows_at_once``.
@@ -121,7 +142,8 @@ class Evaluation:
 
     def keys(self, purpose: str) -> Tensor:
         """(n,) the source of each example's draws for a purpose."""
-        return example_keys(self.batch.x, self.batch.c, seed=self.seed, purpose=purpose)
+        positions = None if self.positions is None else self.positions[:, None]
+        return example_keys(self.batch.x, self.batch.c, positions, seed=self.seed, purpose=purpose)
 
     @property
     def conditioned(self) -> Model:
@@ -200,6 +222,40 @@ class Evaluation:
     def error_at_embedding(self) -> Tensor:
         """(n,) -log p(x|z) in nats at the embedding: without the noise of q(z|x)."""
         return -self.log_likelihood(self.embedding)
+
+    @cached_property
+    def _drawn(self) -> tuple[Tensor, Tensor]:
+        with evaluation_mode(self.model, self.seed):
+            return latents.draw_with_log_prob(self.qz, None, self.keys("draw"))
+
+    @property
+    def z(self) -> Tensor:
+        """(n, latent): one draw z ~ q(z|x) of each example, the same whenever it is asked for."""
+        return self._drawn[0]
+
+    @cached_property
+    def px(self) -> Distribution:
+        """p(x|z) at the draw z, batch shape (n,)."""
+        with evaluation_mode(self.model, self.seed):
+            return self.conditioned.likelihood(self.z)
+
+    @cached_property
+    def log_px(self) -> Tensor:
+        """(n,) log p(x|z) in nats at the draw z."""
+        return self.log_likelihood(self.z)
+
+    @cached_property
+    def kl_estimate(self) -> Tensor:
+        """(n,) KL(q(z|x) || p(z)) in nats, in closed form, or else by the draw z: log q(z|x) - log p(z)."""
+        if self.kl is not None:
+            return self.kl
+        with evaluation_mode(self.model, self.seed):
+            return self._drawn[1] - self.pz.log_prob(self.z)
+
+    @property
+    def nelbo(self) -> Tensor:
+        """(n,) -log p(x|z) + KL in nats, by the draw z."""
+        return self.kl_estimate - self.log_px
 
     def log_likelihood(self, z: Tensor) -> Tensor:
         """Log p(x|z) in nats, (\\*draws, n), for z of shape (\\*draws, n, latent)."""
@@ -345,9 +401,7 @@ class Encodings:
         """The evaluation of the first n examples in this order."""
         n = min(n, len(self.order))
         rows, model = self.order[:n], self.model
-        weight = place_of(model)
-        batch = self.dataset.examples(rows, seed=self.seed)
-        batch = batch if weight is None else batch.to(weight.device, weight.dtype)
+        batch = placed(model, self.dataset.examples(rows, seed=self.seed))
         return Evaluation(model, batch, seed=self.seed, encode=lambda: self.qz(n))
 
     def qz(self, n: int | None = None) -> Distribution:
@@ -364,11 +418,10 @@ class Encodings:
         ascending = missing.argsort()
         parts: list[Distribution] = []
         model = self.model
-        weight = place_of(model)
         with evaluation_mode(model, self.seed):
             for rows in missing[ascending].split(rows_at_once(math.prod(self.dataset.event_shape), passes=4)):
                 batch = self.dataset.examples(rows, seed=self.seed)
-                parts.append(encoded(model, batch if weight is None else batch.to(weight.device, weight.dtype)))
+                parts.append(encoded(model, placed(model, batch)))
                 if not latents.picks(parts[0]):
                     few = self.dataset.examples(self.order[: min(n, _UNJOINED)], seed=self.seed)
                     self._qz, self._done = encoded(model, few), len(few)
@@ -382,6 +435,8 @@ _ENCODINGS: WeakKeyDictionary[Model, dict[tuple[int, int], Encodings]] = WeakKey
 
 def encodings(model: Model, dataset: Dataset, seed: int = 0) -> Encodings:
     """The encodings of a data set by a model; kept until its weights change, of the last four data sets."""
+    if place_of(model) is None:  # a model that shows no weights may change unseen
+        return Encodings(model, dataset, seed)
     kept = _ENCODINGS.setdefault(model, {})
     key = (id(dataset), seed)
     found = kept.pop(key, None)

@@ -4,9 +4,10 @@ from typing import Literal
 
 import torch
 
+from nelbo import latents
 from nelbo.diagnosis.case import Case
 from nelbo.diagnosis.registry import NotApplicable, Verdict, check, found, measured, passed
-from nelbo.diagnosis.statistics import z_critical
+from nelbo.diagnosis.significance import z_critical
 from nelbo.estimate import Estimate
 from nelbo.objectives import Beta, FreeBits, Schedule
 
@@ -18,33 +19,14 @@ State = Literal["used", "collapsed", "without information", "ignored"]
 
 
 def _state(case: Case) -> State:
-    """What happens to z, by three numbers: how much it helps to explain x, its KL, and what it knows of x."""
-    seen = case.train
-    gain = seen.gain_of_z
-    if gain.t > z_critical() and gain.value > _LITTLE:
+    """The use of z, by three numbers: how much it helps to explain x, its KL, and its information about x."""
+    if case.gain_of_z.t > z_critical() and float(case.gain_of_z) > _LITTLE:
         return "used"
-    if Estimate.mean_of(seen.kl).value < 5 * _LITTLE:
+    if float(case.kl) < 5 * _LITTLE:
         return "collapsed"
     # the estimate of the information is a little too high; less than a tenth of the KL is next to none
-    little = max(_LITTLE, 0.1 * Estimate.mean_of(seen.kl).value)
-    return "without information" if seen.information.value < little else "ignored"
-
-
-def _numbers(case: Case) -> tuple[Estimate, ...]:
-    seen = case.train
-    return (
-        Estimate.mean_of(seen.kl).named("KL per example"),
-        seen.gain_of_z.named("gain of an example's own z over another's"),
-    )
-
-
-def _information(case: Case) -> Estimate:
-    return case.train.information.named("mutual information I(x; z)")
-
-
-def _left(case: Case) -> Estimate:
-    label = "linear latents would still explain"
-    return case.train.structure_left.named(label, method="probabilistic PCA of the residuals")
+    little = max(_LITTLE, 0.1 * float(case.kl))
+    return "without information" if float(case.information) < little else "ignored"
 
 
 def _pays(left: Estimate) -> bool:
@@ -55,18 +37,19 @@ def _pays(left: Estimate) -> bool:
 @check("posterior-collapse")
 def posterior_collapse(case: Case) -> Verdict:
     if _state(case) != "collapsed":
-        return passed(*_numbers(case))
+        return passed(case.kl, case.gain_of_z)
     try:
-        left = _left(case)
+        left = case.structure_left
     except NotApplicable:
-        return found("severe", *_numbers(case))
+        return found("severe", case.kl, case.gain_of_z)
     if _pays(left):
-        on_purpose = (case.declared_beta or 1.0) > 1.0
-        severity = "warning" if on_purpose else "severe"
-        return found(severity, *_numbers(case), left, cost=left, change=_more_bits(case))
+        intended = (case.declared_beta or 1.0) > 1.0
+        severity = "warning" if intended else "severe"
+        return found(severity, case.kl, case.gain_of_z, left, cost=left, change=_more_bits(case))
     return found(
         "note",
-        *_numbers(case),
+        case.kl,
+        case.gain_of_z,
         left,
         meaning="q(z|x) is the prior for every x, and rightly so: a linear model finds no structure in the data that "
         "latents could explain. If there is some, it is not linear.",
@@ -77,46 +60,44 @@ def posterior_collapse(case: Case) -> Verdict:
 @check("kl-without-information")
 def kl_without_information(case: Case) -> Verdict:
     if _state(case) != "without information":
-        return passed(_numbers(case)[0], _information(case))
-    cost = Estimate.mean_of(case.train.kl).named("the KL, which buys nothing")
-    return found("severe", *_numbers(case), _information(case), cost=cost)
+        return passed(case.kl, case.information)
+    cost = case.kl.named("the KL, which buys nothing")
+    return found("severe", case.kl, case.gain_of_z, case.information, cost=cost)
 
 
 @check("decoder-ignores-z")
 def decoder_ignores_z(case: Case) -> Verdict:
     if _state(case) != "ignored":
-        return passed(_numbers(case)[1])
-    cost = Estimate.mean_of(case.train.kl).named("the KL, which buys nothing")
-    return found("severe", _numbers(case)[1], _numbers(case)[0], _information(case), cost=cost)
+        return passed(case.gain_of_z)
+    cost = case.kl.named("the KL, which buys nothing")
+    return found("severe", case.gain_of_z, case.kl, case.information, cost=cost)
 
 
 @check("unused-units")
 def unused_units(case: Case) -> Verdict:
-    seen = case.train
-    mu = seen.mu
+    train, (mu, _) = case.train, case.normal
     unused = mu.var(0) < ACTIVE
     share = measured(f"units unused, of {case.latent}", unused.sum(), unit="units")
     if not bool(unused.any()):
         return passed(share)
     if bool(unused.all()):
         raise NotApplicable("all units are unused: see posterior-collapse")
-    with seen.draws("units"), torch.no_grad():
-        z = torch.where(unused, torch.randn_like(mu), seen.z)
-    saved = Estimate.mean_of(seen.kl_per_unit[:, unused].sum(1) + seen.log_likelihood(z) - seen.log_px)
-    without = saved.named("ELBO without them, minus ELBO")
-    left = _left(case)
-    kl = Estimate.mean_of(seen.kl)
+    if train.kl_per_unit is None:
+        raise NotApplicable("needs the KL of each unit")
+    z = torch.where(unused, latents.draw(train.pz, None, train.keys("unused units")), train.z)
+    saved = Estimate.mean_of(train.kl_per_unit[:, unused].sum(1) + train.log_likelihood(z) - train.log_px)
+    without, left = saved.named("ELBO without them, minus ELBO"), case.structure_left
     many = float(unused.double().mean()) >= 0.25
-    if not (many and _pays(left) and left.value > 0.1 * kl.value):
+    if not (many and _pays(left) and float(left) > 0.1 * float(case.kl)):
         return passed(share, without, left)
-    on_purpose = case.declared_beta is None or case.declared_beta > 1
-    severe = bool(left.value > 0.25 * kl.value)
-    severity = "note" if on_purpose else "severe" if severe else "warning"
+    intended = case.declared_beta is None or case.declared_beta > 1
+    severe = float(left) > 0.25 * float(case.kl)
+    severity = "note" if intended else "severe" if severe else "warning"
     return found(severity, share, left, without, cost=left, change=_more_bits(case))
 
 
 def _more_bits(case: Case) -> str:
-    """What to change if the model was trained with free bits or a warm-up already, which the page advises; else ""."""
+    """The change for a model trained with free bits or a warm-up, which the page advises, already; else ""."""
     if case.foreign or not isinstance(case.objective, FreeBits | Beta):
         return ""
     if isinstance(case.objective, FreeBits):

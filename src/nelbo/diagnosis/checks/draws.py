@@ -1,44 +1,33 @@
 """Whether the decoder sees draws of the q(z|x) whose KL is paid, measured on the user's own code."""
 
-from weakref import WeakKeyDictionary
-
 import torch
 
 from nelbo.diagnosis.case import Case
 from nelbo.diagnosis.loss_calls import LossFunction
 from nelbo.diagnosis.registry import NotApplicable, Verdict, check, found, measured, passed
 from nelbo.estimate import Estimate
-from nelbo.foreign.encoding import LOG_SIGMA
-from nelbo.foreign.sampling import PROBES, DrawnInsideError, Sampling, measure_sampling
-from nelbo.foreign.view import Wrapped
-
-_DRAWN: WeakKeyDictionary[Case, Sampling] = WeakKeyDictionary()
+from nelbo.wrapping.encoding import LOG_STD
+from nelbo.wrapping.sampling import PROBES, DrawnInsideError, Sampling, measure_sampling
+from nelbo.wrapping.view import Wrapped
 
 
 def _drawn(case: Case) -> tuple[Wrapped, Sampling]:
-    model = case.model
-    if not isinstance(model, Wrapped):
+    if not case.foreign:
         raise NotApplicable("nelbo draws z itself")
-    if case in _DRAWN:
-        return model, _DRAWN[case]
-    sampling = model.sampling
-    if sampling is None and case.loss is not None and model.encoding.layout is not None:
+    model = case.wrapped
+    sampling, layout = model.sampling, model.encoding.layout
+    if sampling is None and case.loss is not None and layout is not None:
         loss = LossFunction(case.loss, model, model)
         if not loss.takes_answers:
+            encode, decode = model.encoding.function, model.decoding.function
             try:
                 sampling = measure_sampling(
-                    loss.run,
-                    case.x,
-                    encode=model.encoding.function,
-                    decode=model.decoding.function,
-                    layout=model.encoding.layout,
-                    modules=loss.modules,
+                    loss.run, case.x, encode=encode, decode=decode, layout=layout, modules=loss.modules
                 )
             except DrawnInsideError as reason:
                 raise NotApplicable(str(reason)) from reason
     if sampling is None:
         raise NotApplicable("how the model draws z is not known: nelbo.wrap(..., forward=) would run it")
-    _DRAWN[case] = sampling
     return model, sampling
 
 
@@ -51,7 +40,7 @@ def _spreads(sampling: Sampling) -> tuple[Estimate, ...]:
 
 @check("no-sampling")
 def no_sampling(case: Case) -> Verdict:
-    _, sampling = _drawn(case)
+    _, sampling = case.once(_drawn)
     if sampling.training == "mean":
         return found("severe", *_spreads(sampling))
     return passed(*_spreads(sampling)[:1])
@@ -59,20 +48,16 @@ def no_sampling(case: Case) -> Verdict:
 
 @check("sample-with-variance")
 def sample_with_variance(case: Case) -> Verdict:
-    model, sampling = _drawn(case)
-    if sampling.training in (model.encoding.second, "mean"):
+    model, sampling = case.once(_drawn)
+    if sampling.training in (model.encoding.scale, "mean"):
         return passed(*_spreads(sampling))
-    log_sigma = LOG_SIGMA[model.encoding.second]
+    log_sigma = LOG_STD[model.encoding.scale]
     wanted = [float(log_sigma(torch.tensor(probe)).exp()) for probe in PROBES]
     expected = tuple(measured(f"of q(z|x) at {p:g}", w, unit="") for p, w in zip(PROBES, wanted, strict=True))
     got = sampling.standard_deviations
     squared = all(abs(g / w**2 - 1) < 5 * sampling.standard_error for g, w in zip(got, wanted, strict=True))
     meaning = (
-        ""
-        if squared
-        else (
-            "What the decoder sees is not drawn with the standard deviation of the declared q(z|x). It learns from "
-            "another distribution than the one whose KL is paid."
-        )
+        "What the decoder sees is not drawn with the standard deviation of the declared q(z|x). It learns from another "
+        "distribution than the one whose KL is paid."
     )
-    return found("severe", *_spreads(sampling), *expected, meaning=meaning)
+    return found("severe", *_spreads(sampling), *expected, meaning="" if squared else meaning)

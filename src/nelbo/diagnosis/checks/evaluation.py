@@ -2,15 +2,14 @@
 
 import math
 from typing import NamedTuple
-from weakref import WeakKeyDictionary
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from nelbo.diagnosis.case import Case, Seen
+from nelbo.diagnosis.case import Case, log_weights
 from nelbo.diagnosis.registry import NotApplicable, Verdict, check, found, measured, passed
-from nelbo.diagnosis.statistics import ALPHA, z_critical
+from nelbo.diagnosis.significance import ALPHA, z_critical
 from nelbo.estimate import Estimate
 
 _DECODED = 30_000  # z that are decoded for a question, at most
@@ -29,26 +28,6 @@ class _Bound(NamedTuple):
     all_examples: bool
 
 
-_BOUNDS: WeakKeyDictionary[Case, _Bound] = WeakKeyDictionary()
-
-
-def _judged(case: Case) -> Seen:
-    """The examples that the reported numbers are of."""
-    return case.train if case.held_out is None else case.held_out
-
-
-def _log_weights(seen: Seen, rows: int, samples: int) -> Tensor:
-    """Log p(x, z) - log q(z|x), (samples, rows), at fresh draws of z ~ q(z|x)."""
-    with torch.no_grad():
-        x = seen.x[:rows]
-        qz, pz = seen.model.posterior(x), seen.model.prior
-        weights: list[Tensor] = []
-        for _ in range(samples):
-            z = qz.sample()
-            weights.append(seen.model.likelihood(z).log_prob(x) + pz.log_prob(z) - qz.log_prob(z))
-        return torch.stack(weights).double()
-
-
 def _bound_of(log_w: Tensor) -> Tensor:
     return math.log(len(log_w)) - torch.logsumexp(log_w, 0)
 
@@ -61,30 +40,20 @@ def _bound(case: Case) -> _Bound:
     reported = case.reported or {}
     if "nll" not in reported:
         raise NotApplicable("needs reported={'nll': ..., 'samples': ...}")
-    if case not in _BOUNDS:
-        samples, seen = int(reported["samples"]), _judged(case)
-        rows = max(20, min(len(seen), _DECODED // (2 * samples)))
-        with seen.draws("importance weights"):
-            twice = [_log_weights(seen, rows, samples) for _ in range(2)]
-        first, second = twice
-        _BOUNDS[case] = _Bound(
-            (_bound_of(first), _bound_of(second)),
-            (_surrogate_of(first), _surrogate_of(second)),
-            samples,
-            rows == len(seen) == _size(case),
-        )
-    return _BOUNDS[case]
-
-
-def _size(case: Case) -> int:
-    """How many examples there are to report on, as far as is known."""
-    if case.sets is None:
-        return len(_judged(case))
-    return len(case.sets()[1])
+    samples, judged = int(reported["samples"]), case.judged
+    rows = max(20, min(len(judged), _DECODED // (2 * samples)))
+    first, second = log_weights(judged[:rows], 2 * samples, "importance weights").split(samples)
+    available = len(judged) if case.sets is None else len(case.sets()[1])
+    return _Bound(
+        (_bound_of(first), _bound_of(second)),
+        (_surrogate_of(first), _surrogate_of(second)),
+        samples,
+        rows == len(judged) == available,
+    )
 
 
 def _measured(pair: tuple[Tensor, Tensor], all_examples: bool) -> tuple[float, float]:
-    """Mean over the examples, and its standard error as compared with somebody's number by draws of their own."""
+    """Mean over the examples, and its standard error when compared with a number by other draws."""
     first, second = pair
     both = (first + second) / 2
     draws = float(((first - second) ** 2).mean() / 2)
@@ -99,7 +68,7 @@ def _away(reported: float, measured: tuple[float, float]) -> float:
 
 @check("surrogate-for-bound")
 def surrogate_for_bound(case: Case) -> Verdict:
-    bound = _bound(case)
+    bound = case.once(_bound)
     reported = float((case.reported or {})["nll"])
     nll, surrogate = _measured(bound.nll, bound.all_examples), _measured(bound.surrogate, bound.all_examples)
     evidence = (
@@ -115,12 +84,10 @@ def surrogate_for_bound(case: Case) -> Verdict:
 
 @check("too-few-samples")
 def too_few_samples(case: Case) -> Verdict:
-    samples = _bound(case).samples
-    seen = _judged(case)
+    samples = case.once(_bound).samples
     many = _MORE * samples
-    rows = max(20, min(len(seen), _DECODED // many))
-    with seen.draws("more importance weights"):
-        log_w = _log_weights(seen, rows, many)
+    rows = max(20, min(len(case.judged), _DECODED // many))
+    log_w = log_weights(case.judged[:rows], many, "more importance weights")
     few = torch.stack([_bound_of(part) for part in log_w.split(samples)]).mean(0)
     gain = Estimate.mean_of(few - _bound_of(log_w))
     cost = gain.named(f"gained by {many} samples over {samples}")
@@ -146,16 +113,15 @@ def _tails(log_w: Tensor) -> tuple[Estimate, ...]:
 @check("bits-for-nats")
 def bits_for_nats(case: Case) -> Verdict:
     reported = case.reported or {}
-    seen = _judged(case)
     if "nll" in reported:
-        bound = _bound(case)
+        bound = case.once(_bound)
         name, again = "nll", _measured(bound.nll, bound.all_examples)
     elif "nelbo" in reported:
-        mean = Estimate.mean_of(seen.nelbo)
+        mean = Estimate.mean_of(case.judged.nelbo)
         name, again = "nelbo", (float(mean), mean.error)
     else:
         raise NotApplicable("needs reported={'nelbo': ...}")
-    value, features = float(reported[name]), seen.x[0].numel()
+    value, features = float(reported[name]), case.train.features
     evidence = (measured(f"reported as {name}", value), measured("measured", *again))
     if abs(value - again[0]) < max(2 * _NEAR * abs(again[0]), 5 * again[1]):
         return passed(*evidence)

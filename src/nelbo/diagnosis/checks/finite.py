@@ -7,7 +7,10 @@ import torch
 from nelbo.diagnosis.case import Case
 from nelbo.diagnosis.registry import Verdict, check, found, measured, passed
 from nelbo.estimate import Estimate
+from nelbo.evaluation import Evaluation
 from nelbo.training.replay import NonFiniteFound, examine, watch
+
+_WATCHED = 100  # examples that pass every module under watch
 
 
 @check("not-finite")
@@ -26,38 +29,29 @@ def not_finite(case: Case) -> Verdict:
 
 def _walk(case: Case) -> None:
     """Raise NonFiniteFound at the first tensor that is not finite."""
-    for seen in (case.train, case.held_out):
-        if seen is not None:
-            examine(seen.x, f"the measured part of the {seen.name} data, x,")
+    for name, part in case.parts.items():
+        examine(part.x, f"the measured part of the {name} data, x,")
     for network in case.networks:
         for name, parameter in network.named_parameters():
             examine(parameter, f"the weight {name}")
-    with torch.no_grad(), case.draws("finite"):
-        with ExitStack() as watched:
-            for network in case.networks:
-                watched.enter_context(watch(network))
-            qz = case.model.posterior(case.x[:_FEW])
-            for moment, name in (("mean", "the mean"), ("stddev", "the standard deviation")):
-                with suppress(NotImplementedError):  # a flow has none in closed form
-                    examine(getattr(qz, moment), f"{name} of q(z|x)")
-            z = qz.sample()
-            examine(z, "a draw of z ~ q(z|x)")
-            case.model.likelihood(z)
-        for seen in (case.train, case.held_out):
-            if seen is None:
-                continue
-            examine(seen.z, f"a draw of z ~ q(z|x) of the {seen.name} data")
-            examine(seen.kl, f"the KL of the {seen.name} data")
-            examine(seen.reconstruction_error, f"the reconstruction error of the {seen.name} data")
-
-
-_FEW = 100
+    few = Evaluation(case.model, case.train.batch[:_WATCHED], seed=case.seed)
+    with ExitStack() as watched:
+        for network in case.networks:
+            watched.enter_context(watch(network))
+        for moment, name in (("mean", "the mean"), ("stddev", "the standard deviation")):
+            with suppress(NotImplementedError):  # a flow has none in closed form
+                examine(getattr(few.qz, moment), f"{name} of q(z|x)")
+        examine(few.z, "a draw of z ~ q(z|x)")
+        _ = few.px
+    for name, part in case.parts.items():
+        examine(part.z, f"a draw of z ~ q(z|x) of the {name} data")
+        examine(part.kl_estimate, f"the KL of the {name} data")
+        examine(part.log_px, f"the reconstruction error of the {name} data")
 
 
 def _share(case: Case) -> Estimate:
     try:
-        with torch.no_grad():
-            bad = float((~torch.isfinite(case.train.nelbo)).double().mean())
+        bad = float((~torch.isfinite(case.train.nelbo)).double().mean())
     except ValueError:  # torch refuses to build a distribution from NaN
         bad = 1.0
     return measured("examples whose loss is not finite", bad, unit="share")

@@ -6,12 +6,15 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from nelbo.diagnosis.case import Case, log_aggregate, standard_normal
+from nelbo import latents
+from nelbo.diagnosis.case import Case
 from nelbo.diagnosis.checks.collapse import ACTIVE
 from nelbo.diagnosis.registry import NotApplicable, Verdict, check, found, measured, passed
-from nelbo.diagnosis.statistics import ALPHA, binomial_excess, moment_drift, ratio_of, z_critical
+from nelbo.diagnosis.significance import ALPHA, binomial_excess, moment_drift, ratio_of, z_critical
 from nelbo.estimate import Estimate
+from nelbo.evaluation import Evaluation, rows_at_once
 from nelbo.measure.aggregate import LEVEL
+from nelbo.vae import at_condition
 
 
 class Implied(NamedTuple):
@@ -28,18 +31,28 @@ def implied_beta(case: Case) -> Implied:
     means away from their center. dR/dt = -E[g (z - mu)] and dKL/dt = E[sigma^2 - 1] for the first; -E[g (mu - m)] and
     E[mu (mu - m)] for the second; g is the gradient of log p(x|z) at z ~ q(z|x).
     """
-    seen = case.train
-    if not standard_normal(case.pz):
-        raise NotApplicable("needs a standard normal prior")
-    mu, sigma = seen.normal
+    case.need_standard_normal_prior()
+    mu, sigma = case.normal
     active = mu.var(0) > ACTIVE
     if not bool(active.any()):
         raise NotApplicable("needs active units")
-    mu, sigma, z, g = (t[:, active].double() for t in (mu, sigma, seen.z, seen.log_px_gradient))
+    mu, sigma, z, g = (t[:, active].double() for t in (mu, sigma, case.train.z, _log_px_gradient(case.train)))
     away = mu - mu.mean(0)
     by_width = ratio_of((g * (z - mu)).sum(1), (sigma**2 - 1).sum(1))
     by_place = ratio_of((g * away).sum(1), (mu * away).sum(1))
     return Implied(by_width, by_place)
+
+
+def _log_px_gradient(train: Evaluation) -> Tensor:
+    """(n, latent): gradient of log p(x|z) with respect to z, at the draw z."""
+    gradients: list[Tensor] = []
+    at_once = rows_at_once(train.features, passes=8)
+    for batch, part in zip(train.batch.split(at_once), train.z.split(at_once), strict=True):
+        with torch.enable_grad():
+            z = part.detach().clone().requires_grad_()
+            log_px = at_condition(train.model, batch).log_likelihood(batch.x, z)
+            gradients.append(torch.autograd.grad(log_px.sum(), z)[0])
+    return torch.cat(gradients)
 
 
 def _shown(case: Case) -> tuple[Implied, tuple[Estimate, ...]]:
@@ -61,15 +74,14 @@ def _beyond(implied: Implied, factor: float, declared: float) -> bool:
 
 
 def _better_width(case: Case, steps: tuple[float, ...]) -> Estimate | None:
-    """How many nats the ELBO gains at least when all widths are multiplied by one factor: what the wrong beta costs."""
-    seen = case.train
-    mu, sigma = seen.normal
-    noise = (seen.z - mu) / sigma
+    """The nats that the ELBO gains at least, with all widths times one factor, or None if it gains none."""
+    train, (mu, sigma) = case.train, case.normal
+    noise = (train.z - mu) / sigma
     best: Estimate | None = None
     for step in steps:
         wide = sigma * math.exp(step)
         kl = (0.5 * (mu**2 + wide**2 - 1) - wide.log()).sum(1)
-        gain = Estimate.mean_of(seen.nelbo - (kl - seen.log_likelihood(mu + wide * noise)))
+        gain = Estimate.mean_of(train.nelbo - (kl - train.log_likelihood(mu + wide * noise)))
         if gain.t > z_critical() and (best is None or gain.value > best.value):
             best = gain.named("at least, by the widths alone")
     return best
@@ -112,8 +124,7 @@ def _declared(case: Case) -> float:
 
 @check("aggregate-posterior")
 def aggregate_posterior(case: Case) -> Verdict:
-    if not standard_normal(case.pz):
-        raise NotApplicable("needs a standard normal prior")
+    case.need_standard_normal_prior()
     if len(case.train) < 5 * case.latent:
         raise NotApplicable(f"needs {5 * case.latent} examples for {case.latent} latent dimensions")
     drift = moment_drift(case.train.z)
@@ -128,23 +139,19 @@ def aggregate_posterior(case: Case) -> Verdict:
 
 @check("holes")
 def holes(case: Case) -> Verdict:
-    mu, sigma = case.train.normal
-    pz = case.pz
-    with torch.no_grad(), case.draws("prior"):
-        prior = pz.sample((len(mu),))
-    own = log_aggregate(case.train.z, mu, sigma, without_own=True) - pz.log_prob(case.train.z)
-    there = log_aggregate(prior, mu, sigma) - pz.log_prob(prior)
-    edge = LEVEL * len(own)
-    threshold = own.sort().values[int(edge)]
-    fallen = int((there < threshold).sum())
-    share = fallen / len(prior)
-    error = math.sqrt(max(share * (1 - share), 1e-9) / len(prior))
+    n, z, pz = len(case.train), case.train.z, case.train.pz
+    samples = latents.draw(pz, None, case.train.keys("holes"))
+    at_codes = case.log_aggregate(z, leave_one_out=True) - pz.log_prob(z)
+    at_samples = case.log_aggregate(samples) - pz.log_prob(samples)
+    fallen = int((at_samples < at_codes.sort().values[int(LEVEL * n)]).sum())
+    share = fallen / n
+    error = math.sqrt(max(share * (1 - share), 1e-9) / n)
     evidence = measured("samples of the prior that fall into holes", share, error, unit="share")
     # the threshold itself is an estimate from as many draws: both errors count
-    rate = LEVEL + z_critical() * math.sqrt(LEVEL / len(own))
-    if share < _MANY or binomial_excess(fallen, len(prior), rate) >= ALPHA:
+    rate = LEVEL + z_critical() * math.sqrt(LEVEL / n)
+    if share < _MANY or binomial_excess(fallen, n, rate) >= ALPHA:
         return passed(evidence)
-    learned = not (case.foreign or standard_normal(pz))
+    learned = not (case.foreign or case.standard_normal_prior)
     line = "prior=nelbo.priors.Mixture(latent, components=...)  # the prior is learned already: more components"
     return found("warning", evidence, change=line if learned else "")
 
@@ -154,7 +161,7 @@ _MANY = 0.2
 
 @check("variance-clamp")
 def variance_clamp(case: Case) -> Verdict:
-    mu, sigma = case.train.normal
+    mu, sigma = case.normal
     active = mu.var(0) > ACTIVE
     if not bool(active.any()):
         raise NotApplicable("needs active units")
@@ -171,8 +178,7 @@ def variance_clamp(case: Case) -> Verdict:
 def _tied(sigma: Tensor) -> tuple[float, float]:
     """The larger share of entries that equal the smallest or the largest, of units whose sigma depends on x at all."""
     varies = sigma.std(0) > 0
-    constant = ~varies
-    if bool(constant.all()) and sigma.shape[1] > 1 and bool((sigma == sigma[0, 0]).all()):
+    if not bool(varies.any()) and sigma.shape[1] > 1 and bool((sigma == sigma[0, 0]).all()):
         return 1.0, float(sigma[0, 0])
     extremes = [float(sigma.min()), float(sigma.max())]
     shares = [(float((sigma == value).double().mean()), value) for value in extremes]

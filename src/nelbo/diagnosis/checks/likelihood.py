@@ -9,7 +9,7 @@ from torch.distributions import Binomial, ContinuousBernoulli, NegativeBinomial,
 from nelbo.diagnosis.case import Case, base_of
 from nelbo.diagnosis.checks.support import family_of
 from nelbo.diagnosis.registry import NotApplicable, Verdict, check, found, measured, passed
-from nelbo.diagnosis.statistics import scale_gain, z_critical
+from nelbo.diagnosis.significance import scale_gain, z_critical
 from nelbo.estimate import Estimate
 
 
@@ -74,7 +74,7 @@ def _ratio(case: Case) -> tuple[Estimate, Estimate, tuple[Estimate, ...]]:
     """Squared residuals / sigma^2, the nats that the best factor on sigma would save, and the numbers to show."""
     base = _normal(case)
     ratio = Estimate.mean_of((((case.x - base.loc) / base.scale) ** 2).flatten(1).mean(1))
-    d, r = case.x[0].numel(), max(float(ratio), 1e-12)
+    d, r = case.train.features, max(float(ratio), 1e-12)
     lost = measured("by sigma alone", d / 2 * (r - 1 - math.log(r)), d / 2 * abs(1 - 1 / r) * ratio.error)
     residual = float((case.x - base.loc).square().mean().sqrt())
     return (
@@ -91,7 +91,7 @@ def _ratio(case: Case) -> tuple[Estimate, Estimate, tuple[Estimate, ...]]:
 @check("one-sigma")
 def one_sigma(case: Case) -> Verdict:
     base = _normal(case)
-    if case.x[0].numel() < 2:
+    if case.train.features < 2:
         raise NotApplicable("needs two features or more")
     if not bool((base.scale == base.scale.flatten()[0]).all()):
         raise NotApplicable("p(x|z) has a sigma for each feature")
@@ -133,7 +133,7 @@ def dispersion(case: Case) -> Verdict:
         return passed(number)
     saved = _saved_by_negative_binomial if ratio.value > 1 else _saved_by_binomial
     cost = saved(case.x, mean, case.train.log_px) if isinstance(base, Poisson) else None
-    kl = Estimate.mean_of(case.train.kl).value
+    kl = float(case.kl)
     severe = _outside(ratio, 0.5, 2.0) or (cost is not None and cost.value > max(1.0, 0.25 * kl))
     return found("severe" if severe else "warning", number, cost=cost, change=_other_counts(case, ratio))
 

@@ -1,46 +1,34 @@
 """Whether the loss is the negative ELBO, measured on the user's own code."""
 
-from weakref import WeakKeyDictionary
-
 from nelbo.diagnosis.case import Case
 from nelbo.diagnosis.effective_beta import EffectiveBeta, effective_beta
 from nelbo.diagnosis.readings import DECLARED
 from nelbo.diagnosis.reasons import Cause
 from nelbo.diagnosis.registry import NotApplicable, Verdict, check, found, measured, passed
-from nelbo.diagnosis.statistics import ALPHA
+from nelbo.diagnosis.significance import ALPHA
 from nelbo.estimate import Estimate
-from nelbo.foreign.view import Wrapped
 from nelbo.report import Severity
-from nelbo.vae import VAE
 
 _SAME = 0.01  # two betas within a percent are one: no training tells them apart
 _SMALL = 1.5  # a beta off by less is worth a warning
 _FREEDOM = 21  # 3 blocks of 8 points, less 3 weights
 
-_WEIGHED: WeakKeyDictionary[Case, EffectiveBeta] = WeakKeyDictionary()
 
-
-def _weighed(case: Case) -> EffectiveBeta:
-    """The loss, weighed once for all checks."""
-    if case not in _WEIGHED:
-        model = case.model
-        if case.loss is None or not isinstance(model, VAE):
-            raise NotApplicable("needs a model from nelbo.wrap and its loss=")
-        if isinstance(model, Wrapped) and model.encoding.layout is None:
-            raise NotApplicable("needs an encoder that gives the two numbers of a diagonal normal")
-        _WEIGHED[case] = effective_beta(case.loss, model, case.x, seed=case.seed)
-    return _WEIGHED[case]
+def _weigh(case: Case) -> EffectiveBeta:
+    if case.loss is None or case.wrapped.encoding.layout is None:
+        raise NotApplicable("needs loss=, and an encoder that gives the two numbers of a diagonal normal")
+    return effective_beta(case.loss, case.model, case.x, seed=case.seed)
 
 
 def _beta(weighed: EffectiveBeta) -> Estimate:
-    return weighed.beta.named("effective beta of the loss", unit="")
+    return weighed.beta.named("effective beta of the loss")
 
 
 def _weights(weighed: EffectiveBeta) -> tuple[Estimate, ...]:
     return (
         _beta(weighed),
-        weighed.a.named("weight of the reconstruction error", unit=""),
-        weighed.b.named("weight of the KL", unit=""),
+        weighed.a.named("weight of the reconstruction error"),
+        weighed.b.named("weight of the KL"),
     )
 
 
@@ -56,14 +44,14 @@ def _as_declared(case: Case, weighed: EffectiveBeta) -> bool:
 
 
 def _severity(case: Case, weighed: EffectiveBeta) -> Severity:
-    """How far off the balance is."""
+    """Severity by how far the balance is off."""
     ratio = float(weighed.beta) / (case.declared_beta or 1.0)
     return "warning" if 1 / _SMALL < ratio < _SMALL else "severe"
 
 
 def _by_cause(case: Case, *causes: Cause, severity: Severity | None = None, of_beta: bool = True) -> Verdict:
     """A finding when the loss is what it is by one of these causes; for one of beta, unless that beta is declared."""
-    weighed = _weighed(case)
+    weighed = case.once(_weigh)
     if weighed.cause not in causes or (of_beta and _as_declared(case, weighed)):
         return passed(_beta(weighed))
     evidence, change = _weights(weighed), ""
@@ -74,7 +62,7 @@ def _by_cause(case: Case, *causes: Cause, severity: Severity | None = None, of_b
             measured("standard deviation of the data", spread, unit=""),
         )
         # more noise than the data have spread leaves nothing to say about x: then the loss itself is to be changed
-        if isinstance(case.model, Wrapped) and 0.01 * spread < weighed.sigma < spread:
+        if case.foreign and 0.01 * spread < weighed.sigma < spread:
             change = (
                 f"nelbo.wrap(..., likelihood=nelbo.likelihoods.Normal({weighed.sigma:.4g}))  # the p(x|z) that this "
                 "loss trains: then it is a negative ELBO, and what is measured is what was trained"
@@ -114,7 +102,7 @@ def kl_formula(case: Case) -> Verdict:
 
 @check("effective-beta")
 def effective_beta_check(case: Case) -> Verdict:
-    weighed = _weighed(case)
+    weighed = case.once(_weigh)
     if weighed.cause in ("kl missing", "reconstruction missing"):
         if weighed.cause == "kl missing" and case.declared_beta == 0:
             return passed(_beta(weighed))
@@ -126,7 +114,7 @@ def effective_beta_check(case: Case) -> Verdict:
 
 @check("loss-likelihood")
 def loss_likelihood(case: Case) -> Verdict:
-    weighed = _weighed(case)
+    weighed = case.once(_weigh)
     if weighed.reconstruction in (DECLARED, "unknown"):
         return passed(measured("share of the loss explained, r2", weighed.r2, unit=""))
     return found("severe", *_weights(weighed), meaning=weighed.reason)
@@ -134,7 +122,7 @@ def loss_likelihood(case: Case) -> Verdict:
 
 @check("loss-not-elbo")
 def loss_not_elbo(case: Case) -> Verdict:
-    weighed = _weighed(case)
+    weighed = case.once(_weigh)
     if weighed.cause != "no combination":
         return passed(measured("share of the loss explained, r2", weighed.r2, unit=""))
     # free bits and capacities bend one term and are meant; no usual objective multiplies both

@@ -8,10 +8,13 @@ import torch
 from torch import Tensor, nn
 
 from nelbo import latents
-from nelbo.diagnosis.case import Case, Seen
+from nelbo.diagnosis.case import Case, log_weights
 from nelbo.diagnosis.registry import NotApplicable, Verdict, check, found, measured, passed
-from nelbo.diagnosis.statistics import z_critical
+from nelbo.diagnosis.significance import z_critical
 from nelbo.estimate import Estimate
+from nelbo.evaluation import Evaluation
+from nelbo.randomness import example_keys
+from nelbo.vae import at_condition
 
 
 class _Bounds(NamedTuple):
@@ -20,16 +23,9 @@ class _Bounds(NamedTuple):
     """The importance-weighted bound."""
 
 
-def _bounds(seen: Seen, examples: int = 300, samples: int = 64) -> _Bounds:
+def _bounds(evaluation: Evaluation, examples: int = 300, samples: int = 64) -> _Bounds:
     """The ELBO and the importance-weighted bound of the first examples, (n,) each, on the same draws."""
-    x = seen.x[:examples]
-    log_w: list[Tensor] = []
-    with torch.no_grad(), seen.draws("importance"):
-        qz, pz = seen.model.posterior(x), seen.model.prior
-        for _ in range(samples):
-            z, log_qz = latents.draw_with_log_prob(qz)
-            log_w.append(seen.model.likelihood(z).log_prob(x) + pz.log_prob(z) - log_qz)
-    weights = torch.stack(log_w).double()
+    weights = log_weights(evaluation[:examples], samples, "overfit")
     return _Bounds(weights.mean(0), weights.logsumexp(0) - math.log(samples))
 
 
@@ -45,12 +41,12 @@ def overfit(case: Case) -> Verdict:
     train, held = _bounds(case.train), _bounds(case.held_out)
     gap, decoder = _difference(train.elbo, held.elbo), _difference(train.importance, held.importance)
     encoder = _difference(held.importance - held.elbo, train.importance - train.elbo)
-    kl = Estimate.mean_of(case.train.kl)
+    kl = case.kl
     numbers = (
         gap.named("ELBO on training data, minus held-out"),
         decoder.named("of this the decoder's"),
         encoder.named("of this the encoder's"),
-        kl.named("KL per example"),
+        kl,
     )
     cost = _since_best(case)
     if gap.t < z_critical() or gap.value < 0.5 * kl.value:
@@ -80,13 +76,12 @@ def dead_units(case: Case) -> Verdict:
     if share < 0.6:
         return passed(*numbers)
     try:
-        left = case.train.structure_left
+        left = case.structure_left
     except NotApplicable:
         return found("severe" if share > 0.85 else "warning", *numbers)
-    structure = left.named("linear latents would still explain", method="probabilistic PCA of the residuals")
-    if left.t <= z_critical() or left.value < 0.5:
-        return found("note", *numbers, structure)
-    return found("severe" if share > 0.85 else "warning", *numbers, structure)
+    if left.t <= z_critical() or float(left) < 0.5:
+        return found("note", *numbers, left)
+    return found("severe" if share > 0.85 else "warning", *numbers, left)
 
 
 Gradients = tuple[Tensor | None, ...]  # None: the loss does not depend on it
@@ -124,10 +119,12 @@ def _dead(case: Case) -> dict[str, tuple[float, int]]:
 
     handles = [module.register_forward_hook(listen(mask)) for module, mask in zip(layers.values(), closed, strict=True)]
     try:
-        with torch.enable_grad(), case.draws("gradients"):
-            for x in case.x[:500].split(100):
-                z = case.model.posterior(x).rsample()
-                loss = -(case.model.likelihood(z).log_prob(x) + case.model.prior.log_prob(z)).sum()
+        with torch.enable_grad():
+            for batch in case.train.batch[:500].split(100):
+                model = at_condition(case.model, batch)
+                keys = example_keys(batch.x, batch.c, seed=case.seed, purpose="gradients")
+                z = latents.draw(model.posterior(batch.x), None, keys)
+                loss = -(model.log_likelihood(batch.x, z) + model.prior.log_prob(z)).sum()
                 gradients = cast("Gradients", torch.autograd.grad(loss, biases, allow_unused=True))
                 for mask, gradient in zip(silent, gradients, strict=True):
                     mask.logical_and_(torch.zeros_like(mask) if gradient is None else gradient == 0)

@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 from nelbo.diagnosis.case import Case
 from nelbo.diagnosis.history import History
 from nelbo.diagnosis.registry import NotApplicable, Verdict, check, found, measured, passed
-from nelbo.diagnosis.statistics import ALPHA, roughness, slope_of
+from nelbo.diagnosis.significance import ALPHA, roughness, slope_of
 from nelbo.estimate import Estimate
 from nelbo.objectives import Schedule
 
@@ -24,15 +24,15 @@ def _history(case: Case, least: int) -> History:
 def _history_in_nats(case: Case, least: int) -> History:
     """The history, for checks that hold it against what is measured now."""
     history = _history(case, least)
-    errors, features = history.get("train_reconstruction_error"), case.x[0].numel()
+    errors, features = history.get("train_reconstruction_error"), case.train.features
     errors = None if errors is None else errors[np.isfinite(errors)]
     if errors is None or not len(errors) or features < 10:
         return history
-    last, measured = float(errors[-1]), float(case.train.reconstruction_error.mean())
-    if abs(measured) > features / 3 * abs(last):
+    last, now = float(errors[-1]), -float(case.train.log_px.mean())
+    if abs(now) > features / 3 * abs(last):
         raise NotApplicable(
-            f"the history's reconstruction error ends at {last:.3g} where {measured:.4g} nats are measured: it is not "
-            f"a sum over the {features} features"
+            f"the history's reconstruction error ends at {last:.3g} where {now:.4g} nats are measured: it is not a sum "
+            f"over the {features} features"
         )
     return history
 
@@ -51,7 +51,7 @@ def _standard_error(case: Case, history: History) -> float:
     column = history.get("validation_nelbo_standard_error")
     if column is not None:
         return float(column[np.isfinite(column)][-1])
-    return Estimate.mean_of((case.held_out or case.train).nelbo).error
+    return Estimate.mean_of(case.judged.nelbo).error
 
 
 @check("not-converged")

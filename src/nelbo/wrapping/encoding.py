@@ -1,7 +1,7 @@
-"""What somebody's encode returns: where the mean and the spread of q(z|x) stand, and on which scale the spread is.
+"""The answer of a foreign encode: where the mean and the spread of q(z|x) stand, and on which scale the spread is.
 
 People return (mu, logvar), (mu, sigma), (mu, variance), a dict, an object with fields, one tensor of two halves, or a
-distribution. A layout finds the two tensors, and can also put others in their place.
+distribution. A layout reads the two tensors, and can also put others in their place.
 """
 
 import copy
@@ -14,76 +14,41 @@ from typing import Any, Literal, final
 
 import torch
 from torch import Tensor
-from torch.distributions import Distribution, Independent, MultivariateNormal, Normal
+from torch.distributions import Distribution, Independent, Normal
 from torch.nn import functional as F
 
-Second = Literal["logvar", "log_sigma", "sigma", "variance", "softplus"]
+Spread = Literal["logvar", "log_std", "std", "variance", "softplus"]
+"""The scale on which an encoder gives the spread of q(z|x)."""
 
-
-def _half(h: Tensor) -> Tensor:
-    return 0.5 * h
-
-
-def _same(h: Tensor) -> Tensor:
-    return h
-
-
-def _half_log(h: Tensor) -> Tensor:
-    return 0.5 * torch.log(h)
-
-
-def _log_softplus(h: Tensor) -> Tensor:
-    return torch.log(F.softplus(h))
-
-
-LOG_SIGMA: dict[Second, Callable[[Tensor], Tensor]] = {
-    "logvar": _half,
-    "log_sigma": _same,
-    "sigma": torch.log,
-    "variance": _half_log,
-    "softplus": _log_softplus,
+LOG_STD: dict[Spread, Callable[[Tensor], Tensor]] = {
+    "logvar": lambda h: 0.5 * h,
+    "log_std": lambda h: h,
+    "std": torch.log,
+    "variance": lambda h: 0.5 * torch.log(h),
+    "softplus": lambda h: torch.log(F.softplus(h)),
 }
-"""The logarithm of the standard deviation, from the encoder's second output read as each kind."""
+"""The logarithm of the standard deviation, from the encoder's second output on each scale."""
 
-WORDS: dict[Second, str] = {
+WORDS: dict[Spread, str] = {
     "logvar": "the log variance, sigma = exp(h / 2)",
-    "log_sigma": "the log standard deviation, sigma = exp(h)",
-    "sigma": "the standard deviation, sigma = h",
+    "log_std": "the log standard deviation, sigma = exp(h)",
+    "std": "the standard deviation, sigma = h",
     "variance": "the variance, sigma = sqrt(h)",
     "softplus": "a number whose softplus is the standard deviation, sigma = log(1 + exp(h))",
 }
 
 _MEANS = {"mu", "mean", "loc", "means", "embedding", "location", "mus"}
-_SECONDS: dict[str, Second] = {
-    "logvar": "logvar",
-    "logvars": "logvar",
-    "lnvar": "logvar",
-    "logvariance": "logvar",
-    "logcovariance": "logvar",
-    "logsigma2": "logvar",
-    "logsigmasq": "logvar",
-    "logsigmasquared": "logvar",
-    "logsigma": "log_sigma",
-    "logstd": "log_sigma",
-    "logscale": "log_sigma",
-    "logstddev": "log_sigma",
-    "lnsigma": "log_sigma",
-    "sigma": "sigma",
-    "std": "sigma",
-    "stddev": "sigma",
-    "scale": "sigma",
-    "stdev": "sigma",
-    "standarddeviation": "sigma",
-    "var": "variance",
-    "variance": "variance",
-    "sigma2": "variance",
-    "sigmasq": "variance",
-    "covariance": "variance",
+_SPREADS: dict[Spread, str] = {
+    "logvar": "logvar logvars lnvar logvariance logcovariance logsigma2 logsigmasq logsigmasquared",
+    "log_std": "logsigma logstd logscale logstddev lnsigma",
+    "std": "sigma std stddev scale stdev standarddeviation",
+    "variance": "var variance sigma2 sigmasq covariance",
 }
+_SCALES: dict[str, Spread] = {name: scale for scale, names in _SPREADS.items() for name in names.split()}
 
 
 def _plain(name: str) -> str:
-    """A field's name without what people put around it: ``z_log_var``, ``qz_logvar`` and ``logvar_z`` are one."""
+    """A field's name without the usual decoration: ``z_log_var``, ``qz_logvar`` and ``logvar_z`` are one."""
     words = [word for word in re.split(r"_+", name.lower()) if word not in ("z", "q", "qz", "latent", "")]
     return "".join(words)
 
@@ -93,16 +58,37 @@ def is_mean(name: str) -> bool:
     return _plain(name) in _MEANS
 
 
-def kind_of(name: str) -> Second | None:
-    """On which scale a field of that name gives the spread."""
-    return _SECONDS.get(_plain(name))
+def scale_of(name: str) -> Spread | None:
+    """The scale of the spread in a field of that name."""
+    return _SCALES.get(_plain(name))
+
+
+def entries_of(output: Any) -> dict[Any, Any]:
+    """The entries of a tuple, list, mapping or object, by position, key or attribute."""
+    if isinstance(output, Mapping):
+        return dict(output)
+    return dict(enumerate(output)) if isinstance(output, tuple | list) else dict(getattr(output, "__dict__", {}))
+
+
+def replaced(output: Any, values: Mapping[Any, Any]) -> Any:
+    """A copy of a tuple, list, mapping or object with other values for some entries."""
+    if isinstance(output, tuple):
+        entries = [values.get(position, value) for position, value in enumerate(output)]
+        return getattr(type(output), "_make", type(output))(entries)
+    result = copy.copy(output)
+    for key, value in values.items():
+        if isinstance(output, list | Mapping):
+            result[key] = value
+        else:
+            setattr(result, key, value)
+    return result
 
 
 class Layout(ABC):
-    """Where the mean and the spread stand in what encode returns."""
+    """The places of the mean and the spread in the answer of encode."""
 
     name: str | None = None
-    """What the user calls the spread, if it has a name."""
+    """The user's name for the spread, if it has one."""
 
     @abstractmethod
     def read(self, output: Any) -> tuple[Tensor, Tensor]:
@@ -128,43 +114,19 @@ class Halves(Layout):
 
 @final
 @dataclass(frozen=True)
-class Items(Layout):
-    """Two entries of a tuple, list, named tuple or mapping."""
+class Entries(Layout):
+    """Two entries of a tuple, list, mapping or object."""
 
     mean: Any
     spread: Any
     name: str | None = None
 
     def read(self, output: Any) -> tuple[Tensor, Tensor]:
-        return output[self.mean], output[self.spread]
+        entries = entries_of(output)
+        return entries[self.mean], entries[self.spread]
 
     def write(self, output: Any, mean: Tensor, spread: Tensor) -> Any:
-        if isinstance(output, tuple):
-            values = [mean if i == self.mean else spread if i == self.spread else v for i, v in enumerate(output)]
-            made = getattr(type(output), "_make", type(output))
-            return made(values)
-        result = copy.copy(output)
-        result[self.mean], result[self.spread] = mean, spread
-        return result
-
-
-@final
-@dataclass(frozen=True)
-class Fields(Layout):
-    """Two attributes of an object."""
-
-    mean: str
-    spread: str
-    name: str | None = None
-
-    def read(self, output: Any) -> tuple[Tensor, Tensor]:
-        return getattr(output, self.mean), getattr(output, self.spread)
-
-    def write(self, output: Any, mean: Tensor, spread: Tensor) -> Any:
-        result = copy.copy(output)
-        setattr(result, self.mean, mean)
-        setattr(result, self.spread, spread)
-        return result
+        return replaced(output, {self.mean: mean, self.spread: spread})
 
 
 @final
@@ -184,7 +146,7 @@ class FromNormal(Layout):
 
 
 def as_distribution(output: Any, batch: int) -> Distribution | None:
-    """The output as q(z|x) with batch shape (batch,), where it is a distribution that is no diagonal normal."""
+    """The output as q(z|x) with batch shape (batch,), if it is a distribution but not a diagonal normal."""
     if not isinstance(output, Distribution) or is_diagonal_normal(output):
         return None
     if output.batch_shape != (batch,) and not output.event_shape:
@@ -203,16 +165,6 @@ def is_diagonal_normal(output: Any) -> bool:
     return isinstance(output, Normal) or (isinstance(output, Independent) and isinstance(output.base_dist, Normal))
 
 
-def full_covariance(output: Any) -> Tensor | None:
-    """The numbers of nelbo's FullCovarianceNormal for a multivariate normal: mean, log diagonal, lower triangle."""
-    if not isinstance(output, MultivariateNormal):
-        return None
-    cholesky, latent = output.scale_tril, output.mean.shape[-1]
-    below = torch.tril_indices(latent, latent, offset=-1, device=cholesky.device)
-    diagonal = torch.diagonal(cholesky, dim1=-2, dim2=-1).log()
-    return torch.cat([output.mean, diagonal, cholesky[..., below[0], below[1]]], dim=-1)
-
-
 def find_layout(output: Any, again: Any, batch: int, latent: int | None) -> tuple[Layout, str]:
     """The layout of encode's output, and why, from two calls on the same x: what changes between them is a draw of z.
 
@@ -227,14 +179,13 @@ def find_layout(output: Any, again: Any, batch: int, latent: int | None) -> tupl
     drawn = {key for key in leaves if key in changing and not _same_values(leaves[key], changing[key])}
     tensors = {key: t for key, t in leaves.items() if key not in drawn}
     names = {key: name for key, name in _names(output).items() if key in tensors}
-    make = Items if isinstance(output, tuple | list | Mapping) else Fields
 
     means = [key for key, name in names.items() if is_mean(name)]
-    spreads = [key for key, name in names.items() if kind_of(name)]
+    spreads = [key for key, name in names.items() if scale_of(name)]
     # an object that offers std and var beside logvar holds one spread three times: the first is as good as any
     if means and spreads and tensors[means[0]].shape == tensors[spreads[0]].shape:
         mean, spread = means[0], spreads[0]
-        return make(mean, spread, names[spread]), f"encode names them {names[mean]} and {names[spread]}"
+        return Entries(mean, spread, names[spread]), f"encode names them {names[mean]} and {names[spread]}"
     by_shape: dict[tuple[int, ...], list[Any]] = {}
     for key, tensor in tensors.items():
         by_shape.setdefault(tuple(tensor.shape), []).append(key)
@@ -243,7 +194,7 @@ def find_layout(output: Any, again: Any, batch: int, latent: int | None) -> tupl
     if len(fitting) == 1 and isinstance(output, tuple | list):
         mean, spread = fitting[0]
         rest = " (another one changes from call to call: it is a draw of z)" if drawn else ""
-        return Items(mean, spread), f"encode gives two tensors of shape {tuple(tensors[mean].shape)}{rest}"
+        return Entries(mean, spread), f"encode gives two tensors of shape {tuple(tensors[mean].shape)}{rest}"
     shapes = ", ".join(f"{key}: {tuple(t.shape)}{' (a draw)' if key in drawn else ''}" for key, t in leaves.items())
     raise ValueError(
         f"encode returns a {type(output).__name__} with the tensors {{{shapes}}}, in which the mean and the spread of "
@@ -280,15 +231,9 @@ def _same_values(a: Tensor, b: Tensor) -> bool:
 
 def _leaves(output: Any, batch: int) -> dict[Any, Tensor]:
     """The float tensors in encode's output that hold one row for each example."""
-    if isinstance(output, Mapping):
-        entries = list(output.items())
-    elif isinstance(output, tuple | list):
-        entries = list(enumerate(output))
-    else:
-        entries = list(vars(output).items()) if hasattr(output, "__dict__") else []
     return {
         key: value
-        for key, value in entries
+        for key, value in entries_of(output).items()
         if isinstance(value, Tensor) and value.is_floating_point() and value.dim() >= 2 and len(value) == batch
     }
 
@@ -296,5 +241,4 @@ def _leaves(output: Any, batch: int) -> dict[Any, Tensor]:
 def _names(output: Any) -> dict[Any, str]:
     if isinstance(output, tuple | list):
         return dict(enumerate(getattr(output, "_fields", ())))
-    keys = output if isinstance(output, Mapping) else getattr(output, "__dict__", {})
-    return {key: key for key in keys if isinstance(key, str)}
+    return {key: key for key in entries_of(output) if isinstance(key, str)}

@@ -26,7 +26,7 @@ def z_critical(alpha: float = ALPHA) -> float:
 
 
 def factor_gain(x: Tensor, factors: int, *, features: int = 1024) -> Estimate:
-    """How many nats per example a linear latent variable model explains of x beyond independent features.
+    """Nats per example that a linear latent variable model explains of x beyond independent features.
 
     Probabilistic PCA (Tipping & Bishop 1999, eq. 7 and 8) with so many factors is fitted to the standardized features
     of one half of the examples, and its log density on the other half is compared with that of independent normals;
@@ -77,7 +77,7 @@ def _gain_of(fit: Tensor, held_out: Tensor, factors: int) -> Tensor:
 
 
 def scale_gain(residual: Tensor, *, least: float = 0.1) -> Estimate:
-    """How many nats per example a standard deviation for each feature gains over one for all.
+    """Nats per example that a standard deviation for each feature gains over one for all.
 
     Both are fitted to one half of the examples, and the normal log densities of the other half are compared; both
     halves take both parts. Where all features have the same variance, what is fitted is noise and loses on the other

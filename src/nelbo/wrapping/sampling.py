@@ -1,4 +1,4 @@
-"""How a model draws the z that its decoder sees: measured by handing it a q(z|x) and listening at its decoder."""
+"""The draws of z that a model's decoder sees, measured by replacing its q(z|x) and listening at its decoder."""
 
 import math
 from collections.abc import Callable
@@ -8,10 +8,11 @@ from typing import Any, Literal
 import torch
 from torch import Tensor, nn
 
-from nelbo.foreign.encoding import LOG_SIGMA, Layout, Second
-from nelbo.foreign.modules import Function, first_tensor, in_mode, intercepted, untouched
+from nelbo.randomness import own_randomness, seed_noise
+from nelbo.wrapping.encoding import LOG_STD, Layout, Spread
+from nelbo.wrapping.modules import Function, first_tensor, in_mode, intercepted, restoring
 
-Draws = Literal["mean", "logvar", "log_sigma", "sigma", "variance", "softplus", "other"]
+Draws = Literal["mean", "logvar", "log_std", "std", "variance", "softplus", "other"]
 
 PROBES = (0.5, 1.5)  # values of the spread at which no two readings of it give standard deviations within 10 %
 _MEAN = 3.0
@@ -21,11 +22,11 @@ _CALLS = 64
 
 @dataclass(frozen=True)
 class Sampling:
-    """How z is drawn, in training and in evaluation mode.
+    """The way z is drawn, in training and in evaluation mode.
 
     Attributes:
-        training: ``"mean"``: z is the mean, nothing is drawn; a kind of spread: z has the standard deviation that the
-            encoder's second output means when it is read so; ``"other"``: neither.
+        training: ``"mean"``: z is the mean, nothing is drawn; a scale of the spread: z has the standard deviation that
+            the encoder's second output stands for on that scale; ``"other"``: neither.
         evaluation: the same in evaluation mode.
         standard_deviations: of z in training mode, at a spread of 0.5 and of 1.5.
         standard_error: of these, relative.
@@ -65,9 +66,9 @@ def measure_sampling(
         DrawnInsideError: it did, and its draws have nothing to do with what encode was made to answer.
     """
     x = x[torch.arange(64) % len(x)]
-    with torch.no_grad(), torch.random.fork_rng([]), untouched(modules):
-        torch.default_generator.manual_seed(0)
-        found: dict[bool, tuple[float, ...]] = {}
+    with torch.no_grad(), own_randomness(x.device), restoring(modules):
+        seed_noise(x.device, 0)
+        moments: dict[bool, tuple[float, ...]] = {}
         count = 1
         for training in (True, False):
             with in_mode(modules, training=training):
@@ -76,16 +77,16 @@ def measure_sampling(
             if _unmoved(*drawn):
                 raise DrawnInsideError("encode draws z itself, so no other q(z|x) can be put in its place")
             shifts = max(abs(float(values.mean()) - _MEAN) / float(values.std() + 0.1) for values in drawn)
-            found[training] = (shifts, *(float(values.std()) for values in drawn))
+            moments[training] = (shifts, *(float(values.std()) for values in drawn))
     error = 1 / math.sqrt(2 * count)
-    kinds: dict[bool, Draws] = {training: _kind(values, count, error) for training, values in found.items()}
-    return Sampling(kinds[True], kinds[False], (found[True][1], found[True][2]), error)
+    draws: dict[bool, Draws] = {training: _kind(values, count, error) for training, values in moments.items()}
+    return Sampling(draws[True], draws[False], (moments[True][1], moments[True][2]), error)
 
 
 def _draws(
     run: Callable[[Tensor], Any], x: Tensor, encode: Function, decode: Function, layout: Layout, value: float
 ) -> Tensor:
-    """What reaches the decoder while q(z|x) has the mean 3 and this spread everywhere."""
+    """The z that reaches the decoder while q(z|x) has the mean 3 and this spread everywhere."""
     seen: list[Tensor] = []
 
     def answer(args: tuple[Any, ...], output: Any) -> Any:
@@ -121,13 +122,13 @@ def _kind(values: tuple[float, ...], count: int, error: float) -> Draws:
         return "other"
     if max(deviations) < 1e-6:
         return "mean"
-    for kind, log_sigma in LOG_SIGMA.items():
-        expected = [float(log_sigma(torch.tensor(value)).exp()) for value in PROBES]
+    for scale, log_std in LOG_STD.items():
+        expected = [float(log_std(torch.tensor(value)).exp()) for value in PROBES]
         if all(abs(got / sigma - 1) < 5 * error for got, sigma in zip(deviations, expected, strict=True)):
-            return kind
+            return scale
     return "other"
 
 
-def as_kind(draws: Draws) -> Second | None:
-    """The kind of spread that the draws speak for."""
+def as_scale(draws: Draws) -> Spread | None:
+    """The scale of the spread under which the model draws so."""
     return None if draws in ("mean", "other") else draws

@@ -27,13 +27,13 @@ class Script(nn.Module):
     def encode(self, x):
         body = self.body(x)
         h = self.h(body)
-        return self.mu(body), {"logvar": h, "log_sigma": h}.get(self.gives, h.exp() + 0.1)
+        return self.mu(body), {"logvar": h, "log_std": h}.get(self.gives, h.exp() + 0.1)
 
     def draw(self, mu, h):
         sigma = {
             "logvar": lambda: torch.exp(0.5 * h),
-            "log_sigma": lambda: torch.exp(h),
-            "sigma": lambda: h,
+            "log_std": lambda: torch.exp(h),
+            "std": lambda: h,
             "variance": h.clamp(min=0).sqrt,
             "mean": lambda: torch.zeros_like(h),
             "logvar squared": lambda: torch.exp(h),
