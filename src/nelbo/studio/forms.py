@@ -27,8 +27,10 @@ _MODEL = {
 }
 # what the studio sees to by itself is left out
 _LEFT_OUT = ("precision", "compile", "device", "threads", "checkpoint_every")
-_TRAINING = {"epochs": False, "learning_rate": False, "seed": False}
-_TRAINING |= {each.name: True for each in dataclasses.fields(Settings) if each.name not in (*_TRAINING, *_LEFT_OUT)}
+_FIRST = ("epochs", "learning_rate", "seed")
+_TRAINING = dict.fromkeys(_FIRST, False) | {
+    each.name: True for each in dataclasses.fields(Settings) if each.name not in (*_FIRST, *_LEFT_OUT)
+}
 # low and high end of what a field lets in, where the page can say so before anything is loaded
 _LIMITS: dict[str, tuple[float, float]] = {
     "latent": (1, 512),
