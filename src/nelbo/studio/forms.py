@@ -27,8 +27,8 @@ _MODEL = {
 }
 # what the studio sees to by itself is left out
 _LEFT_OUT = ("precision", "compile", "device", "threads", "checkpoint_every")
-_FIRST = {"epochs": False, "learning_rate": False, "seed": False}
-_TRAINING = _FIRST | {
+_FIRST = ("epochs", "learning_rate", "seed")
+_TRAINING = dict.fromkeys(_FIRST, False) | {
     each.name: True for each in dataclasses.fields(Settings) if each.name not in (*_FIRST, *_LEFT_OUT)
 }
 # low and high end of what a field lets in, where the page can say so before anything is loaded
