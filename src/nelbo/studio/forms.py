@@ -27,8 +27,9 @@ _MODEL = {
 }
 # what the studio sees to by itself is left out
 _LEFT_OUT = ("precision", "compile", "device", "threads", "checkpoint_every")
-_TRAINING = {"epochs": False, "learning_rate": False, "seed": False}
-_TRAINING |= {each.name: True for each in dataclasses.fields(Settings) if each.name not in (*_TRAINING, *_LEFT_OUT)}
+_FIRST = {"epochs": False, "learning_rate": False, "seed": False}
+_REST = [each.name for each in dataclasses.fields(Settings) if each.name not in (*_FIRST, *_LEFT_OUT)]
+_TRAINING = _FIRST | dict.fromkeys(_REST, True)
 # low and high end of what a field lets in, where the page can say so before anything is loaded
 _LIMITS: dict[str, tuple[float, float]] = {
     "latent": (1, 512),
