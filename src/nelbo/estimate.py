@@ -43,13 +43,8 @@ class Estimate:
         >>> print(Estimate.number(12.3456, 0.0123, label="KL per example"))
         KL per example: 12.346 ± 0.012 nats
         """
-<<<<<<< HEAD
         mean, error = torch.tensor([float(value), float(standard_error)], dtype=torch.float64)
         return Estimate(mean, error, method, unit, label=label)
-=======
-        both = torch.tensor([value, standard_error], dtype=torch.float64)
-        return Estimate(both[0], both[1], method, unit, label=label)
->>>>>>> report
 
     @classmethod
     def exactly(cls, value: Tensor | float, method: str = "closed_form", unit: Unit = "nats") -> "Estimate":
