@@ -15,7 +15,7 @@ from torch import Tensor
 import nelbo
 from benchmarks.reproduce.plan import FULL, QUICK, SETTINGS, Plan, Training, load, make
 from nelbo.files import read_json, write_json
-from nelbo.measure.usage import THRESHOLD
+from nelbo.measure.latent_usage import THRESHOLD
 from nelbo.runs import Run
 from nelbo.training import fit_or_resume
 

@@ -206,21 +206,27 @@ def has_density(q: Distribution) -> bool:
     return getattr(q, "has_density", True)
 
 
-def center(q: Distribution) -> Tensor:
-    """The one z that stands for q, (\\*batch, \\*event): its mean, or what the family gives where that is not known."""
+def center(q: Distribution, keys: Tensor | None = None) -> Tensor:
+    """The one z that stands for q, (\\*batch, \\*event): its mean, or what the family gives where that is not known.
+
+    ``keys`` as of :func:`draw`, for a family that gives nothing: then a draw stands for it.
+    """
     try:
         return q.mean
     except NotImplementedError:
         known = getattr(q, "center", None)
-        return q.sample() if known is None else known
+        return draw(q, keys=keys).detach() if known is None else known
 
 
-def spread(q: Distribution) -> Tensor:
-    """Standard deviations of q, (\\*batch, \\*event), by 64 draws where there is no closed form; 0 of a point."""
+def spread(q: Distribution, keys: Tensor | None = None) -> Tensor:
+    """Standard deviations of q, (\\*batch, \\*event), by 64 draws where there is no closed form; 0 of a point.
+
+    ``keys`` as of :func:`draw`.
+    """
     try:
         return q.variance.sqrt()
     except NotImplementedError:
-        return q.sample(torch.Size((_DRAWS_FOR_SPREAD,))).std(0)
+        return draw(q, _DRAWS_FOR_SPREAD, keys).detach().std(0)
 
 
 def draw(q: Distribution, draws: int | None = None, keys: Tensor | None = None, *, start: int = 0) -> Tensor:

@@ -96,9 +96,9 @@ def _multipliers(n: int, device: torch.device) -> Tensor:
     return _mix(torch.arange(1, n + 1) * _signed(_GOLDEN)).to(device) | 1
 
 
-def folded(keys: Tensor, number: int) -> Tensor:
-    """Keys of another stream for the same examples, as for each step of a Markov chain."""
-    return _mix(keys + _signed((number + 1) * _PART))
+def folded(keys: Tensor, number: int | Tensor) -> Tensor:
+    """Keys of another stream for the same examples, as for each step of a Markov chain; number may be (batch,)."""
+    return _mix(keys + (_signed((number + 1) * _PART) if isinstance(number, int) else (number + 1) * _signed(_PART)))
 
 
 def normal(keys: Tensor, draws: int, size: int, *, start: int = 0) -> Tensor:

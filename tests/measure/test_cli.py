@@ -173,10 +173,10 @@ def test_sweep_takes_the_flags_of_fit(tmp_path, capsys, monkeypatch):
         (["measure", "nowhere"], "nowhere is not a directory"),
         (["measure", "."], "has no run.json, so it is not a run of nelbo"),
         (["measure", "beta-1", "--split", "test"], "the data have no test part"),
-        (["measure", "beta-1", "--examples", "2"], "examples is at least 20"),
+        (["measure", "beta-1", "--examples", "2"], "examples must be at least 20"),
         (["compare", "beta-1"], "compare needs two or more runs, got 1"),
         (["compare", "beta-1", "beta-5", "--index", "100"], "index must be between 0 and 99"),
-        (["sweep", "digits", "--betas", "-1"], "betas are different positive numbers"),
+        (["sweep", "digits", "--betas", "-1"], "betas must be different positive numbers"),
     ],
 )
 def test_mistakes_end_in_a_sentence(folders, capsys, arguments, words):

@@ -7,7 +7,7 @@ from sklearn.decomposition import PCA
 from torch import nn
 
 from nelbo.likelihoods import Normal
-from nelbo.measure import closeness, features_for, from_embeddings, independent_features, sample_match
+from nelbo.measure import density_coverage, features_for, from_embeddings, independent_features, sample_match
 from nelbo.nn import MLP
 from nelbo.vae import VAE
 from tests.cases import binary, categories, counts, real
@@ -20,7 +20,7 @@ def rows(n, seed=0, width=4):
 
 def test_density_and_coverage_are_their_definition():
     a, b = rows(40, 1).numpy(), rows(50, 2).numpy()
-    found = closeness(torch.from_numpy(a), torch.from_numpy(b), neighbours=3)
+    found = density_coverage(torch.from_numpy(a), torch.from_numpy(b), neighbours=3)
     distance = np.linalg.norm(b[:, None] - b[None], axis=-1)
     radius = np.sort(distance, axis=1)[:, 3]
     inside = np.linalg.norm(b[:, None] - a[None], axis=-1) <= radius[:, None]
@@ -29,7 +29,7 @@ def test_density_and_coverage_are_their_definition():
 
 
 def test_equal_distributions_have_density_one_and_known_coverage():
-    found = closeness(rows(2000, 1), rows(2000, 2))
+    found = density_coverage(rows(2000, 1), rows(2000, 2))
     n, k = 2000, 5
     expected = 1 - np.prod([(n - i) / (2 * n - i) for i in range(1, k + 1)])  # Naeem et al. 2020, eq. 10
     assert abs(float(found.coverage) - expected) < 4 * float(found.coverage.standard_error)
@@ -37,10 +37,10 @@ def test_equal_distributions_have_density_one_and_known_coverage():
 
 
 def test_what_lies_apart_and_what_misses_a_mode():
-    far = closeness(rows(300) + 50, rows(300, 1))
+    far = density_coverage(rows(300) + 50, rows(300, 1))
     assert float(far.density) == float(far.coverage) == 0
     two = torch.cat([rows(300, 1), rows(300, 2) + 50])
-    one = closeness(rows(600, 3), two)
+    one = density_coverage(rows(600, 3), two)
     assert float(one.coverage) == pytest.approx(0.5, abs=0.03)
 
 

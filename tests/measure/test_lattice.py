@@ -5,8 +5,8 @@ import torch
 from torch.distributions import MultivariateNormal
 
 from nelbo.measure import log_evidence
-from nelbo.measure.lattice import on_lattices
-from nelbo.measure.tiles import Guard, unknown
+from nelbo.measure.adaptive_grid import Guard, Integrals
+from nelbo.measure.integration import on_lattices
 from tests.measure.models import binary, random_vae
 
 BOX = torch.tensor([8.5, 8.5], dtype=torch.float64)
@@ -19,7 +19,7 @@ def integrals(peaks: MultivariateNormal, tolerance: float = 1e-3):
     def log_f(z, examples):
         return torch.cat([peaks.log_prob(at[:, None])[:, i].T for at, i in zip(z, examples, strict=True)])[None]
 
-    found = unknown(1, n)
+    found = Integrals.unknown(n)
     guard = Guard(peaks.loc, peaks.log_prob(peaks.loc)[None])
     finished = []
     on_lattices(

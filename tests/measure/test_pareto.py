@@ -2,12 +2,15 @@
 
 import math
 
+import numpy as np
 import pytest
 import torch
+from arviz_stats.base import array_stats
 from scipy import stats
 
-from nelbo.measure.pareto import pareto_k, tail_length, threshold
-from nelbo.measure.weights import Weights
+from nelbo.measure import log_evidence
+from nelbo.measure.importance import Weights, pareto_k, tail_length, threshold
+from tests.measure.models import binary, random_vae
 
 
 @pytest.mark.parametrize("k", [-0.3, 0.0, 0.3, 0.7, 1.2])
@@ -37,6 +40,55 @@ def test_weights_of_a_student_t_target_under_a_normal_proposal_have_a_heavy_tail
     light.add(normal.log_prob(z) - t.log_prob(z))
     assert float(pareto_k(heavy.tail).median()) > 0.6
     assert float(pareto_k(light.tail).max()) < 0.5
+
+
+def fitted_by_arviz(log_w):
+    """Of the largest weights and the threshold below them, (tail + 1,)."""
+    weights = np.sort(np.exp(log_w - log_w.max()))
+    return array_stats._gpdfit(weights[1:] - weights[0])[0]
+
+
+@pytest.mark.parametrize("scale", [0.3, 1.0, 3.0, 10.0])
+def test_the_shape_is_that_of_arviz(scale):
+    log_w = scale * torch.randn(101, 12, generator=torch.Generator().manual_seed(1), dtype=torch.float64)
+    expected = [fitted_by_arviz(column.numpy()) for column in log_w.T]
+    np.testing.assert_allclose(pareto_k(log_w), expected, rtol=1e-9)
+
+
+@pytest.mark.parametrize("zero", [False, True])
+def test_a_tail_that_is_tied_at_its_lower_end_has_no_shape(zero):
+    """With a quarter of 40 weights tied the quartile of the excess is 0, and the fit divides by it."""
+    log_w = torch.linspace(0.5, 3.0, 41, dtype=torch.float64)[:, None].repeat(1, 3)
+    log_w[:12, 0] = -torch.inf if zero else 0.5
+    log_w[:6, 1] = 0.5
+    k = pareto_k(log_w)
+    assert k.isnan().tolist() == [True, False, False]
+    assert k[1:].abs().max() < 3
+
+
+def test_a_weight_beyond_all_others_has_a_tail_that_is_too_heavy():
+    log_w = torch.linspace(0.0, 1.0, 41, dtype=torch.float64)[:, None]
+    log_w[-1] = 900.0
+    assert pareto_k(log_w).tolist() == [torch.inf]
+
+
+def test_a_tied_tail_is_named():
+    """q(z|x) is the prior, and p(x|z) takes two values: the weights do too."""
+    vae = random_vae(latent=3)
+    vae.decoder, vae.encoder = Steps(), Zeros()
+    with pytest.warns(UserWarning, match="for 2 of 2 examples the tail of the importance weights is tied"):
+        evidence = log_evidence(vae, binary(2), method="importance", samples=100)
+    assert evidence.pareto_k.isnan().all()
+
+
+class Zeros(torch.nn.Module):
+    def forward(self, x):
+        return torch.zeros(len(x), 6)
+
+
+class Steps(torch.nn.Module):
+    def forward(self, z):
+        return (z[:, :1] > 1.6).float() * torch.linspace(-1, 1, 16)
 
 
 def test_equal_weights_and_short_tails():

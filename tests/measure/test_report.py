@@ -3,6 +3,7 @@
 import json
 import math
 import re
+import warnings
 from html.parser import HTMLParser
 
 import pytest
@@ -200,10 +201,10 @@ def test_without_held_out_data(runs, digits):
     ("arguments", "message"),
     [
         ({"split": "test"}, "the data have no test part; they have: validation, train. Write split='validation'"),
-        ({"split": "all"}, "split is auto, test, validation, train; got 'all'"),
-        ({"effort": "much"}, "effort is one of quick, normal, thorough; got 'much'"),
-        ({"examples": 3}, "examples is at least 20"),
-        ({"samples": 1}, "samples is at least 2"),
+        ({"split": "all"}, "split must be auto, test, validation, train; got 'all'"),
+        ({"effort": "much"}, "effort must be one of quick, normal, thorough; got 'much'"),
+        ({"examples": 3}, "examples must be at least 20"),
+        ({"samples": 1}, "samples must be at least 2"),
     ],
 )
 def test_what_cannot_be_meant(runs, arguments, message):
@@ -247,3 +248,20 @@ def test_an_autoencoder_whose_evidence_takes_annealing_says_so(digits):
     assert "annealed" in section.finding
     assert not Reader(found.to_html()).open
     rich.print(found.table())
+
+
+def test_each_example_is_encoded_once(digits):
+    """By the report, by a second one, and by whoever else asks about the same data; but for checks of the first few."""
+    model = recipes.vae(digits.event_shape, latent=2, hidden=(8,), posterior="full_covariance_normal").eval()
+    seen = []
+    model.encoder.register_forward_pre_hook(lambda module, arguments: seen.append(arguments[0].detach().flatten(1)))
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        measure.report(model, digits, effort="quick", examples=60)
+        rows = sum(map(len, seen))
+        everything = len(digits.train) + len(digits.validation)
+        assert everything <= rows <= everything + 10
+        measure.report(model, digits, effort="quick", examples=60)
+        measure.latent_usage(model, digits.train)
+        measure.aggregate_match(model, digits.validation)
+    assert sum(map(len, seen)) <= rows + 10

@@ -45,7 +45,7 @@ def test_other_settings_are_refused(swept, digits):
 
 @pytest.mark.parametrize("betas", [(), (0.0, 1.0), (1.0, 1.0), (math.inf,)])
 def test_betas_that_cannot_be_meant(digits, tmp_path, betas):
-    with pytest.raises(ValueError, match="betas are different positive numbers"):
+    with pytest.raises(ValueError, match="betas must be different positive numbers"):
         sweep(digits, out=tmp_path, betas=betas)
 
 

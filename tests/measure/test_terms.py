@@ -1,12 +1,10 @@
 """The ELBO's terms with their errors, against models with exact answers."""
 
-import numpy as np
 import pytest
 import torch
-from scipy import stats
 
 from nelbo.likelihoods import Bernoulli
-from nelbo.measure import elbo_terms, over_examples, rate_distortion
+from nelbo.measure import elbo_terms, rate_distortion
 from nelbo.nn import MLP
 from nelbo.vae import Autoencoder
 from tests.cases import binary, make_vae
@@ -33,16 +31,6 @@ def test_a_sampled_kl_has_an_error(posterior, prior):
     assert terms.kl.value.shape == (7,)
 
 
-def test_batches_do_not_matter(monkeypatch):
-    """Large data pass in parts; each example's draws may differ, its expectation not."""
-    vae, x = make_vae(), binary(40)
-    whole = elbo_terms(vae, x, samples=300)
-    monkeypatch.setattr("nelbo.measure.terms._BATCH", 7)
-    parts = elbo_terms(vae, x, samples=300)
-    error = (whole.elbo.standard_error**2 + parts.elbo.standard_error**2).sqrt()
-    assert ((whole.elbo.value - parts.elbo.value) / error).abs().max() < 5
-
-
 def test_an_autoencoder_has_no_bound():
     model = Autoencoder(MLP((6,), 2), MLP(2, (6,)), latent=2, likelihood=Bernoulli())
     terms = elbo_terms(model, binary(5))
@@ -65,14 +53,6 @@ def test_the_same_seed_and_the_caller_s_randomness():
     assert not torch.equal(first.elbo.value, elbo_terms(vae, x, seed=2).elbo.value)
 
 
-def test_mean_over_examples():
-    values = torch.randn(50, 3, generator=torch.Generator().manual_seed(0))
-    mean = over_examples(values, "counted")
-    np.testing.assert_allclose(mean.value, values.numpy().mean(0), rtol=1e-6)
-    np.testing.assert_allclose(mean.standard_error, stats.sem(values.numpy()), rtol=1e-5)
-    assert mean.method == "counted, mean over 50 examples"
-
-
 def test_rate_and_distortion_of_a_linear_model():
     model = LinearGaussian.random(orthogonal=True)
     vae, x = model.vae(), model.sample(2000)
@@ -85,5 +65,5 @@ def test_rate_and_distortion_of_a_linear_model():
 
 
 def test_too_few_samples():
-    with pytest.raises(ValueError, match="samples is at least 2, for a standard error; got 1"):
+    with pytest.raises(ValueError, match="samples must be at least 2, for a standard error; got 1"):
         elbo_terms(make_vae(), binary(3), samples=1)

@@ -158,7 +158,7 @@ class Case:
 
         With ``leave_one_out``, z_i is judged by the mixture of the other examples.
         """
-        from nelbo.measure.encoded import AggregatePosterior
+        from nelbo.measure.aggregate import AggregatePosterior
 
         mu, sigma = self.normal
         qz = Independent(Normal(mu, sigma, validate_args=False), 1, validate_args=False)

@@ -18,11 +18,11 @@ from nelbo.divergences import closed_form
 from nelbo.estimate import Estimate
 from nelbo.evaluation.mode import evaluation_mode, rows_at_once
 from nelbo.objectives.objective import kl_per_unit
-from nelbo.randomness import example_keys
+from nelbo.randomness import derive, example_keys, folded
 from nelbo.vae import Model, as_model, at_condition, on_model, placed
 
-_UNJOINED = 1000
-"""Examples of a q(z|x) whose parameters cannot be put one after the other: all pass at once."""
+_UNPICKED = 1000
+"""Examples of a data set whose q(z|x) cannot be picked and joined: all pass at once."""
 _DRAWS_FOR_MOMENTS = 256
 _KEPT = 4  # data sets whose encodings a model keeps
 
@@ -52,6 +52,14 @@ class Moments(NamedTuple):
     around its center."""
 
 
+class _Later(NamedTuple):
+    """Examples that are read when something asks for their values."""
+
+    n: int
+    conditional: bool
+    read: Callable[[], Batch]
+
+
 @final
 class Evaluation:
     """A model on some examples.
@@ -63,7 +71,8 @@ class Evaluation:
         model: in any mode; it is evaluated in evaluation mode, without gradients.
         batch: the examples, where the model is and in its precision: see :func:`evaluate`.
         seed: of the draws.
-        encode: gives q(z|x) where it is known already.
+        encode: gives q(z|x) where it need not be the model's, or is kept elsewhere.
+        content: gives the hash of each example's values where that is kept elsewhere.
         prior: p(z), where it is known already.
         positions: (n,) numbers that keep the draws of equal examples apart; see :meth:`independent`.
     """
@@ -71,19 +80,30 @@ class Evaluation:
     def __init__(
         self,
         model: Model,
-        batch: Batch,
+        batch: Batch | _Later,
         *,
         seed: int = 0,
         encode: Callable[[], Distribution] | None = None,
+        content: Callable[[], Tensor] | None = None,
         prior: Distribution | None = None,
         positions: Tensor | None = None,
     ) -> None:
-        self.model, self.batch, self.seed, self.positions = model, batch, seed, positions
-        self._encode, self._prior = encode, prior
+        self.model, self.seed, self._batch, self.positions = model, seed, batch, positions
+        self._encode, self._content, self._prior = encode, content, prior
         self._terms: dict[int, ElboTerms] = {}
 
     def __len__(self) -> int:
-        return len(self.batch)
+        return self._batch.n if isinstance(self._batch, _Later) else len(self._batch)
+
+    @cached_property
+    def batch(self) -> Batch:
+        """The examples; those of a data set are read when they are first asked for."""
+        return self._batch.read() if isinstance(self._batch, _Later) else self._batch
+
+    @property
+    def conditional(self) -> bool:
+        """Whether the examples carry a condition."""
+        return self._batch.conditional if isinstance(self._batch, _Later) else self._batch.c is not None
 
     @property
     def x(self) -> Tensor:
@@ -93,20 +113,28 @@ class Evaluation:
     def __getitem__(self, index: slice | Tensor | Sequence[int]) -> "Evaluation":
         """Some of the examples, by a slice, positions or a mask; what is encoded already is not encoded again."""
         where = index if isinstance(index, slice) else torch.as_tensor(index)
+        batch = self.batch[where]
 
         def encode() -> Distribution:
-            return latents.rows(self.qz, where)
+            return latents.rows(self.qz, where) if self.picks else encoded(self.model, batch)
 
-        known = "qz" in vars(self) and self.picks
-        shared = self.pz if self.batch.c is None else None
-        positions = None if self.positions is None else self.positions[where]
         return Evaluation(
             self.model,
-            self.batch[where],
+            batch,
             seed=self.seed,
-            encode=encode if known else None,
-            prior=shared,
-            positions=positions,
+            encode=encode if "qz" in vars(self) or self._encode is not None else None,
+            content=lambda: self.content[where],
+            prior=None if self.conditional else self.pz,
+            positions=None if self.positions is None else self.positions[where],
+        )
+
+    def __add__(self, other: "Evaluation") -> "Evaluation":
+        """These examples, then others of the same model."""
+        return Evaluation(
+            self.model,
+            Batch.cat([self.batch, other.batch]),
+            seed=self.seed,
+            encode=lambda: latents.join([self.qz, other.qz]),
         )
 
     def independent(self) -> "Evaluation":
@@ -117,7 +145,13 @@ class Evaluation:
         """
         positions = torch.arange(len(self), device=self.x.device)
         return Evaluation(
-            self.model, self.batch, seed=self.seed, encode=lambda: self.qz, prior=self._prior, positions=positions
+            self.model,
+            self.batch,
+            seed=self.seed,
+            encode=lambda: self.qz,
+            content=lambda: self.content,
+            prior=self._prior,
+            positions=positions,
         )
 
     def split(self, numbers: int, *, passes: int = 1) -> Iterator["Evaluation"]:
@@ -135,36 +169,56 @@ class Evaluation:
         for start in range(0, len(self), size):
             yield self[start : start + size]
 
+    def with_posterior(self, qz: Distribution) -> "Evaluation":
+        """The same examples under another q(z|x), batch shape (n,)."""
+        prior = None if self.conditional else self.pz
+        return Evaluation(
+            self.model, self.batch, seed=self.seed, encode=lambda: qz, content=lambda: self.content, prior=prior
+        )
+
     @property
     def features(self) -> int:
         """Numbers of one example."""
         return math.prod(self.x.shape[1:])
 
+    @cached_property
+    def content(self) -> Tensor:
+        """(n,) int64, a hash of each example's values and condition."""
+        return _content(self.batch) if self._content is None else self._content()
+
     def keys(self, purpose: str) -> Tensor:
         """(n,) the source of each example's draws for a purpose."""
-        positions = None if self.positions is None else self.positions[:, None]
-        return example_keys(self.batch.x, self.batch.c, positions, seed=self.seed, purpose=purpose)
+        keys = folded(self.content, derive(self.seed, purpose))
+        return keys if self.positions is None else folded(keys, self.positions)
 
     @property
     def conditioned(self) -> Model:
         """The model at the examples' condition."""
-        return at_condition(self.model, self.batch)
+        return at_condition(self.model, self.batch) if self.conditional else self.model
 
     @cached_property
     def pz(self) -> Distribution:
-        """p(z)."""
+        """p(z).
+
+        Raises:
+            ValueError: a prior over numbers instead of vectors.
+        """
         if self._prior is not None:
             return self._prior
         with evaluation_mode(self.model, self.seed):
-            return self.conditioned.prior
+            pz = self.conditioned.prior
+        if not pz.event_shape:
+            raise ValueError(
+                f"the prior must be a distribution over vectors z, with event shape (latent,), got event shape () and "
+                f"batch shape {tuple(pz.batch_shape)}. Write torch.distributions.Independent(prior, 1)"
+            )
+        return pz
 
     @cached_property
     def qz(self) -> Distribution:
         """q(z|x), batch shape (n,), event shape (latent,)."""
-        if self._encode is not None:
-            return self._encode()
         with evaluation_mode(self.model, self.seed):
-            return encoded(self.model, self.batch)
+            return encoded(self.model, self.batch) if self._encode is None else self._encode()
 
     @cached_property
     def picks(self) -> bool:
@@ -185,7 +239,13 @@ class Evaluation:
     def embedding(self) -> Tensor:
         """(n, latent): the mean of q(z|x), or what stands for it."""
         with evaluation_mode(self.model, self.seed):
-            return latents.center(self.qz)
+            return latents.center(self.qz, self.keys("center"))
+
+    @cached_property
+    def spread(self) -> Tensor:
+        """(n, latent): the standard deviations of q(z|x), by 64 draws where there is no closed form."""
+        with evaluation_mode(self.model, self.seed):
+            return latents.spread(self.qz, self.keys("spread"))
 
     @cached_property
     def moments(self) -> Moments:
@@ -259,13 +319,18 @@ class Evaluation:
 
     def log_likelihood(self, z: Tensor) -> Tensor:
         """Log p(x|z) in nats, (\\*draws, n), for z of shape (\\*draws, n, latent)."""
+        event = len(self.pz.event_shape)
+        draws, z = z.shape[: -1 - event], z.flatten(0, -2 - event) if z.dim() > 2 + event else z
+        z = z if z.dim() == 2 + event else z[None]
+        columns: list[Tensor] = []
+        start = 0
         with evaluation_mode(self.model, self.seed):
-            parts: list[Tensor] = []
-            start = 0
-            for part in self.split(self.features * math.prod(z.shape[: -1 - len(self.pz.event_shape)])):
-                parts.append(part.conditioned.log_likelihood(part.x, z.narrow(z.dim() - 2, start, len(part))))
+            for part in self.split(self.features * len(z)):
+                model = part.conditioned
+                some = z[:, start : start + len(part)].split(rows_at_once(self.features * len(part)))
+                columns.append(torch.cat([model.log_likelihood(part.x, each) for each in some]))
                 start += len(part)
-            return torch.cat(parts, -1)
+        return torch.cat(columns, -1).reshape(*draws, len(self))
 
     def terms(self, samples: int = 16) -> ElboTerms:
         """The ELBO of each example and its two terms, over draws of z, with standard errors over the draws.
@@ -318,6 +383,10 @@ def encoded(model: Model, batch: Batch) -> Distribution:
         if len(batch) > size and not latents.picks(parts[0]):
             return at_condition(model, batch).posterior(batch.x)
     return latents.join(parts)
+
+
+def _content(batch: Batch) -> Tensor:
+    return example_keys(batch.x, batch.c, purpose="content")
 
 
 def evaluate(model: Any, x: Any, *, seed: int = 0, n: int | None = None) -> Evaluation:
@@ -388,7 +457,16 @@ class Encodings:
         self._reference = ref(model)  # who keeps the model keeps this, and not the other way round
         self.order = torch.randperm(len(dataset), generator=torch.Generator().manual_seed(seed))
         self._qz: Distribution | None = None
-        self._done = 0
+        self._content = torch.empty(0, dtype=torch.int64)
+        self._picks: bool | None = None
+        if len(dataset) > _UNPICKED:
+            with evaluation_mode(model, seed):
+                self._picks = latents.picks(encoded(model, self._examples(self.order[:1])))
+            self.order = self.order if self._picks else self.order[:_UNPICKED]
+
+    def __len__(self) -> int:
+        """The number of examples: that of the data set, but for a q(z|x) that cannot be picked, of which 1,000."""
+        return len(self.order)
 
     @property
     def model(self) -> Model:
@@ -397,37 +475,53 @@ class Encodings:
         assert model is not None
         return model
 
-    def first(self, n: int) -> Evaluation:
-        """The evaluation of the first n examples in this order."""
-        n = min(n, len(self.order))
-        rows, model = self.order[:n], self.model
-        batch = placed(model, self.dataset.examples(rows, seed=self.seed))
-        return Evaluation(model, batch, seed=self.seed, encode=lambda: self.qz(n))
+    def first(self, n: int | None = None) -> Evaluation:
+        """The evaluation of the first n examples in this order; of all where None. They are read when asked for."""
+        n = len(self) if n is None else min(n, len(self))
+        later = _Later(n, self.dataset.c is not None, lambda: self._examples(self.order[:n]))
+        return Evaluation(self.model, later, seed=self.seed, encode=lambda: self.qz(n), content=lambda: self.content(n))
 
     def qz(self, n: int | None = None) -> Distribution:
         """q(z|x) of the first n examples; of all where None. The examples themselves are not kept."""
-        n = len(self.order) if n is None else min(n, len(self.order))
-        if self._done < n:
-            self._extend(n)
+        n = self._extended(n)
+        if not self._picks:
+            with evaluation_mode(self.model, self.seed):
+                return encoded(self.model, self._examples(self.order[:n]))
         assert self._qz is not None
-        return self._qz if self._done == n else latents.rows(self._qz, slice(0, n))
+        return self._qz if len(self._content) == n else latents.rows(self._qz, slice(0, n))
 
-    def _extend(self, n: int) -> None:
-        missing = self.order[self._done : n]
+    def content(self, n: int | None = None) -> Tensor:
+        """(n,) the hashes of the first n examples, see :attr:`Evaluation.content`."""
+        n = self._extended(n)
+        return self._content[:n] if self._picks else _content(self._examples(self.order[:n]))
+
+    def _examples(self, rows: Tensor) -> Batch:
+        return placed(self.model, self.dataset.examples(rows, seed=self.seed))
+
+    def _extended(self, n: int | None) -> int:
+        """The number of examples, which are encoded now if their q(z|x) can be picked."""
+        n = len(self) if n is None else min(n, len(self))
+        missing = self.order[len(self._content) : n]
+        if not len(missing) or self._picks is False:
+            return n
         # in storage order, in which a file is read fastest
         ascending = missing.argsort()
         parts: list[Distribution] = []
-        model = self.model
-        with evaluation_mode(model, self.seed):
+        content: list[Tensor] = []
+        with evaluation_mode(self.model, self.seed):
             for rows in missing[ascending].split(rows_at_once(math.prod(self.dataset.event_shape), passes=4)):
-                batch = self.dataset.examples(rows, seed=self.seed)
-                parts.append(encoded(model, placed(model, batch)))
-                if not latents.picks(parts[0]):
-                    few = self.dataset.examples(self.order[: min(n, _UNJOINED)], seed=self.seed)
-                    self._qz, self._done = encoded(model, few), len(few)
-                    return
-        fresh = latents.rows(latents.join(parts), ascending.argsort())
-        self._qz, self._done = fresh if self._qz is None else latents.join([self._qz, fresh]), n
+                batch = self._examples(rows)
+                parts.append(encoded(self.model, batch))
+                content.append(_content(batch))
+                if self._picks is None:
+                    self._picks = latents.picks(parts[0])
+                if not self._picks:
+                    return n
+        back = ascending.argsort().to(content[0].device)
+        fresh = latents.rows(latents.join(parts), back)
+        self._qz = fresh if self._qz is None else latents.join([self._qz, fresh])
+        self._content = torch.cat([self._content.to(back.device), torch.cat(content)[back]])
+        return n
 
 
 _ENCODINGS: WeakKeyDictionary[Model, dict[tuple[int, int], Encodings]] = WeakKeyDictionary()

@@ -1,29 +1,33 @@
 """Measurements of a model in nats, with standard errors: log p(x), the gaps of its bound, its latents, its samples."""
 
 from nelbo.measure.aggregate import AggregateMatch, aggregate_match
-from nelbo.measure.baseline import independent_features
-from nelbo.measure.bidirectional import Sandwich, bidirectional
-from nelbo.measure.bounds import Bounds, importance_bounds
+from nelbo.measure.annealing import BidirectionalBounds, bdmc
 from nelbo.measure.comparison import compare
-from nelbo.measure.estimate import Evidence
-from nelbo.measure.evidence import log_evidence
-from nelbo.measure.features import Features, features_for
-from nelbo.measure.generation import SampleMatch, closeness, sample_match
+from nelbo.measure.evidence import Evidence
+from nelbo.measure.generation import Features, SampleMatch, density_coverage, features_for, sample_match
+from nelbo.measure.importance_bounds import Bounds, importance_bounds
 from nelbo.measure.inference_gap import InferenceGap, inference_gap
-from nelbo.measure.overfitting import Overfitting, overfitting
-from nelbo.measure.rate_distortion import RateDistortion, rate_distortion
-from nelbo.measure.reconstruction import FromEmbeddings, from_embeddings
+from nelbo.measure.latent_usage import LatentUsage, latent_usage
+from nelbo.measure.log_evidence import log_evidence
+from nelbo.measure.loss_terms import (
+    FromEmbeddings,
+    Overfitting,
+    RateDistortion,
+    elbo_terms,
+    from_embeddings,
+    independent_features,
+    overfitting,
+    rate_distortion,
+)
 from nelbo.measure.reporting import report, sections
 from nelbo.measure.sweep import Sweep, sweep
-from nelbo.measure.terms import ElboTerms, elbo_terms, over_examples
 from nelbo.measure.true_posterior import TruePosterior, posterior_kl, true_posterior
-from nelbo.measure.usage import LatentUsage, latent_usage
-from nelbo.measure.waiting import Interrupted
+from nelbo.training import Interrupted
 
 __all__ = [
     "AggregateMatch",
+    "BidirectionalBounds",
     "Bounds",
-    "ElboTerms",
     "Evidence",
     "Features",
     "FromEmbeddings",
@@ -33,13 +37,12 @@ __all__ = [
     "Overfitting",
     "RateDistortion",
     "SampleMatch",
-    "Sandwich",
     "Sweep",
     "TruePosterior",
     "aggregate_match",
-    "bidirectional",
-    "closeness",
+    "bdmc",
     "compare",
+    "density_coverage",
     "elbo_terms",
     "features_for",
     "from_embeddings",
@@ -48,7 +51,6 @@ __all__ = [
     "inference_gap",
     "latent_usage",
     "log_evidence",
-    "over_examples",
     "overfitting",
     "posterior_kl",
     "rate_distortion",

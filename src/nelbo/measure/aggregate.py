@@ -1,21 +1,113 @@
-"""Do the codes of the data lie where the prior says: the aggregate posterior q(z) against p(z)."""
+"""The aggregate posterior q(z) of a data set, and whether the codes lie where the prior says."""
 
+import math
 from dataclasses import dataclass
+from typing import Any, NamedTuple, final
 
 import torch
 from torch import Tensor
+from torch.distributions import Distribution
 
-from nelbo.data import Dataset
-from nelbo.divergences import Delta, TestResult, classifier_test, mmd_test
+from nelbo import latents
+from nelbo.divergences import TestResult, classifier_test, mmd_test
 from nelbo.estimate import Estimate
-from nelbo.evaluation import evaluation_mode
-from nelbo.measure.encoded import AggregatePosterior, posteriors
-from nelbo.vae import Model
+from nelbo.evaluation import Evaluation, evaluate, evaluation_mode, rows_at_once
+from nelbo.randomness import folded
 
 LEVEL = 0.02
 """Mass of q(z) where it counts as absent: a prior that equals q(z) has this much in holes."""
 _NEIGHBOURS = 5
 _BOOTSTRAPS = 200
+_PASSES = 8  # a row of densities costs little beside the call
+
+
+class LogDensities(NamedTuple):
+    """Logarithms of densities at z ~ q(z|x_i), each (m,), in nats."""
+
+    given_x: Tensor
+    """log q(z|x_i)."""
+    aggregate: Tensor
+    """log q(z)."""
+    units: Tensor | None
+    """sum_d log q_d(z_d), or None where the posterior's marginals have no closed form."""
+
+
+@final
+class AggregatePosterior:
+    """q(z) = 1/N sum_j q(z|x_j), the exact mixture of N posteriors; densities are streamed, N at a time.
+
+    Args:
+        qz: batch shape (N,), event shape (latent,); no points, which have no density.
+    """
+
+    def __init__(self, qz: Distribution) -> None:
+        self.qz = qz
+        self.examples, self.latent = qz.batch_shape[0], qz.event_shape.numel()
+        self._units = latents.marginals(qz)
+        self._products = _products(qz)
+
+    def log_prob(self, z: Tensor, *, without: Tensor | None = None) -> Tensor:
+        """Log q(z), (m,), float64.
+
+        Args:
+            z: (m, latent).
+            without: (m,) for each z the number of the one posterior that is left out of its mixture.
+        """
+        parts: list[Tensor] = []
+        rows = rows_at_once(self.examples, passes=_PASSES) if self._products is not None else self._rows()
+        for start in range(0, len(z), rows):
+            pairs = self._joint(z[start : start + rows])
+            if without is not None:
+                pairs.scatter_(1, without[start : start + rows, None], -torch.inf)
+            parts.append(torch.logsumexp(pairs, 1).double())
+        return torch.cat(parts) - math.log(self.examples - (without is not None))
+
+    def log_densities(self, z: Tensor, own: Tensor) -> LogDensities:
+        """The densities in the parts of the KL, at z: (m, latent), z_i ~ q(z|x_j) with j = own[i]."""
+        given: list[Tensor] = []
+        aggregate: list[Tensor] = []
+        alone: list[Tensor] = []
+        rows = self._rows()
+        for start in range(0, len(z), rows):
+            part, mine = z[start : start + rows], own[start : start + rows, None]
+            per_unit = None if self._units is None else self._units.log_prob(part[:, None])
+            pairs = self._joint(part)
+            given.append(pairs.gather(1, mine)[:, 0].double())
+            aggregate.append(torch.logsumexp(pairs, 1).double())
+            if per_unit is not None:
+                # no maximum is taken out first: z's own posterior is in the sum, and its density is no small number
+                alone.append(per_unit.exp_().sum(1).double().log().flatten(1).sum(-1))
+        log_n = math.log(self.examples)
+        return LogDensities(
+            torch.cat(given),
+            torch.cat(aggregate) - log_n,
+            torch.cat(alone) - self.latent * log_n if alone else None,
+        )
+
+    def _joint(self, z: Tensor) -> Tensor:
+        """Log q(z_i|x_j), (m, N)."""
+        if self._products is not None:
+            constant, linear, precision = self._products
+            z = z.double()
+            return torch.addmm(constant, z, linear.T).addmm_(z.square(), precision.T, alpha=-0.5)
+        return self.qz.log_prob(z[:, None].expand(-1, self.examples, -1))
+
+    def _rows(self) -> int:
+        return rows_at_once(self.examples * self.latent, passes=_PASSES)
+
+
+def _products(qz: Distribution) -> tuple[Tensor, Tensor, Tensor] | None:
+    """The coefficients of log N(z; mu_j, sigma_j^2), with squares multiplied out: two matrix products give all pairs.
+
+    In float64: the squares cancel where posteriors are narrow. None where q(z|x) is not a diagonal normal.
+    """
+    units = latents.marginals(qz)
+    if units is None or len(qz.event_shape) != 1 or not latents.factorizes(qz) or latents.moments(qz) is None:
+        return None
+    loc, scale = units.mean.double(), units.stddev.double().expand_as(units.mean)
+    precision = scale**-2
+    constant = -(scale.log() + 0.5 * loc.square() * precision + 0.5 * math.log(2 * math.pi)).sum(1)
+    return constant, loc * precision, precision
 
 
 @dataclass(frozen=True, eq=False)
@@ -37,7 +129,7 @@ class AggregateMatch:
     examples: int
 
 
-def aggregate_match(model: Model, x: Tensor | Dataset, *, draws: int = 1000, seed: int = 0) -> AggregateMatch:
+def aggregate_match(model: Any, x: Any, *, draws: int = 1000, seed: int = 0) -> AggregateMatch:
     """Two-sample tests of q(z) against p(z), and the share of the prior's mass where no data live.
 
     A hole is where q(z) / p(z) is lower than at all but 2 % of the codes z ~ q(z) themselves, each judged by the
@@ -45,38 +137,34 @@ def aggregate_match(model: Model, x: Tensor | Dataset, *, draws: int = 1000, see
     code gives that of q(z).
 
     Args:
-        model: a VAE, or anything with prior, posterior and likelihood.
-        x: (n, \\*event), or a Dataset.
+        model: a model, a run, or any object with ``posterior(x)``, ``prior`` and ``likelihood(z)``.
+        x: (n, \\*event), or a Dataset, which is encoded once for whoever asks.
         draws: from q(z) and from p(z), at most n.
         seed: of the draws and of the tests; torch's generators are left as they were.
 
     Raises:
         ValueError: fewer than 20 examples.
     """
-    with evaluation_mode(model, seed) as device:
-        qz, pz = posteriors(model, x, seed=seed, device=device), model.prior
-        n = qz.batch_shape[0]
-        if n < 20:
-            raise ValueError(
-                f"aggregate_match needs 20 or more examples, got {n}; write aggregate_match(vae, data.train)"
-            )
+    evaluation = evaluate(model, x, seed=seed)
+    n = len(evaluation)
+    if n < 20:
+        raise ValueError(f"aggregate_match needs 20 or more examples, got {n}; write aggregate_match(vae, data.train)")
+    with evaluation_mode(evaluation.model, seed):
         m = min(n, draws)
-        own = torch.randperm(n, device=qz.mean.device if isinstance(qz, Delta) else None)[:m]
-        codes, fresh = qz.sample(), pz.sample((m,))
-        if isinstance(qz, Delta):
-            d = codes.shape[1]
-            inside = -d * _reach(codes[own], codes, itself=True).log()
+        codes, own = one_code_each(evaluation, "aggregate", m)
+        z, fresh = codes[own], evaluation.pz.sample(torch.Size((m,)))
+        if evaluation.is_point:
+            d = evaluation.latent
+            inside = -d * _reach(z, codes, itself=True).log()
             outside = -d * _reach(fresh, codes, itself=False).log()
             method = f"{LEVEL:.0%} quantile of q(z) / p(z), q(z) by the {_NEIGHBOURS}th nearest code"
         else:
-            density = AggregatePosterior(qz)
-            inside = density.log_prob(codes[own.to(codes.device)], without=own.to(codes.device))
-            outside = density.log_prob(fresh)
+            density = AggregatePosterior(evaluation.qz)
+            inside, outside = density.log_prob(z, without=own), density.log_prob(fresh)
             method = f"{LEVEL:.0%} quantile of q(z) / p(z)"
-        inside = inside - pz.log_prob(codes[own.to(codes.device)])
-        outside = outside - pz.log_prob(fresh)
-        z = codes[own.to(codes.device)].cpu()
-        fresh = fresh.cpu()
+        inside = inside - evaluation.pz.log_prob(z)
+        outside = outside - evaluation.pz.log_prob(fresh)
+        z, fresh = z.cpu(), fresh.cpu()
     return AggregateMatch(
         mmd_test(z, fresh, permutations=200, seed=seed),
         classifier_test(z, fresh, seed=seed),
@@ -84,6 +172,19 @@ def aggregate_match(model: Model, x: Tensor | Dataset, *, draws: int = 1000, see
         m,
         n,
     )
+
+
+def one_code_each(evaluation: Evaluation, purpose: str, m: int) -> tuple[Tensor, Tensor]:
+    """A draw z ~ q(z|x) of every example, (n, latent), and the numbers of m examples, (m,).
+
+    Equal examples get different draws here. The m are those of the smallest keys, whatever the order of the examples.
+    """
+    keys = evaluation.keys(purpose)
+    place = torch.arange(len(keys), device=keys.device)
+    ordered, order = keys.sort(stable=True)
+    first = torch.where(ordered != ordered.roll(1), place, 0).cummax(0).values
+    keys[order] = folded(ordered, place - first)
+    return latents.draw(evaluation.qz, keys=keys), keys.argsort(stable=True)[:m]
 
 
 def _holes(inside: Tensor, outside: Tensor, method: str, seed: int) -> Estimate:
@@ -103,5 +204,6 @@ def _holes(inside: Tensor, outside: Tensor, method: str, seed: int) -> Estimate:
 def _reach(z: Tensor, codes: Tensor, *, itself: bool) -> Tensor:
     """Distance of each z to its k-th nearest code, (m,), not counting itself."""
     k = _NEIGHBOURS + itself
-    parts = [torch.cdist(part, codes).kthvalue(min(k, len(codes)), dim=1).values for part in z.split(256)]
+    size = rows_at_once(len(codes), passes=_PASSES)
+    parts = [torch.cdist(part, codes).kthvalue(min(k, len(codes)), dim=1).values for part in z.split(size)]
     return torch.cat(parts).clamp(min=1e-30)  # equal codes lie no distance apart

@@ -9,21 +9,22 @@ of decoder-based generative models".
 """
 
 from dataclasses import dataclass
-from math import prod
-from typing import Literal, NamedTuple, final
+from typing import Any, Literal, NamedTuple, final
 
 import torch
 from torch import Tensor
 from torch.distributions import Distribution
 
-from nelbo.measure.estimate import Evidence, padded, together
-from nelbo.measure.importance import warned
-from nelbo.measure.inputs import AT_ONCE, finite, is_point, spread
-from nelbo.measure.waiting import interrupted
-from nelbo.measure.weights import Weights
+from nelbo import latents
+from nelbo.estimate import Estimate
+from nelbo.evaluation import Evaluation, evaluate, evaluation_mode
+from nelbo.measure.evidence import Evidence, finite, interrupted, padded, together
+from nelbo.measure.importance import Weights
 from nelbo.progress import ProgressBar
-from nelbo.vae import Model
+from nelbo.randomness import folded, uniform
+from nelbo.vae import as_model
 
+Start = Literal["posterior", "prior"]
 TEMPERATURES = 300
 CHAINS = 16
 LEAPFROG = 10
@@ -54,47 +55,43 @@ class _State(NamedTuple):
 
 
 @final
-@dataclass
-class Path:
-    """The way from the start distribution to p(x, z) for a batch of examples.
+class AnnealingPath:
+    """The way from the start distribution to p(x, z) for some examples.
 
     Args:
-        model: at rest.
-        x: (batch, \\*event).
-        start: batch shape () or (batch,).
-        scale: (batch, latent), how far z moves in each direction, relative to the others.
+        evaluation: of the examples; its model is in evaluation mode.
+        start: the prior, or q(z|x).
         temperatures: steps of the path.
-        leapfrog: steps of each Hamiltonian move.
+
+    Raises:
+        ValueError: q(z|x) is a point.
     """
 
-    model: Model
-    x: Tensor
-    start: Distribution
-    scale: Tensor
-    temperatures: int
-    leapfrog: int = LEAPFROG
-
-    def __post_init__(self) -> None:
-        self.pz = self.model.prior
+    def __init__(self, evaluation: Evaluation, start: Start, temperatures: int) -> None:
+        self.evaluation, self.temperatures, self.pz = evaluation, temperatures, evaluation.pz
+        self.model = evaluation.conditioned
+        if start == "posterior" and evaluation.is_point:
+            raise ValueError('q(z|x) is a point, from which no chain can start; write start="prior"')
+        self.start: Distribution = evaluation.qz if start == "posterior" else self.pz
+        shape = (len(evaluation), *self.pz.event_shape)
+        # how far z moves in each direction, relative to the others
+        scale = evaluation.spread if start == "posterior" else latents.spread(self.pz, evaluation.keys("spread"))
+        self.scale = scale.expand(shape)
         self.steps = torch.empty(0)
-        self.acceptance = torch.zeros(len(self.x), dtype=torch.float64)
-
-    def draw(self, chains: int) -> Tensor:
-        """(chains, batch, latent) from the start distribution."""
-        shape = (chains,) if self.start.batch_shape else (chains, len(self.x))
-        return self.start.sample(torch.Size(shape))
+        self.acceptance = torch.zeros(len(evaluation), dtype=torch.float64)
 
     def tune(self, chains: int) -> None:
         """Find a step size for each temperature and example, at which a fixed share of the moves is accepted."""
         count = max(_TUNING_LEAST, self.temperatures // _TUNING_SHARE)
-        log_step = torch.full((len(self.x),), _FIRST_STEP, dtype=self.scale.dtype, device=self.scale.device).log()
-        state = self._at(self.draw(chains))
-        found: list[Tensor] = []
-        for b in [0.0] * 10 + _schedule(count)[1:]:
-            state, accepted = self._move(state, b, log_step.exp())
+        keys = self.evaluation.keys("tuning")
+        log_step = torch.full_like(self.scale.flatten(1)[:, 0], _FIRST_STEP).log()
+        state = self._at(latents.draw(self.start, chains, keys))
+        sizes: list[Tensor] = []
+        for number, b in enumerate([0.0] * 10 + _schedule(count)[1:]):
+            state, accepted = self._move(state, b, log_step.exp(), folded(keys, number))
             log_step = log_step + _RATE * (accepted - _ACCEPTANCE)
-            found.append(log_step)
-        path = torch.stack(found[9:])
+            sizes.append(log_step)
+        path = torch.stack(sizes[9:])
         # one step size moves up and down by chance; its neighbours were tuned to nearly the same density
         smooth = torch.stack([path[max(0, i - 2) : i + 3].mean(0) for i in range(len(path))])
         at = torch.linspace(0, count, self.temperatures + 1).round().long()
@@ -102,13 +99,14 @@ class Path:
 
     def forward(self, chains: int) -> Tensor:
         """Log weights (chains, batch), float64: the mean of their exponentials is p(x)."""
-        return self._anneal(self.draw(chains), reverse=False)
+        keys = self.evaluation.keys("annealing")
+        return self._anneal(latents.draw(self.start, chains, keys), keys, reverse=False)
 
     def reverse(self, z: Tensor, chains: int) -> Tensor:
         """Log weights of the way back from exact draws z ~ p(z|x): the mean of exp(-log w) is 1 / p(x)."""
-        return self._anneal(z.expand(chains, *z.shape), reverse=True)
+        return self._anneal(z.expand(chains, *z.shape), self.evaluation.keys("annealing back"), reverse=True)
 
-    def _anneal(self, z: Tensor, *, reverse: bool) -> Tensor:
+    def _anneal(self, z: Tensor, keys: Tensor, *, reverse: bool) -> Tensor:
         betas = _schedule(self.temperatures)
         state = self._at(z)
         log_w = torch.zeros(state.joint.shape, dtype=torch.float64, device=z.device)
@@ -118,7 +116,7 @@ class Path:
             log_w += (betas[t] - betas[t - 1]) * (state.joint - state.start).double()
             following = t - 1 if reverse else t
             if 0 < following < self.temperatures:
-                state, share = self._move(state, betas[following], self.steps[following])
+                state, share = self._move(state, betas[following], self.steps[following], folded(keys, t))
                 accepted += share.double().cpu()
         self.acceptance = accepted / max(1, self.temperatures - 1)
         return log_w
@@ -127,24 +125,25 @@ class Path:
         with torch.enable_grad():
             z = z.detach().requires_grad_()
             start = self.start.log_prob(z)
-            joint = self.model.log_likelihood(self.x, z) + self.pz.log_prob(z)
+            joint = self.model.log_likelihood(self.evaluation.x, z) + self.pz.log_prob(z)
             (start_slope,) = torch.autograd.grad(start.sum(), z)
             (joint_slope,) = torch.autograd.grad(joint.sum(), z)
         return _State(z.detach(), start.detach(), finite(joint.detach()), start_slope, joint_slope)
 
-    def _move(self, state: _State, b: float, step: Tensor) -> tuple[_State, Tensor]:
+    def _move(self, state: _State, b: float, step: Tensor, keys: Tensor) -> tuple[_State, Tensor]:
         """A Hamiltonian move that leaves f_b invariant, and the share of chains that accepted it, (batch,)."""
-        momentum = torch.randn_like(state.z)
-        size = step[:, None] * self.scale
+        chains, event = len(state.z), state.z.shape[2:]
+        momentum = latents.standard_noise(state.z, folded(keys, 0), chains, 0, event)
+        size = step.reshape(-1, *(1,) * len(event)) * self.scale
         p, new = momentum + 0.5 * size * state.slope(b), state
-        for i in range(self.leapfrog):
+        for i in range(LEAPFROG):
             new = self._at(new.z + size * p)
-            p = p + (0.5 if i == self.leapfrog - 1 else 1.0) * size * new.slope(b)
+            p = p + (0.5 if i == LEAPFROG - 1 else 1.0) * size * new.slope(b)
         gain = new.log_density(b) - state.log_density(b)
-        log_ratio = gain + 0.5 * (momentum.square() - p.square()).sum(-1)
+        log_ratio = gain + 0.5 * (momentum.square() - p.square()).flatten(2).sum(-1)
         log_ratio = log_ratio.nan_to_num(nan=-torch.inf)  # far off, slopes may overflow: such a move is refused
-        accept = torch.rand_like(log_ratio).log() < log_ratio
-        mask = accept[..., None]
+        accept = uniform(folded(keys, 1), chains, 1)[..., 0].log() < log_ratio
+        mask = accept.reshape(*accept.shape, *(1,) * len(event))
         kept = _State(
             torch.where(mask, new.z, state.z),
             torch.where(accept, new.start, state.start),
@@ -161,48 +160,29 @@ def _schedule(temperatures: int) -> list[float]:
     return ((s - s[0]) / (s[-1] - s[0])).tolist()
 
 
-def path_from(model: Model, x: Tensor, start: Literal["posterior", "prior"], temperatures: int) -> Path:
-    """The path from the prior or from q(z|x), with the start's standard deviations as scale."""
-    qz, pz = model.posterior(x), model.prior
-    if start == "posterior":
-        if is_point(qz):
-            raise ValueError('q(z|x) is a point, from which no chain can start; write start="prior"')
-        return Path(model, x, qz, spread(qz), temperatures)
-    scale = spread(pz) if not pz.batch_shape else torch.ones(len(x), pz.event_shape[0])
-    return Path(model, x, pz, scale.expand(len(x), -1), temperatures)
-
-
 def by_annealing(
-    model: Model,
-    x: Tensor,
-    *,
-    temperatures: int,
-    chains: int,
-    start: Literal["posterior", "prior"],
-    why: str,
-    progress: bool,
+    evaluation: Evaluation, *, temperatures: int, chains: int, start: Start, why: str, progress: bool
 ) -> Evidence:
     """The mean weight of annealed chains; the logarithm is on average a lower bound of log p(x).
 
     Args:
-        model: at rest.
-        x: (batch, \\*event), checked.
+        evaluation: whose model is in evaluation mode.
         temperatures: steps from the start to p(x, z).
         chains: for each example.
-        start: where the chains start.
+        start: the distribution that the chains start from.
         why: for the result.
         progress: show a bar.
     """
-    valid(temperatures, chains)
-    found: list[Evidence] = []
-    with ProgressBar("log p(x) by annealing", len(x), show=progress) as bar:
+    _valid(temperatures, chains)
+    parts: list[Evidence] = []
+    with ProgressBar("log p(x) by annealing", len(evaluation), show=progress) as bar:
         try:
-            for part in x.split(block(x, chains)):
-                path = path_from(model, part, start, temperatures)
+            for part in evaluation.split(chains * evaluation.features):
+                path = AnnealingPath(part, start, temperatures)
                 path.tune(chains)
                 weights = Weights(len(part), chains)
                 weights.add(path.forward(chains))
-                found.append(
+                parts.append(
                     Evidence(
                         weights.log_mean,
                         weights.standard_error,
@@ -215,38 +195,124 @@ def by_annealing(
                 )
                 bar.advance(len(part))
         except KeyboardInterrupt as error:
-            partial = padded(found, len(x))
-            raise interrupted(partial, int((~partial.value.isnan()).sum()), len(x)) from error
-    return _with_notes(together(found), chains, temperatures)
+            done = sum(len(part.value) for part in parts)
+            raise interrupted(padded(parts, len(evaluation)), done, len(evaluation)) from error
+    return _with_notes(together(parts), chains, temperatures)
 
 
-def block(x: Tensor, chains: int) -> int:
-    """Examples annealed together."""
-    return max(1, AT_ONCE // (chains * prod(x.shape[1:])))
-
-
-def valid(temperatures: int, chains: int) -> None:
+def _valid(temperatures: int, chains: int) -> None:
     """Raise a ValueError for a path without steps, or too few chains to tell an error."""
     if temperatures < 2:
-        raise ValueError(f"temperatures is at least 2, got {temperatures}; write temperatures={TEMPERATURES}")
+        raise ValueError(f"temperatures must be at least 2, got {temperatures}; write temperatures={TEMPERATURES}")
     if chains < 2:
-        raise ValueError(f"chains is at least 2, for a standard error; got {chains}. Write chains={CHAINS}")
+        raise ValueError(f"chains must be at least 2, for a standard error; got {chains}. Write chains={CHAINS}")
 
 
-def _with_notes(found: Evidence, chains: int, temperatures: int) -> Evidence:
-    n, notes = len(found.value), list[str]()
-    ess, acceptance = found.ess, found.acceptance
+def _with_notes(evidence: Evidence, chains: int, temperatures: int) -> Evidence:
+    n, notes = len(evidence.value), list[str]()
+    ess, acceptance = evidence.ess, evidence.acceptance
     assert ess is not None
     assert acceptance is not None
     if bool((uneven := ess < max(1.5, _FEW * chains)).any()):
         notes.append(
-            f"for {int(uneven.sum()):,} of {n:,} examples the weights of the {chains} chains are as good as "
-            f"{float(ess.min()):.1f}: one chain carries the sum, and log p(x) is probably too low there. Write "
-            f"temperatures={4 * temperatures}"
+            f"for {int(uneven.sum()):,} of {n:,} examples the weights of the {chains} chains are worth "
+            f"{float(ess.min()):.1f} equal ones: one chain carries the sum, and log p(x) is probably too low there. "
+            f"Write temperatures={4 * temperatures}"
         )
     if bool((stuck := acceptance < 0.3).any()):
         notes.append(
-            f"for {int(stuck.sum()):,} of {n:,} examples fewer than 30 % of the moves were accepted: the chains hardly "
+            f"for {int(stuck.sum()):,} of {n:,} examples less than 30 % of the moves were accepted: the chains hardly "
             "move, and log p(x) is probably too low there"
         )
-    return warned(found, notes)
+    return evidence.warned(notes)
+
+
+@dataclass(frozen=True, eq=False)
+class BidirectionalBounds:
+    """lower <= log p(x) <= upper on average, for simulated x; Estimates of shape (n,), in nats.
+
+    Attributes:
+        lower: by chains that end in the posterior.
+        upper: by chains that start there, at the z that x was drawn from. They all start at the same z, so the standard
+            error of one example says too little; that of the mean over the examples does not.
+        gap: mean over the examples of upper - lower >= 0 on average: neither is farther from log p(x) than this. It
+            also bounds the KL between the chains' last z and p(z|x), summed over both directions.
+        x: (n, \\*event), the simulated data.
+        acceptance: (n,) share of the Hamiltonian moves that were accepted.
+    """
+
+    lower: Estimate
+    upper: Estimate
+    gap: Estimate
+    x: Tensor
+    acceptance: Tensor
+
+    def __repr__(self) -> str:
+        low, high = float(self.lower.value.mean()), float(self.upper.value.mean())
+        return (
+            f"BidirectionalBounds({len(self.x)} simulated examples, means in nats: {low:.3f} <= log p(x) <= "
+            f"{high:.3f}, gap {self.gap.text})"
+        )
+
+
+def bdmc(
+    model: Any,
+    n: int = 20,
+    *,
+    temperatures: int = TEMPERATURES,
+    chains: int = CHAINS,
+    start: Start = "prior",
+    seed: int = 0,
+    progress: bool = True,
+) -> BidirectionalBounds:
+    """Bidirectional Monte Carlo: how far ``log_evidence(method="annealed")`` with these settings is off on this model.
+
+    z ~ p(z), x ~ p(x|z): then z is an exact draw from p(z|x), and annealing backwards from it gives an upper bound. For
+    real data there is no such z; the gap on simulated data says how long the path has to be.
+
+    Args:
+        model: a model, a run, or any object with ``posterior(x)``, ``prior`` and ``likelihood(z)``.
+        n: examples to simulate.
+        temperatures: steps of the path.
+        chains: for each example and direction.
+        start: the distribution that the path starts from.
+        seed: of the draws; torch's generators are left as they were.
+        progress: show a bar on the terminal for what takes long.
+
+    Returns:
+        BidirectionalBounds.
+
+    Raises:
+        ValueError: n < 2, or too few temperatures or chains.
+
+    Source: Grosse, Ancha & Roy 2016, "Measuring the reliability of MCMC inference with bidirectional Monte Carlo"; Wu
+    et al. 2017, section 4.2.
+    """
+    _valid(temperatures, chains)
+    if n < 2:
+        raise ValueError(f"n must be at least 2, for a standard error over the simulated examples; got {n}")
+    model = as_model(model)
+    with evaluation_mode(model, seed), ProgressBar("annealing both ways", n, show=progress) as bar:
+        z = model.prior.sample(torch.Size((n,)))
+        evaluation = evaluate(model, model.likelihood(z).sample(), seed=seed)
+        parts: list[Tensor] = []
+        done = 0
+        for part in evaluation.split(chains * evaluation.features):
+            path = AnnealingPath(part, start, temperatures)
+            path.tune(chains)
+            lower, upper = Weights(len(part), chains), Weights(len(part), chains)
+            lower.add(path.forward(chains))
+            accepted = path.acceptance
+            upper.add(-path.reverse(z[done : done + len(part)], chains))
+            ends = [lower.log_mean, lower.standard_error, -upper.log_mean, upper.standard_error]
+            parts.append(torch.stack([*ends, 0.5 * (accepted + path.acceptance)]))
+            done += len(part)
+            bar.advance(len(part))
+    low, low_error, high, high_error, acceptance = torch.cat(parts, dim=1)
+    return BidirectionalBounds(
+        Estimate(low, low_error, "annealed"),
+        Estimate(high, high_error, "annealed backwards"),
+        Estimate.mean_of(high - low, "bidirectional"),
+        evaluation.x,
+        acceptance,
+    )

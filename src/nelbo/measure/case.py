@@ -1,22 +1,19 @@
 """What a report is about: a model and its data, and what several sections need of them, computed once."""
 
+import math
 import shlex
 from dataclasses import dataclass, field
 from functools import cached_property
-from itertools import accumulate, pairwise
 from typing import Any, Literal
 
-import torch
-from torch import Tensor
-
 from nelbo.data import Data, Dataset, as_data
-from nelbo.divergences import Delta
 from nelbo.estimate import Estimate
-from nelbo.evaluation import evaluation_mode
-from nelbo.measure.terms import ElboTerms, elbo_terms
+from nelbo.evaluation import ElboTerms, Evaluation, evaluate, rows_at_once
+from nelbo.measure.evidence import Evidence
+from nelbo.measure.log_evidence import log_evidence
 from nelbo.report import Report, Section
 from nelbo.runs import Run, versions
-from nelbo.vae import VAE, Model
+from nelbo.vae import Model, as_model
 
 Split = Literal["auto", "test", "validation", "train"]
 Effort = Literal["quick", "normal", "thorough"]
@@ -30,24 +27,7 @@ _EVIDENCE_BY_ANNEALING = (0, 0, 20)
 _SAMPLES = (200, 1000, 5000)
 _GAPS = (20, 100, 500)
 _MATCHED = (500, 1000, 2000)
-_FLOATS_AT_MOST = 1 << 27  # of one part, in memory: half a gigabyte
-
-
-@dataclass(frozen=True, eq=False)
-class Part:
-    """Examples of the training set or of what was held out.
-
-    Attributes:
-        x: (n, \\*event), with every random draw made once.
-        labels: (n,) or None.
-        rows: (n,), the position of each in the whole set.
-        whole: the set that x was chosen from.
-    """
-
-    x: Tensor
-    labels: Tensor | None
-    rows: Tensor
-    whole: Dataset
+_BUDGETS = 512  # of memory, for the examples of one part: half a gigabyte
 
 
 @dataclass(frozen=True, eq=False)
@@ -61,6 +41,7 @@ class Case:
         split: the name of the part that is held out; "train" where nothing is.
         held_out: the examples that it is judged on.
         train: examples it was trained on; None where nothing is held out, and the two are the same.
+        sets: the whole data sets that these were chosen from.
         effort: position in ``EFFORTS``.
         samples: of z, for log p(x) by sampling.
         seed: of every draw.
@@ -70,38 +51,38 @@ class Case:
     run: Run | None
     data: Data
     split: str
-    held_out: Part
-    train: Part | None
+    held_out: Evaluation
+    train: Evaluation | None
+    sets: tuple[Dataset, ...]
     effort: int
     samples: int
     seed: int
     settings: dict[str, Any] = field(default_factory=dict[str, Any])
 
     @property
-    def training(self) -> Part:
+    def training(self) -> Evaluation:
         """What the model was trained on, also where nothing is held out."""
         return self.train or self.held_out
 
     @property
-    def parts(self) -> list[Part]:
+    def parts(self) -> list[Evaluation]:
         """Held out, then training if that is another."""
         return [self.held_out] if self.train is None else [self.held_out, self.train]
 
-    @cached_property
+    @property
     def is_point(self) -> bool:
         """Whether q(z|x) is a point, as in an autoencoder."""
-        with evaluation_mode(self.model, self.seed) as device:
-            return isinstance(self.model.posterior(self.held_out.x[:2].to(device=device)), Delta)
+        return self.held_out.is_point
 
-    @cached_property
+    @property
     def latent(self) -> int:
         """Number of latent dimensions."""
-        return self.model.prior.event_shape[0]
+        return self.held_out.latent
 
-    @cached_property
+    @property
     def terms(self) -> list[ElboTerms]:
         """The ELBO's terms of each part."""
-        return [elbo_terms(self.model, part.x, seed=self.seed) for part in self.parts]
+        return [part.terms() for part in self.parts]
 
     @property
     def has_evidence(self) -> bool:
@@ -113,17 +94,17 @@ class Case:
         """For how many examples of a part log p(x) is found."""
         most = _EVIDENCE_BY_ANNEALING if self.is_point else _EVIDENCE_BY_SAMPLING
         most = _EVIDENCE_ON_A_GRID if self.latent <= 2 else most
-        return min(len(self.held_out.x), most[self.effort])
+        return min(len(self.held_out), most[self.effort])
 
     def scope(self, most: int | None = None) -> str:
         """How many examples of each part, of at most so many, in words."""
-        n = [min(len(part.x), most or len(part.x)) for part in self.parts]
+        n = [min(len(part), most or len(part)) for part in self.parts]
         return f"{n[0]:,} examples" if len(n) == 1 else f"{n[0]:,} held-out and {n[1]:,} training examples"
 
     @property
     def gap_examples(self) -> int:
         """For how many q(z|x) is optimized one by one."""
-        return min(len(self.held_out.x), _GAPS[self.effort])
+        return min(len(self.held_out), _GAPS[self.effort])
 
     @property
     def matched(self) -> int:
@@ -131,22 +112,17 @@ class Case:
         return _MATCHED[self.effort]
 
     @cached_property
-    def evidence(self) -> list[Any]:
+    def evidence(self) -> list[Evidence]:
         """Log p(x) of the first examples of each part: all in one call, for a grid is decoded once for all."""
-        from nelbo.measure.evidence import log_evidence
-
         n = self.evidence_examples
         samples = None if self.latent <= 2 else self.samples  # a grid needs none
-        x = [part.x[:n] for part in self.parts]
-        tolerance = _TOLERANCE[self.effort]
-        found = log_evidence(self.model, torch.cat(x), samples=samples, tolerance=tolerance, seed=self.seed)
-        ends = [0, *accumulate(map(len, x))]
-        return [found.part(slice(*ends)) for ends in pairwise(ends)]
+        examples = self.held_out[:n] if self.train is None else self.held_out[:n] + self.train[:n]
+        evidence = log_evidence(self.model, examples, samples=samples, tolerance=_TOLERANCE[self.effort])
+        return [evidence.part(slice(0, n)), evidence.part(slice(n, None))][: len(self.parts)]
 
     def elbo_of_evidence(self, i: int) -> Estimate:
-        """The ELBO of those examples of part i whose log p(x) was found."""
-        elbo, n = self.terms[i].elbo, len(self.evidence[i].value)
-        return Estimate(elbo.value[:n], elbo.standard_error[:n], elbo.method)
+        """The ELBO of those examples of part i whose log p(x) is known."""
+        return self.terms[i].elbo[: len(self.evidence[i].value)]
 
     def report(self, sections: tuple[Section, ...], *, complete: bool = True) -> Report:
         """The report of these sections."""
@@ -185,9 +161,9 @@ class Case:
             facts.append(
                 ("training", f"{epochs} epochs of batches of {training['batch_size']}, {record.get('status')}")
             )
-        counts = f"{len(self.held_out.x):,} {_SPLITS[self.split]} examples"
+        counts = f"{len(self.held_out):,} {_SPLITS[self.split]} examples"
         if self.train is not None:
-            counts += f", beside {len(self.train.x):,} training examples"
+            counts += f", beside {len(self.train):,} training examples"
         facts.append(("measured on", counts))
         return facts
 
@@ -208,28 +184,27 @@ def case_of(
 ) -> Case:
     """A model, or a run, and its data, ready to be measured; the arguments are those of ``report``."""
     run = model if isinstance(model, Run) else None
-    subject = model.model if isinstance(model, Run) else model
+    subject = as_model(model)
     if data is None and run is None:
         raise ValueError(
             "a model alone does not know its data; write report(vae, data), or report(nelbo.load('runs/x'))"
         )
     if effort not in EFFORTS:
-        raise ValueError(f"effort is one of {', '.join(EFFORTS)}; got {effort!r}")
+        raise ValueError(f"effort must be one of {', '.join(EFFORTS)}; got {effort!r}")
     level = EFFORTS.index(effort)
     if samples is not None and samples < 2:
-        raise ValueError(f"samples is at least 2, for a standard error; got {samples}")
+        raise ValueError(f"samples must be at least 2, for a standard error; got {samples}")
     if examples is not None and examples < 20:
-        raise ValueError(f"examples is at least 20: fewer say nothing about a distribution; got {examples}")
+        raise ValueError(f"examples must be at least 20: fewer say nothing about a distribution; got {examples}")
     loaded: Data = run.data if data is None and run is not None else as_data(data)  # pyright: ignore[reportArgumentType]
     name, held_out = _held_out(loaded, split)
     if len(held_out) < 20:
         raise ValueError(f"the {name} part has {len(held_out)} examples; 20 or more are needed to say anything")
     most = examples or _EXAMPLES[level]
-    train = None if name == "train" else _part(loaded.train, most, seed)
-    judged = _part(held_out, most, seed)
-    if isinstance(subject, VAE):
-        subject.check(judged.x[:2])
-        subject.px_family.check(judged.x)
+    train = None if name == "train" else _part(subject, loaded.train, most, seed)
+    judged = _part(subject, held_out, most, seed)
+    subject.check(judged.x[:2])
+    subject.px_family.check(judged.x)
     settings = {
         "run": None if run is None or run.path is None else str(run.path),
         "data": None if data is None else loaded.origin.get("source") or UNNAMED,
@@ -239,7 +214,8 @@ def case_of(
         "examples": most,
         "samples": samples or _SAMPLES[level],
     }
-    return Case(subject, run, loaded, name, judged, train, level, samples or _SAMPLES[level], seed, settings)
+    sets = (held_out,) if train is None else (held_out, loaded.train)
+    return Case(subject, run, loaded, name, judged, train, sets, level, samples or _SAMPLES[level], seed, settings)
 
 
 def _held_out(data: Data, split: Split) -> tuple[str, Dataset]:
@@ -247,7 +223,7 @@ def _held_out(data: Data, split: Split) -> tuple[str, Dataset]:
     if split == "auto":
         return next((name, part) for name, part in there.items() if part is not None)
     if split not in there:
-        raise ValueError(f"split is auto, {', '.join(there)}; got {split!r}")
+        raise ValueError(f"split must be auto, {', '.join(there)}; got {split!r}")
     part = there[split]
     if part is None:
         named = ", ".join(name for name, part in there.items() if part is not None)
@@ -255,16 +231,10 @@ def _held_out(data: Data, split: Split) -> tuple[str, Dataset]:
     return split, part
 
 
-def _part(dataset: Dataset, most: int, seed: int) -> Part:
-    """At most so many examples, chosen at random by the seed, in storage order."""
-    features = torch.Size(dataset.event_shape).numel()
-    n = min(len(dataset), most, max(20, _FLOATS_AT_MOST // features))
-    if n == len(dataset):
-        rows = torch.arange(n)
-    else:
-        rows = torch.randperm(len(dataset), generator=torch.Generator().manual_seed(seed))[:n]
-    labels = None if dataset.labels is None else dataset.labels[rows]
-    return Part(dataset.take(rows, seed=seed), labels, rows, dataset)
+def _part(model: Model, dataset: Dataset, most: int, seed: int) -> Evaluation:
+    """At most so many examples, chosen at random by the seed."""
+    fit = max(20, rows_at_once(math.prod(dataset.event_shape), passes=_BUDGETS))
+    return evaluate(model, dataset, seed=seed, n=min(most, fit))
 
 
 def _described(model: Any) -> str:

@@ -13,13 +13,11 @@ from torch import Tensor
 from nelbo import figures
 from nelbo.data import Data, as_data
 from nelbo.estimate import Estimate
-from nelbo.evaluation import evaluation_mode
 from nelbo.files import plain
 from nelbo.measure.case import UNNAMED, Case, Effort, Split, case_of
+from nelbo.measure.latent_usage import latent_usage
+from nelbo.measure.loss_terms import from_embeddings, rate_distortion
 from nelbo.measure.quantities import words
-from nelbo.measure.rate_distortion import point
-from nelbo.measure.reconstruction import from_embeddings
-from nelbo.measure.usage import latent_usage
 from nelbo.report import PAGE, Picture, Report, Row, Section
 from nelbo.runs import Run, versions
 
@@ -156,11 +154,14 @@ def _names(runs: Sequence[Run]) -> list[str]:
 def _position(cases: Sequence[Case], index: int | None) -> int:
     held_out = cases[0].held_out
     if index is not None:
-        if not 0 <= index < len(held_out.whole):
-            raise ValueError(f"index must be between 0 and {len(held_out.whole) - 1}, a held-out example, got {index}")
+        n = len(cases[0].sets[0])
+        if not 0 <= index < n:
+            raise ValueError(f"index must be between 0 and {n - 1}, a held-out example, got {index}")
         return index
     costs = torch.stack([case.terms[0].reconstruction_error.value for case in cases])
-    return int(held_out.rows[int((costs.max(0).values - costs.min(0).values).argmax())])
+    rows = held_out.batch.rows
+    assert rows is not None
+    return int(rows[int((costs.max(0).values - costs.min(0).values).argmax())])
 
 
 def _rows(names: Sequence[str], cases: Sequence[Case]) -> list[Row]:
@@ -171,8 +172,8 @@ def _rows(names: Sequence[str], cases: Sequence[Case]) -> list[Row]:
     few = min(case.evidence_examples for case in cases)
     evidence = [case.evidence[0].value[:few].double().cpu() for case in cases] if known else []
     hidden = [value - case.elbo_of_evidence(0).value[:few] for value, case in zip(evidence, cases, strict=False)]
-    rebuilt = [from_embeddings(case.model, case.held_out.x, case.training.x, seed=case.seed) for case in cases]
-    usage = [latent_usage(case.model, case.held_out.whole, seed=case.seed) for case in cases]
+    rebuilt = [from_embeddings(case.model, case.held_out, case.training.batch) for case in cases]
+    usage = [latent_usage(case.model, case.sets[0], seed=case.seed) for case in cases]
 
     def of_each(id: str, estimates: Iterable[Estimate | None]) -> Row:
         values = {name: estimate for name, estimate in zip(names, estimates, strict=True) if estimate is not None}
@@ -219,16 +220,13 @@ def _sentences(names: Sequence[str], rows: Sequence[Row]) -> list[str]:
 
 
 def _pictures(names: Sequence[str], cases: Sequence[Case], index: int) -> list[Picture]:
-    held_out = cases[0].held_out
-    x = held_out.whole.take([index], seed=cases[0].seed)
+    x = cases[0].sets[0].take([index], seed=cases[0].seed)
 
     def one() -> Any:
         rows: list[figures.Row] = []
         for name, case in zip(names, cases, strict=True):
-            with evaluation_mode(case.model, case.seed) as device:
-                shown = held_out.x[:_POINTS]
-                z = torch.cat([case.model.encode(part.to(device=device)).cpu() for part in shown.split(1000)])
-            labels = None if held_out.labels is None else held_out.labels[: len(z)]
+            z, labels = case.held_out.embedding[:_POINTS].cpu(), case.held_out.batch.labels
+            labels = None if labels is None else labels[: len(z)].cpu()
             rows.append(figures.row(case.model, x, z, labels, title=name, seed=case.seed))
         return figures.comparison(rows)
 
@@ -251,7 +249,7 @@ def _pictures(names: Sequence[str], cases: Sequence[Case], index: int) -> list[P
 
 
 def _place(name: str, case: Case) -> figures.Point:
-    at = point(case.terms[0])
+    at = rate_distortion(case.model, case.held_out)
     return figures.Point(
         name,
         float(at.rate),

@@ -1,117 +1,105 @@
-"""Log p(x): the method is chosen here."""
+"""The log p(x) of each example with its error, the method, and warnings in words."""
 
-from typing import Literal, get_args
+import warnings
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import Any
 
+import torch
 from torch import Tensor
 
-from nelbo.evaluation import evaluation_mode
-from nelbo.measure.annealing import CHAINS, TEMPERATURES, by_annealing
-from nelbo.measure.estimate import Evidence
-from nelbo.measure.importance import by_importance, refuse_points
-from nelbo.measure.inputs import checked, is_point, latent_dimensions
-from nelbo.measure.quadrature import MOST_DIMENSIONS, TOLERANCE, by_quadrature
-from nelbo.vae import Model
-
-Method = Literal["auto", "quadrature", "importance", "annealed"]
+from nelbo.estimate import Estimate
+from nelbo.training import Interrupted
 
 
-def log_evidence(
-    vae: Model,
-    x: Tensor,
-    *,
-    method: Method = "auto",
-    samples: int | None = None,
-    target_standard_error: float | None = None,
-    temperatures: int = TEMPERATURES,
-    chains: int = CHAINS,
-    start: Literal["auto", "posterior", "prior"] = "auto",
-    tolerance: float = TOLERANCE,
-    seed: int = 0,
-    progress: bool = True,
-) -> Evidence:
-    """Log p(x) = log of the integral of p(z) p(x|z) dz, for each example, in nats, with its error.
+@dataclass(frozen=True, eq=False)
+class Evidence(Estimate):
+    """Log p(x) of each example, in nats; everything of shape (batch,), float64, on the CPU.
 
-    >>> import torch, nelbo
-    >>> _ = torch.manual_seed(0)
-    >>> encoder, decoder = nelbo.nn.MLP(6, 4), nelbo.nn.MLP(2, 6)
-    >>> vae = nelbo.VAE(encoder, decoder, latent=2, likelihood=nelbo.likelihoods.Bernoulli())
-    >>> found = nelbo.measure.log_evidence(vae, torch.ones(3, 6))
-    >>> found.value.shape, found.method, bool((found.standard_error < 1e-3).all())
-    (torch.Size([3]), 'quadrature', True)
+    Attributes:
+        value: log p(x).
+        standard_error: of a Monte Carlo value one standard deviation; of a quadrature what doubling its grid changed.
+        method: "quadrature", "importance" or "annealed".
+        why: the method and the reason for it, in a sentence.
+        notes: warnings in words; empty where there is nothing to warn of.
+        samples: draws of z for each example that carry a weight (of annealing: chains).
+        ess: effective sample size of the weights, (sum w)^2 / sum w^2.
+        pareto_k: shape of the tail of the importance weights; above 0.7 their mean is not to be relied on.
+        acceptance: of annealing, the share of Hamiltonian moves that were accepted.
+        change: of quadrature, by how much doubling the grid changed the value, in nats.
+    """
 
-    Args:
-        vae: a VAE, an autoencoder, or anything with ``posterior(x)``, ``prior`` and ``likelihood(z)``.
-        x: (batch, \\*event).
-        method: how.
+    why: str = ""
+    notes: tuple[str, ...] = ()
+    samples: Tensor | None = None
+    ess: Tensor | None = None
+    pareto_k: Tensor | None = None
+    acceptance: Tensor | None = None
+    change: Tensor | None = None
 
-            - ``"quadrature"``: the integral itself on a grid, refined around each posterior; one or two latent
-              dimensions. Its error is what doubling the grid changes.
-            - ``"importance"``: the importance-weighted bound with many draws from q(z|x): fast, and on average too
-              low where q(z|x) does not cover p(z|x), which Pareto k tells (Burda et al. 2016, eq. 8).
-            - ``"annealed"``: annealed importance sampling with Hamiltonian Monte Carlo: slow, and nearly exact also
-              where the encoder is bad (Wu et al. 2017).
-            - ``"auto"``: quadrature for one or two latent dimensions, else importance sampling; annealing for an
-              autoencoder, which has no q(z|x) to draw from.
-        samples: draws of z for each example, of importance sampling; 1,000 if None.
-        target_standard_error: instead of ``samples``: draw until it is reached for every example.
-        temperatures: steps of annealing.
-        chains: of annealing, for each example.
-        start: where annealing starts; "auto" is q(z|x), and the prior for an autoencoder. From a q(z|x) far from
-            p(z|x) the value can be nats too low without a warning: of the two starts, the larger value is the better.
-        tolerance: of quadrature, in nats: the grid is refined until doubling it changes less.
-        seed: of the draws; torch's generators are left as they were.
-        progress: show a bar on the terminal for what takes long.
+    def part(self, which: slice) -> "Evidence":
+        """The evidence of some of the examples."""
+        picked = {name: None if (v := getattr(self, name)) is None else v[which] for name in _BY_EXAMPLE}
+        return replace(self, **picked)
 
-    Returns:
-        Evidence, an Estimate of shape (batch,) whose ``why`` says which method and why, whose ``notes`` hold warnings
-        in words, and with ``ess`` and ``pareto_k``, ``acceptance``, or ``change``, by the method.
+    def warned(self, notes: Sequence[str]) -> "Evidence":
+        """The same evidence with these notes, each also given as a warning."""
+        for note in notes:
+            warnings.warn(note, stacklevel=5)
+        return replace(self, notes=(*self.notes, *notes))
+
+    def __repr__(self) -> str:
+        done = torch.isfinite(self.value)
+        n = len(self.value)
+        mean = float(self.value[done].mean()) if bool(done.any()) else float("nan")
+        parts = [f"log p(x) of {n:,} examples, {self.method}: mean {mean:.2f} nats"]
+        parts += [f"largest standard error {float(self.standard_error.max()):.2g}"] if n else []
+        parts += [f"{len(self.notes)} warnings, see .notes"] if self.notes else []
+        return f"Evidence({', '.join(parts)})"
+
+
+_BY_EXAMPLE = ("value", "standard_error", "samples", "ess", "pareto_k", "acceptance", "change")
+
+
+def together(parts: Sequence[Evidence]) -> Evidence:
+    """The evidence of examples measured in turn, as one; a note that several share stands once."""
+
+    def joined(name: str) -> Tensor | None:
+        values = [getattr(part, name) for part in parts]
+        return None if any(value is None for value in values) else torch.cat(values)
+
+    notes = tuple(dict.fromkeys(note for part in parts for note in part.notes))
+    return replace(parts[0], notes=notes, **{name: joined(name) for name in _BY_EXAMPLE})
+
+
+def unmeasured(n: int, method: str = "none") -> Evidence:
+    """NaN for n examples of which nothing is known yet."""
+    missing = torch.full((n,), torch.nan, dtype=torch.float64)
+    return Evidence(missing, missing, method)
+
+
+def padded(parts: Sequence[Evidence], n: int) -> Evidence:
+    """The evidence of the first of n examples, with NaN for the others."""
+    missing = n - sum(len(part.value) for part in parts)
+    return together([*parts, unmeasured(missing, parts[0].method if parts else "none")])
+
+
+def interrupted(partial: Any, done: int, n: int) -> Interrupted:
+    """What Ctrl-C becomes: some of the examples are done."""
+    return Interrupted(f"interrupted after {done:,} of {n:,} examples, which error.partial holds", partial)
+
+
+def finite(log_density: Tensor) -> Tensor:
+    """The same values; -inf is the logarithm of a density of zero.
 
     Raises:
-        ValueError: x is empty, does not fit the model or lies outside the likelihood's support, the decoder gives NaN,
-            there are too many latent dimensions for quadrature, or too few samples.
-        Interrupted: Ctrl-C; its ``partial`` holds the examples that were done.
-
-    Source: importance: Burda, Grosse & Salakhutdinov 2016; Pareto k: Vehtari et al. 2024; annealed: Neal 2001, Wu et
-    al. 2017.
+        ValueError: some are NaN or +inf.
     """
-    if method not in get_args(Method):
-        raise ValueError(f"method is one of {', '.join(map(repr, get_args(Method)))}; got {method!r}")
-    if target_standard_error is not None and not target_standard_error > 0:
-        raise ValueError(f"target_standard_error is a number of nats greater than 0, got {target_standard_error}")
-    with evaluation_mode(vae, seed):
-        x = checked(vae, x)
-        point = is_point(vae.posterior(x[:1]))
-        chosen, why = _choice(method, latent_dimensions(vae), point=point)
-        if chosen == "quadrature":
-            return by_quadrature(vae, x, tolerance=tolerance, why=why, progress=progress)
-        if chosen == "annealed":
-            return by_annealing(
-                vae,
-                x,
-                temperatures=temperatures,
-                chains=chains,
-                start=("prior" if point else "posterior") if start == "auto" else start,
-                why=why,
-                progress=progress,
-            )
-        refuse_points(vae.posterior(x[:1]))
-        return by_importance(
-            vae, x, samples=samples, target_standard_error=target_standard_error, why=why, progress=progress
+    bad = log_density.isnan() | (log_density == torch.inf)
+    if bool(bad.any()):
+        raise ValueError(
+            f"log p(x, z) is NaN or infinite for {int(bad.sum())} of {bad.numel()} pairs of an example and a z: the "
+            "decoder returns values outside of the parameters of p(x|z). Look at model.likelihood(z) for "
+            "z = model.prior.sample((100,)); if its training diverged, train again with a smaller learning rate"
         )
-
-
-def _choice(method: Method, latent: int, *, point: bool) -> tuple[Method, str]:
-    dimensions = f"{latent} latent dimension{'s' if latent > 1 else ''}"
-    if method != "auto":
-        return method, f"The method {method} was asked for."
-    if latent <= MOST_DIMENSIONS:
-        return "quadrature", f"Quadrature, because {dimensions} can be integrated over exactly."
-    if point:
-        return "annealed", (
-            f"Annealing from the prior, because {dimensions} are too many for a grid and the q(z|x) of an autoencoder "
-            "is a point, from which importance sampling cannot draw."
-        )
-    return "importance", (
-        f"Importance sampling from q(z|x), because {dimensions} are too many for a grid; Pareto k tells where it "
-        "cannot be relied on."
-    )
+    return log_density

@@ -1,23 +1,97 @@
 """Samples of the model against data it has not seen: are they like them, do they cover them, are they copies."""
 
 import math
+from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from torch import Tensor
+from torch.nn import functional as F
 
+from nelbo.data import as_batch, summarize
 from nelbo.divergences import TestResult, classifier_test, mmd_test
 from nelbo.estimate import Estimate
-from nelbo.evaluation import evaluation_mode
-from nelbo.measure.features import Features, features_for
-from nelbo.vae import Model
+from nelbo.evaluation import evaluation_mode, rows_at_once
+from nelbo.vae import Model, as_model
 
 NEIGHBOURS = 5
+_RAW_AT_MOST = 16
+_COMPONENTS = 32
+FITTED = 2000
+"""Examples that the components are fitted to."""
 
 
 @dataclass(frozen=True, eq=False)
-class Closeness:
-    """How the one set of rows lies among the other.
+class Features:
+    """A map from examples to rows of numbers whose distances mean something, and its name.
+
+    Attributes:
+        name: what the features are, for tables and captions.
+        of: (n, \\*event) to (n, features), float64.
+    """
+
+    name: str
+    of: Callable[[Tensor], Tensor]
+
+    def __call__(self, x: Tensor) -> Tensor:
+        """The features of x: (n, \\*event) to (n, features)."""
+        return self.of(x)
+
+
+def features_for(train: Tensor, *, components: int = _COMPONENTS) -> Features:
+    """Features that fit the data: the values themselves where they are few, else their principal components.
+
+    Counts are taken as log(1 + x), categories as one-hot; up to 16 values are standardized each; more are projected on
+    the first principal components of the training data, not whitened, so that a distance is one in the data's own
+    units and pixel noise, which spreads over all directions, hardly counts.
+
+    Args:
+        train: (n, \\*event), examples of the training set.
+        components: principal components, at most.
+    """
+    kind = summarize(train).kind
+    if kind == "categories":
+        classes = int(train.max()) + 1
+        plain = Features(
+            "one-hot values", lambda x: F.one_hot(x.long().clamp(0, classes - 1), classes).flatten(1).double()
+        )
+    elif kind == "counts":
+        plain = Features("log(1 + counts)", lambda x: x.flatten(1).double().clamp(min=0).log1p())
+    else:
+        what = "pixels" if train.dim() == 4 else "values"
+        plain = Features(what, lambda x: x.flatten(1).double())
+    rows = plain(train[:FITTED])
+    mean = rows.mean(0)
+    if rows.shape[1] <= _RAW_AT_MOST:
+        scale = rows.std(0)
+        scale = torch.where(scale > 0, scale, 1.0)
+        return Features(f"the {rows.shape[1]} {plain.name}, standardized", lambda x: (plain(x) - mean) / scale)
+    directions, share = principal_components(rows - mean, components)
+    name = (
+        f"the first {len(directions)} principal components of the training {plain.name} ({share:.0%} of their variance)"
+    )
+    return Features(name, lambda x: (plain(x) - mean) @ directions.T)
+
+
+def principal_components(centered: Tensor, components: int) -> tuple[Tensor, float]:
+    """The first directions, (k, features), orthonormal, and their share of the variance of centered (n, features)."""
+    n, width = centered.shape
+    k = min(components, n - 1, width)
+    if n < width:  # the smaller of the two products has the same non-zero eigenvalues
+        values, vectors = torch.linalg.eigh(centered @ centered.T)
+        values, vectors = values.flip(0)[:k].clamp(min=1e-300), vectors.flip(1)[:, :k]
+        directions = (centered.T @ vectors / values.sqrt()).T
+    else:
+        values, vectors = torch.linalg.eigh(centered.T @ centered)
+        values, directions = values.flip(0)[:k], vectors.flip(1)[:, :k].T
+    total = float(centered.square().sum())
+    return directions, float(values.clamp(min=0).sum()) / total if total else 1.0
+
+
+@dataclass(frozen=True, eq=False)
+class DensityCoverage:
+    """How one set of rows lies among another.
 
     Attributes:
         density: how many of the others' neighbourhoods a row falls into, over k; 1 where both come from one
@@ -46,8 +120,8 @@ class SampleMatch:
         neighbours: (shown, \\*event), the training example nearest to each.
     """
 
-    samples: Closeness
-    data: Closeness
+    samples: DensityCoverage
+    data: DensityCoverage
     mmd: TestResult
     classifier: TestResult
     copying: TestResult
@@ -58,9 +132,9 @@ class SampleMatch:
 
 
 def sample_match(
-    model: Model,
-    train: Tensor,
-    held_out: Tensor,
+    model: Any,
+    train: Any,
+    held_out: Any,
     *,
     features: Features | None = None,
     samples: int = 1000,
@@ -71,10 +145,10 @@ def sample_match(
     """Density, coverage, two-sample tests and nearest training neighbours of samples from the prior.
 
     Args:
-        model: a VAE, or anything with prior, posterior and likelihood.
-        train: (n, \\*event), what it was trained on.
-        held_out: (m, \\*event), what it was not.
-        features: where distances are taken; None takes :func:`features_for` of the training data.
+        model: a model, a run, or any object with ``posterior(x)``, ``prior`` and ``likelihood(z)``.
+        train: (n, \\*event), what it was trained on: a tensor, an array, a Batch or a Dataset.
+        held_out: (m, \\*event), what it was not trained on.
+        features: the space of distances; None takes :func:`features_for` of the training data.
         samples: of the model, and at most as many held-out and training examples beside them.
         mean: compare the means of p(x|z), which figures show, instead of draws from it, which the model stands for.
         shown: samples that are returned with their neighbours.
@@ -90,6 +164,7 @@ def sample_match(
     (classifier test); Gretton et al. 2012 (MMD); Meehan, Chaudhuri & Dasgupta 2020, "A non-parametric test to detect
     data-copying in generative models" (nearest training neighbours).
     """
+    model, train, held_out = as_model(model), as_batch(train).x.cpu(), as_batch(held_out).x.cpu()
     if min(len(train), len(held_out)) < 20:
         raise ValueError(
             f"sample_match needs 20 or more training and held-out examples, got {len(train)} and {len(held_out)}; "
@@ -97,16 +172,14 @@ def sample_match(
         )
     features = features or features_for(train)
     size = min(samples, len(held_out), len(train))
-    with evaluation_mode(model, seed) as device:
-        drawn = [_draw(model, n, mean=mean) for n in _portions(size)]
-        x, means = (torch.cat([part[i].cpu() for part in drawn]).to(held_out) for i in (0, 1))
+    with evaluation_mode(model, seed):
+        x, means = _drawn(model, held_out, size, mean=mean)
         chosen = torch.randperm(len(train), device="cpu")[:size]
-        del device
     real, fake, own, everything = features(held_out[:size]), features(x), features(train[chosen]), features(train)
     to_train = _nearest(fake, everything)
     return SampleMatch(
-        samples=closeness(fake, real),
-        data=closeness(own, real),
+        samples=density_coverage(fake, real),
+        data=density_coverage(own, real),
         mmd=mmd_test(fake, real, permutations=200, seed=seed),
         classifier=classifier_test(fake, real, seed=seed),
         copying=_copying(to_train[0], _nearest(real, everything)[0]),
@@ -117,7 +190,7 @@ def sample_match(
     )
 
 
-def closeness(rows: Tensor, others: Tensor, *, neighbours: int = NEIGHBOURS) -> Closeness:
+def density_coverage(rows: Tensor, others: Tensor, *, neighbours: int = NEIGHBOURS) -> DensityCoverage:
     """Density and coverage of rows (m, features) among others (n, features).
 
     density = 1/(k m) sum_j sum_i 1[row_j in ball_i], coverage = 1/n sum_i 1[some row in ball_i], where ball_i reaches
@@ -130,7 +203,7 @@ def closeness(rows: Tensor, others: Tensor, *, neighbours: int = NEIGHBOURS) -> 
         raise ValueError(f"density and coverage need more than {neighbours} examples, got {len(others)}")
     within = torch.zeros(len(rows), dtype=torch.float64)
     covered: list[Tensor] = []
-    for part in others.split(512):
+    for part in others.split(rows_at_once(len(others), passes=4)):
         radius = torch.cdist(part, others).kthvalue(neighbours + 1, dim=1).values  # the first is the row itself
         inside = torch.cdist(part, rows) <= radius[:, None]
         within += inside.sum(0)
@@ -138,27 +211,28 @@ def closeness(rows: Tensor, others: Tensor, *, neighbours: int = NEIGHBOURS) -> 
     share = torch.cat(covered).double()
     each = within / neighbours
     method = f"{neighbours} nearest neighbours"
-    return Closeness(
+    return DensityCoverage(
         Estimate(each.mean(), each.std() / math.sqrt(len(each)), method, ""),
         Estimate(share.mean(), share.std() / math.sqrt(len(share)), method, "share"),
     )
 
 
-def _draw(model: Model, n: int, *, mean: bool) -> tuple[Tensor, Tensor]:
+def _drawn(model: Model, like: Tensor, n: int, *, mean: bool) -> tuple[Tensor, Tensor]:
     """Samples as they are compared, and as they are shown: the means of the same p(x|z)."""
-    z = model.prior.sample((n,))
-    means = model.decode(z)
-    return (means if mean else model.likelihood(z).sample()), means
-
-
-def _portions(n: int, most: int = 500) -> list[int]:
-    return [min(most, n - start) for start in range(0, n, most)]
+    z = model.prior.sample(torch.Size((n,)))
+    samples: list[Tensor] = []
+    means: list[Tensor] = []
+    for part in z.split(rows_at_once(like[0].numel())):
+        means.append(model.decode(part).cpu().to(like))
+        samples.append(means[-1] if mean else model.likelihood(part).sample().cpu().to(like))
+    return torch.cat(samples), torch.cat(means)
 
 
 def _nearest(rows: Tensor, others: Tensor) -> tuple[Tensor, Tensor]:
     """Distance to the nearest of the others, (m,), and which it is."""
-    found = [torch.cdist(part, others).min(1) for part in rows.split(256)]
-    return torch.cat([f.values for f in found]), torch.cat([f.indices for f in found])
+    size = rows_at_once(len(others), passes=4)
+    nearest = [torch.cdist(part, others).min(1) for part in rows.split(size)]
+    return torch.cat([part.values for part in nearest]), torch.cat([part.indices for part in nearest])
 
 
 def _copying(samples: Tensor, held_out: Tensor) -> TestResult:

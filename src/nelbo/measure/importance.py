@@ -1,112 +1,59 @@
-"""Log p(x) by importance sampling with q(z|x) as the proposal."""
+"""Log p(x) by importance sampling with q(z|x) as the proposal, and what the tail of the weights says about it."""
 
-import warnings
-from collections.abc import Callable, Generator
-from math import prod
+import math
+from collections.abc import Iterator
+from typing import final
 
 import torch
 from torch import Tensor
-from torch.distributions import Distribution
 
 from nelbo import latents
+from nelbo.evaluation import Evaluation, rows_at_once
 from nelbo.likelihoods import log_prob_without_gradient
-from nelbo.measure.estimate import Evidence, padded
-from nelbo.measure.inputs import AT_ONCE, chosen, finite, is_point
-from nelbo.measure.pareto import pareto_k, threshold
-from nelbo.measure.waiting import interrupted
-from nelbo.measure.weights import Weights
+from nelbo.measure.evidence import Evidence, finite, interrupted, padded
 from nelbo.progress import ProgressBar
-from nelbo.vae import VAE, Model, fits
+from nelbo.vae import fits
 
 SAMPLES = 1000
 MOST_SAMPLES = 100_000
+SMALLEST_TAIL = 5
 _PILOT = 250
-_ENCODED_AT_ONCE = 1000
 
 
 def by_importance(
-    model: Model,
-    x: Tensor,
-    *,
-    samples: int | None,
-    target_standard_error: float | None,
-    why: str,
-    progress: bool,
-    proposal: Callable[[slice], Distribution] | None = None,
+    evaluation: Evaluation, *, samples: int | None, target_standard_error: float | None, why: str, progress: bool
 ) -> Evidence:
     """Log (1/S sum_s p(x, z_s) / q(z_s|x)) with z_s ~ q(z|x): on average a lower bound of log p(x).
 
     Args:
-        model: at rest.
-        x: (batch, \\*event), checked.
-        samples: S; None means 1,000, or as many as the wanted standard error needs.
-        target_standard_error: draw until it is reached for every example, 100,000 draws at the most.
+        evaluation: whose model is in evaluation mode.
+        samples: S; None means 1,000, or as many as the standard error needs.
+        target_standard_error: draw until each example reaches it, 100,000 draws at most.
         why: for the result.
         progress: show a bar.
-        proposal: another q, for the examples of a slice.
     """
+    refuse_points(evaluation)
     most = (SAMPLES if target_standard_error is None else MOST_SAMPLES) if samples is None else samples
     first = most if target_standard_error is None else min(_PILOT, most)
     target = torch.inf if target_standard_error is None else target_standard_error
     if most < 2:
-        raise ValueError(f"samples is at least 2, for a standard error; got {most}. Write samples={SAMPLES}")
-    pz = model.prior
-    done: list[Weights] = []
-    rows = max(1, AT_ONCE // prod(x.shape[1:]))
-    together_at_once = max(1, rows // max(1, first))
-    with ProgressBar("log p(x) by importance sampling", len(x), show=progress) as bar:
+        raise ValueError(f"samples must be at least 2, for a standard error; got {most}. Write samples={SAMPLES}")
+    done: list[list[tuple[Tensor, Weights]]] = []
+    with ProgressBar("log p(x) by importance sampling", len(evaluation), show=progress) as bar:
         try:
-            for part, q in _parts(model, x, together_at_once, proposal):
-                block = x[part]
-                weights = Weights(len(block), most)
-                goal = first
-                while weights.count < goal:
-                    count = min(goal - weights.count, max(1, rows // len(block)))
-                    weights.add(log_weights(model, block, q, pz, count))
-                    if weights.count == goal < most and bool((weights.standard_error > target).any()):
-                        goal = min(2 * goal, most)
-                done.append(weights)
-                bar.advance(len(block))
+            for part in evaluation.split(first * evaluation.features):
+                done.append(_weights_of(part, first, most, target))
+                bar.advance(len(part))
         except KeyboardInterrupt as error:
-            found = [] if not done else [_evidence(done, why)]
-            finished = sum(len(weights) for weights in done)
-            raise interrupted(padded(found, len(x)), finished, len(x)) from error
+            partial = [_evidence(done, why)] if done else []
+            finished = sum(len(positions) for part in done for positions, _ in part)
+            raise interrupted(padded(partial, len(evaluation)), finished, len(evaluation)) from error
     return _with_notes(_evidence(done, why), most, target_standard_error)
 
 
-def log_weights(model: Model, x: Tensor, qz: Distribution, pz: Distribution, count: int) -> Tensor:
-    """Log p(x, z) - log q(z|x) at fresh z ~ q(z|x), (count, batch)."""
-    z, log_qz = latents.draw_with_log_prob(qz, count)
-    if z.requires_grad:
-        log_px = model.log_likelihood(x, z)
-    else:
-        px = model.likelihood(z)
-        fits(px, x, model.px_family.parameters_per_feature if isinstance(model, VAE) else 1)
-        log_px = log_prob_without_gradient(px, x)
-    return finite(log_px + pz.log_prob(z)) - log_qz
-
-
-def _parts(
-    model: Model, x: Tensor, size: int, proposal: Callable[[slice], Distribution] | None
-) -> Generator[tuple[slice, Distribution]]:
-    """Slices of the examples with their q(z|x); every example is encoded once."""
-
-    def posterior(part: slice) -> Distribution:
-        return model.posterior(x[part]) if proposal is None else proposal(part)
-
-    pickable = chosen(posterior(slice(0, 1)), slice(0, 1)) is not None
-    encoded = max(size, _ENCODED_AT_ONCE) if pickable else size
-    for start in range(0, len(x), encoded):
-        end = min(start + encoded, len(x))
-        qz = posterior(slice(start, end))
-        for first in range(start, end, size):
-            part = slice(first, min(first + size, end))
-            yield part, chosen(qz, slice(first - start, part.stop - start)) if pickable else qz
-
-
-def refuse_points(qz: Distribution) -> None:
-    """Raise a ValueError for an autoencoder, from whose q(z|x) nothing can be drawn but one point."""
-    if is_point(qz):
+def refuse_points(evaluation: Evaluation) -> None:
+    """Raise a ValueError for an autoencoder, whose q(z|x) is a point."""
+    if evaluation.is_point:
         raise ValueError(
             "importance sampling draws z from q(z|x), but q(z|x) is a point here, as in an autoencoder: the ELBO and "
             "every importance-weighted bound are -inf. log p(x) itself is defined by the prior and the decoder: write "
@@ -114,61 +61,206 @@ def refuse_points(qz: Distribution) -> None:
         )
 
 
-def _evidence(done: list[Weights], why: str) -> Evidence:
-    log_mean = torch.cat([weights.log_mean for weights in done])
-    return Evidence(
-        log_mean,
-        torch.cat([weights.standard_error for weights in done]),
-        "importance",
-        why=why,
-        samples=torch.cat([torch.full_like(weights.log_mean, weights.count) for weights in done]),
-        ess=torch.cat([weights.ess for weights in done]),
-        pareto_k=_pareto_k([weights.tail for weights in done]),
-    )
+def log_weights(evaluation: Evaluation, purpose: str, stop: int, *, start: int = 0) -> Iterator[Tensor]:
+    """Log p(x, z) - log q(z|x) at draws ``start`` to ``stop`` of z ~ q(z|x), as much at a time as memory allows.
+
+    Yields:
+        (draws, batch), float64, on the CPU.
+    """
+    keys, model = evaluation.keys(purpose), evaluation.conditioned
+    size = rows_at_once(len(evaluation) * evaluation.features)
+    for number in range(start, stop, size):
+        z, log_qz = latents.draw_with_log_prob(evaluation.qz, min(size, stop - number), keys, start=number)
+        px = model.likelihood(z)
+        fits(px, evaluation.x, model.px_family.parameters_per_feature)
+        log_joint = log_prob_without_gradient(px, evaluation.x) + evaluation.pz.log_prob(z)
+        yield (finite(log_joint) - log_qz).double().cpu()
+
+
+def _weights_of(part: Evaluation, goal: int, most: int, target: float) -> list[tuple[Tensor, "Weights"]]:
+    """The weights of examples that reached the target together, with their positions in the part."""
+    done: list[tuple[Tensor, Weights]] = []
+    positions, weights = torch.arange(len(part)), Weights(len(part), most)
+    while True:
+        for log_w in log_weights(part, "importance", goal, start=weights.count):
+            weights.add(log_w)
+        missed = (weights.standard_error > target) & (goal < most)
+        if not bool(missed.any()):
+            return [*done, (positions, weights)]
+        done.append((positions[~missed], weights[~missed]))
+        positions, weights, part = positions[missed], weights[missed], part[missed]
+        goal = min(2 * goal, most)
+
+
+@final
+class Weights:
+    """The sums of w and w^2 over draws and the largest w, for each example; nothing else is kept.
+
+    Args:
+        batch: number of examples.
+        at_most: draws for each example that may still come: the length of the tail that is kept depends on it.
+    """
+
+    def __init__(self, batch: int, at_most: int) -> None:
+        self.count, self.at_most = 0, at_most
+        self._shift = torch.full((batch,), -torch.inf, dtype=torch.float64)
+        self._sum = torch.zeros(batch, dtype=torch.float64)
+        self._squares = torch.zeros(batch, dtype=torch.float64)
+        self._largest = torch.empty(0, batch, dtype=torch.float64)
+
+    def __getitem__(self, which: Tensor) -> "Weights":
+        some = Weights(0, self.at_most)
+        some.count = self.count
+        some._shift, some._sum, some._squares = self._shift[which], self._sum[which], self._squares[which]
+        some._largest = self._largest[:, which]
+        return some
+
+    def add(self, log_w: Tensor) -> None:
+        """Take in (samples, batch) logarithms of weights."""
+        log_w = log_w.detach().double().cpu()
+        shift = torch.maximum(self._shift, log_w.amax(0))
+        # an example whose weights are all zero so far has no scale yet
+        safe = torch.where(shift.isfinite(), shift, torch.zeros_like(shift))
+        old = torch.where(self._shift.isfinite(), (self._shift - safe).exp(), torch.zeros_like(safe))
+        w = (log_w - safe).exp()
+        self._sum = self._sum * old + w.sum(0)
+        self._squares = self._squares * old**2 + w.square().sum(0)
+        self._shift, self.count = shift, self.count + len(log_w)
+        together = torch.cat([self._largest, log_w])
+        self._largest = together.topk(min(tail_length(self.at_most) + 1, len(together)), dim=0).values
+
+    @property
+    def log_mean(self) -> Tensor:
+        """Log (1/S sum w), (batch,)."""
+        safe = torch.where(self._shift.isfinite(), self._shift, torch.zeros_like(self._shift))
+        return safe + (self._sum / self.count).log()
+
+    @property
+    def standard_error(self) -> Tensor:
+        """Of log_mean, by the delta method: the weights' standard deviation over their mean and sqrt(S)."""
+        if self.count < 2:
+            return torch.full_like(self._sum, torch.nan)
+        relative = self.count * self._squares / self._sum.square() - 1
+        return (relative.clamp(min=0) / (self.count - 1)).sqrt().nan_to_num(nan=torch.inf)
+
+    @property
+    def ess(self) -> Tensor:
+        """Effective sample size (sum w)^2 / sum w^2."""
+        return (self._sum.square() / self._squares).nan_to_num(nan=0.0)
+
+    @property
+    def tail(self) -> Tensor:
+        """The largest log weights and the one below them, (tail + 1, batch)."""
+        return self._largest[: tail_length(self.count) + 1]
+
+
+def tail_length(samples: int) -> int:
+    """The number of largest weights that are taken for the tail: min(S / 5, 3 sqrt(S)), Vehtari et al. 2024, eq. 13."""
+    return int(min(0.2 * samples, 3 * math.sqrt(samples)))
+
+
+def threshold(samples: int) -> float:
+    """The largest k at which S weights still give a mean with the stated error: min(1 - 1 / log10 S, 0.7).
+
+    Source: Vehtari, Simpson, Gelman, Yao & Gabry 2024, "Pareto smoothed importance sampling", section 3.2.4.
+    """
+    return min(1 - 1 / math.log10(samples), 0.7) if samples > 10 else 0.0
+
+
+def pareto_k(largest: Tensor) -> Tensor:
+    """Shape k of a generalized Pareto distribution fitted to the excesses of the largest weights, (batch,).
+
+    The mean of the weights has a finite variance for k < 1/2; up to 0.7 its convergence is still good in practice.
+
+    Args:
+        largest: (tail + 1, batch) logarithms of the largest weights; the smallest of them is the threshold.
+
+    Returns:
+        (batch,), float64; 0 where the weights do not vary. NaN where the tail has fewer than 5 weights, or where more
+        than a quarter of it is tied at its lower end, which no generalized Pareto distribution is.
+
+    Source: Zhang & Stephens 2009, "A new and efficient estimation method for the generalized Pareto distribution";
+    the prior that draws k to 1/2 by ten observations: Vehtari et al. 2024, appendix C.
+    """
+    ordered = largest.double().sort(0).values
+    n = len(ordered) - 1
+    if n < SMALLEST_TAIL:
+        return torch.full(ordered.shape[1:], torch.nan, dtype=torch.float64)
+    weights = (ordered - ordered[-1]).exp()
+    excess = weights[1:] - weights[0]
+    quarter = int(n / 4 + 0.5)
+    tied = ordered[quarter + 1] <= ordered[1]
+    constant = excess[-1] <= 1e-10
+    vast = ~tied & (excess[quarter - 1] <= 0)  # the largest weight is more than float64 holds above the others
+    excess = torch.where(constant, torch.ones_like(excess), excess.clamp(min=1e-300))
+
+    points = 30 + int(math.sqrt(n))
+    j = torch.arange(1, points + 1, dtype=torch.float64)[:, None]
+    b = (1 - (points / (j - 0.5)).sqrt()) / (3 * excess[quarter - 1]) + 1 / excess[-1]
+    k = torch.stack([torch.log1p(-row * excess).mean(0) for row in b])
+    likelihood = n * ((-b / k).log() - k - 1)
+    posterior = torch.softmax(likelihood.nan_to_num(nan=-torch.inf), 0)
+    b_mean = (posterior * b.nan_to_num()).sum(0)
+    shape = torch.log1p(-b_mean * excess).mean(0)
+    shape = (n * shape + 10 * 0.5) / (n + 10)
+    shape = torch.where(tied, torch.nan, torch.where(vast, torch.inf, shape))
+    return torch.where(constant, 0.0, shape)
 
 
 def _pareto_k(tails: list[Tensor]) -> Tensor:
     """Of each example, (batch,): tails of one length are fitted together, which takes no longer than for one."""
-    found = [torch.empty(0)] * len(tails)
+    shapes = [torch.empty(0)] * len(tails)
     for length in {len(tail) for tail in tails}:
         which = [i for i, tail in enumerate(tails) if len(tail) == length]
         k = pareto_k(torch.cat([tails[i] for i in which], dim=1))
         for i, part in zip(which, k.split([tails[i].shape[1] for i in which]), strict=True):
-            found[i] = part
-    return torch.cat(found)
+            shapes[i] = part
+    return torch.cat(shapes)
 
 
-def _with_notes(found: Evidence, most: int, target: float | None) -> Evidence:
-    n, k, samples = len(found.value), found.pareto_k, found.samples
+def _evidence(done: list[list[tuple[Tensor, Weights]]], why: str) -> Evidence:
+    starts = [0, *torch.tensor([sum(len(at) for at, _ in part) for part in done]).cumsum(0).tolist()]
+    order = torch.cat([start + at for start, part in zip(starts, done, strict=False) for at, _ in part]).argsort()
+    weights = [each for part in done for _, each in part]
+    log_mean = torch.cat([each.log_mean for each in weights])[order]
+    return Evidence(
+        log_mean,
+        torch.cat([each.standard_error for each in weights])[order],
+        "importance",
+        why=why,
+        samples=torch.cat([torch.full_like(each.log_mean, each.count) for each in weights])[order],
+        ess=torch.cat([each.ess for each in weights])[order],
+        pareto_k=_pareto_k([each.tail for each in weights])[order],
+    )
+
+
+def _with_notes(evidence: Evidence, most: int, target: float | None) -> Evidence:
+    n, k, samples = len(evidence.value), evidence.pareto_k, evidence.samples
     assert k is not None
     assert samples is not None
     notes: list[str] = []
     limit = torch.tensor([threshold(int(count)) for count in samples.tolist()], dtype=torch.float64)
-    bad = int((k > limit).sum())
-    if bool(k.isnan().any()):
+    few = torch.tensor([tail_length(int(count)) < SMALLEST_TAIL for count in samples.tolist()])
+    if bool(few.any()):
         notes.append(
             f"{int(samples.min())} draws are too few to tell from their tail whether the importance weights can be "
             f"relied on; write samples={SAMPLES}"
         )
-    if bad:
+    if bool((tied := k.isnan() & ~few).any()):
+        notes.append(
+            f"for {int(tied.sum()):,} of {n:,} examples the tail of the importance weights is tied: more than a "
+            "quarter of its weights are equal, so Pareto k, which would tell whether they can be relied on, is NaN"
+        )
+    if bad := int((k > limit).sum()):
         worst = float(k.nan_to_num(nan=-torch.inf).max())
         notes.append(
             f"for {bad:,} of {n:,} examples Pareto k is above {float(limit.max()):.2f} (largest {worst:.2f}): a few "
             f"of {int(samples.max()):,} weights carry the sum, so log p(x) is probably too low there, by more than its "
             f'standard error says. More draws help little; method="annealed" does not depend on q(z|x) covering p(z|x)'
         )
-    if target is not None and bool((missed := found.standard_error > target).any()):
+    if target is not None and bool((missed := evidence.standard_error > target).any()):
         notes.append(
-            f"the wanted standard error of {target:g} nats was not reached for {int(missed.sum()):,} of {n:,} examples "
-            f"with {most:,} draws (largest {float(found.standard_error.max()):.2g})"
+            f"the standard error of {target:g} nats was not reached for {int(missed.sum()):,} of {n:,} examples "
+            f"with {most:,} draws (largest {float(evidence.standard_error.max()):.2g})"
         )
-    return warned(found, notes)
-
-
-def warned(found: Evidence, notes: list[str]) -> Evidence:
-    """The same evidence with these notes, each also given as a warning."""
-    from dataclasses import replace
-
-    for note in notes:
-        warnings.warn(note, stacklevel=5)
-    return replace(found, notes=(*found.notes, *notes))
+    return evidence.warned(notes)

@@ -1,85 +1,147 @@
 """Log p(x) by integrating over z, for one or two latent dimensions."""
 
-from collections.abc import Callable, Sequence
-from math import prod
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any, final
 
 import torch
 from torch import Tensor
 from torch.distributions import Distribution
 
-from nelbo.measure.estimate import Evidence
-from nelbo.measure.importance import warned
-from nelbo.measure.inputs import AT_ONCE, center, finite, latent_dimensions, spread
-from nelbo.measure.lattice import on_lattices
-from nelbo.measure.refinement import integrate
-from nelbo.measure.tiles import Guard, Integrals, unknown
-from nelbo.measure.waiting import interrupted
+from nelbo import latents
+from nelbo.evaluation import Evaluation, rows_at_once
+from nelbo.measure.adaptive_grid import SIDE, Guard, Integrals, LogIntegrands
+from nelbo.measure.evidence import Evidence, finite, interrupted
+from nelbo.measure.integration import on_lattices, on_tiles
 from nelbo.progress import ProgressBar
-from nelbo.vae import Model
+from nelbo.randomness import derive
 
 MOST_DIMENSIONS = 2
 TOLERANCE = 1e-3
-_SHARED = 10_000  # examples that share their grids; more would only take more memory
 _DRAWS = 4096
-_DECODED = 1 << 20  # numbers decoded together: here a tile costs more by itself than by its points
 
 
-def by_quadrature(model: Model, x: Tensor, *, tolerance: float = TOLERANCE, why: str, progress: bool) -> Evidence:
+def by_quadrature(evaluation: Evaluation, *, tolerance: float = TOLERANCE, why: str, progress: bool) -> Evidence:
     """Log of the integral of p(z) p(x|z) dz on grids that are refined until doubling them changes it little.
 
     Args:
-        model: at rest.
-        x: (batch, \\*event), checked.
+        evaluation: whose model is in evaluation mode.
         tolerance: the largest change in nats.
         why: for the result.
         progress: show a bar.
     """
-    d = latent_dimensions(model)
+    d, n = evaluation.latent, len(evaluation)
     if d > MOST_DIMENSIONS:
         raise ValueError(
             f"quadrature is for one or two latent dimensions, and this model has {d}: a grid of 100 points along each "
             f'would have 1e{2 * d} points. Write method="importance" or method="annealed"'
         )
-    found = unknown(1, len(x))
-    start = 0
-    with ProgressBar("log p(x) by quadrature", len(x), show=progress) as bar:
+    integrals = Integrals.unknown(n)
+    with ProgressBar("log p(x) by quadrature", n, show=progress) as bar:
         try:
-            for part in x.split(_SHARED):
-                Joint(model, part).fill(found[start : start + len(part)], tolerance=tolerance, done=bar.advance)
-                start += len(part)
+            for index, joint in joints(evaluation):
+                part = Integrals.unknown(len(index))
+                try:
+                    joint.fill(part, tolerance=tolerance, done=bar.advance)
+                finally:
+                    integrals[index] = part
         except KeyboardInterrupt as error:
-            raise interrupted(_evidence(found, why), int((~found.change.isnan()).sum()), len(x)) from error
-    return _with_notes(_evidence(found, why), tolerance)
+            done = int((~integrals.change.isnan()).sum())
+            raise interrupted(_evidence(integrals, why), done, n) from error
+    return _with_notes(_evidence(integrals, why), tolerance)
+
+
+def joints(evaluation: Evaluation, around: Distribution | None = None) -> Iterator[tuple[Tensor, "Joint"]]:
+    """The examples in groups that share a condition, a box and so their points: their positions, and log p(x, z).
+
+    An example's box depends on nothing but the example. It holds the prior's mass, and is doubled until it holds the
+    mass of q(z|x) too, where that lies elsewhere.
+
+    Args:
+        evaluation: at most two latent dimensions.
+        around: another q, batch shape (n,), whose mass the box is to hold.
+    """
+    for same in _by_condition(evaluation):
+        group = evaluation if len(same) == len(evaluation) else evaluation[same]
+        # all draws of the prior come from one key: its box is that of every example
+        key = torch.tensor([derive(evaluation.seed, "box")], device=group.content.device)
+        model = evaluation.model.given(group.batch.c[:1]) if group.batch.c is not None else evaluation.model
+        pz = model.prior if evaluation.conditional else evaluation.pz
+        low, high = _box(pz, key)
+        # an encoder may claim any width, and where it is wrong the box grows by itself
+        reach = torch.minimum(6 * group.spread.double().cpu(), 0.25 * (high - low))
+        doublings = _doublings(group.embedding.double().cpu(), reach, low, high)
+        if around is not None:
+            q = latents.rows(around, same.to(group.content.device))
+            doublings = torch.maximum(doublings, _doublings(*_place(q, group), low, high))
+        margin = 0.5 * (high - low)
+        for number in doublings.unique().tolist():
+            members = (doublings == number).nonzero().flatten()
+            grown = (2.0**number - 1) * margin
+            for some in members.split(rows_at_once(SIDE[len(low)][0] ** len(low), passes=2)):
+                part = group if len(some) == len(group) else group[some]
+                yield same[some], Joint(part, model, pz, low - grown, high + grown)
+
+
+def _by_condition(evaluation: Evaluation) -> list[Tensor]:
+    if not evaluation.conditional:
+        return [torch.arange(len(evaluation))]
+    c = evaluation.batch.c
+    assert c is not None
+    _, which = c.flatten(1).unique(dim=0, return_inverse=True)
+    return [(which == i).nonzero().flatten().cpu() for i in range(int(which.max()) + 1)]
+
+
+def _box(pz: Distribution, key: Tensor) -> tuple[Tensor, Tensor]:
+    """Corners of a box with the prior's mass, (latent,) each."""
+    draws = latents.draw(pz, _DRAWS, key).double().cpu().flatten(0, -2)
+    low, high = draws.amin(0), draws.amax(0)
+    margin = 0.2 * (high - low)
+    low, high = low - margin, high + margin
+    try:
+        mean, deviation = (part.double().cpu().reshape(-1) for part in (pz.mean, pz.variance.sqrt()))
+        return torch.minimum(low, mean - 8.5 * deviation), torch.maximum(high, mean + 8.5 * deviation)
+    except NotImplementedError:
+        return low, high
+
+
+def _place(q: Distribution, group: Evaluation) -> tuple[Tensor, Tensor]:
+    place = latents.center(q, group.keys("center of q")), 8 * latents.spread(q, group.keys("spread of q"))
+    return place[0].double().cpu(), place[1].double().cpu()
+
+
+def _doublings(center: Tensor, reach: Tensor, low: Tensor, high: Tensor) -> Tensor:
+    """(n,) how often the box must be doubled to hold center +- reach, (n, latent) each."""
+    middle, half = 0.5 * (low + high), 0.5 * (high - low)
+    return (((center - middle).abs() + reach) / half).amax(1).clamp(min=1).log2().ceil().long()
 
 
 @final
 class Joint:
-    """Log p(x, z) at points that all examples share, and where to look for its mass.
+    """Log p(x, z) at points that the examples share.
 
     Args:
-        model: at rest.
-        x: (batch, \\*event), checked.
+        evaluation: of examples with one condition; its model is in evaluation mode.
+        model: at that condition.
+        pz: its prior.
+        low: (latent,) corner of where to look.
+        high: (latent,) the opposite one.
     """
 
-    def __init__(self, model: Model, x: Tensor) -> None:
-        self.model, self.x, self.pz = model, x, model.prior
-        self.qz: Distribution = model.posterior(x)
-        where = center(self.qz)
-        self.like = where
-        self.centers = where.double().cpu()
+    def __init__(self, evaluation: Evaluation, model: Any, pz: Distribution, low: Tensor, high: Tensor) -> None:
+        self.evaluation, self.model, self.pz, self.low, self.high = evaluation, model, pz, low, high
+        self.x, self.like = evaluation.x, evaluation.embedding
         self.rows: Tensor | None = None
 
     def __call__(self, z: Tensor, examples: Sequence[Tensor]) -> Tensor:
-        """(1, m, points), for a ``tiles.Grid``."""
-        found: list[Tensor] = []
+        """(1, m, points), for an ``adaptive_grid.Grid``."""
+        log_px: list[Tensor] = []
         # decoded in parts that stay in the cache
-        several = max(1, AT_ONCE // (z.shape[1] * prod(self.x.shape[1:])))
+        several = rows_at_once(z.shape[1] * self.evaluation.features)
         for start in range(0, len(z), several):
-            found += self._log_px(z[start : start + several], examples[start : start + several])
+            log_px += self._log_px(z[start : start + several], examples[start : start + several])
         log_pz = self.pz.log_prob(z)
         of = torch.arange(len(z)).repeat_interleave(torch.tensor([len(index) for index in examples]))
-        return finite(torch.cat(found) + log_pz[of.to(log_pz.device)])[None]
+        return finite(torch.cat(log_px) + log_pz[of.to(log_pz.device)])[None]
 
     def _log_px(self, z: Tensor, examples: Sequence[Tensor]) -> list[Tensor]:
         """For each tile log p(x|z) of its examples at its points."""
@@ -94,75 +156,49 @@ class Joint:
 
     def guard(self) -> Guard:
         """The encoder's means, and log p(x, z) there."""
-        rows = max(1, AT_ONCE // prod(self.x.shape[1:]))
-        parts = zip(self.x.split(rows), self.like.split(rows), strict=True)
-        values = [self.model.log_likelihood(x, z) for x, z in parts]
-        return Guard(self.centers, (torch.cat(values) + self.pz.log_prob(self.like)).double().cpu()[None])
-
-    def integrals(self, **options: Any) -> Integrals:
-        """``refinement.integrate`` over the box, with its other options (tolerance, statistics, done)."""
-        low, high = self.box()
-        return integrate(
-            self, len(self.x), low, high, like=self.like, at_once=self.at_once, guard=self.guard(), **options
-        )
-
-    def fill(self, found: Integrals, *, tolerance: float, done: Callable[[int], None]) -> None:
-        """Log p(x) on lattices, and where those do not do on tiles; ``found`` is filled in as examples are done."""
-        low, high = self.box()
-        options: dict[str, Any] = {"like": self.like, "at_once": self.at_once, "tolerance": tolerance, "done": done}
-        on_lattices(self, found, low, high, guard=self.guard(), **options)
-        left = found.log_z[0].isnan()
-        if bool(left.any()):
-            rest = Joint(self.model, self._pick(self.x, left.nonzero().flatten()))
-            refined = rest.integrals(tolerance=tolerance, done=done)
-            found.log_z[:, left], found.change[left] = refined.log_z, refined.change
-            found.inside[left] = refined.inside
+        values = self.evaluation.log_likelihood(self.like) + self.pz.log_prob(self.like)
+        return Guard(self.like.double().cpu(), values.double().cpu()[None])
 
     @property
-    def at_once(self) -> int:
-        """Tiles of 64 points that can be decoded together."""
-        return max(1, _DECODED // (64 * prod(self.x.shape[1:])))
+    def options(self) -> dict[str, Any]:
+        """Of both ways to integrate."""
+        # a tile costs more by itself than by its points
+        return {"like": self.like, "at_once": rows_at_once(64 * self.evaluation.features, passes=4)}
+
+    def integrals(self, log_f: LogIntegrands | None = None, guard: Guard | None = None, **options: Any) -> Integrals:
+        """``integration.on_tiles`` over the box, with its other options (tolerance, statistics, done)."""
+        n, guard = len(self.evaluation), guard or self.guard()
+        return on_tiles(log_f or self, n, self.low, self.high, guard=guard, **self.options, **options)
+
+    def fill(self, integrals: Integrals, *, tolerance: float, done: Callable[[int], None]) -> None:
+        """Log p(x) on lattices, and where those do not do on tiles; filled in as examples are done."""
+        options: dict[str, Any] = {"tolerance": tolerance, "done": done}
+        on_lattices(self, integrals, self.low, self.high, guard=self.guard(), **self.options, **options)
+        left = integrals.log_z[0].isnan().nonzero().flatten()
+        if len(left):
+            rest = Joint(self.evaluation[left], self.model, self.pz, self.low, self.high)
+            integrals[left] = rest.integrals(**options)
 
     @staticmethod
     def _pick(x: Tensor, index: Tensor) -> Tensor:
         # all examples look at most tiles of the coarsest level: no copy of x for those
         return x if len(index) == len(x) else x[index.to(x.device)]
 
-    def box(self, *, around: Distribution | None = None) -> tuple[Tensor, Tensor]:
-        """Corners of a box with the prior's mass, the encoder's means, and the mass of ``around``, (latent,) each."""
-        draws = self.pz.sample(torch.Size((_DRAWS,))).double().cpu()
-        low, high = draws.amin(0), draws.amax(0)
-        margin = 0.2 * (high - low)
-        low, high = low - margin, high + margin
-        try:
-            mean, deviation = self.pz.mean.double().cpu(), self.pz.variance.sqrt().double().cpu()
-            low, high = torch.minimum(low, mean - 8.5 * deviation), torch.maximum(high, mean + 8.5 * deviation)
-        except NotImplementedError:
-            pass
-        # an encoder may claim any width, and where it is wrong the box grows by itself
-        width = torch.minimum(6 * spread(self.qz).double().cpu(), 0.25 * (high - low))
-        corners = [low, (self.centers - width).amin(0)], [high, (self.centers + width).amax(0)]
-        if around is not None:
-            place, far = center(around).double().cpu(), 8 * spread(around).double().cpu()
-            corners[0].append((place - far).amin(0))
-            corners[1].append((place + far).amax(0))
-        return torch.stack(corners[0]).amin(0), torch.stack(corners[1]).amax(0)
-
 
 def _pairwise(px: Distribution, x: Tensor) -> Tensor:
     """Log p(x_i|z_j) in nats, (batch, points), pair by pair, for px of batch shape (points, 1)."""
-    step = max(1, AT_ONCE // (px.batch_shape[0] * prod(x.shape[1:])))
-    return torch.cat([px.log_prob(part[None]) for part in x.split(step)], dim=1).T
+    size = rows_at_once(px.batch_shape[0] * x[0].numel())
+    return torch.cat([px.log_prob(part[None]) for part in x.split(size)], dim=1).T
 
 
-def _evidence(found: Integrals, why: str) -> Evidence:
-    change = torch.where(found.inside, found.change, torch.inf)
-    return Evidence(found.log_z[0], change, "quadrature", why=why, change=change)
+def _evidence(integrals: Integrals, why: str) -> Evidence:
+    change = torch.where(integrals.inside, integrals.change, torch.inf)
+    return Evidence(integrals.log_z[0], change, "quadrature", why=why, change=change)
 
 
-def _with_notes(found: Evidence, tolerance: float) -> Evidence:
+def _with_notes(evidence: Evidence, tolerance: float) -> Evidence:
     notes: list[str] = []
-    change = found.change
+    change = evidence.change
     assert change is not None
     if bool((outside := change.isinf()).any()):
         notes.append(
@@ -175,4 +211,4 @@ def _with_notes(found: Evidence, tolerance: float) -> Evidence:
             f"{tolerance:g} nats: its last doubling still changed log p(x) by up to {float(change[rough].max()):.2g}, "
             "which stands as their standard error"
         )
-    return warned(found, notes)
+    return evidence.warned(notes)

@@ -8,8 +8,8 @@ from typing import Any
 
 from nelbo.measure.case import Case, Effort, Split, case_of
 from nelbo.measure.sections import SECTIONS
-from nelbo.measure.waiting import Interrupted
 from nelbo.report import Report, Section
+from nelbo.training import Interrupted
 
 
 def report(

@@ -13,7 +13,7 @@ from nelbo import figures, recipes
 from nelbo.data import Data
 from nelbo.files import plain, write_json
 from nelbo.measure.case import case_of
-from nelbo.measure.rate_distortion import RateDistortion, point
+from nelbo.measure.loss_terms import RateDistortion, rate_distortion
 from nelbo.report import Row
 from nelbo.runs import Run
 from nelbo.training import fit_or_resume
@@ -119,14 +119,14 @@ def sweep(
     Source: Alemi et al. 2018, "Fixing a broken ELBO", section 4.
     """
     if not betas or not all(0 < beta < math.inf for beta in betas) or len(set(betas)) < len(betas):
-        raise ValueError(f"betas are different positive numbers, such as 0.1 0.3 1 3 10; got {list(betas)}")
+        raise ValueError(f"betas must be different positive numbers, such as 0.1 0.3 1 3 10; got {list(betas)}")
     chosen: list[float | None] = [*sorted(betas), *([None] if autoencoder else [])]
     arguments = dict(model or {})
     trained = tuple(
         fit_or_resume(_recipe(data, beta, arguments), data, out=Path(out) / _folder(beta), seed=seed, **training)
         for beta in chosen
     )
-    points = tuple(point(case_of(run, data, seed=seed).terms[0]) for run in trained)
+    points = tuple(rate_distortion(run, case_of(run, data, seed=seed).held_out) for run in trained)
     return Sweep(tuple(chosen), trained, points)
 
 

@@ -2,21 +2,20 @@
 
 import warnings
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from typing import Any
 
 import torch
 from torch import Tensor
 from torch.distributions import Distribution
 
+from nelbo import latents
 from nelbo.estimate import Estimate
-from nelbo.evaluation import evaluation_mode
-from nelbo.measure.estimate import Evidence
+from nelbo.evaluation import Evaluation, evaluate, evaluation_mode
+from nelbo.measure.adaptive_grid import Guard, Integrals
+from nelbo.measure.evidence import Evidence
 from nelbo.measure.importance import refuse_points
-from nelbo.measure.inputs import center, checked, chosen, is_point, latent_dimensions
-from nelbo.measure.quadrature import MOST_DIMENSIONS, TOLERANCE, Joint
-from nelbo.measure.refinement import integrate
-from nelbo.measure.tiles import Guard
-from nelbo.vae import Model
+from nelbo.measure.quadrature import MOST_DIMENSIONS, TOLERANCE, Joint, joints
 
 _POINTS = {1: 201, 2: 61}
 _SIGMAS = 5.0
@@ -32,6 +31,7 @@ class TruePosterior:
         covariance: (batch, latent, latent).
         grid: (batch, points[, points], latent), an even grid over five standard deviations around the mean.
         log_density: (batch, points[, points]) log p(z|x) on it, in nats.
+        evaluation: of the model on the examples.
         notes: warnings in words.
     """
 
@@ -40,8 +40,7 @@ class TruePosterior:
     covariance: Tensor
     grid: Tensor
     log_density: Tensor
-    model: Model
-    x: Tensor
+    evaluation: Evaluation
     notes: tuple[str, ...] = ()
 
     def __repr__(self) -> str:
@@ -49,9 +48,9 @@ class TruePosterior:
 
     def log_prob(self, z: Tensor) -> Tensor:
         """Log p(z|x) in nats, (\\*samples, batch), for z of shape (\\*samples, batch, latent)."""
-        with evaluation_mode(self.model):
-            z = z.to(self.x)
-            joint = self.model.log_likelihood(self.x, z) + self.model.prior.log_prob(z)
+        z = z.to(self.evaluation.x)
+        with evaluation_mode(self.evaluation.model):
+            joint = self.evaluation.log_likelihood(z) + self.evaluation.pz.log_prob(z)
         return joint.double().cpu() - self.log_evidence.value
 
     def kl_from(self, qz: Distribution, *, tolerance: float = TOLERANCE) -> Estimate:
@@ -59,7 +58,7 @@ class TruePosterior:
 
         Args:
             qz: batch shape (batch,), event shape (latent,); inf for a point.
-            tolerance: what doubling the grid may change, in nats.
+            tolerance: the most that doubling the grid may change, in nats.
         """
         n = len(self.mean)
         if qz.batch_shape != torch.Size((n,)):
@@ -67,34 +66,26 @@ class TruePosterior:
                 f"q has batch shape {tuple(qz.batch_shape)}, and there are {n} posteriors; write "
                 "posterior.kl_from(vae.posterior(x)) with the same x"
             )
-        if is_point(qz):
-            infinite = torch.full((n,), torch.inf, dtype=torch.float64)
-            return Estimate(infinite, torch.zeros_like(infinite), "closed_form")
-        with evaluation_mode(self.model):
-            joint = Joint(self.model, self.x)
-            both = _WithQ(joint, qz)
-            low, high = joint.box(around=qz)
-            found = integrate(
-                both,
-                n,
-                low,
-                high,
-                like=joint.like,
-                at_once=joint.at_once,
-                tolerance=tolerance,
-                guard=_guard(self, qz),
-                statistics=lambda z, f: [f[1] - f[0]],
-                watched=[0],
-            )
+        if not latents.has_density(qz):
+            return Estimate.exactly(torch.full((n,), torch.inf, dtype=torch.float64))
+        integrals = Integrals.unknown(n, integrands=2, statistics=1)
+        with evaluation_mode(self.evaluation.model):
+            for index, joint in joints(self.evaluation, around=qz):
+                both = _WithQ(joint, latents.rows(qz, index))
+                integrals[index] = joint.integrals(
+                    log_f=both,
+                    guard=both.guard(),
+                    tolerance=tolerance,
+                    statistics=_log_ratio,
+                    watched=[0],
+                )
         # E_q[log q - log p(x, z)] + log p(x); q sums to one but for the error of the grid, which is taken out
-        return Estimate(found.statistics[0] - found.log_z[1] + found.log_z[0], found.change, "quadrature")
+        value = integrals.statistics[0] - integrals.log_z[1] + integrals.log_z[0]
+        return Estimate(value, integrals.change, "quadrature")
 
 
-def _guard(posterior: TruePosterior, qz: Distribution) -> Guard:
-    """The center of q, where q is sharp and the posterior may be."""
-    z = center(qz).to(posterior.x)
-    joint = posterior.model.log_likelihood(posterior.x, z) + posterior.model.prior.log_prob(z)
-    return Guard(z.double().cpu(), torch.stack([joint, qz.log_prob(z)]).double().cpu())
+def _log_ratio(z: Tensor, f: Tensor) -> list[Tensor]:
+    return [f[1] - f[0]]
 
 
 class _WithQ:
@@ -102,34 +93,36 @@ class _WithQ:
 
     def __init__(self, joint: Joint, qz: Distribution) -> None:
         self.joint, self.qz = joint, qz
-        self.pickable = chosen(qz, slice(0, 1)) is not None
 
     def __call__(self, z: Tensor, examples: Sequence[Tensor]) -> Tensor:
+        tiles = zip(z, examples, strict=True)
+        log_q = [latents.rows(self.qz, index.to(z.device)).log_prob(at[:, None]).T for at, index in tiles]
         joint = self.joint(z, examples)[0]
-        indices = [index.to(z.device) for index in examples]
-        if self.pickable:
-            found = [chosen(self.qz, i).log_prob(at[:, None]).T for at, i in zip(z, indices, strict=True)]
-        else:  # a flow's examples cannot be told apart: all of them, at all points, in one pass
-            every = self.qz.log_prob(z[:, :, None].expand(-1, -1, self.qz.batch_shape[0], -1))
-            found = [at[:, i].T for at, i in zip(every, indices, strict=True)]
-        return torch.stack([joint, torch.cat(found).to(joint)])
+        return torch.stack([joint, torch.cat(log_q).to(joint)])
+
+    def guard(self) -> Guard:
+        """The center of q, where q is sharp and the posterior may be."""
+        evaluation = self.joint.evaluation
+        z = latents.center(self.qz, evaluation.keys("center of q")).to(evaluation.x)
+        joint = evaluation.log_likelihood(z) + self.joint.pz.log_prob(z)
+        return Guard(z.double().cpu(), torch.stack([joint, self.qz.log_prob(z)]).double().cpu())
 
 
-def true_posterior(vae: Model, x: Tensor, *, tolerance: float = TOLERANCE) -> TruePosterior:
+def true_posterior(model: Any, x: Any, *, tolerance: float = TOLERANCE) -> TruePosterior:
     """p(z|x) = p(z) p(x|z) / p(x) of each example, by quadrature; one or two latent dimensions.
 
     >>> import torch, nelbo
     >>> _ = torch.manual_seed(0)
     >>> encoder, decoder = nelbo.nn.MLP(6, 4), nelbo.nn.MLP(2, 6)
     >>> vae = nelbo.VAE(encoder, decoder, latent=2, likelihood=nelbo.likelihoods.Bernoulli())
-    >>> found = nelbo.measure.true_posterior(vae, torch.ones(3, 6))
-    >>> found.mean.shape, found.covariance.shape, found.log_density.shape
+    >>> posterior = nelbo.measure.true_posterior(vae, torch.ones(3, 6))
+    >>> posterior.mean.shape, posterior.covariance.shape, posterior.log_density.shape
     (torch.Size([3, 2]), torch.Size([3, 2, 2]), torch.Size([3, 61, 61]))
 
     Args:
-        vae: a VAE, an autoencoder, or anything with ``posterior(x)``, ``prior`` and ``likelihood(z)``.
-        x: (batch, \\*event).
-        tolerance: what doubling the grid may change, in nats.
+        model: a model, a run, or any object with ``posterior(x)``, ``prior`` and ``likelihood(z)``.
+        x: (batch, \\*event), or what :func:`nelbo.evaluation.evaluate` takes.
+        tolerance: the most that doubling the grid may change, in nats.
 
     Returns:
         TruePosterior.
@@ -137,42 +130,42 @@ def true_posterior(vae: Model, x: Tensor, *, tolerance: float = TOLERANCE) -> Tr
     Raises:
         ValueError: more than two latent dimensions, or data that do not fit the model.
     """
-    with evaluation_mode(vae):
-        x = checked(vae, x)
-        d = latent_dimensions(vae)
-        if d > MOST_DIMENSIONS:
-            raise ValueError(
-                f"the true posterior is computed on a grid, for one or two latent dimensions; this model has {d}. "
-                "KL(q(z|x) || p(z|x)) = log p(x) - ELBO all the same: write nelbo.measure.inference_gap(vae, x).total"
-            )
-        joint = Joint(vae, x)
+    evaluation = evaluate(model, x)
+    d, n = evaluation.latent, len(evaluation)
+    if d > MOST_DIMENSIONS:
+        raise ValueError(
+            f"the true posterior is computed on a grid, for one or two latent dimensions; this model has {d}. "
+            "KL(q(z|x) || p(z|x)) = log p(x) - ELBO all the same: write nelbo.measure.inference_gap(model, x).total"
+        )
 
-        def moments(z: Tensor, f: Tensor) -> list[Tensor]:
-            z = z.double()
-            return [*z.unbind(-1), *(z[..., i] * z[..., j] for i in range(d) for j in range(i, d))]
+    def moments(z: Tensor, f: Tensor) -> list[Tensor]:
+        z = z.double()
+        return [*z.unbind(-1), *(z[..., i] * z[..., j] for i in range(d) for j in range(i, d))]
 
-        found = joint.integrals(tolerance=tolerance, statistics=moments)
-        mean = found.statistics[:d].T
-        second = torch.empty(len(x), d, d, dtype=torch.float64)
-        upper = torch.triu_indices(d, d)
-        second[:, upper[0], upper[1]] = found.statistics[d:].T
-        second[:, upper[1], upper[0]] = found.statistics[d:].T
-        covariance = second - mean[:, :, None] * mean[:, None]
-        grid = _grid(mean, covariance)
-        density = torch.stack([_on_grid(vae, one, points) for one, points in zip(x.split(1), grid, strict=True)])
-    why = "Quadrature: the posterior itself was asked for."
-    evidence = Evidence(found.log_z[0], found.change, "quadrature", why=why, change=found.change)
+    integrals = Integrals.unknown(n, statistics=d + d * (d + 1) // 2)
+    with evaluation_mode(evaluation.model):
+        for index, joint in joints(evaluation):
+            integrals[index] = joint.integrals(tolerance=tolerance, statistics=moments)
+    mean = integrals.statistics[:d].T
+    second = torch.empty(n, d, d, dtype=torch.float64)
+    upper = torch.triu_indices(d, d)
+    second[:, upper[0], upper[1]] = integrals.statistics[d:].T
+    second[:, upper[1], upper[0]] = integrals.statistics[d:].T
+    covariance = second - mean[:, :, None] * mean[:, None]
+    change = integrals.change
+    why = "Quadrature: the posterior itself was requested."
+    evidence = Evidence(integrals.log_z[0], change, "quadrature", why=why, change=change)
     notes: tuple[str, ...] = ()
-    if bool((found.change >= tolerance).any() or ~found.inside.all()):
+    if bool((rough := (change >= tolerance) | ~integrals.inside).any()):
         notes = (
-            f"the grid of {int(((found.change >= tolerance) | ~found.inside).sum()):,} of {len(x):,} examples is not "
-            f"exact to {tolerance:g} nats: log_evidence.change says how far it may be off",
+            f"the grid of {int(rough.sum()):,} of {n:,} examples is not exact to {tolerance:g} nats: "
+            "log_evidence.change says how far it may be off",
         )
         warnings.warn(notes[0], stacklevel=2)
-    shape = density.shape
-    return TruePosterior(
-        evidence, mean, covariance, grid, density - evidence.value.reshape(-1, *(1,) * (len(shape) - 1)), vae, x, notes
-    )
+    grid = _grid(mean, covariance)
+    posterior = TruePosterior(evidence, mean, covariance, grid, grid[..., 0], evaluation, notes)
+    density = posterior.log_prob(grid.flatten(1, -2).transpose(0, 1))
+    return replace(posterior, log_density=density.T.reshape(grid.shape[:-1]))
 
 
 def _grid(mean: Tensor, covariance: Tensor) -> Tensor:
@@ -184,20 +177,13 @@ def _grid(mean: Tensor, covariance: Tensor) -> Tensor:
     return mean.reshape(n, *(1,) * d, d) + spread * units
 
 
-def _on_grid(model: Model, x: Tensor, points: Tensor) -> Tensor:
-    """Log p(x, z) of one example at points of any shape (..., latent)."""
-    z = points.flatten(0, -2).to(x)[:, None]
-    found = torch.cat([model.log_likelihood(x, part)[:, 0] + model.prior.log_prob(part)[:, 0] for part in z.split(512)])
-    return found.double().cpu().reshape(points.shape[:-1])
-
-
-def posterior_kl(vae: Model, x: Tensor, *, tolerance: float = TOLERANCE) -> Estimate:
+def posterior_kl(model: Any, x: Any, *, tolerance: float = TOLERANCE) -> Estimate:
     """KL(q(z|x) || p(z|x)) = log p(x) - ELBO for each example, in nats: how far the encoder is from the true posterior.
 
     Args:
-        vae: a VAE with one or two latent dimensions.
-        x: (batch, \\*event).
-        tolerance: what doubling the grid may change, in nats.
+        model: as for :func:`true_posterior`, with one or two latent dimensions.
+        x: (batch, \\*event), or what :func:`nelbo.evaluation.evaluate` takes.
+        tolerance: the most that doubling the grid may change, in nats.
 
     Returns:
         Estimate of shape (batch,), by quadrature.
@@ -205,8 +191,6 @@ def posterior_kl(vae: Model, x: Tensor, *, tolerance: float = TOLERANCE) -> Esti
     Raises:
         ValueError: more than two latent dimensions, an autoencoder, or data that do not fit the model.
     """
-    with evaluation_mode(vae):
-        x = checked(vae, x)
-        qz = vae.posterior(x)
-        refuse_points(qz)
-    return true_posterior(vae, x, tolerance=tolerance).kl_from(qz, tolerance=tolerance)
+    evaluation = evaluate(model, x)
+    refuse_points(evaluation)
+    return true_posterior(model, evaluation, tolerance=tolerance).kl_from(evaluation.qz, tolerance=tolerance)

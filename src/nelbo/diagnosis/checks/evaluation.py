@@ -99,7 +99,7 @@ def too_few_samples(case: Case) -> Verdict:
 
 def _tails(log_w: Tensor) -> tuple[Estimate, ...]:
     """The share of examples whose largest weights have too heavy a tail for their mean; nothing for a few samples."""
-    from nelbo.measure.pareto import SMALLEST_TAIL, pareto_k, tail_length, threshold
+    from nelbo.measure.importance import SMALLEST_TAIL, pareto_k, tail_length, threshold
 
     samples, rows = log_w.shape
     tail = tail_length(samples)

@@ -4,9 +4,8 @@ import math
 
 from nelbo.data import summarize
 from nelbo.estimate import Estimate
-from nelbo.measure.baseline import independent_features
 from nelbo.measure.case import Case
-from nelbo.measure.overfitting import overfitting
+from nelbo.measure.loss_terms import independent_features, overfitting
 from nelbo.measure.quantities import row
 from nelbo.report.parts import Section
 

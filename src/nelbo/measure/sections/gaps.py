@@ -2,12 +2,10 @@
 
 from matplotlib.figure import Figure
 
-from nelbo import figures
+from nelbo import figures, latents
 from nelbo.estimate import Estimate
-from nelbo.evaluation import evaluation_mode
-from nelbo.measure.bounds import importance_bounds
 from nelbo.measure.case import Case
-from nelbo.measure.encoded import units
+from nelbo.measure.importance_bounds import importance_bounds
 from nelbo.measure.inference_gap import InferenceGap, inference_gap
 from nelbo.measure.quantities import row
 from nelbo.report.parts import Picture, Row, Section
@@ -23,15 +21,14 @@ def gaps(case: Case) -> Section | None:
     """The inference gap split in two, and the importance-weighted bounds."""
     if case.is_point:
         return None
-    x = case.held_out.x[: case.gap_examples]
-    with evaluation_mode(case.model, case.seed) as device:
-        normal = units(case.model.posterior(x[:1].to(device=device))) is not None
+    examples = case.held_out[: case.gap_examples]
+    normal = latents.moments(examples.qz) is not None
     # where a grid gave log p(x) it is known; else q* of the gaps is the better proposal
-    evidence = case.evidence[0].part(slice(len(x))) if case.latent <= 2 else None
+    evidence = case.evidence[0].part(slice(len(examples))) if case.latent <= 2 else None
     steps = _STEPS[case.effort]
-    gap = inference_gap(case.model, x, steps=steps, evidence=evidence, seed=case.seed) if normal else None
+    gap = inference_gap(case.model, examples, steps=steps, evidence=evidence) if normal else None
     evidence = evidence if gap is None else gap.log_evidence
-    bounds = importance_bounds(case.model, x, _BOUNDS[case.effort], evidence=evidence, seed=case.seed)
+    bounds = importance_bounds(case.model, examples, _BOUNDS[case.effort], evidence=evidence)
     means = {k: mean(bounds.bounds[k]) for k in bounds.samples}
     rows = [row("bound_{k}", bound, k=k) for k, bound in means.items()]
     last = bounds.samples[-1]
@@ -43,7 +40,7 @@ def gaps(case: Case) -> Section | None:
     def draw() -> Figure:
         return figures.bounds(bounds)
 
-    scope = f"{len(x):,} held-out examples"
+    scope = f"{len(examples):,} held-out examples"
     lead = f"On {scope}."
     if gap is not None:
         lead += " For each of them q(z|x) was optimized by itself: the gain is what the encoder loses."

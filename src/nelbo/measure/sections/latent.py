@@ -1,23 +1,21 @@
 """The information in the latent space, and its distribution beside the prior."""
 
-import torch
 from matplotlib.figure import Figure
 
 from nelbo import figures
 from nelbo.estimate import Estimate
-from nelbo.evaluation import evaluation_mode
 from nelbo.measure.aggregate import LEVEL, aggregate_match
 from nelbo.measure.case import Case
+from nelbo.measure.latent_usage import THRESHOLD, LatentUsage, latent_usage
 from nelbo.measure.quantities import row
-from nelbo.measure.usage import THRESHOLD, LatentUsage, latent_usage
 from nelbo.report.parts import Picture, Section, percent
 
 _POINTS = 4000
 
 
 def usage(case: Case) -> Section:
-    """KL per unit, active units, and the KL split in three, over all examples of each part."""
-    parts = [latent_usage(case.model, part.whole, seed=case.seed) for part in case.parts]
+    """KL per unit, active units, and the KL split in three, over the whole of each part."""
+    parts = [latent_usage(case.model, whole, seed=case.seed) for whole in case.sets]
     first = parts[0]
 
     limits = " and ".join(f"{part.log_examples:.2f} for {part.examples:,}" for part in parts)
@@ -64,7 +62,7 @@ def _units(part: LatentUsage) -> Picture:
 
 def aggregate(case: Case) -> Section:
     """The codes of the training data beside draws of the prior."""
-    match = aggregate_match(case.model, case.training.whole, draws=case.matched, seed=case.seed)
+    match = aggregate_match(case.model, case.sets[-1], draws=case.matched, seed=case.seed)
     rows = (
         row("aggregate_classifier", None, match.classifier),
         row("aggregate_mmd", None, match.mmd),
@@ -90,12 +88,9 @@ def aggregate(case: Case) -> Section:
 
 def _cloud(case: Case) -> Picture:
     def draw() -> Figure:
-        with evaluation_mode(case.model, case.seed) as device:
-            parts = case.held_out.x[:_POINTS].split(1000)
-            z = torch.cat([case.model.encode(part.to(device=device)).cpu() for part in parts])
-            prior = case.model.prior
-        labels = case.held_out.labels
-        return figures.embedding(z, None if labels is None else labels[: len(z)], prior=prior, title="embeddings")
+        z, labels = case.held_out.embedding[:_POINTS].cpu(), case.held_out.batch.labels
+        labels = None if labels is None else labels[: len(z)].cpu()
+        return figures.embedding(z, labels, prior=case.held_out.pz, title="embeddings")
 
     return Picture(
         "Embeddings of held-out examples, coloured by label where there are labels; grey rings: the prior p(z).", draw

@@ -7,8 +7,8 @@ from matplotlib.figure import Figure
 from nelbo import figures
 from nelbo.estimate import Estimate
 from nelbo.measure.case import Case
+from nelbo.measure.loss_terms import from_embeddings
 from nelbo.measure.quantities import row
-from nelbo.measure.reconstruction import from_embeddings
 from nelbo.report.parts import Picture, Section, percent
 
 _SHOWN = 8
@@ -59,13 +59,12 @@ def _extremes(case: Case) -> Picture:
     )
     order = cost.argsort(descending=True).tolist()
     k = min(_SHOWN, len(order) // 2)
-    shown = [*order[:k], *order[-k:]]
-    x = case.held_out.x[shown]
+    chosen = [*order[:k], *order[-k:]]
+    shown = case.held_out[chosen]
 
     def draw() -> Figure:
-        rebuilt = from_embeddings(case.model, x, case.training.x[:50], seed=case.seed).x
-        captions = [f"{float(cost[i]):,.0f}" for i in shown]
-        return figures.reconstruction_pairs(x, rebuilt, columns=k, captions=captions)
+        captions = [f"{float(cost[i]):,.0f}" for i in chosen]
+        return figures.reconstruction_pairs(shown.x.cpu(), shown.reconstruction.cpu(), columns=k, captions=captions)
 
     caption = (
         f"The {k} held-out examples with the highest {name}, and below them the {k} with the lowest. Under each: its "
@@ -76,7 +75,7 @@ def _extremes(case: Case) -> Picture:
 
 def embeddings(case: Case) -> Section:
     """The share of x that its point in latent space alone gives back."""
-    parts = [from_embeddings(case.model, part.x, case.training.x, seed=case.seed) for part in case.parts]
+    parts = [from_embeddings(case.model, part, case.training.batch) for part in case.parts]
     rows = (
         row("embedding_error", *(mean(part.error) for part in parts)),
         row("explained_variance", *(part.explained for part in parts)),

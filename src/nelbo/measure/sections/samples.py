@@ -14,7 +14,9 @@ _MAP = 15
 
 def samples(case: Case) -> Section:
     """Are samples like the data, do they cover them, are they copies?"""
-    match = sample_match(case.model, case.training.x, case.held_out.x, samples=case.matched, seed=case.seed, shown=10)
+    match = sample_match(
+        case.model, case.training.batch, case.held_out.batch, samples=case.matched, seed=case.seed, shown=10
+    )
     rows = (
         row("density", match.samples.density, match.data.density, neighbours=NEIGHBOURS),
         row("coverage", match.samples.coverage, match.data.coverage),

@@ -8,11 +8,13 @@ them. As long as the points stand farther apart than a peak is wide, this keeps 
 """
 
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from typing import NamedTuple, final
 
 import torch
 from torch import Tensor
+
+from nelbo.evaluation import rows_at_once
 
 LogIntegrands = Callable[[Tensor, Sequence[Tensor]], Tensor]
 """(z (tiles, points, d), for each tile the numbers of its examples, ascending) -> (integrands, m, points) in nats, for
@@ -22,9 +24,9 @@ Statistics = Callable[[Tensor, Tensor], Sequence[Tensor]]
 
 NEGLIGIBLE = 18.0
 """Nats below the largest value; a thousand points of that weigh 2e-5."""
+SIDE = {1: (64, 16), 2: (6, 8)}
+"""For each number of dimensions: tiles along an axis at first, and points along an axis of a tile."""
 _GROWTHS = 12
-_PAIRS_AT_ONCE = 1 << 14
-"""Pairs of an example and a tile whose values are held together."""
 
 
 class Guard(NamedTuple):
@@ -64,15 +66,19 @@ class Integrals:
     change: Tensor
     inside: Tensor
 
-    def __getitem__(self, part: slice) -> "Integrals":
-        return Integrals(self.log_z[:, part], self.statistics[:, part], self.change[part], self.inside[part])
+    @classmethod
+    def unknown(cls, n: int, *, integrands: int = 1, statistics: int = 0) -> "Integrals":
+        """NaN for n examples, to be filled in."""
+        missing = torch.full((integrands + statistics + 1, n), torch.nan, dtype=torch.float64)
+        log_z, means, change = missing.split([integrands, statistics, 1])
+        return cls(log_z, means, change[0], torch.ones(n, dtype=torch.bool))
 
+    def __setitem__(self, which: Tensor, others: "Integrals") -> None:
+        self.log_z[:, which], self.statistics[:, which] = others.log_z, others.statistics
+        self.change[which], self.inside[which] = others.change, others.inside
 
-def unknown(integrands: int, n: int) -> Integrals:
-    """Nothing known yet: NaN, to be filled in; rows of a part of the examples share its memory."""
-    log_z = torch.full((integrands, n), torch.nan, dtype=torch.float64)
-    change = torch.full((n,), torch.nan, dtype=torch.float64)
-    return Integrals(log_z, log_z.new_empty(0, n), change, torch.ones(n, dtype=torch.bool))
+    def __getitem__(self, which: Tensor) -> "Integrals":
+        return Integrals(self.log_z[:, which], self.statistics[:, which], self.change[which], self.inside[which])
 
 
 @dataclass(frozen=True)
@@ -149,6 +155,7 @@ class Grid:
     ) -> None:
         self.log_f, self.statistics, self.watched, self.like = log_f, statistics, list(watched), like
         self.at_once, self.bends = at_once, bends
+        self.pairs_at_once = rows_at_once(len(rule.nodes) ** len(low), passes=4)
         self.shares = None if shares is None else shares.to(like)
         self.d = len(low)
         self.tiles, self.points = rule.tiles, len(rule.nodes)
@@ -194,25 +201,34 @@ class Grid:
             parts.append(self._summary(z, of, f, width.prod(1)[of], bend=self.bends and bool(level_[ends[0]] > 0)))
         back = torch.empty_like(order)
         back[order] = torch.arange(len(order))
-        found = [torch.cat(column, dim=1)[:, back] for column in zip(*parts, strict=True)]
-        unknown = torch.full((len(found[0]) + len(self.watched), len(example)), torch.inf, dtype=torch.float64)
-        return Leaves(example, level, tile, *found, log_error=unknown)
+        columns = [torch.cat(column, dim=1)[:, back] for column in zip(*parts, strict=True)]
+        unknown = torch.full((len(columns[0]) + len(self.watched), len(example)), torch.inf, dtype=torch.float64)
+        return Leaves(example, level, tile, *columns, log_error=unknown)
 
     def _together(self, counts: list[int]) -> Iterator[list[int]]:
         """The tiles' numbers of examples, in groups that are evaluated at once."""
         group: list[int] = []
         for count in counts:
-            if group and (len(group) >= self.at_once or sum(group) + count > _PAIRS_AT_ONCE):
+            if group and (len(group) >= self.at_once or sum(group) + count > self.pairs_at_once):
                 yield group
                 group = []
             group.append(count)
         yield group
 
     def halved(self, parents: Leaves) -> Leaves:
-        """The 2^d parts of each leaf, one leaf's after the other's."""
+        """The 2^d parts of each leaf, one leaf's after the other's, with what the halving changed."""
         k = len(self.halves)
         tile = (2 * parents.tile[:, None] + self.halves).flatten(0, 1)
-        return self.evaluate(parents.example.repeat_interleave(k), (parents.level + 1).repeat_interleave(k), tile)
+        parts = self.evaluate(parents.example.repeat_interleave(k), (parents.level + 1).repeat_interleave(k), tile)
+        top = torch.maximum(parts.top.unflatten(1, (-1, k)).amax(-1), parents.top)
+        sizes = (parts.top - top.repeat_interleave(k, dim=1)).exp(), (parents.top - top).exp()
+        after, before = (
+            torch.cat([leaves.mass * size, leaves.moments[self.watched] * size[-1:]])
+            for leaves, size in zip((parts, parents), sizes, strict=True)
+        )
+        changed = (after.unflatten(1, (-1, k)).sum(-1) - before).abs()
+        top = torch.cat([top, top[-1:].expand(len(self.watched), -1)])
+        return replace(parts, log_error=((changed / k).log() + top).repeat_interleave(k, dim=1))
 
     def _summary(self, z: Tensor, of: Tensor, f: Tensor, volume: Tensor, *, bend: bool) -> tuple[Tensor, ...]:
         """(top, reach, bend, mass, moments) of the pairs, each (K or E, m), float64 on the CPU; without ``bend`` 0."""
@@ -250,11 +266,11 @@ class Grid:
 def _largest_beside(values: Tensor, axis: int, fewer: int) -> Tensor:
     """For each of n points along the axis, the largest of the n - fewer values that belong to it and its neighbours."""
     n = values.shape[axis]
-    found = values.new_zeros([size + fewer * (i == axis) for i, size in enumerate(values.shape)])
+    largest = values.new_zeros([size + fewer * (i == axis) for i, size in enumerate(values.shape)])
     for shift in range(fewer + 1):
-        place = found.narrow(axis, shift, n)
+        place = largest.narrow(axis, shift, n)
         torch.maximum(place, values, out=place)
-    return found
+    return largest
 
 
 def first_tiles(grid: Grid, examples: int) -> tuple[Leaves, Tensor]:
@@ -306,3 +322,56 @@ def unseen(leaves: Leaves, grid: Grid, tops: Tensor, guard: Guard) -> Tensor:
     counts = guard.value >= tops - NEGLIGIBLE
     higher = (guard.value[:, leaves.example] > leaves.reach) & counts[:, leaves.example]
     return (leaves.tile == at.floor()).all(1) & higher.any(0)
+
+
+class Decision(NamedTuple):
+    """What becomes of the examples and their leaves in a round of :func:`refine`."""
+
+    split: Tensor
+    """(p,) leaves that are halved, of the examples that go on."""
+    change: Tensor
+    """(n,) by how much the last halving changed each example."""
+    settled: Tensor
+    """(n,) examples whose integrals are exact enough."""
+    hopeless: Tensor
+    """(n,) examples that would take too many leaves."""
+
+
+def refine(
+    grid: Grid,
+    examples: int,
+    decide: Callable[[Leaves, Tensor, Tensor], Decision],
+    *,
+    rounds: int,
+    give_up: bool,
+    done: Callable[[int], None],
+    into: Integrals | None = None,
+) -> Integrals:
+    """Halve the tiles of each example until its integrals are settled.
+
+    Args:
+        grid: the first tiles, and how they are evaluated.
+        examples: n.
+        decide: from the leaves, log_z (K, n) and the means of the statistics (E, n).
+        rounds: halvings, at most.
+        give_up: leave the integrals of an example that is not settled NaN; else the last values stand.
+        done: called with the number of examples that were just finished.
+        into: is filled in, example by example; what Ctrl-C leaves is what was done.
+    """
+    leaves, inside = first_tiles(grid, examples)
+    result = into or Integrals.unknown(examples, integrands=len(leaves.top), statistics=len(leaves.moments))
+    active = torch.ones(examples, dtype=torch.bool)
+    for number in range(rounds):
+        log_z, means = totals(leaves, examples)
+        decision = decide(leaves, log_z, means)
+        last = decision.hopeless if number < rounds - 1 else torch.ones_like(active)
+        finished = active & (decision.settled | last & (not give_up))
+        result[finished] = Integrals(log_z, means[: len(result.statistics)], decision.change, inside)[finished]
+        done(int(finished.sum()))
+        active &= ~(decision.settled | last)
+        if not bool(active.any()):
+            break
+        open_ = active[leaves.example]
+        leaves, split = leaves[open_], decision.split[open_]
+        leaves = leaves[~split] + grid.halved(leaves[split])
+    return result

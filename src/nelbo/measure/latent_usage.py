@@ -1,19 +1,18 @@
 """What the latent space holds: how much of it is used, what for, and how it splits the KL."""
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from typing import Any
 
 import torch
 from torch import Tensor
 from torch.distributions import Distribution
 
-from nelbo.data import Dataset
-from nelbo.divergences import Delta, closed_form
+from nelbo import latents
+from nelbo.divergences import closed_form
 from nelbo.estimate import Estimate
-from nelbo.evaluation import evaluation_mode
-from nelbo.measure.encoded import AggregatePosterior, factorizes, posteriors, units
-from nelbo.measure.terms import over_examples
-from nelbo.vae import Model
+from nelbo.evaluation import Evaluation, evaluate, evaluation_mode
+from nelbo.measure.aggregate import AggregatePosterior, one_code_each
 
 THRESHOLD = 0.01
 """Variance of a unit's posterior mean over the data above which the unit is active (Burda et al. 2016)."""
@@ -76,7 +75,7 @@ class LatentUsage:
         return {t: self.active_units(t) for t in (0.001, 0.003, 0.01, 0.03, 0.1)}
 
 
-def latent_usage(model: Model, x: Tensor | Dataset, *, draws: int | None = None, seed: int = 0) -> LatentUsage:
+def latent_usage(model: Any, x: Any, *, draws: int | None = None, seed: int = 0) -> LatentUsage:
     """KL per unit, active units, and the KL split into mutual information, total correlation and dimension-wise KL.
 
     E_x KL(q(z|x) || p(z)) = I(x; z) + KL(q(z) || prod_d q(z_d)) + sum_d KL(q(z_d) || p(z_d)), with q(z) the mixture
@@ -84,8 +83,8 @@ def latent_usage(model: Model, x: Tensor | Dataset, *, draws: int | None = None,
     could not exceed the logarithm of the batch size.
 
     Args:
-        model: a VAE, or anything with prior, posterior and likelihood.
-        x: (N, \\*event), or a Dataset, which is passed through in batches. Of a flow, the first 1,000 examples.
+        model: a model, a run, or any object with ``posterior(x)``, ``prior`` and ``likelihood(z)``.
+        x: (N, \\*event), or a Dataset, which is encoded once for whoever asks.
         draws: of z, one for each of so many examples; None takes as many as cost some seconds, all N at most.
         seed: of the draws; torch's generators are left as they were.
 
@@ -98,56 +97,54 @@ def latent_usage(model: Model, x: Tensor | Dataset, *, draws: int | None = None,
     Source: Chen et al. 2018, "Isolating sources of disentanglement in VAEs", eq. 2; Hoffman & Johnson 2016, "ELBO
     surgery"; Burda et al. 2016, section 5.2 (active units).
     """
-    with evaluation_mode(model, seed) as device:
-        qz, pz = posteriors(model, x, seed=seed, device=device), model.prior
-        n, latent = qz.batch_shape[0], qz.event_shape[0]
-        if n < 2 or (draws is not None and draws < 2):
-            raise ValueError(
-                f"latent usage needs 2 or more examples and draws, got {n} and {draws}; write latent_usage(vae, "
-                "data.train)"
-            )
-        notes = [f"a flow's q(z|x): over the first {n:,} examples"] if n < len(x) else []
-        if isinstance(qz, Delta):
-            infinite = Estimate.exactly(torch.tensor(torch.inf, dtype=torch.float64))
-            notes.append("q(z|x) is a point: its KL and its mutual information with x are infinite")
+    evaluation = evaluate(model, x, seed=seed)
+    n, latent = len(evaluation), evaluation.latent
+    if n < 2 or (draws is not None and draws < 2):
+        raise ValueError(
+            f"latent usage needs 2 or more examples and draws, got {n} and {draws}; write latent_usage(vae, data.train)"
+        )
+    with evaluation_mode(evaluation.model, seed):
+        qz, pz = evaluation.qz, evaluation.pz
+        if evaluation.is_point:
+            infinite = Estimate.exactly(torch.inf)
+            note = "q(z|x) is a point: its KL and its mutual information with x are infinite"
             variance = _variance(qz.mean)
-            return LatentUsage(infinite, None, variance, None, None, None, None, None, n, 0, tuple(notes))
-        budget = int(_PAIRS_AT_MOST / (n * latent))
-        m = min(n, draws or max(_FEWEST_DRAWS, budget))
-        z = qz.sample()
-        own = torch.randperm(n, device=z.device)[:m]
-        density = AggregatePosterior(qz).log_densities(z[own], own)
-        log_pz = pz.log_prob(z[own]).double()
+            return LatentUsage(infinite, None, variance, None, None, None, None, None, n, 0, (note,))
+        m = min(n, draws or max(_FEWEST_DRAWS, int(_PAIRS_AT_MOST / (n * latent))))
+        codes, own = one_code_each(evaluation, "latent usage", m)
+        z = codes[own]
+        density = AggregatePosterior(qz).log_densities(z, own)
+        log_pz = pz.log_prob(z).double()
         kl = closed_form(qz, pz)
         per_unit = _kl_per_unit(qz, pz)
-        variance = _variance(qz.mean) if units(qz) is not None else _variance_from_draws(qz)
+        variance = _variance(qz.mean) if latents.marginals(qz) is not None else _variance_from_draws(evaluation)
+    notes = [] if n == len(x) else [f"this q(z|x) cannot be joined: over {n:,} examples"]
     method = f"monte_carlo, q(z) over all {n:,} examples"
     parts = {
         "sampled_kl": density.given_x - log_pz,
         "mutual_information": density.given_x - density.aggregate,
         "aggregate_kl": density.aggregate - log_pz,
         "total_correlation": None if density.units is None else density.aggregate - density.units,
-        "dimension_wise_kl": density.units - log_pz if density.units is not None and factorizes(pz) else None,
+        "dimension_wise_kl": density.units - log_pz if density.units is not None and latents.factorizes(pz) else None,
     }
-    made = {
+    estimates = {
         name: None if values is None else _over_draws(values.cpu(), method, exact=m == n)
         for name, values in parts.items()
     }
     return LatentUsage(
-        kl=made["sampled_kl"] if kl is None else over_examples(kl.cpu(), "closed_form"),  # pyright: ignore[reportArgumentType]
+        kl=estimates["sampled_kl"] if kl is None else Estimate.mean_of(kl.cpu(), "closed_form"),  # pyright: ignore[reportArgumentType]
         kl_per_unit=per_unit,
         variance_of_means=variance,
-        **made,
+        **estimates,
         examples=n,
         draws=m,
-        notes=(*notes, *_notes(qz, pz, made["mutual_information"], n)),
+        notes=(*notes, *_notes(qz, pz, estimates["mutual_information"], n)),
     )
 
 
 def _over_draws(values: Tensor, method: str, *, exact: bool) -> Estimate:
-    found = over_examples(values)
     each = "one draw of each" if exact else f"one draw of each of {len(values):,}"
-    return Estimate(found.value, found.standard_error, f"{method}, {each}")
+    return replace(Estimate.mean_of(values), method=f"{method}, {each}")
 
 
 def _variance(means: Tensor) -> Estimate:
@@ -158,31 +155,30 @@ def _variance(means: Tensor) -> Estimate:
     return Estimate(squares.sum(0) / (n - 1), error, "variance of posterior means", "variance")
 
 
-def _variance_from_draws(qz: Distribution) -> Estimate:
+def _variance_from_draws(evaluation: Evaluation) -> Estimate:
     """Where the mean has no closed form: the variance of the mean of k draws, less what the draws themselves add."""
-    drawn = qz.sample(torch.Size((_DRAWS_FOR_MEANS,))).double()
-    within = drawn.var(0).mean(0).cpu() / _DRAWS_FOR_MEANS
-    found = _variance(drawn.mean(0))
-    return Estimate(
-        (found.value - within).clamp(min=0), found.standard_error, f"{_DRAWS_FOR_MEANS} draws of z", "variance"
-    )
+    z = latents.draw(evaluation.qz, _DRAWS_FOR_MEANS, evaluation.keys("variance")).double()
+    within = z.var(0).mean(0).cpu() / _DRAWS_FOR_MEANS
+    variance = _variance(z.mean(0))
+    value = (variance.value - within).clamp(min=0)
+    return replace(variance, value=value, method=f"{_DRAWS_FOR_MEANS} draws of z")
 
 
 def _kl_per_unit(qz: Distribution, pz: Distribution) -> Estimate | None:
-    q, p = units(qz), units(pz)
-    if q is None or p is None or not factorizes(pz):
+    q, p = latents.marginals(qz), latents.marginals(pz)
+    if q is None or p is None or not latents.factorizes(pz):
         return None
-    found = closed_form(q, p)
-    return None if found is None else over_examples(found.cpu(), "closed_form")
+    per_unit = closed_form(q, p)
+    return None if per_unit is None else Estimate.mean_of(per_unit.cpu(), "closed_form")
 
 
 def _notes(qz: Distribution, pz: Distribution, information: Estimate | None, n: int) -> list[str]:
     notes: list[str] = []
-    if units(qz) is None:
+    if latents.marginals(qz) is None:
         notes.append("the marginals of this q(z|x) have no closed form: the KL is split no further than I + KL(q || p)")
-    elif not factorizes(qz):
+    elif not latents.factorizes(qz):
         notes.append("q(z|x) has dependent units: the KL per unit leaves out what their dependence costs")
-    if not factorizes(pz):
+    if not latents.factorizes(pz):
         notes.append("p(z) does not factorize: no KL per unit and no dimension-wise KL")
     if information is not None and float(information) > math.log(n) - 1:
         notes.append(

@@ -1,0 +1,171 @@
+"""Integrals over one or two dimensions, refined for each example where its mass lies.
+
+``on_lattices``: evenly spaced points of equal weight integrate a smooth function that vanishes at both ends with an
+error that falls faster than any power of their distance h: of a normal peak of width sigma it is
+2 exp(-2 pi^2 sigma^2 / h^2), 5e-9 at h = sigma. A hundred points in the plane do what a product of Gauss-Legendre tiles
+needs thousands for. What they cannot do is to be fine in one place and coarse in another: an example that would need
+too many of them is left to ``on_tiles``. The points of a lattice fall into 2^d lattices of twice the distance, and the
+lattice before was one more of those: all of them, on points of their own, have to give the same integral. By how much
+they do not is known, and half of it stands for the error of the whole: where the integrand has kinks, as decoders of
+ReLU do, the error falls with h^2.
+
+``on_tiles``: the plane is cut into tiles that carry 8 x 8 Gauss-Legendre points each. An example splits the tiles in
+which its integrand is, or between the points might be, more than e^-18 of its largest value, and goes on with those
+whose parts do not add up to what the whole tile gave, until the last halving of all of them changed less than the
+tolerance. No tile that matters is left with a curvature that its points do not resolve. Works for any integrand.
+
+Source: Trefethen & Weideman 2014, "The exponentially convergent trapezoidal rule", SIAM Review 56.
+"""
+
+from collections.abc import Callable, Sequence
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from nelbo.measure.adaptive_grid import (
+    NEGLIGIBLE,
+    SIDE,
+    Decision,
+    Grid,
+    Guard,
+    Integrals,
+    Leaves,
+    LogIntegrands,
+    Rule,
+    Statistics,
+    refine,
+    tops_of,
+    unseen,
+)
+
+_RELEVANT = 7.0  # nats; what lies lower than that changes log Z by less than 1e-3
+_UNRESOLVED = 1.0  # second difference in nats: points stand one standard deviation of a peak apart
+_ROUNDS = 24
+_MOST_TILES = 1 << 13
+"""Tiles of one example."""
+_LATTICE_NEGLIGIBLE = 12.0
+"""Nats below the largest value: what lies lower counts, but its points stay as far apart as they are."""
+_RESOLVED = 0.05
+"""Once the lattices agree to so many nats, no peak is hidden: what is left is to be found in kinks, and those matter
+only where the integrand is no more than ``_RELEVANT`` nats below the largest value."""
+_LATTICE_ROUNDS = 16
+_MOST_HALVED = 512
+"""Tiles of one example that are halved at once; what needs more is not of one width."""
+
+
+def on_lattices(
+    log_f: LogIntegrands,
+    integrals: Integrals,
+    low: Tensor,
+    high: Tensor,
+    *,
+    like: Tensor,
+    at_once: int,
+    tolerance: float,
+    guard: Guard,
+    done: Callable[[int], None],
+) -> None:
+    """Log of the integral of exp(f) over R^d for every example whose lattices agree, d = 1 or 2.
+
+    Args:
+        log_f: the integrand, K = 1.
+        integrals: is filled in, example by example, as they are settled; what is not stays NaN.
+        low: (d,) where to look; enlarged while an integrand has mass at the border.
+        high: (d,).
+        like: a tensor of the precision and on the device in which log_f wants its points.
+        at_once: tiles of 64 points (16 in one dimension) whose values log_f can hold together.
+        tolerance: on half of what any lattice of twice the distance gives otherwise, in nats.
+        guard: tiles are halved until their points know of the value there.
+        done: called with the number of examples that were just finished.
+    """
+    n, d = integrals.log_z.shape[1], len(low)
+    tiles, points = SIDE[d]
+    middles = (torch.arange(points, dtype=torch.float64) + 0.5) / points
+    rule = Rule(tiles, middles, torch.full_like(middles, 1 / points))
+    grid = Grid(log_f, rule, low, high, like=like, at_once=at_once, shares=_every_other(points, d))
+    before = torch.full((1, n), torch.nan, dtype=torch.float64)
+
+    def decide(leaves: Leaves, log_z: Tensor, means: Tensor) -> Decision:
+        nonlocal before
+        # NaN where nothing was before; halving the distance takes the error of a kink to a quarter, of chance to a half
+        change = 0.5 * torch.cat([means.log(), before - log_z]).abs().amax(0)
+        before = log_z
+        tops = torch.maximum(tops_of(leaves, n), guard.value)
+        hidden = unseen(leaves, grid, tops, guard)
+        deep = torch.where(change < _RESOLVED, _RELEVANT, _LATTICE_NEGLIGIBLE)
+        split = (leaves.reach >= (tops - deep)[:, leaves.example]).any(0) | hidden
+        settled = change < tolerance
+        settled[leaves.example[hidden]] = False
+        return Decision(split, change, settled, torch.bincount(leaves.example[split], minlength=n) > _MOST_HALVED)
+
+    refine(grid, n, decide, rounds=_LATTICE_ROUNDS, give_up=True, done=done, into=integrals)
+
+
+def _every_other(points: int, d: int) -> Tensor:
+    """(points^d, 2^d) factors that turn the sum over a tile into that of each lattice of twice the distance."""
+    parity = torch.arange(points) % 2
+    along = torch.stack([parity == 0, parity == 1], dim=1).double() * 2
+    return along if d == 1 else torch.einsum("ia,jb->ijab", along, along).reshape(points**2, 4)
+
+
+def on_tiles(
+    log_f: LogIntegrands,
+    examples: int,
+    low: Tensor,
+    high: Tensor,
+    *,
+    like: Tensor,
+    at_once: int = 16,
+    tolerance: float = 1e-3,
+    guard: Guard | None = None,
+    statistics: Statistics | None = None,
+    watched: Sequence[int] = (),
+    done: Callable[[int], None] = lambda finished: None,
+) -> Integrals:
+    """Log of the integral of exp(f) over R^d for every example, d = 1 or 2.
+
+    Args:
+        log_f: the integrands.
+        examples: n.
+        low: (d,) where to look; enlarged while an integrand has mass at the border.
+        high: (d,).
+        like: a tensor of the precision and on the device in which log_f wants its points.
+        at_once: tiles of 64 points (16 in one dimension) whose values log_f can hold together.
+        tolerance: on what the last halving of all tiles changed each log_z, and the watched statistics.
+        guard: tiles are split until their points know of the value there.
+        statistics: what to average under the last integrand.
+        watched: the statistics that shall not change by more than the tolerance either.
+        done: called with the number of examples that were just finished.
+
+    Returns:
+        Integrals, float64, on the CPU; an example whose change exceeds the tolerance was given up.
+    """
+    d = len(low)
+    tiles, points = SIDE[d]
+    nodes, weights = (torch.from_numpy(part) for part in np.polynomial.legendre.leggauss(points))
+    rule = Rule(tiles, 0.5 * (nodes + 1), 0.5 * weights)
+    grid = Grid(log_f, rule, low, high, like=like, at_once=at_once, statistics=statistics, watched=watched, bends=True)
+
+    def decide(leaves: Leaves, log_z: Tensor, means: Tensor) -> Decision:
+        tops = tops_of(leaves, examples)
+        hidden = torch.zeros(len(leaves.example), dtype=torch.bool)
+        if guard is not None:
+            tops = torch.maximum(tops, guard.value)
+            hidden = unseen(leaves, grid, tops, guard)
+        lead = leaves.reach - tops[:, leaves.example]
+        holds = (lead >= -NEGLIGIBLE).any(0)
+        relative = torch.cat([log_z, log_z[-1:].expand(len(grid.watched), -1)])[:, leaves.example]
+        error = (leaves.log_error - relative).exp().nan_to_num(nan=0.0, posinf=torch.inf)
+        error = torch.where(holds, error, 0.0)
+        change = torch.zeros(len(error), examples, dtype=torch.float64)
+        change = change.index_add_(1, leaves.example, error).amax(0)
+        shared = torch.bincount(leaves.example[holds], minlength=examples)[leaves.example]
+        wrong = (change >= tolerance)[leaves.example] & (error >= tolerance / shared).any(0)
+        blurred = ((lead > -_RELEVANT) & (leaves.bend > _UNRESOLVED)).any(0)
+        split = wrong | blurred | hidden
+        settled = torch.bincount(leaves.example[split], minlength=examples) == 0
+        many = torch.bincount(leaves.example, minlength=examples) > _MOST_TILES + tiles**d
+        return Decision(split, change, settled, many)
+
+    return refine(grid, examples, decide, rounds=_ROUNDS, give_up=False, done=done)

@@ -1,0 +1,112 @@
+"""Log p(x) by the method that suits the model."""
+
+from typing import Any, Literal, get_args
+
+from nelbo.evaluation import evaluate, evaluation_mode
+from nelbo.measure.annealing import CHAINS, TEMPERATURES, Start, by_annealing
+from nelbo.measure.evidence import Evidence
+from nelbo.measure.importance import by_importance
+from nelbo.measure.quadrature import MOST_DIMENSIONS, TOLERANCE, by_quadrature
+
+Method = Literal["auto", "quadrature", "importance", "annealed"]
+
+
+def log_evidence(
+    model: Any,
+    x: Any,
+    *,
+    method: Method = "auto",
+    samples: int | None = None,
+    target_standard_error: float | None = None,
+    temperatures: int = TEMPERATURES,
+    chains: int = CHAINS,
+    start: Literal["auto"] | Start = "auto",
+    tolerance: float = TOLERANCE,
+    seed: int = 0,
+    progress: bool = True,
+) -> Evidence:
+    """Log p(x) = log of the integral of p(z) p(x|z) dz, for each example, in nats, with its error.
+
+    >>> import torch, nelbo
+    >>> _ = torch.manual_seed(0)
+    >>> encoder, decoder = nelbo.nn.MLP(6, 4), nelbo.nn.MLP(2, 6)
+    >>> vae = nelbo.VAE(encoder, decoder, latent=2, likelihood=nelbo.likelihoods.Bernoulli())
+    >>> evidence = nelbo.measure.log_evidence(vae, torch.ones(3, 6))
+    >>> evidence.value.shape, evidence.method, bool((evidence.standard_error < 1e-3).all())
+    (torch.Size([3]), 'quadrature', True)
+
+    Args:
+        model: a model, a run, or any object with ``posterior(x)``, ``prior`` and ``likelihood(z)``.
+        x: (batch, \\*event): a tensor, an array, a Batch or a Dataset; or an Evaluation of the model.
+        method: one of
+
+            - ``"quadrature"``: the integral itself on a grid, refined around each posterior; one or two latent
+              dimensions. Its error is what doubling the grid changes.
+            - ``"importance"``: the importance-weighted bound with many draws from q(z|x): fast, and on average too
+              low where q(z|x) does not cover p(z|x), which Pareto k tells (Burda et al. 2016, eq. 8).
+            - ``"annealed"``: annealed importance sampling with Hamiltonian Monte Carlo: slow, and nearly exact also
+              where the encoder is bad (Wu et al. 2017).
+            - ``"auto"``: quadrature for one or two latent dimensions, else importance sampling; annealing for an
+              autoencoder, which has no q(z|x) to draw from.
+        samples: draws of z for each example, of importance sampling; 1,000 if None.
+        target_standard_error: instead of ``samples``: draw until it is reached for every example.
+        temperatures: steps of annealing.
+        chains: of annealing, for each example.
+        start: the distribution that annealing starts from; "auto" is q(z|x), and the prior for an autoencoder. From a
+            q(z|x) far from p(z|x) the value can be nats too low without a warning: of the two starts, the larger value
+            is the better.
+        tolerance: of quadrature, in nats: the grid is refined until doubling it changes less.
+        seed: of the draws, each a function of seed, example and number of the draw, so that the value of an example
+            does not depend on the others; torch's generators are left as they were.
+        progress: show a bar on the terminal for what takes long.
+
+    Returns:
+        Evidence, an Estimate of shape (batch,) whose ``why`` says which method and why, whose ``notes`` hold warnings
+        in words, and with ``ess`` and ``pareto_k``, ``acceptance``, or ``change``, by the method.
+
+    Raises:
+        ValueError: x is empty, does not fit the model or lies outside the likelihood's support, the decoder gives NaN,
+            there are too many latent dimensions for quadrature, or too few samples.
+        Interrupted: Ctrl-C; its ``partial`` holds the examples that were done.
+
+    Source: importance: Burda, Grosse & Salakhutdinov 2016; Pareto k: Vehtari et al. 2024; annealed: Neal 2001, Wu et
+    al. 2017.
+    """
+    if method not in get_args(Method):
+        raise ValueError(f"method must be one of {', '.join(map(repr, get_args(Method)))}; got {method!r}")
+    if target_standard_error is not None and not target_standard_error > 0:
+        raise ValueError(f"target_standard_error must be a number of nats > 0, got {target_standard_error}")
+    evaluation = evaluate(model, x, seed=seed)
+    method, why = _choice(method, evaluation.latent, point=evaluation.is_point)
+    with evaluation_mode(evaluation.model):
+        if method == "quadrature":
+            return by_quadrature(evaluation, tolerance=tolerance, why=why, progress=progress)
+        if method == "annealed":
+            return by_annealing(
+                evaluation,
+                temperatures=temperatures,
+                chains=chains,
+                start=("prior" if evaluation.is_point else "posterior") if start == "auto" else start,
+                why=why,
+                progress=progress,
+            )
+        return by_importance(
+            evaluation, samples=samples, target_standard_error=target_standard_error, why=why, progress=progress
+        )
+
+
+def _choice(method: Method, latent: int, *, point: bool) -> tuple[Method, str]:
+    dimensions = f"{latent} latent dimension{'s' if latent > 1 else ''}"
+    if method != "auto":
+        return method, f"The method {method} was requested."
+    if latent <= MOST_DIMENSIONS:
+        return "quadrature", f"Quadrature, because {dimensions} can be integrated over exactly."
+    if point:
+        return "annealed", (
+            f"Annealing from the prior, because {dimensions} are too many for a grid and the q(z|x) of an autoencoder "
+            "is a point, from which importance sampling cannot draw."
+        )
+    return "importance", (
+        f"Importance sampling from q(z|x), because {dimensions} are too many for a grid; Pareto k tells where it "
+        "cannot be relied on."
+    )
