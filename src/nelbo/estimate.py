@@ -43,8 +43,8 @@ class Estimate:
         >>> print(Estimate.number(12.3456, 0.0123, label="KL per example"))
         KL per example: 12.346 ± 0.012 nats
         """
-        both = (torch.tensor(float(number), dtype=torch.float64) for number in (value, standard_error))
-        return Estimate(*both, method, unit, label=label)
+        mean, error = torch.tensor([float(value), float(standard_error)], dtype=torch.float64)
+        return Estimate(mean, error, method, unit, label=label)
 
     @classmethod
     def exactly(cls, value: Tensor | float, method: str = "closed_form", unit: Unit = "nats") -> "Estimate":

@@ -445,3 +445,18 @@ def test_x_goes_where_the_model_is():
     assert nelbo.loss(vae, X.numpy()).nelbo.dtype == torch.float64
     with pytest.raises(ValueError, match="8-bit images"):
         vae.posterior(X.to(torch.uint8))
+
+
+def test_functions_without_modules_keep_the_precision_of_x():
+    weight = torch.randn(FEATURES, LATENT, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
+    vae = nelbo.wrap(
+        encode=lambda x: (x @ weight, x @ weight),
+        decode=lambda z: z @ weight.T,
+        x=X.double(),
+        scale="logvar",
+        output="logits",
+        likelihood=BERNOULLI(),
+    )
+    assert vae.networks == ()
+    assert nelbo.loss(vae, X).nelbo.dtype == torch.float64
+    assert nelbo.diagnose(vae, X, examples=50, only=["not-finite"]).healthy

@@ -19,7 +19,7 @@ from nelbo.estimate import Estimate
 from nelbo.evaluation.mode import evaluation_mode, rows_at_once
 from nelbo.objectives.objective import kl_per_unit
 from nelbo.randomness import example_keys
-from nelbo.vae import Model, as_model, at_condition, on_model, place_of, placed
+from nelbo.vae import Model, as_model, at_condition, on_model, placed
 
 _UNJOINED = 1000
 """Examples of a q(z|x) whose parameters cannot be put one after the other: all pass at once."""
@@ -435,7 +435,7 @@ _ENCODINGS: WeakKeyDictionary[Model, dict[tuple[int, int], Encodings]] = WeakKey
 
 def encodings(model: Model, dataset: Dataset, seed: int = 0) -> Encodings:
     """The encodings of a data set by a model; kept until its weights change, of the last four data sets."""
-    if place_of(model) is None:  # a model that shows no weights may change unseen
+    if next(model.parameters(), None) is None:  # a model that shows no weights may change unseen
         return Encodings(model, dataset, seed)
     kept = _ENCODINGS.setdefault(model, {})
     key = (id(dataset), seed)

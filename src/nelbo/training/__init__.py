@@ -3,7 +3,7 @@
 from nelbo.training.fit import fit
 from nelbo.training.loop import Interrupted
 from nelbo.training.machine import pick_device
-from nelbo.training.replay import NonFiniteError
+from nelbo.training.nonfinite import NonFiniteError
 from nelbo.training.resuming import fit_or_resume, resume
 from nelbo.training.step import Step
 

@@ -16,9 +16,9 @@ from nelbo.runs import Epoch, Run
 from nelbo.training.checkpoint import FILE, Keeper, Snapshot, State
 from nelbo.training.loop import Loop
 from nelbo.training.machine import Machine, pick_device, training_arithmetic
+from nelbo.training.nonfinite import NonFiniteError
 from nelbo.training.optimizers import Adam, MakeOptimizer, Schedule, copy_of
 from nelbo.training.progress import Display, NullProgress, ProgressBar
-from nelbo.training.replay import NonFiniteError
 from nelbo.training.settings import Precision, Settings, answers_typos
 from nelbo.training.start import check_fit, init_output_bias
 from nelbo.training.step import Clock, Step, Updates

@@ -20,9 +20,10 @@ from nelbo.randomness import own_randomness
 from nelbo.runs import Epoch, append_history
 from nelbo.training.checkpoint import Keeper, State
 from nelbo.training.memory import warm_memory
+from nelbo.training.nonfinite import NonFiniteError, NonFiniteFound, weights_are_finite
 from nelbo.training.optimizers import averaged, load_parameters
 from nelbo.training.progress import Display
-from nelbo.training.replay import NonFiniteError, NonFiniteFound, explain, find_in_validation, weights_are_finite
+from nelbo.training.replay import explain, find_in_validation
 from nelbo.training.settings import Settings
 from nelbo.training.step import Updates
 from nelbo.vae import Model

@@ -15,6 +15,7 @@ from nelbo.likelihoods import Likelihood
 from nelbo.objectives import Objective, Progress, Terms
 from nelbo.randomness import derive, seed_noise
 from nelbo.training.checkpoint import State
+from nelbo.training.nonfinite import examine_data, examine_gradients, examine_terms, examine_weights
 from nelbo.training.optimizers import (
     Adam,
     ema_weight_at,
@@ -24,7 +25,6 @@ from nelbo.training.optimizers import (
     scalar,
     scale_learning_rates,
 )
-from nelbo.training.replay import examine_data, examine_gradients, examine_terms, examine_weights
 from nelbo.training.settings import Settings
 from nelbo.vae import Model, place_of
 

@@ -20,7 +20,7 @@ from nelbo.wrapping.decoder import DecoderSide, Place
 from nelbo.wrapping.encoder_side import EncoderSide
 from nelbo.wrapping.encoding import LOG_STD, Halves, Spread
 from nelbo.wrapping.given import Conclusion, as_prior
-from nelbo.wrapping.modules import Function, first_tensor, in_mode, modules_behind, noisy_layers
+from nelbo.wrapping.modules import Function, first_tensor, in_float, in_mode, modules_behind, noisy_layers
 from nelbo.wrapping.sampling import Sampling
 
 
@@ -205,6 +205,8 @@ def wrap(
                 "latent= out"
             )
         family = as_prior(prior, size)
+        if prior is None:
+            family.to(x.device, in_float(x).dtype)
         decoded = decoder.infer(decode, x, encoded.mean, likelihood, output)
     because = "prior= was not given" if prior is None else "prior= says so"
     pz = f"N(0, I) in {size} dimensions" if prior is None else type(prior).__name__
@@ -213,7 +215,8 @@ def wrap(
         encoded.side,
         decoded.side,
         modules=modules,
-        likelihood=copy.deepcopy(decoded.likelihood),  # an optimal sigma is set to this model's residuals
+        # its own copy: an optimal sigma is set to this model's residuals
+        likelihood=copy.deepcopy(decoded.likelihood).to(x.device),
         prior=family,
         conclusions=tuple(notes),
         sampling=encoded.sampling,

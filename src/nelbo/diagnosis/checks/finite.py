@@ -8,7 +8,7 @@ from nelbo.diagnosis.case import Case
 from nelbo.diagnosis.registry import Verdict, check, found, measured, passed
 from nelbo.estimate import Estimate
 from nelbo.evaluation import Evaluation
-from nelbo.training.replay import NonFiniteFound, examine, watch
+from nelbo.training.nonfinite import NonFiniteFound, examine, watch
 
 _WATCHED = 100  # examples that pass every module under watch
 
