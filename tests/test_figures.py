@@ -431,7 +431,7 @@ class TestSamples:
     def test_nothing_to_show(self, runs):
         with pytest.raises(ValueError, match="nothing to draw; write samples"):
             figures.samples({})
-        with pytest.raises(ValueError, match="n is"):
+        with pytest.raises(ValueError, match="n, the number of samples"):
             figures.samples(runs["VAE"].model, n=0)
 
 

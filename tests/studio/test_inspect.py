@@ -190,7 +190,7 @@ def test_damaged_folders_are_listed_with_what_is_wrong(folder, tmp_path):
     session = Session([tmp_path])
     listed = {entry["title"]: entry for entry in session.ask({"kind": "inspect.runs", "id": 1}).content["runs"]}
     assert "cut short" in listed["cut"]["error"]
-    assert "no record of a run" in listed["foreign"]["error"]
+    assert "not the record of a run" in listed["foreign"]["error"]
     error = session.ask({"kind": "inspect.open", "id": 2, "run": str(tmp_path / "half")}).content["error"]
     assert "not a whole safetensors file" in error
     nothing = Session([tmp_path / "nowhere"])
