@@ -72,7 +72,7 @@ def _trained(x: Tensor, latent: int) -> nelbo.VAE:
         latent=latent,
         likelihood=nelbo.likelihoods.Bernoulli(),
     )
-    return nelbo.fit(vae, x, epochs=3, batch_size=128, progress=False).model.eval()
+    return nelbo.fit(vae, x, epochs=3, batch_size=128, progress=False).model
 
 
 def _pythae(vae: nelbo.VAE):

@@ -24,8 +24,9 @@ NETWORKS = {
 def validation_nelbo(arguments: dict, epochs: int, seed: int, *, as_it_is: bool) -> float:
     """In nats, after so many epochs."""
     data = nelbo.data.load("mnist5k", binarize="dynamic", limit=3000)
+    vae = nelbo.recipes.vae(data.event_shape, **arguments)
     with seeded_weights(seed):
-        vae = nelbo.recipes.vae(data.event_shape, **arguments).model
+        vae.draw_weights()
     if as_it_is:
         vae.decoder = nn.Sequential(vae.decoder)
     return nelbo.fit(vae, data, epochs=epochs, seed=seed, progress=False).history[-1]["validation_nelbo"]

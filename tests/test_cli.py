@@ -45,6 +45,12 @@ def test_resume_goes_on_to_more_epochs(run, here, capsys):
     assert len((here / run / "metrics.jsonl").read_text().splitlines()) == 20
 
 
+def test_resume_on_another_machine(run, here):
+    with pytest.warns(UserWarning, match="threads 1 -> 2"):
+        assert main(["fit", "--resume", run, "--epochs", "2", "--device", "cpu", "--threads", "2"]) == 0
+    assert len(json.loads((here / run / "run.json").read_text())["machines"]) == 2
+
+
 @pytest.mark.parametrize("suffix", ["png", "npy", "parquet"])
 @pytest.mark.parametrize("command", ["sample", "reconstruct", "embed"])
 def test_outputs_in_every_format(run, here, command, suffix):
@@ -58,7 +64,7 @@ def test_numbers_in_the_files_are_the_model_s(run, here):
     assert main(["embed", run, "--out", "z.npy"]) == 0
     loaded = load(run)
     x = loaded.data.validation.take(len(loaded.data.validation))
-    np.testing.assert_array_equal(np.load("z.npy", allow_pickle=False), loaded.model.encode(x).numpy())
+    np.testing.assert_array_equal(np.load("z.npy", allow_pickle=False), loaded.encode(x).numpy())
     assert main(["sample", run, "-n", "7", "--out", "x.npy", "--seed", "3"]) == 0
     assert main(["sample", run, "-n", "7", "--out", "again.npy", "--seed", "3"]) == 0
     assert np.load("x.npy").shape == (7, 1, 8, 8)
@@ -66,7 +72,7 @@ def test_numbers_in_the_files_are_the_model_s(run, here):
 
 
 def test_other_data_pass_through_a_run_s_model(run, here):
-    np.save("mine.npy", np.zeros((5, 8, 8), dtype=np.uint8) + np.arange(8, dtype=np.uint8))
+    np.save("mine.npy", np.zeros((5, 8, 8), dtype=np.uint8) + 36 * np.arange(8, dtype=np.uint8))
     assert main(["embed", run, "mine.npy", "--out", "z.npy"]) == 0
     assert np.load("z.npy").shape == (5, 2)
 
@@ -80,11 +86,11 @@ def test_other_data_pass_through_a_run_s_model(run, here):
         (["fit", "digits", "--likelihood", "bernoulli"], "binarize='dynamic'"),
         (["fit", "digits", "--recipe", "beta_vae", "--warm-up", "30"], "Train for epochs=30 or more"),
         (["fit", "digits", "--beta", "4"], "--beta is for beta_vae, beta_tc_vae; got --recipe vae"),
-        (["fit", "digits", "--epochs", "0"], "epochs is a whole number from 1 on, got 0"),
+        (["fit", "digits", "--epochs", "0"], "epochs must be a positive integer, got 0"),
         (["fit", "digits", "--network", "conv", "--channels", "8", "8", "8", "8"], "can be halved 3 times, got 4"),
-        (["fit", "--resume", "nowhere"], "nowhere is no folder"),
+        (["fit", "--resume", "nowhere"], "nowhere is not a directory"),
         (["fit", "--resume", "nowhere", "--latent", "3"], "leave out --latent"),
-        (["sample", "."], "has no run.json, so it is no run of nelbo"),
+        (["sample", "."], "has no run.json, so it is not a run of nelbo"),
     ],
 )
 def test_mistakes_end_in_a_sentence(here, capsys, arguments, words):
@@ -97,7 +103,7 @@ def test_mistakes_end_in_a_sentence(here, capsys, arguments, words):
 
 def test_output_mistakes(run, here, capsys):
     assert main(["sample", run, "--out", "x.gif"]) == 1
-    assert "--out ends in .png, .npy or .parquet; got 'x.gif'" in capsys.readouterr().err
+    assert "--out must end in .png, .npy or .parquet, got 'x.gif'" in capsys.readouterr().err
     assert main(["embed", run, "--split", "test"]) == 1
     assert "have no test part; they have: train, validation. Write --split train" in capsys.readouterr().err
     np.save("wide.npy", np.zeros((5, 12), dtype=np.float32))

@@ -9,28 +9,76 @@ import shlex
 from pathlib import Path
 
 import pytest
+import torch
 
 import nelbo
 from nelbo.likelihoods import LIKELIHOODS
 
 ROOT = Path(__file__).parents[1]
-PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md")), *sorted((ROOT / "docs" / "studio").glob("*.md"))]
+PAGES = [
+    ROOT / "README.md",
+    ROOT / "CHANGELOG.md",
+    *sorted((ROOT / "docs").glob("*.md")),
+    *sorted((ROOT / "docs" / "studio").glob("*.md")),
+]
+FINDINGS = sorted((ROOT / "src" / "nelbo" / "diagnosis" / "findings").glob("*.md"))
 
 
 def blocks(page, language):
     return re.findall(rf"^```{language}\n(.*?)^```", page.read_text("utf-8"), re.MULTILINE | re.DOTALL)
 
 
+def with_checks(code):
+    """The code, with a comparison for each line ``expression  # -> value``."""
+    return re.sub(r"^(\S.*?)\s*# -> (.+)$", lambda m: f"check(({m[1]}), {m[2]!r})", code, flags=re.MULTILINE)
+
+
+def check(value, text):
+    """Compare a value with what the page says: a number in the digits written, a tensor by its shape."""
+    value = value.detach() if isinstance(value, torch.Tensor) else value
+    if text.startswith("("):
+        shapes = value if isinstance(value, tuple) and not isinstance(value, torch.Size) else (value,)
+        said = ", ".join(str(tuple(getattr(shape, "shape", shape))) for shape in shapes)
+        assert said == text, f"{said}, but the page says {text}"
+    elif re.fullmatch(r"-?[\d.]+", text):
+        digits = len(text.partition(".")[2])
+        assert round(float(value), digits) == float(text), f"{float(value)}, but the page says {text}"
+    else:
+        assert str(value) == text, f"{value}, but the page says {text}"
+
+
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
 def test_python_examples_run(page, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(LIKELIHOODS, "constructors", dict(LIKELIHOODS.constructors))  # a page may register its own
-    scope = {"__name__": "__main__"}  # one for the page, which is read from top to bottom
+    scope = {"__name__": "__main__", "check": check}  # one for the page, which is read from top to bottom
     for code in blocks(page, "python"):
-        exec(compile(code, str(page), "exec"), scope)
+        exec(compile(with_checks(code), str(page), "exec"), scope)
 
 
-@pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
+@pytest.mark.parametrize(
+    ("code", "holds"),
+    [
+        ("20.004  # -> 20.00", True),
+        ("20.006  # -> 20.00", False),
+        ("torch.zeros(3, 4)  # -> (3, 4)", True),
+        ("torch.zeros(3, 4).shape, torch.zeros(2).shape  # -> (3, 4), (2,)", True),
+        ("torch.zeros(3, 4)  # -> (4, 3)", False),
+        ("torch.tensor(64.2)  # -> 64", True),
+        ("'normal'  # -> normal", True),
+        ("'normal'  # -> poisson", False),
+    ],
+)
+def test_values_in_comments_are_compared(code, holds):
+    scope = {"torch": torch, "check": check}
+    if holds:
+        exec(with_checks(code), scope)
+    else:
+        with pytest.raises(AssertionError, match=r"but the page says"):
+            exec(with_checks(code), scope)
+
+
+@pytest.mark.parametrize("page", [*PAGES, *FINDINGS], ids=lambda page: str(page.relative_to(ROOT)))
 def test_links_and_pictures_exist(page):
     for target in re.findall(r"\]\(([^)#]+)\)", page.read_text("utf-8")):
         assert "://" in target or (page.parent / target).exists(), target

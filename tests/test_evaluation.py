@@ -221,3 +221,35 @@ def test_shapes():
     assert isinstance(evaluation.model, VAE)
     with pytest.raises(ValueError, match="samples must be at least 2"):
         evaluation.terms(1)
+
+
+# --- what a run gives -------------------------------------------------------------------------------------------------
+
+
+def test_a_run_encodes_decodes_reconstructs_and_samples(monkeypatch):
+    from nelbo.runs import Run
+
+    model = make_vae(likelihood="normal_fixed").train()
+    run, data = Run(model, []), as_data(X, validation=0).train
+    state = torch.random.get_rng_state()
+    for budget in (mode.BUDGET, 50):
+        monkeypatch.setattr(mode, "BUDGET", budget)
+        with torch.no_grad():
+            torch.testing.assert_close(run.encode(X), model.encode(X))
+            torch.testing.assert_close(run.encode(data), model.encode(X))  # in the data set's own order
+            torch.testing.assert_close(run.encode(X.numpy()), model.encode(X))
+            torch.testing.assert_close(run.decode(run.encode(X)), model.reconstruct(X))
+            torch.testing.assert_close(run.reconstruct(Batch(X)), model.reconstruct(X))
+        means, draws = run.sample(200, mean=True, seed=3), run.sample(200, seed=3)
+        assert means.shape == draws.shape == (200, *EVENT)
+        assert torch.equal(draws, run.sample(200, seed=3))
+        assert not torch.equal(draws, run.sample(200, seed=4))
+        # of the same z: what is left is the likelihood's noise, of standard deviation 0.5
+        noise = draws - means
+        assert abs(float(noise.mean())) < 5 * 0.5 / noise.numel() ** 0.5
+        assert abs(float(noise.std()) - 0.5) < 5 * 0.5 / (2 * noise.numel()) ** 0.5
+    assert torch.equal(state, torch.random.get_rng_state())
+    assert model.training
+    assert not run.encode(X).requires_grad
+    with pytest.raises(ValueError, match="n must be a positive integer, got 0"):
+        run.sample(0)

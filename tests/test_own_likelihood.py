@@ -266,7 +266,7 @@ def test_a_family_of_a_known_name_is_not_taken_for_the_known_one():
         return loss_function
 
     def weighed(likelihood, error):
-        vae = nelbo.wrap(encode=model.encode, decode=model.decode, x=x, likelihood=likelihood, second="logvar")
+        vae = nelbo.wrap(encode=model.encode, decode=model.decode, x=x, likelihood=likelihood, scale="logvar")
         return nelbo.diagnosis.effective_beta(loss(error), vae, x)
 
     squares = weighed(Rates(), lambda recon_x, x: (recon_x - x).pow(2).sum() / 2)

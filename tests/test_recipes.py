@@ -183,13 +183,13 @@ MISTAKES = {
     "autoencoder_prior": (
         lambda: recipes.autoencoder((6,), prior="flow"),
         ValueError,
-        "no prior and no posterior to choose",
+        "does not take a prior or a posterior",
     ),
-    "wae_posterior": (lambda: recipes.wae((6,), posterior="flow"), ValueError, "no prior and no posterior to choose"),
+    "wae_posterior": (lambda: recipes.wae((6,), posterior="flow"), ValueError, "does not take a prior or a posterior"),
     "network": (
         lambda: recipes.vae((6,), network="cnn"),
         ValueError,
-        "network is 'mlp', 'conv' or 'residual'; got 'cnn'",
+        "network must be 'mlp', 'conv' or 'residual', got 'cnn'",
     ),
     "conv_of_vectors": (
         lambda: recipes.vae((6,), network="conv"),
@@ -215,12 +215,12 @@ MISTAKES = {
     "latent": (
         lambda: recipes.vae((6,), latent=0),
         ValueError,
-        "latent is a whole number of dimensions from 1 on, got 0",
+        "latent must be a positive integer, got 0",
     ),
     "latent_text": (
         lambda: recipes.vae((6,), latent="2"),
         ValueError,
-        "latent is a whole number of dimensions from 1 on, got '2'",
+        "latent must be a positive integer, got '2'",
     ),
     "hidden": (lambda: recipes.vae((6,), hidden=400), TypeError, r"such as hidden=\(400, 200\); got 400"),
     "beta": (lambda: recipes.beta_vae((6,), beta=-1), ValueError, "beta is a number from 0 on"),
@@ -286,3 +286,9 @@ def test_a_fit_leaves_torch_s_global_generator_alone():
     before = torch.random.get_rng_state()
     cell()
     assert torch.equal(before, torch.random.get_rng_state())
+
+
+def test_editors_read_the_arguments_of_compose():
+    parameters = inspect.signature(recipes.compose).parameters.values()
+    keywords = {p.name: p.annotation for p in parameters if p.kind is inspect.Parameter.KEYWORD_ONLY}
+    assert recipes.Axes.__annotations__ == {name: keywords[name] for name in keywords if name != "deterministic"}

@@ -58,7 +58,7 @@ def test_repeats_and_leaves_the_random_state_alone():
 
 
 def test_refuses_what_it_cannot_measure():
-    with pytest.raises(ValueError, match="samples=2 or more, got 1"):
+    with pytest.raises(ValueError, match="samples must be at least 2, for a variance; got 1"):
         reparameterization.compare(make_vae(), binary(4), samples=1)
-    with pytest.raises(ValueError, match=r"posteriors\.DiagonalNormal.*got NormalizingFlow"):
+    with pytest.raises(ValueError, match=r"posteriors\.DiagonalNormal.*got ConditionalFlow"):
         reparameterization.compare(make_vae(posterior="flow"), binary(4))

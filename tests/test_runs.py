@@ -32,7 +32,10 @@ def test_the_folder_is_readable_without_nelbo(run):
     assert record["training"]["epochs"] == 3
     assert len(record["data"]["sha256"]) == 64
     assert record["versions"]["torch"] == torch.__version__
-    assert record["hardware"] in ("cpu", "cuda", "mps")
+    assert record["format"] == 2
+    machine = {"step": 0, "device": "cpu", "threads": 1, "dtype": "float32"}
+    assert machine.items() <= record["machines"][0].items()
+    assert record["machines"][0]["instructions"] == torch.backends.cpu.get_cpu_capability()
     lines = [json.loads(line) for line in (run.path / "metrics.jsonl").read_text().splitlines()]
     assert lines == run.history
     assert {"train_reconstruction_error", "train_kl", "train_nelbo", "validation_nelbo", "examples_per_second"} <= set(
@@ -84,10 +87,10 @@ def test_a_model_built_by_hand(tmp_path):
 
 
 def test_damaged_and_foreign_folders(run, tmp_path):
-    with pytest.raises(DamagedFileError, match=rf"is no folder; a run is .*Runs near it: {run.path}"):
+    with pytest.raises(DamagedFileError, match=rf"is not a directory; pass .*Runs near it: {run.path}"):
         nelbo.load(run.path.parent / "min")
     with pytest.raises(
-        DamagedFileError, match=rf"has no run\.json, so it is no run of nelbo\. Runs near it: {run.path}"
+        DamagedFileError, match=rf"has no run\.json, so it is not a run of nelbo\. Runs near it: {run.path}"
     ):
         nelbo.load(run.path.parent)
     (run.path / "weights.safetensors").write_bytes(b"short")
@@ -125,7 +128,7 @@ def test_history_line_by_line(tmp_path):
 
 def test_weights_of_another_model():
     model = nn.Linear(3, 2)
-    with pytest.raises(ValueError, match=r"another model: missing \['bias'\], not known \['shift'\]"):
+    with pytest.raises(ValueError, match=r"another model: missing \['bias'\], unexpected \['shift'\]"):
         load_weights(model, {"weight": torch.zeros(2, 3), "shift": torch.zeros(2)})
     before = weights(model)
     with pytest.raises(ValueError, match=r"'weight' has shape \(2, 3\) in this model and \(3, 2\) in the file"):

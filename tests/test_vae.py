@@ -171,12 +171,12 @@ MISTAKES = {
     "likelihood": (
         lambda: vae(likelihood="bernoulli"),
         TypeError,
-        r"likelihood is a nelbo Likelihood, got str; write likelihood=nelbo\.likelihoods\.Bernoulli\(\)",
+        r"likelihood must be a nelbo Likelihood, got str; write likelihood=nelbo\.likelihoods\.Bernoulli\(\)",
     ),
     "prior": (
         lambda: vae(prior=torch.distributions.Normal(0.0, 1.0)),
         TypeError,
-        r"prior is a nelbo Prior, got Normal; write prior=nelbo\.priors\.StandardNormal\(2\)",
+        r"prior must be a nelbo Prior, got Normal; write prior=nelbo\.priors\.StandardNormal\(2\)",
     ),
     "posterior": (
         lambda: vae(posterior=posteriors.DiagonalNormal),
@@ -186,9 +186,9 @@ MISTAKES = {
     "encoder_function": (
         lambda: vae(encoder=lambda x: x),
         TypeError,
-        r"the encoder is an nn\.Module, got a function: weights inside it would not be trained",
+        r"the encoder must be an nn\.Module, got a function: weights inside it would not be trained",
     ),
-    "decoder_class": (lambda: vae(decoder=MLP), TypeError, r"the decoder is an nn\.Module, got a type"),
+    "decoder_class": (lambda: vae(decoder=MLP), TypeError, r"the decoder must be an nn\.Module, got a type"),
     "data": (lambda: vae().check(X + 0.5), ValueError, r"Bernoulli needs values in \{0, 1\}"),
 }
 

@@ -17,7 +17,7 @@ from benchmarks.reproduce.plan import FULL, QUICK, SETTINGS, Plan, Training, loa
 from nelbo.files import read_json, write_json
 from nelbo.measure.latent_usage import THRESHOLD
 from nelbo.runs import Run
-from nelbo.training import fit_once
+from nelbo.training import fit_or_resume
 
 SEED = 0
 """Of the test images' binarization: one draw, the same for every model."""
@@ -42,7 +42,7 @@ def train(training: Training, data: nelbo.data.Data, out: Path) -> Run:
     clock = Clock(folder)
     settings = {"epochs": training.epochs, **SETTINGS, "progress": False, "callback": clock}
     try:
-        return fit_once(functools.partial(make, training, data), data, out=folder, **settings)
+        return fit_or_resume(functools.partial(make, training, data), data, out=folder, **settings)
     except KeyboardInterrupt:
         clock()
         raise
@@ -76,7 +76,7 @@ def measure(run: Run, data: nelbo.data.Data, plan: Plan) -> None:
         bound = _elbo if quantity == "ELBO" else _importance
         found = bound(run.model, x, draws=draws, seed=positions.start)
         write_json(path, {**found, "cpu_seconds": time.process_time() - began})
-    means = run.model.encode(data.test.take(len(data.test), seed=SEED))
+    means = run.encode(data.test.take(len(data.test), seed=SEED))
     write_json(run.path / MEASURED / ACTIVE, {"active_units": int((means.var(0) > THRESHOLD).sum())})
 
 

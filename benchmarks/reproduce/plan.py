@@ -8,7 +8,6 @@ from torch import nn
 
 import nelbo
 from nelbo.data import Data
-from nelbo.recipes import Recipe
 
 NETWORK: dict[str, Any] = {"latent": 50, "hidden": (200, 200), "activation": "tanh"}
 SETTINGS: dict[str, Any] = {"batch_size": 100, "learning_rate": 3e-3, "schedule": "cosine", "ema": 0.999}
@@ -83,18 +82,18 @@ def load(mnist: str, plan: Plan) -> Data:
     return nelbo.data.load(mnist, validation=plan.held_out, limit=plan.limit, **DATA)
 
 
-def make(training: Training, data: Data) -> Recipe:
+def make(training: Training, data: Data) -> nelbo.Model:
     """The freshly initialized model: Glorot's weights, and a decoder that begins at the mean image.
 
     Both as in Burda's code (datasets.py, get_train_bias_np). Without the bias, the first epochs go into learning the
     mean image.
     """
-    made = nelbo.recipes.make(training.recipe, data.event_shape, **training.objective, **NETWORK)
-    for layer in made.model.modules():
+    model = nelbo.recipes.make(training.recipe, data.event_shape, **training.objective, **NETWORK)
+    for layer in model.modules():
         if isinstance(layer, nn.Linear):
             nn.init.xavier_uniform_(layer.weight)
             nn.init.zeros_(layer.bias)
     mean = data.train.stored(range(len(data.train))).float().mean(0) / 255
     with torch.no_grad():
-        made.model.decoder.layers[-1].bias.copy_(mean.clamp(0.001, 0.999).logit())
-    return made
+        model.decoder.layers[-1].bias.copy_(mean.clamp(0.001, 0.999).logit())
+    return model

@@ -1,50 +1,91 @@
 """Train variational autoencoders, measure them in nats, and see what their loss means.
 
-Names are loaded when first used, so that ``import nelbo`` costs little and touches no flag, logger or seed.
+Names are loaded when first used, so that ``import nelbo`` costs little and touches no flag, logger or seed. Editors
+and type checkers read the imports below.
 """
 
 from importlib import import_module
-from typing import Any
+from typing import TYPE_CHECKING
 
 __version__ = "0.1.0"
 
-# public name -> the module that defines it; a name that stands for a module maps to itself
-_WHERE = {
-    "Autoencoder": "nelbo.vae",
-    "Run": "nelbo.runs",
-    "VAE": "nelbo.vae",
-    "axioms": "nelbo.axioms",
-    "data": "nelbo.data",
-    "diagnose": "nelbo.diagnosis",
-    "diagnosis": "nelbo.diagnosis",
-    "divergences": "nelbo.divergences",
-    "figures": "nelbo.figures",
-    "fit": "nelbo.training",
-    "kl": "nelbo.divergences",
-    "likelihoods": "nelbo.likelihoods",
-    "load": "nelbo.runs",
-    "loss": "nelbo.objectives",
-    "measure": "nelbo.measure",
-    "nn": "nelbo.nn",
-    "objectives": "nelbo.objectives",
-    "posteriors": "nelbo.posteriors",
-    "priors": "nelbo.priors",
-    "recipes": "nelbo.recipes",
-    "reparameterization": "nelbo.reparameterization",
-    "resume": "nelbo.training",
-    "widgets": "nelbo.widgets",
-    "wrap": "nelbo.foreign",
-}
+if TYPE_CHECKING:
+    from nelbo import (
+        axioms,
+        data,
+        diagnosis,
+        divergences,
+        figures,
+        latents,
+        likelihoods,
+        measure,
+        nn,
+        objectives,
+        posteriors,
+        priors,
+        recipes,
+        reparameterization,
+        widgets,
+    )
+    from nelbo.diagnosis import diagnose
+    from nelbo.divergences import kl
+    from nelbo.objectives import loss
+    from nelbo.runs import Run, load
+    from nelbo.training import fit, resume
+    from nelbo.vae import VAE, Autoencoder, Model
+    from nelbo.wrapping import wrap
 
-__all__ = [*_WHERE, "__version__"]  # noqa: PLE0604  # pyright: ignore[reportUnsupportedDunderAll]
+__all__ = [
+    "VAE",
+    "Autoencoder",
+    "Model",
+    "Run",
+    "__version__",
+    "axioms",
+    "data",
+    "diagnose",
+    "diagnosis",
+    "divergences",
+    "figures",
+    "fit",
+    "kl",
+    "latents",
+    "likelihoods",
+    "load",
+    "loss",
+    "measure",
+    "nn",
+    "objectives",
+    "posteriors",
+    "priors",
+    "recipes",
+    "reparameterization",
+    "resume",
+    "widgets",
+    "wrap",
+]
 
+if not TYPE_CHECKING:
+    # the module of each name that is not a module itself
+    _DEFINED_IN = {
+        "Autoencoder": "vae",
+        "Model": "vae",
+        "Run": "runs",
+        "VAE": "vae",
+        "diagnose": "diagnosis",
+        "fit": "training",
+        "kl": "divergences",
+        "load": "runs",
+        "loss": "objectives",
+        "resume": "training",
+        "wrap": "wrapping",
+    }
 
-def __getattr__(name: str) -> Any:
-    if name not in _WHERE:
-        raise AttributeError(f"nelbo has no {name!r}; it has {', '.join(_WHERE)}")
-    module = import_module(_WHERE[name])
-    return module if _WHERE[name] == f"nelbo.{name}" else getattr(module, name)
+    def __getattr__(name: str) -> object:
+        if name not in __all__:
+            raise AttributeError(f"nelbo has no {name!r}; it has {', '.join(__all__)}")
+        module = import_module(f"nelbo.{_DEFINED_IN.get(name, name)}")
+        return getattr(module, name) if name in _DEFINED_IN else module
 
-
-def __dir__() -> list[str]:
-    return sorted(__all__)
+    def __dir__() -> list[str]:
+        return sorted(__all__)

@@ -6,23 +6,24 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import torch
 from torch import Tensor
 
 from nelbo import data as nelbo_data
 from nelbo import figures, recipes
 from nelbo.data import Data, Dataset
-from nelbo.evaluation import evaluate, mean_terms
+from nelbo.estimate import Estimate
+from nelbo.evaluation import evaluate
 from nelbo.files import read_json
+from nelbo.latents import spread
 from nelbo.measure import compare as compare_runs
 from nelbo.measure import report
-from nelbo.measure.results import MEASURES, PAGE
-from nelbo.objectives import ELBO, Reconstruction
+from nelbo.report import MEASURES, PAGE
 from nelbo.runs import WEIGHTS, Run, versions
-from nelbo.training import fit_once
-from nelbo.training.fit import Progress
+from nelbo.training import fit_or_resume
+from nelbo.training.fit import ShowProgress
 
 EPOCHS = 40
+_DRAWS = 16  # of z for each held-out digit
 # folder -> (recipe, its own arguments); all share the networks below
 MODELS: dict[str, tuple[str, dict[str, Any]]] = {
     "autoencoder": ("autoencoder", {}),
@@ -34,39 +35,36 @@ _NETWORKS: dict[str, Any] = {"latent": 2, "hidden": (400, 200)}
 
 
 @dataclass(frozen=True)
-class Terms:
-    """The two terms and their sum, in nats, each with its standard error; infinite KL for an autoencoder."""
-
-    reconstruction_error: float
-    reconstruction_error_standard_error: float
-    kl: float
-    kl_standard_error: float
-    nelbo: float
-    nelbo_standard_error: float
-
-
-@dataclass(frozen=True)
 class Measured:
     """One model of the demo under measurement."""
 
     name: str
     title: str
     run: Run
-    held_out: Terms
-    """Means over the held-out digits; the standard error is that of the mean."""
+    held_out: tuple[Estimate, Estimate, Estimate]
+    """Means of reconstruction error, KL and NELBO over the held-out digits, in nats."""
     one: figures.Row
     """The one digit: its terms, over many draws of z, and what the figure shows."""
-    mu: Tensor
-    """(2,) mean of q(z|x) for the one digit."""
-    sigma: Tensor
-    """(2,) standard deviations of q(z|x); zero for an autoencoder."""
-    at_mean: float
-    """-log p(x|z) of the one digit at z = mu."""
 
     @property
     def is_point(self) -> bool:
         """Whether q(z|x) is a point."""
-        return self.run.model.deterministic
+        return self.one.is_point
+
+    @property
+    def mu(self) -> Tensor:
+        """(2,) mean of q(z|x) for the one digit."""
+        return self.one.evaluation.embedding[0]
+
+    @property
+    def sigma(self) -> Tensor:
+        """(2,) standard deviations of q(z|x); zero for an autoencoder."""
+        return spread(self.one.evaluation.qz)[0]
+
+    @property
+    def at_mean(self) -> float:
+        """-log p(x|z) of the one digit at z = mu, in nats."""
+        return float(self.one.evaluation.error_at_embedding[0])
 
 
 def load_data(*, seed: int = 0) -> Data:
@@ -74,7 +72,9 @@ def load_data(*, seed: int = 0) -> Data:
     return nelbo_data.load("mnist5k", binarize="threshold", validation=1000, seed=seed)
 
 
-def train(data: Data, out: Path, *, epochs: int = EPOCHS, seed: int = 0, progress: Progress = True) -> dict[str, Run]:
+def train(
+    data: Data, out: Path, *, epochs: int = EPOCHS, seed: int = 0, progress: ShowProgress = True
+) -> dict[str, Run]:
     """Train the models of the demo, or take up the runs that an earlier call left, finished or not.
 
     Raises:
@@ -82,7 +82,7 @@ def train(data: Data, out: Path, *, epochs: int = EPOCHS, seed: int = 0, progres
     """
     settings: dict[str, Any] = {"epochs": epochs, "batch_size": 100, "seed": seed, "progress": progress}
     return {
-        name: fit_once(
+        name: fit_or_resume(
             functools.partial(recipes.make, recipe, data.event_shape, **_NETWORKS, **own),
             data,
             out=out / name,
@@ -100,28 +100,23 @@ def pick(examples: Dataset, *, digit: int = 6, index: int | None = None) -> int:
     """
     if index is not None:
         if not 0 <= index < len(examples):
-            raise ValueError(f"--index is from 0 to {len(examples) - 1}, the held-out digits; got {index}")
+            raise ValueError(f"--index must be from 0 to {len(examples) - 1}, the held-out digits; got {index}")
         return index
     labels = examples.labels
-    found = [] if labels is None else (labels == digit).nonzero().flatten().tolist()
-    if not found:
-        raise ValueError(f"--digit is one of the labels 0 to 9; got {digit}")
-    return found[0]
+    positions = [] if labels is None else (labels == digit).nonzero().flatten().tolist()
+    if not positions:
+        raise ValueError(f"--digit must be one of the labels 0 to 9, got {digit}")
+    return positions[0]
 
 
 def measure(name: str, run: Run, examples: Dataset, position: int, *, seed: int = 0) -> Measured:
     """The terms of the negative ELBO on all examples and on one of them."""
-    model = run.model
-    objective = Reconstruction() if model.deterministic else ELBO()
-    over_all = mean_terms(model, examples, objective.terms, seed=seed)
-    held_out = Terms(**{name: over_all[name] for name in Terms.__dataclass_fields__})
-    x = examples.take([position])
-    with torch.no_grad():
-        qz = model.posterior(x)
-        at_mean = -float(model.likelihood(qz.mean).log_prob(x)[0])
-    z = evaluate(model, examples.examples(len(examples)), seed=seed).embedding
-    one = figures.row(model, x, z, examples.labels, title=TITLES[name], seed=seed)
-    return Measured(name, TITLES[name], run, held_out, one, qz.mean[0], qz.variance[0].sqrt(), at_mean)
+    digits = examples.examples(len(examples))
+    terms = evaluate(run, digits, seed=seed).terms(_DRAWS)
+    each = (terms.reconstruction_error, terms.kl, terms.elbo.scaled(-1))
+    held_out = (Estimate.mean_of(each[0].value), Estimate.mean_of(each[1].value), Estimate.mean_of(each[2].value))
+    one = figures.row(run, digits[[position]], run.encode(digits), examples.labels, title=TITLES[name], seed=seed)
+    return Measured(name, TITLES[name], run, held_out, one)
 
 
 def compare(models: Sequence[Measured], what: str) -> list[str]:
@@ -151,17 +146,17 @@ def compare(models: Sequence[Measured], what: str) -> list[str]:
 def draw_figures(models: Sequence[Measured], out: Path, *, seed: int = 0) -> Iterator[tuple[Path, str]]:
     """Draw and save the figures of the demo; yields each file with a sentence on what it shows."""
     folder = out / "figures"
-    made = {
+    drawings = {
         "comparison.png": (
             lambda: figures.comparison([m.one for m in models]),
             "one digit under each model: input, embedding, reconstruction, and the two terms of its loss",
         ),
         "latent-grid.png": (
-            lambda: figures.latent_grid(models[1].run.model),
+            lambda: figures.latent_grid(models[1].run),
             f"what the {models[1].title} decodes across the latent plane",
         ),
         "samples.png": (
-            lambda: figures.samples({m.title: m.run.model for m in models[:2]}, seed=seed),
+            lambda: figures.samples({m.title: m.run for m in models[:2]}, seed=seed),
             "new digits from the prior: an autoencoder was never asked to fill it",
         ),
         "loss-curves.png": (
@@ -169,7 +164,7 @@ def draw_figures(models: Sequence[Measured], out: Path, *, seed: int = 0) -> Ite
             "reconstruction error, KL and NELBO while training",
         ),
     }
-    for name, (make, text) in made.items():
+    for name, (make, text) in drawings.items():
         yield figures.save(make(), folder / name), text
 
 
@@ -193,21 +188,21 @@ def reports(models: Sequence[Measured], out: Path, *, index: int, seed: int = 0)
         index=index,
         effort="quick",
         seed=seed,
-        titles=[model.title for model in ordered],
+        names=[model.title for model in ordered],
+        title="An autoencoder and two VAEs on handwritten digits",
     )
-    page = side_by_side.save(out / PAGE, title="An autoencoder and two VAEs on handwritten digits")
-    yield page, "all three side by side, on the same digits"
+    yield side_by_side.save_page(out / PAGE), "all three side by side, on the same digits"
 
 
 def _measured_before(folder: Path, seed: int) -> bool:
     """Whether the report in a folder is of the weights beside it, by this version and seed."""
     try:
-        found = read_json(folder / MEASURES)
+        record = read_json(folder / MEASURES)
         newer = (folder / MEASURES).stat().st_mtime_ns > (folder / WEIGHTS).stat().st_mtime_ns
     except (OSError, ValueError):
         return False
-    same = found.get("versions") == versions() and found.get("settings", {}).get("seed") == seed
-    return newer and same and bool(found.get("complete")) and (folder / PAGE).is_file()
+    same = record.get("versions") == versions() and record.get("settings", {}).get("seed") == seed
+    return newer and same and bool(record.get("complete")) and (folder / PAGE).is_file()
 
 
 def _why_error(high: Measured, low: Measured) -> str:

@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Any, Literal
 
 import torch
@@ -25,12 +25,26 @@ class Estimate:
             quadrature or a sum, exactly 0 of a closed form.
         method: "closed_form", "exact_sum", "quadrature", "monte_carlo", "nearest_neighbours", ...
         unit: of both.
+        label: the quantity in words, where it is shown among others: "KL per example".
     """
 
     value: Tensor
     standard_error: Tensor
     method: str = ""
     unit: Unit = "nats"
+    label: str = field(default="", kw_only=True)
+
+    @classmethod
+    def number(
+        cls, value: float, standard_error: float = 0.0, method: str = "", unit: Unit = "nats", *, label: str = ""
+    ) -> "Estimate":
+        """An estimate of one number, float64.
+
+        >>> print(Estimate.number(12.3456, 0.0123, label="KL per example"))
+        KL per example: 12.346 ± 0.012 nats
+        """
+        mean, error = torch.tensor([float(value), float(standard_error)], dtype=torch.float64)
+        return Estimate(mean, error, method, unit, label=label)
 
     @classmethod
     def exactly(cls, value: Tensor | float, method: str = "closed_form", unit: Unit = "nats") -> "Estimate":
@@ -86,18 +100,34 @@ class Estimate:
     @property
     def text(self) -> str:
         """The value and its error, without the unit, in as many digits as the error allows; of a share, in percent."""
-        factor = 100.0 if self.unit == "share" else 1.0
+        share = self.unit == "share"
+        factor = 100.0 if share else 1.0
         value, error = float(self) * factor, self.error * factor
+        sign = " %" if share else ""
         if math.isnan(value):
             return "n/a"
         if math.isinf(value):
             return "∞" if value > 0 else "−∞"
-        sign = " %" if self.unit == "share" else ""
         if not error or not math.isfinite(error):
-            whole = self.unit == "units" or (value.is_integer() and not self.unit)
-            return f"{value:,.{0 if whole else 1 if sign else 2}f}{sign}".replace("-", "−")
-        digits = min(max(1 - math.floor(math.log10(error)), 0), 1 if sign else 4)
-        return f"{value:,.{digits}f} ± {error:.{digits}f}{sign}".replace("-", "−")
+            text = f"{value:.1f}" if share else f"{value:,.0f}" if abs(value) >= 1e3 else f"{value:.4g}"
+        else:
+            digits = max(1 - math.floor(math.log10(error)), 0)
+            digits = min(digits, 1) if share and error >= 0.05 else digits
+            text = f"{value:.4g} ± {error:.1g}" if digits > 6 else f"{value:,.{digits}f} ± {error:.{digits}f}"
+        return text.replace("-", "−") + sign
+
+    @property
+    def unit_text(self) -> str:
+        """The unit as it is shown after a value: "nats", "bits/dim"; nothing for counts and pure numbers."""
+        return {"nats": "nats", "bits": "bits", "bits per dimension": "bits/dim"}.get(self.unit, "")
+
+    @property
+    def text_with_unit(self) -> str:
+        """The value, its error and its unit."""
+        return f"{self.text} {self.unit_text}".rstrip()
+
+    def __str__(self) -> str:
+        return f"{self.label}: {self.text_with_unit}" if self.label and self.value.numel() == 1 else repr(self)
 
     def __repr__(self) -> str:
         if self.value.numel() != 1:
@@ -108,6 +138,11 @@ class Estimate:
     def __getitem__(self, index: Any) -> "Estimate":
         """Some of the values."""
         return replace(self, value=self.value[index], standard_error=self.standard_error[index])
+
+    def named(self, label: str, *, unit: Unit | None = None, method: str | None = None) -> "Estimate":
+        """The same estimate under a label, in another unit or by another method if those are given."""
+        unit, method = self.unit if unit is None else unit, self.method if method is None else method
+        return replace(self, label=label, unit=unit, method=method)
 
     def scaled(self, factor: float) -> "Estimate":
         """The estimate of ``factor`` times the quantity."""
@@ -127,5 +162,7 @@ class Estimate:
         return replace(self, value=self.value.sum(over), standard_error=torch.sqrt((self.standard_error**2).sum(over)))
 
     def to_dict(self) -> dict[str, Any]:
-        """Value, standard error, method and unit of one element, ready for JSON."""
-        return {"value": float(self), "standard_error": self.error, "method": self.method, "unit": self.unit}
+        """One element, ready for JSON: value, standard error, unit, method, text, and the label if there is one."""
+        label = {"label": self.label} if self.label else {}
+        numbers = {"value": float(self), "standard_error": self.error, "unit": self.unit, "method": self.method}
+        return label | numbers | {"text": self.text_with_unit}

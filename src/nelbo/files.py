@@ -86,9 +86,13 @@ def _flush_folder(folder: Path) -> None:
 
 
 def write_json(path: Path, content: Any) -> None:
-    """Write JSON that every reader accepts: numbers that are infinite or NaN become null."""
-    text = json.dumps(plain(content), indent=2, ensure_ascii=False, allow_nan=False)
-    write_bytes(path, (text + "\n").encode())
+    """Write :func:`json_text`."""
+    write_bytes(path, (json_text(content) + "\n").encode())
+
+
+def json_text(content: Any) -> str:
+    """JSON that every reader accepts: numbers that are infinite or NaN become null."""
+    return json.dumps(plain(content), indent=2, ensure_ascii=False, allow_nan=False)
 
 
 def json_line(content: Mapping[str, Any]) -> str:

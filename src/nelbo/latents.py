@@ -15,6 +15,25 @@ from torch.distributions import Distribution, Independent, MixtureSameFamily, Mu
 from nelbo import randomness
 from nelbo.divergences import Delta
 
+__all__ = [
+    "Change",
+    "UnknownFamilyError",
+    "center",
+    "detached",
+    "draw",
+    "draw_with_log_prob",
+    "factorizes",
+    "from_keys",
+    "has_density",
+    "join",
+    "marginals",
+    "moments",
+    "picks",
+    "rebuilt",
+    "rows",
+    "spread",
+]
+
 Change = Callable[[list[Tensor]], Tensor]
 """From the values of one parameter in several distributions to a new value."""
 
@@ -332,3 +351,7 @@ def _(q: MixtureSameFamily, keys: Tensor, draws: int, start: int) -> Tensor:
 def _for_each(value: Tensor, n: int, k: int, *, per_example: bool) -> Tensor:
     """A parameter of k components, as one of n * k."""
     return value.flatten(0, 1) if per_example else value.expand(n, *value.shape).flatten(0, 1)
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)

@@ -13,6 +13,17 @@ from typing import Literal, final
 import torch
 from torch import Tensor, nn
 
+__all__ = [
+    "MLP",
+    "ChannelsLast",
+    "ConvDecoder",
+    "ConvEncoder",
+    "Log1p",
+    "OneHot",
+    "ResidualBlock",
+    "activate",
+]
+
 Activation = Literal["relu", "tanh", "silu", "gelu", "elu", "leaky_relu", "softplus"]
 
 _ACTIVATIONS: dict[str, type[nn.Module]] = {
@@ -253,3 +264,7 @@ def _fits(module: nn.Module, x: Tensor, event: tuple[int, ...]) -> None:
             f"{type(module).__name__} was built for inputs of shape (batch, {', '.join(map(str, event))}), "
             f"got {tuple(x.shape)}; build it with {tuple(x.shape[1:])} instead, or reshape the data"
         )
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)

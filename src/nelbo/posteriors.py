@@ -11,6 +11,13 @@ from torch.distributions import Distribution, Independent, MultivariateNormal, N
 from nelbo import latents
 from nelbo.flows import import_zuko
 
+__all__ = [
+    "DiagonalNormal",
+    "Flow",
+    "FullCovarianceNormal",
+    "Posterior",
+]
+
 # exp(-10) = 5e-5 and exp(10) = 2e4: no trained posterior comes near, and no sample or KL overflows unnoticed
 LOG_SCALE_MIN, LOG_SCALE_MAX = -10.0, 10.0
 
@@ -188,3 +195,7 @@ def _(
 @latents.from_keys.register
 def _(q: ConditionalFlow, keys: Tensor, draws: int, start: int) -> Tensor:
     return q.flow.transform.inv(latents.from_keys(q.normal, keys, draws, start))
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)

@@ -10,6 +10,14 @@ from torch.distributions import Categorical, Distribution, Independent, MixtureS
 
 from nelbo.flows import import_zuko
 
+__all__ = [
+    "Flow",
+    "Mixture",
+    "Prior",
+    "StandardNormal",
+    "VampPrior",
+]
+
 
 class Prior(nn.Module, ABC):
     """A distribution p(z) over the latent space, fixed or learned with the model.
@@ -124,3 +132,7 @@ class Flow(Prior):
 
 def _mixture(logits: Tensor, components: Distribution) -> MixtureSameFamily:
     return MixtureSameFamily(Categorical(logits=logits, validate_args=False), components, validate_args=False)
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)

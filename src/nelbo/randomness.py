@@ -52,11 +52,11 @@ def seed_noise(device: torch.device, seed: int) -> None:
 @contextmanager
 def own_randomness(device: torch.device) -> Generator[None]:
     """Leave the caller's random state, on the CPU and on this device, as it was found."""
-    if device.type in ("cuda", "mps", "xpu"):
-        with torch.random.fork_rng([device.index or 0], device_type=device.type):
+    if device.type in ("cpu", "meta"):
+        with torch.random.fork_rng([]):
             yield
     else:
-        with torch.random.fork_rng([]):
+        with torch.random.fork_rng([device.index or 0], device_type=device.type):
             yield
 
 

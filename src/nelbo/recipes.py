@@ -7,7 +7,7 @@ the command line reads its flags from them.
 import functools
 import inspect
 from collections.abc import Callable, Sequence
-from typing import Any, Literal
+from typing import Any, Literal, ParamSpec, TypedDict, Unpack, cast
 
 import torch
 from torch import nn
@@ -19,7 +19,42 @@ from nelbo.objectives import Cyclical, Linear, Objective
 from nelbo.registry import Registry, did_you_mean
 from nelbo.vae import VAE, Autoencoder, Model
 
+__all__ = [
+    "autoencoder",
+    "beta_tc_vae",
+    "beta_vae",
+    "capacity_vae",
+    "compose",
+    "cyclical_vae",
+    "flow_vae",
+    "free_bits_vae",
+    "info_vae",
+    "iwae",
+    "linear_vae",
+    "make",
+    "make_for",
+    "recipe",
+    "sigma_vae",
+    "vae",
+    "vamp_vae",
+    "wae",
+]
+
 Network = Literal["mlp", "conv", "residual"]
+P = ParamSpec("P")
+
+
+class Axes(TypedDict, total=False):
+    """The keywords of :func:`compose`, as editors and type checkers read them."""
+
+    latent: int
+    likelihood: str
+    network: Network
+    hidden: Sequence[int]
+    channels: Sequence[int]
+    activation: Activation
+    prior: str
+    posterior: str
 
 
 POSTERIORS: Registry[posteriors.Posterior] = Registry(
@@ -67,7 +102,7 @@ def compose(
     """
     event, hidden, channels = _event(event), _widths("hidden", hidden), _widths("channels", channels)
     if not isinstance(latent, int) or latent < 1:  # pyright: ignore[reportUnnecessaryIsInstance]
-        raise ValueError(f"latent is a whole number of dimensions from 1 on, got {latent!r}")
+        raise ValueError(f"latent must be a positive integer, got {latent!r}")
     px = likelihoods.named(likelihood)
     qz = None if deterministic else POSTERIORS.named(posterior, latent)
     numbers = latent if qz is None else qz.encoder_outputs
@@ -75,7 +110,7 @@ def compose(
     if deterministic:
         if prior != "standard_normal" or posterior != "diagonal_normal":
             raise ValueError(
-                f"an autoencoder has no prior and no posterior to choose, got prior={prior!r} and "
+                f"an autoencoder does not take a prior or a posterior, got prior={prior!r} and "
                 f"posterior={posterior!r}; leave them out, or take the recipe vae"
             )
         model: Model = Autoencoder(encoder, decoder, latent=latent, likelihood=px)
@@ -86,7 +121,7 @@ def compose(
     return model
 
 
-def recipe(function: Callable[..., Model]) -> Callable[..., Model]:
+def recipe(function: Callable[P, Model]) -> Callable[P, Model]:
     """Register a recipe under its name, with the arguments of :func:`compose` added to its signature."""
     own = [p for p in inspect.signature(function).parameters.values() if p.kind is not inspect.Parameter.VAR_KEYWORD]
     shared = [
@@ -117,23 +152,23 @@ def recipe(function: Callable[..., Model]) -> Callable[..., Model]:
 
     make.__signature__ = signature  # pyright: ignore[reportAttributeAccessIssue]
     RECIPES[function.__name__] = make
-    return make
+    return cast("Callable[P, Model]", make)
 
 
 @recipe
-def vae(event: Sequence[int], **axes: Any) -> Model:
+def vae(event: Sequence[int], **axes: Unpack[Axes]) -> Model:
     """The variational autoencoder (Kingma & Welling 2014)."""
     return compose(event, objectives.ELBO(), **axes)
 
 
 @recipe
-def autoencoder(event: Sequence[int], **axes: Any) -> Model:
+def autoencoder(event: Sequence[int], **axes: Unpack[Axes]) -> Model:
     """The plain autoencoder: a point instead of q(z|x), no KL."""
     return compose(event, objectives.Reconstruction(), deterministic=True, **axes)
 
 
 @recipe
-def beta_vae(event: Sequence[int], *, beta: float = 4.0, warm_up: float = 0.0, **axes: Any) -> Model:
+def beta_vae(event: Sequence[int], *, beta: float = 4.0, warm_up: float = 0.0, **axes: Unpack[Axes]) -> Model:
     """beta-VAE (Higgins et al. 2017), with a linear warm-up over the first epochs if asked for (Bowman et al. 2016).
 
     Args:
@@ -146,7 +181,7 @@ def beta_vae(event: Sequence[int], *, beta: float = 4.0, warm_up: float = 0.0, *
 
 
 @recipe
-def cyclical_vae(event: Sequence[int], *, cycles: int = 4, over: float = 16.0, **axes: Any) -> Model:
+def cyclical_vae(event: Sequence[int], *, cycles: int = 4, over: float = 16.0, **axes: Unpack[Axes]) -> Model:
     """A VAE whose beta goes from 0 to 1 in cycles over the first epochs (Fu et al. 2019).
 
     Args:
@@ -160,7 +195,7 @@ def cyclical_vae(event: Sequence[int], *, cycles: int = 4, over: float = 16.0, *
 
 @recipe
 def capacity_vae(
-    event: Sequence[int], *, capacity: float = 25.0, gamma: float = 30.0, over: float = 15.0, **axes: Any
+    event: Sequence[int], *, capacity: float = 25.0, gamma: float = 30.0, over: float = 15.0, **axes: Unpack[Axes]
 ) -> Model:
     """beta-VAE whose KL is led to a growing capacity (Burgess et al. 2018).
 
@@ -175,7 +210,7 @@ def capacity_vae(
 
 
 @recipe
-def free_bits_vae(event: Sequence[int], *, floor: float = 0.1, **axes: Any) -> Model:
+def free_bits_vae(event: Sequence[int], *, floor: float = 0.1, **axes: Unpack[Axes]) -> Model:
     """A VAE whose latent units may each use some nats at no cost (Kingma et al. 2016).
 
     Args:
@@ -187,7 +222,7 @@ def free_bits_vae(event: Sequence[int], *, floor: float = 0.1, **axes: Any) -> M
 
 
 @recipe
-def beta_tc_vae(event: Sequence[int], *, beta: float = 6.0, **axes: Any) -> Model:
+def beta_tc_vae(event: Sequence[int], *, beta: float = 6.0, **axes: Unpack[Axes]) -> Model:
     """beta-TCVAE (Chen et al. 2018): only the total correlation of the latents is weighed.
 
     Args:
@@ -199,7 +234,9 @@ def beta_tc_vae(event: Sequence[int], *, beta: float = 6.0, **axes: Any) -> Mode
 
 
 @recipe
-def iwae(event: Sequence[int], *, samples: int = 5, gradient: objectives.Gradient = "dreg", **axes: Any) -> Model:
+def iwae(
+    event: Sequence[int], *, samples: int = 5, gradient: objectives.Gradient = "dreg", **axes: Unpack[Axes]
+) -> Model:
     """The importance-weighted autoencoder (Burda et al. 2016), with the DReG gradient (Tucker et al. 2019).
 
     Args:
@@ -212,7 +249,7 @@ def iwae(event: Sequence[int], *, samples: int = 5, gradient: objectives.Gradien
 
 
 @recipe
-def info_vae(event: Sequence[int], *, alpha: float = 0.0, mmd_weight: float = 10.0, **axes: Any) -> Model:
+def info_vae(event: Sequence[int], *, alpha: float = 0.0, mmd_weight: float = 10.0, **axes: Unpack[Axes]) -> Model:
     """MMD-InfoVAE (Zhao et al. 2019), with its lambda as mmd_weight.
 
     Args:
@@ -225,7 +262,7 @@ def info_vae(event: Sequence[int], *, alpha: float = 0.0, mmd_weight: float = 10
 
 
 @recipe
-def wae(event: Sequence[int], *, mmd_weight: float = 100.0, **axes: Any) -> Model:
+def wae(event: Sequence[int], *, mmd_weight: float = 100.0, **axes: Unpack[Axes]) -> Model:
     """The Wasserstein autoencoder with MMD (Tolstikhin et al. 2018), with its lambda as mmd_weight.
 
     Args:
@@ -267,25 +304,35 @@ def make(name: str, event: Sequence[int], **arguments: Any) -> Model:
     return RECIPES[name](event, **arguments)
 
 
-def likelihood_for(name: str, data: Data) -> likelihoods.Suggestion | None:
-    """The likelihood that fits some data, for a recipe that does not prescribe its own; else None."""
-    if name not in RECIPES:
-        return None  # `make` says what there is
-    prescribed = inspect.signature(RECIPES[name]).parameters["likelihood"].default
-    if prescribed != inspect.signature(compose).parameters["likelihood"].default:
-        return None
-    return likelihoods.fitting(data.train.take(min(len(data.train), 1000)))
+def make_for(data: Data, name: str = "vae", **arguments: Any) -> tuple[Model, likelihoods.Suggestion | None]:
+    """The recipe of that name for some data, with the likelihood that fits them unless one is given or prescribed.
+
+    Args:
+        data: whose shape and values the model gets.
+        name: of the recipe.
+        arguments: of the recipe.
+
+    Returns:
+        The model, and the likelihood that was chosen; None where it was given, or the recipe has its own.
+    """
+    suggestion = None
+    if "likelihood" not in arguments and name in RECIPES:
+        prescribed, usual = (inspect.signature(f).parameters["likelihood"].default for f in (RECIPES[name], compose))
+        if prescribed == usual:
+            suggestion = likelihoods.fitting(data.train.take(min(len(data.train), 1000)))
+            arguments["likelihood"] = suggestion.name
+    return make(name, data.event_shape, **arguments), suggestion
 
 
 def _event(event: Sequence[int]) -> tuple[int, ...]:
     if not isinstance(event, Sequence) or not all(n > 0 for n in event) or not event:  # pyright: ignore[reportUnnecessaryIsInstance]
-        raise TypeError(f"event is the shape of one example, such as (784,) or (1, 28, 28); got {event!r}")
+        raise TypeError(f"event must be the shape of one example, such as (784,) or (1, 28, 28); got {event!r}")
     return tuple(int(n) for n in event)
 
 
 def _widths(name: str, widths: Sequence[int]) -> tuple[int, ...]:
     if not isinstance(widths, Sequence) or not all(isinstance(n, int) and n > 0 for n in widths):  # pyright: ignore[reportUnnecessaryIsInstance]
-        raise TypeError(f"{name} holds the width of each layer, such as {name}=(400, 200); got {widths!r}")
+        raise TypeError(f"{name} must hold the width of each layer, such as {name}=(400, 200); got {widths!r}")
     return tuple(widths)
 
 
@@ -314,7 +361,7 @@ def _networks(
         encoder = ConvEncoder(inputs, encoder_outputs, **options)
         decoder = ConvDecoder(latent, target, **options)
     else:
-        raise ValueError(f"network is 'mlp', 'conv' or 'residual'; got {network!r}")
+        raise ValueError(f"network must be 'mlp', 'conv' or 'residual', got {network!r}")
     return encoder if transform is None else nn.Sequential(transform, encoder), decoder
 
 
@@ -338,3 +385,7 @@ def _prior(text: str, latent: int, event: tuple[int, ...], px: likelihoods.Likel
         "flow": lambda: priors.Flow(latent),
     }
     return Registry("prior", table).named(text)
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)

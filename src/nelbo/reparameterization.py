@@ -12,13 +12,19 @@ sections 4.3 and 5.3.
 """
 
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, Literal
 
 import torch
 from torch import Tensor
-from torch.distributions import Independent, Normal
 
-from nelbo.vae import Model
+from nelbo import latents, randomness
+from nelbo.evaluation import Evaluation, evaluate, evaluation_mode, rows_at_once
+
+__all__ = [
+    "Comparison",
+    "GradientEstimate",
+    "compare",
+]
 
 Baseline = Literal["mean", "none"]
 
@@ -71,13 +77,13 @@ class Comparison:
         )
 
 
-def compare(model: Model, x: Tensor, *, samples: int = 1000, baseline: Baseline = "mean", seed: int = 0) -> Comparison:
+def compare(model: Any, x: Any, *, samples: int = 1000, baseline: Baseline = "mean", seed: int = 0) -> Comparison:
     """Measure both gradient estimators of E_q[log p(x|z)] on a model and a batch.
 
     Args:
-        model: a VAE whose q(z|x) is a diagonal normal.
-        x: (batch, \\*event).
-        samples: draws of z.
+        model: a model or a run whose q(z|x) is a diagonal normal.
+        x: (batch, \\*event), a tensor or array, a Batch or a Dataset.
+        samples: draws of z, at least 2.
         baseline: what is taken off f(z) in the score-function estimator: ``"mean"`` the mean of the other draws (which
             keeps it unbiased), ``"none"`` nothing.
         seed: of the draws; the global random state is left as it was.
@@ -86,20 +92,20 @@ def compare(model: Model, x: Tensor, *, samples: int = 1000, baseline: Baseline 
         Comparison of four GradientEstimates, in nats per unit of mu or sigma.
 
     Raises:
-        ValueError: fewer than two samples, or a q(z|x) that is no diagonal normal.
+        ValueError: fewer than two samples, or q(z|x) is not a diagonal normal.
     """
     if samples < 2:
-        raise ValueError(f"a variance needs samples=2 or more, got {samples}")
-    with torch.no_grad():
-        qz = model.posterior(x)
-    if not (isinstance(qz, Independent) and isinstance(qz.base_dist, Normal)):
+        raise ValueError(f"samples must be at least 2, for a variance; got {samples}")
+    evaluation = evaluate(model, x, seed=seed)
+    qz = evaluation.qz
+    if not (latents.factorizes(qz) and evaluation.moments.exact and not evaluation.is_point):
         raise ValueError(
             f"the comparison needs q(z|x) as a diagonal normal (posteriors.DiagonalNormal), got {type(qz).__name__}"
         )
-    mu, sigma = qz.base_dist.loc, qz.base_dist.scale
-    generator = torch.Generator(device=mu.device).manual_seed(seed)
-    eps = torch.randn((samples, *mu.shape), generator=generator, device=mu.device, dtype=mu.dtype)
-    slopes, values = zip(*(_slope_and_value(model, x, mu + sigma * part) for part in eps.split(_chunk(x))), strict=True)
+    mu, sigma = qz.mean, qz.variance.sqrt()
+    eps = randomness.normal(evaluation.keys("reparameterization"), samples, mu.shape[1]).to(mu.dtype)
+    at_once = rows_at_once(evaluation.x.numel(), passes=4)
+    slopes, values = zip(*(_slope_and_value(evaluation, mu + sigma * part) for part in eps.split(at_once)), strict=True)
     slope, f = torch.cat(slopes), torch.cat(values)[..., None]
     if baseline == "mean":
         f = f - (f.sum(0) - f) / (samples - 1)
@@ -111,20 +117,19 @@ def compare(model: Model, x: Tensor, *, samples: int = 1000, baseline: Baseline 
     )
 
 
-def _slope_and_value(model: Model, x: Tensor, z: Tensor) -> tuple[Tensor, Tensor]:
+def _slope_and_value(evaluation: Evaluation, z: Tensor) -> tuple[Tensor, Tensor]:
     """D log p(x|z) / dz and log p(x|z), for z of shape (samples, batch, latent)."""
-    with torch.enable_grad():
+    with evaluation_mode(evaluation.model), torch.enable_grad():
         z = z.detach().requires_grad_()
-        f = model.likelihood(z).log_prob(x)
+        f = evaluation.conditioned.log_likelihood(evaluation.x, z)
         (slope,) = torch.autograd.grad(f.sum(), z)
     return slope.detach(), f.detach()
-
-
-def _chunk(x: Tensor) -> int:
-    """Draws decoded together: about a million numbers."""
-    return max(1, 1_000_000 // max(x.numel(), 1))
 
 
 def _estimate(draws: Tensor) -> GradientEstimate:
     variance = draws.var(0)
     return GradientEstimate(draws.mean(0), (variance / len(draws)).sqrt(), variance, len(draws))
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)

@@ -13,6 +13,8 @@ from torch import Tensor, nn
 
 from nelbo import data as nelbo_data
 from nelbo import recipes
+from nelbo.data import as_batch
+from nelbo.evaluation import decode, evaluate, sample
 from nelbo.files import DamagedFileError, json_line, read_json, read_tensors, write_bytes
 from nelbo.vae import Model
 
@@ -20,18 +22,19 @@ Epoch = dict[str, Any]
 """One line of metrics.jsonl: an epoch's number, its terms in nats on train_ and validation_ data, and its speed."""
 
 RECORD, METRICS, WEIGHTS = "run.json", "metrics.jsonl", "weights.safetensors"
-FORMAT = 1
+FORMAT = 2
+"""Of run.json; another number is refused."""
 
 
 @dataclass
 class Run:
-    """What a training leaves: the model, its history, and where both are on disk.
+    """A trained model, its history, and the directory that both are in.
 
     Args:
         model: the trained model.
         history: a dictionary for each epoch; terms are means over the examples, in nats. None stands for an infinite
             value (the KL of an autoencoder).
-        path: the run's folder, or None for a run in memory.
+        path: the run's directory, or None for a run in memory.
         record: the content of run.json.
     """
 
@@ -43,7 +46,7 @@ class Run:
 
     @property
     def name(self) -> str:
-        """The folder's name, or the recipe's."""
+        """The directory's name, or the recipe's."""
         return self.path.name if self.path else (self.record.get("recipe") or {}).get("name", "run")
 
     @property
@@ -53,6 +56,38 @@ class Run:
             self._data = rebuild_data(self.record, self.path)
         return self._data
 
+    def encode(self, x: Any, *, seed: int = 0) -> Tensor:
+        """The mean of q(z|x) of each example, (batch, latent): where it lies in latent space.
+
+        In evaluation mode, in chunks and without gradients, as all of these; ``run.model.encode`` has a gradient.
+
+        Args:
+            x: a tensor or array (batch, \\*event), a Batch or a Dataset.
+            seed: of the draws where q(z|x) has no mean in closed form.
+        """
+        return evaluate(self.model, as_batch(x), seed=seed).embedding
+
+    def decode(self, z: Tensor) -> Tensor:
+        """The mean of p(x|z), (n, \\*event), for z of shape (n, latent)."""
+        return decode(self.model, z)
+
+    def reconstruct(self, x: Any, *, seed: int = 0) -> Tensor:
+        """Each example as the decoder gives it back from the mean of q(z|x), (batch, \\*event); x as in ``encode``."""
+        return evaluate(self.model, as_batch(x), seed=seed).reconstruction
+
+    def sample(self, n: int, *, mean: bool = False, seed: int = 0) -> Tensor:
+        """New examples, z ~ p(z) and then x ~ p(x|z).
+
+        Args:
+            n: number of examples.
+            mean: return the mean of p(x|z) instead of a draw, as figures in papers do.
+            seed: of the draws; torch's generators are left as they were.
+
+        Returns:
+            (n, \\*event).
+        """
+        return sample(self.model, n, mean=mean, seed=seed)
+
     def __repr__(self) -> str:
         last = self.history[-1] if self.history else {}
         terms = [f"{name} {last[name]:.2f} nats" for name in ("train_nelbo", "validation_nelbo") if last.get(name)]
@@ -60,17 +95,17 @@ class Run:
 
 
 def load(path: str | Path, *, model: Model | None = None) -> Run:
-    """A run from its folder, with the model ready to use.
+    """Load a run from its directory, with the model ready to use.
 
     Args:
-        path: the folder that ``nelbo fit`` or ``nelbo.fit(..., out=)`` wrote.
+        path: the directory that ``nelbo fit`` or ``nelbo.fit(..., out=)`` wrote.
         model: the untrained model, for a run whose model was built by hand rather than from a recipe.
 
     Returns:
         The run; its model is in evaluation mode, on the CPU.
 
     Raises:
-        DamagedFileError: a file is missing, cut short or foreign; the message names it.
+        DamagedFileError: a file is missing, cut short, foreign or of another format; the message names it.
         ValueError: the run's model cannot be rebuilt, or ``model`` does not fit its weights.
     """
     path = Path(path)
@@ -82,25 +117,34 @@ def load(path: str | Path, *, model: Model | None = None) -> Run:
         )
     weights, _ = read_tensors(path / WEIGHTS)
     model = rebuild_model(record, path) if model is None else model
+    in_dtype(model, str(record.get("machines", [{}])[-1].get("dtype")))
     load_weights(model, weights)
     return Run(model.eval(), read_history(path), path, record)
 
 
 def read_record(path: Path) -> dict[str, Any]:
-    """The content of a run's run.json, or a DamagedFileError that says what is wrong with the folder."""
+    """The content of a run's run.json.
+
+    Raises:
+        DamagedFileError: the directory is not a run, or one of another format; the message says what to do.
+    """
     if not path.is_dir():
-        raise DamagedFileError(f"{path} is no folder; a run is the folder that nelbo fit --out wrote{_runs_near(path)}")
+        raise DamagedFileError(
+            f"{path} is not a directory; pass the run directory that nelbo fit --out wrote{_runs_near(path)}"
+        )
     if not (path / RECORD).is_file():
-        raise DamagedFileError(f"{path} has no {RECORD}, so it is no run of nelbo{_runs_near(path)}")
+        raise DamagedFileError(f"{path} has no {RECORD}, so it is not a run of nelbo{_runs_near(path)}")
     record = read_json(path / RECORD)
     if not isinstance(record, dict) or "training" not in record:
-        raise DamagedFileError(f"{path / RECORD} is no record of a run: it has no 'training'")
+        raise DamagedFileError(f"{path / RECORD} is not the record of a run: it has no 'training'")
     if not isinstance(record["training"], dict):
-        raise DamagedFileError(f"{path / RECORD} is no record of a run: its 'training' holds no settings")
-    if record.get("format", FORMAT) > FORMAT:
+        raise DamagedFileError(f"{path / RECORD} is not the record of a run: its 'training' holds no settings")
+    if record.get("format") != FORMAT:
+        versions = record.get("versions")
+        writer = versions.get("nelbo", "that wrote it") if isinstance(versions, dict) else "that wrote it"
         raise DamagedFileError(
-            f"{path} was written by nelbo {record.get('versions', {}).get('nelbo')}, in a newer format than this "
-            "version reads; update nelbo"
+            f"{path / RECORD} has format {record.get('format', 'none')}, and this version of nelbo reads format "
+            f"{FORMAT}; train the run again in another directory, or read it with nelbo {writer}"
         )
     return record
 
@@ -177,7 +221,7 @@ def load_weights(model: nn.Module, weights: Mapping[str, Tensor]) -> None:
     missing, unknown = own.keys() - weights.keys(), weights.keys() - own.keys()
     if missing or unknown:
         raise ValueError(
-            f"these weights belong to another model: missing {sorted(missing)[:5]}, not known {sorted(unknown)[:5]}; "
+            f"these weights belong to another model: missing {sorted(missing)[:5]}, unexpected {sorted(unknown)[:5]}; "
             "build the model with the arguments it was trained with"
         )
     for name, tensor in weights.items():
@@ -189,8 +233,17 @@ def load_weights(model: nn.Module, weights: Mapping[str, Tensor]) -> None:
     model.load_state_dict(dict(weights))
 
 
+def in_dtype(model: Model, dtype: str) -> None:
+    """Bring a model into the precision that a run was trained in, if its weights have another one."""
+    wanted = getattr(torch, dtype, None)
+    tensors = nn.Module.state_dict(model).values()  # placeholders will do
+    weight = next((tensor for tensor in tensors if tensor.is_floating_point()), None)
+    if weight is not None and isinstance(wanted, torch.dtype) and weight.dtype != wanted:
+        model.to(wanted)
+
+
 def versions() -> dict[str, str]:
-    """What a run was made with."""
+    """The versions that a run is made with."""
     import nelbo
 
     return {"nelbo": nelbo.__version__, "torch": torch.__version__, "python": platform.python_version()}

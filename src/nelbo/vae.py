@@ -71,6 +71,16 @@ class Model(nn.Module, ABC):
         """Whether q(z|x) is a point, as in an autoencoder: then there is no KL and no bound on log p(x)."""
         return False
 
+    @property
+    def networks(self) -> tuple[nn.Module, ...]:
+        """The modules whose layers and weights have the names that the user gave them: the model, if it is nelbo's."""
+        return (self,)
+
+    @property
+    def foreign(self) -> bool:
+        """Whether the model is built of other parts than nelbo's, so that advice must name those."""
+        return True
+
     def encode(self, x: Tensor) -> Tensor:
         """The mean of q(z|x), (batch, latent): where the examples lie in latent space; differentiable.
 
@@ -243,6 +253,10 @@ class VAE(Model):
                     f"write {type(family).__name__}({latent}, ...)"
                 )
 
+    @property
+    def foreign(self) -> bool:
+        return False
+
     def posterior(self, x: Tensor) -> Distribution:
         outputs = f"{type(self.qz_family).__name__}({self.latent})"
         return self.qz_family(encoded(self, x, self.qz_family.encoder_outputs, outputs))
@@ -280,6 +294,10 @@ class Autoencoder(Model):
     @property
     def deterministic(self) -> bool:
         return True
+
+    @property
+    def foreign(self) -> bool:
+        return False
 
     @property
     def prior(self) -> Distribution:
@@ -376,6 +394,10 @@ class Adapted(Model):
         return self.prior.event_shape.numel()
 
     @property
+    def networks(self) -> tuple[nn.Module, ...]:
+        return (self.source,) if isinstance(self.source, nn.Module) else tuple(getattr(self.source, "networks", ()))
+
+    @property
     def prior(self) -> Distribution:
         return self.source.prior
 
@@ -433,11 +455,16 @@ def on_model(model: Any, x: Any) -> tuple[Model, Batch]:
     """
     model, batch = as_model(model), as_batch(x)
     model.px_family.check(batch.x)
+    return model, placed(model, batch)
+
+
+def placed(model: Model, batch: Batch) -> Batch:
+    """The batch where the model lies, in its precision."""
     weight = place_of(model)
     if weight is None:
-        return model, batch if batch.x.is_floating_point() else batch.with_x(batch.x.to(torch.get_default_dtype()))
+        return batch if batch.x.is_floating_point() else batch.with_x(batch.x.to(torch.get_default_dtype()))
     moved = batch.to(weight.device, weight.dtype)
-    return model, moved if moved.x.is_floating_point() else moved.with_x(moved.x.to(weight.dtype))
+    return moved if moved.x.is_floating_point() else moved.with_x(moved.x.to(weight.dtype))
 
 
 def at_condition(model: Model, batch: Batch) -> Model:
@@ -466,7 +493,7 @@ def fits(px: Distribution, x: Tensor, parameters_per_feature: int = 1) -> None:
 def _network(value: Any, name: str) -> nn.Module:
     if not isinstance(value, nn.Module):
         raise TypeError(
-            f"the {name} is an nn.Module, got a {type(value).__name__}: weights inside it would not be trained. "
+            f"the {name} must be an nn.Module, got a {type(value).__name__}: weights inside it would not be trained. "
             "Write class Network(nn.Module): ..., or pass the network itself"
         )
     return value
@@ -474,7 +501,7 @@ def _network(value: Any, name: str) -> nn.Module:
 
 def _instance(value: Any, kind: type, name: str, line: str) -> Any:
     if not isinstance(value, kind):
-        raise TypeError(f"{name} is a nelbo {kind.__name__}, got {type(value).__name__}; write {name}={line}")
+        raise TypeError(f"{name} must be a nelbo {kind.__name__}, got {type(value).__name__}; write {name}={line}")
     return value
 
 

@@ -32,7 +32,7 @@ def test_round_trip_through_json(prep):
 
 
 def test_an_unknown_field_is_an_error():
-    with pytest.raises(ValueError, match="holds blur"):
+    with pytest.raises(ValueError, match="got blur"):
         Preparation.from_dict({"blur": 1})
 
 

@@ -96,7 +96,7 @@ def test_a_run_that_ended_in_a_nan_has_its_cause_first(tmp_path, capsys):
 
 def test_what_is_no_run_of_a_vae_is_told_what_to_write(run, tmp_path, capsys):
     assert main(["diagnose", str(tmp_path / "nowhere")]) == 1
-    assert "is no folder" in capsys.readouterr().err
+    assert "is not a directory" in capsys.readouterr().err
     damaged = tmp_path / "damaged"
     shutil.copytree(run, damaged)
     weights = damaged / "weights.safetensors"

@@ -10,8 +10,8 @@ from torch.nn import functional as F
 
 import nelbo
 from nelbo.diagnosis import effective_beta
-from nelbo.diagnosis.reasons import Weights, recognized
-from tests.foreign.models import FEATURES, LATENT, Script, binary
+from nelbo.diagnosis.reasons import recognized
+from tests.wrapping.models import FEATURES, LATENT, Script, binary
 
 X = binary(64, event=(FEATURES,))
 D, L = FEATURES, LATENT
@@ -186,7 +186,7 @@ class WithLoss(Script):
 
 def parts_of(model):
     return nelbo.wrap(
-        encode=model.encode, decode=model.decode, x=X, second="logvar", likelihood=nelbo.likelihoods.Bernoulli()
+        encode=model.encode, decode=model.decode, x=X, scale="logvar", likelihood=nelbo.likelihoods.Bernoulli()
     )
 
 
@@ -230,15 +230,15 @@ def test_a_kl_by_sampling_is_weighed_within_its_noise(model, vae):
 
 @pytest.mark.parametrize("beta", [1.0, 4.0])
 def test_nelbos_own_objectives(beta):
-    own = nelbo.recipes.vae((FEATURES,), latent=2, hidden=(8,)).model
+    own = nelbo.recipes.vae((FEATURES,), latent=2, hidden=(8,))
     weighed = effective_beta(nelbo.objectives.Beta(beta), own, X)
     assert float(weighed.beta) == pytest.approx(beta, rel=1e-4)
 
 
-USUAL = ("reconstruction", "x", "mu", "second")
+USUAL = ("reconstruction", "x", "mu", "spread")
 ERRORS = {
     "no scalar": (lambda recon_x, x, mu, logvar: kl(mu, logvar).sum(1), {}, "return loss.mean()"),
-    "unknown names": (lambda a, b, c: 0, {}, "arguments=('reconstruction', 'x', 'mu', 'second')"),
+    "unknown names": (lambda a, b, c: 0, {}, "arguments=('reconstruction', 'x', 'mu', 'spread')"),
     "no function": (3, {}, "without calling it"),
     "other model": (lambda x: x.mean(), {}, "never calls the encode that was wrapped"),
     "fails": (lambda recon_x, x, mu, logvar, weight: 0, {"arguments": USUAL}, "fails"),
@@ -257,14 +257,14 @@ def test_arguments_can_be_named(vae):
     def loss(a, b, c, d):
         return bce(b, a) + 7 * kl(c, d).sum()
 
-    weighed = effective_beta(loss, vae, X, arguments=("x", "reconstruction", "mu", "second"))
+    weighed = effective_beta(loss, vae, X, arguments=("x", "reconstruction", "mu", "spread"))
     assert float(weighed.beta) == pytest.approx(7, rel=1e-3)
 
 
 def test_numbers_are_recognized():
-    weights = Weights(1.0, 1.0, 1.0, 1.0, batch=64, smaller=32, features=784, latent=20, error=1e-3)
-    assert recognized(1 / 784, weights, for_kl=False, unit_normal=False)[:2] == (1, "averaged over the 784 features")
-    assert recognized(1 / 20, weights, for_kl=True, unit_normal=False).kind == "latent"
-    assert recognized(2 / 784, weights, for_kl=False, unit_normal=True).factor == 2
-    assert recognized(2.5, weights, for_kl=False, unit_normal=False) == (2.5, "", "")
-    assert recognized(0.00025, weights, for_kl=True, unit_normal=False) == (0.00025, "", "")
+    sizes = {"features": 784, "latent": 20, "tolerance": 1e-3}
+    assert recognized(1 / 784, for_kl=False, **sizes)[:2] == (1, "averaged over the 784 features")
+    assert recognized(1 / 20, for_kl=True, **sizes).kind == "latent"
+    assert recognized(2 / 784, 2.0, for_kl=False, **sizes).factor == 2
+    assert recognized(2.5, for_kl=False, **sizes) == (2.5, "", "")
+    assert recognized(0.00025, for_kl=True, **sizes) == (0.00025, "", "")

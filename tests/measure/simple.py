@@ -4,7 +4,7 @@ import torch
 from torch import Tensor, nn
 
 from nelbo.likelihoods import Normal
-from nelbo.posteriors import DiagonalNormal, FullCovarianceNormal
+from nelbo.posteriors import DiagonalNormal
 from nelbo.vae import VAE, Autoencoder
 
 

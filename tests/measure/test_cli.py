@@ -1,7 +1,9 @@
 """nelbo measure, compare and sweep as a user meets them."""
 
+import html
 import json
 import re
+import shlex
 
 import numpy as np
 import pytest
@@ -41,7 +43,7 @@ def test_other_data_are_judged_beside_the_run_s_own(folders, capsys, tmp_path):
     assert main(["measure", folders[0], str(tmp_path / "mine.npy"), *FEW, "--json", "--out", str(tmp_path)]) == 0
     record = json.loads(capsys.readouterr().out)
     assert "mine.npy" in record["facts"]["data"]
-    nelbo = record["sections"][0]["quantities"][2]
+    nelbo = record["sections"][0]["rows"][2]["values"]
     assert nelbo["held_out"]["value"] != nelbo["training"]["value"]
 
 
@@ -62,10 +64,45 @@ def test_other_data_are_standardized_with_the_run_s_own_figures(tmp_path, capsys
     line = ["measure", str(tmp_path / "run"), str(tmp_path / "other.npy"), *FEW, "--json", "--out", str(tmp_path)]
     assert main(line) == 0
     record = json.loads(capsys.readouterr().out)
-    error = record["sections"][0]["quantities"][0]["held_out"]
+    error, training = (record["sections"][0]["rows"][0]["values"][part] for part in ("held_out", "training"))
     expected = measure.elbo_terms(run.model, own).reconstruction_error.value.mean()
     assert error["value"] == pytest.approx(float(expected), abs=5 * error["standard_error"])
-    assert error["value"] > 10 * record["sections"][0]["quantities"][0]["training"]["value"]
+    assert error["value"] > 10 * training["value"]
+
+
+def shown_command(page):
+    """The line under "How to repeat this"."""
+    text = page.read_text("utf-8")
+    return shlex.split(html.unescape(re.search(r"How to repeat this</h2>\n<pre>(.*?)</pre>", text)[1]))
+
+
+def without_times(record):
+    sections = [{name: part for name, part in section.items() if name != "seconds"} for section in record["sections"]]
+    return record | {"sections": sections}
+
+
+def test_the_line_that_repeats_a_measurement_does(folders, swept, capsys, tmp_path, monkeypatch):
+    """From another directory, on other data, with every option changed."""
+    monkeypatch.chdir(tmp_path)
+    np.save(tmp_path / "mine too.npy", (np.random.default_rng(0).random((60, 1, 8, 8)) < 0.3).astype("f4"))
+    options = ["--effort", "quick", "--examples", "40", "--samples", "20", "--seed", "3", "--no-diagnose"]
+    first, second = tmp_path / "first", tmp_path / "second"
+    assert main(["measure", str(swept.runs[0].path), "mine too.npy", *options, "--out", str(first)]) == 0
+    words = shown_command(first / "report.html")
+    assert words[:2] == ["nelbo", "measure"]
+    capsys.readouterr()
+    assert main([*words[1:], "--out", str(second)]) == 0
+    records = [json.loads((folder / "measure.json").read_text()) for folder in (first, second)]
+    assert without_times(records[0]) == without_times(records[1])
+
+
+def test_the_line_that_repeats_a_comparison_does(folders, capsys, tmp_path):
+    options = ["--effort", "quick", "--examples", "30", "--samples", "20", "--seed", "3", "--index", "4", "--json"]
+    page = tmp_path / "both.html"
+    assert main(["compare", *folders[:2], *options, "--out", str(page)]) == 0
+    first = json.loads(capsys.readouterr().out)
+    assert main([*shown_command(page)[1:], "--json", "--out", str(page)]) == 0
+    assert without_times(json.loads(capsys.readouterr().out)) == without_times(first)
 
 
 def test_an_interrupted_measurement_keeps_its_sections(folders, capsys, tmp_path, monkeypatch):
@@ -83,8 +120,8 @@ def test_an_interrupted_measurement_keeps_its_sections(folders, capsys, tmp_path
     record = json.loads((tmp_path / "measure.json").read_text())
     assert record["complete"] is False
     assert len(record["sections"]) == 2
-    assert "Measuring was stopped before its end" in (tmp_path / "report.html").read_text()
-    assert "stopped; what was measured until then is in" in capsys.readouterr().err
+    assert "The measurement was stopped before its end" in (tmp_path / "report.html").read_text()
+    assert "stopped; the finished sections are in" in capsys.readouterr().err
 
 
 def test_an_interrupted_measurement_says_what_is_lost(folders, capsys, tmp_path, monkeypatch):
@@ -95,7 +132,7 @@ def test_an_interrupted_measurement_says_what_is_lost(folders, capsys, tmp_path,
 
     monkeypatch.setattr(reporting, "SECTIONS", (*reporting.SECTIONS[:1], ("log p(x)", stopped)))
     assert main(["measure", folders[0], *FEW, "--out", str(tmp_path / "one")]) == 130
-    assert "what it was at (log p(x)) is lost" in capsys.readouterr().err
+    assert "the section in progress (log p(x)) is lost" in capsys.readouterr().err
     monkeypatch.setattr(reporting, "SECTIONS", (("log p(x)", stopped),))
     assert main(["measure", folders[0], *FEW, "--out", str(tmp_path / "none")]) == 130
     assert "stopped before anything was measured" in capsys.readouterr().err
@@ -105,13 +142,13 @@ def test_an_interrupted_measurement_says_what_is_lost(folders, capsys, tmp_path,
 def test_compare_writes_a_page_beside_the_runs(folders, capsys, swept):
     assert main(["compare", *folders, *FEW, "--index", "4"]) == 0
     printed = capsys.readouterr().out
-    assert "less beta-1's, paired" in printed
+    assert "minus beta-1" in printed
     assert "held-out example 4 under each" in printed
     page = swept.runs[0].path.parent / "comparison.html"
     assert page.exists()
     assert main(["compare", *folders[:2], *FEW, "--json"]) == 0
     record = json.loads(capsys.readouterr().out)
-    assert record["runs"] == folders[:2]
+    assert record["settings"]["runs"] == folders[:2]
 
 
 def test_sweep_takes_the_flags_of_fit(tmp_path, capsys, monkeypatch):
@@ -133,12 +170,12 @@ def test_sweep_takes_the_flags_of_fit(tmp_path, capsys, monkeypatch):
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [
-        (["measure", "nowhere"], "nowhere is no folder"),
-        (["measure", "."], "has no run.json, so it is no run of nelbo"),
+        (["measure", "nowhere"], "nowhere is not a directory"),
+        (["measure", "."], "has no run.json, so it is not a run of nelbo"),
         (["measure", "beta-1", "--split", "test"], "the data have no test part"),
         (["measure", "beta-1", "--examples", "2"], "examples must be at least 20"),
-        (["compare", "beta-1"], "compare takes two or more runs, got 1"),
-        (["compare", "beta-1", "beta-5", "--index", "100"], "--index is from 0 to 99"),
+        (["compare", "beta-1"], "compare needs two or more runs, got 1"),
+        (["compare", "beta-1", "beta-5", "--index", "100"], "index must be between 0 and 99"),
         (["sweep", "digits", "--betas", "-1"], "betas must be different positive numbers"),
     ],
 )

@@ -1,6 +1,6 @@
 """Run the suite of planted faults and print its table: python -m tests.planted [NAME ...] [-v] [--docs].
 
--v prints every diagnosis; --docs writes the table, the pages and the figures into docs/.
+-v prints every diagnosis; --docs writes the table and the figures into docs/.
 """
 
 import sys

@@ -16,7 +16,7 @@ class Subject:
 
     likelihood: bernoulli, continuous_bernoulli, normal:SIGMA, normal_decoded, poisson or negative_binomial.
     beta: the weight of the KL that its user chose on purpose and says so; None says nothing.
-    extra: further arguments of nelbo.wrap (encode=, decode=, second=, output=, forward= ...).
+    extra: further arguments of nelbo.wrap (encode=, decode=, scale=, output=, forward= ...).
     """
 
     model: Any

@@ -192,32 +192,32 @@ def honest(error):
 
 @plant("no-sampling", "binary digits", "dense")
 def decoder_sees_the_mean():
-    return binary(honest(plain.bernoulli), model=Deterministic((1, 8, 8)), second="logvar")
+    return binary(honest(plain.bernoulli), model=Deterministic((1, 8, 8)), scale="logvar")
 
 
 @plant("no-sampling", "binary digits", "conv")
 def decoder_sees_the_mean_conv():
-    return binary(honest(plain.bernoulli), model=Deterministic((1, 8, 8), kind="conv"), second="logvar")
+    return binary(honest(plain.bernoulli), model=Deterministic((1, 8, 8), kind="conv"), scale="logvar")
 
 
 @plant("no-sampling", "table", "dense")
 def decoder_sees_the_mean_table():
-    return tabular(honest(plain.gaussian(0.5)), model=Deterministic((12,)), second="logvar")
+    return tabular(honest(plain.gaussian(0.5)), model=Deterministic((12,)), scale="logvar")
 
 
 @plant("sample-with-variance", "binary digits", "dense")
 def drawn_with_the_variance():
-    return binary(honest(plain.bernoulli), model=WithVariance((1, 8, 8)), second="logvar")
+    return binary(honest(plain.bernoulli), model=WithVariance((1, 8, 8)), scale="logvar")
 
 
 @plant("sample-with-variance", "table", "dense")
 def drawn_with_the_variance_table():
-    return tabular(honest(plain.gaussian(0.5)), model=WithVariance((12,)), second="logvar")
+    return tabular(honest(plain.gaussian(0.5)), model=WithVariance((12,)), scale="logvar")
 
 
 @plant("sample-with-variance", "binary digits", "conv")
 def drawn_with_the_variance_conv():
-    return binary(honest(plain.bernoulli), model=WithVariance((1, 8, 8), kind="conv"), second="logvar")
+    return binary(honest(plain.bernoulli), model=WithVariance((1, 8, 8), kind="conv"), scale="logvar")
 
 
 @plant("kl-mean", "table", "dense")

@@ -1,10 +1,9 @@
-"""Write the documentation that the suite can compute: a page and a figure for each finding, and the table of cases."""
+"""Write the documentation that the suite can compute: a figure for each finding, and the table of cases."""
 
 from pathlib import Path
 
 import torch
 
-from nelbo.diagnosis.explain import page
 from nelbo.diagnosis.history import History
 from nelbo.diagnosis.registry import CHECKS
 from nelbo.figures import palette
@@ -14,7 +13,8 @@ from tests.planted.cases import FAULTS
 from tests.planted.suite import Outcome, load, view
 
 DOCS = Path(__file__).parents[2] / "docs"
-FOLDER = DOCS / "findings"
+PAGES = "../src/nelbo/diagnosis/findings"  # from docs/
+FIGURES = DOCS / "images" / "findings"
 # the healthy model that stands beside the faulty ones of its data and network
 _TWINS = {
     ("binary digits", "dense"): "dense_16",
@@ -26,38 +26,18 @@ _TWINS = {
 _OF_THE_TABLE = "table_3"
 
 
-def figure_line(check):
-    """The Markdown of a finding's figure, where it has a planted case."""
-    planted = _case_of(check.id)
-    if planted is None:
-        return ""
-    judged_wrongly = planted.build.__module__.endswith("evaluation_faults")
-    unseen = " Nothing of it shows here: the model is healthy, and judged wrongly." if judged_wrongly else ""
-    return (
-        f"![{check.title}](images/{check.id}.png)\n\n"
-        f"*The planted case `{planted.name}` ({planted.data}, {planted.network}) above a healthy model of such data: "
-        "the terms of the loss on training (line) and held-out data (dashes), the codes of the examples with the "
-        f"circle that holds 95 % of the prior, and held-out examples with their reconstructions.{unseen}*"
-    )
-
-
-def write_page(check):
-    """docs/findings/ID.md."""
-    write_bytes(FOLDER / f"{check.id}.md", page(check, figure_line(check)).encode())
-
-
 def write_figures(outcomes: list[Outcome]) -> None:
-    """docs/findings/images/ID.png for every finding whose planted case is among the outcomes."""
+    """docs/images/findings/ID.png for every finding whose planted case is among the outcomes."""
     trained = {outcome.planted.name: outcome.subject for outcome in outcomes}
     for check in CHECKS.values():
-        planted = _case_of(check.id)
+        planted = case_of(check.id)
         if planted is not None and planted.name in trained:
             twin = _TWINS.get((planted.data, planted.network), _OF_THE_TABLE)
-            drawn = draw([(check.title, trained[planted.name]), (f"healthy: {twin}", trained[twin])])
-            write_bytes(FOLDER / "images" / f"{check.id}.png", render(drawn, ".png", dpi=80))
+            drawn = draw([(check.page.title, trained[planted.name]), (f"healthy: {twin}", trained[twin])])
+            write_bytes(FIGURES / f"{check.id}.png", render(drawn, ".png", dpi=80))
 
 
-def _case_of(id):
+def case_of(id):
     """The planted case that shows a finding: on images, where there is one."""
     load()
     cases = [planted for planted in FAULTS.values() if planted.finding == id]
@@ -158,15 +138,13 @@ def table(outcomes: list[Outcome]) -> str:
         said = (
             ", ".join(f"{f.id} ({f.severity[0]})" for f in outcome.findings if f.severity != "note") or "nothing wrong"
         )
-        planted_as = f"[{planted.finding}](findings/{planted.finding}.md)" if planted.finding else "healthy"
+        planted_as = f"[{planted.finding}]({PAGES}/{planted.finding}.md)" if planted.finding else "healthy"
         lines.append(f"| {planted_as}: {planted.name} | {planted.data} | {planted.network} | {verdict} | {said} |")
     return "\n".join(lines)
 
 
 def write(outcomes: list[Outcome]) -> None:
-    """Everything: pages, figures, and the table in docs/diagnosis.md."""
-    for check in CHECKS.values():
-        write_page(check)
+    """Everything: the figures, and the table in docs/diagnosis.md."""
     write_figures(outcomes)
     path = DOCS / "diagnosis.md"
     text = path.read_text()

@@ -7,8 +7,7 @@ from dataclasses import dataclass
 import torch
 
 import nelbo
-from nelbo.diagnosis import Findings
-from nelbo.recipes import LIKELIHOODS, named
+from nelbo.report import Findings
 from tests.planted.cases import FAULTS, HEALTHY, Planted, Subject, seeded
 
 _FILES = ("healthy", "latent_faults", "data_faults", "training_faults", "loss_faults", "evaluation_faults")
@@ -53,8 +52,8 @@ def view(subject: Subject):
         "output": {"poisson": "log_rates", "normal_decoded": "parameters", "negative_binomial": "parameters"}.get(
             subject.likelihood, "mean" if subject.likelihood.startswith("normal") else "logits"
         ),
-        "second": "logvar",
-        "likelihood": named("likelihood", subject.likelihood, LIKELIHOODS),
+        "scale": "logvar",
+        "likelihood": nelbo.likelihoods.named(subject.likelihood),
     }
     return nelbo.wrap(**(arguments | subject.extra))
 

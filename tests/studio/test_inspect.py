@@ -156,9 +156,9 @@ def test_two_runs_are_aligned(ask, folder):
         ("examples", {"rows": [1] * 65}, "at most 64"),
         ("open", {"split": "holdout"}, "have no holdout part"),
         ("weights", {"part": "all"}, "'decoder' or 'encoder'"),
-        ("plane", {"low": [0, 0], "high": [0, 1], "layers": ["prior"]}, "low ends lie below"),
+        ("plane", {"low": [0, 0], "high": [0, 1], "layers": ["prior"]}, "low ends must lie below"),
         ("plane", {"low": [0, 0], "high": [1, float("nan")], "layers": ["prior"]}, "2 finite numbers"),
-        ("plane", {"low": [0, 0], "high": [1, 1], "layers": ["posterior"]}, "layers are some of"),
+        ("plane", {"low": [0, 0], "high": [1, 1], "layers": ["posterior"]}, "layers must be some of"),
         ("plane", {"low": [0, 0], "high": [1, 1], "layers": ["prior"], "n": 10**6}, "from 2 to 128"),
         ("plane", {"low": [0, 0], "high": [1, 1], "layers": ["prior"], "axes": [0, 7]}, "different latent dimensions"),
         ("decode", {}, "buffer 0 holds no float32"),
@@ -190,11 +190,11 @@ def test_damaged_folders_are_listed_with_what_is_wrong(folder, tmp_path):
     session = Session([tmp_path])
     listed = {entry["title"]: entry for entry in session.ask({"kind": "inspect.runs", "id": 1}).content["runs"]}
     assert "cut short" in listed["cut"]["error"]
-    assert "no record of a run" in listed["foreign"]["error"]
+    assert "not the record of a run" in listed["foreign"]["error"]
     error = session.ask({"kind": "inspect.open", "id": 2, "run": str(tmp_path / "half")}).content["error"]
     assert "not a whole safetensors file" in error
     nothing = Session([tmp_path / "nowhere"])
-    assert "is no folder" in nothing.ask({"kind": "inspect.runs", "id": 1}).content["runs"][0]["error"]
+    assert "is not a directory" in nothing.ask({"kind": "inspect.runs", "id": 1}).content["runs"][0]["error"]
 
 
 def test_a_run_in_memory():

@@ -1,5 +1,6 @@
 """What the inspector shows, against nelbo.loss, quadrature and numpy."""
 
+import dataclasses
 import math
 
 import numpy as np
@@ -7,12 +8,15 @@ import pytest
 import torch
 
 from nelbo import VAE, likelihoods, nn, priors
+from nelbo.evaluation import evaluate
 from nelbo.objectives import loss
 from nelbo.studio import planes
 from nelbo.studio.alignment import align
-from nelbo.studio.inspection import decode, inspect, look_at, posterior, terms, terms_under
+from nelbo.studio.inspect import looked_at, opened
+from nelbo.studio.inspection import DRAWS_OF_ONE, inspect, kl_per_unit, terms_of, terms_under
 from nelbo.studio.networks import dense
 from nelbo.studio.planes import Plane
+from nelbo.vae import as_model
 from tests.cases import LATENT, LIKELIHOODS, POSTERIORS, PRIORS, each, make_vae
 from tests.studio.runs import small_run
 
@@ -20,35 +24,36 @@ from tests.studio.runs import small_run
 def test_terms_are_those_of_nelbo_loss():
     vae = make_vae()
     x = LIKELIHOODS["bernoulli"][1](5)
-    found = terms(vae, x, draws=400)
+    evaluation = evaluate(vae, x)
+    found = terms_of(evaluation, 400)
     torch.manual_seed(3)
     with torch.no_grad():
         again = torch.stack([torch.stack(loss(vae, x)) for _ in range(400)]).double()
-    torch.testing.assert_close(found.loss.kl, again[0, 1])
+    torch.testing.assert_close(found.kl, again[0, 1])
     error = (again[:, 0].std(0) / 20).square().add(found.standard_error.square()).sqrt()
-    assert bool(((found.loss.reconstruction_error - again[:, 0].mean(0)).abs() < 5 * error).all())
-    torch.testing.assert_close(found.loss.nelbo, found.loss.reconstruction_error + found.loss.kl)
-    torch.testing.assert_close(found.kl_per_unit.sum(1).double(), found.loss.kl)
+    assert bool(((found.reconstruction_error - again[:, 0].mean(0)).abs() < 5 * error).all())
+    torch.testing.assert_close(found.nelbo, found.reconstruction_error + found.kl)
+    torch.testing.assert_close(kl_per_unit(evaluation, 400).sum(1), found.kl)
 
 
 def test_the_caller_s_random_numbers_are_left_alone():
     vae, x = make_vae(), LIKELIHOODS["bernoulli"][1](3)
     torch.manual_seed(7)
     before = torch.random.get_rng_state()
-    first = look_at(vae, x[:1])
+    first = looked_at([evaluate(vae, x[:1])], [None])
     assert torch.equal(before, torch.random.get_rng_state())
-    assert torch.equal(first.terms.loss.nelbo, look_at(vae, x[:1]).terms.loss.nelbo)
+    assert first == looked_at([evaluate(vae, x[:1])], [None])
 
 
 @pytest.mark.parametrize("name", **each(POSTERIORS))
 def test_moments_of_every_posterior(name):
     vae, x = make_vae(posterior=name), LIKELIHOODS["bernoulli"][1](4)
-    mean, covariance, is_normal = posterior(vae, x)
+    mean, covariance, is_normal = evaluate(vae, x).moments
     with torch.no_grad():
         drawn = vae.posterior(x).sample(torch.Size((4000,)))
     assert mean.shape == (4, LATENT)
     assert is_normal == (name != "flow")
-    torch.testing.assert_close(mean, vae.encode(x))
+    torch.testing.assert_close(mean, vae.encode(x).detach())
     for i in range(4):
         sampled = np.cov(drawn[:, i].T.numpy())
         scale = math.sqrt(2 / (256 if name == "flow" else 4000)) * covariance[i].diagonal().max()
@@ -58,12 +63,16 @@ def test_moments_of_every_posterior(name):
 @pytest.mark.parametrize("name", **each(LIKELIHOODS))
 def test_every_likelihood_has_its_picture(name):
     vae, x = make_vae(name), LIKELIHOODS[name][1](2)
-    one = look_at(vae, x[:1], draws=4)
-    assert one.reconstruction.shape == x[0].shape
+    reply = looked_at([evaluate(vae, x[:1])], [7])
+    (one,) = reply.content["examples"]
+    shown, picture, mean, _ = (torch.frombuffer(bytearray(buffer), dtype=torch.float32) for buffer in reply.buffers)
+    torch.testing.assert_close(shown, x[0].flatten())
     with torch.no_grad():
-        expected = -vae.likelihood(one.mean[None]).log_prob(x[:1])
-    assert one.at_mean == pytest.approx(float(expected), rel=1e-5)
-    torch.testing.assert_close(decode(vae, one.mean[None])[0], one.reconstruction)
+        px = vae.likelihood(mean[None])
+        torch.testing.assert_close(picture, vae.decode(mean[None])[0].flatten().float())
+    assert one["at_mean"] == pytest.approx(-float(px.log_prob(x[:1]).detach()), rel=1e-5)
+    assert (one["row"], one["draws"]) == (7, DRAWS_OF_ONE)
+    assert one["nelbo"] == pytest.approx(one["reconstruction_error"] + one["kl"])
 
 
 @pytest.mark.parametrize("name", **each(PRIORS))
@@ -170,9 +179,10 @@ def test_what_a_browser_cannot_decode_is_left_to_python():
 def test_splits_and_autoencoders():
     run = small_run("autoencoder")
     inspection = inspect(run, split="train", limit=10)
-    assert inspection.is_point
-    assert bool(inspection.terms.loss.kl.isinf().all())
-    assert bool(inspection.terms.standard_error.isfinite().all())
+    assert inspection.evaluation.is_point
+    terms = terms_of(inspection.evaluation, inspection.draws)
+    assert bool(terms.kl.isinf().all())
+    assert bool(terms.standard_error.isfinite().all())
     with pytest.raises(ValueError, match="have no test part; they have: validation, train"):
         inspect(run, split="test")
 
@@ -184,3 +194,24 @@ def test_priors_of_the_table_are_all_here():
         priors.VampPrior,
         priors.Flow,
     }
+
+
+def test_columns_of_a_table_keep_their_names():
+    run = small_run()
+    assert opened(inspect(run, limit=5)).content["features"] is None
+    names = ["age", "height", "weight", "pulse", "sleep", "steps"]
+    run.record["data"] = {"features": names}  # as nelbo.data writes it
+    assert opened(inspect(run, limit=5)).content["features"] == names
+
+
+def test_models_of_all_kinds_open():
+    """A model that states no families, only distributions, is shown as well."""
+    run = small_run()
+
+    class Plain:
+        prior, posterior, likelihood = run.model.prior, run.model.posterior, run.model.likelihood
+
+    content = opened(inspect(dataclasses.replace(run, model=as_model(Plain())), limit=5)).content
+    assert (content["posterior"], content["dense"]) == ("Independent", {"decoder": False, "encoder": False})
+    assert content["standard_normal_prior"]
+    assert not opened(inspect(small_run(prior="mixture"), limit=5)).content["standard_normal_prior"]

@@ -46,7 +46,7 @@ def test_the_browser_decodes_as_the_model_does(studio, visit, run, run_folder):
     page = visit(studio.address(state_of(run=str(run_folder / "first"), pins=[0], z=z)))
     page.wait_for_selector("text=decoded at z")
     pixels = page.evaluate(PIXELS, ".rebuilt canvas.pixels")
-    expected = run.model.decode(torch.tensor([z]))[0].flatten().numpy()
+    expected = run.decode(torch.tensor([z]))[0].flatten().numpy()
     np.testing.assert_allclose(np.array(pixels) / 255, expected, atol=1.01 / 255)
     with torch.no_grad():
         error = -float(run.model.likelihood(torch.tensor([z])).log_prob(run.data.validation.take([0])))
@@ -87,7 +87,7 @@ def test_a_convolutional_decoder_is_asked_in_python(studio, visit, run_folder):
     page = visit(studio.address(state_of(run=str(run_folder / "conv"), pins=[0], z=[1.0, 0.5])))
     page.wait_for_selector("text=decoded at z")
     conv = nelbo.load(run_folder / "conv")
-    expected = conv.model.decode(torch.tensor([[1.0, 0.5]]))[0].flatten().numpy()
+    expected = conv.decode(torch.tensor([[1.0, 0.5]]))[0].flatten().numpy()
     page.wait_for_function(f"({PIXELS})('.rebuilt canvas.pixels').some((v) => v > 0)")
     page.wait_for_timeout(200)
     np.testing.assert_allclose(
@@ -190,7 +190,7 @@ def test_a_lasso_fills_the_table_and_views_are_kept(studio, visit, run, run_fold
     page.click("[data-do=lasso]")
     page.locator(".latent svg").scroll_into_view_if_needed()
     plane = page.locator(".latent svg").bounding_box()
-    z = run.model.encode(run.data.validation.take(range(20))).numpy()
+    z = run.encode(run.data.validation.take(range(20))).numpy()
     share = (float(np.median(z[:, 0])) + 3.4) / 6.8  # of the plane, which shows the prior out to 3.4 sigma
     middle, bottom = 40 + share * (plane["width"] - 48), plane["height"] - 50
     corners = [(45, 20), (middle, 20), (middle, bottom), (45, bottom)]
@@ -219,7 +219,7 @@ def test_principal_axes_are_those_of_numpy(studio, visit, run_folder):
     page = visit(studio.address(state_of(run=str(run_folder / "table"), projection="principal", pins=[1])))
     page.wait_for_selector("text=first principal component")
     table = nelbo.load(run_folder / "table")
-    mean = table.model.encode(table.data.validation.take(range(20))).numpy()
+    mean = table.encode(table.data.validation.take(range(20))).numpy()
     first = np.linalg.svd(mean - mean.mean(0), full_matrices=False)[2][0]
     first *= np.sign(first[np.abs(first).argmax()])
     handle = page.locator("[data-handle='mean µ of q(z|x)']")

@@ -109,8 +109,10 @@ def test_a_killed_process_is_said_and_its_run_can_go_on(studio):
 def test_what_cannot_be_trained_is_said(studio):
     _, ask, _ = studio
     assert "no setting 'betta'" in ask("start", settings={"betta": 3})["error"]
-    assert "beta is from 0 to 1e+06, got -1.0" in ask("start", settings={"recipe": "beta_vae", "beta": -1.0})["error"]
-    assert "epochs is a whole number, got 2.5" in ask("start", settings={"epochs": 2.5})["error"]
+    assert (
+        "beta must be from 0 to 1e+06, got -1.0" in ask("start", settings={"recipe": "beta_vae", "beta": -1.0})["error"]
+    )
+    assert "epochs must be an integer, got 2.5" in ask("start", settings={"epochs": 2.5})["error"]
     assert "no run 'x' here" in ask("state", run="x")["error"]
     assert "an order is one of" in ask("order", run="x", order="dance")["error"]
 
@@ -129,6 +131,23 @@ def test_the_form_and_back():
     assert "likelihood" not in task["arguments"]  # auto
     assert "floor" not in task["arguments"]  # of another recipe
     json.dumps(form(), allow_nan=False)
+    # the settings of a training have the limits that fit() checks
+    training = [field for field in form() if field["group"] == "training"]
+    assert [field["name"] for field in training][:3] == ["epochs", "learning_rate", "seed"]
+    assert {field["name"]: field.get("limits") for field in training} == {
+        "epochs": [1, 2**31 - 1],
+        "learning_rate": [1e-8, 2**31 - 1],
+        "seed": [-(2**31) + 1, 2**31 - 1],
+        "batch_size": [1, 2**31 - 1],
+        "schedule": None,
+        "learning_rate_warm_up": [0, 2**31 - 1],
+        "weight_decay": [0, 2**31 - 1],
+        "clip": [1e-8, 2**31 - 1],
+        "ema": [1e-8, 1 - 2**-53],
+        "patience": [1, 2**31 - 1],
+    }
+    assert not next(field["more"] for field in training if field["name"] == "seed")
+    assert next(field["more"] for field in training if field["name"] == "ema")
 
 
 @pytest.mark.parametrize(

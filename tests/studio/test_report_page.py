@@ -1,59 +1,49 @@
 """The report of a run: what was measured and found, the inspector below, and all of it in one file."""
 
-import json
+import math
 import shutil
 
 import pytest
 
+from nelbo.estimate import Estimate
+from nelbo.files import write_json
+from nelbo.report import MEASURES, Finding, Findings, Report, Row, Section
 from nelbo.studio.exporting import export_page
 from nelbo.studio.session import Session
 
-# as nelbo.measure writes measure.json and nelbo.diagnosis findings.json
-MEASURED = {
-    "title": "kept",
-    "facts": {"model": "VAE, latent 2"},
-    "sections": [
-        {
-            "id": "loss",
-            "title": "What is the loss made of?",
-            "finding": "The loss is 21.30 nats.",
-            "quantities": [
-                {
-                    "id": "nelbo",
-                    "label": "NELBO",
-                    "unit": "nats",
-                    "meaning": "the total loss",
-                    "held_out": {"value": 21.304, "standard_error": 0.21, "method": "monte_carlo"},
-                },
-                {
-                    "id": "kl",
-                    "label": "KL",
-                    "unit": "nats",
-                    "meaning": "of an autoencoder",
-                    "held_out": {"value": None, "standard_error": 0.0, "method": ""},
-                },
-            ],
-            "notes": ["few examples"],
-        }
-    ],
-}
-FOUND = {
-    "verdict": "1 warning in 12 checks on 200 examples.",
-    "findings": [
-        {
-            "id": "unused-units",
-            "title": "one unit carries nothing",
-            "severity": "warning",
-            "evidence": [{"what": "KL of unit 2", "value": 0.001, "standard_error": 0.0002, "unit": "nats"}],
-            "meaning": "It could be left out.",
-            "change": "latent=1",
-            "source": "Burda et al. 2016",
-            "cost_nats": None,
-        }
-    ],
-    "passed": [],
-    "skipped": {"effective-beta": "no loss was given"},
-}
+MEASURED = Report(
+    "kept",
+    (("model", "VAE, latent 2"),),
+    {},
+    (
+        Section(
+            "loss",
+            "What is the loss made of?",
+            "",
+            "The loss is 21.30 nats.",
+            (
+                Row("nelbo", "NELBO", "The total loss.", {"held_out": Estimate.number(21.304, 0.21, "monte_carlo")}),
+                Row("kl", "KL", "Of an autoencoder.", {"held_out": Estimate.number(math.inf)}),
+            ),
+            notes=("few examples",),
+        ),
+    ),
+)
+FOUND = Findings(
+    (
+        Finding(
+            "unused-units",
+            "one unit carries nothing",
+            "warning",
+            (Estimate.number(0.001, 0.0002, label="KL of unit 2"),),
+            "It could be left out.",
+            "latent=1",
+            "Burda et al. 2016",
+        ),
+    ),
+    skipped={"effective-beta": "no loss was given"},
+    examples=200,
+)
 
 
 @pytest.fixture
@@ -65,29 +55,29 @@ def folder(run_folder, tmp_path):
 def test_what_was_not_measured_is_said(folder, serving, visit):
     served = serving(Session([folder]))
     page = visit(served.address("report"))
-    page.wait_for_selector("text=/not measured yet: nelbo measure|This nelbo has no nelbo.measure/i")
+    page.wait_for_selector("text=/not measured yet: nelbo measure/i")
     page.wait_for_selector("[data-term=nelbo]")  # the inspector is there all the same
     answer = served.session.ask({"kind": "report.make", "id": 1, "run": str(folder / "kept"), "effort": "endless"})
     assert "effort is one of quick, normal, thorough" in answer.content["error"]
 
 
 def test_what_was_measured_and_found_is_shown_and_travels(folder, serving, visit, tmp_path):
-    (folder / "kept" / "measure.json").write_text(json.dumps(MEASURED))
-    (folder / "kept" / "findings.json").write_text(json.dumps(FOUND))
+    write_json(folder / "kept" / MEASURES, MEASURED.to_dict())
+    FOUND.save(folder / "kept")
     session = Session([folder])
     (tmp_path / "report.html").write_text(export_page(session, "report", {}), "utf-8")
     for address in (serving(session).address("report"), (tmp_path / "report.html").as_uri()):
         page = visit(address)
-        page.wait_for_selector("text=1 warning in 12 checks")
+        page.wait_for_selector("text=1 warning in 1 check on 200 examples")
         page.wait_for_selector("text=Warning: one unit carries nothing")
-        page.wait_for_selector("text=KL of unit 2: 0.0010 ± 0.0002 nats")
-        assert page.locator("td", has_text="21.30 ± 0.21").count() == 1
+        page.wait_for_selector("text=KL of unit 2: 0.00100 ± 0.00020 nats")
+        assert page.locator("td", has_text="21.30 ± 0.21 nats").count() == 1
         assert page.locator("td", has_text="∞").count() == 1
         page.wait_for_function("() => /\\d/.test(document.querySelector('[data-term=kl]')?.textContent ?? '')")
 
 
 def test_the_report_with_figures_opens(folder, serving, visit):
-    (folder / "kept" / "measure.json").write_text(json.dumps(MEASURED))
+    write_json(folder / "kept" / MEASURES, MEASURED.to_dict())
     (folder / "kept" / "report.html").write_text("<!doctype html><title>r</title><h1>With figures</h1>")
     served = serving(Session([folder]))
     page = visit(served.address("report"))

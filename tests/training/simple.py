@@ -10,8 +10,7 @@ from torch import Tensor, nn
 import nelbo
 from nelbo import likelihoods, recipes
 from nelbo.nn import MLP
-from nelbo.recipes import Recipe
-from nelbo.vae import VAE
+from nelbo.vae import VAE, Model
 
 
 def binary(n: int = 200, features: int = 6, seed: int = 0) -> Tensor:
@@ -33,10 +32,12 @@ def table_file(folder: Path, n: int = 200) -> Path:
     return path
 
 
-def small(name: str = "vae", seed: int = 0, event: tuple[int, ...] = (6,), **arguments: Any) -> Recipe:
+def small(name: str = "vae", seed: int = 0, event: tuple[int, ...] = (6,), **arguments: Any) -> Model:
     with torch.random.fork_rng([]):
         torch.manual_seed(seed)
-        return recipes.make(name, event, **({"hidden": (8,)} | arguments))
+        made = recipes.make(name, event, **({"hidden": (8,)} | arguments))
+        made.draw_weights()  # now: its weights are given, not drawn by fit's seed
+        return made
 
 
 def by_hand(decoder: nn.Module | None = None, seed: int = 0, features: int = 6) -> VAE:

@@ -2,14 +2,15 @@
 
 import torch
 
-from nelbo.training.adam import FusedAdam
+import nelbo
 from nelbo.training.checkpoint import Position, Snapshot, State
+from nelbo.training.optimizers import Adam
 from tests.training.simple import binary, by_hand
 
 
 def state(seed=0):
     model = by_hand(seed=seed)
-    made = State(model, FusedAdam(model.parameters(), learning_rate=0.01))
+    made = State(model, Adam(model.parameters(), learning_rate=torch.tensor(0.01)))
     made.average = {name: p.detach().clone() for name, p in model.named_parameters()}
     made.best = {name: t.clone() for name, t in model.state_dict().items()}
     return made
@@ -18,7 +19,7 @@ def state(seed=0):
 def train(made, steps):
     for _ in range(steps):
         made.optimizer.zero_grad()
-        (-made.model(binary(20)).log_prob(binary(20))).mean().backward()
+        nelbo.loss(made.model, binary(20)).nelbo.mean().backward()
         made.optimizer.step()
         with torch.no_grad():
             for name, p in made.model.named_parameters():

@@ -40,7 +40,7 @@ COMMANDS: dict[str, tuple[str, str, tuple[str, ...]]] = {
     ),
     "compare": (
         "measure:compare",
-        "Set runs side by side on the same examples, with paired differences.",
+        "Compare runs on the same examples, with paired differences.",
         ("nelbo compare runs/x runs/y --index 6",),
     ),
     "sweep": (
@@ -50,12 +50,12 @@ COMMANDS: dict[str, tuple[str, str, tuple[str, ...]]] = {
     ),
     "diagnose": (
         "diagnose:diagnose",
-        "What is wrong with a run's model, the evidence, and what to change.",
+        "Look for faults of a run's model: the evidence, and what to change.",
         ("nelbo diagnose runs/x", "nelbo diagnose runs/x other.npy", "nelbo diagnose runs/x --strict"),
     ),
     "explain": (
         "diagnose:explain",
-        "What a finding of diagnose means and how it is measured.",
+        "Explain a finding of diagnose and how it is measured.",
         ("nelbo explain", "nelbo explain posterior-collapse"),
     ),
     "sample": (

@@ -8,7 +8,7 @@ from rich.console import Console
 from rich.table import Table
 
 from nelbo import demo as show
-from nelbo.demo import Measured, Terms
+from nelbo.demo import Measured
 
 
 def demo(
@@ -58,16 +58,11 @@ def _table(models: list[Measured], what: str) -> Table:
         table.add_column(column, justify="right" if len(column) > 2 else "left", no_wrap=True)
     for model in models:
         one = model.one
-        over_draws = Terms(one.reconstruction_error, one.standard_error, one.kl, 0.0, one.nelbo, one.standard_error)
-        table.add_row(model.title, "all held-out", *_cells(model.held_out))
-        table.add_row("", f"digit {what.split()[2]}", *_cells(over_draws), end_section=True)
+        table.add_row(model.title, "all held-out", *(_cell(float(term), term.error) for term in model.held_out))
+        of_one = ((one.reconstruction_error, one.standard_error), (one.kl, 0.0), (one.nelbo, one.standard_error))
+        table.add_row("", f"digit {what.split()[2]}", *(_cell(*term) for term in of_one), end_section=True)
     return table
 
 
-def _cells(terms: Terms) -> list[str]:
-    pairs = (
-        (terms.reconstruction_error, terms.reconstruction_error_standard_error),
-        (terms.kl, terms.kl_standard_error),
-        (terms.nelbo, terms.nelbo_standard_error),
-    )
-    return ["∞" if math.isinf(value) else f"{value:.1f}{f' ± {error:.1f}' if error else ''}" for value, error in pairs]
+def _cell(value: float, error: float) -> str:
+    return "∞" if math.isinf(value) else f"{value:.1f}{f' ± {error:.1f}' if error else ''}"

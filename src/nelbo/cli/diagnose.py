@@ -4,10 +4,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from nelbo.diagnosis import Findings
+    from nelbo.report import Findings
     from nelbo.runs import Run
-
-FILE = "findings.json"
 
 
 def diagnose(
@@ -20,22 +18,22 @@ def diagnose(
     json: bool = False,
     strict: bool = False,
 ) -> int:
-    """What is wrong with a run's model, the evidence in numbers, what it means, and the line to change.
+    """Look for faults of a run's model: the evidence in numbers, what it means, and the line to change.
 
-    About forty checks of the data, the loss, the latents, the networks and the training, the gravest finding first, by
-    the nats it costs. severe: the model or its numbers are wrong; warning: it costs; note: worth knowing. A run that
-    is still training, was stopped, or ended in a NaN is measured as of its last checkpoint. nelbo explain ID says how a
-    finding is measured.
+    About forty checks of the data, the loss, the latents, the networks and the training, most severe finding first,
+    then by the nats it costs. severe: the model or its numbers are wrong; warning: it costs nats; note: worth knowing.
+    A run that is still training, was stopped, or ended in a NaN is measured as of its last checkpoint. nelbo explain ID
+    describes a finding and how it is measured.
 
     Args:
-        run: folder of a run.
-        data: a named set or a path that takes the place of what the run held out, prepared as the run's data were: is
-            it of the same kind, was it trained on, what does the model lose on it? By default the run's own.
-        examples: how many training and how many held-out examples are measured.
-        seed: of every draw.
-        out: folder for findings.json; by default the run's, or none for other data.
+        run: directory of a run.
+        data: a named set or a path to use in place of the run's held-out data, prepared as the run's data were: is it
+            of the same kind, was it trained on, what does the model lose on it? By default the run's own.
+        examples: number of training examples, and of held-out examples, to measure.
+        seed: seed of every draw.
+        out: directory for findings.json; by default the run's, or none for other data.
         json: print one JSON object instead of text.
-        strict: end with exit status 1 where something severe is found, for a CI of yours.
+        strict: exit with status 1 if there is a severe finding, for use in continuous integration.
     """
     from nelbo.diagnosis import unfinished
 
@@ -43,27 +41,26 @@ def diagnose(
     place = out or (run if data is None else None)
     findings = examine(loaded, place, data=data, examples=examples, seed=seed)
     if json:
-        from json import dumps
+        from nelbo.files import json_text
 
-        from nelbo.files import plain
-
-        print(dumps(plain(findings.to_dict()), indent=2, ensure_ascii=False, allow_nan=False))
+        print(json_text(findings.to_dict()))
     else:
         from rich.console import Console
 
         console = Console(highlight=False)
         console.print(findings)
-        kept = f"Written to {place / FILE}" if place else "Not written: --out FOLDER keeps findings on other data"
-        console.print(f"\n{kept}", soft_wrap=True)
+        from nelbo.report import FINDINGS
+
+        written = f"Written to {place / FINDINGS}" if place else "Not written: --out DIR keeps findings on other data"
+        console.print(f"\n{written}", soft_wrap=True)
     return int(strict and not findings.healthy)
 
 
 def examine(
     run: "Run", out: Path | None, *, data: str | None = None, examples: int = 1000, seed: int = 0
 ) -> "Findings":
-    """Diagnose a run, on its own data or with others as held out, and write findings.json into a folder, if any."""
+    """Diagnose a run, on its own data or with others as held out, and write findings.json into ``out``, if given."""
     from nelbo.diagnosis import diagnose
-    from nelbo.files import write_json
 
     held_out = None
     if data is not None:
@@ -72,15 +69,15 @@ def examine(
         held_out = examples_of(run, data, "test")
     findings = diagnose(run, held_out=held_out, examples=examples, seed=seed)
     if out is not None:
-        write_json(out / FILE, findings.to_dict())
+        findings.save(out)
     return findings
 
 
 def explain(id: str | None = None) -> int:
-    """What a finding means, how it is measured and what to change; without ID, the list of all findings.
+    """Explain a finding: what it means, how it is measured and what to change; without ID, list all findings.
 
     Args:
-        id: of a finding, as nelbo diagnose prints it.
+        id: id of a finding, as nelbo diagnose prints it.
     """
     from nelbo.diagnosis import explain as page_of
     from nelbo.diagnosis import index
@@ -88,8 +85,8 @@ def explain(id: str | None = None) -> int:
     if id is not None:
         print(page_of(id), end="")
         return 0
-    known = index()
-    width = max(len(name) for name, _ in known)
-    for name, title in known:
+    findings = index()
+    width = max(len(name) for name, _ in findings)
+    for name, title in findings:
         print(f"{name:{width}}  {title}")
     return 0

@@ -24,25 +24,30 @@ MODEL = flags(
     notes={"likelihood": f"One of {', '.join(likelihoods.names())}; what fits the data if not given."},
 )
 TRAINING = flags(
-    train, group=Group.create_ordered("Training"), skip=("objective", "optimizer", "out", "progress", "callback")
+    train,
+    group=Group.create_ordered("Training"),
+    skip=("validation", "objective", "optimizer", "out", "progress", "callback"),
 )
 
 
+_OF_RESUME = ("epochs", "device", "threads")
+
+
 def _recipe_flags() -> list[inspect.Parameter]:
-    """The arguments that only some recipes have, each with what it is in the recipes that take it."""
+    """The arguments that only some recipes have, each with its meaning in the recipes that take it."""
     shared = tuple(parameter.name for parameter in MODEL)
     group = Group.create_ordered("Recipe's own settings")
-    found: dict[str, inspect.Parameter] = {}
+    parameters: dict[str, inspect.Parameter] = {}
     helps: dict[str, list[str]] = {}
     for name, recipe in recipes.RECIPES.items():
         words = described(recipe)
         for parameter in flags(recipe, group=group, skip=shared):
-            found.setdefault(parameter.name, parameter)
+            parameters.setdefault(parameter.name, parameter)
             default = inspect.signature(recipe).parameters[parameter.name].default
             helps.setdefault(parameter.name, []).append(f"{name} (default {plain(default)}): {words[parameter.name]}")
     return [
         parameter.replace(annotation=Annotated[parameter.annotation, Parameter(help="of " + " Of ".join(helps[name]))])
-        for name, parameter in found.items()
+        for name, parameter in parameters.items()
     ]
 
 
@@ -76,11 +81,9 @@ def _start(data: str, recipe: str, out: Path | None, values: dict[str, Any]) -> 
     print(loaded)
     chosen = given((*MODEL, *_OWN), values)
     _only_its_own(recipe, chosen)
-    found = None if "likelihood" in chosen else recipes.likelihood_for(recipe, loaded)
-    if found is not None:
-        chosen["likelihood"] = found.name
-        print(f"What the model sees looks like {found.summary.kind}: --likelihood {found.name}")
-    model = recipes.make(recipe, loaded.event_shape, **chosen)
+    model, suggestion = recipes.make_for(loaded, recipe, **chosen)
+    if suggestion is not None:
+        print(f"What the model sees looks like {suggestion.summary.kind}: --likelihood {suggestion.name}")
     folder = out or _free_folder(Path("runs"), f"{Path(data).stem}-{recipe}")
     return train(model, loaded, out=folder, **given(TRAINING, values))
 
@@ -98,16 +101,19 @@ def _only_its_own(recipe: str, chosen: dict[str, Any]) -> None:
 
 
 def _go_on(path: Path, data: str | None, values: dict[str, Any]) -> Run:
-    """Resume; flags that would change the run are refused, but for more epochs."""
-    given = [f"--{name.replace('_', '-')}" for name, value in values.items() if value is not None and name != "epochs"]
-    if data is not None or given:
-        what = ", ".join([*(["DATA"] if data else []), *given])
-        raise ValueError(f"--resume takes everything but --epochs from {path / RECORD}; leave out {what}")
-    return go_on(path, epochs=values["epochs"])
+    """Resume; flags that would change the run are refused, but for more epochs or another machine."""
+    chosen = {name: value for name, value in values.items() if value is not None}
+    refused = [f"--{name.replace('_', '-')}" for name in chosen if name not in _OF_RESUME]
+    if data is not None or refused:
+        what = ", ".join([*(["DATA"] if data else []), *refused])
+        raise ValueError(
+            f"--resume takes everything but --epochs, --device and --threads from {path / RECORD}; leave out {what}"
+        )
+    return go_on(path, **chosen)
 
 
 def _free_folder(parent: Path, name: str) -> Path:
-    """parent/name, or parent/name-2, ...: the first that holds no run."""
+    """parent/name, or parent/name-2, ...: the first without a run."""
     names = [name, *(f"{name}-{number}" for number in range(2, 10_000))]
     return next(parent / n for n in names if not (parent / n / RECORD).exists())
 
@@ -128,8 +134,8 @@ _FIRST = [
         )
         for name, default, hint, text in (
             ("recipe", "vae", Literal[tuple(recipes.RECIPES)], "The model, by its published name."),
-            ("out", None, Path | None, "Folder of the run; by default runs/DATA-RECIPE."),
-            ("resume", None, Path | None, "Go on with this run instead, to the very weights it would have had."),
+            ("out", None, Path | None, "Directory of the run; by default runs/DATA-RECIPE."),
+            ("resume", None, Path | None, "Resume this run instead; the result is that of an uninterrupted one."),
         )
     ),
 ]

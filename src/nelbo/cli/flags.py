@@ -22,7 +22,7 @@ def flags(
         notes: sentences to add to the help of some.
     """
     help_of, hints = described(function), get_type_hints(function)
-    made: list[inspect.Parameter] = []
+    parameters: list[inspect.Parameter] = []
     for name, parameter in inspect.signature(function).parameters.items():
         if parameter.kind is not inspect.Parameter.KEYWORD_ONLY or name in skip:
             continue
@@ -33,8 +33,8 @@ def flags(
             words += f" {notes[name]}"
         settings = Parameter(help=words, group=group, consume_multiple=True)
         hint = hints.get(name, parameter.annotation)
-        made.append(parameter.replace(annotation=Annotated[hint | None, settings], default=None))
-    return made
+        parameters.append(parameter.replace(annotation=Annotated[hint | None, settings], default=None))
+    return parameters
 
 
 def with_signature(function: Callable[..., Any], parameters: Sequence[inspect.Parameter]) -> Callable[..., Any]:

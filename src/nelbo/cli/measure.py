@@ -1,4 +1,4 @@
-"""nelbo measure and nelbo compare: what trained models are worth, in nats."""
+"""nelbo measure and nelbo compare."""
 
 import os
 import sys
@@ -13,8 +13,9 @@ from nelbo import runs
 from nelbo.cli.diagnose import examine
 from nelbo.cli.outputs import examples_of
 from nelbo.data import Data
-from nelbo.diagnosis import findings_section
 from nelbo.measure.case import Effort, Split, case_of
+from nelbo.report import Section
+from nelbo.report.terminal import row_table
 
 
 def measure(
@@ -32,19 +33,19 @@ def measure(
 ) -> int:
     """Measure a run: its loss, log p(x), the gaps of its bound, its latents and samples, with standard errors.
 
-    Writes measure.json and report.html, a page that can be mailed, which begins with what nelbo diagnose finds.
-    Ctrl-C keeps what is measured so far.
+    Writes measure.json and report.html, one self-contained page that starts with the findings of nelbo diagnose.
+    Ctrl-C keeps the sections that are finished.
 
     Args:
-        run: folder of a run.
-        data: a named set or a path to judge it on, prepared as the run's data were; by default the run's own.
-        split: the part that counts as held out; auto is the test set, else the validation set.
-        effort: quick (seconds), normal or thorough (minutes): how many examples and samples.
-        examples: of each part, at most.
-        samples: of z for each example, where log p(x) is found by importance sampling.
-        seed: of every draw.
-        out: folder for the files; by default the run's.
-        diagnose: look for what is wrong as well (--no-diagnose: only measure).
+        run: directory of a run.
+        data: a named set or a path to measure it on, prepared as the run's data were; by default the run's own.
+        split: the part that is held out; auto is the test set, else the validation set.
+        effort: quick (seconds), normal or thorough (minutes): the number of examples and samples.
+        examples: the largest number of examples of each part.
+        samples: draws of z for each example where log p(x) is computed by importance sampling.
+        seed: seed of every draw.
+        out: directory for the files; by default the run's.
+        diagnose: look for faults as well (--no-diagnose: only measure).
         json: print measure.json instead of the table.
     """
     loaded = runs.load(run)
@@ -58,7 +59,7 @@ def measure(
         samples=samples,
         seed=seed,
     )
-    done: list[measuring.Section] = []
+    done: list[Section] = []
     begun: list[str] = []
 
     def begin(title: str) -> None:
@@ -70,25 +71,25 @@ def measure(
             done.append(section)
     except KeyboardInterrupt:
         if not done:
-            print("\nstopped before anything was measured; nothing is written", file=sys.stderr)
+            print("\nstopped before anything was measured; nothing was written", file=sys.stderr)
             return 130
         case.report(tuple(done), complete=False).save(out or run)
-        lost = f"; what it was at ({begun[-1]}) is lost" if begun else ""
-        print(f"\nstopped; what was measured until then is in {out or run}{lost}", file=sys.stderr)
+        lost = f"; the section in progress ({begun[-1]}) is lost" if begun else ""
+        print(f"\nstopped; the finished sections are in {out or run}{lost}", file=sys.stderr)
         return 130
-    found = case.report(tuple(done))
+    report = case.report(tuple(done))
     # before the diagnosis, which may fail or be stopped: what is measured stays
-    record, page = found.save(out or run)
+    record, page = report.save(out or run)
     findings = None
     if diagnose and judged is None:  # of the run as it was trained, on its own data
         findings = examine(loaded, out or run, seed=seed)
-        found.save(out or run, more=[("What is wrong, and what to change", findings_section(findings))])
+        report.save(out or run, first=[findings.to_html()])
     if json:
-        print(found.to_json())
+        print(report.to_json())
         return 0
     console = Console()
-    console.print(found.table())
-    for sentence in str(found).splitlines():
+    console.print(report.table())
+    for sentence in str(report).splitlines():
         console.print(f"- {sentence}", highlight=False)
     if findings is not None:
         console.print(f"- {findings.verdict} (nelbo diagnose {run})", highlight=False)
@@ -108,23 +109,23 @@ def compare(
     out: Path | None = None,
     json: bool = False,
 ) -> int:
-    """Set runs side by side on the same held-out examples: paired differences, and one example under each.
+    """Compare runs on the same held-out examples: paired differences, and one example under each.
 
     Args:
-        run: folders of two or more runs.
+        run: directories of two or more runs.
         data: a named set or a path to compare them on, prepared as the first run's data were.
         index: the held-out example to show; by default the one on which the runs differ most.
-        split: the part that counts as held out; auto is the test set, else the validation set.
-        effort: quick, normal or thorough: how many examples and samples.
-        examples: at most so many.
-        samples: of z for each example, where log p(x) is found by importance sampling.
-        seed: of every draw.
+        split: the part that is held out; auto is the test set, else the validation set.
+        effort: quick, normal or thorough: the number of examples and samples.
+        examples: the largest number of examples.
+        samples: draws of z for each example where log p(x) is computed by importance sampling.
+        seed: seed of every draw.
         out: the page; by default comparison.html beside the runs.
         json: print one JSON object instead of the table.
     """
     loaded = [runs.load(path) for path in run]
     judged = None if data is None or not loaded else _beside(loaded[0], data)
-    found = measuring.compare(
+    report = measuring.compare(
         loaded,
         judged,
         index=index,
@@ -135,26 +136,25 @@ def compare(
         seed=seed,
         progress=say,
     )
-    page = found.save(out or Path(os.path.commonpath([path.absolute().parent for path in run])) / "comparison.html")
+    beside = Path(os.path.commonpath([path.absolute().parent for path in run]))
+    page = report.save_page(out or beside / "comparison.html")
     if json:
-        from json import dumps
-
-        print(dumps(found.to_dict(), indent=2, ensure_ascii=False, allow_nan=False))
+        print(report.to_json())
         return 0
     console = Console()
-    console.print(found.table())
-    for sentence in found.findings:
+    console.print(row_table(report.rows))
+    for sentence in str(report).splitlines():
         console.print(f"- {sentence}", highlight=False)
-    console.print(f"\n{page}  held-out example {found.index} under each", highlight=False, soft_wrap=True)
+    console.print(f"\n{page}  held-out example {report.settings['index']} under each", highlight=False, soft_wrap=True)
     return 0
 
 
 def say(what: str) -> None:
-    """A line on the terminal for what begins now; nothing where the output is no terminal."""
+    """Print what is measured now, if standard error is a terminal."""
     if sys.stderr.isatty():
         print(f"measuring {what} ...", file=sys.stderr)
 
 
 def _beside(run: runs.Run, data: str) -> Data:
-    """Other data as what is held out, beside the run's own training set."""
+    """The run's own training set, with other data as the held-out part."""
     return Data(run.data.train, None, examples_of(run, data, "test"), run.data.origin | {"source": data})

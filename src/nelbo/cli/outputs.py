@@ -1,4 +1,4 @@
-"""nelbo sample, reconstruct, embed: what a trained model gives, as a file."""
+"""nelbo sample, reconstruct, embed: write a trained model's outputs to a file."""
 
 from collections.abc import Mapping
 from io import BytesIO
@@ -6,18 +6,14 @@ from pathlib import Path
 from typing import Annotated, Literal
 
 import numpy as np
-import torch
 from cyclopts import Parameter
 from torch import Tensor
 
 from nelbo import runs
 from nelbo.data import Dataset, as_data
-from nelbo.evaluation import evaluate
 from nelbo.files import write_bytes
-from nelbo.randomness import seeded_weights
 
 Split = Literal["train", "validation", "test"]
-_BATCH = 1000
 Number = Annotated[int, Parameter(name=("-n", "--number"))]
 
 
@@ -25,16 +21,13 @@ def sample(run: Path, *, n: Number = 64, seed: int = 0, mean: bool = False, out:
     """Draw new examples: z ~ p(z), then x ~ p(x|z).
 
     Args:
-        run: folder of a run.
-        n: how many.
+        run: directory of a run.
+        n: number of examples.
         seed: of the draws.
         mean: write the mean of p(x|z) instead of a draw.
-        out: a .png, .npy or .parquet file; by default samples.png in the run, samples.npy for what is no image.
+        out: a .png, .npy or .parquet file; by default samples.png in the run, samples.npy for other examples.
     """
-    loaded = runs.load(run)
-    with seeded_weights(seed):
-        x = torch.cat([loaded.model.sample(min(_BATCH, n - start), mean=mean) for start in range(0, n, _BATCH)])
-    return _write(x, out, run, "samples")
+    return _write(runs.load(run).sample(n, mean=mean, seed=seed), out, run, "samples")
 
 
 def reconstruct(
@@ -46,10 +39,10 @@ def reconstruct(
     seed: int = 0,
     out: Path | None = None,
 ) -> int:
-    """Each example as the decoder gives it back from the mean of q(z|x).
+    """Reconstruct each example: decode the mean of q(z|x).
 
     Args:
-        run: folder of a run.
+        run: directory of a run.
         data: a named set or a path, prepared as the run's data were; by default the run's own data.
         split: which part of the run's own data.
         n: the first n examples only; a picture shows 10 by default.
@@ -61,7 +54,7 @@ def reconstruct(
     picture = _is_picture(out, examples.event_shape)
     n = min(len(examples), n or (10 if picture else len(examples)))
     x = examples.take(n, seed=seed)
-    back = torch.cat([loaded.model.reconstruct(part) for part in x.split(_BATCH)])
+    back = loaded.reconstruct(x)
     if picture:
         from nelbo import figures
 
@@ -80,10 +73,10 @@ def embed(
     seed: int = 0,
     out: Path | None = None,
 ) -> int:
-    """The mean of q(z|x) for each example: where it lies in latent space.
+    """Encode each example: write the mean of q(z|x), its place in latent space.
 
     Args:
-        run: folder of a run.
+        run: directory of a run.
         data: a named set or a path, prepared as the run's data were; by default the run's own data.
         split: which part of the run's own data.
         seed: of dynamic binarization.
@@ -91,7 +84,7 @@ def embed(
     """
     loaded = runs.load(run)
     examples = examples_of(loaded, data, split)
-    z = evaluate(loaded, examples.examples(len(examples), seed=seed)).embedding
+    z = loaded.encode(examples.examples(len(examples), seed=seed))
     path = out or run / "embeddings.npy"
     if path.suffix == ".png":
         from nelbo import figures
@@ -109,9 +102,9 @@ def examples_of(run: runs.Run, data: str | None, split: Split) -> Dataset:
         parts = {"train": run.data.train, "validation": run.data.validation, "test": run.data.test}
         examples = parts[split]
         if examples is None:
-            there = ", ".join(name for name, part in parts.items() if part is not None)
+            available = ", ".join(name for name, part in parts.items() if part is not None)
             raise ValueError(
-                f"the run's data have no {split} part; they have: {there}. Write --split {there.split(', ')[0]}"
+                f"the run's data have no {split} part; they have: {available}. Write --split {available.split(', ')[0]}"
             )
         return examples
     options = dict(run.record["data"]["options"], validation=0, limit=None)
@@ -151,7 +144,7 @@ def _write(
     elif path.suffix == ".parquet":
         write_bytes(path, _parquet(values.reshape(len(values), -1), names, beside or {}))
     else:
-        raise ValueError(f"--out ends in .png, .npy or .parquet; got {path.name!r}")
+        raise ValueError(f"--out must end in .png, .npy or .parquet, got {path.name!r}")
     print(f"{len(x):,} {stem} of shape {tuple(x.shape[1:])}: {path}")
     return 0
 

@@ -20,7 +20,7 @@ def studio(
     It listens on this machine only, at an address that carries a token. Ctrl-C ends it.
 
     Args:
-        run: folders of runs to inspect; by default those of `nelbo demo`, if they are there.
+        run: directories of runs to inspect; by default those of `nelbo demo`, if they exist.
         port: to listen at; 0 for any free one; by default 8765 or the next free one.
         open: open the browser (--no-open: only print the address).
         allow_origin: an origin to let in besides, as in https://hub.example.org, for a proxy in front of the studio.
@@ -58,7 +58,7 @@ def _runs_and_file(page: str, paths: Sequence[Path]) -> tuple[list[Path], Path]:
         raise ValueError(f"no page {page!r} to export; expected one of {', '.join(PAGES)}")
     if page not in OF_RUNS:
         if len(paths) > 1:
-            raise ValueError(f"{page} shows no run; write nelbo export {page} {paths[-1]}")
+            raise ValueError(f"{page} does not show a run; write nelbo export {page} {paths[-1]}")
         return [], paths[0] if paths else Path(f"nelbo-{page}.html")
     is_file = bool(paths) and paths[-1].suffix.lower() in (".html", ".htm")
     runs, out = (list(paths[:-1]), paths[-1]) if is_file else (list(paths), Path(f"nelbo-{page}.html"))
@@ -66,7 +66,7 @@ def _runs_and_file(page: str, paths: Sequence[Path]) -> tuple[list[Path], Path]:
     if len(runs) > most:
         raise ValueError(
             f"{page} shows {'one run' if most == 1 else 'one run or two'}, got {len(runs)}: "
-            f"{', '.join(map(str, runs))}; the file ends in .html"
+            f"{', '.join(map(str, runs))}; the output file must end in .html"
         )
     return runs, out
 
@@ -95,7 +95,7 @@ def _values(state: str) -> dict[str, Any]:
             try:
                 values[name] = loads(text)
             except JSONDecodeError as error:
-                raise ValueError(f'--state: {name}={text} is no JSON ({error}); write "{name}=[1, 2]"') from None
+                raise ValueError(f'--state: {name}={text} is not valid JSON ({error}); write "{name}=[1, 2]"') from None
     return values
 
 

@@ -6,17 +6,15 @@ from pathlib import Path
 from typing import Annotated, Any
 
 from cyclopts import Parameter
-from rich.box import SIMPLE_HEAD
 from rich.console import Console
-from rich.table import Table
 
 from nelbo import data as nelbo_data
 from nelbo import recipes
 from nelbo.cli.fit import DATA, MODEL, TRAINING, given
 from nelbo.cli.flags import with_signature
-from nelbo.measure.results import Number
-from nelbo.measure.sweep import BETAS, Sweep
+from nelbo.measure.sweep import BETAS
 from nelbo.measure.sweep import sweep as train_all
+from nelbo.report.terminal import row_table
 
 
 def _sweep(
@@ -24,10 +22,9 @@ def _sweep(
 ) -> int:
     seed = values["seed"] or 0
     loaded = nelbo_data.load(data, seed=seed, **given(DATA, values))
-    model = given(MODEL, values)
-    found = None if "likelihood" in model else recipes.likelihood_for("vae", loaded)
-    if found is not None:
-        model["likelihood"] = found.name
+    model, suggestion = given(MODEL, values), recipes.make_for(loaded, **given(MODEL, values))[1]
+    if suggestion is not None:
+        model["likelihood"] = suggestion.name
     settings = {name: value for name, value in given(TRAINING, values).items() if name != "seed"}
     folder = out or Path("runs") / f"{Path(data).stem}-sweep"
     found = train_all(loaded, out=folder, betas=betas, model=model, seed=seed, **settings)
@@ -36,18 +33,9 @@ def _sweep(
         print(record.read_text("utf-8"), end="")
         return 0
     console = Console()
-    console.print(_table(found))
+    console.print(row_table(found.rows, "per held-out example"))
     console.print(f"{picture}  the curve\n{record}  the numbers", highlight=False, soft_wrap=True)
     return 0
-
-
-def _table(found: Sweep) -> Table:
-    table = Table(box=SIMPLE_HEAD, pad_edge=False, title="nats per held-out example", title_justify="left")
-    for column in ("", "rate (KL)", "distortion", "= NELBO"):
-        table.add_column(column, justify="right" if column else "left", no_wrap=True)
-    for name, at in zip(found.names, found.points, strict=True):
-        table.add_row(name, *(Number.of(part).shown("nats") for part in (at.rate, at.distortion, at.total)))
-    return table
 
 
 _FIRST = [

@@ -11,7 +11,7 @@ from nelbo.data.dataset import Dataset, InMemory
 from nelbo.data.draws import shuffled
 from nelbo.data.on_disk import OnDisk
 from nelbo.data.preparation import Preparation
-from nelbo.data.rows import ArrayRows, RowFile, as_tensor, choose_layout, mask, plain
+from nelbo.data.rows import ArrayRows, RowFile, RowStore, as_tensor, choose_layout, mask, plain
 from nelbo.data.sizes import parse_size
 from nelbo.data.source import Source, as_labels
 from nelbo.data.summary import Moments, ValueSummary, survey
@@ -34,7 +34,7 @@ def assemble(source: Source, options: dict[str, Any]) -> tuple[Dataset, Dataset 
     """Training, validation and test set, and what is to be recorded of them."""
     refuse_conflicts(options)
     seed, standardize = int(options["seed"]), bool(options["standardize"])
-    stored: ArrayRows | RowFile = source.x if isinstance(source.x, RowFile) else ArrayRows(plain(source.x, name="x"))
+    stored: RowStore = source.x if isinstance(source.x, RowFile) else ArrayRows(plain(source.x, name="x"))
     layout, note = ("as_is", None)
     if not source.clear_layout:
         layout, note = choose_layout((len(stored), *stored.shape), options["layout"])
@@ -53,7 +53,7 @@ def assemble(source: Source, options: dict[str, Any]) -> tuple[Dataset, Dataset 
         numbers, in_words = as_labels(source.y, n=len(x))
         labels, names = as_tensor(numbers), names or in_words
 
-    def dataset(x: ArrayRows | RowFile, rows: Rows, labels: Tensor | None, stream: int) -> Dataset:
+    def dataset(x: RowStore, rows: Rows, labels: Tensor | None, stream: int) -> Dataset:
         made = dataset_of(x, rows, labels, preparation, stream=stream, memory=parse_size(options["memory"]))
         return made.fixed(seed=seed) if options["binarize"] == "static" else made
 
@@ -93,7 +93,7 @@ def assemble(source: Source, options: dict[str, Any]) -> tuple[Dataset, Dataset 
 
 
 def dataset_of(
-    x: ArrayRows | RowFile,
+    x: RowStore,
     rows: Rows,
     labels: Tensor | None,
     preparation: Preparation,

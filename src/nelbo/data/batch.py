@@ -1,4 +1,4 @@
-"""Examples that belong together, with whatever belongs to each of them."""
+"""Batches: examples, with what belongs to each of them."""
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, fields
@@ -11,7 +11,7 @@ from torch import Tensor
 @final
 @dataclass(frozen=True, eq=False, slots=True)
 class Batch:
-    """Examples x, and what else is known of each: sliced, moved and joined as one thing.
+    """Examples x, and what else is known of each: sliced, moved and joined as one.
 
     >>> import torch
     >>> batch = Batch(torch.zeros(5, 3), labels=torch.arange(5))
@@ -69,7 +69,7 @@ class Batch:
         return Batch(**{name: moved(name, values) for name, values in self._present()})
 
     def with_x(self, x: Tensor) -> "Batch":
-        """The same examples with other values, as a preparation makes them."""
+        """The same examples with other values of x."""
         return Batch(x, self.c, self.labels, self.rows, self.keys)
 
     def with_keys(self, keys: Tensor | None) -> "Batch":
@@ -78,7 +78,7 @@ class Batch:
 
     @staticmethod
     def cat(batches: Sequence["Batch"]) -> "Batch":
-        """Batches, one after the other; what some of them do not know, none knows."""
+        """Join batches; a field that one of them lacks is dropped."""
         if len(batches) == 1:
             return batches[0]
         known = [dict(batch._present()) for batch in batches]
@@ -96,7 +96,7 @@ class Batch:
 
 
 def as_batch(x: Any) -> Batch:
-    """What a public function is given as examples: a Batch, a tensor or array (batch, \\*event), or a data set.
+    """Convert a Batch, a tensor or array (batch, \\*event), or a data set to a Batch, as public functions do.
 
     Raises:
         TypeError: none of these.

@@ -92,17 +92,17 @@ class Dataset(ABC):
     def _batches(self, size: int, order: int | None, first: int, device: torch.device) -> Iterator[Batch]:
         rest: Batch | None = None
         for pool, index in self._pools(order, first, device):
-            taken = 0
-            n = len(pool) if index is None else len(index)
+            rows = index if index is None or pool.rows is None else pool.rows.index_select(0, index)
+            n, taken = len(pool) if index is None else len(index), 0
             if rest is not None:  # a batch that the last pool could not fill is filled first
                 taken = min(size - len(rest), n)
-                rest = Batch.cat((rest, _visit(pool, index, 0, taken)))
+                rest = Batch.cat((rest, _visit(pool, index, rows, slice(0, taken))))
                 if len(rest) < size:
                     continue
                 yield _send(rest, device)
                 rest = None
             for i in range(taken, n, size):
-                batch = _visit(pool, index, i, i + size)
+                batch = _visit(pool, index, rows, slice(i, i + size))
                 if len(batch) < size:
                     rest = batch
                 else:
@@ -166,13 +166,13 @@ class Dataset(ABC):
         return torch.where(rows < 0, rows + n, rows)
 
 
-def _visit(pool: Batch, index: Tensor | None, start: int, stop: int) -> Batch:
-    """Places start to stop of the visiting order; much as ``pool[index[start:stop]]``, without its checks."""
-    if index is None:
-        return pool[start:stop]
-    where = index[start:stop]
-    c, labels, rows = (None if v is None else v.index_select(0, where) for v in (pool.c, pool.labels, pool.rows))
-    return Batch(pool.x.index_select(0, where), c, labels, where if rows is None else rows)
+def _visit(pool: Batch, index: Tensor | None, rows: Tensor | None, places: slice) -> Batch:
+    """Some places of the visiting order; much as ``pool[index[places]]``, without its checks."""
+    if index is None or rows is None:
+        return pool[places]
+    where = index[places]
+    c, labels = (None if values is None else values.index_select(0, where) for values in (pool.c, pool.labels))
+    return Batch(pool.x.index_select(0, where), c, labels, rows[places])
 
 
 def _send(batch: Batch, device: torch.device) -> Batch:

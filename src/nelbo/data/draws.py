@@ -15,9 +15,9 @@ _BLOCK = 1 << 18  # elements hashed at a time: the temporaries stay in the cache
 def bernoulli_of_bytes(raw: Tensor) -> Tensor:
     """One draw x ~ Bernoulli(raw / 255), exactly: P(x = 1) = raw / 255, with no float in between.
 
-    u uniform on 0..254 gives P(u < raw) = raw / 255. Such bytes come from 64-bit words of torch's global
-    generator of raw's device: eight bytes a word, and a word that holds a 255 is dropped whole (3 %), which
-    leaves the bytes of the other words independent and uniform on 0..254.
+    u uniform on 0..254 gives P(u < raw) = raw / 255. Such bytes come from 64-bit words of torch's global generator of
+    raw's device: eight bytes a word, and a word that holds a 255 is dropped as a whole (3 %), which leaves the bytes of
+    the other words independent and uniform on 0..254.
 
     Args:
         raw: (batch, *event) uint8.
@@ -32,7 +32,7 @@ def bernoulli_of_bytes(raw: Tensor) -> Tensor:
 
 
 def _words_without_255(n: int, device: torch.device) -> Tensor:
-    """N random 64-bit words, none with a byte of 255.
+    """Draw n random 64-bit words, none with a byte of 255.
 
     Words to spare stand in for the dropped ones: moving all that are kept would cost more than drawing them.
     """
@@ -68,22 +68,19 @@ def _key(seed: int, stream: int) -> NDArray[np.uint64]:
 
 
 def hash_rows(rows: NDArray[np.int64], *, seed: int, stream: int = 0) -> NDArray[np.uint64]:
-    """64 random bits for each row number: a pure function of (seed, stream, row), the same on every
-    machine.
-    """
+    """64 random bits for each row number: a pure function of (seed, stream, row), the same on every machine."""
     return _mix(_key(seed, stream) + (rows.astype(np.uint64) + np.uint64(1)) * _GOLDEN)
 
 
 def shuffled(n: int, *, seed: int, stream: int = 0) -> NDArray[np.int64]:
-    """A permutation of 0..n-1 that no release of numpy or torch can change: rows in order of their hashes."""
+    """A permutation of 0..n-1 that no release of numpy or torch can change: the order of the rows' hashes."""
     return np.argsort(hash_rows(np.arange(n, dtype=np.int64), seed=seed, stream=stream), kind="stable")
 
 
 def fixed_uniform(rows: NDArray[np.int64], features: int, *, seed: int, stream: int = 0) -> NDArray[np.float64]:
-    """U ~ U[0, 1) of shape (rows, features) where u[i, j] depends on (seed, stream, rows[i], j) alone.
+    """Draw u ~ U[0, 1) of shape (rows, features), where u[i, j] depends on (seed, stream, rows[i], j) alone.
 
-    So an example keeps its draw whichever other examples are asked for, in whatever order, from memory or
-    from disk.
+    So an example keeps its draw whichever other examples are asked for, in whatever order, from memory or from disk.
     """
     step = (np.arange(features, dtype=np.uint64) + np.uint64(1)) * _GOLDEN
     start = hash_rows(rows, seed=seed, stream=stream)

@@ -1,4 +1,4 @@
-"""What is done to stored values before a model sees them: one frozen value, recorded with every run."""
+"""The steps from stored values to what a model sees: one frozen value, recorded with every run."""
 
 import math
 from collections.abc import Sequence
@@ -26,10 +26,10 @@ class Preparation:
 
     Args:
         scale: factor on the stored values; 1/K divides by K exactly.
-        binarize: ``"dynamic"``: a fresh x ~ Bernoulli(raw * scale) at every visit; ``"static"``: drawn once
-            when the data were loaded, so that the stored values are 0 and 1 already; ``"threshold"``: x = 1
-            where raw * scale > 0.5.
-        dequantize: adds u ~ U[0, 1), fresh at every visit, to whole numbers (Theis et al. 2016, eq. 6).
+        binarize: ``"dynamic"``: a fresh x ~ Bernoulli(raw * scale) at every visit; ``"static"``: drawn once when the
+            data were loaded, so that the stored values are 0 and 1 already; ``"threshold"``: x = 1 where raw * scale >
+            0.5.
+        dequantize: adds u ~ U[0, 1), fresh at every visit, to integers (Theis et al. 2016, eq. 6).
         mean: per feature of a vector, per channel of an image; of the training set.
         std: likewise; 1 where a feature is constant.
 
@@ -48,21 +48,23 @@ class Preparation:
 
     def __post_init__(self) -> None:
         if not (math.isfinite(self.scale) and self.scale > 0):
-            raise ValueError(f"scale is {self.scale}; expected a positive number. Write scale=1 to leave values as is.")
+            raise ValueError(
+                f"scale must be positive and finite, got {self.scale}; write scale=1 to leave values as they are"
+            )
         if self.binarize not in (None, *get_args(Binarize)):
             raise ValueError(
-                f"binarize is {self.binarize!r}; expected None, 'dynamic' (a fresh draw each visit), "
-                "'static' (one draw by seed) or 'threshold' (at 0.5)."
+                "binarize must be None, 'dynamic' (a fresh draw each visit), 'static' (one draw by seed) or "
+                f"'threshold' (at 0.5), got {self.binarize!r}"
             )
         if self.binarize and (self.dequantize or self.mean is not None):
             other = "dequantize" if self.dequantize else "standardize"
             raise ValueError(
-                f"binarize={self.binarize!r} and {other} exclude each other: binarized values are 0 and 1. Drop one."
+                f"binarize={self.binarize!r} and {other} exclude each other: binarized values are 0 and 1; drop one"
             )
         if (self.mean is None) != (self.std is None) or len(self.mean or ()) != len(self.std or ()):
-            raise ValueError("mean and std come together, with one number each per feature or channel.")
+            raise ValueError("mean and std must be given together, with one number each per feature or channel")
         if self.std is not None and not all(s > 0 and math.isfinite(s) for s in self.std):
-            raise ValueError("every std must be positive and finite; a constant feature has std 1.")
+            raise ValueError("every std must be positive and finite; a constant feature has std 1")
 
     @property
     def is_random(self) -> bool:
@@ -70,7 +72,7 @@ class Preparation:
         return self.dequantize or self.binarize == "dynamic"
 
     def __call__(self, raw: Tensor) -> Tensor:
-        """What the model sees of `raw`.
+        """Prepare stored values.
 
         Args:
             raw: (batch, *event), as stored. Random draws come from torch's global generator of raw's device.
@@ -91,7 +93,7 @@ class Preparation:
         return self._affine(raw)
 
     def draw(self, raw: Tensor, *, rows: Sequence[int] | Tensor, seed: int = 0, stream: int = 0) -> Tensor:
-        """The stored values after one fixed draw, a function of (seed, stream, row, feature); for `drawn`.
+        """Make one fixed draw, a function of (seed, stream, row, feature), for `drawn` to prepare.
 
         ``prep.drawn(prep.draw(raw, rows=rows))`` is the repeatable counterpart of ``prep(raw)``; torch's
         generators are neither read nor moved. Values that need no draw come back as they are.
@@ -122,7 +124,7 @@ class Preparation:
 
     @property
     def drawn(self) -> "Preparation":
-        """The preparation of values that `draw` has drawn."""
+        """The preparation of values that `draw` returned."""
         if self.binarize == "dynamic":
             return Preparation(binarize="static")
         return replace(self, dequantize=False)
@@ -130,14 +132,13 @@ class Preparation:
     def log_jacobian(self, event_shape: tuple[int, ...]) -> float:
         """Log |dx / d raw| of one example, in nats: log p(raw) = log p(x) + log_jacobian, for densities.
 
-        A model of scaled or standardized values is compared with one of the raw values only after this is
-        added.
+        Add it before a model of scaled or standardized values is compared with one of the raw values.
 
         Raises:
             ValueError: the data are binarized, and have no density.
         """
         if self.binarize:
-            raise ValueError("binarized values have no density; their log-probabilities are comparable as they are.")
+            raise ValueError("binarized values have no density; their log-probabilities are comparable as they are")
         total = math.prod(event_shape) * math.log(self.scale)
         if self.std is not None:
             total -= math.prod(event_shape) / len(self.std) * math.fsum(map(math.log, self.std))
@@ -158,8 +159,7 @@ class Preparation:
     def _affine(self, raw: Tensor) -> Tensor:
         if self.mean is None:
             return self._scaled(raw).to(torch.float32)
-        # Years in seconds or cells in the millions lose their differences in float32 before the mean is
-        # taken off.
+        # years in seconds or cells in the millions lose their differences in float32 before the mean is taken off
         x = self._scaled(raw.to(torch.float64 if raw.dtype in _WIDE else torch.float32))
         mean, std = self._mean_and_std(x)
         return ((x - mean) / std).to(torch.float32)
@@ -206,7 +206,7 @@ class Preparation:
         """The preparation that `to_dict` wrote; unknown fields are an error."""
         names = {f.name for f in fields(cls) if f.init}
         if extra := sorted(set(saved) - names):
-            raise ValueError(f"a saved preparation holds {', '.join(extra)}; expected only {', '.join(sorted(names))}.")
+            raise ValueError(f"a saved preparation must hold only {', '.join(sorted(names))}, got {', '.join(extra)}")
         values: dict[str, Any] = {k: tuple(v) if isinstance(v, list) else v for k, v in saved.items()}
         return cls(**values)
 

@@ -2,9 +2,9 @@
 
 from abc import ABC, abstractmethod
 from collections.abc import Iterator
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, Literal, Protocol, get_args
+from typing import Any, Literal, get_args
 
 import numpy as np
 import torch
@@ -21,51 +21,42 @@ _NEAR = 1 << 15  # bytes between two rows that are read over rather than skipped
 _WIDER = {"u2": "i4", "u4": "i8", "u8": "i8", "b1": "u1"}
 
 
-class RowStore(Protocol):
-    """The stored values of n examples."""
+class RowStore(ABC):
+    """The stored values of n examples.
 
-    @property
-    def shape(self) -> tuple[int, ...]:
-        """Shape of one row."""
-        ...
+    Attributes:
+        shape: of one row.
+        dtype: of the values as they are handed out.
+    """
 
-    @property
-    def dtype(self) -> np.dtype[Any]:
-        """Type of the values as they are handed out."""
-        ...
+    shape: tuple[int, ...]
+    dtype: np.dtype[Any]
 
+    @abstractmethod
     def __len__(self) -> int: ...
 
+    @abstractmethod
     def gather(self, rows: NDArray[np.int64]) -> NDArray[Any]:
         """The rows with these numbers, in this order, (len(rows), *shape)."""
-        ...
 
+    @abstractmethod
     def pieces(self) -> Iterator[tuple[int, NDArray[Any]]]:
         """All rows in order, a piece at a time, each piece with the number of its first row."""
-        ...
 
+    @abstractmethod
     def arranged(self, layout: Layout) -> "RowStore":
         """The same rows with their axes as `layout` says."""
-        ...
 
 
-@dataclass(eq=False)
-class ArrayRows:
+class ArrayRows(RowStore):
     """The rows of an array: one piece, never copied as a whole.
 
     Args:
         array: (n, ...) of a type that torch computes with.
     """
 
-    array: NDArray[Any]
-
-    @property
-    def shape(self) -> tuple[int, ...]:
-        return self.array.shape[1:]
-
-    @property
-    def dtype(self) -> np.dtype[Any]:
-        return self.array.dtype
+    def __init__(self, array: NDArray[Any]) -> None:
+        self.array, self.shape, self.dtype = array, array.shape[1:], array.dtype
 
     def __len__(self) -> int:
         return len(self.array)
@@ -80,21 +71,17 @@ class ArrayRows:
         return ArrayRows(np.require(arrange(self.array, layout), requirements=["C"]))
 
 
-class RowFile(ABC):
+class RowFile(RowStore):
     """The rows of a file, read in pieces.
 
     Attributes:
         path: of the file.
-        shape: of one row.
-        dtype: of the values as they are handed out.
         held_bytes: memory taken by the open file itself.
         edges: (pieces + 1,) row numbers between which rows are read in one go: 0, ..., n.
     """
 
     path: Path
-    shape: tuple[int, ...]
-    dtype: np.dtype[Any]
-    held_bytes: int
+    held_bytes: int = 0
     edges: NDArray[np.int64]
 
     def __len__(self) -> int:
@@ -108,14 +95,6 @@ class RowFile(ABC):
     @abstractmethod
     def read(self, piece: int, out: NDArray[Any], *, keep: NDArray[np.bool_] | None = None) -> None:
         """Write the rows edges[piece] to edges[piece + 1] to `out`, or those of them that `keep` marks."""
-
-    @abstractmethod
-    def gather(self, rows: NDArray[np.int64]) -> NDArray[Any]:
-        """See `RowStore.gather`."""
-
-    @abstractmethod
-    def arranged(self, layout: Layout) -> "RowFile":
-        """See `RowStore.arranged`."""
 
     def piece(self, number: int) -> NDArray[Any]:
         """The rows edges[number] to edges[number + 1]."""
@@ -151,7 +130,6 @@ class NpyRows(RowFile):
     offset: int
     piece_bytes: int
     layout: Layout = "as_is"
-    held_bytes: int = field(default=0, init=False)
 
     def __post_init__(self) -> None:
         self.shape = arrange(np.empty((1, *self.stored_shape), dtype=np.uint8), self.layout).shape[1:]

@@ -1,23 +1,25 @@
 """diagnose(): every check on one case."""
 
-from collections.abc import Callable, Generator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
-from nelbo.data import Data, Dataset, as_data
+from nelbo.data import Data, Dataset, as_batch, as_data
 from nelbo.diagnosis import checks, unfinished
 from nelbo.diagnosis.case import Case
-from nelbo.diagnosis.finding import Finding, Findings, Passed, ordered
 from nelbo.diagnosis.history import History
-from nelbo.diagnosis.registry import CHECKS, Check, NotMeasurable, Verdict
-from nelbo.foreign import Wrapped
+from nelbo.diagnosis.order import ordered
+from nelbo.diagnosis.pages import NEEDS
+from nelbo.diagnosis.registry import CHECKS, Check, NotApplicable, Verdict
+from nelbo.evaluation import Evaluation, evaluate, evaluation_mode
 from nelbo.objectives import Objective, from_dict
-from nelbo.randomness import derive, own_randomness
+from nelbo.report import Finding, Findings, Passed
 from nelbo.runs import Run
-from nelbo.vae import VAE, Model
+from nelbo.vae import Model, as_model, placed
+from nelbo.wrapping.modules import noisy_layers
 
 checks.load()
 
@@ -35,9 +37,9 @@ def diagnose(
     seed: int = 0,
     only: Sequence[str] | None = None,
 ) -> Findings:
-    """What is wrong with a VAE, the evidence, and what to change.
+    """Look for faults of a VAE: the evidence in numbers, what it means, and what to change.
 
-    Every test calls a model faulty that is not with probability 0.001 at most; ``nelbo explain`` lists them.
+    Every test has a false-alarm rate of at most 0.001; ``nelbo explain`` lists the findings.
 
     Args:
         model: a VAE, a run, or anyone's model through ``nelbo.wrap``.
@@ -46,7 +48,8 @@ def diagnose(
         held_out: examples that it was not trained on, (m, \\*event); None takes the validation part of ``data``.
         history: of the training: a dictionary for each epoch, or a dictionary of lists, in nats per example.
         loss: the function that was differentiated, if it is not nelbo's: see :func:`effective_beta`.
-        objective: what it was trained on, such as ``nelbo.objectives.Beta(4.0)``: a beta on purpose is no fault.
+        objective: what it was trained on, such as ``nelbo.objectives.Beta(4.0)``: an intended beta is not a
+            fault. None takes that of a run or a recipe.
         reported: numbers that you publish or log for ``held_out`` (for ``data`` without it), means over its examples:
             ``{"nelbo": ...}``, ``{"nll": ..., "samples": ...}`` by so many importance samples, in nats; they are
             measured again.
@@ -55,45 +58,47 @@ def diagnose(
         only: ids of the checks to make; None makes all.
 
     Returns:
-        Findings, the gravest first.
+        Findings, the most severe first.
 
     Raises:
         TypeError: the model is none, or the data are no examples.
         ValueError: model and data do not fit, or an id in ``only`` is unknown.
     """
-    failure, standing = None, ()
-    if isinstance(model, Run):
-        failure, standing = unfinished.failure(model), unfinished.standing(model)
-        data = model.data if data is None else data
-        history = model.history if history is None else history
-        objective = _objective_of(model) if objective is None else objective
-        model = model.model
-    _check_model(model)
+    run = model if isinstance(model, Run) else None
+    model = as_model(model)
+    _refuse_a_point(model)
+    if run is not None:
+        data = run.data if data is None else data
+        history = run.history if history is None else history
+    if objective is None:
+        objective = model.objective if run is None else _objective_of(run)
     wanted = _wanted(only)
-    train, held, whole = _examples(data, held_out, examples, seed)
-    networks = _networks(model)
-    place = next((p.device for network in networks for p in network.parameters()), torch.device("cpu"))
-    kind = next((p.dtype for network in networks for p in network.parameters()), torch.float32)
+    train, held_out = _splits(data, held_out)
+    if isinstance(examples, bool) or not isinstance(examples, int) or examples < 50:  # pyright: ignore[reportUnnecessaryIsInstance]
+        raise ValueError(f"examples must be an integer of at least 50, got {examples!r}; write examples=1000")
     case = Case(
-        model,
-        train.to(place, kind),
-        held_out=None if held is None else held.to(place, kind),
-        # an empty history, as of a run that was stopped at once, is none
+        _evaluation(model, train, examples, seed),
+        None if held_out is None else _evaluation(model, held_out, examples, seed),
+        # the history of a run that was stopped at once is empty
         history=History.of(history) if history is not None and len(history) else None,
         loss=loss,
         objective=objective,
-        data=whole,
-        networks=networks,
         reported=_reported(reported),
-        sets=_sets(data if whole is None else whole.train, held_out, whole),
-        failure=failure,
-        seed=seed,
+        sets=None if held_out is None else lambda: (_first(train), _first(held_out)),
+        failure=None if run is None else unfinished.failure(run),
     )
-    with own_randomness(place), _evaluating(networks) as notes:
-        return _run(case, wanted, [*standing, *notes])
+    notes = () if run is None else unfinished.standing(run)
+    noisy = noisy_layers(case.networks)
+    if noisy:
+        notes += (
+            f"the model was in training mode, where its {' and '.join(noisy)} make its numbers depend on chance or on "
+            "the batch; it was measured in evaluation mode (model.eval()) and set back",
+        )
+    with evaluation_mode(model, seed):
+        return _run(case, wanted, notes)
 
 
-def _run(case: Case, wanted: list[Check], notes: list[str]) -> Findings:
+def _run(case: Case, wanted: list[Check], notes: tuple[str, ...]) -> Findings:
     findings: list[Finding] = []
     done: list[Passed] = []
     skipped: dict[str, str] = {}
@@ -108,23 +113,23 @@ def _run(case: Case, wanted: list[Check], notes: list[str]) -> Findings:
             continue
         try:
             verdict = check.run(case)
-        except NotMeasurable as reason:
+        except NotApplicable as reason:
             skipped[check.id] = str(reason)
             continue
         if verdict.severity is None:
-            done.append(Passed(check.id, check.title, verdict.evidence))
+            done.append(Passed(check.id, check.page.title, verdict.evidence))
         else:
             findings.append(_finding(check, verdict, case))
             broken = broken or verdict.last
     return Findings(
         ordered(
             findings,
-            {check.id: check.explains for check in wanted},
-            given=[check.id for check in wanted if check.given],
+            {check.id: check.page.explains for check in wanted},
+            independent=[check.id for check in wanted if check.page.about == "code"],
         ),
         tuple(done),
         skipped,
-        tuple(notes),
+        notes,
         len(case.x),
     )
 
@@ -133,34 +138,22 @@ _OF_THE_HISTORY_ALONE = ("warm-up-unfinished", "validation-beta", "gradient-expl
 
 
 def _finding(check: Check, verdict: Verdict, case: Case) -> Finding:
+    page = check.page
     return Finding(
         check.id,
-        check.title,
+        page.title,
         verdict.severity or "note",
         verdict.evidence,
-        verdict.meaning or check.meaning,
-        verdict.change or (check.elsewhere if case.foreign else check.change),
-        check.source,
+        verdict.meaning or page.meaning,
+        verdict.change or (page.fix_in_your_code if case.foreign else page.change),
+        page.source,
         verdict.cost,
     )
 
 
 def _missing(check: Check, case: Case) -> str:
-    there = {
-        "held_out": case.held_out is not None,
-        "history": case.history is not None,
-        "loss": case.loss is not None,
-        "networks": bool(case.networks),
-        "reported": case.reported is not None,
-    }
-    words = {
-        "held_out": "needs held_out=, examples that were not trained on",
-        "history": "needs history=, a dictionary for each epoch",
-        "loss": "needs loss=, the loss function",
-        "reported": "needs reported=, the numbers that are to be checked",
-        "networks": "needs a model made of torch modules",
-    }
-    return next((words[need] for need in check.needs if not there[need]), "")
+    """The first need of a check that the case cannot meet, in words; "" if it can be made."""
+    return next((f"needs {NEEDS[need]}" for need in check.page.needs if getattr(case, need) in (None, ())), "")
 
 
 def _wanted(only: Sequence[str] | None) -> list[Check]:
@@ -170,18 +163,11 @@ def _wanted(only: Sequence[str] | None) -> list[Check]:
     return [check for check in CHECKS.values() if only is None or check.id in only or check.id == "not-finite"]
 
 
-def _check_model(model: Any) -> None:
-    missing = [name for name in ("posterior", "likelihood", "prior") if not hasattr(model, name)]
-    if missing:
-        raise TypeError(
-            f"diagnose takes a nelbo.VAE, a run or a wrapped model, got a {type(model).__name__} without "
-            f"{', '.join(missing)}; write nelbo.diagnose(nelbo.wrap(encode=..., decode=..., likelihood=...), data)"
-        )
-    if isinstance(model, VAE) and model.deterministic:
+def _refuse_a_point(model: Model) -> None:
+    if model.deterministic:
         raise ValueError(
-            "this is an autoencoder: its q(z|x) is a point, it has no KL and no bound on log p(x), so there is "
-            "nothing a diagnosis of a VAE could measure; look at its reconstruction error (nelbo measure RUN), or "
-            "train a nelbo.VAE (nelbo fit DATA --recipe vae)"
+            "this is an autoencoder: its q(z|x) is a point, so it has neither a bound nor a KL to diagnose; look at "
+            "its reconstruction error (nelbo measure RUN), or train a nelbo.VAE (nelbo fit DATA --recipe vae)"
         )
 
 
@@ -192,57 +178,32 @@ def _objective_of(run: Run) -> Objective | None:
         return None  # of the user's own: what it weighs is not written down
 
 
-def _examples(data: Any, held_out: Any, examples: int, seed: int) -> tuple[Tensor, Tensor | None, Data | None]:
-    """(training examples, held-out examples, the whole data), subsampled."""
+def _splits(data: Any, held_out: Any) -> tuple[Any, Any]:
+    """The examples that the model was trained on, and those that were held out."""
     if data is None:
-        raise TypeError("diagnose needs data: nelbo.diagnose(model, x), with x of shape (n, *event)")
-    if isinstance(examples, bool) or not isinstance(examples, int) or examples < 50:  # pyright: ignore[reportUnnecessaryIsInstance]
-        raise ValueError(f"examples is {examples!r}; fewer than 50 examples tell little, write examples=1000")
-    whole = data if isinstance(data, Data) else None
-    if isinstance(data, str):
-        whole = as_data(data)
-    if whole is not None:
-        data = whole.train
-        held_out = held_out if held_out is not None else whole.validation or whole.test
-    return _some(data, examples, seed, "data"), _held(held_out, examples, seed), whole
+        raise TypeError("diagnose needs data; write nelbo.diagnose(model, x), with x of shape (n, *event)")
+    if isinstance(data, str | Path | Data):
+        loaded = as_data(data)
+        return loaded.train, loaded.validation or loaded.test if held_out is None else held_out
+    return data, held_out
 
 
-def _held(held_out: Any, examples: int, seed: int) -> Tensor | None:
-    return None if held_out is None else _some(held_out, examples, seed + 1, "held_out")
-
-
-def _some(data: Any, examples: int, seed: int, name: str) -> Tensor:
-    """At most so many examples, drawn at random."""
-    if isinstance(data, tuple | list) and data and isinstance(data[0], Tensor):
-        data = data[0]  # (x, labels)
-    n = len(data) if hasattr(data, "__len__") else 0
-    if n < 2:
-        raise ValueError(f"{name} is {type(data).__name__} of {n} examples; expected x of shape (n, *event)")
-    rows = torch.randperm(n, generator=torch.Generator().manual_seed(derive(seed, "order")))[:examples]
+def _evaluation(model: Model, data: Any, examples: int, seed: int) -> Evaluation:
+    """The model on at most so many examples, in an order drawn by the seed."""
     if isinstance(data, Dataset):
-        return data.take(rows)
-    x = data if isinstance(data, Tensor) else torch.as_tensor(data)
-    if x.dim() < 2:
-        raise ValueError(f"{name} has shape {tuple(x.shape)}; expected (n, *event): for n numbers write x[:, None]")
-    broken = (~torch.isfinite(x.flatten(1)).all(1)).nonzero().flatten().cpu() if x.is_floating_point() else rows[:0]
-    # a NaN in one row of a million is found too: such rows come first into the sample
-    return x[torch.cat([broken[:1], rows])[: len(rows)].to(x.device)].detach()
+        return evaluate(model, data, seed=seed, n=examples)
+    batch = as_batch(data)
+    rows = torch.randperm(len(batch), generator=torch.Generator().manual_seed(seed))[:examples]
+    # a NaN in one row of a million is found too: such a row comes first into the sample
+    broken = (~torch.isfinite(batch.x.flatten(1)).all(1)).nonzero()[:1, 0].cpu()
+    return Evaluation(model, placed(model, batch[torch.cat([broken, rows])[: len(rows)]]), seed=seed)
 
 
 _MANY = 20_000  # examples of each set that are compared one by one
 
 
-def _sets(data: Any, held_out: Any, whole: Data | None) -> Callable[[], tuple[Tensor, Tensor]] | None:
-    """Gives many examples of both sets, or None where nothing is held out."""
-    if held_out is None and whole is not None:
-        held_out = whole.validation or whole.test
-    return None if held_out is None else lambda: (_first(data), _first(held_out))
-
-
 def _first(data: Any) -> Tensor:
-    if isinstance(data, tuple | list) and data and isinstance(data[0], Tensor):
-        data = data[0]
-    return data.take(min(len(data), _MANY)) if isinstance(data, Dataset) else torch.as_tensor(data[:_MANY])
+    return data.take(min(len(data), _MANY)) if isinstance(data, Dataset) else as_batch(data).x[:_MANY]
 
 
 def _reported(reported: Mapping[str, float] | None) -> Mapping[str, float] | None:
@@ -256,42 +217,3 @@ def _reported(reported: Mapping[str, float] | None) -> Mapping[str, float] | Non
     if reported is not None and ("nll" in reported) != ("samples" in reported):
         raise ValueError("reported gives an 'nll' together with the 'samples' it was estimated by, in one mapping")
     return reported
-
-
-def _networks(model: Any) -> tuple[nn.Module, ...]:
-    """The model itself, or the modules that a wrapped model is made of, in which layers have their users' names."""
-    if isinstance(model, Wrapped):
-        several = len(model.networks) > 1
-        named = {f"{type(m).__name__}{i or ''}": m for i, m in enumerate(model.networks)}
-        return (nn.ModuleDict(named),) if several else model.networks
-    if isinstance(model, nn.Module):
-        return (model,)
-    return tuple(getattr(model, "networks", ()))
-
-
-@contextmanager
-def _evaluating(networks: Sequence[nn.Module]) -> Generator[list[str]]:
-    """Within, the networks are in evaluation mode; yields what there is to say about it."""
-    modules = list(dict.fromkeys(module for network in networks for module in network.modules()))
-    modes = [module.training for module in modules]
-    random = {type(m).__name__ for m in modules if m.training and _depends_on_mode(m)}
-    notes = (
-        [
-            f"the model was in training mode, where its {' and '.join(sorted(random))} make its numbers depend on "
-            "chance or on the batch; it was measured in evaluation mode (model.eval()) and set back"
-        ]
-        if random
-        else []
-    )
-    for module in modules:
-        module.training = False
-    try:
-        yield notes
-    finally:
-        for module, mode in zip(modules, modes, strict=True):
-            module.training = mode
-
-
-def _depends_on_mode(module: nn.Module) -> bool:
-    name = type(module).__name__
-    return "Dropout" in name or "BatchNorm" in name

@@ -1,7 +1,7 @@
-"""How somebody's loss function is called with an encoder's and a decoder's answers that we choose.
+"""Calls of a user's loss function with chosen answers of encoder and decoder.
 
 Either it takes them as arguments, ``loss_function(recon_x, x, mu, logvar)``; or it runs the model, and then encode and
-decode are stood in for while it does: ``loss(model, x)``, ``loss(x)``, ``training_step(batch, i)``.
+decode are replaced while it does: ``loss(model, x)``, ``loss(x)``, ``training_step(batch, i)``.
 """
 
 import inspect
@@ -14,15 +14,16 @@ from typing import Any, Literal
 import torch
 from torch import Tensor, nn
 
-from nelbo.foreign.encoding import LOG_SIGMA, is_mean, kind_of
-from nelbo.foreign.modules import describe, in_mode, intercepted, modules_behind, untouched
-from nelbo.foreign.view import Wrapped
 from nelbo.objectives import Objective, Terms
 from nelbo.randomness import own_randomness, seed_noise
+from nelbo.vae import Model
+from nelbo.wrapping.encoding import LOG_STD, is_mean, scale_of
+from nelbo.wrapping.modules import describe, in_mode, intercepted, modules_behind, restoring
+from nelbo.wrapping.view import Wrapped
 
-Role = Literal["reconstruction", "x", "mu", "second", "z", "model", "batch", "index"]
+Role = Literal["reconstruction", "x", "mu", "spread", "z", "model", "batch", "index"]
 
-_USUAL: tuple[Role, ...] = ("reconstruction", "x", "mu", "second")
+_USUAL: tuple[Role, ...] = ("reconstruction", "x", "mu", "spread")
 _NAMES: dict[Role, str] = {
     "reconstruction": "recon_x recon recons reconstruction reconstructions x_hat xhat x_recon x_rec x_reconstructed "
     "reconstructed reconstructed_x output outputs out pred preds prediction y_pred x_pred y_hat decoded logits "
@@ -33,18 +34,18 @@ _NAMES: dict[Role, str] = {
     "batch": "batch data_batch",
     "index": "batch_idx batch_index batch_nb i idx step batch_id",
 }
-"""What people call these arguments."""
+"""Usual names of these arguments."""
 
 
 @dataclass(frozen=True)
 class Answers:
-    """What encoder and decoder answer for a batch, on the scales that the model itself uses.
+    """Answers of encoder and decoder for a batch, on the scales that the model itself uses.
 
     Attributes:
         x: (batch, \\*event).
         mean: (batch, \\*latent).
         spread: (batch, \\*latent), the encoder's second output.
-        decoded: what decode returns.
+        decoded: the answer of decode.
     """
 
     x: Tensor
@@ -54,23 +55,23 @@ class Answers:
 
 
 class LossFunction:
-    """Somebody's loss function, as a function of the model's answers.
+    """A user's loss function, as a function of the model's answers.
 
     Args:
         function: the loss function.
         model: the view of the model that it belongs to.
-        given: the model as the user passed it.
+        given: the model that the function takes, if it takes one.
         arguments: the roles of the function's arguments in order; None reads them off their names.
 
     Raises:
-        TypeError: it is no function.
-        ValueError: what its arguments are cannot be told.
+        TypeError: it is not a function.
+        ValueError: the roles of its arguments cannot be told.
     """
 
-    def __init__(self, function: Any, model: Wrapped, given: Any, arguments: Sequence[Role] | None = None) -> None:
+    def __init__(self, function: Any, model: Wrapped, given: Model, arguments: Sequence[Role] | None = None) -> None:
         if not callable(function):
             raise TypeError(
-                f"loss is a function, got {type(function).__name__}; write loss=loss_function, without calling it"
+                f"loss must be a function, got {type(function).__name__}; write loss=loss_function, without calling it"
             )
         self.function, self.model, self.given = function, model, given
         self.roles: tuple[Role, ...] = tuple(arguments) if arguments is not None else _roles(function)
@@ -82,7 +83,7 @@ class LossFunction:
     def __call__(self, answers: Answers, seed: int) -> float:
         """The loss in training mode, with these answers; nothing of the model or the caller's randomness changes."""
         quiet = _without_logging(self.owner) if self.owner is not None else nullcontext()
-        with torch.no_grad(), own_randomness(answers.x.device), quiet, untouched(self.modules):
+        with torch.no_grad(), own_randomness(answers.x.device), quiet, restoring(self.modules):
             seed_noise(answers.x.device, seed)
             with in_mode(self.modules, training=True):
                 result = self._direct(answers) if self.takes_answers else self._stood_in(answers)
@@ -93,12 +94,12 @@ class LossFunction:
         x = answers.x
         if isinstance(decoded, Tensor) and decoded.numel() == x.numel():
             x = x.reshape(decoded.shape)  # people flatten both, or neither
-        sigma = LOG_SIGMA[self.model.encoding.second](answers.spread).exp()
+        sigma = LOG_STD[self.model.encoding.scale](answers.spread).exp()
         values: dict[str, Any] = {
             "reconstruction": decoded,
             "x": x,
             "mu": answers.mean,
-            "second": answers.spread,
+            "spread": answers.spread,
             "z": answers.mean + sigma * torch.randn_like(sigma),
             "model": self._own_model() if "model" in self.roles else None,
         }
@@ -113,8 +114,8 @@ class LossFunction:
         layout = encode.layout
         if layout is None:
             raise ValueError(
-                "encode returns a finished distribution, whose parts cannot be stood in for; pass the loss as a "
-                "function of them: loss=lambda recon_x, x, mu, logvar: ..."
+                "encode returns a distribution that is not a diagonal normal, whose parts cannot be replaced; pass the "
+                "loss as a function of them: loss=lambda recon_x, x, mu, logvar: ..."
             )
 
         def encoded(args: tuple[Any, ...], output: Any) -> Any:
@@ -123,18 +124,18 @@ class LossFunction:
             return layout.write(output, answers.mean, answers.spread)
 
         def decoded(args: tuple[Any, ...], output: Any) -> Any:
-            made, chosen = decode.place.read(output), decode.place.read(answers.decoded)
-            if isinstance(made, Tensor):
-                self._same_batch(made, chosen, "decode")
+            own, chosen = decode.place.read(output), decode.place.read(answers.decoded)
+            if isinstance(own, Tensor):
+                self._same_batch(own, chosen, "decode")
             return answers.decoded
 
         with intercepted(encode.function, encoded) as encodes, intercepted(decode.function, decoded) as decodes:
             result = self.run(answers.x)
             if not (encodes.count and decodes.count):
-                silent = "encode" if not encodes.count else "decode"
+                silent, side = ("decode", decode) if encodes.count else ("encode", encode)
                 raise ValueError(
                     f"{describe(self.function)} never calls the {silent} that was wrapped, "
-                    f"{describe(getattr(self.model, silent[:-1] + 'ing').function)}, so what it weighs cannot be seen; "
+                    f"{describe(side.function)}, so its weights cannot be measured; "
                     f"wrap the parts that it calls itself, such as {silent}=model.{silent}, or pass the loss as "
                     "loss_function(recon_x, x, mu, logvar)"
                 )
@@ -145,7 +146,7 @@ class LossFunction:
             raise ValueError(
                 f"the loss calls {name} so that it answers {tuple(got.shape)} for {len(chosen)} examples, expected "
                 f"{tuple(chosen.shape)}: a loss with several draws of z for each example, such as the "
-                "importance-weighted one, is no sum of a reconstruction error and a KL"
+                "importance-weighted one, is not a sum of a reconstruction error and a KL"
             )
 
     def _inputs(self, x: Tensor) -> list[Any]:
@@ -155,14 +156,14 @@ class LossFunction:
         return [values[role] for role in self.roles]
 
     def _own_model(self) -> Any:
-        if not isinstance(self.given, Wrapped) or isinstance(self.function, Objective):
+        if isinstance(self.function, Objective):
             return self.given
-        if len(self.model.networks) != 1:
+        if len(self.given.networks) != 1:
             raise ValueError(
-                f"the loss takes a model, and {len(self.model.networks)} modules lie behind encode and decode; write "
+                f"the loss takes a model, but {len(self.given.networks)} modules lie behind encode and decode; write "
                 "loss=lambda x: your_loss(your_model, x)"
             )
-        return self.model.networks[0]
+        return self.given.networks[0]
 
     def _called(self, inputs: list[Any]) -> Any:
         """The function on its inputs; where it fails on images or on a bare batch, in the other usual form."""
@@ -213,7 +214,7 @@ def _roles(function: Any) -> tuple[Role, ...]:
     names = ", ".join(p.name for p in wanted)
     raise ValueError(
         f"what {describe(function)}({names}) takes cannot be told from these names; say it with "
-        "arguments=('reconstruction', 'x', 'mu', 'second') in their order, or write "
+        "arguments=('reconstruction', 'x', 'mu', 'spread') in their order, or write "
         "loss=lambda recon_x, x, mu, logvar: ..."
     )
 
@@ -221,8 +222,8 @@ def _roles(function: Any) -> tuple[Role, ...]:
 def _role(name: str) -> Role | None:
     if is_mean(name):
         return "mu"
-    if kind_of(name) is not None:
-        return "second"
+    if scale_of(name) is not None:
+        return "spread"
     return next((role for role, names in _NAMES.items() if name.lower() in names.split()), None)
 
 

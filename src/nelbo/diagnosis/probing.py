@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from nelbo.diagnosis.loss_calls import Answers, LossFunction
-from nelbo.foreign.view import Wrapped
+from nelbo.wrapping.view import Wrapped
 
 POINTS = 8
 """Answers in each block: one term varied, the other, both."""
@@ -79,8 +79,8 @@ class _Choice:
             layout = view.encoding.layout
             if layout is None:
                 raise ValueError(
-                    "encode returns a distribution that is no diagonal normal, and only the two outputs of one can be "
-                    "stood in for; there is no effective beta to measure"
+                    "encode returns a distribution that is not a diagonal normal, and only the two outputs of one can "
+                    "be replaced; there is no effective beta to measure"
                 )
             mean, self.spread = layout.read(encoded)
             self.mean = mean
@@ -97,9 +97,9 @@ class _Choice:
 
     def _encoded(self, wide: float) -> tuple[Tensor, Tensor]:
         """Means of about this size; spreads that are positive, so that every reading of them exists."""
-        kind = self.view.encoding.second
+        kind = self.view.encoding.scale
         mean = 2 * wide * torch.randn_like(self.mean) + 0.01
-        none = 1.0 if kind in ("sigma", "variance") else 0.02  # the spread at which there is next to no KL
+        none = 1.0 if kind in ("std", "variance") else 0.02  # the spread at which there is next to no KL
         target = 0.3 + 1.2 * torch.rand(()).item()
         spread = none + wide * (target - none) + 0.2 * wide * torch.rand_like(self.spread)
         return mean, spread

@@ -15,10 +15,10 @@ from torch.nn import functional as F
 
 from nelbo.diagnosis.loss_calls import Answers
 from nelbo.divergences import closed_form
-from nelbo.foreign.decoding import as_distribution
-from nelbo.foreign.encoding import LOG_SIGMA, WORDS, Second
-from nelbo.foreign.view import Wrapped
 from nelbo.likelihoods import Likelihood
+from nelbo.wrapping.decoder import as_distribution
+from nelbo.wrapping.encoding import LOG_STD, WORDS, Spread
+from nelbo.wrapping.view import Wrapped
 
 DECLARED = "declared"
 SQUARED = "squared error"
@@ -98,13 +98,13 @@ def _error(model: Wrapped, error: Callable[[Tensor, Tensor], Tensor], answers: A
 
 def kl_readings(model: Wrapped) -> list[Reading]:
     """KL(q(z|x) || p(z)) of the declared q first; then of the spread read on other scales, and turned around."""
-    declared = model.encoding.second
+    declared = model.encoding.scale
     readings = [Reading(DECLARED, "KL(q(z|x) || p(z))", partial(_kl_to_prior, model))]
 
     def add(name: str, words: str, value: Callable[[Tensor, Tensor], Tensor]) -> None:
         readings.append(Reading(name, words, partial(_of_normal, model, value)))
 
-    for kind in LOG_SIGMA:
+    for kind in LOG_STD:
         if kind != declared:
             words = f"a KL that takes the spread for {WORDS[kind]}, where q(z|x) has {WORDS[declared]}"
             readings.append(Reading(f"of {kind}", words, partial(_standard, model, kind)))
@@ -117,26 +117,26 @@ def kl_readings(model: Wrapped) -> list[Reading]:
     return readings
 
 
-def _normal(answers: Answers, kind: Second) -> tuple[Tensor, Tensor]:
-    return answers.mean.double().flatten(1), LOG_SIGMA[kind](answers.spread.double()).flatten(1)
+def _normal(answers: Answers, kind: Spread) -> tuple[Tensor, Tensor]:
+    return answers.mean.double().flatten(1), LOG_STD[kind](answers.spread.double()).flatten(1)
 
 
 def _of_normal(model: Wrapped, value: Callable[[Tensor, Tensor], Tensor], answers: Answers) -> float:
-    return float(value(*_normal(answers, model.encoding.second)).sum() / len(answers.x))
+    return float(value(*_normal(answers, model.encoding.scale)).sum() / len(answers.x))
 
 
-def _standard(model: Wrapped, kind: Second, answers: Answers) -> float:
+def _standard(model: Wrapped, kind: Spread, answers: Answers) -> float:
     mu, log_sigma = _normal(answers, kind)
     kl = 0.5 * (mu**2 + torch.expm1(2 * log_sigma)) - log_sigma
     return float(kl.sum() / len(mu))
 
 
 def _kl_to_prior(model: Wrapped, answers: Answers) -> float:
-    mu, log_sigma = _normal(answers, model.encoding.second)
+    mu, log_sigma = _normal(answers, model.encoding.scale)
     pz = model.prior
     qz: Distribution = Independent(Normal(mu.to(answers.x), log_sigma.exp().to(answers.x)), 1)
     if _is_standard(pz):
-        return _standard(model, model.encoding.second, answers)
+        return _standard(model, model.encoding.scale, answers)
     kl = closed_form(qz, pz)
     if kl is None:
         z = qz.sample((_DRAWS,))
@@ -151,6 +151,6 @@ def _is_standard(pz: Distribution) -> bool:
 
 def components(model: Wrapped, answers: Answers) -> list[float]:
     """The three parts of the KL to N(0, I): half the squared means, half the variances, minus the log sigmas."""
-    mu, log_sigma = _normal(answers, model.encoding.second)
+    mu, log_sigma = _normal(answers, model.encoding.scale)
     parts = (0.5 * mu**2, 0.5 * torch.exp(2 * log_sigma), -log_sigma)
     return [float(part.sum() / len(mu)) for part in parts]

@@ -1,46 +1,49 @@
-"""The checks of a diagnosis: each a function of a case, registered with what its finding means."""
+"""The checks of a diagnosis: each a function of a case, registered under the id of its page."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Literal
+from functools import cached_property
+from typing import Any, TypeVar
 
-from nelbo.diagnosis.finding import Measured, Severity
+from torch import Tensor
 
-if TYPE_CHECKING:
-    from nelbo.diagnosis.case import Case
-
-Need = Literal["held_out", "history", "loss", "networks", "reported"]
-"""What a check needs besides a model and data: else it is skipped."""
-
-ALPHA = 1e-3
-"""The largest probability with which a check's test may call a model faulty that is not."""
+from nelbo.diagnosis.pages import Page
+from nelbo.estimate import Estimate, Unit
+from nelbo.report import Severity
 
 
-class NotMeasurable(Exception):  # noqa: N818  (no error of the user: a check that this model has no use for)
-    """Raised by a check, or by what it looks at, when this model or these data have no such quantity."""
+class NotApplicable(Exception):  # noqa: N818  (not an error of the user: a check that does not apply to this model)
+    """Raised by a check, or by what it looks at, if this model or these data do not have such a quantity."""
 
 
 @dataclass(frozen=True)
 class Verdict:
-    """What a check says; made by :func:`passed` and :func:`found`."""
+    """The outcome of a check; made by :func:`passed` and :func:`found`."""
 
     severity: Severity | None
-    evidence: tuple[Measured, ...]
-    cost: Measured | None = None
+    evidence: tuple[Estimate, ...]
+    cost: Estimate | None = None
     meaning: str = ""
     change: str = ""
     last: bool = False
 
 
-def passed(*evidence: Measured) -> Verdict:
-    """Nothing is wrong, as these numbers show."""
+def measured(
+    label: str, value: float | Tensor, standard_error: float | Tensor = 0.0, unit: Unit = "nats", method: str = ""
+) -> Estimate:
+    """A labelled number, for evidence."""
+    return Estimate.number(float(value), float(standard_error), method, unit, label=label)
+
+
+def passed(*evidence: Estimate) -> Verdict:
+    """Nothing is wrong, as these labelled numbers show."""
     return Verdict(None, evidence)
 
 
 def found(
     severity: Severity,
-    *evidence: Measured,
-    cost: Measured | None = None,
+    *evidence: Estimate,
+    cost: Estimate | None = None,
     meaning: str = "",
     change: str = "",
     last: bool = False,
@@ -49,10 +52,10 @@ def found(
 
     Args:
         severity: of this case.
-        evidence: the numbers that show it, the most telling first.
+        evidence: the labelled numbers that show it, the most telling first.
         cost: nats per example, where it can be measured.
-        meaning: in place of the check's own, where the case allows to say more.
-        change: likewise.
+        meaning: replaces the page's, where the case allows a more specific one.
+        change: likewise, for nelbo's models and others alike.
         last: nothing else can be measured of this model and these data.
     """
     return Verdict(severity, evidence, cost, meaning, change, last)
@@ -60,87 +63,31 @@ def found(
 
 @dataclass(frozen=True)
 class Check:
-    """A check and what its finding means.
-
-    Attributes:
-        id: stable name.
-        title: of the finding, in a few words.
-        run: the function.
-        needs: what it needs besides a model and data.
-        false_alarms: largest probability of a finding where nothing is wrong; 0 where it reads facts and tests nothing.
-        meaning: two sentences.
-        change: the line that mends it in nelbo.
-        elsewhere: what to change in a model that is not nelbo's, in a sentence.
-        source: where it is known from.
-        explains: ids of findings that follow from this one; "*" for all others that are not given.
-    """
+    """A check: a function of a case, and the page that describes its finding."""
 
     id: str
-    title: str
-    run: "Callable[[Case], Verdict]"
-    needs: tuple[Need, ...]
-    false_alarms: float
-    meaning: str
-    change: str
-    elsewhere: str
-    source: str
-    explains: tuple[str, ...]
+    run: Callable[[Any], Verdict]
 
-    @property
-    def given(self) -> bool:
-        """Whether it is about what somebody wrote or reported, which follows from nothing that the model does."""
-        return bool({"loss", "reported"} & set(self.needs)) or self.id in _WRITTEN
-
-    @property
-    def details(self) -> str:
-        """What is measured and how, from the function's docstring."""
-        lines = (self.run.__doc__ or "").strip().splitlines()
-        return "\n".join(line.removeprefix("    ") for line in lines)
+    @cached_property
+    def page(self) -> Page:
+        """What the finding means, what the check needs, and what to change."""
+        return Page.read(self.id)
 
 
 CHECKS: dict[str, Check] = {}
-_WRITTEN = (
-    "no-sampling",
-    "sample-with-variance",
-    "warm-up-unfinished",
-    "validation-beta",
-    "train-and-test-mixed",
-    "another-binarization",
-)
+_Function = TypeVar("_Function", bound=Callable[[Any], Verdict])
 
 
-def check(
-    id: str,
-    *,
-    title: str,
-    needs: Sequence[Need] = (),
-    false_alarms: float,
-    meaning: str,
-    change: str,
-    elsewhere: str,
-    source: str,
-    explains: Sequence[str] = (),
-) -> "Callable[[Callable[[Case], Verdict]], Callable[[Case], Verdict]]":
-    """Register a check; its docstring says what is measured, and :class:`Check` what the arguments are.
+def check(id: str) -> Callable[[_Function], _Function]:
+    """Register a check under the id of its page, findings/ID.md.
 
-    The function takes a Case and returns ``passed(...)`` or ``found(...)``, or raises NotMeasurable.
+    The function takes a Case and returns ``passed(...)`` or ``found(...)``, or raises NotApplicable.
     """
 
-    def register(function: "Callable[[Case], Verdict]") -> "Callable[[Case], Verdict]":
+    def register(function: _Function) -> _Function:
         if id in CHECKS:
-            raise ValueError(f"two checks are called {id!r}")
-        CHECKS[id] = Check(
-            id,
-            title,
-            function,
-            tuple(needs),
-            false_alarms,
-            meaning,
-            change,
-            elsewhere,
-            source,
-            tuple(explains),
-        )
+            raise ValueError(f"two checks have the id {id!r}")
+        CHECKS[id] = Check(id, function)
         return function
 
     return register

@@ -1,13 +1,14 @@
 """The loss regressed on its terms: which reading of each explains it, with which weight, and what is left."""
 
 import math
-from typing import NamedTuple
+from dataclasses import dataclass
+from typing import Literal, NamedTuple
 
 import numpy as np
 
 from nelbo.diagnosis.probing import POINTS, REPEATS, Block, Blocks
-from nelbo.diagnosis.readings import Reading, components
-from nelbo.foreign.view import Wrapped
+from nelbo.diagnosis.readings import DECLARED, SQUARED, Reading, components, kl_readings, reconstruction_readings
+from nelbo.wrapping.view import Wrapped
 
 _MISFIT = 2e-3  # of the spread of the loss within a block that a fit may leave: float32 leaves 1e-5
 _ROUNDING = 3e-7
@@ -23,11 +24,16 @@ class Fit(NamedTuple):
     misfit: float
     """Standard deviation of what is left, over what noise and rounding explain and a fit may leave; good below 1."""
 
+    @property
+    def explains(self) -> bool:
+        """Whether nothing but noise and rounding is left."""
+        return self.misfit <= 1
 
-def best(block: Block, readings: list[Reading], noise: float) -> Fit:
+
+def _best(block: Block, readings: list[Reading], noise: float) -> Fit:
     """The first reading that explains the block, else the one that leaves least."""
     fits = [_fit(block, reading, noise) for reading in readings]
-    return next((fit for fit in fits if fit.misfit <= 1), min(fits, key=lambda fit: fit.misfit))
+    return next((fit for fit in fits if fit.explains), min(fits, key=lambda fit: fit.misfit))
 
 
 def _fit(block: Block, reading: Reading, noise: float) -> Fit:
@@ -37,11 +43,11 @@ def _fit(block: Block, reading: Reading, noise: float) -> Fit:
     design = np.stack([values, np.ones_like(values)], axis=1)
     (slope, offset), *_ = np.linalg.lstsq(design, block.mean, rcond=None)
     left = block.mean - slope * values - offset
-    return Fit(reading, values, float(slope), misfit(left, 2, block.mean, noise))
+    return Fit(reading, values, float(slope), _misfit(left, 2, block.mean, noise))
 
 
-def misfit(left: np.ndarray, parameters: int, losses: np.ndarray, noise: float) -> float:
-    """What a fit leaves, over what noise and rounding explain and it may leave; good below 1."""
+def _misfit(left: np.ndarray, parameters: int, losses: np.ndarray, noise: float) -> float:
+    """The standard deviation that a fit leaves, over what noise and rounding explain and it may leave."""
     free = len(left) - parameters
     deviation = math.sqrt(float(left @ left) / free)
     return deviation / (_MISFIT * float(losses.std()) + _rounding(losses) + _beyond(free, noise))
@@ -52,14 +58,14 @@ def _rounding(losses: np.ndarray) -> float:
 
 
 def _beyond(free: int, noise: float) -> float:
-    """How far means of evaluations scatter by noise alone, but for a probability of _FALSE_ALARM (F test)."""
+    """The scatter of means of evaluations by noise alone, but for a probability of _FALSE_ALARM (F test)."""
     from scipy.stats import f
 
     evaluations = 3 * POINTS * (REPEATS - 1)
     return math.sqrt(float(f.isf(_FALSE_ALARM, free, evaluations))) * noise / math.sqrt(REPEATS)
 
 
-def absent(block: Block, weight: float, error: float, noise: float) -> bool:
+def _absent(block: Block, weight: float, error: float, noise: float) -> bool:
     """Whether the loss does not change while a term does: not at all, or not beyond its noise in any respect."""
     scatter = float(block.mean.std(ddof=1))
     if scatter <= _rounding(block.mean):
@@ -78,10 +84,10 @@ class Joint(NamedTuple):
     """Of b / a."""
     r2: float
     left_both: np.ndarray
-    """What is left where both terms vary."""
+    """The residuals where both terms vary."""
 
 
-def joint(blocks: Blocks, error: Reading, kl: Reading) -> Joint:
+def _joint(blocks: Blocks, error: Reading, kl: Reading) -> Joint:
     """Least squares over all three blocks; errors from what it leaves, robust to its size changing (HC1)."""
     answers = [a for block in blocks[:3] for a in block.answers]  # pyright: ignore[reportAttributeAccessIssue]
     losses = np.concatenate([block.mean for block in blocks[:3]])  # pyright: ignore[reportAttributeAccessIssue]
@@ -104,16 +110,102 @@ def joint(blocks: Blocks, error: Reading, kl: Reading) -> Joint:
     return Joint(a, b, c, (errors[0], errors[1]), relative if b else 0.0, r2, left[2 * POINTS :])
 
 
-def parts_of_kl(
+def _parts_of_kl(
     view: Wrapped, blocks: Blocks, error: Fit, noise: float
 ) -> tuple[tuple[float, float, float] | None, float]:
     """Weights of the three parts of the KL relative to the reconstruction error's, if they explain the loss; misfit."""
     design = np.array([[*components(view, a), 1.0] for a in blocks.kl.answers])
     weights, *_ = np.linalg.lstsq(design, blocks.kl.mean, rcond=None)
-    if misfit(blocks.kl.mean - design @ weights, 4, blocks.kl.mean, noise) > 1:
+    if _misfit(blocks.kl.mean - design @ weights, 4, blocks.kl.mean, noise) > 1:
         return None, math.inf
     rest = np.array([[*components(view, a), error.reading.value(a)] for a in blocks.both.answers])
     left = blocks.both.mean - rest @ np.array([*weights[:3], error.slope])
-    together = misfit(left - left.mean(), 1, blocks.both.mean, noise)
+    together = _misfit(left - left.mean(), 1, blocks.both.mean, noise)
     first, second, third = (weights[:3] / error.slope).tolist()
     return (first, second, third), together
+
+
+@dataclass(frozen=True)
+class Regression:
+    """A loss regressed on its two terms, for two sizes of the batch.
+
+    Attributes:
+        reconstruction: the reading of the reconstruction term that explains it, or the closest one.
+        kl: the same of the KL term.
+        joint: the weights of both.
+        smaller: the weights for the smaller batch.
+        missing: the term that the loss does not depend on, or "".
+        together: the misfit where both terms vary.
+        parts: weights of the KL's three parts, relative to that of the reconstruction error, where those explain what
+            no reading of the KL does.
+        sigma: of the normal likelihood that the reconstruction error is measured with, or None.
+        likelihood: name of the declared family.
+        batches: sizes of the two batches.
+        features: numbers of one example.
+        latent: number of latent units.
+    """
+
+    reconstruction: Fit
+    kl: Fit
+    joint: Joint
+    smaller: Joint
+    missing: Literal["", "reconstruction", "kl"]
+    together: float
+    parts: tuple[float, float, float] | None
+    sigma: float | None
+    likelihood: str
+    batches: tuple[int, int]
+    features: int
+    latent: int
+
+    @property
+    def beta(self) -> float:
+        """Weight of the KL relative to that of the reconstruction error."""
+        return self.joint.b / self.joint.a if self.joint.a and self.missing != "reconstruction" else math.nan
+
+    @property
+    def is_combination(self) -> bool:
+        """Whether a * reconstruction_error + b * kl explains the loss."""
+        return max(self.reconstruction.misfit, self.kl.misfit, self.together) <= 1
+
+    @property
+    def tolerance(self) -> float:
+        """Relative difference within which two weights are the same."""
+        return max(3 * self.joint.relative_error, 1e-3)
+
+
+def regress(view: Wrapped, blocks: Blocks, half: Blocks) -> Regression:
+    """Find the readings of both terms that explain the losses, and their weights.
+
+    Args:
+        view: the model.
+        blocks: losses on a batch.
+        half: losses on half of it.
+    """
+    noise = blocks.noise
+    errors, kls = reconstruction_readings(view), kl_readings(view)
+    error, kl = _best(blocks.reconstruction, errors, noise), _best(blocks.kl, kls, noise)
+    joint = _joint(blocks, error.reading, kl.reading)
+    no_error = _absent(blocks.reconstruction, joint.a, joint.errors[0], noise)
+    no_kl = _absent(blocks.kl, joint.b, joint.errors[1], noise)
+    if no_error or no_kl:  # no reading fits an absent term better than the declared one
+        error = Fit(errors[0], error.values, 0.0, 0.0) if no_error else error
+        kl = Fit(kls[0], kl.values, 0.0, 0.0) if no_kl else kl
+        joint = _joint(blocks, error.reading, kl.reading)
+    together, parts = _misfit(joint.left_both, 1, blocks.both.mean, noise), None
+    if not kl.explains:
+        parts, together = _parts_of_kl(view, blocks, error, noise)
+    return Regression(
+        error,
+        kl,
+        joint,
+        _joint(half, error.reading, kl.reading),
+        "reconstruction" if no_error else "kl" if no_kl else "",
+        together,
+        parts,
+        {SQUARED: 1.0, DECLARED: view.px_family.sigma}.get(error.reading.name),
+        type(view.px_family).__name__,
+        (blocks.batch, half.batch),
+        blocks.both.answers[0].x[0].numel(),
+        view.latent,
+    )

@@ -1,4 +1,4 @@
-"""A run whose training has not ended, or was stopped by a NaN: what can be diagnosed of it all the same."""
+"""Runs whose training has not ended, or was stopped by a NaN."""
 
 from pathlib import Path
 
@@ -25,17 +25,17 @@ def load(path: Path, *, model: Model | None = None) -> Run:
         return runs.load(path, model=model)
     record = runs.read_record(path)
     snapshot = Snapshot.load(path)
-    made = runs.rebuild_model(record, path) if model is None else model
+    model = runs.rebuild_model(record, path) if model is None else model
     weights = {
         name.removeprefix("model."): tensor for name, tensor in snapshot.tensors.items() if name.startswith("model.")
     }
-    runs.load_weights(made, weights)
+    runs.load_weights(model, weights)
     history = runs.read_history(path)[: int(snapshot.position["lines"])]
-    return Run(made.eval(), history, path, record)
+    return Run(model.eval(), history, path, record)
 
 
 def standing(run: Run) -> tuple[str, ...]:
-    """What there is to say about a run that has not finished; nothing of one that has."""
+    """Notes on a run that has not finished; none on one that has."""
     status = run.record.get("status", "finished")
     if status in ("finished", STOPPED):
         return ()
@@ -50,5 +50,5 @@ def standing(run: Run) -> tuple[str, ...]:
 
 
 def failure(run: Run) -> str | None:
-    """What stopped a run's training, where a NaN or an infinity did."""
+    """The error of a run whose training a NaN or an infinity stopped."""
     return str(run.record["error"]) if run.record.get("status") == STOPPED and "error" in run.record else None

@@ -19,7 +19,7 @@ from nelbo.estimate import Estimate
 from nelbo.evaluation.mode import evaluation_mode, rows_at_once
 from nelbo.objectives.objective import kl_per_unit
 from nelbo.randomness import derive, example_keys, folded
-from nelbo.vae import Model, as_model, at_condition, on_model, place_of
+from nelbo.vae import Model, as_model, at_condition, on_model, placed
 
 _UNPICKED = 1000
 """Examples of a data set whose q(z|x) cannot be picked and joined: all pass at once."""
@@ -74,6 +74,7 @@ class Evaluation:
         encode: gives q(z|x) where it need not be the model's, or is kept elsewhere.
         content: gives the hash of each example's values where that is kept elsewhere.
         prior: p(z), where it is known already.
+        positions: (n,) numbers that keep the draws of equal examples apart; see :meth:`independent`.
     """
 
     def __init__(
@@ -85,8 +86,9 @@ class Evaluation:
         encode: Callable[[], Distribution] | None = None,
         content: Callable[[], Tensor] | None = None,
         prior: Distribution | None = None,
+        positions: Tensor | None = None,
     ) -> None:
-        self.model, self.seed, self._batch = model, seed, batch
+        self.model, self.seed, self._batch, self.positions = model, seed, batch, positions
         self._encode, self._content, self._prior = encode, content, prior
         self._terms: dict[int, ElboTerms] = {}
 
@@ -121,6 +123,7 @@ class Evaluation:
             encode=(lambda: latents.rows(self.qz, where)) if known else None,
             content=lambda: self.content[where],
             prior=None if self.conditional else self.pz,
+            positions=None if self.positions is None else self.positions[where],
         )
 
     def __add__(self, other: "Evaluation") -> "Evaluation":
@@ -130,6 +133,23 @@ class Evaluation:
             Batch.cat([self.batch, other.batch]),
             seed=self.seed,
             encode=lambda: latents.join([self.qz, other.qz]),
+        )
+
+    def independent(self) -> "Evaluation":
+        """The same evaluation, with independent draws for equal examples too.
+
+        A draw then depends on the example's position as well. A test over the examples needs this: data of few distinct
+        rows would otherwise have as few draws.
+        """
+        positions = torch.arange(len(self), device=self.x.device)
+        return Evaluation(
+            self.model,
+            self.batch,
+            seed=self.seed,
+            encode=lambda: self.qz,
+            content=lambda: self.content,
+            prior=self._prior,
+            positions=positions,
         )
 
     def split(self, numbers: int, *, passes: int = 1) -> Iterator["Evaluation"]:
@@ -166,7 +186,8 @@ class Evaluation:
 
     def keys(self, purpose: str) -> Tensor:
         """(n,) the source of each example's draws for a purpose."""
-        return folded(self.content, derive(self.seed, purpose))
+        keys = folded(self.content, derive(self.seed, purpose))
+        return keys if self.positions is None else folded(keys, self.positions)
 
     @property
     def conditioned(self) -> Model:
@@ -261,6 +282,40 @@ class Evaluation:
     def error_at_embedding(self) -> Tensor:
         """(n,) -log p(x|z) in nats at the embedding: without the noise of q(z|x)."""
         return -self.log_likelihood(self.embedding)
+
+    @cached_property
+    def _drawn(self) -> tuple[Tensor, Tensor]:
+        with evaluation_mode(self.model, self.seed):
+            return latents.draw_with_log_prob(self.qz, None, self.keys("draw"))
+
+    @property
+    def z(self) -> Tensor:
+        """(n, latent): one draw z ~ q(z|x) of each example, the same whenever it is asked for."""
+        return self._drawn[0]
+
+    @cached_property
+    def px(self) -> Distribution:
+        """p(x|z) at the draw z, batch shape (n,)."""
+        with evaluation_mode(self.model, self.seed):
+            return self.conditioned.likelihood(self.z)
+
+    @cached_property
+    def log_px(self) -> Tensor:
+        """(n,) log p(x|z) in nats at the draw z."""
+        return self.log_likelihood(self.z)
+
+    @cached_property
+    def kl_estimate(self) -> Tensor:
+        """(n,) KL(q(z|x) || p(z)) in nats, in closed form, or else by the draw z: log q(z|x) - log p(z)."""
+        if self.kl is not None:
+            return self.kl
+        with evaluation_mode(self.model, self.seed):
+            return self._drawn[1] - self.pz.log_prob(self.z)
+
+    @property
+    def nelbo(self) -> Tensor:
+        """(n,) -log p(x|z) + KL in nats, by the draw z."""
+        return self.kl_estimate - self.log_px
 
     def log_likelihood(self, z: Tensor) -> Tensor:
         """Log p(x|z) in nats, (\\*draws, n), for z of shape (\\*draws, n, latent)."""
@@ -358,6 +413,34 @@ def evaluate(model: Any, x: Any, *, seed: int = 0, n: int | None = None) -> Eval
     return Evaluation(model, batch if n is None else batch[:n], seed=seed)
 
 
+def decode(model: Any, z: Tensor) -> Tensor:
+    """The mean of p(x|z), (n, \\*event), for z of shape (n, latent): in chunks, without gradients."""
+    model = as_model(model)
+    with evaluation_mode(model):
+        size = rows_at_once(model.decode(z[:1]).numel(), passes=4)
+        return torch.cat([model.decode(part) for part in z.split(size)])
+
+
+def sample(model: Any, n: int, *, mean: bool = False, seed: int = 0) -> Tensor:
+    """New examples, z ~ p(z) and then x ~ p(x|z), (n, \\*event), in chunks, by a seed.
+
+    Args:
+        model: a model or a run.
+        n: number of examples.
+        mean: return the mean of p(x|z) instead of a draw.
+        seed: of the draws; torch's generators are left as they were.
+    """
+    if n < 1:
+        raise ValueError(f"n must be a positive integer, got {n}")
+    model = as_model(model)
+    with evaluation_mode(model, seed):
+        z = model.prior.sample(torch.Size((n,)))
+        if mean:
+            return decode(model, z)
+        size = rows_at_once(model.likelihood(z[:1]).event_shape.numel(), passes=4)
+        return torch.cat([model.likelihood(part).sample() for part in z.split(size)])
+
+
 @final
 class Encodings:
     """The posteriors of a data set's examples, in an order fixed by a seed, as far as they were asked for.
@@ -413,9 +496,7 @@ class Encodings:
         return self._content[:n] if self._picks else _content(self._examples(self.order[:n]))
 
     def _examples(self, rows: Tensor) -> Batch:
-        weight = place_of(self.model)
-        batch = self.dataset.examples(rows, seed=self.seed)
-        return batch if weight is None else batch.to(weight.device, weight.dtype)
+        return placed(self.model, self.dataset.examples(rows, seed=self.seed))
 
     def _extended(self, n: int | None) -> int:
         """The number of examples, which are encoded now if their q(z|x) can be picked."""
@@ -448,6 +529,8 @@ _ENCODINGS: WeakKeyDictionary[Model, dict[tuple[int, int], Encodings]] = WeakKey
 
 def encodings(model: Model, dataset: Dataset, seed: int = 0) -> Encodings:
     """The encodings of a data set by a model; kept until its weights change, of the last four data sets."""
+    if next(model.parameters(), None) is None:  # a model that shows no weights may change unseen
+        return Encodings(model, dataset, seed)
     kept = _ENCODINGS.setdefault(model, {})
     key = (id(dataset), seed)
     found = kept.pop(key, None)

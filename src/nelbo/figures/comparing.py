@@ -6,7 +6,6 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-import torch
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
@@ -14,15 +13,11 @@ from matplotlib.patheffects import withStroke
 from numpy.typing import ArrayLike
 from torch import Tensor
 
-from nelbo.divergences import Delta
-from nelbo.evaluation import evaluation_mode
+from nelbo.evaluation import Evaluation, evaluate, evaluation_mode
 from nelbo.figures import density, palette, points, tiles
 from nelbo.figures.page import Page, Part, styled
-from nelbo.objectives import loss
-from nelbo.vae import Model
 
 Box = tuple[float, float, float]
-_AT_ONCE = 256  # draws of z decoded together: 1,000 large images at once would fill a small machine
 _WORTH_SAYING = 0.05  # nats of standard error; below, it is lost in the rounding to one decimal
 
 # inches
@@ -34,9 +29,8 @@ class Row:
     """What one row of :func:`comparison` shows; :func:`row` makes it.
 
     Args:
-        model: the model.
-        title: its name.
-        x: (1, *event), the input.
+        evaluation: of the model on the one input.
+        title: the model's name.
         embeddings: (n, latent), posterior means of many inputs.
         labels: (n,) or None.
         reconstruction_error: -E_q[log p(x|z)] of x, in nats.
@@ -44,9 +38,8 @@ class Row:
         standard_error: of the sum of the two (of the reconstruction error, for an autoencoder), in nats.
     """
 
-    model: Model
+    evaluation: Evaluation
     title: str
-    x: Tensor
     embeddings: Tensor
     labels: ArrayLike | Tensor | None
     reconstruction_error: float
@@ -61,12 +54,12 @@ class Row:
     @property
     def is_point(self) -> bool:
         """Whether q(z|x) is a point: then there is no KL."""
-        return math.isinf(self.kl)
+        return self.evaluation.is_point
 
 
 def row(
-    model: Model,
-    x: Tensor,
+    model: Any,
+    x: Any,
     embeddings: Tensor,
     labels: ArrayLike | Tensor | None = None,
     *,
@@ -77,12 +70,12 @@ def row(
     """A row of :func:`comparison`, with the loss of x averaged over many draws of z ~ q(z|x).
 
     Args:
-        model: a VAE, autoencoder, or anything with prior, posterior and likelihood.
+        model: a model or a run.
         x: (1, *event), the input.
-        embeddings: (n, latent): ``model.encode(data.validation.take(1000))``.
+        embeddings: (n, latent): ``run.encode(data.validation.take(1000))``.
         labels: (n,) classes or values that colour the embeddings.
         title: the model's name; None takes its class.
-        samples: draws of z.
+        samples: draws of z, at least 2.
         seed: of the draws; torch's generators are left as they were.
 
     Returns:
@@ -91,39 +84,23 @@ def row(
     Raises:
         ValueError: the shapes do not fit.
     """
-    if x.dim() < 2 or len(x) != 1:
+    evaluation = evaluate(model, x, seed=seed)
+    if len(evaluation) != 1:
         raise ValueError(
-            f"x is one input of shape (1, *event), got {tuple(x.shape)}; write data.validation.take([6]), or x[6:7]"
+            f"x must be one input of shape (1, *event), got {tuple(evaluation.x.shape)}; write "
+            "data.validation.take([6]), or x[6:7]"
         )
-    if samples < 2:
-        raise ValueError(f"samples is at least 2, for a standard error; got {samples}")
-    with evaluation_mode(model, seed) as device:
-        x = x.to(device=device)
-        qz = model.posterior(x)
-        width = qz.event_shape[-1] if qz.event_shape else qz.batch_shape[-1]
-        if embeddings.dim() != 2 or embeddings.shape[1] != width:
-            raise ValueError(
-                f"embeddings has shape {tuple(embeddings.shape)}, expected (n, {width}) for this model; "
-                "write model.encode(data.validation.take(1000))"
-            )
-        points.read_labels(labels, len(embeddings))
-        draws = 2 if isinstance(qz, Delta) else samples
-        parts = [
-            torch.stack(loss(model, x.expand(min(_AT_ONCE, draws - start), *x.shape[1:]))).double().cpu()
-            for start in range(0, draws, _AT_ONCE)
-        ]
-    error, kl, nelbo = torch.cat(parts, dim=1)
-    spread = (nelbo if bool(nelbo.isfinite().all()) else error).std()
-    return Row(
-        model,
-        title or type(model).__name__,
-        x,
-        embeddings,
-        labels,
-        float(error.mean()),
-        float(kl.mean()),
-        float(spread) / math.sqrt(draws),
-    )
+    if embeddings.dim() != 2 or embeddings.shape[1] != evaluation.latent:
+        raise ValueError(
+            f"embeddings must have shape (n, {evaluation.latent}) for this model, got {tuple(embeddings.shape)}; "
+            "write run.encode(data.validation.take(1000))"
+        )
+    points.read_labels(labels, len(embeddings))
+    terms = evaluation.terms(samples)
+    error, kl = float(terms.reconstruction_error.value[0]), float(terms.kl.value[0])
+    noisy = terms.reconstruction_error if math.isinf(kl) else terms.elbo
+    title = title or type(evaluation.model).__name__
+    return Row(evaluation, title, embeddings.detach(), labels, error, kl, float(noisy.standard_error[0]))
 
 
 def loss_in_words(row: Row) -> list[Part]:
@@ -166,7 +143,7 @@ def comparison(rows: Sequence[Row]) -> Figure:
     """
     if not rows:
         raise ValueError(
-            "comparison needs a row for each model; write comparison([row(vae, x, vae.encode(xs), labels)])"
+            "comparison needs a row for each model; write comparison([row(run, x, run.encode(xs), labels)])"
         )
     height = _HEADER + _PANEL + _FOOT
     page = Page(_WIDTH, len(rows) * height + _LEGEND)
@@ -176,19 +153,18 @@ def comparison(rows: Sequence[Row]) -> Figure:
         top = i * height
         page.note(0.3, top + 0.08, row.title, size=11.5, weight="bold")
         page.phrase(0.3, top + 0.31, loss_in_words(row), size=10)
-        with evaluation_mode(row.model) as device:
-            x = row.x.to(device=device)
+        with evaluation_mode(row.evaluation.model):  # of other families than normals, draws are taken
             axes = page.panel(2.62, top + _HEADER, _PANEL, _PANEL)
-            _latent_panel(axes, row, x, box, wider=box[2] / usual[2])
-            shown = row.model.decode(row.model.encode(x))
-        span = tiles.limits(row.x, shown)
+            _latent_panel(axes, row, box, wider=box[2] / usual[2])
+        x, shown = row.evaluation.x, row.evaluation.reconstruction
+        span = tiles.limits(x, shown)
         down = top + _HEADER + (_PANEL - _PICTURE) / 2
         original, rebuilt = (page.panel(left, down, _PICTURE, _PICTURE) for left in (0.3, _WIDTH - 0.3 - _PICTURE))
-        tiles.show_example(original, row.x, span=span)
-        tiles.show_example(rebuilt, shown, span=span, behind=row.x)
+        tiles.show_example(original, x, span=span)
+        tiles.show_example(rebuilt, shown, span=span, behind=x)
         original.set_title("input x", size=9, color=palette.FAINT, pad=3)
         rebuilt.set_title(
-            "reconstruction" if tiles.is_image(row.x) else "reconstruction (○ input)",
+            "reconstruction" if tiles.is_image(x) else "reconstruction (○ input)",
             size=9,
             color=palette.FAINT,
             pad=3,
@@ -218,20 +194,20 @@ def _boxes(rows: Sequence[Row]) -> list[Box]:
 
 
 def _pulled_to_standard_normal(row: Row) -> bool:
-    known = density.moments(row.model.prior, points.active(row.embeddings))
+    known = density.moments(row.evaluation.pz, points.active(row.embeddings))
     if row.is_point or known is None:
         return False
     mean, covariance = known
     return bool(np.allclose(mean, 0) and np.allclose(covariance, np.eye(len(mean))))
 
 
-def _latent_panel(axes: Axes, row: Row, x: Tensor, box: Box, *, wider: float) -> None:
+def _latent_panel(axes: Axes, row: Row, box: Box, *, wider: float) -> None:
     across, up, half = box
     dims = points.active(row.embeddings)
     labels = points.read_labels(row.labels, len(row.embeddings))
     z = row.embeddings[:, list(dims)].detach().double().cpu().numpy()
-    qz, pz = row.model.posterior(x), row.model.prior
-    middle = row.model.encode(x)[0, list(dims)].double().cpu().numpy()
+    qz, pz = row.evaluation.qz, row.evaluation.pz
+    middle = row.evaluation.embedding[0, list(dims)].double().cpu().numpy()
     axes.set_xlim(across - half, across + half)
     if len(dims) == 1:
         points.strips(axes, z[:, 0], labels)
@@ -261,8 +237,8 @@ def _legend(page: Page, rows: Sequence[Row]) -> None:
         return Line2D([], [], marker="o", linestyle="none", label=label, color=color, markersize=size, **options)
 
     with_points = any(row.is_point for row in rows)
-    # what is no normal has no sigma: its contours hold the mass that a normal holds within 1, 2, 3 sigma
-    normal = all(density.moments(row.model.prior, (0,)) is not None for row in rows)
+    # a family other than the normal has no sigma: its contours hold the mass that a normal holds within 1, 2, 3 sigma
+    normal = all(density.moments(row.evaluation.pz, (0,)) is not None for row in rows)
     rings = "1, 2, 3σ" if normal else "mass of 1, 2, 3σ"
     handles = [mark(f"prior p(z): {rings}", palette.CONTOURS, 9, markerfacecolor="none")]
     if not all(row.is_point for row in rows):

@@ -1,4 +1,4 @@
-"""How the loss and its two terms went while training."""
+"""The loss and its two terms while training."""
 
 import math
 from collections.abc import Mapping, Sequence
@@ -11,7 +11,7 @@ from matplotlib.lines import Line2D
 from matplotlib.ticker import MaxNLocator
 
 from nelbo.figures import palette
-from nelbo.figures.page import Page, styled
+from nelbo.figures.page import Page, by_name, styled
 from nelbo.figures.points import Floats
 from nelbo.runs import Epoch, Run
 
@@ -39,7 +39,10 @@ def loss_curves(runs: Run | Sequence[Run] | Mapping[str, Run], *, share: bool = 
     Raises:
         ValueError: no run, or a run without history.
     """
-    named = _named(runs)
+    named: dict[str, Run] = by_name(runs, write="loss_curves([nelbo.load('runs/x')])")
+    for name, run in named.items():
+        if not run.history:
+            raise ValueError(f"the run {name!r} has no epoch in its history yet; train it for at least one")
     row = _HEIGHT + _BETWEEN
     page = Page(_LEFT + 3 * _WIDTH + 2 * _GAP + 0.15, len(named) * row + _TOP - 0.1)
     for k, (key, title, color) in enumerate(_TERMS):
@@ -61,24 +64,6 @@ def loss_curves(runs: Run | Sequence[Run] | Mapping[str, Run], *, share: bool = 
                 axes.set_ylim(ends[:, 0].min(), ends[:, 1].max())
     _legend(page)
     return page
-
-
-def _named(runs: Run | Sequence[Run] | Mapping[str, Run]) -> dict[str, Run]:
-    if isinstance(runs, Mapping):
-        named = dict(runs)
-    else:
-        several = [runs] if isinstance(runs, Run) else list(runs)
-        names = [run.name for run in several]
-        named = {
-            name if names.count(name) == 1 else f"{name} ({i + 1})": run
-            for i, (name, run) in enumerate(zip(names, several, strict=True))
-        }
-    if not named:
-        raise ValueError("loss_curves needs a run; write loss_curves([nelbo.load('runs/x')])")
-    for name, run in named.items():
-        if not run.history:
-            raise ValueError(f"the run {name!r} has no epoch in its history yet; train it for one at least")
-    return named
 
 
 def series(history: Sequence[Epoch], key: str) -> Floats:
@@ -113,7 +98,7 @@ def _draw(axes: Axes, history: Sequence[Epoch], key: str, color: str) -> bool:
         )
         axes.set_yticks([])
         return False
-    # one epoch is no line
+    # one epoch does not make a line
     mark: dict[str, Any] = {"marker": "o", "markersize": 4} if len(history) == 1 else {}
     axes.plot(epoch, train, color=color, linewidth=1.5, label="training", **mark)
     if not np.isnan(validation).all():

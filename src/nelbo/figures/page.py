@@ -3,7 +3,7 @@
 import functools
 import io
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, ParamSpec
 
@@ -106,6 +106,27 @@ class Page(Figure):
 
     def _repr_png_(self) -> bytes:
         return render(self, ".png", dpi=120)
+
+
+def by_name(things: Any, *, write: str) -> dict[str, Any]:
+    """One model or run, several, or a mapping from names, by their names; equal names are numbered.
+
+    Args:
+        things: what a figure was given.
+        write: the line to write where there is none.
+    """
+    if isinstance(things, Mapping):
+        named = dict(things)
+    else:
+        several = list(things) if isinstance(things, Sequence) else [things]
+        names = [getattr(thing, "name", type(thing).__name__) for thing in several]
+        named = {
+            name if names.count(name) == 1 else f"{name} {i}": thing
+            for i, (name, thing) in enumerate(zip(names, several, strict=True), 1)
+        }
+    if not named:
+        raise ValueError(f"there is nothing to draw; write {write}")
+    return named
 
 
 def styled(function: Callable[Parameters, Figure]) -> Callable[Parameters, Figure]:

@@ -24,16 +24,16 @@ def embedding(
     With more than two latent dimensions, the two whose means vary most are shown, and the figure says so.
 
     Args:
-        z: (n, latent): ``model.encode(x)``.
+        z: (n, latent): ``run.encode(x)``.
         labels: (n,), classes (up to 20 whole numbers or names) or values; None leaves the points grey.
         prior: p(z), drawn in grey at 1, 2 and 3 sigma: ``model.prior``.
         title: of the figure.
 
     Raises:
-        ValueError: z is no (n, latent), or labels is no (n,).
+        ValueError: z is not (n, latent), or labels is not (n,).
     """
     if z.dim() != 2 or len(z) == 0:
-        raise ValueError(f"z has shape (n, latent), got {tuple(z.shape)}; write embedding(model.encode(x), labels)")
+        raise ValueError(f"z must have shape (n, latent), got {tuple(z.shape)}; write embedding(run.encode(x), labels)")
     z = z.detach()
     dims, colors = points.active(z), points.read_labels(labels, len(z))
     places = z[:, list(dims)].double().cpu().numpy()

@@ -1,7 +1,8 @@
 """Sheets of pictures: what a model decodes, what it makes up, what it gives back."""
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 import torch
@@ -9,10 +10,11 @@ from matplotlib.figure import Figure
 from torch import Tensor
 from torch.distributions import Normal
 
-from nelbo.evaluation import evaluation_mode
+from nelbo.data import as_batch
+from nelbo.evaluation import decode, evaluation_mode, sample
 from nelbo.figures import density, palette, points, tiles
-from nelbo.figures.page import DPI, Page, styled
-from nelbo.vae import VAE, Model
+from nelbo.figures.page import DPI, Page, by_name, styled
+from nelbo.vae import Model, as_model
 
 _QUANTILE_DRAWS = 20_000
 _LONGEST = 1600  # pixels of a sheet's longer side that small images are enlarged to
@@ -20,7 +22,7 @@ _LONGEST = 1600  # pixels of a sheet's longer side that small images are enlarge
 
 @styled
 def latent_grid(
-    model: Model,
+    model: Any,
     *,
     n: int = 20,
     dims: tuple[int, int] | None = None,
@@ -36,25 +38,26 @@ def latent_grid(
     Source: Kingma & Welling 2014, figure 4.
 
     Args:
-        model: a VAE, autoencoder, or anything with prior and likelihood.
+        model: a model or a run.
         n: tiles on a side.
         dims: the two latent dimensions to walk through, counted from 0; None is the first two.
         span: walk evenly from one value to the other instead, as where an autoencoder's codes lie: (-20, 20).
         title: of the sheet; None says what is shown.
 
     Raises:
-        ValueError: n, dims or span cannot be meant.
+        ValueError: n, dims or span is out of range.
     """
     if n < 2:
-        raise ValueError(f"n is the number of tiles on a side, at least 2; got {n}")
+        raise ValueError(f"n, the number of tiles on a side, must be at least 2; got {n}")
     if span is not None and not span[0] < span[1]:
-        raise ValueError(f"span goes from a smaller to a larger value, got {span}; write span=(-3.0, 3.0)")
+        raise ValueError(f"span must go from a smaller to a larger value, got {span}; write span=(-3.0, 3.0)")
+    model = as_model(model)
     with evaluation_mode(model):
         pz = model.prior
         width = pz.event_shape[-1]
         chosen = dims or tuple(range(min(width, 2)))
         if len(set(chosen)) != min(width, 2) or not all(0 <= d < width for d in chosen):
-            raise ValueError(f"dims names two of the {width} latent dimensions, from 0 to {width - 1}; got {dims}")
+            raise ValueError(f"dims must name two of the {width} latent dimensions, from 0 to {width - 1}; got {dims}")
         z_rest, sides = _quantiles(model, chosen, n)
         if span is not None:
             sides = [np.linspace(*span, n)] * len(chosen)
@@ -63,7 +66,7 @@ def latent_grid(
         grid = np.stack(np.meshgrid(across, up[::-1]), -1).reshape(-1, 2)  # the first row of a picture is its top
         for position, d in enumerate(chosen):
             z[:, d] = torch.from_numpy(grid[:, position]).to(z)
-        x = model.decode(z)
+    x = decode(model, z)
     side = 5.6
     tile = side / n
     height = side * len(up) / n * _aspect(x)
@@ -110,82 +113,60 @@ def _number(value: float) -> str:
 
 
 @styled
-def samples(models: Model | Sequence[Model] | Mapping[str, Model], *, n: int = 10, seed: int = 0) -> Figure:
+def samples(models: Any, *, n: int = 10, seed: int = 0) -> Figure:
     """Samples from the prior of each model side by side: z ~ p(z), shown as the mean of p(x|z).
 
     Models with the same prior get the same z. An autoencoder has no prior that it was trained on: it gets N(0, I),
     and shows what its decoder makes of places where no code ever lay.
 
     Args:
-        models: one model, some, or a mapping from names to models.
+        models: one model or run, several, or a mapping from names to them.
         n: samples on a side: n x n for each model.
         seed: of the draws; torch's generators are left as they were.
 
     Raises:
         ValueError: no model, or n < 1.
     """
-    named = _named(models)
+    named = by_name(models, write='samples({"VAE": vae, "autoencoder": autoencoder})')
     if n < 1:
-        raise ValueError(f"n is the number of samples on a side, at least 1; got {n}")
-    drawn: dict[str, Tensor] = {}
-    for name, model in named.items():
-        with evaluation_mode(model, seed):
-            drawn[name] = model.decode(model.prior.sample((n * n,))).cpu()
+        raise ValueError(f"n, the number of samples on a side, must be at least 1; got {n}")
+    drawn = {name: sample(model, n * n, mean=True, seed=seed).cpu() for name, model in named.items()}
     block, gap = (3.4 if len(named) > 1 else 5.0), 0.3
     heights = [block * _aspect(x) for x in drawn.values()]
     page = Page(gap + len(named) * (block + gap), 0.72 + max(heights) + 0.2)
     for i, ((name, x), height) in enumerate(zip(drawn.items(), heights, strict=True)):
         left = gap + i * (block + gap)
         page.note(left, 0.12, name, size=11.5, weight="bold")
-        page.note(left, 0.38, f"mean of p(x|z), {_source(named[name])}", size=9.5, color=palette.FAINT)
+        source = "z ~ N(0, I), never trained on" if as_model(named[name]).deterministic else "z ~ p(z)"
+        page.note(left, 0.38, f"mean of p(x|z), {source}", size=9.5, color=palette.FAINT)
         tiles.show_tiles(page.panel(left, 0.68, block, height), x, n)
     return page
 
 
-def _source(model: Model) -> str:
-    point = isinstance(model, VAE) and model.deterministic
-    return "z ~ N(0, I), never trained on" if point else "z ~ p(z)"
-
-
-def _named(models: Model | Sequence[Model] | Mapping[str, Model]) -> dict[str, Model]:
-    if isinstance(models, Mapping):
-        named = dict(models)
-    else:
-        several = list(models) if isinstance(models, Sequence) else [models]
-        names = [type(model).__name__ for model in several]
-        named = {
-            name if names.count(name) == 1 else f"{name} {i + 1}": model
-            for i, (name, model) in enumerate(zip(names, several, strict=True))
-        }
-    if not named:
-        raise ValueError('samples needs a model; write samples({"VAE": vae, "autoencoder": autoencoder})')
-    return named
-
-
 @styled
-def image_grid(x: Tensor, *, columns: int | None = None) -> Figure:
+def image_grid(x: Any, *, columns: int | None = None) -> Figure:
     """Examples (n, *event) row by row, pixel for pixel: gray and RGB images, or bars for the features of vectors.
 
     Written at 200 dpi, each pixel of an image is a whole number of pixels of the file.
 
     Args:
-        x: (n, *event); (n, 1 or 3, height, width) for images.
+        x: (n, *event), a tensor or array, a Batch or a Dataset; (n, 1 or 3, height, width) for images.
         columns: of the grid; None makes it about square.
 
     Raises:
         ValueError: no examples, or columns < 1.
     """
-    _check_examples(x)
+    x = as_batch(x).x
     if columns is not None and columns < 1:
-        raise ValueError(f"columns is at least 1, got {columns}; leave it out for a sheet that is about square")
+        raise ValueError(f"columns must be at least 1, got {columns}; leave it out for a sheet that is about square")
     columns = columns or math.ceil(math.sqrt(len(x) * _aspect(x)))
     return _sheet(x, min(columns, len(x)))
 
 
 @styled
 def reconstruction_pairs(
-    x: Tensor,
-    reconstruction: Tensor,
+    x: Any,
+    reconstruction: Any,
     *,
     columns: int = 10,
     names: tuple[str, str] = ("input", "reconstruction"),
@@ -194,8 +175,8 @@ def reconstruction_pairs(
     """Originals, and under each its reconstruction, or any two rows of examples that belong together.
 
     Args:
-        x: (n, *event).
-        reconstruction: (n, *event): ``model.reconstruct(x)``.
+        x: (n, *event), as for :func:`image_grid`.
+        reconstruction: (n, *event): ``run.reconstruct(x)``.
         columns: pairs side by side, before the next two rows begin.
         names: of the upper and the lower row.
         captions: n short texts, one under each pair, such as its loss; None writes none.
@@ -203,14 +184,14 @@ def reconstruction_pairs(
     Raises:
         ValueError: the shapes differ, there are no examples, not a caption for each, or columns < 1.
     """
-    _check_examples(x)
+    x, reconstruction = as_batch(x).x, as_batch(reconstruction).x
     if x.shape != reconstruction.shape:
         raise ValueError(
             f"x has shape {tuple(x.shape)} and reconstruction {tuple(reconstruction.shape)}, expected the same; "
-            "write reconstruction_pairs(x, model.reconstruct(x))"
+            "write reconstruction_pairs(x, run.reconstruct(x))"
         )
     if columns < 1:
-        raise ValueError(f"columns is at least 1, got {columns}")
+        raise ValueError(f"columns must be at least 1, got {columns}")
     if captions is not None and len(captions) != len(x):
         raise ValueError(f"captions holds {len(captions)} texts for {len(x)} pairs, expected one for each")
     columns, bands = min(columns, len(x)), math.ceil(len(x) / columns)
@@ -258,13 +239,6 @@ def _sheet(x: Tensor, columns: int) -> Page:
     axes.imshow(canvas, interpolation="nearest", aspect="auto")
     axes.set_axis_off()
     return page
-
-
-def _check_examples(x: Tensor) -> None:
-    if x.dim() < 2 or len(x) == 0:
-        raise ValueError(
-            f"x has shape (n, *event) with n at least 1, got {tuple(x.shape)}; for one example write x[None]"
-        )
 
 
 def _aspect(x: Tensor) -> float:

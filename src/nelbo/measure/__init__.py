@@ -1,8 +1,8 @@
-"""Is the model any good? Its log p(x), what its bound hides, what its latents hold: in nats, with error bars."""
+"""Measurements of a model in nats, with standard errors: log p(x), the gaps of its bound, its latents, its samples."""
 
 from nelbo.measure.aggregate import AggregateMatch, aggregate_match
 from nelbo.measure.annealing import BidirectionalBounds, bdmc
-from nelbo.measure.comparison import Comparison, compare
+from nelbo.measure.comparison import compare
 from nelbo.measure.evidence import Evidence
 from nelbo.measure.generation import Features, SampleMatch, density_coverage, features_for, sample_match
 from nelbo.measure.importance_bounds import Bounds, importance_bounds
@@ -20,30 +20,23 @@ from nelbo.measure.loss_terms import (
     rate_distortion,
 )
 from nelbo.measure.reporting import report, sections
-from nelbo.measure.results import Number, Picture, Quantity, Report, Section
 from nelbo.measure.sweep import Sweep, sweep
 from nelbo.measure.true_posterior import TruePosterior, posterior_kl, true_posterior
-from nelbo.measure.waiting import Interrupted
+from nelbo.training import Interrupted
 
 __all__ = [
     "AggregateMatch",
     "BidirectionalBounds",
     "Bounds",
-    "Comparison",
     "Evidence",
     "Features",
     "FromEmbeddings",
     "InferenceGap",
     "Interrupted",
     "LatentUsage",
-    "Number",
     "Overfitting",
-    "Picture",
-    "Quantity",
     "RateDistortion",
-    "Report",
     "SampleMatch",
-    "Section",
     "Sweep",
     "TruePosterior",
     "aggregate_match",

@@ -1,6 +1,7 @@
 """What a report is about: a model and its data, and what several sections need of them, computed once."""
 
 import math
+import shlex
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any, Literal
@@ -10,7 +11,7 @@ from nelbo.estimate import Estimate
 from nelbo.evaluation import ElboTerms, Evaluation, evaluate, rows_at_once
 from nelbo.measure.evidence import Evidence
 from nelbo.measure.log_evidence import log_evidence
-from nelbo.measure.results import Report, Section
+from nelbo.report import Report, Section
 from nelbo.runs import Run, versions
 from nelbo.vae import Model, as_model
 
@@ -126,7 +127,23 @@ class Case:
     def report(self, sections: tuple[Section, ...], *, complete: bool = True) -> Report:
         """The report of these sections."""
         name = self.run.name if self.run is not None else type(self.model).__name__
-        return Report(name, tuple(self._facts()), self.settings, sections, complete, versions())
+        return Report(name, self.facts, self.settings, sections, complete, versions(), self.command)
+
+    @property
+    def command(self) -> str:
+        """The line that measures this again: of the shell where run and data can be named there, else of Python."""
+        options = {name: self.settings[name] for name in ("split", "effort", "examples", "samples", "seed")}
+        run, data = self.settings["run"], self.settings["data"]
+        if run is None or data == UNNAMED:
+            arguments = ", ".join(["model", "data", *(f"{name}={value!r}" for name, value in options.items())])
+            return f"nelbo.measure.report({arguments})"
+        words = ["nelbo", "measure", run, *([] if data is None else [data])]
+        return shlex.join([*words, *(word for name, value in options.items() for word in (f"--{name}", str(value)))])
+
+    @property
+    def facts(self) -> tuple[tuple[str, str], ...]:
+        """What is measured, as lines of (name, text)."""
+        return tuple(self._facts())
 
     def _facts(self) -> list[tuple[str, str]]:
         record = self.run.record if self.run is not None else {}
@@ -151,6 +168,7 @@ class Case:
         return facts
 
 
+UNNAMED = "in memory"
 _SPLITS = {"test": "test", "validation": "validation", "train": "training (none are held out)"}
 
 
@@ -188,10 +206,12 @@ def case_of(
     subject.check(judged.x[:2])
     subject.px_family.check(judged.x)
     settings = {
+        "run": None if run is None or run.path is None else str(run.path),
+        "data": None if data is None else loaded.origin.get("source") or UNNAMED,
         "split": name,
         "effort": effort,
         "seed": seed,
-        "examples": len(judged),
+        "examples": most,
         "samples": samples or _SAMPLES[level],
     }
     sets = (held_out,) if train is None else (held_out, loaded.train)

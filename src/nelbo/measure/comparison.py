@@ -1,9 +1,10 @@
-"""Runs side by side, on the same examples: each difference with the standard error of paired examples."""
+"""Runs side by side on the same examples, each difference with the standard error of paired examples."""
 
 import math
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
-from pathlib import Path
+import shlex
+import warnings
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import replace
 from typing import Any
 
 import torch
@@ -11,96 +12,16 @@ from torch import Tensor
 
 from nelbo import figures
 from nelbo.data import Data, as_data
-from nelbo.files import plain, write_bytes
-from nelbo.measure.case import Case, Effort, Split, case_of
+from nelbo.estimate import Estimate
+from nelbo.files import plain
+from nelbo.measure.case import UNNAMED, Case, Effort, Split, case_of
 from nelbo.measure.latent_usage import latent_usage
 from nelbo.measure.loss_terms import from_embeddings, rate_distortion
-from nelbo.measure.results import Number, Picture, Unit, mean_of
-from nelbo.runs import Run
+from nelbo.measure.quantities import words
+from nelbo.report import PAGE, Picture, Report, Row, Section
+from nelbo.runs import Run, versions
 
 _POINTS = 2000
-
-
-@dataclass(frozen=True, eq=False)
-class Compared:
-    """A quantity of every run.
-
-    Attributes:
-        id: the name in JSON.
-        label: the name for people.
-        values: of each run; None where it has none.
-        differences: each run's value less the first one's, paired by example; None where there is none.
-        unit: of both.
-        lower_is_better: or higher; None where neither is.
-    """
-
-    id: str
-    label: str
-    values: tuple[Number | None, ...]
-    differences: tuple[Number | None, ...]
-    unit: Unit = "nats"
-    lower_is_better: bool | None = None
-
-    def to_dict(self, names: Sequence[str]) -> dict[str, Any]:
-        """Ready for JSON."""
-        made: dict[str, Any] = {"id": self.id, "label": self.label, "unit": self.unit, "runs": {}}
-        for name, value, difference in zip(names, self.values, self.differences, strict=True):
-            entry = {} if value is None else value.to_dict()
-            made["runs"][name] = entry | ({} if difference is None else {"minus_first": difference.to_dict()})
-        return made
-
-
-@dataclass(frozen=True, eq=False)
-class Comparison:
-    """Runs side by side.
-
-    Attributes:
-        names: of the runs; differences are to the first.
-        facts: what they were compared on, as (name, text).
-        rows: the quantities.
-        findings: sentences.
-        index: the example that is shown under each, its position in the held-out part.
-        pictures: the figures.
-        paths: the folders of the runs, or None.
-    """
-
-    names: tuple[str, ...]
-    facts: tuple[tuple[str, str], ...]
-    rows: tuple[Compared, ...]
-    findings: tuple[str, ...]
-    index: int
-    pictures: tuple[Picture, ...]
-    paths: tuple[Path | None, ...]
-
-    def to_dict(self) -> dict[str, Any]:
-        """Everything but the pictures, ready for JSON; infinite numbers become None."""
-        return plain(
-            {
-                "runs": list(self.names),
-                "facts": dict(self.facts),
-                "index": self.index,
-                "findings": list(self.findings),
-                "quantities": [row.to_dict(self.names) for row in self.rows],
-            }
-        )
-
-    def to_html(self, *, title: str = "Runs side by side", beside: Path | None = None) -> str:
-        """The page, one file that needs no network; ``beside``, its folder, lets it link the runs' own pages."""
-        from nelbo.measure.page.comparison import comparison_page
-
-        return comparison_page(self, title, beside=beside)
-
-    def table(self) -> Any:
-        """A rich table: ``rich.print(comparison.table())``."""
-        from nelbo.measure.table import comparison_table
-
-        return comparison_table(self)
-
-    def save(self, path: str | Path, *, title: str = "Runs side by side") -> Path:
-        """Write the page, whole or not at all."""
-        path = Path(path)
-        write_bytes(path, self.to_html(title=title, beside=path.parent).encode())
-        return path
 
 
 def compare(
@@ -113,56 +34,88 @@ def compare(
     examples: int | None = None,
     samples: int | None = None,
     seed: int = 0,
-    titles: Sequence[str] | None = None,
+    names: Sequence[str] | None = None,
+    title: str = "Runs side by side",
     progress: Callable[[str], None] | None = None,
-) -> Comparison:
-    """Set runs side by side on the same held-out examples, and show one example under each.
+) -> Report:
+    """Compare runs on the same held-out examples, and show one example under each.
 
     The difference of two runs is taken example by example, and its standard error is that of those differences: what
-    makes an example hard is hard for both and drops out.
+    makes an example hard is hard for both and cancels.
 
     Args:
         runs: two or more.
-        data: to compare them on; None takes the runs' own, which must be the same.
-        index: the example to show, by its position in the held-out part; None shows the one on which the runs differ
-            most.
-        split: the part that counts as held out, as in :func:`report`.
-        effort: how many examples and samples, as in :func:`report`.
-        examples: at most so many; None leaves it to the effort.
-        samples: of z for log p(x) by importance sampling; None leaves it to the effort.
-        seed: of every draw, the same for all runs.
-        titles: names of the runs; None takes their folders'.
+        data: the data to compare them on; None takes the runs' own, which must be the same.
+        index: position in the held-out part of the example to show; None shows the one on which the runs differ most.
+        split: the part that is held out, as in :func:`report`.
+        effort: number of examples and samples, as in :func:`report`.
+        examples: the largest number of examples; None takes that of the effort.
+        samples: draws of z for log p(x) by importance sampling; None takes that of the effort.
+        seed: seed of every draw, the same for all runs.
+        names: names of the runs; None takes their folders'.
+        title: title of the page.
         progress: called with the name of each run before it is measured.
+
+    Returns:
+        Report whose rows have a value for each run and the paired differences to the first;
+        ``settings["index"]`` is the example that is shown.
 
     Raises:
         ValueError: fewer than two runs, or runs on different data; the message says what to write.
     """
     if len(runs) < 2:
-        raise ValueError(f"compare takes two or more runs, got {len(runs)}; for one write report(run)")
+        raise ValueError(f"compare needs two or more runs, got {len(runs)}; for one write report(run)")
     shared = as_data(data) if data is not None else _shared_data(runs, split)
     cases: list[Case] = []
     for run in runs:
         cases.append(case_of(run, shared, split=split, effort=effort, examples=examples, samples=samples, seed=seed))
-    names = tuple(titles or _names(runs))
+    names = tuple(names or _names(runs))
     if len(names) != len(runs):
-        raise ValueError(f"titles holds {len(names)} names for {len(runs)} runs; expected one for each")
+        raise ValueError(f"names must have one name for each of the {len(runs)} runs, got {len(names)}")
     for name, case in zip(names, cases, strict=True):
         if progress is not None:
             progress(name)
-        _ = case.terms, case.evidence if case.has_evidence else None
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", UserWarning)  # the notes say the same
+            _ = case.terms, case.evidence if case.has_evidence else None
     first = cases[0]
     where = _position(cases, index)
-    rows = tuple(_rows(cases))
-    facts = [fact for fact in first.report(()).facts if fact[0] in ("data", "preparation", "draws", "measured on")]
-    return Comparison(
-        names,
-        tuple(facts),
+    rows = tuple(_rows(names, cases))
+    section = Section(
+        "comparison",
+        "How do they differ?",
+        f"Under each value is its difference from {names[0]}, with the standard error of paired examples.",
+        "\n".join(_sentences(names, rows)),
         rows,
-        tuple(_findings(names, rows)),
-        where,
         tuple(_pictures(names, cases, where)),
-        tuple(run.path for run in runs),
+        tuple(f"{name}: {note}" for name, case in zip(names, cases, strict=True) for note in _notes(case)),
+        scope=first.scope(),
     )
+    settings = first.settings | {"index": where, "data": None if data is None else first.settings["data"]}
+    settings["runs"] = [None if run.path is None else str(run.path) for run in runs]
+    del settings["run"]
+    return Report(
+        title,
+        tuple(fact for fact in first.facts if fact[0] in ("data", "preparation", "draws", "measured on")),
+        settings,
+        (section,),
+        versions=versions(),
+        command=_command(settings),
+        links=tuple((name, run.path / PAGE) for name, run in zip(names, runs, strict=True) if run.path is not None),
+    )
+
+
+def _notes(case: Case) -> tuple[str, ...]:
+    return case.evidence[0].notes if case.has_evidence else ()
+
+
+def _command(settings: dict[str, Any]) -> str:
+    options = {name: settings[name] for name in ("index", "split", "effort", "examples", "samples", "seed")}
+    if None in settings["runs"] or settings["data"] == UNNAMED:
+        return f"nelbo.measure.compare(runs, data, {', '.join(f'{name}={value!r}' for name, value in options.items())})"
+    options = ({} if settings["data"] is None else {"data": settings["data"]}) | options
+    words = ["nelbo", "compare", *settings["runs"]]
+    return shlex.join([*words, *(word for name, value in options.items() for word in (f"--{name}", str(value)))])
 
 
 def _shared_data(runs: Sequence[Run], split: Split) -> Data:
@@ -201,8 +154,9 @@ def _names(runs: Sequence[Run]) -> list[str]:
 def _position(cases: Sequence[Case], index: int | None) -> int:
     held_out = cases[0].held_out
     if index is not None:
-        if not 0 <= index < len(cases[0].sets[0]):
-            raise ValueError(f"--index is from 0 to {len(cases[0].sets[0]) - 1}, the held-out examples; got {index}")
+        n = len(cases[0].sets[0])
+        if not 0 <= index < n:
+            raise ValueError(f"index must be between 0 and {n - 1}, a held-out example, got {index}")
         return index
     costs = torch.stack([case.terms[0].reconstruction_error.value for case in cases])
     rows = held_out.batch.rows
@@ -210,7 +164,7 @@ def _position(cases: Sequence[Case], index: int | None) -> int:
     return int(rows[int((costs.max(0).values - costs.min(0).values).argmax())])
 
 
-def _rows(cases: Sequence[Case]) -> list[Compared]:
+def _rows(names: Sequence[str], cases: Sequence[Case]) -> list[Row]:
     terms = [case.terms[0] for case in cases]
     # log p(x) of every run, or of none: a mean over other examples would not compare
     known = all(case.has_evidence for case in cases)
@@ -220,54 +174,49 @@ def _rows(cases: Sequence[Case]) -> list[Compared]:
     hidden = [value - case.elbo_of_evidence(0).value[:few] for value, case in zip(evidence, cases, strict=False)]
     rebuilt = [from_embeddings(case.model, case.held_out, case.training.batch) for case in cases]
     usage = [latent_usage(case.model, case.sets[0], seed=case.seed) for case in cases]
-    active = tuple(Number.of(float(u.active_units())) for u in usage)
-    information = tuple(None if u.mutual_information is None else Number.of(u.mutual_information) for u in usage)
-    none = (None,) * len(cases)
+
+    def of_each(id: str, estimates: Iterable[Estimate | None]) -> Row:
+        values = {name: estimate for name, estimate in zip(names, estimates, strict=True) if estimate is not None}
+        return Row(id, words()[id][0].split(", of")[0], "", values)
+
+    def paired(id: str, values: Sequence[Tensor]) -> Row:
+        differences = {
+            name: Estimate.mean_of(value - values[0], "paired")
+            for name, value in zip(names[1:], values[1:], strict=True)
+            if bool(value.isfinite().all()) and bool(values[0].isfinite().all())
+        }
+        return replace(of_each(id, map(Estimate.mean_of, values)), differences=differences)
+
     return [
-        _paired(
-            "reconstruction_error", "reconstruction error", [t.reconstruction_error.value for t in terms], lower=True
-        ),
-        _paired("kl", "+ KL", [t.kl.value for t in terms]),
-        _paired("nelbo", "= NELBO, the total loss", [-t.elbo.value for t in terms], lower=True),
-        *([_paired("log_evidence", "log p(x)", evidence, lower=False)] if known else []),
-        *([_paired("gap", "log p(x) − ELBO", hidden, lower=True)] if known else []),
-        _paired("embedding_error", "−log p(x | embedding)", [r.error.value for r in rebuilt], lower=True),
-        Compared(
-            "explained_variance", "variance explained", tuple(Number.of(r.explained) for r in rebuilt), none, "share"
-        ),
-        Compared("active_units", "active units", active, none, "units"),
-        Compared("mutual_information", "mutual information I(x; z)", information, none),
+        paired("reconstruction_error", [t.reconstruction_error.value for t in terms]),
+        paired("kl", [t.kl.value for t in terms]),
+        paired("nelbo", [-t.elbo.value for t in terms]),
+        *([paired("log_evidence", evidence), paired("gap", hidden)] if known else []),
+        paired("embedding_error", [r.error.value for r in rebuilt]),
+        of_each("explained_variance", [r.explained for r in rebuilt]),
+        of_each("active_units", [Estimate.number(u.active_units(), unit="units") for u in usage]),
+        of_each("mutual_information", [u.mutual_information for u in usage]),
     ]
 
 
-def _paired(id: str, label: str, values: Sequence[Tensor], *, lower: bool | None = None) -> Compared:
-    means = tuple(mean_of(value, "") for value in values)
-    differences: list[Number | None] = [None]
-    for value in values[1:]:
-        both = bool(value.isfinite().all()) and bool(values[0].isfinite().all())
-        differences.append(mean_of(value - values[0], "paired") if both else None)
-    return Compared(id, label, means, tuple(differences), "nats", lower)
+_LOWER_IS_BETTER = {"nelbo": True, "log_evidence": False, "reconstruction_error": True}
 
 
-def _findings(names: Sequence[str], rows: Sequence[Compared]) -> list[str]:
-    found: list[str] = []
+def _sentences(names: Sequence[str], rows: Sequence[Row]) -> list[str]:
+    sentences: list[str] = []
     for row in rows:
-        if row.id not in ("nelbo", "log_evidence", "reconstruction_error"):
+        if row.id not in _LOWER_IS_BETTER:
             continue
-        for name, difference in zip(names[1:], row.differences[1:], strict=True):
-            if difference is None:
+        label = row.label.lstrip("=+ ").replace("reconstruction", "Reconstruction")
+        for name, difference in row.differences.items():
+            value = float(difference)
+            if abs(value) <= 2 * difference.error:
+                sentences.append(f"{label}: {name} and {names[0]} differ by less than two standard errors.")
                 continue
-            size = Number(abs(difference.value), difference.standard_error)
-            if abs(difference.value) <= 2 * difference.standard_error:
-                found.append(f"{row.label.lstrip('=+ ')}: {name} and {names[0]} differ by no more than their error.")
-                continue
-            more = "higher" if difference.value > 0 else "lower"
-            better = (difference.value < 0) == row.lower_is_better
-            found.append(
-                f"{row.label.lstrip('=+ ')}: {name} is {size.shown('nats')} nats {more} than {names[0]}, which is "
-                f"{'better' if better else 'worse'}."
-            )
-    return found
+            size, more = difference.scaled(-1 if value < 0 else 1).text, "higher" if value > 0 else "lower"
+            better = "better" if (value < 0) == _LOWER_IS_BETTER[row.id] else "worse"
+            sentences.append(f"{label}: {name} is {size} nats {more} than {names[0]}, which is {better}.")
+    return sentences
 
 
 def _pictures(names: Sequence[str], cases: Sequence[Case], index: int) -> list[Picture]:
@@ -283,7 +232,7 @@ def _pictures(names: Sequence[str], cases: Sequence[Case], index: int) -> list[P
 
     pictures = [
         Picture(
-            f"Held-out example {index} under each run: the input, where q(z|x) puts it among the other embeddings, its "
+            f"Held-out example {index} under each run: the input, its q(z|x) among the other embeddings, its "
             "reconstruction, and the two terms of its loss.",
             one,
         )
@@ -292,8 +241,7 @@ def _pictures(names: Sequence[str], cases: Sequence[Case], index: int) -> list[P
     if sum(math.isfinite(place.rate) for place in places) > 1:
         pictures.append(
             Picture(
-                "Rate and distortion: what the latent carries, and what that buys. On a dashed line the total loss is "
-                "the same.",
+                "Rate (KL) against distortion (reconstruction error). The total loss is constant on each dashed line.",
                 lambda: figures.rate_distortion(places),
             )
         )

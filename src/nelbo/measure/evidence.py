@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from nelbo.estimate import Estimate
-from nelbo.measure.waiting import Interrupted
+from nelbo.training import Interrupted
 
 
 @dataclass(frozen=True, eq=False)

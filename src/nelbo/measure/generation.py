@@ -212,8 +212,8 @@ def density_coverage(rows: Tensor, others: Tensor, *, neighbours: int = NEIGHBOU
     each = within / neighbours
     method = f"{neighbours} nearest neighbours"
     return DensityCoverage(
-        Estimate(each.mean(), each.std() / math.sqrt(len(each)), method),
-        Estimate(share.mean(), share.std() / math.sqrt(len(share)), method),
+        Estimate(each.mean(), each.std() / math.sqrt(len(each)), method, ""),
+        Estimate(share.mean(), share.std() / math.sqrt(len(share)), method, "share"),
     )
 
 

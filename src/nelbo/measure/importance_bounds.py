@@ -15,8 +15,8 @@ from nelbo.evaluation import Evaluation, evaluate, evaluation_mode
 from nelbo.measure.evidence import Evidence, interrupted, unmeasured
 from nelbo.measure.importance import log_weights
 from nelbo.measure.log_evidence import log_evidence
-from nelbo.measure.waiting import Interrupted
 from nelbo.progress import ProgressBar
+from nelbo.training import Interrupted
 
 _GROUPS = 10
 """Groups of the largest k that are drawn, for a standard error."""

@@ -18,9 +18,9 @@ from nelbo.measure.evidence import Evidence, finite, interrupted, unmeasured
 from nelbo.measure.importance import by_importance, log_weights, refuse_points
 from nelbo.measure.log_evidence import Method, log_evidence
 from nelbo.measure.quadrature import MOST_DIMENSIONS
-from nelbo.measure.waiting import Interrupted
 from nelbo.posteriors import ConditionalFlow, DiagonalNormal, FullCovarianceNormal
 from nelbo.progress import ProgressBar
+from nelbo.training import Interrupted
 from nelbo.vae import encoded as encoder_outputs
 
 Family = Callable[[Tensor], Distribution]

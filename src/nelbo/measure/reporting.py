@@ -7,9 +7,9 @@ from dataclasses import replace
 from typing import Any
 
 from nelbo.measure.case import Case, Effort, Split, case_of
-from nelbo.measure.results import Report, Section
 from nelbo.measure.sections import SECTIONS
-from nelbo.measure.waiting import Interrupted
+from nelbo.report import Report, Section
+from nelbo.training import Interrupted
 
 
 def report(
@@ -23,24 +23,25 @@ def report(
     seed: int = 0,
     progress: Callable[[str], None] | None = None,
 ) -> Report:
-    """Everything worth knowing about a model: its loss, log p(x), the gaps of its bound, its latents, its samples.
+    """Measure a model: its loss, log p(x), the gaps of its bound, its latents and its samples.
 
     >>> import nelbo
     >>> data = nelbo.data.load("digits", binarize="threshold", limit=300)
     >>> run = nelbo.fit(nelbo.recipes.vae(data.event_shape, hidden=(32,)), data, epochs=1, progress=False)
-    >>> found = nelbo.measure.report(run, effort="quick")
-    >>> found["active_units"].held_out.value <= 2
+    >>> report = nelbo.measure.report(run, effort="quick")
+    >>> float(report["active_units"].held_out) <= 2
     True
 
     Args:
         model: a run, a VAE or autoencoder, or anything with prior, posterior and likelihood.
-        data: what nelbo.data.load returned, or what it takes; None takes the run's own.
-        split: the part that counts as held out; auto is the test set, else the validation set, else (with a note) the
-            training set.
-        effort: how many examples and samples: quick (seconds), normal, thorough (minutes).
-        examples: of each part, at most, for the loss and log p(x); None leaves it to the effort.
-        samples: of z for each example, where log p(x) is found by importance sampling; None leaves it to the effort.
-        seed: of every draw; torch's generators are left as they were.
+        data: a data set from nelbo.data.load, or its source; None takes the run's own.
+        split: the part that is held out: "test", "validation" or "train"; "auto" takes the test set, else the
+            validation set, else (with a note) the training set.
+        effort: number of examples and samples: "quick" (seconds), "normal" or "thorough" (minutes).
+        examples: the largest number of each part, for the loss and log p(x); None takes that of the effort.
+        samples: draws of z for each example where log p(x) is computed by importance sampling; None takes that of the
+            effort.
+        seed: seed of every draw; torch's generators are not changed.
         progress: called with the title of each section before it is measured.
 
     Returns:
@@ -48,7 +49,7 @@ def report(
 
     Raises:
         ValueError: no data, data that do not fit the model, or an unknown split or effort.
-        Interrupted: Ctrl-C; its ``partial`` is the Report of the sections that were done.
+        Interrupted: on Ctrl-C; its ``partial`` is the Report of the sections that were finished.
     """
     case = case_of(model, data, split=split, effort=effort, examples=examples, samples=samples, seed=seed)
     done: list[Section] = []
@@ -61,16 +62,16 @@ def report(
 
 
 def stopped(case: Case, done: Sequence[Section]) -> Interrupted:
-    """What Ctrl-C becomes: the sections that were measured stay, the one it stopped is lost."""
+    """The error that Ctrl-C raises: it holds the sections that were finished."""
     return Interrupted(
-        f"stopped after {len(done)} of at most {len(SECTIONS)} sections, which error.partial holds; what was under way "
-        "is lost",
+        f"stopped after {len(done)} of at most {len(SECTIONS)} sections, which error.partial holds; the section in "
+        "progress is lost",
         case.report(tuple(done), complete=False),
     )
 
 
 def sections(case: Case, *, progress: Callable[[str], None] | None = None) -> Iterator[Section]:
-    """Measure one section after the other; who stops in between keeps what he has."""
+    """Measure one section after the other."""
     for title, make in SECTIONS:
         if progress is not None:
             progress(title)
@@ -79,4 +80,4 @@ def sections(case: Case, *, progress: Callable[[str], None] | None = None) -> It
             warnings.simplefilter("ignore", UserWarning)  # the section's notes say the same
             section = make(case)
         if section is not None:
-            yield replace(section, seconds=time.perf_counter() - start)
+            yield replace(section, seconds=round(time.perf_counter() - start, 2))

@@ -14,9 +14,9 @@ from nelbo.data import Data
 from nelbo.files import plain, write_json
 from nelbo.measure.case import case_of
 from nelbo.measure.loss_terms import RateDistortion, rate_distortion
-from nelbo.measure.results import Number
+from nelbo.report import Row
 from nelbo.runs import Run
-from nelbo.training import fit_once
+from nelbo.training import fit_or_resume
 
 BETAS = (0.1, 0.3, 1.0, 3.0, 10.0)
 FILE, PICTURE = "sweep.json", "rate-distortion.png"
@@ -56,6 +56,14 @@ class Sweep:
             ]
         )
 
+    @property
+    def rows(self) -> tuple[Row, ...]:
+        """The terms of each model's loss on held-out data."""
+        return tuple(
+            Row(name, name, "", {"rate (KL)": at.rate, "distortion": at.distortion, "= NELBO": at.total})
+            for name, at in zip(self.names, self.points, strict=True)
+        )
+
     def to_dict(self) -> dict[str, Any]:
         """Ready for JSON; the autoencoder's infinite rate becomes None."""
         return plain(
@@ -65,7 +73,9 @@ class Sweep:
                         "name": name,
                         "beta": beta,
                         "run": None if run.path is None else run.path.name,
-                        **{part: Number.of(getattr(at, part)).to_dict() for part in ("rate", "distortion", "total")},
+                        "rate": at.rate.to_dict(),
+                        "distortion": at.distortion.to_dict(),
+                        "total": at.total.to_dict(),
                     }
                     for name, beta, run, at in zip(self.names, self.betas, self.runs, self.points, strict=True)
                 ]
@@ -113,7 +123,7 @@ def sweep(
     chosen: list[float | None] = [*sorted(betas), *([None] if autoencoder else [])]
     arguments = dict(model or {})
     trained = tuple(
-        fit_once(_recipe(data, beta, arguments), data, out=Path(out) / _folder(beta), seed=seed, **training)
+        fit_or_resume(_recipe(data, beta, arguments), data, out=Path(out) / _folder(beta), seed=seed, **training)
         for beta in chosen
     )
     points = tuple(rate_distortion(run, case_of(run, data, seed=seed).held_out) for run in trained)

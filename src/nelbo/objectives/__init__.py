@@ -39,3 +39,7 @@ def default_for(model: Model) -> Objective:
     An autoencoder is trained on its reconstruction error: its KL is infinite.
     """
     return model.objective or (Reconstruction() if model.deterministic else ELBO())
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)

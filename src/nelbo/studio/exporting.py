@@ -75,7 +75,7 @@ def prepared(session: Session, page: str, state: Mapping[str, Any]) -> tuple[dic
 def _first(session: Session) -> str:
     entries = [entry for entry in Library.of(session).entries() if entry["status"] in ("finished", "in memory")]
     if not entries:
-        raise ValueError("there is no finished run to write a page of; write nelbo studio runs/NAME")
+        raise ValueError("no finished run to export; name one, as in nelbo export inspector runs/NAME")
     return next((entry["run"] for entry in entries if entry["recipe"] != "autoencoder"), entries[0]["run"])
 
 

@@ -1,5 +1,6 @@
 """The form of a training, read from the signatures that take its settings; and the way back."""
 
+import dataclasses
 import inspect
 import math
 from collections.abc import Callable, Mapping
@@ -10,6 +11,7 @@ from nelbo import likelihoods, recipes
 from nelbo.data.named import NAMED
 from nelbo.docstrings import described
 from nelbo.training import fit
+from nelbo.training.settings import Settings, limits_of
 
 # what the page shows first, in its order; `more` folds out
 _DATA = {"binarize": False, "limit": True, "validation": True, "standardize": True, "dequantize": True}
@@ -23,25 +25,15 @@ _MODEL = {
     "prior": True,
     "posterior": True,
 }
-_TRAINING = {
-    "epochs": False,
-    "learning_rate": False,
-    "seed": False,
-    "batch_size": True,
-    "schedule": True,
-    "learning_rate_warm_up": True,
-    "weight_decay": True,
-    "clip": True,
-    "ema": True,
-    "patience": True,
+# what the studio sees to by itself is left out
+_LEFT_OUT = ("precision", "compile", "device", "threads", "checkpoint_every")
+_FIRST = ("epochs", "learning_rate", "seed")
+_TRAINING = dict.fromkeys(_FIRST, False) | {
+    each.name: True for each in dataclasses.fields(Settings) if each.name not in (*_FIRST, *_LEFT_OUT)
 }
 # low and high end of what a field lets in, where the page can say so before anything is loaded
 _LIMITS: dict[str, tuple[float, float]] = {
     "latent": (1, 512),
-    "epochs": (1, 100_000),
-    "batch_size": (1, 1_000_000),
-    "learning_rate": (1e-8, 10.0),
-    "seed": (0, 2**31 - 1),
     "beta": (0.0, 1e6),
     "floor": (0.0, 1e3),
     "warm_up": (0.0, 1e5),
@@ -49,6 +41,8 @@ _LIMITS: dict[str, tuple[float, float]] = {
     "limit": (2, 10_000_000),
     "cycles": (1, 1000),
 }
+# a field has no use for numbers beyond these, which the settings of a training allow
+_SMALLEST, _LARGEST = 1e-8, 2**31 - 1
 _AUTO = "auto"
 
 
@@ -159,9 +153,18 @@ def _field(parameter: inspect.Parameter, hints: Mapping[str, Any], group: str) -
         field["kind"] = "whole"
     elif isinstance(default, float) or float in get_args(hint):
         field["kind"] = "number"
-    if parameter.name in _LIMITS:
-        field["limits"] = list(_LIMITS[parameter.name])
+    if limits := _limits(parameter.name, group):
+        field["limits"] = list(limits)
     return field
+
+
+def _limits(name: str, group: str) -> tuple[float, float] | None:
+    """Low and high end of a field: of a training setting, those that fit() checks."""
+    limits = limits_of(name) if group == "training" else None
+    if limits is None:
+        return _LIMITS.get(name)
+    low = max(limits.low, -_LARGEST)
+    return (_SMALLEST if 0 < low < _SMALLEST else low), min(limits.high, _LARGEST)
 
 
 def _choices(hint: Any) -> list[Any]:
@@ -176,28 +179,28 @@ def _read(field: Mapping[str, Any], value: Any) -> Any:
     name, kind = field["name"], field["kind"]
     if kind == "choice":
         if value not in field["choices"]:
-            raise ValueError(f"{name} is one of {', '.join(map(str, field['choices']))}; got {value!r}")
+            raise ValueError(f"{name} must be one of {', '.join(map(str, field['choices']))}; got {value!r}")
         return value
     if kind == "flag":
         return bool(value)
     if kind == "widths":
         if not isinstance(value, list) or not all(type(width) is int and 0 < width <= 100_000 for width in value):
-            raise ValueError(f"{name} holds the width of each layer, as in 400 200; got {value!r}")
+            raise ValueError(f"{name} must hold the width of each layer, as in 400 200; got {value!r}")
         return tuple(value)
     if kind in ("whole", "number"):
         return _number(field, value)
     if not isinstance(value, str) or not value:
-        raise ValueError(f"{name} is a text, got {value!r}")
+        raise ValueError(f"{name} must be a non-empty text, got {value!r}")
     return value
 
 
 def _number(field: Mapping[str, Any], value: Any) -> int | float:
     name = field["name"]
     if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value):
-        raise ValueError(f"{name} is a finite number, got {value!r}")
+        raise ValueError(f"{name} must be a finite number, got {value!r}")
     if field["kind"] == "whole" and value != int(value):
-        raise ValueError(f"{name} is a whole number, got {value}")
+        raise ValueError(f"{name} must be an integer, got {value}")
     low, high = field.get("limits", (-math.inf, math.inf))
     if not low <= value <= high:
-        raise ValueError(f"{name} is from {low:g} to {high:g}, got {value}")
+        raise ValueError(f"{name} must be from {low:g} to {high:g}, got {value}")
     return int(value) if field["kind"] == "whole" else float(value)

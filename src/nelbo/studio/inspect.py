@@ -7,19 +7,23 @@ from typing import Any
 import numpy as np
 import torch
 from torch import Tensor
+from torch.distributions import Distribution
 
+from nelbo import latents
+from nelbo.evaluation import Evaluation, decode, evaluate
 from nelbo.figures.points import read_labels
-from nelbo.priors import StandardNormal
 from nelbo.studio import planes
 from nelbo.studio.alignment import align
-from nelbo.studio.inspection import Example, Inspection, decode, look_at, terms_under
+from nelbo.studio.inspection import DRAWS_OF_ONE, Inspection, kl_per_unit, terms_of, terms_under
 from nelbo.studio.library import Library
 from nelbo.studio.networks import dense
 from nelbo.studio.session import Buffers, Content, Reply, Session, answers
+from nelbo.vae import Model
 
 _FARTHEST = 1e3  # of a coordinate that a page may ask for; beyond, float32 pictures say nothing
 _MOST_AT_ONCE = 1024  # codes decoded for one message
 _MOST_EXAMPLES, _MOST_PICTURES = 64, 256
+_TERMS = ("reconstruction_error", "kl", "nelbo")
 _FINEST = 128  # cells of a plane's grid along an axis
 
 
@@ -41,7 +45,8 @@ def opened(inspection: Inspection) -> Reply:
     Buffers, float32: mean (n, latent), standard deviation (n, latent), reconstruction error, kl, nelbo, standard error
     and labels, each (n,).
     """
-    model, terms = inspection.model, inspection.terms
+    model, evaluation, draws = inspection.model, inspection.evaluation, inspection.draws
+    terms, prior = terms_of(evaluation, draws), latents.moments(evaluation.pz)
     deviation = inspection.covariance.diagonal(dim1=1, dim2=2).clamp(min=0).sqrt()
     labels = read_labels(inspection.labels, len(inspection.x))
     box = planes.around(inspection, planes.units(inspection.axes, model.latent), (0.0,) * model.latent)
@@ -55,28 +60,28 @@ def opened(inspection: Inspection) -> Reply:
         "axes": list(inspection.axes),
         "box": [list(box.low), list(box.high)],
         "principal": planes.principal(inspection.mean).tolist() if model.latent > 2 and len(inspection.x) > 2 else None,
-        "is_point": inspection.is_point,
-        "is_normal": inspection.is_normal,
-        "standard_normal_prior": isinstance(model.pz_family, StandardNormal),
-        "prior": type(model.pz_family).__name__,
-        "posterior": type(model.qz_family).__name__,
+        "is_point": evaluation.is_point,
+        "is_normal": evaluation.moments.exact,
+        "standard_normal_prior": prior is not None and _is_standard(*prior),
+        "prior": _family(model, "pz_family", evaluation.pz),
+        "posterior": _family(model, "qz_family", evaluation.qz),
         "likelihood": type(model.px_family).__name__,
         "support": model.px_family.support,
-        "draws": terms.draws,
+        "draws": draws,
         "label_names": None if labels is None else list(labels.names),
-        "kl_per_unit": [_number(value) for value in terms.kl_per_unit.mean(0)],
+        "kl_per_unit": [_number(value) for value in kl_per_unit(evaluation, draws).mean(0)],
         "activity": [float(value) for value in inspection.mean.double().var(0, correction=0)],
-        "totals": {name: _mean(values) for name, values in terms.loss._asdict().items()},
+        "totals": {name: _mean(values) for name, values in zip(_TERMS, terms, strict=False)},
         "features": _features(inspection),
         "range": [float(value) for value in inspection.x.aminmax()],
         "picture": model.px_family.browser_form(),
-        "dense": {part: dense(getattr(model, part)) is not None for part in ("decoder", "encoder")},
+        "dense": {part: dense(getattr(model, part, None)) is not None for part in ("decoder", "encoder")},
         "record": {key: inspection.run.record.get(key) for key in ("recipe", "objective", "data", "model", "training")},
         "path": None if inspection.run.path is None else str(inspection.run.path),
     }
     return Reply(
         content,
-        [_floats(t) for t in (inspection.mean, deviation, *terms.loss, terms.standard_error, values)],
+        [_floats(t) for t in (inspection.mean, deviation, *terms, values)],
     )
 
 
@@ -85,15 +90,15 @@ def weights(session: Session, content: Content, buffers: Buffers) -> Reply:
     """The decoder or encoder as dense layers, for a browser that computes it itself."""
     part = content["part"]
     if part not in ("decoder", "encoder"):
-        raise ValueError(f"part is 'decoder' or 'encoder', got {part!r}")
+        raise ValueError(f"part must be 'decoder' or 'encoder', got {part!r}")
     return weights_of(_inspection(session, content), part)
 
 
 def weights_of(inspection: Inspection, part: str) -> Reply:
     """Steps of a dense network, and its weights and biases as float32 buffers in order."""
-    network = dense(getattr(inspection.model, part))
+    network = dense(getattr(inspection.model, part, None))
     if network is None:
-        raise ValueError(f"the {part} is no small dense network; it is computed in Python")
+        raise ValueError(f"the {part} is not a small dense network; it is computed in Python")
     steps = [[step[0], *(step[1].shape if len(step) > 1 else ())] for step in network.steps]
     return Reply({"steps": steps}, [_floats(tensor) for step in network.steps for tensor in step[1:]])
 
@@ -104,7 +109,7 @@ def examples(session: Session, content: Content, buffers: Buffers) -> Reply:
     inspection = _inspection(session, content)
     rows = _rows(inspection, content["rows"], _MOST_EXAMPLES)
     with Library.of(session).busy:
-        return looked_at([look_at(inspection.model, inspection.x[row : row + 1]) for row in rows], rows)
+        return looked_at([evaluate(inspection.run, inspection.x[row : row + 1]) for row in rows], rows)
 
 
 @answers("inspect.pictures")
@@ -113,9 +118,7 @@ def pictures(session: Session, content: Content, buffers: Buffers) -> Reply:
     inspection = _inspection(session, content)
     rows = _rows(inspection, content["rows"], _MOST_PICTURES)
     with Library.of(session).busy:
-        return Reply(
-            {"rows": rows}, [_floats(inspection.x[rows]), _floats(decode(inspection.model, inspection.mean[rows]))]
-        )
+        return Reply({"rows": rows}, [_floats(inspection.x[rows]), _floats(inspection.evaluation[rows].reconstruction)])
 
 
 @answers("inspect.inputs")
@@ -137,25 +140,24 @@ def encode(session: Session, content: Content, buffers: Buffers) -> Reply:
     inspection = _inspection(session, content)
     x = _input(inspection, buffers)
     with Library.of(session).busy:
-        return looked_at([look_at(inspection.model, x)], [None])
+        return looked_at([evaluate(inspection.run, x)], [None])
 
 
-def looked_at(found: Sequence[Example], rows: Sequence[int | None]) -> Reply:
+def looked_at(examples: Sequence[Evaluation], rows: Sequence[int | None]) -> Reply:
     """Examples as a message; buffers, float32: x, reconstruction, mean and covariance of each example in turn."""
     listed = [
         {
             "row": row,
-            **{name: _number(value[0]) for name, value in one.terms.loss._asdict().items()},
-            "standard_error": _number(one.terms.standard_error[0]),
-            "draws": one.terms.draws,
-            "at_mean": _number(one.at_mean),
-            "kl_per_unit": [_number(value) for value in one.terms.kl_per_unit[0]],
+            **{name: _number(value[0]) for name, value in terms_of(one, DRAWS_OF_ONE)._asdict().items()},
+            "draws": DRAWS_OF_ONE,
+            "at_mean": _number(one.error_at_embedding[0]),
+            "kl_per_unit": [_number(value) for value in kl_per_unit(one, DRAWS_OF_ONE)[0]],
         }
-        for row, one in zip(rows, found, strict=True)
+        for row, one in zip(rows, examples, strict=True)
     ]
     return Reply(
         {"examples": listed},
-        [_floats(t) for one in found for t in (one.x, one.reconstruction, one.mean, one.covariance)],
+        [_floats(t) for one in examples for t in (one.x, one.reconstruction, *one.moments[:2])],
     )
 
 
@@ -166,7 +168,7 @@ def decode_codes(session: Session, content: Content, buffers: Buffers) -> Reply:
     latent = inspection.model.latent
     z = _read(buffers, 0, "z")
     if not 0 < z.numel() <= _MOST_AT_ONCE * latent or z.numel() % latent:
-        raise ValueError(f"z holds 1 to {_MOST_AT_ONCE} codes of {latent} numbers, got {z.numel()} numbers")
+        raise ValueError(f"z must hold 1 to {_MOST_AT_ONCE} codes of {latent} numbers, got {z.numel()} numbers")
     with Library.of(session).busy:
         pictures = decode(inspection.model, z.reshape(-1, latent).clamp(-_FARTHEST, _FARTHEST))
     return Reply({"shape": list(pictures.shape)}, [_floats(pictures)])
@@ -205,7 +207,7 @@ def over_plane(inspection: Inspection, content: Content, library: Library) -> Re
     """A float32 buffer for each layer asked for, in their order: (n * n,), or (n * n, features) for pictures."""
     n = content.get("n", 64)
     if type(n) is not int or not 2 <= n <= _FINEST:
-        raise ValueError(f"n is a whole number of cells from 2 to {_FINEST}, got {n!r}")
+        raise ValueError(f"n must be an integer from 2 to {_FINEST}, got {n!r}")
     where = _plane(inspection, content)
     layers = {
         "prior": lambda: planes.log_prior(inspection, where, n),
@@ -215,10 +217,10 @@ def over_plane(inspection: Inspection, content: Content, library: Library) -> Re
     }
     wanted = content["layers"]
     if not isinstance(wanted, Sequence) or not wanted or not all(name in layers for name in wanted):
-        raise ValueError(f"layers are some of {', '.join(layers)}; got {wanted!r}")
+        raise ValueError(f"layers must be some of {', '.join(layers)}; got {wanted!r}")
     with library.busy:
-        found = [_floats(layers[name]()) for name in wanted]
-    return Reply({"layers": list(wanted), "n": n, "low": list(where.low), "high": list(where.high)}, found)
+        values = [_floats(layers[name]()) for name in wanted]
+    return Reply({"layers": list(wanted), "n": n, "low": list(where.low), "high": list(where.high)}, values)
 
 
 @answers("inspect.align")
@@ -230,14 +232,14 @@ def alignment(session: Session, content: Content, buffers: Buffers) -> Reply:
     one, other = (
         _directions(inspection, content.get(name)) for inspection, name in ((first, "axes"), (second, "other_axes"))
     )
-    found = align(first.mean @ one.T, second.mean @ other.T)
+    aligned = align(first.mean @ one.T, second.mean @ other.T)
     return Reply(
         {
-            "scale": found.scale,
-            "rotation": found.rotation.tolist(),
-            "center": found.center.tolist(),
-            "target_center": found.target_center.tolist(),
-            "unexplained": found.unexplained,
+            "scale": aligned.scale,
+            "rotation": aligned.rotation.tolist(),
+            "center": aligned.center.tolist(),
+            "target_center": aligned.target_center.tolist(),
+            "unexplained": aligned.unexplained,
         }
     )
 
@@ -245,14 +247,14 @@ def alignment(session: Session, content: Content, buffers: Buffers) -> Reply:
 def _inspection(session: Session, content: Content) -> Inspection:
     split = content.get("split")
     if not (split is None or isinstance(split, str)):
-        raise TypeError(f"split is train, validation or test; got {split!r}")
+        raise TypeError(f"split must be train, validation or test; got {split!r}")
     return Library.of(session).inspection(content["run"], split)
 
 
 def _rows(inspection: Inspection, rows: Any, most: int) -> list[int]:
     n = len(inspection.x)
     if not isinstance(rows, Sequence) or not all(type(row) is int and 0 <= row < n for row in rows):
-        raise ValueError(f"rows are whole numbers from 0 to {n - 1}, got {rows!r}")
+        raise ValueError(f"rows must be integers from 0 to {n - 1}, got {rows!r}")
     if not 0 < len(rows) <= most:
         raise ValueError(f"at most {most} examples at a time, and at least one; got {len(rows)}")
     return list(rows)
@@ -269,7 +271,7 @@ def _directions(inspection: Inspection, axes: Any) -> Tensor:
     if not whole or len(axes) != min(2, latent) or len(set(axes)) != len(axes):
         other = ', or "principal"' if latent > 2 else ""
         raise ValueError(
-            f"axes are {min(2, latent)} different latent dimensions from 0 to {latent - 1}{other}; got {axes!r}"
+            f"axes must be {min(2, latent)} different latent dimensions from 0 to {latent - 1}{other}; got {axes!r}"
         )
     return planes.units(axes, latent)
 
@@ -283,13 +285,13 @@ def _plane(inspection: Inspection, content: Content) -> planes.Plane:
         return planes.around(inspection, directions, held)
     low, high = (_numbers(content.get(end), len(directions), end) for end in ("low", "high"))
     if not all(a < b for a, b in zip(low, high, strict=True)):
-        raise ValueError(f"a plane's low ends lie below its high ones, got {low} and {high}")
+        raise ValueError(f"a plane's low ends must lie below its high ends, got {low} and {high}")
     return planes.Plane(directions, low, high, held)
 
 
 def _numbers(values: Any, count: int, name: str) -> tuple[float, ...]:
     if not isinstance(values, Sequence) or len(values) != count or not all(_is_finite(value) for value in values):
-        raise ValueError(f"{name} holds {count} finite numbers, got {values!r}")
+        raise ValueError(f"{name} must hold {count} finite numbers, got {values!r}")
     return tuple(max(-_FARTHEST, min(_FARTHEST, float(value))) for value in values)
 
 
@@ -329,6 +331,15 @@ def _packed(x: Tensor) -> tuple[str, bytes]:
 def _features(inspection: Inspection) -> list[str] | None:
     names = (inspection.run.record.get("data") or {}).get("features")
     return list(names) if isinstance(names, Sequence) and len(names) == inspection.x[0].numel() else None
+
+
+def _is_standard(mean: Tensor, covariance: Tensor) -> bool:
+    return not bool(mean.any()) and torch.equal(covariance, torch.eye(len(covariance)).to(covariance))
+
+
+def _family(model: Model, name: str, distribution: Distribution) -> str:
+    """What the model's family is called; of a model that states none, the class of its distribution."""
+    return type(getattr(model, name, distribution)).__name__
 
 
 def _mean(values: Tensor) -> dict[str, float | None]:

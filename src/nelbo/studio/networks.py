@@ -36,7 +36,7 @@ class Dense:
         return sum(part.numel() for step in self.steps for part in step[1:])
 
 
-def dense(network: nn.Module) -> Dense | None:
+def dense(network: nn.Module | None) -> Dense | None:
     """The network as dense layers, or None where it is anything else, or larger than `LARGEST`."""
     steps = _steps(network)
     if steps is None or not any(step[0] == "dense" for step in steps):
@@ -45,7 +45,7 @@ def dense(network: nn.Module) -> Dense | None:
     return found if found.weights <= LARGEST else None
 
 
-def _steps(network: nn.Module) -> list[tuple[Any, ...]] | None:
+def _steps(network: nn.Module | None) -> list[tuple[Any, ...]] | None:
     if isinstance(network, MLP):
         return _steps(network.layers)
     if isinstance(network, nn.Sequential):
@@ -65,7 +65,7 @@ def _steps(network: nn.Module) -> list[tuple[Any, ...]] | None:
         1,
     ):
         return None
-    name = _ACTIVATIONS.get(type(network))
+    name = None if network is None else _ACTIVATIONS.get(type(network))
     return None if name is None else [(name,)]
 
 

@@ -6,15 +6,13 @@ from dataclasses import dataclass
 
 import torch
 from torch import Tensor
-from torch.distributions import Distribution
 
-from nelbo.evaluation import evaluation_mode
+from nelbo.evaluation import decode, evaluation_mode, rows_at_once
 from nelbo.latents import moments as normal_moments
-from nelbo.studio.inspection import Inspection, decode
-from nelbo.vae import VAE
+from nelbo.studio.inspection import Inspection
+from nelbo.vae import Model
 
 _DRAWS = 2000  # of a prior whose marginal has no closed form
-_AT_ONCE = 1 << 22  # densities evaluated together
 _SIGMAS, _MARGIN = 3.4, 1.08  # of the prior that a plane shows at least; and room around the outermost example
 _STEP = 0.01  # of the central differences: float32 pictures leave four digits of a slope
 _SMOOTHED = 0.5
@@ -69,8 +67,8 @@ def principal(mean: Tensor) -> Tensor:
 def around(inspection: Inspection, directions: Tensor, at: tuple[float, ...]) -> Plane:
     """The square (or interval) that shows the examples; centered on the prior, where that is a normal and near them."""
     z = (inspection.mean @ directions.T).double()
-    known = normal_moments(inspection.model.prior)
-    if known is not None and not inspection.is_point:
+    known = normal_moments(inspection.evaluation.pz)
+    if known is not None and not inspection.evaluation.is_point:
         mean, covariance = _along(directions, *known)
         center = mean.double()
         widest = float(covariance.diagonal().max().sqrt())
@@ -89,13 +87,13 @@ def log_prior(inspection: Inspection, plane: Plane, n: int) -> Tensor:
     """
     grid = plane.grid(n)
     with evaluation_mode(inspection.model):
-        pz = inspection.model.prior
+        pz = inspection.evaluation.pz
         known = normal_moments(pz)
         if known is not None:
             mean, covariance = _along(plane.directions, *known)
             return _log_mixture(grid, mean[None], covariance[None])
         if inspection.model.latent == len(plane.directions):
-            return _log_prob(pz, plane.points(n))
+            return pz.log_prob(plane.points(n))
         drawn = pz.sample(torch.Size((_DRAWS,))) @ plane.directions.T
     return _log_mixture(grid, drawn, torch.diag(_silverman(drawn).square()).expand(len(drawn), -1, -1))
 
@@ -117,7 +115,7 @@ def decoded(inspection: Inspection, plane: Plane, n: int) -> Tensor:
     return decode(inspection.model, plane.points(n))
 
 
-def stretch(model: VAE, plane: Plane, n: int) -> Tensor:
+def stretch(model: Model, plane: Plane, n: int) -> Tensor:
     """How much the decoder magnifies areas of the plane: log sqrt det(J'J) over its grid, (n * n,).
 
     J is the Jacobian of the decoded mean with respect to the plane's coordinates, by central differences.
@@ -155,11 +153,7 @@ def _log_mixture(grid: Tensor, mean: Tensor, covariance: Tensor) -> Tensor:
         - math.log(len(mean))
     )
     parts: list[Tensor] = []
-    for points in grid.double().split(max(1, _AT_ONCE // len(mean))):
+    for points in grid.double().split(rows_at_once(len(mean), passes=16)):
         off = torch.einsum("kij,gkj->gki", inverse, points[:, None] - mean.double())
         parts.append(torch.logsumexp(constant - 0.5 * off.square().sum(-1), 1))
     return torch.cat(parts).float()
-
-
-def _log_prob(pz: Distribution, z: Tensor) -> Tensor:
-    return torch.cat([pz.log_prob(part) for part in z.split(4096)])

@@ -1,20 +1,19 @@
 """The report of a run: what `nelbo measure` and `nelbo diagnose` found, kept with the run."""
 
-from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
 from nelbo.files import DamagedFileError, read_json
+from nelbo.report import FINDINGS, MEASURES, PAGE
 from nelbo.studio.library import Library
 from nelbo.studio.session import Buffers, Content, Reply, Session, answers
 from nelbo.studio.train import Jobs
-from nelbo.studio.trainee import FINDINGS, MEASURES, PAGE
 
 _EFFORTS = ("quick", "normal", "thorough")
-# parts of the report and their commands -> the module that finds them out, its file, what the file holds
-_SOURCES: dict[str, tuple[str, str, dict[str, type]]] = {
-    "measure": ("nelbo.measure", MEASURES, {"facts": dict, "sections": list}),
-    "diagnose": ("nelbo.diagnosis", FINDINGS, {"verdict": str, "findings": list, "passed": list, "skipped": dict}),
+# parts of the report and their commands -> the file, and what it holds
+_SOURCES: dict[str, tuple[str, dict[str, type]]] = {
+    "measure": (MEASURES, {"facts": dict, "sections": list}),
+    "diagnose": (FINDINGS, {"verdict": str, "findings": list, "passed": list, "skipped": dict}),
 }
 
 
@@ -29,15 +28,13 @@ def found(folder: Path) -> dict[str, Any]:
     """The content of measure.json and findings.json, None where there is none, and why; and where the page is."""
     page = folder / PAGE
     made: dict[str, Any] = {"missing": {}, "page": str(page) if page.exists() else None}
-    for name, (module, file, parts) in _SOURCES.items():
+    for name, (file, parts) in _SOURCES.items():
         made[name], why = None, f"not measured yet: nelbo {name} {folder}"
         if (folder / file).exists():
             try:
                 made[name] = _read(folder / file, parts)
             except DamagedFileError as error:
                 why = f"{error}; write nelbo {name} {folder}"
-        elif find_spec(module) is None:
-            why = f"this nelbo has no {module}"
         if made[name] is None:
             made["missing"][name] = why
     return made
@@ -71,7 +68,5 @@ def make_report(session: Session, content: Content, buffers: Buffers) -> Reply:
     folder, effort = jobs.library.folder(content["run"]), content.get("effort", "quick")
     if effort not in _EFFORTS:
         raise ValueError(f"effort is one of {', '.join(_EFFORTS)}; got {effort!r}")
-    if not any(find_spec(module) for module, *_ in _SOURCES.values()):
-        raise ValueError("this nelbo has neither nelbo.measure nor nelbo.diagnosis; update nelbo")
     job = jobs.start({"do": "report", "effort": effort}, folder, f"report of {folder.name}")
     return Reply(job.summary())

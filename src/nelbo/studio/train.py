@@ -227,7 +227,7 @@ def go_on(session: Session, content: Content, buffers: Buffers) -> Reply:
     jobs = Jobs.of(session)
     folder, epochs = jobs.library.folder(content["run"]), content.get("epochs")
     if not (epochs is None or (type(epochs) is int and epochs > 0)):
-        raise ValueError(f"epochs is a whole number from 1 on, got {epochs!r}")
+        raise ValueError(f"epochs must be a positive integer, got {epochs!r}")
     return Reply(_started(jobs, {"do": "resume", "epochs": epochs}, folder, content))
 
 
@@ -285,7 +285,7 @@ def snapshot(session: Session, content: Content, buffers: Buffers) -> Reply:
             return job.snapshot
         return _snapshot(*_at_the_end(jobs.library, name))
     if type(epoch) is not int:
-        raise ValueError(f"epoch is a whole number, got {epoch!r}")
+        raise ValueError(f"epoch must be an integer, got {epoch!r}")
     path = Path(name) if job is not None else jobs.library.folder(name)
     return _snapshot(epoch, kept_snapshot(path, epoch))
 

@@ -10,8 +10,6 @@ import signal
 import time
 from collections.abc import Mapping
 from functools import partial
-from importlib import import_module
-from importlib.util import find_spec
 from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Any, final
@@ -21,16 +19,14 @@ from safetensors import SafetensorError, safe_open
 from torch import Tensor
 
 from nelbo import data as nelbo_data
-from nelbo import demo, recipes, runs
+from nelbo import demo, diagnosis, measure, recipes, runs
 from nelbo.data import Dataset
-from nelbo.evaluation import evaluate, evaluation_mode
-from nelbo.files import DamagedFileError, plain, read_tensors, write_json, write_tensors
+from nelbo.evaluation import evaluate, sample
+from nelbo.files import DamagedFileError, plain, read_tensors, write_tensors
 from nelbo.studio.wire import pack, unpack
-from nelbo.training import fit, resume
-from nelbo.training.signals import Interrupted
-from nelbo.training.trainer import Trainer
+from nelbo.training import Interrupted, fit, resume
+from nelbo.training.loop import Loop
 
-MEASURES, FINDINGS, PAGE = "measure.json", "findings.json", "report.html"
 SNAPSHOTS = "snapshots"
 """Folder in a run that holds what its latent space looked like after some of its epochs."""
 _STEPS_APART = 0.05  # seconds between two reports of a running epoch: 20 a second
@@ -73,11 +69,7 @@ def _train(task: Mapping[str, Any], progress: Any) -> None:
         return
     seed = task["training"].get("seed", 0)
     loaded = nelbo_data.load(task["data"], seed=seed, **task["options"])
-    arguments = dict(task["arguments"])
-    found = None if "likelihood" in arguments else recipes.likelihood_for(task["recipe"], loaded)
-    if found is not None:
-        arguments["likelihood"] = found.name
-    model = recipes.make(task["recipe"], loaded.event_shape, **arguments)
+    model, _ = recipes.make_for(loaded, task["recipe"], **task["arguments"])
     fit(model, loaded, out=task["out"], progress=progress, **task["training"])
 
 
@@ -91,12 +83,12 @@ def _report(task: Mapping[str, Any], pipe: Connection) -> None:
 
     tell("loading the run")
     run = runs.load(folder)
-    if find_spec("nelbo.measure") is not None:
-        measured = import_module("nelbo.measure").report(run, effort=task["effort"], progress=tell)
-        measured.save(folder)
-    if find_spec("nelbo.diagnosis") is not None:
-        tell("looking for what is wrong")
-        write_json(Path(folder) / FINDINGS, import_module("nelbo.diagnosis").diagnose(run).to_dict())
+    report = measure.report(run, effort=task["effort"], progress=tell)
+    report.save(folder)  # before the diagnosis, which may fail
+    tell("looking for faults")
+    findings = diagnosis.diagnose(run)
+    findings.save(folder)
+    report.save(folder, first=[findings.to_html()])
 
 
 @final
@@ -105,19 +97,21 @@ class Reporter:
 
     Args:
         pipe: to the studio.
-        trainer: whose training it is.
+        loop: of the training.
     """
 
-    def __init__(self, pipe: Connection, trainer: Trainer) -> None:
-        self.pipe, self.trainer = pipe, trainer
+    def __init__(self, pipe: Connection, loop: Loop) -> None:
+        self.pipe, self.loop = pipe, loop
         self._next = self._next_picture = 0.0
         self._paused = False
         self._until: str | None = None
-        dataset = trainer.data.validation or trainer.data.train
+        dataset = loop.data.validation or loop.data.train
         self._examples = Examples(dataset)
-        self._keep_every = max(1, -(-trainer.epochs // _MOST_ON_DISK))
-        self._send("begin", {"epochs": trainer.epochs, "batches": trainer.batches, "lines": plain(trainer.history)})
-        self._show(trainer.state.position.epoch, keep=trainer.state.position.step == 0)
+        self._keep_every = max(1, -(-loop.settings.epochs // _MOST_ON_DISK))
+        self._send(
+            "begin", {"epochs": loop.settings.epochs, "batches": loop.updates.per_epoch, "lines": plain(loop.history)}
+        )
+        self._show(loop.state.position.epoch, keep=loop.state.position.step == 0)
 
     def due(self) -> bool:
         """Whether a report is due; asked at every step, so orders are heard here."""
@@ -127,8 +121,8 @@ class Reporter:
     def update(self, epoch: int, batch: int, means: dict[str, float], speed: float) -> None:
         """Report the running epoch; while paused, wait here."""
         self._next = time.monotonic() + _STEPS_APART
-        at = epoch + batch / self.trainer.batches
-        norm = _gradient_norm(self.trainer.model)
+        at = epoch + batch / self.loop.updates.per_epoch
+        norm = _gradient_norm(self.loop.model)
         self._send("step", {"at": at, **means, "gradient_norm": norm, "examples_per_second": round(speed, 1)})
         if self._paused or time.monotonic() >= self._next_picture:
             self._show(at)
@@ -142,7 +136,7 @@ class Reporter:
         """Report a finished epoch, and keep what its latent space looks like."""
         self._send("epoch", {"line": epoch})
         number = epoch["epoch"]
-        self._show(number, keep=number % self._keep_every == 0 or number == self.trainer.epochs)
+        self._show(number, keep=number % self._keep_every == 0 or number == self.loop.settings.epochs)
         if self._until == "epoch":
             self._until, self._paused = None, True
             self._send("paused", {"at": number})
@@ -164,20 +158,20 @@ class Reporter:
 
     def _stop(self) -> None:
         self._paused, self._until = False, None
-        signal.raise_signal(signal.SIGINT)  # the trainer obeys it between two steps, and saves
+        signal.raise_signal(signal.SIGINT)  # the loop obeys it between two steps, and saves
 
     def _show(self, at: float, *, keep: bool = False) -> None:
         """Send a picture of the latent space, and keep it with the run."""
         began = time.monotonic()
-        tensors = self._examples.under(self.trainer.model, seed=self.trainer.seed)
+        tensors = self._examples.under(self.loop.model, seed=self.loop.settings.seed)
         self._send("snapshot", {"at": at, "names": list(tensors), **shapes(tensors)}, tensors)
-        if keep and self.trainer.out is not None:
-            write_tensors(self.trainer.out / SNAPSHOTS / f"{int(at):06d}.safetensors", tensors)
+        if keep and self.loop.keeper.folder is not None:
+            write_tensors(self.loop.keeper.folder / SNAPSHOTS / f"{int(at):06d}.safetensors", tensors)
         now = time.monotonic()
         self._next_picture = now + max(0.1, (now - began) / _SHARE)
 
     def _send(self, event: str, content: Mapping[str, Any], tensors: Mapping[str, Tensor] | None = None) -> None:
-        name = None if self.trainer.out is None else str(self.trainer.out)
+        name = None if self.loop.keeper.folder is None else str(self.loop.keeper.folder)
         buffers = [tensor.contiguous().numpy().tobytes() for tensor in (tensors or {}).values()]
         with contextlib.suppress(OSError):  # the studio is gone: the next order to be heard is its silence
             self.pipe.send_bytes(pack({"event": event, "run": name, **content}, buffers))
@@ -192,8 +186,8 @@ class Examples:
     """
 
     def __init__(self, dataset: Dataset) -> None:
-        self.x = dataset.take(min(_CLOUD, len(dataset)))
-        labels = None if dataset.labels is None else dataset.labels[: len(self.x)].float()
+        self.batch = dataset.examples(min(_CLOUD, len(dataset)))
+        labels = self.batch.labels
         self.labels = None if labels is None or len(labels.unique()) > _MOST_CLASSES else labels
 
     def under(self, model: Any, *, seed: int = 0) -> dict[str, Tensor]:
@@ -203,21 +197,19 @@ class Examples:
             ``z`` (n, latent), ``kl_per_unit`` (latent or 1,), ``x`` and ``reconstruction`` (16, \\*event), ``samples``
             (25, \\*event) decoded from the same draws of p(z) each time; ``labels`` (n,) where there are classes.
         """
-        x = self.x.to(next(model.parameters()).device)
-        with evaluation_mode(model, seed):
-            few = x[:_PICTURES]
-            pictures = {
-                "x": few,
-                "reconstruction": model.reconstruct(few),
-                "samples": model.sample(_SAMPLES, mean=True),
-            }
-            seen = evaluate(model, x, seed=seed)
-            z, units = seen.embedding, seen.kl_per_unit
-            units = seen.terms(2).kl.value.mean()[None] if units is None else units.mean(0)
-        found = {"z": z, "kl_per_unit": units, **pictures}
+        evaluation = evaluate(model, self.batch, seed=seed)
+        units = evaluation.kl_per_unit
+        few = evaluation[:_PICTURES]
+        tensors = {
+            "z": evaluation.embedding,
+            "kl_per_unit": evaluation.terms(2).kl.value.mean()[None] if units is None else units.mean(0),
+            "x": few.x,
+            "reconstruction": few.reconstruction,
+            "samples": sample(model, _SAMPLES, mean=True, seed=seed),
+        }
         if self.labels is not None:
-            found["labels"] = self.labels
-        return {name: tensor.detach().float().cpu() for name, tensor in found.items()}
+            tensors["labels"] = self.labels
+        return {name: tensor.detach().float().cpu() for name, tensor in tensors.items()}
 
 
 def shapes(tensors: Mapping[str, Tensor]) -> dict[str, Any]:

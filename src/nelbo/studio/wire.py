@@ -17,7 +17,7 @@ _ALIGN = 8
 
 
 class FrameError(ValueError):
-    """Bytes that are no frame."""
+    """Bytes that are not a frame."""
 
 
 def pack(content: Mapping[str, Any], buffers: Sequence[bytes | memoryview] = ()) -> bytes:
@@ -45,7 +45,7 @@ def unpack(frame: bytes) -> tuple[dict[str, Any], list[memoryview]]:
         start = 8 + 4 * count
         content = json.loads(frame[start : start + size])
     except (struct.error, ValueError) as error:
-        raise FrameError(f"a message of {len(frame)} bytes is no frame of the studio: {error}") from error
+        raise FrameError(f"a message of {len(frame)} bytes is not a frame of the studio: {error}") from error
     if not isinstance(content, dict):
         raise FrameError(f"a frame holds a JSON object; got {type(content).__name__}")
     start += size

@@ -1,8 +1,10 @@
-"""fit(): from a model and data to a run."""
+"""Training: from a model and data to a run."""
 
-from nelbo.training.again import fit_once
-from nelbo.training.failure import NonFiniteError
-from nelbo.training.fit import fit, pick_device, resume
-from nelbo.training.signals import Interrupted
+from nelbo.training.fit import fit
+from nelbo.training.loop import Interrupted
+from nelbo.training.machine import pick_device
+from nelbo.training.nonfinite import NonFiniteError
+from nelbo.training.resuming import fit_or_resume, resume
+from nelbo.training.step import Step
 
-__all__ = ["Interrupted", "NonFiniteError", "fit", "fit_once", "pick_device", "resume"]
+__all__ = ["Interrupted", "NonFiniteError", "Step", "fit", "fit_or_resume", "pick_device", "resume"]

@@ -1,4 +1,4 @@
-"""What a person sees while a model trains."""
+"""The display of a training: a progress bar, nothing, or one of your own."""
 
 import math
 import random
@@ -8,7 +8,7 @@ from typing import Any, Protocol, final
 
 
 class Display(Protocol):
-    """Where the training loop shows how it is going."""
+    """Where the training loop shows its progress."""
 
     def due(self) -> bool:
         """Whether it is time to show something new; asked at every step, so it must cost nothing."""
@@ -24,7 +24,7 @@ class Display(Protocol):
 
 
 @final
-class Silent:
+class NullProgress:
     """Shows nothing."""
 
     def due(self) -> bool:
@@ -36,13 +36,13 @@ class Silent:
 
 
 @final
-class Bar:
+class ProgressBar:
     """A live line: epochs, reconstruction error, KL and NELBO in nats, examples per second, time left.
 
     Args:
-        epochs: how many in all.
-        batches: of each epoch.
-        title: what is trained.
+        epochs: number of epochs.
+        batches: number of batches in each.
+        title: of the line.
     """
 
     def __init__(self, epochs: int, batches: int, title: str = "training") -> None:
@@ -67,7 +67,7 @@ class Bar:
         self.task = self.progress.add_task(title, total=epochs, terms="")
         self._next = 0.0
 
-    def __enter__(self) -> "Bar":
+    def __enter__(self) -> "ProgressBar":
         self.progress.start()
         return self
 

@@ -14,7 +14,7 @@ def _known(runs: Sequence[str | Path | Run]) -> tuple[Session, list[str]]:
     """A session that knows the runs, and their names in it."""
     session = Session()
     library = Library.of(session)
-    return session, [library.add(run if isinstance(run, Run) else Path(run)) for run in runs]
+    return session, [library.add(Path(run) if isinstance(run, str | Path) else run) for run in runs]
 
 
 class Inspector(Page, page="inspector"):

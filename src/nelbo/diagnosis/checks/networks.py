@@ -1,4 +1,4 @@
-"""What encoder and decoder do with the data: overfit, and units that are dead."""
+"""Overfitting, and dead units."""
 
 import math
 from collections.abc import Callable
@@ -8,10 +8,13 @@ import torch
 from torch import Tensor, nn
 
 from nelbo import latents
-from nelbo.diagnosis.case import Case, Seen
-from nelbo.diagnosis.finding import Measured
-from nelbo.diagnosis.registry import ALPHA, NotMeasurable, Verdict, check, found, passed
-from nelbo.diagnosis.statistics import Mean, mean_of, z_critical
+from nelbo.diagnosis.case import Case, log_weights
+from nelbo.diagnosis.registry import NotApplicable, Verdict, check, found, measured, passed
+from nelbo.diagnosis.significance import z_critical
+from nelbo.estimate import Estimate
+from nelbo.evaluation import Evaluation
+from nelbo.randomness import example_keys
+from nelbo.vae import at_condition
 
 
 class _Bounds(NamedTuple):
@@ -20,57 +23,30 @@ class _Bounds(NamedTuple):
     """The importance-weighted bound."""
 
 
-def _bounds(seen: Seen, examples: int = 300, samples: int = 64) -> _Bounds:
+def _bounds(evaluation: Evaluation, examples: int = 300, samples: int = 64) -> _Bounds:
     """The ELBO and the importance-weighted bound of the first examples, (n,) each, on the same draws."""
-    x = seen.x[:examples]
-    log_w: list[Tensor] = []
-    with torch.no_grad(), seen.draws("importance"):
-        qz, pz = seen.model.posterior(x), seen.model.prior
-        for _ in range(samples):
-            z, log_qz = latents.draw_with_log_prob(qz)
-            log_w.append(seen.model.likelihood(z).log_prob(x) + pz.log_prob(z) - log_qz)
-    weights = torch.stack(log_w).double()
+    weights = log_weights(evaluation[:examples], samples, "overfit")
     return _Bounds(weights.mean(0), weights.logsumexp(0) - math.log(samples))
 
 
-def _difference(a: Tensor, b: Tensor) -> Mean:
+def _difference(a: Tensor, b: Tensor) -> Estimate:
     """mean(a) - mean(b) of two independent sets of examples."""
-    first, second = mean_of(a), mean_of(b)
-    return Mean(first.value - second.value, math.hypot(first.standard_error, second.standard_error))
+    return Estimate.mean_of(a) + Estimate.mean_of(b).scaled(-1)
 
 
-@check(
-    "overfit",
-    title="Overfit: held-out examples are worse by more than z can tell",
-    needs=("held_out",),
-    false_alarms=ALPHA,
-    meaning="The bound is much better on the training data than on examples the model never saw. The evidence says how "
-    "much of that is the decoder's (it knows the training data by heart) and how much the encoder's (it finds worse "
-    "codes for new data, while the decoder could explain them).",
-    change="nelbo.fit(vae, data, patience=10, weight_decay=1e-3)  # stop at the best validation NELBO",
-    elsewhere="Stop at the best validation loss, take a smaller network, weight decay or more data; if it is the "
-    "encoder that overfits, regularize it alone or train it on noisy inputs.",
-    source="Wu et al. 2017, section 5.3 (the bound falls while log p(x) stays: the encoder overfits, not the decoder); "
-    "Burda et al. 2016 report 0.6 to 2.7 nats between training and test.",
-)
+@check("overfit")
 def overfit(case: Case) -> Verdict:
-    """ELBO of the training examples minus ELBO of the held-out ones, with the standard error of both means. With the
-    importance-weighted bound L of 64 samples in place of log p(x): the decoder's part is L(train) - L(held-out), the
-    encoder's part the rest, the growth of L - ELBO. Found where the difference is beyond chance and larger than half
-    of the KL, severe above the KL itself: then held-out examples lose more than all that z tells about them. With a
-    history, the cost is how much the validation NELBO rose since its best epoch.
-    """
     if case.held_out is None:
-        raise NotMeasurable("needs held_out=")
+        raise NotApplicable("needs held_out=")
     train, held = _bounds(case.train), _bounds(case.held_out)
     gap, decoder = _difference(train.elbo, held.elbo), _difference(train.importance, held.importance)
     encoder = _difference(held.importance - held.elbo, train.importance - train.elbo)
-    kl = mean_of(case.train.kl)
+    kl = case.kl
     numbers = (
-        Measured("ELBO on training data, minus held-out", gap.value, gap.standard_error),
-        Measured("of this the decoder's", decoder.value, decoder.standard_error),
-        Measured("of this the encoder's", encoder.value, encoder.standard_error),
-        Measured("KL per example", kl.value, kl.standard_error),
+        gap.named("ELBO on training data, minus held-out"),
+        decoder.named("of this the decoder's"),
+        encoder.named("of this the encoder's"),
+        kl,
     )
     cost = _since_best(case)
     if gap.t < z_critical() or gap.value < 0.5 * kl.value:
@@ -78,7 +54,7 @@ def overfit(case: Case) -> Verdict:
     return found("severe" if gap.value > kl.value else "warning", *numbers, cost=cost)
 
 
-def _since_best(case: Case) -> Measured | None:
+def _since_best(case: Case) -> Estimate | None:
     column = None if case.history is None else case.history.get("validation_nelbo")
     if column is None:
         return None
@@ -86,48 +62,26 @@ def _since_best(case: Case) -> Measured | None:
     lost = float(finite[-1] - finite.min())
     errors = None if case.history is None else case.history.get("validation_nelbo_standard_error")
     error = float(errors[-1]) if errors is not None else 0.0
-    return Measured("since the best epoch", lost, error) if lost > 0 else None
+    return measured("since the best epoch", lost, error) if lost > 0 else None
 
 
-@check(
-    "dead-units",
-    title="Dead units: part of a layer gets no gradient",
-    needs=("networks",),
-    false_alarms=0.0,
-    meaning="Hidden units whose gradient is zero for every example will never change again, as after a step that "
-    "pushed a ReLU below zero for all inputs. The network is narrower than it looks.",
-    change="nelbo.recipes.vae(event, activation='gelu')  # or a lower learning_rate=, which kills fewer",
-    elsewhere="Lower the learning rate, take a leaky activation (LeakyReLU, GELU, SiLU), and initialize biases at "
-    "zero.",
-    source="Maas, Hannun & Ng 2013; Lu et al. 2019, \"Dying ReLU and initialization\".",
-    explains=("posterior-collapse", "decoder-ignores-z", "unused-units", "over-regularized", "kl-without-information",
-              "under-regularized", "sigma-too-small", "dispersion", "aggregate-posterior"),
-)  # fmt: skip
+@check("dead-units")
 def dead_units(case: Case) -> Verdict:
-    """The gradient of the NELBO with respect to the bias of each linear or convolutional layer, for each example: a
-    unit is dead where it is exactly zero, and its input below zero, in all of the first 500. That alone costs nothing
-    that shows: a ReLU encoder of images loses a third of its units in the first epochs of a usual training, and reaches
-    the same bound as one that loses none. So it is found above 60 % of a layer, severe above 85 %, and a note where the
-    residuals x - E[x|z] hold nothing that more width could explain: probabilistic PCA on one half of them gains no half
-    nat on the other half (t test).
-    """
     dead = _dead(case)
     if not dead:
-        raise NotMeasurable("no linear or convolutional layer with a bias that is trained")
+        raise NotApplicable("no linear or convolutional layer with a bias that is trained")
     name, (share, width) = max(dead.items(), key=lambda item: item[1][0])
-    worst = Measured(f"dead units in the worst layer, {name}", 100 * share, unit="%")
-    numbers = (worst, Measured("units in that layer", float(width), unit=""))
+    worst = measured(f"dead units in the worst layer, {name}", share, unit="share")
+    numbers = (worst, measured("units in that layer", float(width), unit=""))
     if share < 0.6:
         return passed(*numbers)
     try:
-        left = case.train.structure_left
-    except NotMeasurable:
+        left = case.structure_left
+    except NotApplicable:
         return found("severe" if share > 0.85 else "warning", *numbers)
-    what = "linear latents would still explain"
-    structure = Measured(what, left.value, left.standard_error, method="probabilistic PCA of the residuals")
-    if left.t <= z_critical() or left.value < 0.5:
-        return found("note", *numbers, structure)
-    return found("severe" if share > 0.85 else "warning", *numbers, structure)
+    if left.t <= z_critical() or float(left) < 0.5:
+        return found("note", *numbers, left)
+    return found("severe" if share > 0.85 else "warning", *numbers, left)
 
 
 Gradients = tuple[Tensor | None, ...]  # None: the loss does not depend on it
@@ -165,10 +119,12 @@ def _dead(case: Case) -> dict[str, tuple[float, int]]:
 
     handles = [module.register_forward_hook(listen(mask)) for module, mask in zip(layers.values(), closed, strict=True)]
     try:
-        with torch.enable_grad(), case.draws("gradients"):
-            for x in case.x[:500].split(100):
-                z = case.model.posterior(x).rsample()
-                loss = -(case.model.likelihood(z).log_prob(x) + case.model.prior.log_prob(z)).sum()
+        with torch.enable_grad():
+            for batch in case.train.batch[:500].split(100):
+                model = at_condition(case.model, batch)
+                keys = example_keys(batch.x, batch.c, seed=case.seed, purpose="gradients")
+                z = latents.draw(model.posterior(batch.x), None, keys)
+                loss = -(model.log_likelihood(batch.x, z) + model.prior.log_prob(z)).sum()
                 gradients = cast("Gradients", torch.autograd.grad(loss, biases, allow_unused=True))
                 for mask, gradient in zip(silent, gradients, strict=True):
                     mask.logical_and_(torch.zeros_like(mask) if gradient is None else gradient == 0)

@@ -1,14 +1,14 @@
-"""The sections of a report, in reading order: each is a function of the case, and None where it does not apply."""
+"""The sections of a report, in reading order: functions of the case that return None where they do not apply."""
 
 from collections.abc import Callable
 
 from nelbo.measure.case import Case
-from nelbo.measure.results import Section
 from nelbo.measure.sections.evidence import evidence, overfits
 from nelbo.measure.sections.gaps import gaps
 from nelbo.measure.sections.latent import aggregate, usage
 from nelbo.measure.sections.loss import embeddings, loss
 from nelbo.measure.sections.samples import samples
+from nelbo.report.parts import Section
 
 SECTIONS: tuple[tuple[str, Callable[[Case], Section | None]], ...] = (
     ("loss", loss),

@@ -2,7 +2,6 @@
 
 import { group } from "../core/controls.js";
 import { h } from "../core/dom.js";
-import { number } from "../core/format.js";
 import { PAGES } from "../core/pages.js";
 import { ask, hear } from "../core/store.js";
 import inspector from "./inspector.js";
@@ -85,11 +84,11 @@ function findingParts(found, missing) {
     heading, h("p", { class: "verdict" }, found.verdict),
     ...found.findings.map((one) => h("article", { class: `finding is-${one.severity}` },
       h("h3", {}, `${sentence(one.severity)}: ${one.title}`), h("p", {}, one.meaning),
-      h("ul", {}, ...one.evidence.map((fact) => h("li", {}, `${fact.what}: ${measured(fact)}`))),
+      h("ul", {}, ...one.evidence.map((fact) => h("li", {}, `${fact.label}: ${fact.text}`))),
       h("pre", { class: "code", tabindex: 0 }, one.change),
-      one.cost_nats ? h("p", { class: "caption" }, `Costs ${measured(one.cost_nats)} an example.`) : null,
+      one.cost_nats ? h("p", { class: "caption" }, `Costs ${one.cost_nats.text} per example.`) : null,
       h("p", { class: "caption" }, one.source))),
-    found.passed.length ? h("details", {}, h("summary", {}, `${found.passed.length} checks found nothing wrong`), h("ul", {}, ...found.passed.map((one) => h("li", {}, `${one.title}: ${one.evidence.map((fact) => `${fact.what} ${measured(fact)}`).join("; ")}`)))) : null,
+    found.passed.length ? h("details", {}, h("summary", {}, `${found.passed.length} checks found nothing wrong`), h("ul", {}, ...found.passed.map((one) => h("li", {}, `${one.title}: ${one.evidence.map((fact) => `${fact.label}: ${fact.text}`).join("; ")}`)))) : null,
     Object.keys(found.skipped).length ? h("details", {}, h("summary", {}, `${Object.keys(found.skipped).length} checks could not be made`), h("ul", {}, ...Object.entries(found.skipped).map(([id, why]) => h("li", {}, `${id}: ${why}`)))) : null,
   ].filter(Boolean);
 }
@@ -101,27 +100,17 @@ function measureParts(report, missing) {
     heading,
     h("dl", { class: "facts" }, ...Object.entries(report.facts).flatMap(([name, text]) => [h("dt", {}, name), h("dd", {}, text)])),
     ...report.sections.map((section) => h("section", { class: "panel" },
-      h("h3", {}, section.title), h("p", { class: "caption" }, section.finding), quantities(section),
+      h("h3", {}, section.title), h("p", { class: "caption" }, section.finding), rows(section),
       ...section.notes.map((note) => h("p", { class: "caption" }, sentence(note))))),
   ];
 }
 
-function quantities(section) {
-  if (!section.quantities.length) return null;
-  const both = section.quantities.some((one) => one.training);
+function rows(section) {
+  if (!section.rows.length) return null;
+  const training = section.rows.some((one) => one.values.training);
+  const cell = (found) => h("td", {}, found?.text ?? "");
   return h("div", { class: "scroll" }, h("table", {},
-    h("thead", {}, h("tr", {}, h("th", { scope: "col" }, ""), h("th", { scope: "col" }, "held out"), both ? h("th", { scope: "col" }, "training") : null, h("th", { scope: "col" }, ""))),
-    h("tbody", {}, ...section.quantities.map((one) => h("tr", {}, h("th", { scope: "row", title: one.meaning }, one.label),
-      h("td", {}, value(one.held_out)), both ? h("td", {}, value(one.training)) : null, h("td", {}, one.unit))))));
+    h("thead", {}, h("tr", {}, h("th", { scope: "col" }, ""), h("th", { scope: "col" }, "held-out"), training ? h("th", { scope: "col" }, "training") : null)),
+    h("tbody", {}, ...section.rows.map((one) => h("tr", {}, h("th", { scope: "row", title: one.meaning }, one.label),
+      cell(one.values.held_out), training ? cell(one.values.training) : null)))));
 }
-
-/** The value in as many digits as its error allows; JSON keeps infinity as null. */
-function value(found) {
-  if (!found) return "";
-  if (found.value === null) return "∞";
-  if (!found.standard_error) return number(found.value, 4);
-  const digits = Math.min(4, Math.max(0, 1 - Math.floor(Math.log10(found.standard_error))));
-  return `${found.value.toFixed(digits)} ± ${found.standard_error.toFixed(digits)}`.replaceAll("-", "−");
-}
-
-const measured = (fact) => `${value(fact)}${fact.unit ? ` ${fact.unit}` : ""}`;

@@ -1,0 +1,7 @@
+"""Anyone's PyTorch VAE, viewed as a nelbo model."""
+
+from nelbo.wrapping.given import Conclusion
+from nelbo.wrapping.sampling import Sampling
+from nelbo.wrapping.view import Wrapped, wrap
+
+__all__ = ["Conclusion", "Sampling", "Wrapped", "wrap"]

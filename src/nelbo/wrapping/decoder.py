@@ -1,0 +1,302 @@
+"""The decoder of a foreign model, inferred by running it: the parameters of p(x|z) on some scale, or a distribution."""
+
+import inspect
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, NamedTuple, final
+
+import torch
+from torch import Tensor
+from torch.distributions import Distribution, Independent
+
+from nelbo.likelihoods import Likelihood, Scale, fitting
+from nelbo.likelihoods.likelihood import AS_PARAMETERS
+from nelbo.wrapping.encoding import entries_of, replaced
+from nelbo.wrapping.given import Conclusion
+from nelbo.wrapping.modules import Function, in_float
+
+_SHARE = 0.05  # nats per feature by which one reading of decode must explain x better than the other to contradict
+# fmt: off
+_RECONSTRUCTIONS = (
+    "reconstruction", "recon_x", "recon", "recons", "x_recon", "x_hat", "xhat", "reconstructed", "x_rec", "logits",
+    "probs", "probabilities", "mean", "mu", "loc", "sample", "rate",
+)
+# fmt: on
+
+
+@final
+@dataclass(frozen=True)
+class Place:
+    """The place of the reconstruction in the answer of decode; ``key`` None: it is the whole."""
+
+    key: Any = None
+
+    def read(self, output: Any) -> Any:
+        """The reconstruction."""
+        return output if self.key is None else entries_of(output)[self.key]
+
+    def write(self, output: Any, value: Tensor) -> Any:
+        """The same kind of thing as ``output``, with this reconstruction in it."""
+        return value if self.key is None else replaced(output, {self.key: value})
+
+
+@dataclass(frozen=True)
+class DecoderSide:
+    """The calls of decode, and the reading of its answer."""
+
+    function: Function
+    place: Place
+    output: str
+    scale: Scale | None
+    """None: it returns a distribution."""
+    latent_shape: torch.Size
+    event: torch.Size
+    """Of the parameters; of x where a distribution is returned."""
+
+    def call(self, z: Tensor) -> Any:
+        """The answer of decode for z of shape (n, latent)."""
+        return self.function(z.reshape(-1, *self.latent_shape))
+
+    def parameters(self, output: Any) -> Tensor:
+        """The parameters of p(x|z), (n, \\*event)."""
+        if self.scale is None:
+            raise TypeError("decode returns a distribution, not one tensor of parameters")
+        value = in_float(self.place.read(output))
+        return self.scale.to_parameters(value).reshape(len(value), *self.event)
+
+    def likelihood(self, z: Tensor, family: Likelihood) -> Distribution:
+        """p(x|z) of a family, with batch shape (\\*samples, batch), for z of shape (\\*samples, batch, latent)."""
+        latent = self.latent_shape.numel()
+        if z.shape[-1] != latent:
+            raise ValueError(f"z must have shape (..., batch, {latent}), got {tuple(z.shape)}")
+        codes = z.reshape(-1, latent)
+        output = self.call(codes)
+        if self.scale is not None:
+            return family(self.parameters(output).reshape(*z.shape[:-1], *self.event), len(self.event))
+        return Reshaped(as_distribution(self.place.read(output), len(codes), self.event), z.shape[:-1], self.event)
+
+
+class Decoded(NamedTuple):
+    """The inferred decoder."""
+
+    side: DecoderSide
+    likelihood: Likelihood
+    notes: list[Conclusion]
+
+
+def infer(decode: Function, x: Tensor, mean: Tensor, likelihood: Likelihood | None, output: str | None) -> Decoded:
+    """Run decode on the means of q(z|x) and on draws, and infer what it gives.
+
+    Raises:
+        TypeError: likelihood is not a likelihood.
+        ValueError: something does not fit or cannot be known; the message says what to write.
+    """
+    event, latent_shape = x.shape[1:], mean.shape[1:]
+    try:
+        first = decode(mean)
+    except Exception as error:
+        raise ValueError(
+            f"decode fails on z of shape {tuple(mean.shape)}: {type(error).__name__}: {error}. Adapt it, such as "
+            "decode=lambda z: model.decode(z).view(len(z), -1)"
+        ) from error
+    features = event.numel()
+    if isinstance(first, Distribution):
+        px = as_distribution(first, len(x), event)
+        side = DecoderSide(decode, Place(), "distribution", None, latent_shape, event)
+        family = likelihood if likelihood is not None else GivenLikelihood(px.support, px.event_shape)
+        return Decoded(side, family, [Conclusion("p(x|z)", str(px), "decode returns this distribution")])
+    likelihood = _family(likelihood, x)
+    numbers = features * likelihood.parameters_per_feature
+    place = _find_place(first, len(x), numbers)
+    value = place.read(first)
+    if value.numel() != len(x) * numbers:
+        _misfit(value, x, likelihood)
+    parameters = torch.Size(likelihood.decoder_event(event))
+
+    def decoded(z: Tensor) -> Tensor:
+        return in_float(place.read(decode(z)))
+
+    scale_name, scale, why = _scale(decoded, mean, x, likelihood, output, place)
+    side = DecoderSide(decode, place, scale_name, scale, latent_shape, parameters)
+    family = type(likelihood).__name__
+    notes = [Conclusion("p(x|z)", f"{family}, of which decode gives the {scale_name}", why)]
+    if tuple(value.shape[1:]) != tuple(parameters):
+        notes.append(
+            Conclusion("x", f"decode's {tuple(value.shape[1:])} is read as {tuple(parameters)}", "examples of x are so")
+        )
+    return Decoded(side, likelihood, notes)
+
+
+def _family(likelihood: Any, x: Tensor) -> Likelihood:
+    if isinstance(likelihood, Likelihood):
+        return likelihood
+    if likelihood is not None:
+        line = f"{likelihood.__name__}()" if inspect.isclass(likelihood) else "Bernoulli()"
+        raise TypeError(
+            f"likelihood must be a nelbo likelihood, got {likelihood!r}; write likelihood=nelbo.likelihoods.{line}"
+        )
+    suggestion = fitting(x)
+    raise ValueError(
+        "what decode gives does not say which p(x|z) the model was trained with; write "
+        "likelihood=nelbo.likelihoods.Bernoulli() for binary cross-entropy, or Normal(sigma) for a squared error: "
+        f"Normal(1.0) for half of it. {suggestion.summary.sentence} What fits x: {suggestion.line}"
+    )
+
+
+def _misfit(value: Tensor, x: Tensor, likelihood: Likelihood) -> None:
+    outputs = tuple(likelihood.decoder_event(x.shape[1:]))
+    raise ValueError(
+        f"decode gives {tuple(value.shape)} for {len(x)} examples of shape {tuple(x.shape[1:])}, expected "
+        f"({len(x)}, {', '.join(map(str, outputs))}) for {type(likelihood).__name__}; give wrap() the x that the model "
+        f"was trained on, or end the decoder with {torch.Size(outputs).numel()} outputs for each z"
+    )
+
+
+def _scale(
+    decoded: Callable[[Tensor], Tensor],
+    mean: Tensor,
+    x: Tensor,
+    likelihood: Likelihood,
+    output: str | None,
+    place: Place,
+) -> tuple[str, Scale, str]:
+    """The reading of what decode gives: the bounded one if all z respect its bounds and x is not against it."""
+    scales = likelihood.readings or {"parameters": AS_PARAMETERS}
+    if output is not None and output not in scales:
+        raise ValueError(
+            f"output={output!r} is not what a decoder gives for {type(likelihood).__name__}; write output="
+            + " or output=".join(map(repr, scales))
+        )
+    probes = [mean, torch.randn_like(mean), 10 * torch.randn_like(mean)]
+    values = torch.cat([decoded(z).flatten() for z in probes])
+    reach = (
+        f"for {sum(len(z) for z in probes)} z, near and far, it lies between {float(values.min()):.3g} and "
+        f"{float(values.max()):.3g}"
+    )
+    possible = {name: s for name, s in scales.items() if s.holds is None or bool(s.holds(values).all())}
+    if (output is not None and output not in possible) or not possible:
+        name = output or next(iter(scales))
+        line = "".join(f"; write output={other!r}" for other in list(possible)[:1])
+        raise ValueError(f"output={name!r} must lie in {scales[name].domain}, but {reach}{line}")
+    if output is not None:
+        return output, scales[output], f"output={output!r} says so"
+    name, *others = possible
+    if len(scales) == 1:
+        return name, scales[name], "the likelihood takes them as they are"
+    if not others:
+        outside = next(s.domain for other, s in scales.items() if other not in possible)
+        return name, scales[name], f"{reach}, outside {outside}"
+    explained = {name: _explained(decoded(mean), x, likelihood, scale) for name, scale in possible.items()}
+    other = place.key if place.key in others else max(others, key=explained.__getitem__)
+    gain = explained[name] - explained[other]
+    if gain < -_SHARE or other == place.key:
+        raise ValueError(
+            f"{reach}, so decode may give {name}, but read as {other} it explains x better by {-gain:.2g} nats per "
+            f"feature; write output={name!r} or output={other!r}"
+        )
+    return name, scales[name], reach
+
+
+def _explained(value: Tensor, x: Tensor, likelihood: Likelihood, scale: Scale) -> float:
+    """Mean log p(x|z) for each feature, in nats."""
+    event = likelihood.decoder_event(x.shape[1:])
+    parameters = scale.to_parameters(value).reshape(len(x), *event)
+    log_px = likelihood(parameters, len(event)).log_prob(x)
+    return float(log_px.mean()) / x.shape[1:].numel()
+
+
+def _find_place(output: Any, batch: int, numel: int) -> Place:
+    """The place of the reconstruction: the whole, or the one tensor with ``numel`` values for each z.
+
+    Raises:
+        ValueError: none or several fit.
+    """
+    if isinstance(output, Tensor | Distribution):
+        return Place()
+    entries = entries_of(output)
+    fitting = [k for k, v in entries.items() if isinstance(v, Tensor) and v.numel() == batch * numel]
+    named = [name for name in _RECONSTRUCTIONS if name in fitting]
+    if len(fitting) == 1 or named:
+        return Place(named[0] if named else fitting[0])
+    shapes = {k: tuple(v.shape) if isinstance(v, Tensor) else type(v).__name__ for k, v in entries.items()}
+    raise ValueError(
+        f"decode returns a {type(output).__name__} with {shapes}, in which the reconstruction ({numel} numbers for "
+        f"each of {batch} examples) does not stand out; return just that, such as decode=lambda z: model.decode(z)[0], "
+        "or a torch.distributions.Distribution of x"
+    )
+
+
+def as_distribution(output: Distribution, batch: int, event: torch.Size) -> Distribution:
+    """The distribution with batch shape (batch,) and the rest as its event."""
+    extra = len(output.batch_shape) - 1
+    if extra > 0:
+        output = Independent(output, extra)
+    if output.batch_shape != (batch,) or output.event_shape.numel() != event.numel():
+        raise ValueError(
+            f"decode gives a {type(output).__name__} with batch shape {tuple(output.batch_shape)} and event shape "
+            f"{tuple(output.event_shape)}, expected ({batch},) and {tuple(event)}; wrap it in "
+            f"torch.distributions.Independent(px, {len(event)})"
+        )
+    return output
+
+
+@final
+class Reshaped(Distribution):
+    """A distribution of n examples, shown with another batch shape of n entries and another event shape.
+
+    Args:
+        base: batch shape (n,).
+        batch_shape: the batch shape to show, of n entries.
+        event_shape: the event shape to show, with as many entries as that of base.
+    """
+
+    arg_constraints = {}  # noqa: RUF012  # pyright: ignore[reportAssignmentType, reportIncompatibleMethodOverride]
+
+    def __init__(self, base: Distribution, batch_shape: torch.Size, event_shape: torch.Size) -> None:
+        self.base = base
+        super().__init__(batch_shape, event_shape, validate_args=False)
+
+    def _shown(self, values: Tensor, leading: tuple[int, ...] = ()) -> Tensor:
+        return values.reshape(*leading, *self.batch_shape, *self.event_shape)
+
+    def log_prob(self, value: Tensor) -> Tensor:
+        shape = torch.broadcast_shapes(value.shape, self.batch_shape + self.event_shape)
+        leading = shape[: len(shape) - len(self.batch_shape) - len(self.event_shape)]
+        inner = value.expand(shape).reshape(*leading, *self.base.batch_shape, *self.base.event_shape)
+        return self.base.log_prob(inner).reshape(*leading, *self.batch_shape)
+
+    def sample(self, sample_shape: Any = torch.Size()) -> Tensor:
+        return self._shown(self.base.sample(torch.Size(sample_shape)), tuple(sample_shape))
+
+    @property
+    def mean(self) -> Tensor:
+        return self._shown(self.base.mean)
+
+    @property
+    def variance(self) -> Tensor:
+        return self._shown(self.base.variance)
+
+    @property
+    def support(self) -> Any:  # pyright: ignore[reportIncompatibleVariableOverride]
+        return self.base.support
+
+
+@final
+class GivenLikelihood(Likelihood):
+    """p(x|z) as decode returns it."""
+
+    support = "values in the support of the distribution that decode returns"
+
+    def __init__(self, constraint: object, event: torch.Size) -> None:
+        super().__init__()
+        self._constraint, self._event = constraint, event
+
+    def forward(self, parameters: Tensor, event_dims: int) -> Distribution:
+        raise TypeError(
+            "decode returns p(x|z) as a distribution, and this needs the numbers that it is made of; let decode return "
+            "them as tensors and wrap the model again"
+        )
+
+    def accepts(self, x: Tensor) -> bool:
+        check = getattr(self._constraint, "check", None)
+        return check is None or bool(check(x.reshape(len(x), *self._event)).all())

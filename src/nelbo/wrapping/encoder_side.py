@@ -1,0 +1,195 @@
+"""The encoder of a foreign model, inferred by running it: a mean and a spread on some scale, or a distribution."""
+
+import inspect
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, NamedTuple
+
+import torch
+from torch import Tensor, nn
+from torch.distributions import Distribution, Independent, Normal
+
+from nelbo.wrapping import encoding
+from nelbo.wrapping.encoding import LOG_STD, WORDS, Layout, Spread, scale_of
+from nelbo.wrapping.given import Conclusion
+from nelbo.wrapping.modules import Function, describe, in_float
+from nelbo.wrapping.sampling import Sampling, as_scale, measure_sampling
+
+
+@dataclass(frozen=True)
+class EncoderSide:
+    """The calls of encode, and the reading of its answer."""
+
+    function: Function
+    layout: Layout | None
+    """None: it returns a distribution that is not a diagonal normal."""
+    scale: Spread
+    latent_shape: torch.Size
+    flatten: bool
+
+    def call(self, x: Tensor) -> Any:
+        """The answer of encode for x."""
+        return self.function(x.flatten(1) if self.flatten else x)
+
+    def posterior(self, x: Tensor) -> Distribution:
+        """q(z|x), batch shape (batch,), event shape (latent,); nothing is clamped."""
+        output = self.call(x)
+        if self.layout is not None:
+            mean, spread = (in_float(part).flatten(1) for part in self.layout.read(output))
+            units = Normal(mean, LOG_STD[self.scale](spread).exp(), validate_args=False)
+            return Independent(units, 1, validate_args=False)
+        qz = encoding.as_distribution(output, len(x))
+        if qz is None:
+            raise ValueError("encode gave a distribution when it was wrapped, but not now; wrap the model again")
+        return qz
+
+
+class Encoded(NamedTuple):
+    """The inferred encoder."""
+
+    side: EncoderSide
+    mean: Tensor
+    sampling: Sampling | None
+    notes: list[Conclusion]
+
+
+def infer(
+    encode: Function,
+    x: Tensor,
+    latent: int | None,
+    scale: Spread | None,
+    decode: Function,
+    modules: tuple[nn.Module, ...],
+    forward: Callable[[Tensor], Any] | None,
+) -> Encoded:
+    """Run encode on x, and the model with it, and infer what encode gives.
+
+    Raises:
+        ValueError: something does not fit or cannot be known; the message says what to write.
+    """
+    output, flatten = _run_encode(encode, x)
+    notes = [Conclusion("x", "given to encode as vectors", "it does not take images")] if flatten else []
+    qz = encoding.as_distribution(output, len(x))
+    if qz is not None:
+        notes.append(Conclusion("q(z|x)", type(qz).__name__, "encode returns this distribution"))
+        return Encoded(EncoderSide(encode, None, "std", qz.mean.shape[1:], flatten), qz.mean, None, notes)
+    again = encode(x.flatten(1) if flatten else x)
+    layout, why = encoding.find_layout(output, again, len(x), latent)
+    mean, spread = layout.read(output)
+    if mean.shape != spread.shape or len(mean) != len(x):
+        raise ValueError(
+            f"encode gives a mean of shape {tuple(mean.shape)} and a spread of shape {tuple(spread.shape)} for x of "
+            f"shape {tuple(x.shape)}, expected ({len(x)}, latent) both; end its two heads with nn.Linear(..., latent)"
+        )
+    if not bool(torch.isfinite(mean).all() & torch.isfinite(spread).all()):
+        notes.append(
+            Conclusion("q(z|x)", "not finite", "encode gives NaN or infinite numbers on x: nelbo.diagnose says why")
+        )
+    sampling, failure = _sampling(x, encode, decode, layout, modules, forward, flatten)
+    scale, reason = _scale(scale, layout, spread, sampling, _parameter_name(modules))
+    notes.append(Conclusion("q(z|x)", f"the mean and {WORDS[scale]}", f"{why}; {reason}"))
+    drawn = ("how the model draws it is not known", failure) if sampling is None else _in_words(sampling, scale)
+    notes.append(Conclusion("z", *drawn))
+    return Encoded(EncoderSide(encode, layout, scale, mean.shape[1:], flatten), mean, sampling, notes)
+
+
+def _run_encode(encode: Function, x: Tensor) -> tuple[Any, bool]:
+    """Encode's output, and whether it takes vectors."""
+    try:
+        return encode(x), False
+    except Exception as error:
+        if x.dim() > 2:
+            try:
+                return encode(x.flatten(1)), True
+            except Exception:
+                pass  # the first error says more
+        raise ValueError(
+            f"encode fails on x of shape {tuple(x.shape)}: {type(error).__name__}: {error}. Give it x as the model was "
+            "trained on, or adapt it, such as encode=lambda x: model.encode(x.flatten(1))"
+        ) from error
+
+
+def _sampling(
+    x: Tensor,
+    encode: Function,
+    decode: Function,
+    layout: Layout,
+    modules: tuple[nn.Module, ...],
+    forward: Callable[[Tensor], Any] | None,
+    flatten: bool,
+) -> tuple[Sampling | None, str]:
+    """The way the model draws z, or the reason why that is not known."""
+    runs = [forward] if forward is not None else [m for m in modules if m is not encode and m is not decode]
+    if not runs:
+        return None, "there is not one module to run; forward= would name what runs the whole model"
+    reason = ""
+    for run in runs:
+        for inputs in (x, x.flatten(1)) if flatten else (x,):
+            try:
+                return measure_sampling(run, inputs, encode=encode, decode=decode, layout=layout, modules=modules), ""
+            except Exception as error:
+                reason = f"running {describe(run)} to see it fails: {error}"
+    return None, reason
+
+
+def _in_words(sampling: Sampling, scale: Spread) -> tuple[str, str]:
+    small, large = sampling.standard_deviations
+    because = (
+        f"given a spread of 0.5 and of 1.5, it hands its decoder draws with standard deviations {small:.3g} and "
+        f"{large:.3g}, ± {100 * sampling.standard_error:.0f} % each"
+    )
+    if sampling.training == "mean":
+        return "nothing is drawn: the decoder sees the mean while training", because
+    if sampling.training == scale:
+        return "drawn from this q(z|x)", because
+    drawn = as_scale(sampling.training)
+    words = "not drawn from this q(z|x)" if drawn is None else f"drawn as if the spread were {WORDS[drawn]}"
+    return words, because
+
+
+def _parameter_name(modules: tuple[nn.Module, ...]) -> str | None:
+    """The name of the second argument of the model's own reparameterize(mean, spread)."""
+    for module in modules:
+        for name in dir(type(module)):
+            if name.lower().startswith("repar"):
+                arguments = list(inspect.signature(getattr(type(module), name)).parameters)[1:]
+                if len(arguments) >= 2 and scale_of(arguments[1]) is not None:
+                    return arguments[1]
+    return None
+
+
+def _scale(
+    scale: Spread | None, layout: Layout, spread: Tensor, sampling: Sampling | None, parameter: str | None
+) -> tuple[Spread, str]:
+    """The scale of the spread, and why."""
+    low, high = float(spread.min()), float(spread.max())
+    if isinstance(layout, encoding.FromNormal):
+        return "std", "a distribution knows its own standard deviation"
+    name = layout.name or parameter
+    named = scale_of(name) if name else None
+    drawn = None if sampling is None else as_scale(sampling.training) or as_scale(sampling.evaluation)
+    if scale is not None:
+        reason = f"scale={scale!r} says so"
+    elif named is not None and drawn is not None and named != drawn:
+        raise ValueError(
+            f"the spread is called {name!r}, that is {WORDS[named]}, but the model draws z with {WORDS[drawn]}. One of "
+            f"the two is a fault: if the name is right, write scale={named!r} (and correct the line that draws z); if "
+            f"the draw is right, write scale={drawn!r} (and check the line of the KL)"
+        )
+    elif drawn is not None:
+        scale, reason = drawn, "the model draws z so"
+    elif named is not None:
+        scale, reason = named, f"it is called {name}"
+    else:
+        options: list[Spread] = [s for s in LOG_STD if low >= 0 or s not in ("std", "variance")]
+        lines = " or ".join(f"scale={option!r} ({WORDS[option]})" for option in options)
+        raise ValueError(
+            f"the second tensor that encode gives lies between {low:.3g} and {high:.3g}, which does not tell what it "
+            f"is; write {lines}"
+        )
+    if scale in ("std", "variance") and low <= 0:
+        raise ValueError(
+            f"{reason}: the second tensor is {WORDS[scale]}, which must be positive, but it goes down to {low:.3g} on "
+            "x; write scale='logvar' or scale='log_std' if it is a logarithm"
+        )
+    return scale, f"{reason} (it lies between {low:.3g} and {high:.3g})"

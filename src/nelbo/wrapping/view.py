@@ -1,0 +1,255 @@
+"""wrap(): infer what a foreign model's encode and decode return, and make a view of it."""
+
+import copy
+from collections.abc import Callable, Generator, Sequence
+from contextlib import contextmanager
+from typing import Any, final
+
+import torch
+from torch import Tensor, nn
+from torch.distributions import Distribution
+
+from nelbo.likelihoods import Likelihood
+from nelbo.likelihoods.likelihood import AS_PARAMETERS
+from nelbo.posteriors import DiagonalNormal
+from nelbo.priors import Prior
+from nelbo.randomness import own_randomness, seed_noise
+from nelbo.vae import Model, place_of
+from nelbo.wrapping import decoder, encoder_side
+from nelbo.wrapping.decoder import DecoderSide, Place
+from nelbo.wrapping.encoder_side import EncoderSide
+from nelbo.wrapping.encoding import LOG_STD, Halves, Spread
+from nelbo.wrapping.given import Conclusion, as_prior
+from nelbo.wrapping.modules import Function, first_tensor, in_float, in_mode, modules_behind, noisy_layers
+from nelbo.wrapping.sampling import Sampling
+
+
+@final
+class Wrapped(Model):
+    """A view of any PyTorch VAE as a :class:`nelbo.vae.Model`; made by :func:`nelbo.wrap`.
+
+    It holds no weights of its own, changes nothing about the model, and leaves its modules in the mode that they are
+    in: while the view runs them they are in evaluation mode, or in training mode after ``wrapped.train()``.
+
+    Attributes:
+        encoding: how encode is called and its answer read.
+        decoding: how decode is called and its answer read.
+        conclusions: facts inferred about the model, and the reasons; ``print(wrapped)`` shows them.
+        sampling: how the model itself draws z, as measured; None where it could not be run.
+    """
+
+    def __init__(
+        self,
+        encoding: EncoderSide,
+        decoding: DecoderSide,
+        *,
+        modules: tuple[nn.Module, ...],
+        likelihood: Likelihood,
+        prior: Prior,
+        conclusions: tuple[Conclusion, ...] = (),
+        sampling: Sampling | None = None,
+    ) -> None:
+        super().__init__()
+        self.encoding, self.decoding = encoding, decoding
+        self.latent = encoding.latent_shape.numel()
+        self.behind = nn.ModuleList(modules)
+        self.px_family, self.pz_family = likelihood, prior
+        self.conclusions, self.sampling = conclusions, sampling
+        self.training = False
+
+    @property
+    def networks(self) -> tuple[nn.Module, ...]:
+        """The modules behind the functions."""
+        return tuple(self.behind)
+
+    def train(self, mode: bool = True) -> "Wrapped":
+        """Set the mode in which the view runs the model; the modules keep the mode that they are in by themselves."""
+        self.training = mode
+        return self
+
+    @contextmanager
+    def running(self) -> Generator[None]:
+        """Within, the modules are in the view's mode."""
+        with in_mode(self.behind, training=self.training):
+            yield
+
+    @property
+    def prior(self) -> Distribution:
+        return self.pz_family(self.posterior)
+
+    def posterior(self, x: Tensor) -> Distribution:
+        with self.running():
+            return self.encoding.posterior(_placed(x, place_of(self)))
+
+    def likelihood(self, z: Tensor) -> Distribution:
+        with self.running():
+            return self.decoding.likelihood(_placed(z, place_of(self)), self.px_family)
+
+    def __repr__(self) -> str:
+        kinds = ", ".join(type(module).__name__ for module in self.behind) or "functions"
+        return "\n".join([f"Wrapped({kinds}, latent={self.latent})", *(f"  {c}" for c in self.conclusions)])
+
+
+def _placed(values: Tensor, weight: Tensor | None) -> Tensor:
+    """The values where the weights lie, in their precision.
+
+    Raises:
+        ValueError: they are whole numbers, which may mean 8-bit images or counts.
+    """
+    if weight is None:
+        return values
+    if not values.is_floating_point():
+        raise ValueError(
+            f"x holds {values.dtype}, and the model computes with {weight.dtype}; write x.float(), or "
+            "x.float() / 255 for 8-bit images if it was trained on those"
+        )
+    return values.to(weight.device, weight.dtype)
+
+
+def as_wrapped(model: Model) -> Wrapped:
+    """A model whose encoder and decoder can be replaced: a wrapped one itself, or a view of a VAE's two networks.
+
+    Raises:
+        TypeError: it has no two networks, or its q(z|x) is not a diagonal normal.
+    """
+    if isinstance(model, Wrapped):
+        return model
+    family: Any = getattr(model, "qz_family", None)
+    if not isinstance(family, DiagonalNormal):
+        raise TypeError(
+            f"model must be a VAE whose q(z|x) is a diagonal normal, or come from nelbo.wrap; got a "
+            f"{type(model).__name__}. Write nelbo.wrap(encode=model.encode, decode=model.decode, likelihood=..., x=x)"
+        )
+    encode, decode, size = model.encoder, model.decoder, torch.Size((model.latent,))
+    weight = place_of(model)
+    zero = torch.zeros(1, model.latent) if weight is None else weight.new_zeros(1, model.latent)
+    with torch.no_grad(), own_randomness(zero.device), in_mode((model,), training=False):
+        event = torch.Size(decode(zero).shape[1:])
+    return Wrapped(
+        EncoderSide(encode, Halves(), "logvar", size, flatten=False),
+        DecoderSide(decode, Place(), "parameters", AS_PARAMETERS, size, event),
+        modules=(model,),
+        likelihood=model.px_family,
+        prior=model.pz_family,
+    )
+
+
+def wrap(
+    *,
+    encode: Function,
+    decode: Function,
+    x: Tensor,
+    likelihood: Likelihood | None = None,
+    prior: Prior | Distribution | None = None,
+    latent: int | None = None,
+    scale: Spread | None = None,
+    output: str | None = None,
+    module: nn.Module | Sequence[nn.Module] | None = None,
+    forward: Callable[[Tensor], Any] | None = None,
+) -> Wrapped:
+    """View anyone's PyTorch VAE as a nelbo model: nelbo.loss, measure, diagnose, compare and the studio take it.
+
+    wrap runs encode and decode on x to infer what they return, and states it in ``.conclusions``; where that cannot be
+    known, an error asks for the argument that tells. The model is not changed; it is run in evaluation mode, and its
+    modules have their own mode back after each call.
+
+    >>> import torch, nelbo
+    >>> encoder, decoder = torch.nn.Linear(6, 4), torch.nn.Sequential(torch.nn.Linear(2, 6), torch.nn.Sigmoid())
+    >>> x = torch.bernoulli(torch.full((50, 6), 0.5))
+    >>> vae = nelbo.wrap(
+    ...     encode=lambda x: encoder(x).chunk(2, dim=1), decode=decoder, x=x, scale="logvar",
+    ...     likelihood=nelbo.likelihoods.Bernoulli(),
+    ... )
+    >>> nelbo.loss(vae, x).nelbo.shape
+    torch.Size([50])
+
+    Args:
+        encode: x (batch, \\*event) to q(z|x): (mu, logvar), (mu, sigma), (mu, variance), a distribution, a dict, an
+            object with fields, or one tensor of both halves. ``encode=model.encode`` is better than a lambda around
+            it: then its loss can be weighed too.
+        decode: z (n, latent) to p(x|z): probabilities, logits, means, rates, as images or vectors, or a distribution.
+        x: (batch, \\*event), some examples as the model was trained on, 50 or more are best.
+        likelihood: p(x|z), such as ``nelbo.likelihoods.Bernoulli()`` for binary cross-entropy or
+            ``nelbo.likelihoods.Normal(1.0)`` for half the squared error; not needed where decode returns a
+            distribution.
+        prior: p(z); N(0, I) if None.
+        latent: number of latent dimensions; needed where encode returns one tensor.
+        scale: of the spread that encode returns: "logvar", "log_std", "std", "variance" or "softplus" (its softplus is
+            the standard deviation).
+        output: what decode gives, by a name in ``likelihood.readings``: "logits" or "probabilities", "log_rates" or
+            "rates", "mean".
+        module: the nn.Modules behind encode and decode, where they are hidden from it.
+        forward: runs the whole model on x, to see how it draws z; the module itself if None.
+
+    Returns:
+        Wrapped: a model with ``.conclusions``, ``.sampling`` and ``.networks``.
+
+    Raises:
+        TypeError: an argument has the wrong type.
+        ValueError: the parts do not fit, or something cannot be known; the message says what to write.
+    """
+    _check(encode=encode, decode=decode, x=x, scale=scale)
+    modules = (module,) if isinstance(module, nn.Module) else tuple(module or modules_behind(encode, decode))
+    weight = first_tensor(p for m in modules for p in m.parameters())
+    notes: list[Conclusion] = []
+    if weight is not None and x.is_floating_point() and x.dtype != weight.dtype:
+        notes.append(Conclusion("x", f"read as {weight.dtype}", f"the weights are, and x holds {x.dtype}"))
+    x = _placed(x, weight)
+    with torch.no_grad(), own_randomness(x.device), in_mode(modules, training=False):
+        seed_noise(x.device, 0)
+        encoded = encoder_side.infer(encode, x, latent, scale, decode, modules, forward)
+        size = encoded.mean[0].numel()
+        if latent is not None and latent != size:
+            raise ValueError(
+                f"encode gives means of shape {tuple(encoded.mean.shape)}, so latent={size}, not {latent}; leave "
+                "latent= out"
+            )
+        family = as_prior(prior, size)
+        if prior is None:
+            family.to(x.device, in_float(x).dtype)
+        decoded = decoder.infer(decode, x, encoded.mean, likelihood, output)
+    because = "prior= was not given" if prior is None else "prior= says so"
+    pz = f"N(0, I) in {size} dimensions" if prior is None else type(prior).__name__
+    notes += [*encoded.notes, Conclusion("p(z)", pz, because), *decoded.notes, *_modes(modules)]
+    view = Wrapped(
+        encoded.side,
+        decoded.side,
+        modules=modules,
+        # its own copy: an optimal sigma is set to this model's residuals
+        likelihood=copy.deepcopy(decoded.likelihood).to(x.device),
+        prior=family,
+        conclusions=tuple(notes),
+        sampling=encoded.sampling,
+    )
+    px = view.px_family
+    if not px.adapted:
+        with torch.no_grad(), own_randomness(x.device):
+            seed_noise(x.device, 0)
+            px.adapt(view.likelihood(view.posterior(x).sample()), x)
+        if px.sigma is not None:
+            because = "Normal('optimal') has the root mean square residual, here of x; Normal(sigma) gives another"
+            view.conclusions += (Conclusion("p(x|z)", f"sigma = {px.sigma:.4g}", because),)
+    return view
+
+
+def _check(*, encode: Any, decode: Any, x: Any, scale: Any) -> None:
+    for name, function in (("encode", encode), ("decode", decode)):
+        if not callable(function):
+            raise TypeError(
+                f"{name} must be a function or a module, got {type(function).__name__}; write {name}=model.{name}"
+            )
+    if not isinstance(x, Tensor):
+        raise TypeError(f"x must be a batch of examples as a tensor, got {type(x).__name__}; write torch.as_tensor(x)")
+    if x.dim() < 2 or len(x) < 2:
+        raise ValueError(f"x must have shape (batch, *event) with two or more examples, got {tuple(x.shape)}")
+    if scale is not None and scale not in LOG_STD:
+        raise ValueError(f"scale must be one of {', '.join(map(repr, LOG_STD))}; got {scale!r}")
+
+
+def _modes(modules: tuple[nn.Module, ...]) -> list[Conclusion]:
+    if not modules:
+        return [Conclusion("mode", "the model is run as it is", "no module was found behind encode and decode")]
+    layers = noisy_layers(modules)
+    fact = "the model is in training mode; the view runs it in evaluation mode and sets it back each time"
+    because = f"it holds {' and '.join(layers)}, by which its numbers would vary"
+    return [Conclusion("mode", fact, because)] if layers else []
