@@ -211,7 +211,7 @@ MISTAKES = {
         ValueError,
         r"got 0 entries in channels=\(\); write channels=\(32,\)",
     ),
-    "activation": (lambda: recipes.vae((6,), activation="rellu"), ValueError, "activation is one of relu, tanh"),
+    "activation": (lambda: recipes.vae((6,), activation="rellu"), ValueError, "activation must be one of relu, tanh"),
     "latent": (
         lambda: recipes.vae((6,), latent=0),
         ValueError,
@@ -224,7 +224,7 @@ MISTAKES = {
     ),
     "hidden": (lambda: recipes.vae((6,), hidden=400), TypeError, r"such as hidden=\(400, 200\); got 400"),
     "beta": (lambda: recipes.beta_vae((6,), beta=-1), ValueError, "beta is a number from 0 on"),
-    "gradient": (lambda: recipes.iwae((6,), gradient="path"), ValueError, "gradient is 'plain', 'stl' or 'dreg'"),
+    "gradient": (lambda: recipes.iwae((6,), gradient="path"), ValueError, "gradient must be 'plain', 'stl' or 'dreg'"),
 }
 
 

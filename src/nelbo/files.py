@@ -66,7 +66,7 @@ def exclusive(folder: Path) -> Generator[None]:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
             raise BlockingIOError(
-                f"another process is training in {folder}; two would spoil each other's checkpoints. "
+                f"another process is training in {folder}; concurrent runs would overwrite each other's checkpoints. "
                 "Wait for it, stop it, or choose another out="
             ) from None
         except OSError:  # a file system without locks: go on, as before there were any
@@ -148,14 +148,14 @@ def read_tensors(path: Path) -> "tuple[dict[str, Tensor], Any]":
         metadata = json.loads(written)
     except (SafetensorError, OSError, ValueError) as error:
         raise DamagedFileError(
-            f"{path} is not a whole safetensors file ({error}); copy it again or train anew"
+            f"{path} is not a whole safetensors file ({error}); copy it again, or train a new run"
         ) from error
     if not isinstance(metadata, dict):
         metadata = {}  # another program's
     if "crc32" in metadata and metadata["crc32"] != _checksum(tensors):
         raise DamagedFileError(
             f"{path} has the right length but its values have changed since they were written (checksum); "
-            "copy it again or train anew"
+            "copy it again, or train a new run"
         )
     return tensors, metadata.get("content")
 

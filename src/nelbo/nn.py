@@ -229,7 +229,7 @@ class ChannelsLast(nn.Module):
 def activate(name: Activation) -> nn.Module:
     """The activation of that name."""
     if name not in _ACTIVATIONS:
-        raise ValueError(f"activation is one of {', '.join(_ACTIVATIONS)}; got {name!r}")
+        raise ValueError(f"activation must be one of {', '.join(_ACTIVATIONS)}, got {name!r}")
     # in place where the gradient needs only the output: one activation less in memory
     return nn.ReLU(inplace=True) if name == "relu" else _ACTIVATIONS[name]()
 

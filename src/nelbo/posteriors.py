@@ -32,7 +32,7 @@ class Posterior(nn.Module, ABC):
     def __init__(self, latent: int) -> None:
         super().__init__()
         if latent < 1:
-            raise ValueError(f"latent is at least 1, got {latent}")
+            raise ValueError(f"latent must be a positive integer, got {latent}")
         self.latent = latent
 
     @property

@@ -29,7 +29,7 @@ class Prior(nn.Module, ABC):
     def __init__(self, latent: int) -> None:
         super().__init__()
         if latent < 1:
-            raise ValueError(f"latent is at least 1, got {latent}")
+            raise ValueError(f"latent must be a positive integer, got {latent}")
         self.latent = latent
 
     @abstractmethod
@@ -70,7 +70,7 @@ class Mixture(Prior):
     def __init__(self, latent: int, *, components: int = 10, spread: float = 1.0) -> None:
         super().__init__(latent)
         if components < 1:
-            raise ValueError(f"components is at least 1, got {components}")
+            raise ValueError(f"components must be a positive integer, got {components}")
         self.logits = nn.Parameter(torch.zeros(components))
         self.mean = nn.Parameter(spread * torch.randn(components, latent))
         self.log_scale = nn.Parameter(torch.zeros(components, latent))
@@ -96,7 +96,7 @@ class VampPrior(Prior):
         super().__init__(latent)
         if pseudo_inputs.dim() < 2 or not len(pseudo_inputs):
             raise ValueError(
-                f"pseudo_inputs has shape (components, *event), got {tuple(pseudo_inputs.shape)}; "
+                f"pseudo_inputs must have shape (components, *event), got {tuple(pseudo_inputs.shape)}; "
                 "write VampPrior(latent, x[:500])"
             )
         self.pseudo_inputs = nn.Parameter(pseudo_inputs.detach().float().clone())

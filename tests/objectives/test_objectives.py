@@ -201,16 +201,16 @@ def test_capacity_by_hand():
 
 @pytest.mark.parametrize("make", [lambda: Beta(-1.0), lambda: Beta(math.inf), lambda: Beta(math.nan)])
 def test_beta_that_cannot_be(make):
-    with pytest.raises(ValueError, match="beta is a number from 0 on, or a schedule"):
+    with pytest.raises(ValueError, match="beta must be a finite number >= 0 or a schedule"):
         make()
 
 
 def test_other_settings_that_cannot_be():
-    with pytest.raises(ValueError, match="floor is a number of nats from 0 on"):
+    with pytest.raises(ValueError, match="floor must be a number of nats >= 0"):
         FreeBits(-0.1)
-    with pytest.raises(ValueError, match="gradient is 'plain', 'stl' or 'dreg'; got 'drg'"):
+    with pytest.raises(ValueError, match="gradient must be 'plain', 'stl' or 'dreg', got 'drg'"):
         ImportanceWeighted(2, "drg")
-    with pytest.raises(ValueError, match="kernel is 'imq' or 'rbf'; got 'laplace'"):
+    with pytest.raises(ValueError, match="kernel must be 'imq' or 'rbf', got 'laplace'"):
         MMD(kernel="laplace")
 
 

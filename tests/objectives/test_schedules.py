@@ -51,7 +51,7 @@ def test_a_cycle_begins_at_its_start(epochs):
 
 @pytest.mark.parametrize("make", [lambda: Linear(0), lambda: Linear(-1), lambda: Cyclical(0), lambda: Linear(math.nan)])
 def test_a_schedule_lasts(make):
-    with pytest.raises(ValueError, match="a schedule lasts more than 0 epochs"):
+    with pytest.raises(ValueError, match="epochs of a schedule must be greater than 0"):
         make()
 
 

@@ -107,11 +107,13 @@ class MMD(Objective):
 
     def __post_init__(self) -> None:
         if self.kernel not in ("imq", "rbf"):
-            raise ValueError(f"kernel is 'imq' or 'rbf'; got {self.kernel!r}")
+            raise ValueError(f"kernel must be 'imq' or 'rbf', got {self.kernel!r}")
 
     def terms(self, model: Model, batch: Batch, progress: Progress) -> Terms:
         if len(batch) < 2:
-            raise ValueError("MMD compares a batch of codes with draws of the prior; a batch has two or more examples")
+            raise ValueError(
+                "MMD compares the codes of a batch with draws from the prior, so a batch must have at least two examples"
+            )
         drawn = draw(model, batch)
         distance = mmd_squared(drawn.z, drawn.pz.sample((len(batch),)), kernel=self.kernel)
         value = drawn.loss.reconstruction_error + self.weight * distance

@@ -97,7 +97,7 @@ class Beta(Objective):
 
     def __post_init__(self) -> None:
         if not isinstance(self.beta, Schedule) and not 0 <= self.beta < torch.inf:
-            raise ValueError(f"beta is a number from 0 on, or a schedule; got {self.beta}")
+            raise ValueError(f"beta must be a finite number >= 0 or a schedule, got {self.beta}")
 
     def terms(self, model: Model, batch: Batch, progress: Progress) -> Terms:
         terms = draw(model, batch, self.samples).loss
@@ -125,7 +125,7 @@ class FreeBits(Objective):
 
     def __post_init__(self) -> None:
         if not self.floor >= 0:
-            raise ValueError(f"floor is a number of nats from 0 on, got {self.floor}")
+            raise ValueError(f"floor must be a number of nats >= 0, got {self.floor}")
 
     def terms(self, model: Model, batch: Batch, progress: Progress) -> Terms:
         drawn = draw(model, batch, self.samples)

@@ -42,9 +42,9 @@ class ImportanceWeighted(Objective):
 
     def __post_init__(self) -> None:
         if self.samples < 1:
-            raise ValueError(f"samples is at least 1, got {self.samples}")
+            raise ValueError(f"samples must be a positive integer, got {self.samples}")
         if self.gradient not in ("plain", "stl", "dreg"):
-            raise ValueError(f"gradient is 'plain', 'stl' or 'dreg'; got {self.gradient!r}")
+            raise ValueError(f"gradient must be 'plain', 'stl' or 'dreg', got {self.gradient!r}")
 
     def terms(self, model: Model, batch: Batch, progress: Progress) -> Terms:
         model = at_condition(model, batch)

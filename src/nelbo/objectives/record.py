@@ -29,7 +29,7 @@ def from_dict(record: dict[str, Any]) -> Any:
     settings = {key: from_dict(value) if isinstance(value, dict) else value for key, value in record.items()}
     name = settings.pop("name", None)
     if name not in KNOWN:
-        raise ValueError(f"the objective {name!r} is none of nelbo's ({', '.join(KNOWN)}); pass objective= again")
+        raise ValueError(f"the objective {name!r} is not one of nelbo's ({', '.join(KNOWN)}); pass objective= again")
     try:
         return KNOWN[name](**settings)
     except TypeError as error:

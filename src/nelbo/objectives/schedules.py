@@ -64,7 +64,7 @@ class Cyclical(Schedule):
         _positive(self.epochs)
         if self.cycles < 1 or not 0 < self.rise <= 1:
             raise ValueError(
-                f"cycles is at least 1 and rise in (0, 1]; got cycles={self.cycles}, rise={self.rise}; "
+                f"cycles must be at least 1 and rise in (0, 1], got cycles={self.cycles}, rise={self.rise}; "
                 "write Cyclical(epochs, cycles=4, rise=0.5)"
             )
 
@@ -83,4 +83,6 @@ class Cyclical(Schedule):
 
 def _positive(epochs: float) -> None:
     if not epochs > 0:
-        raise ValueError(f"a schedule lasts more than 0 epochs, got epochs={epochs}; for no schedule pass a number")
+        raise ValueError(
+            f"epochs of a schedule must be greater than 0, got {epochs}; for a constant weight pass a number"
+        )
