@@ -163,7 +163,7 @@ MISTAKES = {
         ValueError,
         "standard deviation must be greater than 0",
     ),
-    "components": (lambda: recipes.vae((6,), prior="mixture:0"), ValueError, "components is at least 1"),
+    "components": (lambda: recipes.vae((6,), prior="mixture:0"), ValueError, "components must be a positive integer"),
     "pseudo_inputs": (
         lambda: recipes.vae((6,), prior="vamp:0"),
         ValueError,

@@ -131,7 +131,7 @@ def test_samples_are_at_least_one():
         lambda: ImportanceWeighted(0),
         lambda: loss(make_vae(), binary(2), samples=0),
     ):
-        with pytest.raises(ValueError, match="samples (is at least 1|must be a positive integer), got 0"):
+        with pytest.raises(ValueError, match="samples must be a positive integer, got 0"):
             make()
 
 
@@ -282,7 +282,7 @@ def test_what_has_no_parts():
         BetaTC()(make_vae(posterior="full_covariance_normal"), binary(4))
     with pytest.raises(ValueError, match=r"a batch of two or more examples; got Independent and 1"):
         BetaTC()(make_vae(), binary(1))
-    with pytest.raises(ValueError, match="a batch has two or more examples"):
+    with pytest.raises(ValueError, match="a batch must have at least 2 examples"):
         MMD()(make_vae(), binary(1))
 
 

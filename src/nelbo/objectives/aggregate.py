@@ -112,7 +112,7 @@ class MMD(Objective):
     def terms(self, model: Model, batch: Batch, progress: Progress) -> Terms:
         if len(batch) < 2:
             raise ValueError(
-                "MMD compares the codes of a batch with draws from the prior, so a batch must have at least two examples"
+                "MMD compares the codes of a batch with draws from the prior: a batch must have at least 2 examples"
             )
         drawn = draw(model, batch)
         distance = mmd_squared(drawn.z, drawn.pz.sample((len(batch),)), kernel=self.kernel)
