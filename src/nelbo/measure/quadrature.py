@@ -11,7 +11,7 @@ from nelbo import latents
 from nelbo.evaluation import Evaluation, rows_at_once
 from nelbo.measure.adaptive_grid import SIDE, Guard, Integrals, LogIntegrands
 from nelbo.measure.evidence import Evidence, finite, interrupted
-from nelbo.measure.integration import on_lattices, on_tiles
+from nelbo.measure.grid_integrals import on_lattices, on_tiles
 from nelbo.progress import ProgressBar
 from nelbo.randomness import derive
 
@@ -166,7 +166,7 @@ class Joint:
         return {"like": self.like, "at_once": rows_at_once(64 * self.evaluation.features, passes=4)}
 
     def integrals(self, log_f: LogIntegrands | None = None, guard: Guard | None = None, **options: Any) -> Integrals:
-        """``integration.on_tiles`` over the box, with its other options (tolerance, statistics, done)."""
+        """``grid_integrals.on_tiles`` over the box, with its other options (tolerance, statistics, done)."""
         n, guard = len(self.evaluation), guard or self.guard()
         return on_tiles(log_f or self, n, self.low, self.high, guard=guard, **self.options, **options)
 
