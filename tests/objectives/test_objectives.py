@@ -366,7 +366,7 @@ def test_loss_checks_the_data():
 
 
 def test_objectives_from_json_that_nelbo_does_not_know():
-    with pytest.raises(ValueError, match=r"'Hinge' is none of nelbo's .* pass objective= again"):
+    with pytest.raises(ValueError, match=r"'Hinge' is not one of nelbo's .* pass objective= again"):
         objectives.from_dict({"name": "Hinge"})
     with pytest.raises(ValueError, match=r"saved objective .* does not fit nelbo's Beta"):
         objectives.from_dict({"name": "Beta", "betta": 3})
