@@ -3,8 +3,9 @@
 import pytest
 import torch
 from torch import nn
-from torch.distributions import Gamma, Independent, Normal
+from torch.distributions import AffineTransform, Gamma, Independent, Normal, TransformedDistribution
 
+import nelbo
 from nelbo import latents, likelihoods
 from nelbo.data import Batch, as_data
 from nelbo.evaluation import Evaluation, evaluate, mode
@@ -253,3 +254,95 @@ def test_a_run_encodes_decodes_reconstructs_and_samples(monkeypatch):
     assert not run.encode(X).requires_grad
     with pytest.raises(ValueError, match="n must be a positive integer, got 0"):
         run.sample(0)
+
+
+class Duck(nn.Module):
+    """Not one of nelbo's models: only its three distributions."""
+
+    prior = Independent(Normal(torch.zeros(3), torch.ones(3)), 1)
+
+    def __init__(self):
+        super().__init__()
+        self.encoder, self.decoder = nn.Linear(6, 3), nn.Linear(3, 6)
+
+    def posterior(self, x):
+        return Independent(Normal(self.encoder(x), 1.0), 1)
+
+    def likelihood(self, z):
+        return Independent(Normal(self.decoder(z), 1.0), 1)
+
+
+class Doubled(Duck):
+    """Its q(z|x) is a normal that was doubled, of a family whose parameters torch does not state."""
+
+    def posterior(self, x):
+        transforms = [AffineTransform(0.0, 2.0, event_dim=1)]
+        return TransformedDistribution(Independent(Normal(self.encoder(x), 1.0), 1), transforms)
+
+
+class PerExample(Duck):
+    """Its q(z|x) cannot be picked: the transform itself differs between examples."""
+
+    def posterior(self, x):
+        shift = self.encoder(x)
+        base = Independent(Normal(torch.zeros_like(shift), 1.0), 1)
+        return TransformedDistribution(base, [AffineTransform(shift, 2.0, event_dim=1)])
+
+
+def test_a_posterior_that_cannot_be_picked_is_drawn_whole():
+    terms = nelbo.measure.elbo_terms(PerExample(), torch.randn(12, 6))
+    assert terms.elbo.value.isfinite().all()
+    assert len(terms.elbo.value.unique()) == 12
+
+
+@pytest.mark.parametrize("model", [Duck, Doubled])
+def test_a_model_that_is_not_ours_is_measured_on_any_form_of_examples(model):
+    torch.manual_seed(0)
+    model, x = model(), torch.randn(30, 6)
+    terms = nelbo.measure.elbo_terms(model, x)
+    data = nelbo.data.InMemory(x)
+    order = evaluate(model, data).batch.rows
+    torch.testing.assert_close(
+        nelbo.measure.elbo_terms(model, data).elbo.value, terms.elbo.value[order], rtol=1e-5, atol=1e-5
+    )
+    columns_first = x.T.contiguous().T  # as of a data frame
+    torch.testing.assert_close(nelbo.measure.elbo_terms(model, columns_first).elbo.value, terms.elbo.value)
+    joined = evaluate(model, x[:10]) + evaluate(model, x[10:])
+    torch.testing.assert_close(joined.terms().elbo.value, terms.elbo.value, rtol=1e-5, atol=1e-5)
+
+
+def test_a_model_of_ones_own_states_three_distributions_and_no_more():
+    class Own(nelbo.Model):
+        prior = Duck.prior
+
+        def __init__(self):
+            super().__init__()
+            self.network = nn.Linear(6, 3)
+
+        posterior = lambda self, x: Independent(Normal(self.network(x), 1.0), 1)  # noqa: E731
+        likelihood = lambda self, z: Independent(Normal(z @ self.network.weight, 1.0), 1)  # noqa: E731
+
+        def given(self, c):
+            return self
+
+    own, x = Own(), torch.randn(20, 6)
+    assert own.latent == 3
+    assert nelbo.loss(own, x).nelbo.isfinite().all()
+    labelled = Batch(x, c=torch.arange(20))  # a condition of one number for each example
+    assert nelbo.measure.elbo_terms(own, labelled).elbo.value.isfinite().all()
+    with pytest.raises(ValueError, match="c of a Batch must have an entry for each of 20 examples, got 1"):
+        nelbo.loss(own, Batch(x, c=torch.zeros(1, 6)))
+
+
+def test_encodings_are_not_kept_beyond_what_they_depend_on():
+    encoder = nn.Sequential(nn.Linear(6, 20), nn.ReLU(), nn.Linear(20, 6))
+    encoder.register_buffer("shift", torch.zeros(()), persistent=False)
+    vae = nelbo.VAE(encoder, nelbo.nn.MLP(3, 6), latent=3, likelihood=nelbo.likelihoods.Normal())
+    data = nelbo.data.InMemory(torch.randn(40, 6))
+    before = evaluate(vae, data).embedding
+    encoder[1] = nn.Tanh()
+    after = evaluate(vae, data)
+    assert not torch.equal(after.embedding, before)
+    torch.testing.assert_close(after.embedding, vae.encode(after.x).detach())
+    with pytest.raises(ValueError, match="Evaluation of another model"):
+        nelbo.measure.elbo_terms(nelbo.recipes.vae((6,), latent=3, likelihood="normal"), after)

@@ -19,6 +19,7 @@ from torch.distributions import (
     constraints,
 )
 
+import nelbo
 from nelbo import latents, posteriors
 from nelbo.divergences import Delta
 from nelbo.randomness import example_keys
@@ -230,3 +231,28 @@ def test_a_registered_family_of_the_user_s_own():
     torch.testing.assert_close(z.norm(dim=-1), q.radius.expand(100, 4))
     torch.testing.assert_close(latents.draw(latents.rows(q, slice(1, 3)), 100, keys[1:3]), z[:, 1:3])
     assert latents.center(q).shape == latents.spread(q).shape == (4, 2)
+
+
+class Shifted(Normal):
+    """A subclass with a density and draws of its own."""
+
+    def rsample(self, sample_shape=()):
+        return super().rsample(sample_shape).abs()
+
+    def log_prob(self, value):
+        return super().log_prob(value) + 0.5
+
+
+def test_a_subclass_is_not_taken_for_its_base():
+    q = Independent(Shifted(torch.zeros(4, 2), torch.ones(4, 2)), 1)
+    z = torch.ones(2, 2)
+    torch.testing.assert_close(latents.rows(q, slice(0, 2)).log_prob(z), q.log_prob(torch.ones(4, 2))[:2])
+    assert (latents.draw(q, 5, torch.arange(4)) >= 0).all()
+
+
+def test_a_flow_that_is_held_fixed_stays_so_whatever_its_encoder():
+    family = nelbo.posteriors.Flow(2, context=3, hidden=(8,))
+    q = family(torch.zeros(3, family.encoder_outputs))
+    fixed = latents.rows(latents.detached(q), slice(0, 2))
+    assert not fixed.log_prob(torch.zeros(2, 2)).requires_grad
+    assert q.log_prob(torch.zeros(3, 2)).requires_grad

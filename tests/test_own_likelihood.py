@@ -128,7 +128,7 @@ def run(request, tmp_path_factory):
     np.save(source, counts(300).numpy())
     data = nelbo.data.load(source, validation=60)
     assert isinstance(data.train.take(1), torch.Tensor)
-    return nelbo.fit(request.param(), data, epochs=3, out=out, progress=False)
+    return nelbo.fit(request.param(), data, epochs=8, out=out, progress=False)
 
 
 def test_it_is_trained_from_where_it_says_and_read_back(run):

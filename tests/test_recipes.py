@@ -167,7 +167,7 @@ MISTAKES = {
     "pseudo_inputs": (
         lambda: recipes.vae((6,), prior="vamp:0"),
         ValueError,
-        r"pseudo_inputs has shape .* got \(0, 6\)",
+        r"pseudo_inputs must have shape .* got \(0, 6\)",
     ),
     "prior": (lambda: recipes.vae((6,), prior="vmp"), ValueError, "no prior 'vmp', did you mean 'vamp'"),
     "posterior": (
@@ -223,7 +223,7 @@ MISTAKES = {
         "latent must be a positive integer, got '2'",
     ),
     "hidden": (lambda: recipes.vae((6,), hidden=400), TypeError, r"such as hidden=\(400, 200\); got 400"),
-    "beta": (lambda: recipes.beta_vae((6,), beta=-1), ValueError, "beta is a number from 0 on"),
+    "beta": (lambda: recipes.beta_vae((6,), beta=-1), ValueError, "beta must be a finite number >= 0"),
     "gradient": (lambda: recipes.iwae((6,), gradient="path"), ValueError, "gradient must be 'plain', 'stl' or 'dreg'"),
 }
 

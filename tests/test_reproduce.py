@@ -108,7 +108,7 @@ def test_a_stopped_training_goes_on_and_counts_all_its_time(data, tmp_path, monk
 
 
 def test_the_decoder_begins_at_the_mean_image(data):
-    model = make(IWAE, data).model
+    model = make(IWAE, data)
     mean = data.train.stored(range(len(data.train))).float().mean(0) / 255
     torch.testing.assert_close(model.decoder.layers[-1].bias.sigmoid(), mean.clamp(0.001, 0.999))
 

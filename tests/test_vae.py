@@ -7,6 +7,7 @@ import pytest
 import torch
 from torch import nn
 
+import nelbo
 from nelbo import likelihoods, objectives, posteriors, priors, recipes
 from nelbo.nn import MLP
 from nelbo.objectives import loss
@@ -377,3 +378,33 @@ def test_any_object_with_the_three_distributions_is_a_model():
 def test_what_is_not_a_model_is_answered(thing, got):
     with pytest.raises(TypeError, match=rf"model must be a nelbo\.VAE, a run, .* got {got}.*nelbo\.recipes\.vae"):
         as_model(thing)
+
+
+class Parent(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.vae = nelbo.recipes.vae((6,), latent=3, likelihood="normal")
+
+
+def test_weights_that_are_loaded_through_a_parent_stay():
+    first, second, x = Parent(), Parent(), torch.randn(4, 6)
+    second.load_state_dict({name: tensor.clone() for name, tensor in first.state_dict().items()})
+    assert torch.equal(first.vae.encode(x), second.vae.encode(x))
+
+
+def test_a_load_that_fails_leaves_the_weights_to_be_drawn():
+    models = [nelbo.recipes.vae((6,), latent=3) for _ in range(2)]
+    for model in models:
+        with pytest.raises(RuntimeError, match="Missing key"):
+            model.load_state_dict({"x": torch.zeros(1)})
+    weights = [next(model.parameters()) for model in models]
+    assert not torch.equal(*weights)
+
+
+def test_weights_that_are_set_through_children_stay():
+    model = nelbo.recipes.vae((6,), latent=3)
+    for child in model.children():
+        for parameter in child.parameters():
+            nn.init.ones_(parameter)
+    assert all(bool((parameter == 1).all()) for parameter in model.decoder.parameters())
+    assert nelbo.recipes.vae((6,), latent=3).double().eval().unused

@@ -4,13 +4,21 @@ Functions over ``torch.distributions``. What depends on the family is registered
 its like take a user's own family too), so that no caller asks a distribution for its class.
 """
 
+import inspect
 from collections.abc import Callable, Sequence
 from functools import singledispatch
 from typing import Any
 
 import torch
 from torch import Tensor
-from torch.distributions import Distribution, Independent, MixtureSameFamily, MultivariateNormal, Normal
+from torch.distributions import (
+    Distribution,
+    Independent,
+    MixtureSameFamily,
+    MultivariateNormal,
+    Normal,
+    TransformedDistribution,
+)
 
 from nelbo import randomness
 from nelbo.divergences import Delta
@@ -67,6 +75,9 @@ def rebuilt(q: Distribution, others: Sequence[Any], change: Change) -> Any:
         )
     parts = [q, *others]
     values = {name: change([_along_batch(getattr(part, name), part) for part in parts]) for name in names}
+    # settings that are not parameters of an example, such as a temperature
+    settings = inspect.signature(type(q).__init__).parameters.keys() - {*q.arg_constraints, "self", "validate_args"}
+    values |= {name: getattr(q, name) for name in settings if hasattr(q, name)}
     family: Any = type(q)
     return family(**values, validate_args=False)
 
@@ -78,8 +89,15 @@ def _along_batch(value: Any, q: Distribution) -> Tensor:
     return value if extra >= 0 and value.shape[: len(q.batch_shape)] == q.batch_shape else value.expand(q.batch_shape)
 
 
+def _exactly(q: Distribution, family: type) -> bool:
+    """Whether q is of that family itself: a subclass may have another density or other draws."""
+    return type(q) is family
+
+
 @rebuilt.register
 def _(q: Normal, others: Sequence[Normal], change: Change) -> Normal:
+    if not _exactly(q, Normal):
+        return rebuilt.dispatch(Distribution)(q, others, change)
     parts = [q, *others]
     return Normal(
         change([part.loc for part in parts]),
@@ -105,6 +123,16 @@ def _(q: MultivariateNormal, others: Sequence[MultivariateNormal], change: Chang
 
 
 @rebuilt.register
+def _(q: TransformedDistribution, others: Sequence[TransformedDistribution], change: Change) -> Any:
+    if not _exactly(q, TransformedDistribution):
+        return rebuilt.dispatch(Distribution)(q, others, change)
+    if any(isinstance(value, Tensor) and value.dim() for part in q.transforms for value in vars(part).values()):
+        raise UnknownFamilyError("the transforms of this TransformedDistribution may differ between examples")
+    base = rebuilt(q.base_dist, [other.base_dist for other in others], change)
+    return TransformedDistribution(base, q.transforms, validate_args=False)
+
+
+@rebuilt.register
 def _(q: Delta, others: Sequence[Delta], change: Change) -> Delta:
     return Delta(change([part.location for part in (q, *others)]))
 
@@ -126,6 +154,7 @@ def join(parts: Sequence[Distribution]) -> Any:
     return parts[0] if len(parts) == 1 else rebuilt(parts[0], parts[1:], torch.cat)
 
 
+@singledispatch
 def detached(q: Distribution) -> Any:
     """The same distribution, held fixed: its log_prob has a gradient with respect to z alone."""
     return _changed(q, Tensor.detach)
@@ -193,7 +222,7 @@ def _(q: Delta) -> tuple[Tensor, Tensor] | None:
 
 @moments.register
 def _(q: Independent) -> tuple[Tensor, Tensor] | None:
-    return _diagonal_moments(q) if isinstance(q.base_dist, Normal) else None
+    return _diagonal_moments(q) if _exactly(q.base_dist, Normal) else None
 
 
 def _diagonal_moments(q: Distribution) -> tuple[Tensor, Tensor]:
@@ -283,13 +312,16 @@ def from_keys(q: Distribution, keys: Tensor, draws: int, start: int) -> Tensor:
 def _one_by_one(q: Distribution, keys: Tensor, draws: int, start: int) -> Tensor:
     first, last = start // _BLOCK, -(-(start + draws) // _BLOCK)
     found: list[Tensor] = []
-    with torch.random.fork_rng([]):
+    picked = not q.batch_shape or picks(q)
+    with randomness.own_randomness(keys.device):
         for i, key in enumerate(keys.tolist()):
-            one = rows(q, slice(i, i + 1)) if q.batch_shape else q.expand(torch.Size((1,)))
+            # of a family that cannot be picked all are drawn, and one is taken
+            one = (rows(q, slice(i, i + 1)) if q.batch_shape else q.expand(torch.Size((1,)))) if picked else q
             blocks: list[Tensor] = []
             for block in range(first, last):
-                torch.default_generator.manual_seed(randomness.derive(key, "block", block))
-                blocks.append(_rsample(one, torch.Size((_BLOCK,))))
+                randomness.seed_noise(keys.device, randomness.derive(key, "block", block))
+                z = _rsample(one, torch.Size((_BLOCK,)))
+                blocks.append(z if picked else z[:, i : i + 1])
             found.append(torch.cat(blocks))
     begin = start - first * _BLOCK
     return torch.cat(found, 1)[begin : begin + draws]
@@ -309,6 +341,8 @@ def standard_noise(like: Tensor, keys: Tensor, draws: int, start: int, event: to
 
 @from_keys.register
 def _(q: Normal, keys: Tensor, draws: int, start: int) -> Tensor:
+    if not _exactly(q, Normal):
+        return _one_by_one(q, keys, draws, start)
     event = torch.broadcast_shapes(q.batch_shape, (len(keys),) + (1,) * (len(q.batch_shape) - 1))[1:]
     return q.loc + q.scale * standard_noise(q.loc, keys, draws, start, event)
 

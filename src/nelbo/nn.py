@@ -259,6 +259,8 @@ def _halvings(event: tuple[int, ...], channels: Sequence[int]) -> list[tuple[int
 
 
 def _fits(module: nn.Module, x: Tensor, event: tuple[int, ...]) -> None:
+    if tuple(x.shape) == event:
+        raise ValueError(f"one example of shape {event} has no batch axis; write x[None]")
     if tuple(x.shape[1:]) != event:
         raise ValueError(
             f"{type(module).__name__} was built for inputs of shape (batch, {', '.join(map(str, event))}), "

@@ -188,8 +188,12 @@ class ConditionalFlow(Distribution):
 def _(
     q: ConditionalFlow, others: Sequence[ConditionalFlow], change: Callable[[list[Tensor]], Tensor]
 ) -> ConditionalFlow:
-    h = change([part.h for part in (q, *others)])
-    return ConditionalFlow(q.family, h, fixed=q.h.requires_grad and not h.requires_grad)
+    return ConditionalFlow(q.family, change([part.h for part in (q, *others)]), fixed=q.fixed)
+
+
+@latents.detached.register
+def _(q: ConditionalFlow) -> ConditionalFlow:
+    return ConditionalFlow(q.family, q.h.detach(), fixed=True)
 
 
 @latents.from_keys.register

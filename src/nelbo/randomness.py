@@ -83,7 +83,7 @@ def example_keys(*values: Tensor | None, seed: int = 0, purpose: str) -> Tensor:
     key = torch.full((len(present[0]),), _signed(derive(seed, purpose)), dtype=torch.int64, device=present[0].device)
     for value in present:
         # adding 0.0 makes -0.0 the 0.0 that it is equal to
-        flat = value.detach().flatten(1).to(torch.float32) + 0.0
+        flat = (value.detach().reshape(len(value), -1).to(torch.float32) + 0.0).contiguous()
         if flat.shape[1] % 2:
             flat = torch.nn.functional.pad(flat, (0, 1))
         words = flat.view(torch.int64)

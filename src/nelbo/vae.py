@@ -2,7 +2,8 @@
 
 import math
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Generator, Mapping
+from contextlib import contextmanager
 from typing import Any, Self, final
 
 import torch
@@ -178,7 +179,14 @@ class Model(nn.Module, ABC):
         return self.__dict__.copy()
 
     def __getattr__(self, name: str) -> Any:
-        value = super().__getattr__(name)
+        try:
+            value = super().__getattr__(name)
+        except AttributeError:  # of a user's own model, which need not state them
+            if name == "px_family":
+                return _UNSTATED
+            if name == "latent":
+                return self.prior.event_shape.numel()
+            raise
         if self._draw_weights is not None and isinstance(value, nn.Module):
             self.draw_weights()
         return value
@@ -193,10 +201,40 @@ class Model(nn.Module, ABC):
         self.draw_weights()
         return super().state_dict(*args, **options)
 
-    def load_state_dict(self, *args: Any, **options: Any) -> Any:
-        """Take weights over, as torch does: none are drawn then."""
+    def named_children(self) -> Any:
+        """The networks and families, as torch gives them; reaching for them is a use."""
+        self.draw_weights()
+        return super().named_children()
+
+    def train(self, mode: bool = True) -> Self:
+        """Set the mode, as torch does, which is not a use."""
+        with self._as_placeholders():
+            return super().train(mode)
+
+    def _apply(self, *args: Any, **options: Any) -> Any:
+        with self._as_placeholders():  # another device or precision is not a use
+            return super()._apply(*args, **options)
+
+    @contextmanager
+    def _as_placeholders(self) -> Generator[None]:
+        make, self._draw_weights = self._draw_weights, None
+        try:
+            yield
+        finally:
+            self._draw_weights = make
+
+    def load_state_dict(self, state_dict: Mapping[str, Any], *args: Any, **options: Any) -> Any:
+        """Take weights over, as torch does; of a whole set of weights, none are drawn before."""
+        if not super().state_dict().keys() <= state_dict.keys():
+            self.draw_weights()  # those that are missing
+        with self._as_placeholders():
+            result = super().load_state_dict(state_dict, *args, **options)
         self._draw_weights = None
-        return super().load_state_dict(*args, **options)
+        return result
+
+    def _load_from_state_dict(self, *args: Any, **options: Any) -> None:
+        self.draw_weights()  # within a larger module, whose weights may be some of these
+        super()._load_from_state_dict(*args, **options)
 
     def apply(self, fn: Callable[[nn.Module], None]) -> Self:
         """Call fn on all modules, as torch does, once their weights are drawn."""
@@ -376,6 +414,9 @@ class _Unstated(Likelihood):
         return True
 
 
+_UNSTATED = _Unstated()
+
+
 @final
 class Adapted(Model):
     """Any object with ``prior``, ``posterior(x)`` and ``likelihood(z)``, as a :class:`Model`.
@@ -387,15 +428,6 @@ class Adapted(Model):
     def __init__(self, source: Any) -> None:
         super().__init__()
         self.source = source
-        self.px_family = _Unstated()
-
-    @property
-    def latent(self) -> int:  # pyright: ignore[reportIncompatibleVariableOverride]
-        return self.prior.event_shape.numel()
-
-    @property
-    def networks(self) -> tuple[nn.Module, ...]:
-        return (self.source,) if isinstance(self.source, nn.Module) else tuple(getattr(self.source, "networks", ()))
 
     @property
     def prior(self) -> Distribution:

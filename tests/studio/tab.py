@@ -13,7 +13,7 @@ class Tab:
     @classmethod
     def of(cls, context):
         tab = cls(context.new_page())
-        tab.page.set_default_timeout(15_000)
+        tab.page.set_default_timeout(120_000)
         tab.page.on("console", lambda m: tab.problems.append(m.text) if m.type in ("error", "warning") else None)
         tab.page.on("pageerror", lambda e: tab.problems.append(str(e)))
         tab.page.on("request", lambda r: None if _local(r.url) else tab.problems.append(f"request to {r.url}"))

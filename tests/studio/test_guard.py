@@ -105,7 +105,7 @@ def test_an_open_page_gets_answers_and_errors_in_words(studio):
         unknown = said(pack({"kind": "nothing", "id": 3}))
         assert "nothing in this studio answers 'nothing'" in unknown["error"]
         assert unknown["id"] == 3
-        assert "no frame" in said(b"no frame")["error"]
+        assert "is not a frame" in said(b"no frame")["error"]
 
 
 def test_a_page_that_leaves_in_the_middle_takes_nothing_with_it(studio):

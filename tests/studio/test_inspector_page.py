@@ -88,7 +88,7 @@ def test_a_convolutional_decoder_is_asked_in_python(studio, visit, run_folder):
     page.wait_for_selector("text=decoded at z")
     conv = nelbo.load(run_folder / "conv")
     expected = conv.decode(torch.tensor([[1.0, 0.5]]))[0].flatten().numpy()
-    page.wait_for_function(f"({PIXELS})('.rebuilt canvas.pixels').some((v) => v > 0)")
+    page.wait_for_function(f"() => ({PIXELS})('.rebuilt canvas.pixels').some((v) => v > 0)")
     page.wait_for_timeout(200)
     np.testing.assert_allclose(
         np.array(page.evaluate(PIXELS, ".rebuilt canvas.pixels")) / 255, expected, atol=1.01 / 255
@@ -104,9 +104,10 @@ def test_two_models_side_by_side(studio, visit, run_folder):
     page.wait_for_selector("[data-difference=nelbo]")
     assert page.locator(".example-row").count() == 2
     page.wait_for_selector(".ghost[visibility=visible]", state="attached")  # the cursor at the place that corresponds
-    from nelbo.studio.inspection import inspect
+    from nelbo.studio.inspection import inspect, terms_of
 
-    terms = [inspect(nelbo.load(run_folder / name)).terms.loss.nelbo for name in ("first", "second")]
+    opened = [inspect(nelbo.load(run_folder / name)) for name in ("first", "second")]
+    terms = [terms_of(each.evaluation, each.draws).nelbo for each in opened]
     difference = (terms[0] - terms[1]).mean()
     assert number(page.locator("[data-difference=nelbo]").inner_text()) == pytest.approx(float(difference), abs=0.01)
 
@@ -144,7 +145,7 @@ def test_layers_samples_drawing_and_the_table(studio, visit, run_folder):
     page.mouse.down()
     page.mouse.move(box["x"] + 90, box["y"] + 120, steps=5)
     page.mouse.up()
-    page.wait_for_function(f"({PIXELS})('.original canvas.pixels').filter((v) => v > 0).length > 3")
+    page.wait_for_function(f"() => ({PIXELS})('.original canvas.pixels').filter((v) => v > 0).length > 3")
     page.locator(".example-button:not([aria-label='Pin example 0'])").first.click()
     page.wait_for_function("() => document.querySelectorAll('.example-row').length === 2")
 

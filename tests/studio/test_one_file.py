@@ -62,7 +62,7 @@ def test_the_inspector_of_two_runs(run_folder, tmp_path, visit):
     np.testing.assert_allclose(
         np.array(page.evaluate(PIXELS, f"{row} .rebuilt canvas.pixels")) / 255, rebuilt, atol=1.01 / 255
     )
-    page.wait_for_function(f"({PIXELS})('table.examples canvas').some((v) => v > 0)")  # as in the table below
+    page.wait_for_function(f"() => ({PIXELS})('table.examples canvas').some((v) => v > 0)")  # as in the table below
     assert page.locator("text=no Python behind it").count() == 0
 
 

@@ -63,7 +63,7 @@ def test_what_cannot_be_trained_is_said_and_numbers_are_clamped(studio, visit):
     page.wait_for_selector("text=/The demo's runs are not made yet/")
     page.fill("[data-setting=epochs]", "-5")
     page.press("[data-setting=epochs]", "Tab")
-    page.wait_for_selector("text=epochs is from 1 to 100000; taken: 1")
+    page.wait_for_selector("text=epochs must be at least 1; taken: 1")
     page.fill("[data-setting=data]", "nothere.csv")
     page.press("[data-setting=data]", "Tab")
     page.click("[data-do=start]")

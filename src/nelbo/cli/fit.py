@@ -70,7 +70,8 @@ def _fit(
         run = _start(data, recipe, out, values)
     print(run)
     print(f"Is it any good?   nelbo measure {run.path}")
-    print(f"What is wrong?    nelbo diagnose {run.path}")
+    if not run.model.deterministic:  # there is no bound of an autoencoder to diagnose
+        print(f"What is wrong?    nelbo diagnose {run.path}")
     print(f"Look inside:      nelbo studio {run.path}")
     return 0
 

@@ -103,7 +103,7 @@ def as_batch(x: Any) -> Batch:
         ValueError: one example without a batch axis, or none at all.
     """
     if isinstance(x, Batch):
-        return x
+        return _whole(x)
     if hasattr(x, "examples"):  # a Dataset
         return x.examples(len(x))
     if isinstance(x, Tensor):
@@ -120,3 +120,15 @@ def as_batch(x: Any) -> Batch:
     if not values.numel():
         raise ValueError(f"x must hold at least one example and one value, got shape {tuple(values.shape)}")
     return Batch(values)
+
+
+def _whole(batch: Batch) -> Batch:
+    """The batch, or a ValueError where its parts do not belong together."""
+    x = batch.x
+    if x.dim() < 2 or not x.numel():
+        raise ValueError(f"x of a Batch must have shape (batch, *event) and hold a value, got {tuple(x.shape)}")
+    for name in ("c", "labels", "rows", "keys"):
+        values = getattr(batch, name)
+        if values is not None and len(values) != len(x):
+            raise ValueError(f"{name} of a Batch must have an entry for each of {len(x)} examples, got {len(values)}")
+    return batch

@@ -13,7 +13,7 @@ from torch import Tensor
 from torch.distributions import Distribution
 
 from nelbo import latents
-from nelbo.data import Batch, Dataset
+from nelbo.data import Batch, Dataset, as_batch
 from nelbo.divergences import closed_form
 from nelbo.estimate import Estimate
 from nelbo.evaluation.mode import evaluation_mode, rows_at_once
@@ -128,11 +128,12 @@ class Evaluation:
 
     def __add__(self, other: "Evaluation") -> "Evaluation":
         """These examples, then others of the same model."""
+        known = self.picks and other.picks
         return Evaluation(
             self.model,
             Batch.cat([self.batch, other.batch]),
             seed=self.seed,
-            encode=lambda: latents.join([self.qz, other.qz]),
+            encode=(lambda: latents.join([self.qz, other.qz])) if known else None,
         )
 
     def independent(self) -> "Evaluation":
@@ -171,7 +172,13 @@ class Evaluation:
         """The same examples under another q(z|x), batch shape (n,)."""
         prior = None if self.conditional else self.pz
         return Evaluation(
-            self.model, self.batch, seed=self.seed, encode=lambda: qz, content=lambda: self.content, prior=prior
+            self.model,
+            self.batch,
+            seed=self.seed,
+            encode=lambda: qz,
+            content=lambda: self.content,
+            prior=prior,
+            positions=self.positions,
         )
 
     @property
@@ -382,7 +389,7 @@ def encoded(model: Model, batch: Batch) -> Distribution:
         parts.append(at_condition(model, part).posterior(part.x))
         if len(batch) > size and not latents.picks(parts[0]):
             return at_condition(model, batch).posterior(batch.x)
-    return latents.join(parts)
+    return parts[0] if len(parts) == 1 else latents.join(parts)
 
 
 def _content(batch: Batch) -> Tensor:
@@ -397,7 +404,8 @@ def evaluate(model: Any, x: Any, *, seed: int = 0, n: int | None = None) -> Eval
 
     Args:
         model: a model, a run, or any object with prior, posterior and likelihood.
-        x: a Dataset, a Batch, a tensor or an array (batch, \\*event); or an Evaluation, which is given back.
+        x: a Dataset, a Batch, a tensor or an array (batch, \\*event); or an Evaluation, which is given back with its
+            own seed.
         seed: of the draws, and of the order.
         n: examples at most; None is all.
 
@@ -406,9 +414,12 @@ def evaluate(model: Any, x: Any, *, seed: int = 0, n: int | None = None) -> Eval
         ValueError: x is empty, or does not fit the model or its likelihood; the message says what to write.
     """
     if isinstance(x, Evaluation):
+        if x.model is not as_model(model) and getattr(x.model, "source", None) is not model:
+            raise ValueError("x is an Evaluation of another model; pass its examples instead: x.batch")
         return x if n is None or n >= len(x) else x[:n]
     if isinstance(x, Dataset):
-        return encodings(as_model(model), x, seed).first(len(x) if n is None else n)
+        model = as_model(model)  # kept here: who keeps encodings does not keep the model
+        return encodings(model, x, seed).first(len(x) if n is None else n)
     model, batch = on_model(model, x)
     return Evaluation(model, batch if n is None else batch[:n], seed=seed)
 
@@ -416,6 +427,7 @@ def evaluate(model: Any, x: Any, *, seed: int = 0, n: int | None = None) -> Eval
 def decode(model: Any, z: Tensor) -> Tensor:
     """The mean of p(x|z), (n, \\*event), for z of shape (n, latent): in chunks, without gradients."""
     model = as_model(model)
+    z = placed(model, as_batch(z)).x
     with evaluation_mode(model):
         size = rows_at_once(model.decode(z[:1]).numel(), passes=4)
         return torch.cat([model.decode(part) for part in z.split(size)])
@@ -543,11 +555,13 @@ def encodings(model: Model, dataset: Dataset, seed: int = 0) -> Encodings:
 
 
 def fingerprint(model: Model) -> int:
-    """A checksum of the model's weights and buffers."""
+    """A checksum of the model's weights and buffers, of its layers, and of their plain attributes."""
     crc = 0
-    for tensor in model.state_dict().values():
-        values: Any = (
-            tensor.detach().cpu().contiguous().reshape(-1).view(torch.uint8).numpy() if tensor.numel() else b""
-        )
-        crc = zlib.crc32(values, crc)
+    for part in model.modules():
+        plain = {name: value for name, value in vars(part).items() if isinstance(value, int | float | str | tuple)}
+        crc = zlib.crc32(f"{type(part).__qualname__} {id(part)} {plain}".encode(), crc)
+    for tensor in (*model.parameters(), *model.buffers()):
+        if tensor.numel():
+            values: Any = tensor.detach().cpu().contiguous().reshape(-1).view(torch.uint8).numpy()
+            crc = zlib.crc32(values, crc)
     return crc

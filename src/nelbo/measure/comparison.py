@@ -64,7 +64,9 @@ def compare(
         ValueError: fewer than two runs, or runs on different data; the message says what to write.
     """
     if len(runs) < 2:
-        raise ValueError(f"compare needs two or more runs, got {len(runs)}; for one write report(run)")
+        raise ValueError(
+            f"compare needs two or more runs, got {len(runs)}; for one write nelbo measure RUN, or report(run)"
+        )
     shared = as_data(data) if data is not None else _shared_data(runs, split)
     cases: list[Case] = []
     for run in runs:

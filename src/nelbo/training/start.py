@@ -4,7 +4,7 @@ import torch
 
 from nelbo.data import Batch, Data, Dataset
 from nelbo.nn import MLP, ConvDecoder
-from nelbo.objectives import Objective, Progress
+from nelbo.objectives import Objective, Progress, Terms
 from nelbo.randomness import own_randomness
 from nelbo.training.settings import Settings
 from nelbo.vae import Model, at_condition, place_of
@@ -49,6 +49,10 @@ def check_fit(model: Model, objective: Objective, data: Data, settings: Settings
 
 def _try_objective(objective: Objective, model: Model, batch: Batch, examples: int) -> None:
     terms = objective.terms(model, batch, Progress(0.0, examples))
+    if not isinstance(terms, Terms):  # pyright: ignore[reportUnnecessaryIsInstance]
+        raise TypeError(
+            f"{type(objective).__name__}.terms must return Terms(loss, value, surrogate), got a {type(terms).__name__}"
+        )
     for name, term in (*terms.loss._asdict().items(), ("value", terms.value), ("surrogate", terms.surrogate)):
         if term.shape != (len(batch),):
             raise ValueError(

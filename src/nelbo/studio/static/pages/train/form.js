@@ -112,7 +112,8 @@ function fieldRow(field, change, say) {
     if (field.kind === "whole") value = Math.round(value);
     const [low, high] = field.limits ?? [-Infinity, Infinity];
     const inside = Math.min(high, Math.max(low, value));
-    if (inside !== value) say(`${label} is from ${low} to ${high}; taken: ${inside}`);
+    const range = high >= 2 ** 31 - 1 ? `at least ${low}` : `between ${low} and ${high}`;
+    if (inside !== value) say(`${label} must be ${range}; taken: ${inside}`);
     change(inside);
     input.value = text(inside);
   }
