@@ -9,6 +9,7 @@ import nelbo
 from nelbo import latents, likelihoods
 from nelbo.data import Batch, as_data
 from nelbo.evaluation import Evaluation, evaluate, mode
+from nelbo.evaluation.evaluation import fingerprint
 from nelbo.objectives import ELBO, ImportanceWeighted, loss
 from nelbo.vae import VAE, Autoencoder, Model
 from tests.cases import EVENT, LATENT, POSTERIORS, PRIORS, binary, each, make_vae
@@ -340,6 +341,7 @@ def test_encodings_are_not_kept_beyond_what_they_depend_on():
     vae = nelbo.VAE(encoder, nelbo.nn.MLP(3, 6), latent=3, likelihood=nelbo.likelihoods.Normal())
     data = nelbo.data.InMemory(torch.randn(40, 6))
     before = evaluate(vae, data).embedding
+    assert fingerprint(vae.train()) == fingerprint(vae.eval())  # a mode changes nothing that is measured
     encoder[1] = nn.Tanh()
     after = evaluate(vae, data)
     assert not torch.equal(after.embedding, before)

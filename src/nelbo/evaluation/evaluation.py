@@ -142,16 +142,7 @@ class Evaluation:
         A draw then depends on the example's position as well. A test over the examples needs this: data of few distinct
         rows would otherwise have as few draws.
         """
-        positions = torch.arange(len(self), device=self.x.device)
-        return Evaluation(
-            self.model,
-            self.batch,
-            seed=self.seed,
-            encode=lambda: self.qz,
-            content=lambda: self.content,
-            prior=self._prior,
-            positions=positions,
-        )
+        return self._again(lambda: self.qz, torch.arange(len(self), device=self.x.device))
 
     def split(self, numbers: int, *, passes: int = 1) -> Iterator["Evaluation"]:
         """The examples in order, as many at a time as the memory budget allows; see ``rows_at_once``.
@@ -170,15 +161,18 @@ class Evaluation:
 
     def with_posterior(self, qz: Distribution) -> "Evaluation":
         """The same examples under another q(z|x), batch shape (n,)."""
-        prior = None if self.conditional else self.pz
+        return self._again(lambda: qz, self.positions)
+
+    def _again(self, encode: Callable[[], Distribution], positions: Tensor | None) -> "Evaluation":
+        """The same examples, another q(z|x) or other positions."""
         return Evaluation(
             self.model,
             self.batch,
             seed=self.seed,
-            encode=lambda: qz,
+            encode=encode,
             content=lambda: self.content,
-            prior=prior,
-            positions=self.positions,
+            prior=None if self.conditional else self.pz,
+            positions=positions,
         )
 
     @property
@@ -559,6 +553,7 @@ def fingerprint(model: Model) -> int:
     crc = 0
     for part in model.modules():
         plain = {name: value for name, value in vars(part).items() if isinstance(value, int | float | str | tuple)}
+        plain.pop("training", None)  # all is measured in evaluation mode
         crc = zlib.crc32(f"{type(part).__qualname__} {id(part)} {plain}".encode(), crc)
     for tensor in (*model.parameters(), *model.buffers()):
         if tensor.numel():
