@@ -2,10 +2,14 @@
 
 import math
 
+import numpy as np
 import pytest
 import torch
+from torch.distributions import Laplace, Normal
 
+import nelbo
 from nelbo import randomness
+from nelbo.evaluation import evaluate
 from nelbo.randomness import derive, example_keys, folded, normal, own_randomness, seeded_weights, uniform
 
 
@@ -145,3 +149,25 @@ def test_seeded_weights_are_those_of_the_seed():
 
     assert torch.equal(weights(3), weights(3))
     assert not torch.equal(weights(3), weights(4))
+
+
+@pytest.mark.parametrize("seed", [-3, 2**63, 2**70, -(2**70), np.int64(3)])
+def test_any_integer_is_a_seed(seed):
+    x = torch.bernoulli(torch.full((30, 6), 0.4))
+    vae, data = nelbo.recipes.vae((6,), hidden=(8,)), nelbo.data.InMemory(x)
+    first, second = (evaluate(vae, data, seed=seed) for _ in range(2))
+    assert torch.equal(first.z, second.z)
+    nelbo.kl(Normal(0.0, 1.0), Laplace(0.0, 1.0), method="monte_carlo", seed=seed, samples=100)
+    a, b = torch.randn(40, 2), torch.randn(40, 2)
+    nelbo.divergences.kl_from_samples(a, b, seed=seed)
+    nelbo.divergences.mmd_test(a, b, seed=seed, permutations=10)
+    nelbo.divergences.classifier_test(a, b, seed=seed)
+    nelbo.measure.aggregate_match(vae, data, draws=20, seed=seed)
+    nelbo.data.load(x, seed=seed)
+
+
+def test_anything_else_is_an_error():
+    vae, data = nelbo.recipes.vae((6,), hidden=(8,)), nelbo.data.InMemory(torch.ones(30, 6))
+    for seed in (1.5, "1", None):
+        with pytest.raises(TypeError, match=r"seed must be an integer, got .*; write seed=0"):
+            evaluate(vae, data, seed=seed)

@@ -13,6 +13,7 @@ is fast" (multilinear hashing).
 """
 
 import math
+import operator
 import zlib
 from collections.abc import Generator
 from contextlib import contextmanager
@@ -34,11 +35,32 @@ def _mixed(state: int) -> int:
 
 
 def derive(seed: int, purpose: str, *positions: int) -> int:
-    """A 63-bit seed for one purpose at one position (a step, and a piece of it), unrelated to all others."""
+    """A 63-bit seed for one purpose at one position (a step, and a piece of it), unrelated to all others.
+
+    Raises:
+        TypeError: seed is not an integer.
+    """
     state = (zlib.crc32(purpose.encode()) + 1) * _GOLDEN
-    for part in (seed, *(positions or (0,))):
+    for part in (as_seed(seed), *(positions or (0,))):
         state = _mixed((state + part * _PART + _GOLDEN) & _ALL)
     return state >> 1
+
+
+def as_seed(seed: int) -> int:
+    """Any integer as a seed of 64 bits without a sign, which torch's and numpy's generators take.
+
+    Raises:
+        TypeError: seed is not an integer.
+    """
+    try:
+        return operator.index(seed) & _ALL
+    except TypeError:
+        raise TypeError(f"seed must be an integer, got {seed!r}; write seed=0") from None
+
+
+def generator(seed: int) -> torch.Generator:
+    """A generator of torch on the CPU, seeded by any integer; a TypeError for anything else."""
+    return torch.Generator().manual_seed(as_seed(seed))
 
 
 def seed_noise(device: torch.device, seed: int) -> None:

@@ -16,6 +16,7 @@ from torch.distributions import Cauchy, Distribution
 
 from nelbo.axioms.candidates import AXIOMS, IDENTITY, NON_NEGATIVITY, SYMMETRY, TRIANGLE, Candidate, candidate, precise
 from nelbo.axioms.families import SHORT, Family, family
+from nelbo.randomness import generator
 
 # relative violations below this are rounding
 _NOISE = 1e-6
@@ -136,7 +137,7 @@ class _Search:
         self.entry, self.members, self.trials, self.rounds = entry, members, trials, rounds
         if entry.integrated:
             self.trials, self.rounds = max(1, trials // 8), max(1, rounds // 3)
-        self.generator = torch.Generator().manual_seed(seed)
+        self.generator = generator(seed)
         # the value of a root near 0 is the root of its rounding
         self.floor = 1e-6 if entry.squared else 1e-12
 

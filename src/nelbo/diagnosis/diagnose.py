@@ -16,6 +16,7 @@ from nelbo.diagnosis.pages import NEEDS
 from nelbo.diagnosis.registry import CHECKS, Check, NotApplicable, Verdict
 from nelbo.evaluation import Evaluation, evaluate, evaluation_mode
 from nelbo.objectives import Objective, from_dict
+from nelbo.randomness import generator
 from nelbo.report import Finding, Findings, Passed
 from nelbo.runs import Run
 from nelbo.vae import Model, as_model, placed
@@ -193,7 +194,7 @@ def _evaluation(model: Model, data: Any, examples: int, seed: int) -> Evaluation
     if isinstance(data, Dataset):
         return evaluate(model, data, seed=seed, n=examples)
     batch = as_batch(data)
-    rows = torch.randperm(len(batch), generator=torch.Generator().manual_seed(seed))[:examples]
+    rows = torch.randperm(len(batch), generator=generator(seed))[:examples]
     # a NaN in one row of a million is found too: such a row comes first into the sample
     broken = (~torch.isfinite(batch.x.flatten(1)).all(1)).nonzero()[:1, 0].cpu()
     return Evaluation(model, placed(model, batch[torch.cat([broken, rows])[: len(rows)]]), seed=seed)

@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from nelbo.estimate import Estimate, Unit
+from nelbo.randomness import as_seed
 
 Estimator = Literal["k1", "k2", "k3"]
 _Rows = NDArray[np.float64]
@@ -86,7 +87,7 @@ def kl_from_samples(x: Any, y: Any, *, neighbours: int = 5, bootstrap: int = 50,
     if neighbours < 1:
         raise ValueError(f"kl_from_samples: got neighbours={neighbours!r}; expected at least 1.")
     a, b = _both(x, y, "kl_from_samples", 2 * neighbours + 2)
-    rng = np.random.default_rng(seed)
+    rng = np.random.default_rng(as_seed(seed))
     value = _nearest(a, b, neighbours)
     halves = [
         _nearest(a[rng.permutation(len(a))[: len(a) // 2]], b[rng.permutation(len(b))[: len(b) // 2]], neighbours)
@@ -133,7 +134,7 @@ def mmd_test(x: Any, y: Any, *, bandwidth: float | None = None, permutations: in
     a, b = _both(x, y, "mmd_test", 4)
     if bandwidth is not None and not bandwidth > 0:
         raise ValueError(f"mmd_test: got bandwidth={bandwidth!r}; expected a positive number or None.")
-    rng = np.random.default_rng(seed)
+    rng = np.random.default_rng(as_seed(seed))
     pool = np.concatenate([a, b])
     n, total = len(a), len(pool)
     if bandwidth is None:
@@ -181,7 +182,7 @@ def classifier_test(x: Any, y: Any, *, folds: int = 5, neighbours: int = 5, seed
     from scipy.spatial import KDTree
 
     a, b = _both(x, y, "classifier_test", 2 * folds)
-    rng = np.random.default_rng(seed)
+    rng = np.random.default_rng(as_seed(seed))
     n = min(len(a), len(b))
     a, b = a[rng.permutation(len(a))[:n]], b[rng.permutation(len(b))[:n]]
     rows, labels = np.concatenate([a, b]), np.repeat([0, 1], n)

@@ -10,6 +10,7 @@ from torch.distributions import Distribution
 
 from nelbo.divergences.supports import batch_shape, constraint
 from nelbo.estimate import Estimate
+from nelbo.randomness import as_seed
 
 
 class Draws(NamedTuple):
@@ -35,7 +36,7 @@ def seeded(seed: int | None) -> Generator[None]:
         yield
         return
     with torch.random.fork_rng():
-        torch.manual_seed(seed)
+        torch.manual_seed(as_seed(seed))
         yield
 
 

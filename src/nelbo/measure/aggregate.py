@@ -12,7 +12,7 @@ from nelbo import latents
 from nelbo.divergences import TestResult, classifier_test, mmd_test
 from nelbo.estimate import Estimate
 from nelbo.evaluation import Evaluation, evaluate, evaluation_mode, rows_at_once
-from nelbo.randomness import folded
+from nelbo.randomness import folded, generator
 
 LEVEL = 0.02
 """Mass of q(z) where it counts as absent: a prior that equals q(z) has this much in holes."""
@@ -189,13 +189,13 @@ def one_code_each(evaluation: Evaluation, purpose: str, m: int) -> tuple[Tensor,
 
 def _holes(inside: Tensor, outside: Tensor, method: str, seed: int) -> Estimate:
     """The share of ``outside`` below the level that all but 2 % of ``inside`` exceed; the error by bootstrap."""
-    generator = torch.Generator().manual_seed(seed)
+    source = generator(seed)
 
     def share(a: Tensor, b: Tensor) -> Tensor:
         return (b < torch.quantile(a, LEVEL)).double().mean()
 
     def again(values: Tensor) -> Tensor:
-        return values[torch.randint(len(values), (len(values),), generator=generator)]
+        return values[torch.randint(len(values), (len(values),), generator=source)]
 
     spread = torch.stack([share(again(inside), again(outside)) for _ in range(_BOOTSTRAPS)]).std()
     return Estimate(share(inside, outside), spread, method, "share")
