@@ -348,3 +348,17 @@ def test_encodings_are_not_kept_beyond_what_they_depend_on():
     torch.testing.assert_close(after.embedding, vae.encode(after.x).detach())
     with pytest.raises(ValueError, match="Evaluation of another model"):
         nelbo.measure.elbo_terms(nelbo.recipes.vae((6,), latent=3, likelihood="normal"), after)
+
+
+def test_a_sum_keeps_independent_draws_and_one_position_is_an_evaluation():
+    x = X[:1].expand(10, -1)  # equal examples, which only their positions keep apart
+    whole = evaluate(make_vae(), x).independent()
+    assert len(whole.z.unique(dim=0)) == 10
+    joined = whole[:4] + whole[4:]
+    assert torch.equal(joined.z, whole.z)
+    assert torch.equal(whole[2].z, whole.z[2:3])
+    assert torch.equal(whole[-1].x, x[-1:])
+    with pytest.raises(ValueError, match=r"only one of the two .* write a\.independent\(\) \+ b\.independent\(\)"):
+        whole + evaluate(whole.model, x)
+    with pytest.raises(IndexError):
+        whole[10]

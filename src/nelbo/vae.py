@@ -68,6 +68,11 @@ class Model(nn.Module, ABC):
         )
 
     @property
+    def conditional(self) -> bool:
+        """Whether the model takes a condition; it may do without."""
+        return type(self).given is not Model.given
+
+    @property
     def deterministic(self) -> bool:
         """Whether q(z|x) is a point, as in an autoencoder: then there is no KL and no bound on log p(x)."""
         return False
@@ -440,7 +445,11 @@ class Adapted(Model):
         return self.source.likelihood(z)
 
     def given(self, c: Tensor) -> Model:
-        return Adapted(self.source.given(c)) if hasattr(self.source, "given") else super().given(c)
+        return Adapted(self.source.given(c)) if self.conditional else super().given(c)
+
+    @property
+    def conditional(self) -> bool:
+        return hasattr(self.source, "given")
 
 
 def as_model(model: Any) -> Model:
@@ -502,6 +511,25 @@ def placed(model: Model, batch: Batch) -> Batch:
 def at_condition(model: Model, batch: Batch) -> Model:
     """The model at the batch's condition, or the model itself where there is none."""
     return model if batch.c is None else model.given(batch.c)
+
+
+@contextmanager
+def conditioned(model: Model, c: Tensor | None) -> Generator[Model]:
+    """The model at a condition, or itself where there is none; within, an error for want of a condition says so.
+
+    Raises:
+        ValueError: c was given and the model takes none, or the reverse.
+    """
+    if c is not None or not model.conditional:
+        yield model if c is None else model.given(c)
+        return
+    try:
+        yield model  # which may do without, or be at a condition already
+    except (ArithmeticError, AttributeError, LookupError, RuntimeError, TypeError, ValueError) as error:
+        raise ValueError(
+            f"{type(model).__name__} takes a condition, and none was given: {error}. Pass nelbo.data.Batch(x, c=c) in "
+            "place of x, or model.given(c) in place of the model"
+        ) from error
 
 
 def fits(px: Distribution, x: Tensor, parameters_per_feature: int = 1) -> None:

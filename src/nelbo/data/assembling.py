@@ -55,6 +55,8 @@ def assemble(source: Source, options: dict[str, Any]) -> tuple[Dataset, Dataset 
 
     def dataset(x: RowStore, rows: Rows, labels: Tensor | None, stream: int) -> Dataset:
         made = dataset_of(x, rows, labels, preparation, stream=stream, memory=parse_size(options["memory"]))
+        if source.c is not None:
+            made.c = source.c.cpu() if rows is None else source.c.cpu()[torch.from_numpy(rows)]
         return made.fixed(seed=seed) if options["binarize"] == "static" else made
 
     sets = {

@@ -13,6 +13,7 @@ from torch import Tensor
 
 from nelbo.data import arrays, images, tables
 from nelbo.data.assembling import assemble
+from nelbo.data.batch import Batch, as_batch
 from nelbo.data.dataset import Dataset, InMemory
 from nelbo.data.named import NAMED
 from nelbo.data.preparation import Binarize, Preparation
@@ -81,7 +82,7 @@ class Data:
 
 
 def load(
-    source: "str | Path | Tensor | NDArray[Any] | tuple[Any, Any]",
+    source: "str | Path | Tensor | NDArray[Any] | tuple[Any, Any] | Batch",
     *,
     binarize: Binarize | None = None,
     dequantize: bool = False,
@@ -104,9 +105,10 @@ def load(
 
     Args:
         source: ``"mnist5k"``, ``"digits"``, ``"mnist"``; the path of a .npy, .npz, .csv or .parquet file or of a folder
-            of images (write ``"./mnist"`` for a path that has the name of a set); or a tensor or array x or a pair (x,
-            y) with labels. x is (n, features), (n, height, width), (n, channels, height, width) or (n, height, width,
-            channels), and is kept without a copy where it needs no rearranging and nothing is held out.
+            of images (write ``"./mnist"`` for a path that has the name of a set); a tensor or array x, a pair (x, y)
+            with labels, or a Batch of x with labels and a condition c for each example. x is (n, features), (n, height,
+            width), (n, channels, height, width) or (n, height, width, channels), and is kept without a copy where it
+            needs no rearranging and nothing is held out.
         binarize: ``"dynamic"`` draws x ~ Bernoulli(value) afresh at each visit, ``"static"`` once by `seed`,
             ``"threshold"`` cuts at 0.5. Values must lie in [0, 1] after `scale`.
         dequantize: adds U[0, 1) to integers, before scaling, afresh at each visit.
@@ -160,7 +162,7 @@ def load(
 
 
 def as_data(
-    source: "Data | Dataset | Tensor | NDArray[Any] | tuple[Any, Any] | str | Path",
+    source: "Data | Dataset | Batch | Tensor | NDArray[Any] | tuple[Any, Any] | str | Path",
     **options: Unpack[Options],
 ) -> Data:
     """Whatever holds examples as `Data`: what `load` takes, a `Dataset`, or `Data`.
@@ -183,7 +185,7 @@ def as_data(
         return source
     origin: dict[str, Any] = {
         "source": None,
-        "sha256": sha256_of_arrays(as_array(source.x)) if isinstance(source, InMemory) else None,
+        "sha256": _hash(as_array(source.x), c=source.c) if isinstance(source, InMemory) else None,
         "options": {},
         "sizes": {"train": len(source), "validation": 0, "test": 0},
         "event_shape": list(source.event_shape),
@@ -221,14 +223,18 @@ def _reader(source: Any) -> tuple[str | None, str, Callable[..., Source]]:
     """The name to record, what it is in words, and what reads it."""
     if not isinstance(source, (str, Path)):
         x, y = source if isinstance(source, tuple) and len(source) == 2 else (source, None)
+        c = None
+        if isinstance(source, Batch):
+            batch = as_batch(source)
+            x, y, c = batch.x, batch.labels, batch.c
         if not isinstance(x, (Tensor, np.ndarray)) or not isinstance(y, (Tensor, np.ndarray, type(None))):
             got = f"({type(x).__name__}, {type(y).__name__})" if isinstance(source, tuple) else type(x).__name__
             raise TypeError(
-                "data must be a tensor, an array, a pair (x, y) of them, the name of a set "
+                "data must be a tensor, an array, a pair (x, y) of them, a Batch, the name of a set "
                 f"({', '.join(NAMED)}) or a path, got {got}; write as_data(np.asarray(x)) for lists, "
                 "as_data(table.to_numpy()) for a pandas table"
             )
-        return None, "an array in memory", functools.partial(_read_arrays, x, y)
+        return None, "an array in memory", functools.partial(_read_arrays, x, y, c)
     if isinstance(source, str) and source in NAMED:
         return source, f"the set {source!r}", NAMED[source]
     path = Path(source).expanduser()
@@ -247,7 +253,11 @@ def _reader(source: Any) -> tuple[str | None, str, Callable[..., Source]]:
     return str(path.absolute()), path.name, functools.partial(READERS[kind], path)
 
 
-def _read_arrays(x: Tensor | NDArray[Any], y: Tensor | NDArray[Any] | None) -> Source:
+def _read_arrays(x: Tensor | NDArray[Any], y: Tensor | NDArray[Any] | None, c: Tensor | None) -> Source:
     values, labels = as_array(x), None if y is None else sortable(as_array(y))
     plain_dtype(values.dtype, name="x")  # of objects, the hash would be one of addresses
-    return Source(values, sha256_of_arrays(values, labels), y=labels)
+    return Source(values, _hash(values, labels, c=c), y=labels, c=c)
+
+
+def _hash(*arrays: NDArray[Any] | None, c: Tensor | None) -> str:
+    return sha256_of_arrays(*arrays, *([] if c is None else [as_array(c)]))

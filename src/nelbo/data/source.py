@@ -29,6 +29,7 @@ class Source:
         x: (n, ...) values, or a file of rows that stays on disk.
         sha256: of the bytes the values came from.
         y: (n,) labels as whole numbers, or None.
+        c: (n, *condition) what the model is conditioned on, or None.
         test: (x, y) of a test set that the source itself sets apart.
         top: the value that means 1 (255 for 8-bit images), or None where the source does not tell.
         features: names of the columns.
@@ -40,6 +41,7 @@ class Source:
     x: NDArray[Any] | RowFile
     sha256: str
     y: NDArray[Any] | None = None
+    c: Tensor | None = None
     test: tuple[NDArray[Any], NDArray[Any] | None] | None = None
     top: int | None = None
     features: tuple[str, ...] | None = None

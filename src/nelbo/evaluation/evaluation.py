@@ -18,8 +18,8 @@ from nelbo.divergences import closed_form
 from nelbo.estimate import Estimate
 from nelbo.evaluation.mode import evaluation_mode, rows_at_once
 from nelbo.objectives.objective import kl_per_unit
-from nelbo.randomness import derive, example_keys, folded
-from nelbo.vae import Model, as_model, at_condition, on_model, placed
+from nelbo.randomness import derive, example_keys, folded, generator
+from nelbo.vae import Model, as_model, at_condition, conditioned, on_model, placed
 
 _UNPICKED = 1000
 """Examples of a data set whose q(z|x) cannot be picked and joined: all pass at once."""
@@ -110,11 +110,13 @@ class Evaluation:
         """(n, \\*event)."""
         return self.batch.x
 
-    def __getitem__(self, index: slice | Tensor | Sequence[int]) -> "Evaluation":
-        """Some of the examples, by a slice, positions or a mask; what is encoded already is not encoded again."""
-        where = index if isinstance(index, slice) else torch.as_tensor(index)
-        batch = self.batch[where]
+    def __getitem__(self, index: int | slice | Tensor | Sequence[int]) -> "Evaluation":
+        """Some of the examples, by a position, a slice, positions or a mask.
 
+        What is encoded already is not encoded again. One position gives an evaluation of one example.
+        """
+        where = index if isinstance(index, slice) else torch.atleast_1d(torch.as_tensor(index))
+        batch = self.batch[where]
         known = ("qz" in vars(self) or self._encode is not None) and self.picks
         return Evaluation(
             self.model,
@@ -127,13 +129,25 @@ class Evaluation:
         )
 
     def __add__(self, other: "Evaluation") -> "Evaluation":
-        """These examples, then others of the same model."""
+        """These examples, then others of the same model.
+
+        Raises:
+            ValueError: one evaluation has independent draws and the other has not.
+        """
+        if (self.positions is None) != (other.positions is None):
+            raise ValueError(
+                "only one of the two evaluations has independent draws; write a.independent() + b.independent()"
+            )
         known = self.picks and other.picks
         return Evaluation(
             self.model,
             Batch.cat([self.batch, other.batch]),
             seed=self.seed,
             encode=(lambda: latents.join([self.qz, other.qz])) if known else None,
+            content=lambda: torch.cat([self.content, other.content]),
+            positions=None
+            if self.positions is None or other.positions is None
+            else torch.cat([self.positions, other.positions]),
         )
 
     def independent(self) -> "Evaluation":
@@ -191,6 +205,10 @@ class Evaluation:
         return keys if self.positions is None else folded(keys, self.positions)
 
     @property
+    def _condition(self) -> Tensor | None:
+        return self.batch.c if self.conditional else None
+
+    @property
     def conditioned(self) -> Model:
         """The model at the examples' condition."""
         return at_condition(self.model, self.batch) if self.conditional else self.model
@@ -204,8 +222,8 @@ class Evaluation:
         """
         if self._prior is not None:
             return self._prior
-        with evaluation_mode(self.model, self.seed):
-            pz = self.conditioned.prior
+        with evaluation_mode(self.model, self.seed), conditioned(self.model, self._condition) as model:
+            pz = model.prior
         if not pz.event_shape:
             raise ValueError(
                 f"the prior must be a distribution over vectors z, with event shape (latent,), got event shape () and "
@@ -380,7 +398,8 @@ def encoded(model: Model, batch: Batch) -> Distribution:
     parts: list[Distribution] = []
     size = rows_at_once(math.prod(batch.x.shape[1:]), passes=4)
     for part in batch.split(size):
-        parts.append(at_condition(model, part).posterior(part.x))
+        with conditioned(model, part.c) as given:
+            parts.append(given.posterior(part.x))
         if len(batch) > size and not latents.picks(parts[0]):
             return at_condition(model, batch).posterior(batch.x)
     return parts[0] if len(parts) == 1 else latents.join(parts)
@@ -422,7 +441,7 @@ def decode(model: Any, z: Tensor) -> Tensor:
     """The mean of p(x|z), (n, \\*event), for z of shape (n, latent): in chunks, without gradients."""
     model = as_model(model)
     z = placed(model, as_batch(z)).x
-    with evaluation_mode(model):
+    with evaluation_mode(model), conditioned(model, None):
         size = rows_at_once(model.decode(z[:1]).numel(), passes=4)
         return torch.cat([model.decode(part) for part in z.split(size)])
 
@@ -439,7 +458,7 @@ def sample(model: Any, n: int, *, mean: bool = False, seed: int = 0) -> Tensor:
     if n < 1:
         raise ValueError(f"n must be a positive integer, got {n}")
     model = as_model(model)
-    with evaluation_mode(model, seed):
+    with evaluation_mode(model, seed), conditioned(model, None):
         z = model.prior.sample(torch.Size((n,)))
         if mean:
             return decode(model, z)
@@ -461,7 +480,7 @@ class Encodings:
         self.dataset, self.seed = dataset, seed
         self.fingerprint = fingerprint(model)
         self._reference = ref(model)  # who keeps the model keeps this, and not the other way round
-        self.order = torch.randperm(len(dataset), generator=torch.Generator().manual_seed(seed))
+        self.order = torch.randperm(len(dataset), generator=generator(seed))
         self._qz: Distribution | None = None
         self._content = torch.empty(0, dtype=torch.int64)
         self._picks: bool | None = None

@@ -8,7 +8,7 @@ import torch
 from nelbo.data import Batch
 from nelbo.objectives.objective import Loss, Objective, Progress, Terms, draw, kl_per_unit
 from nelbo.objectives.schedules import Schedule
-from nelbo.vae import Model, on_model
+from nelbo.vae import Model, conditioned, on_model
 
 
 def loss(model: Any, x: Any, *, samples: int = 1) -> Loss:
@@ -40,7 +40,8 @@ def loss(model: Any, x: Any, *, samples: int = 1) -> Loss:
     Source: Kingma & Welling 2014, eq. 7.
     """
     model, batch = on_model(model, x)
-    return draw(model, batch, samples).loss
+    with conditioned(model, batch.c):
+        return draw(model, batch, samples).loss
 
 
 @final

@@ -61,8 +61,8 @@ def fit(
 
     Args:
         model: a VAE, or a recipe such as ``nelbo.recipes.beta_vae((1, 28, 28), beta=4.0)``. It is trained in place.
-        data: a tensor or array (n, \\*event), a pair (x, labels), a path, the name of a set, or what nelbo.data.load
-            returned.
+        data: a tensor or array (n, \\*event), a pair (x, labels), a Batch of x with labels and conditions c, a Dataset,
+            a path, the name of a set, or what nelbo.data.load returned.
         validation: share or number of the examples that are held out to validate on; 0 trains on every one. None is a
             tenth of an array, a file or a named set, and what data that are split already hold out.
         objective: what is minimized; None is the recipe's, else the ELBO (or, for an autoencoder, reconstruction).

@@ -7,7 +7,7 @@ from nelbo.nn import MLP, ConvDecoder
 from nelbo.objectives import Objective, Progress, Terms
 from nelbo.randomness import own_randomness
 from nelbo.training.settings import Settings
-from nelbo.vae import Model, at_condition, place_of
+from nelbo.vae import Model, conditioned, place_of
 
 _CHECKED_ROWS = 10_000  # of the data are checked against the likelihood before a training begins
 _ROWS_OF_MEAN = 10_000
@@ -39,8 +39,9 @@ def check_fit(model: Model, objective: Objective, data: Data, settings: Settings
                 except ValueError as error:
                     raise ValueError(f"in the {name} data, {error}") from error
                 few = batch[:2].to(device, None if weight is None else weight.dtype)
-                at_condition(model, few).check(few.x)
-                _try_objective(objective, model, few, len(data.train))
+                with conditioned(model, few.c) as given:
+                    given.check(few.x)
+                    _try_objective(objective, model, few, len(data.train))
                 if name == "training" and len(dataset) % settings.batch_size == 1:
                     _try_alone(objective, model, few, len(dataset), settings.batch_size)
     finally:

@@ -201,9 +201,7 @@ class Updates:
         clock.advance(position.epoch + position.batch / self.per_epoch, position.step)
         if not self.follows_clock:
             scale_learning_rates(state.optimizer, self.rates, clock.factor)
-        batch = self.data.prepare(raw)
-        if batch.x.dtype != self.dtype:
-            batch = batch.to(dtype=self.dtype)
+        batch = self.data.prepare(raw).to(dtype=self.dtype)
         if watched:
             examine_data(batch.x)
         terms: Terms = self.step(batch)
