@@ -70,7 +70,7 @@ def test_the_studio_starts_without_torch():
 
 def test_an_unknown_name_lists_the_known_ones():
     done = run("import nelbo; nelbo.vea")
-    assert "nelbo has no 'vea'; it has" in done.stderr
+    assert "nelbo has no 'vea'. It has" in done.stderr
 
 
 def test_dir_shows_public_names_and_submodules_only():

@@ -86,7 +86,7 @@ def test_log1p_and_one_hot():
         (lambda: ConvEncoder((8, 8), 4), r"images of shape \(channels, height, width\), got \(8, 8\)"),
         (lambda: ConvEncoder((1, 2, 9), 4), r"2x9 can be halved 1 times, got 2 entries .* write channels=\(32,\)"),
         (lambda: ConvEncoder((1, 1, 9), 4), r"1x9 can be halved 0 times.* write network='mlp'"),
-        (lambda: activate("sigmoid"), r"activation must be one of relu, .*, got 'sigmoid'"),
+        (lambda: activate("sigmoid"), r"activation must be one of 'relu', .*; got 'sigmoid'"),
     ],
 )
 def test_errors(call, message):

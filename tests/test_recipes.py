@@ -137,10 +137,15 @@ MISTAKES = {
     "event_empty": (lambda: recipes.vae(()), TypeError, r"shape of one example.*got \(\)"),
     "event_zero": (lambda: recipes.vae((0,)), TypeError, r"shape of one example.*got \(0,\)"),
     "likelihood": (lambda: recipes.vae((6,), likelihood="bernouli"), ValueError, "did you mean 'bernoulli'"),
-    "likelihood_object": (
-        lambda: recipes.vae((6,), likelihood=likelihoods.Bernoulli()),
+    "likelihood_class": (
+        lambda: recipes.vae((6,), likelihood=likelihoods.Bernoulli),
         TypeError,
-        r"likelihood= must be a name, got a Bernoulli; .*nelbo\.VAE\(encoder, decoder",
+        r"likelihood must be a name or a nelbo Likelihood, .* or likelihood=nelbo\.likelihoods\.Bernoulli\(\)",
+    ),
+    "prior_object": (
+        lambda: recipes.vae((6,), prior=priors.StandardNormal(2)),
+        TypeError,
+        r"prior must be a name, got StandardNormal\(.*; write prior='standard_normal', or build .* nelbo\.VAE",
     ),
     "classes": (
         lambda: recipes.vae((6,), likelihood="categorical"),
@@ -189,7 +194,7 @@ MISTAKES = {
     "network": (
         lambda: recipes.vae((6,), network="cnn"),
         ValueError,
-        "network must be 'mlp', 'conv' or 'residual', got 'cnn'",
+        "network must be one of 'mlp', 'conv', 'residual'; got 'cnn'",
     ),
     "conv_of_vectors": (
         lambda: recipes.vae((6,), network="conv"),
@@ -211,7 +216,11 @@ MISTAKES = {
         ValueError,
         r"got 0 entries in channels=\(\); write channels=\(32,\)",
     ),
-    "activation": (lambda: recipes.vae((6,), activation="rellu"), ValueError, "activation must be one of relu, tanh"),
+    "activation": (
+        lambda: recipes.vae((6,), activation="rellu"),
+        ValueError,
+        "activation must be one of 'relu', .*; got 'rellu', did you mean 'relu'",
+    ),
     "latent": (
         lambda: recipes.vae((6,), latent=0),
         ValueError,
@@ -224,8 +233,75 @@ MISTAKES = {
     ),
     "hidden": (lambda: recipes.vae((6,), hidden=400), TypeError, r"such as hidden=\(400, 200\); got 400"),
     "beta": (lambda: recipes.beta_vae((6,), beta=-1), ValueError, "beta must be a finite number >= 0"),
-    "gradient": (lambda: recipes.iwae((6,), gradient="path"), ValueError, "gradient must be 'plain', 'stl' or 'dreg'"),
+    "gradient": (
+        lambda: recipes.iwae((6,), gradient="path"),
+        ValueError,
+        "gradient must be one of 'plain', 'stl', 'dreg'",
+    ),
 }
+
+
+class Unregistered(likelihoods.Likelihood):
+    """A user's own family, which has no name."""
+
+    support = "anything"
+
+    def __init__(self, width=1.0):
+        super().__init__()
+        self.width = width
+
+    def forward(self, parameters, event_dims):
+        return torch.distributions.Independent(torch.distributions.Laplace(parameters, self.width), event_dims)
+
+    def accepts(self, x):
+        return True
+
+    def extra_repr(self):
+        return f"width={self.width}"
+
+
+@pytest.mark.parametrize(
+    ("likelihood", "recorded"),
+    [
+        (likelihoods.Bernoulli(), "bernoulli"),
+        (likelihoods.Bernoulli(allow_gray=True), "gray_bernoulli"),
+        (likelihoods.Normal(), "normal"),
+        (likelihoods.Normal(0.1), "normal:0.1"),
+        (likelihoods.Normal("decoded"), "normal_decoded"),
+        (likelihoods.Categorical(3), "categorical:3"),
+        (likelihoods.DiscretizedLogistic(16), "discretized_logistic:16"),
+        (likelihoods.Normal(torch.ones(6)), "Normal("),
+        (Unregistered(2.0), "Unregistered(width=2.0)"),
+    ],
+)
+def test_a_likelihood_may_be_an_object(likelihood, recorded, tmp_path):
+    model = recipes.vae((6,), likelihood=likelihood, hidden=(8,))
+    assert model.px_family is likelihood
+    text = model.recipe["arguments"]["likelihood"]
+    assert text.startswith(recorded)
+    json.dumps(model.recipe)
+    run = nelbo.fit(model, cases.binary(60), epochs=1, progress=False, out=tmp_path / "run")
+    if text == recorded and text.islower():
+        again = nelbo.load(run.path).model
+    else:
+        with pytest.raises(ValueError, match=r"no likelihood .* import the module that registers .*model=vae\)"):
+            nelbo.load(run.path)
+        again = nelbo.load(run.path, model=recipes.vae((6,), likelihood=likelihood, hidden=(8,))).model
+    x = cases.binary(4)
+    assert torch.equal(again.encode(x), run.model.encode(x))
+
+
+def test_a_name_that_is_not_registered_says_how_to_register_it(tmp_path, monkeypatch):
+    with monkeypatch.context() as patch:
+        patch.setitem(likelihoods.LIKELIHOODS.constructors, "mine", Unregistered)
+        run = nelbo.fit(
+            recipes.vae((6,), likelihood="mine"), cases.binary(60), epochs=1, out=tmp_path / "r", progress=False
+        )
+        assert recipes.vae((6,), likelihood=Unregistered(3.0)).recipe["arguments"]["likelihood"] == "mine:3.0"
+    with pytest.raises(
+        ValueError, match=r"no likelihood 'mine'.*; import the module that registers one of your own first"
+    ):
+        nelbo.load(run.path)
 
 
 @pytest.mark.parametrize("case", MISTAKES)

@@ -34,7 +34,7 @@ def test_names_numbers_and_arguments():
 @pytest.mark.parametrize(
     ("text", "error", "words"),
     [
-        (3, TypeError, "dish= must be a name, got a int; write dish='soup'"),
+        (3, TypeError, "dish must be a name, got 3; write dish='soup'"),
         ("sop", ValueError, r"no dish 'sop', did you mean 'soup'\? There are: soup, salad, bread"),
         ("salad", ValueError, "dish='salad': salad needs a number after a colon, as in salad:10"),
         ("bread:1", ValueError, "bread takes no number; write dish='bread'"),

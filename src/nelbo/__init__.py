@@ -83,7 +83,9 @@ if not TYPE_CHECKING:
 
     def __getattr__(name: str) -> object:
         if name not in __all__:
-            raise AttributeError(f"nelbo has no {name!r}; it has {', '.join(__all__)}")
+            from nelbo.registry import did_you_mean
+
+            raise AttributeError(f"nelbo has no {name!r}{did_you_mean(name, __all__)} It has {', '.join(__all__)}")
         module = import_module(f"nelbo.{_DEFINED_IN.get(name, name)}")
         return getattr(module, name) if name in _DEFINED_IN else module
 

@@ -13,6 +13,8 @@ from typing import Literal, final
 import torch
 from torch import Tensor, nn
 
+from nelbo.registry import check_choice
+
 __all__ = [
     "MLP",
     "ChannelsLast",
@@ -228,8 +230,7 @@ class ChannelsLast(nn.Module):
 
 def activate(name: Activation) -> nn.Module:
     """The activation of that name."""
-    if name not in _ACTIVATIONS:
-        raise ValueError(f"activation must be one of {', '.join(_ACTIVATIONS)}, got {name!r}")
+    check_choice("activation", name, _ACTIVATIONS)
     # in place where the gradient needs only the output: one activation less in memory
     return nn.ReLU(inplace=True) if name == "relu" else _ACTIVATIONS[name]()
 

@@ -4,10 +4,11 @@ A recipe's signature is its own arguments and those of :func:`compose`. A run st
 the command line reads its flags from them.
 """
 
+import contextlib
 import functools
 import inspect
 from collections.abc import Callable, Sequence
-from typing import Any, Literal, ParamSpec, TypedDict, Unpack, cast
+from typing import Any, Literal, ParamSpec, TypedDict, Unpack, cast, get_args
 
 import torch
 from torch import nn
@@ -16,7 +17,7 @@ from nelbo import likelihoods, objectives, posteriors, priors
 from nelbo.data import Data
 from nelbo.nn import MLP, Activation, ConvDecoder, ConvEncoder
 from nelbo.objectives import Cyclical, Linear, Objective
-from nelbo.registry import Registry, did_you_mean
+from nelbo.registry import Registry, check_choice, did_you_mean
 from nelbo.vae import VAE, Autoencoder, Model
 
 __all__ = [
@@ -48,7 +49,7 @@ class Axes(TypedDict, total=False):
     """The keywords of :func:`compose`, as editors and type checkers read them."""
 
     latent: int
-    likelihood: str
+    likelihood: str | likelihoods.Likelihood
     network: Network
     hidden: Sequence[int]
     channels: Sequence[int]
@@ -75,7 +76,7 @@ def compose(
     objective: Objective,
     *,
     latent: int = 2,
-    likelihood: str = "bernoulli",
+    likelihood: str | likelihoods.Likelihood = "bernoulli",
     network: Network = "mlp",
     hidden: Sequence[int] = (400,),
     channels: Sequence[int] = (32, 64),
@@ -91,7 +92,8 @@ def compose(
         objective: what it is trained on.
         latent: number of latent dimensions.
         likelihood: family of p(x|z), by a name in nelbo.likelihoods.names(), with a number where it takes one: normal
-            has one optimal sigma, normal:0.1 a fixed one, categorical:10 has 10 classes.
+            has one optimal sigma, normal:0.1 a fixed one, categorical:10 has 10 classes; in Python also an object, such
+            as nelbo.likelihoods.Normal(0.1).
         network: mlp, conv or residual (images only).
         hidden: widths of the encoder's dense layers; the decoder has them in reverse.
         channels: of the convolutions, one halving of the image each.
@@ -103,7 +105,12 @@ def compose(
     event, hidden, channels = _event(event), _widths("hidden", hidden), _widths("channels", channels)
     if not isinstance(latent, int) or latent < 1:  # pyright: ignore[reportUnnecessaryIsInstance]
         raise ValueError(f"latent must be a positive integer, got {latent!r}")
-    px = likelihoods.named(likelihood)
+    if not isinstance(likelihood, str | likelihoods.Likelihood):  # pyright: ignore[reportUnnecessaryIsInstance]
+        raise TypeError(
+            f"likelihood must be a name or a nelbo Likelihood, got {likelihood!r}; write likelihood='bernoulli' or "
+            "likelihood=nelbo.likelihoods.Bernoulli()"
+        )
+    px = likelihoods.named(likelihood) if isinstance(likelihood, str) else likelihood
     qz = None if deterministic else POSTERIORS.named(posterior, latent)
     numbers = latent if qz is None else qz.encoder_outputs
     encoder, decoder = _networks(px, event, latent, numbers, network, hidden, channels, activation)
@@ -144,10 +151,9 @@ def recipe(function: Callable[P, Model]) -> Callable[P, Model]:
         build = functools.partial(function, event, **arguments)
         with torch.random.fork_rng([]):  # placeholders: the weights are drawn when they are first used
             model = build().weights_drawn_by(build)
-        # defaults too: a later release may have others, and this run is to be built again as it was
-        values = {"event": _event(event)} | defaults | arguments
-        record = {name: list(value) if isinstance(value, tuple) else value for name, value in values.items()}
-        model.recipe = {"name": function.__name__, "arguments": record}
+            # defaults too: a later release may have others, and this run is to be built again as it was
+            values = {"event": _event(event)} | defaults | arguments
+            model.recipe = {"name": function.__name__, "arguments": {name: _recorded(v) for name, v in values.items()}}
         return model
 
     make.__signature__ = signature  # pyright: ignore[reportAttributeAccessIssue]
@@ -286,13 +292,19 @@ def flow_vae(event: Sequence[int], *, posterior: str = "flow", **axes: Any) -> M
 
 
 @recipe
-def sigma_vae(event: Sequence[int], *, likelihood: str = "normal", **axes: Any) -> Model:
+def sigma_vae(event: Sequence[int], *, likelihood: str | likelihoods.Likelihood = "normal", **axes: Any) -> Model:
     """sigma-VAE (Rybkin et al. 2021): a normal likelihood whose one sigma is at its optimum."""
     return compose(event, objectives.ELBO(), likelihood=likelihood, **axes)
 
 
 @recipe
-def linear_vae(event: Sequence[int], *, likelihood: str = "normal", hidden: Sequence[int] = (), **axes: Any) -> Model:
+def linear_vae(
+    event: Sequence[int],
+    *,
+    likelihood: str | likelihoods.Likelihood = "normal",
+    hidden: Sequence[int] = (),
+    **axes: Any,
+) -> Model:
     """The linear VAE (Lucas et al. 2019), whose optimum is probabilistic PCA: log p(x) is known exactly."""
     return compose(event, objectives.ELBO(), likelihood=likelihood, hidden=hidden, **axes)
 
@@ -324,6 +336,30 @@ def make_for(data: Data, name: str = "vae", **arguments: Any) -> tuple[Model, li
     return make(name, data.event_shape, **arguments), suggestion
 
 
+def _recorded(value: Any) -> Any:
+    """An argument as run.json holds it: a likelihood by its name, or as it prints where no name constructs it."""
+    if isinstance(value, likelihoods.Likelihood):
+        return _name_of(value) or repr(value)
+    return list(value) if isinstance(value, tuple) else value
+
+
+def _name_of(px: likelihoods.Likelihood) -> str | None:
+    """The name, with its number, that constructs the same likelihood."""
+    numbers = [value for value in vars(px).values() if isinstance(value, int | float) and not isinstance(value, bool)]
+    for name in likelihoods.LIKELIHOODS.constructors:
+        for text in (name, *(f"{name}:{number}" for number in numbers)):
+            with contextlib.suppress(TypeError, ValueError):
+                if _settings(likelihoods.named(text)) == _settings(px):
+                    return text
+    return None
+
+
+def _settings(px: likelihoods.Likelihood) -> tuple[Any, ...]:
+    """The class, its plain attributes, and the shapes of its tensors."""
+    plain = {name: value for name, value in vars(px).items() if isinstance(value, str | float | tuple | int)}
+    return type(px), plain | {"training": None}, {name: tensor.shape for name, tensor in px.state_dict().items()}
+
+
 def _event(event: Sequence[int]) -> tuple[int, ...]:
     if not isinstance(event, Sequence) or not all(n > 0 for n in event) or not event:  # pyright: ignore[reportUnnecessaryIsInstance]
         raise TypeError(f"event must be the shape of one example, such as (784,) or (1, 28, 28); got {event!r}")
@@ -346,12 +382,13 @@ def _networks(
     channels: tuple[int, ...],
     activation: Activation,
 ) -> tuple[nn.Module, nn.Module]:
+    check_choice("network", network, get_args(Network))
     target, transform = px.decoder_event(event), px.encoder_transform(event)
     inputs = event if transform is None else tuple(transform(torch.zeros(1, *event)).shape[1:])
     if network == "mlp":
         encoder: nn.Module = MLP(inputs, encoder_outputs, hidden=hidden, activation=activation)
         decoder: nn.Module = MLP(latent, target, hidden=hidden[::-1], activation=activation)
-    elif network in ("conv", "residual"):
+    else:
         options: dict[str, Any] = {
             "channels": channels,
             "hidden": hidden[0] if hidden else 256,
@@ -360,8 +397,6 @@ def _networks(
         }
         encoder = ConvEncoder(inputs, encoder_outputs, **options)
         decoder = ConvDecoder(latent, target, **options)
-    else:
-        raise ValueError(f"network must be 'mlp', 'conv' or 'residual', got {network!r}")
     return encoder if transform is None else nn.Sequential(transform, encoder), decoder
 
 

@@ -70,8 +70,8 @@ class Registry(Generic[T]):
         """
         if not isinstance(text, str):  # pyright: ignore[reportUnnecessaryIsInstance]
             raise TypeError(
-                f"{self.axis}= must be a name, got a {type(text).__name__}; write {self.axis}="
-                f"{next(iter(self.constructors))!r}, or build the model with nelbo.VAE(encoder, decoder, ...)"
+                f"{self.axis} must be a name, got {text!r}; write {self.axis}={next(iter(self.constructors))!r}, or "
+                f"build the model with nelbo.VAE(encoder, decoder, {self.axis}=...)"
             )
         name, colon, number = text.partition(":")
         constructor = self._find(name)
@@ -104,14 +104,30 @@ class Registry(Generic[T]):
                 self.constructors.setdefault(name, entry.load())
         if name not in self.constructors:
             names = self.names()
-            raise ValueError(f"no {self.axis} {name!r}{did_you_mean(name, names)} There are: {', '.join(names)}")
+            cure = "; import the module that registers one of your own first" if self.group else ""
+            raise ValueError(f"no {self.axis} {name!r}{did_you_mean(name, names)} There are: {', '.join(names)}{cure}")
         return self.constructors[name]
+
+
+def nearest(name: str, names: Iterable[str]) -> str | None:
+    """The name that was probably meant, if one is near."""
+    return next(iter(difflib.get_close_matches(name, list(names), 1)), None)
 
 
 def did_you_mean(name: str, names: Iterable[str]) -> str:
     """The end of a sentence that proposes the name that was probably meant, if one is near."""
-    near = difflib.get_close_matches(name, list(names), 1)
-    return f", did you mean {near[0]!r}?" if near else "."
+    near = nearest(name, names)
+    return f", did you mean {near!r}?" if near else "."
+
+
+def check_choice(name: str, value: Any, choices: Iterable[Any]) -> None:
+    """Raise a ValueError that lists the choices, and the one that was probably meant, unless the value is one."""
+    choices = list(choices)
+    if value not in choices:
+        near = did_you_mean(value, choices) if isinstance(value, str) else "."
+        raise ValueError(
+            f"{name} must be one of {', '.join(map(repr, choices))}; got {value!r}{near.removesuffix('.')}"
+        )
 
 
 def _qualified(constructor: Callable[..., Any]) -> str:

@@ -98,7 +98,7 @@ def test_every_quantity_says_how_and_what(report):
 
 
 def test_unknown_quantity(report):
-    with pytest.raises(KeyError, match="no 'fid' in this report; it has reconstruction_error, kl"):
+    with pytest.raises(KeyError, match=r"no 'fid' in this report\. It has reconstruction_error, kl"):
         report["fid"]
 
 

@@ -208,9 +208,11 @@ def test_beta_that_cannot_be(make):
 def test_other_settings_that_cannot_be():
     with pytest.raises(ValueError, match="floor must be a number of nats >= 0"):
         FreeBits(-0.1)
-    with pytest.raises(ValueError, match="gradient must be 'plain', 'stl' or 'dreg', got 'drg'"):
+    with pytest.raises(
+        ValueError, match=r"gradient must be one of 'plain', 'stl', 'dreg'; got 'drg', did you mean 'dreg'\?"
+    ):
         ImportanceWeighted(2, "drg")
-    with pytest.raises(ValueError, match="kernel must be 'imq' or 'rbf', got 'laplace'"):
+    with pytest.raises(ValueError, match="kernel must be one of 'imq', 'rbf'; got 'laplace'"):
         MMD(kernel="laplace")
 
 

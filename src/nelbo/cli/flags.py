@@ -2,7 +2,7 @@
 
 import inspect
 from collections.abc import Callable, Mapping, Sequence
-from typing import Annotated, Any, get_type_hints
+from typing import Annotated, Any, get_args, get_type_hints
 
 from cyclopts import Parameter
 from cyclopts.group import Group
@@ -33,6 +33,7 @@ def flags(
             words += f" {notes[name]}"
         settings = Parameter(help=words, group=group, consume_multiple=True)
         hint = hints.get(name, parameter.annotation)
+        hint = str if str in get_args(hint) else hint  # a shell has text for all that text may stand for
         parameters.append(parameter.replace(annotation=Annotated[hint | None, settings], default=None))
     return parameters
 

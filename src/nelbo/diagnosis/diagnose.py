@@ -17,6 +17,7 @@ from nelbo.diagnosis.registry import CHECKS, Check, NotApplicable, Verdict
 from nelbo.evaluation import Evaluation, evaluate, evaluation_mode
 from nelbo.objectives import Objective, from_dict
 from nelbo.randomness import generator
+from nelbo.registry import did_you_mean
 from nelbo.report import Finding, Findings, Passed
 from nelbo.runs import Run
 from nelbo.vae import Model, as_model, placed
@@ -160,7 +161,7 @@ def _missing(check: Check, case: Case) -> str:
 def _wanted(only: Sequence[str] | None) -> list[Check]:
     for wish in only or ():
         if wish not in CHECKS:
-            raise ValueError(f"no check {wish!r}; there are: {', '.join(CHECKS)}")
+            raise ValueError(f"no check {wish!r}{did_you_mean(wish, CHECKS)} There are: {', '.join(CHECKS)}")
     return [check for check in CHECKS.values() if only is None or check.id in only or check.id == "not-finite"]
 
 

@@ -1,9 +1,8 @@
 """The pages of the findings, for readers."""
 
-import difflib
-
 from nelbo.diagnosis import checks
 from nelbo.diagnosis.registry import CHECKS
+from nelbo.registry import did_you_mean
 
 checks.load()
 
@@ -18,9 +17,7 @@ def explain(id: str) -> str:
         ValueError: there is no such finding; the message lists them.
     """
     if id not in CHECKS:
-        near = difflib.get_close_matches(id, CHECKS, 1)
-        hint = f", did you mean {near[0]!r}?" if near else "."
-        raise ValueError(f"no finding {id!r}{hint} There are: {', '.join(CHECKS)}")
+        raise ValueError(f"no finding {id!r}{did_you_mean(id, CHECKS)} There are: {', '.join(CHECKS)}")
     return str(CHECKS[id].page)
 
 

@@ -12,6 +12,7 @@ from nelbo import latents
 from nelbo.data import Batch
 from nelbo.objectives.objective import Objective, Progress, Terms, draw
 from nelbo.objectives.schedules import Schedule
+from nelbo.registry import check_choice
 from nelbo.vae import Model
 
 
@@ -106,8 +107,7 @@ class MMD(Objective):
     kernel: Literal["imq", "rbf"] = "imq"
 
     def __post_init__(self) -> None:
-        if self.kernel not in ("imq", "rbf"):
-            raise ValueError(f"kernel must be 'imq' or 'rbf', got {self.kernel!r}")
+        check_choice("kernel", self.kernel, ("imq", "rbf"))
 
     def terms(self, model: Model, batch: Batch, progress: Progress) -> Terms:
         if len(batch) < 2:

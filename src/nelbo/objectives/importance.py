@@ -3,7 +3,7 @@
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Literal, final
+from typing import Literal, final, get_args
 
 import torch
 from torch import Tensor
@@ -12,6 +12,7 @@ from nelbo import latents
 from nelbo.data import Batch
 from nelbo.divergences import closed_form
 from nelbo.objectives.objective import Loss, Objective, Progress, Terms
+from nelbo.registry import check_choice
 from nelbo.vae import Model, at_condition
 
 Gradient = Literal["plain", "stl", "dreg"]
@@ -43,8 +44,7 @@ class ImportanceWeighted(Objective):
     def __post_init__(self) -> None:
         if self.samples < 1:
             raise ValueError(f"samples must be a positive integer, got {self.samples}")
-        if self.gradient not in ("plain", "stl", "dreg"):
-            raise ValueError(f"gradient must be 'plain', 'stl' or 'dreg', got {self.gradient!r}")
+        check_choice("gradient", self.gradient, get_args(Gradient))
 
     def terms(self, model: Model, batch: Batch, progress: Progress) -> Terms:
         model = at_condition(model, batch)

@@ -8,6 +8,7 @@ from nelbo.objectives.elbo import ELBO, Beta, Capacity, FreeBits, Reconstruction
 from nelbo.objectives.importance import ImportanceWeighted
 from nelbo.objectives.objective import Objective
 from nelbo.objectives.schedules import Cyclical, Linear, Schedule
+from nelbo.registry import nearest
 
 KNOWN: dict[str, type] = {
     known.__name__: known
@@ -28,8 +29,12 @@ def from_dict(record: dict[str, Any]) -> Any:
     """The objective that :func:`to_dict` wrote; a class of the user's own is a ValueError."""
     settings = {key: from_dict(value) if isinstance(value, dict) else value for key, value in record.items()}
     name = settings.pop("name", None)
-    if name not in KNOWN:
-        raise ValueError(f"the objective {name!r} is not one of nelbo's ({', '.join(KNOWN)}); pass objective= again")
+    if str(name) not in KNOWN:
+        near = nearest(str(name), KNOWN)
+        meant = f", did you mean {near!r}?" if near else ""
+        raise ValueError(
+            f"the objective {name!r} is not one of nelbo's ({', '.join(KNOWN)}){meant}; pass objective= again"
+        )
     try:
         return KNOWN[name](**settings)
     except TypeError as error:

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from nelbo.files import json_text, plain, write_bytes, write_json
+from nelbo.registry import did_you_mean
 from nelbo.report import html, terminal
 from nelbo.report.parts import MEASURES, PAGE, Row, Section, as_json
 
@@ -56,7 +57,8 @@ class Report:
         for row in self.rows:
             if row.id == id:
                 return row
-        raise KeyError(f"no {id!r} in this report; it has {', '.join(row.id for row in self.rows)}")
+        ids = [row.id for row in self.rows]
+        raise KeyError(f"no {id!r} in this report{did_you_mean(id, ids)} It has {', '.join(ids)}")
 
     @property
     def rows(self) -> tuple[Row, ...]:
