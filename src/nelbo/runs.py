@@ -25,6 +25,23 @@ RECORD, METRICS, WEIGHTS = "run.json", "metrics.jsonl", "weights.safetensors"
 FORMAT = 2
 """Of run.json; another number is refused."""
 
+_ABSENT = object()
+_ENTRIES: dict[str, tuple[Any, str]] = {
+    "status": (str, "a text"),
+    "recipe": (dict | None, "an object or null"),
+    "model": (str, "a text"),
+    "weights": (str, "a text"),
+    "objective": (dict, "an object"),
+    "data": (dict, "an object"),
+    "training": (dict, "an object of settings"),
+    "own_optimizer": (str | None, "a text or null"),
+    "versions": (dict, "an object"),
+    "machines": (list, "a list"),
+}
+"""The entries of run.json, by the types and the words of what they hold."""
+_MACHINE = {"device": str, "threads": int, "dtype": str, "instructions": str, "torch_version": str}
+"""The entries of one of its machines."""
+
 
 @dataclass
 class Run:
@@ -112,12 +129,11 @@ def load(path: str | Path, *, model: Model | None = None) -> Run:
     record = read_record(path)
     if not (path / WEIGHTS).is_file():
         raise DamagedFileError(
-            f"{path} has no {WEIGHTS} yet: its training is {record.get('status', 'unfinished')}. "
-            f"Go on with: nelbo fit --resume {path}"
+            f"{path} has no {WEIGHTS} yet: its training is {record['status']}. Go on with: nelbo fit --resume {path}"
         )
     weights, _ = read_tensors(path / WEIGHTS)
     model = rebuild_model(record, path) if model is None else model
-    in_dtype(model, str(record.get("machines", [{}])[-1].get("dtype")))
+    in_dtype(model, machine_of(record, path)["dtype"])
     load_weights(model, weights)
     return Run(model.eval(), read_history(path), path, record)
 
@@ -137,8 +153,6 @@ def read_record(path: Path) -> dict[str, Any]:
     record = read_json(path / RECORD)
     if not isinstance(record, dict) or "training" not in record:
         raise DamagedFileError(f"{path / RECORD} is not the record of a run: it has no 'training'")
-    if not isinstance(record["training"], dict):
-        raise DamagedFileError(f"{path / RECORD} is not the record of a run: its 'training' holds no settings")
     if record.get("format") != FORMAT:
         versions = record.get("versions")
         writer = versions.get("nelbo", "that wrote it") if isinstance(versions, dict) else "that wrote it"
@@ -146,6 +160,13 @@ def read_record(path: Path) -> dict[str, Any]:
             f"{path / RECORD} has format {record.get('format', 'none')}, and this version of nelbo reads format "
             f"{FORMAT}; train the run again in another directory, or read it with nelbo {writer}"
         )
+    for name, (kinds, words) in _ENTRIES.items():
+        value = record.get(name, _ABSENT)
+        if not isinstance(value, kinds):
+            got = "nothing" if value is _ABSENT else repr(value)
+            raise DamagedFileError(
+                f"{path / RECORD} is damaged: {name!r} must be {words}, got {got}; copy it again or train anew"
+            )
     return record
 
 
@@ -167,7 +188,10 @@ def rebuild_model(record: Mapping[str, Any], path: Path | None) -> Model:
     try:
         return recipes.make(made["name"], **made["arguments"])
     except (KeyError, TypeError, ValueError) as error:
-        raise DamagedFileError(f"{(path or Path()) / RECORD}: its recipe cannot be built: {error}") from error
+        raise DamagedFileError(
+            f"{(path or Path()) / RECORD}: its recipe cannot be built: {error}. Or build the model yourself and write "
+            f"nelbo.load({str(path)!r}, model=vae)"
+        ) from error
 
 
 def rebuild_data(record: Mapping[str, Any], path: Path | None) -> nelbo_data.Data:
@@ -178,7 +202,10 @@ def rebuild_data(record: Mapping[str, Any], path: Path | None) -> nelbo_data.Dat
             f"the run {path or 'in memory'} was trained on data given in memory, which {RECORD} cannot name; "
             f"pass the same again: nelbo.resume({str(path)!r}, data=x)"
         )
-    return nelbo_data.rebuild(origin)
+    try:
+        return nelbo_data.rebuild(origin)
+    except (KeyError, TypeError) as error:
+        raise DamagedFileError(f"{(path or Path()) / RECORD} is damaged: its data cannot be loaded: {error}") from error
 
 
 def read_history(path: Path) -> list[Epoch]:
@@ -231,6 +258,23 @@ def load_weights(model: nn.Module, weights: Mapping[str, Tensor]) -> None:
                 "the file; build the model with the arguments it was trained with"
             )
     model.load_state_dict(dict(weights))
+
+
+def machine_of(record: Mapping[str, Any], path: Path) -> dict[str, Any]:
+    """The machine that a run was last trained on, as run.json describes it.
+
+    Raises:
+        DamagedFileError: the entry is missing, or one of its values has another type.
+    """
+    machines = record["machines"]
+    entry = machines[-1] if machines and isinstance(machines[-1], dict) else {}
+    for name, kind in _MACHINE.items():
+        if not isinstance(entry.get(name), kind):
+            raise DamagedFileError(
+                f"{path / RECORD} is damaged: 'machines' must end with an object whose {name!r} is of type "
+                f"{kind.__name__}, got {machines[-1:]}; copy it again or train anew"
+            )
+    return entry
 
 
 def in_dtype(model: Model, dtype: str) -> None:

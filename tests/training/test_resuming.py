@@ -1,10 +1,13 @@
 """resume(): the very weights of the uninterrupted run, or an error that says what is wrong."""
 
+import contextlib
+import functools
 import json
 import os
 import signal
 import subprocess
 import sys
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -13,8 +16,9 @@ import torch
 
 import nelbo
 from nelbo.files import DamagedFileError, exclusive
+from nelbo.objectives import Objective, from_dict
 from nelbo.runs import METRICS, WEIGHTS, read_history
-from nelbo.training import Interrupted
+from nelbo.training import Interrupted, resuming
 from nelbo.training.checkpoint import Snapshot
 from tests.training.simple import binary, by_hand, quick, same, small, table_file, untimed, weights
 
@@ -318,19 +322,77 @@ def test_a_damaged_record(run):
         resumed(run)
     for change, message in (
         ({"training": {}}, "lack batch_size"),
-        ({"training": []}, "holds no settings"),
-        ({"objective": None}, "objective must be an object, got None"),
+        ({"training": []}, r"'training' must be an object of settings, got \[\]"),
+        ({"objective": None}, "'objective' must be an object, got None"),
         ({"recipe": {"name": "va", "arguments": {"event": [6]}}}, "did you mean 'vae'"),
         ({"recipe": {"name": "vae", "arguments": {"event": [6], "laten": 3}}}, "did you mean 'latent'"),
         ({"format": 99}, "has format 99, and this version of nelbo reads format 2; train the run again"),
         ({"format": 1}, r"has format 1, and .* reads format 2; .* or read it with nelbo \d"),
         ({"format": None}, "has format None"),
-        ({"machines": []}, "damaged"),
-        ({"machines": [{"step": 0, "device": "cpu"}]}, "damaged: 'threads'"),
+        ({"machines": []}, r"'machines' must end with an object whose 'device' is of type str, got \[\]"),
+        ({"machines": {}}, "'machines' must be a list, got {}"),
+        ({"machines": [{"step": 0, "device": "cpu"}]}, "whose 'threads' is of type int"),
     ):
         (run / "run.json").write_text(json.dumps(json.loads(record) | change))
         with pytest.raises(DamagedFileError, match=message):
             resumed(run)
+
+
+def paths(value, path=()):
+    """The place of every entry of some JSON."""
+    entries = value.items() if isinstance(value, dict) else enumerate(value) if isinstance(value, list) else ()
+    for key, each in entries:
+        yield (*path, key)
+        yield from paths(each, (*path, key))
+
+
+def test_every_entry_of_a_record_that_is_missing_or_of_another_type(run):
+    """Damage is either of no consequence, or an error in words."""
+    text, refused = (run / "run.json").read_text(), 0
+    for path in paths(json.loads(text)):
+        for change in ("gone", None, [1.5], {}):
+            record = json.loads(text)
+            at = functools.reduce(lambda value, key: value[key], path[:-1], record)
+            if change == "gone":
+                del at[path[-1]]
+            else:
+                at[path[-1]] = change
+            (run / "run.json").write_text(json.dumps(record))
+            for use in (nelbo.load, _checked):
+                with contextlib.suppress(ValueError, FileNotFoundError):  # a KeyError would say nothing
+                    use(run)
+                    continue
+                refused += 1
+    assert refused > 100
+
+
+def _checked(folder):
+    """Read all that resume reads of run.json, without the training."""
+    data = binary()
+    record = nelbo.runs.read_record(folder)
+    resuming._settings_and_machine(record, folder)
+    resuming._check_given(record, folder, model=None, data=data, objective=None, optimizer=None)
+    from_dict(record["objective"])
+    resuming._same_data(record, data)
+    nelbo.runs.rebuild_model(record, folder)
+
+
+def test_what_must_be_passed_again_is_asked_for_at_once(tmp_path):
+    out = tmp_path / "run"
+
+    @dataclass(frozen=True)
+    class Mine(Objective):
+        def terms(self, model, batch, progress):
+            return nelbo.objectives.ELBO().terms(model, batch, progress)
+
+    quick(by_hand(), binary(), out=out, objective=Mine(), optimizer=sgd)
+    line = r"model=vae, data=x, objective=Mine\(\.\.\.\), optimizer=lambda parameters: torch\.optim\.SGD\(parameters"
+    with pytest.raises(ValueError, match=rf"built by hand.*in memory.*of your own.*nelbo\.resume\('{out}', {line}"):
+        nelbo.resume(out)
+    with pytest.raises(ValueError, match=r"objective=Mine\(\.\.\.\)\)$"):
+        nelbo.resume(out, model=by_hand(), data=binary(), optimizer=sgd)
+    again = {"model": by_hand(), "data": binary(), "objective": Mine(), "optimizer": sgd}
+    assert len(nelbo.resume(out, **again, epochs=4, progress=False).history) == 4
 
 
 def test_damaged_metrics(run):

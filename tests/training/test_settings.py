@@ -8,6 +8,7 @@ from typing import get_type_hints
 import numpy as np
 import pytest
 import torch
+from torch import nn
 
 import nelbo
 from nelbo.training.fit import fit
@@ -53,6 +54,16 @@ def test_numbers_become_python_s():
         ({"learning_rate": math.inf}, "learning_rate must be a finite number > 0, got inf"),
         ({"learning_rate": "1e-3"}, "learning_rate must be a finite number > 0, got '1e-3'"),
         ({"learning_rate": None}, "learning_rate must be a finite number > 0, got None"),
+        ({"compile": "no"}, "compile must be one of True, False; got 'no'"),
+        ({"compile": 2}, "compile must be one of True, False; got 2"),
+        ({"device": 3}, "device must be a name such as 'auto' or 'cpu', got 3"),
+        ({"device": None}, "device must be a name such as 'auto' or 'cpu', got None"),
+        (
+            {"schedule": "cosin"},
+            "schedule must be one of 'constant', 'cosine', 'exponential', 'burda'; got 'cosin', did you mean 'cosine'?",
+        ),
+        ({"precision": ["float32"]}, "precision must be one of 'float32', 'bfloat16'; got ['float32']"),
+        ({"seed": 1.5}, "seed must be an integer, got 1.5"),
         ({"threads": 0}, "threads must be a positive integer or None, got 0"),
         ({"checkpoint_every": 0}, "checkpoint_every must be a number of seconds > 0, got 0"),
         ({"ema": 0.0}, "ema must be a number between 0 and 1, such as 0.999, or None, got 0.0"),
@@ -63,6 +74,23 @@ def test_what_a_setting_may_be(changes, message):
     with pytest.raises(ValueError, match=changes.keys().__iter__().__next__()) as caught:
         Settings.of(defaults(**changes))
     assert str(caught.value) == message
+
+
+@pytest.mark.parametrize(
+    ("argument", "expected"),
+    [
+        ({"optimizer": torch.optim.SGD([nn.Parameter(torch.ones(1))], lr=0.1)}, "optimizer must be a function from"),
+        ({"optimizer": "adam"}, "optimizer must be a function from parameters"),
+        ({"progress": "no"}, "progress must be True, False or a function"),
+        ({"progress": None}, "progress must be True, False or a function"),
+        ({"callback": 3}, "callback must be a function of an epoch's metrics or None, got 3"),
+        ({"out": 3}, "out must be a path or None, got 3"),
+        ({"objective": nelbo.objectives.ELBO}, "objective must be a value such as"),
+    ],
+)
+def test_what_the_other_arguments_may_be(argument, expected):
+    with pytest.raises(TypeError, match=expected):
+        quick(small(), binary(), **argument)
 
 
 @pytest.mark.parametrize(

@@ -98,6 +98,9 @@ def fit(
         Interrupted: Ctrl-C; the state is saved if ``out`` was given.
     """
     settings = Settings.of(locals())
+    check_callables(optimizer, progress, callback)
+    if out is not None and not isinstance(out, str | Path):  # pyright: ignore[reportUnnecessaryIsInstance]
+        raise TypeError(f"out must be a path or None, got {out!r}; write out='runs/NAME'")
     on = pick_device(settings.device)
     model = as_model(model)
     objective = objective or default_for(model)
@@ -135,6 +138,19 @@ def _split(data: Any, validation: float | None) -> Data:
             f"or write nelbo.data.load(..., validation={validation!r})"
         )
     return as_data(data, validation=validation)
+
+
+def check_callables(optimizer: Any, progress: Any, callback: Any) -> None:
+    """Raise a TypeError where an argument of fit or resume is not a function, and has to be one."""
+    if optimizer is not None and (not callable(optimizer) or isinstance(optimizer, torch.optim.Optimizer)):
+        raise TypeError(
+            f"optimizer must be a function from parameters to a torch.optim.Optimizer, got {optimizer!r}; write "
+            "optimizer=lambda parameters: torch.optim.SGD(parameters, lr=0.1)"
+        )
+    if not isinstance(progress, bool) and not callable(progress):
+        raise TypeError(f"progress must be True, False or a function from the loop to a display, got {progress!r}")
+    if callback is not None and not callable(callback):
+        raise TypeError(f"callback must be a function of an epoch's metrics or None, got {callback!r}")
 
 
 def prepare(

@@ -29,7 +29,6 @@ from nelbo.training.step import Updates
 from nelbo.vae import Model
 
 # On an accelerator, looking at the loss waits for all queued work: there it is done only now and then.
-_LOOK_EVERY = {"cpu": 1}
 _LOOK_EVERY_ELSEWHERE = 50
 
 
@@ -143,7 +142,7 @@ class Loop:
     def _train(self, display: Display) -> None:
         """What is left of the running epoch, step by step."""
         position = self.state.position
-        look_every = _LOOK_EVERY.get(self.updates.device.type, _LOOK_EVERY_ELSEWHERE)
+        look_every = 1 if self.updates.device.type == "cpu" else _LOOK_EVERY_ELSEWHERE
         self.updates.step.train()
         self._since = perf_counter()
         for raw in self.updates.batches():

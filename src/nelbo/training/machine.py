@@ -3,10 +3,13 @@
 import contextlib
 from collections.abc import Generator, Mapping
 from dataclasses import asdict, dataclass, fields
+from pathlib import Path
 from typing import Any, final
 
 import torch
 
+from nelbo.files import DamagedFileError
+from nelbo.runs import RECORD, machine_of
 from nelbo.vae import Model, place_of
 
 
@@ -42,16 +45,12 @@ class Machine:
         )
 
     @classmethod
-    def of_record(cls, record: Mapping[str, Any]) -> "Machine":
-        """That on which a run was last trained.
-
-        Raises:
-            KeyError, TypeError, ValueError: run.json is damaged.
-        """
-        entry = record["machines"][-1]
-        machine = cls(**{each.name: each.type(entry[each.name]) for each in fields(cls)})  # pyright: ignore[reportCallIssue]
+    def of_record(cls, record: Mapping[str, Any], folder: Path) -> "Machine":
+        """That on which a run was last trained; a DamagedFileError where run.json does not say it."""
+        entry = machine_of(record, folder)
+        machine = cls(**{each.name: entry[each.name] for each in fields(cls)})
         if machine.threads < 1 or not isinstance(getattr(torch, machine.dtype, None), torch.dtype):
-            raise ValueError(f"machines ends with {entry}")
+            raise DamagedFileError(f"{folder / RECORD} is damaged: 'machines' ends with {entry}")
         return machine
 
     def entry(self, step: int) -> dict[str, Any]:

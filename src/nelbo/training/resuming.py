@@ -13,9 +13,10 @@ from nelbo import runs
 from nelbo.data import Data, Dataset, as_data
 from nelbo.files import DamagedFileError, plain
 from nelbo.objectives import Objective, from_dict
+from nelbo.objectives.record import KNOWN
 from nelbo.runs import Epoch, Run
 from nelbo.training.checkpoint import Position, Snapshot
-from nelbo.training.fit import ShowProgress, fit, own_optimizer, prepare, train
+from nelbo.training.fit import ShowProgress, check_callables, fit, own_optimizer, prepare, train
 from nelbo.training.machine import Machine, pick_device, training_arithmetic
 from nelbo.training.optimizers import MakeOptimizer
 from nelbo.training.settings import Settings, answers_typos
@@ -62,9 +63,11 @@ def resume(
         ValueError: something that run.json cannot hold was not passed again.
         TypeError: an argument has another name; the message says which.
     """
+    check_callables(optimizer, progress, callback)
     folder = Path(path)
     record = runs.read_record(folder)
     settings, machine = _settings_and_machine(record, folder)
+    _check_given(record, folder, model=model, data=data, objective=objective, optimizer=optimizer)
     snapshot = Snapshot.load(folder)
     position = Position(**snapshot.position)
     if (lines := len(runs.read_history(folder))) < position.lines:
@@ -131,13 +134,39 @@ def _bytes_and_options(origin: dict[str, Any] | None) -> Any:
     return plain({name: (origin or {}).get(name) for name in ("sha256", "options")})
 
 
+def _check_given(record: dict[str, Any], folder: Path, **given: Any) -> None:
+    """Raise a ValueError that names everything that run.json cannot hold and that was not passed again."""
+    expected, name = record["own_optimizer"], record["objective"].get("name")
+    needed = {
+        "model": (not record["recipe"], f"a model built by hand ({record['model']})", "vae"),
+        "data": (not record["data"].get("source"), f"data given in memory, which {runs.RECORD} cannot name", "x"),
+        "objective": (
+            str(name) not in KNOWN,
+            f"an objective of your own ({name})",
+            f"{str(name).rpartition('.')[2]}(...)",
+        ),
+        "optimizer": (
+            expected is not None,
+            "an optimizer of your own",
+            f"lambda parameters: torch.optim.{expected}(parameters, ...)",
+        ),
+    }
+    missing = [argument for argument, (wanted, _, _) in needed.items() if wanted and given[argument] is None]
+    if missing:
+        lines = ", ".join(f"{argument}={needed[argument][2]}" for argument in missing)
+        raise ValueError(
+            f"the run {folder} was trained on {', '.join(needed[argument][1] for argument in missing)}; pass the same "
+            f"again: nelbo.resume({str(folder)!r}, {lines})"
+        )
+
+
 def _settings_and_machine(record: dict[str, Any], folder: Path) -> tuple[Settings, Machine]:
     """What a run was started with, checked again: run.json may be damaged."""
     try:
-        if not isinstance(record["objective"], dict):
-            raise TypeError(f"objective must be an object, got {record['objective']!r}")
-        return Settings.of_record(record["training"]), Machine.of_record(record)
-    except (KeyError, IndexError, TypeError, ValueError) as error:
+        return Settings.of_record(record["training"]), Machine.of_record(record, folder)
+    except DamagedFileError:
+        raise
+    except ValueError as error:
         raise DamagedFileError(f"{folder / runs.RECORD} is damaged: {error}; copy it again or train anew") from error
 
 

@@ -1,6 +1,5 @@
 """The settings of a training: the arguments of fit() that a run records, checked."""
 
-import difflib
 import functools
 import inspect
 import math
@@ -10,7 +9,10 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, fields
 from typing import Annotated, Any, Literal, ParamSpec, TypeVar, final, get_args, get_origin, get_type_hints
 
+import torch
+
 from nelbo.files import plain
+from nelbo.registry import check_choice, nearest
 from nelbo.training.optimizers import Schedule
 
 Precision = Literal["float32", "bfloat16"]
@@ -95,11 +97,15 @@ def _checked(name: str, value: Any, hint: Any) -> Any:
     if value is None and type(None) in get_args(hint):
         return None
     if get_origin(hint) is Literal:
-        if value not in get_args(hint):
-            raise ValueError(f"{name} must be one of {', '.join(map(repr, get_args(hint)))}; got {value!r}")
+        check_choice(name, value, get_args(hint))
         return value
-    if limits is None:
-        return hint(value)
+    if hint is bool:
+        check_choice(name, value, (True, False))
+        return bool(value)
+    if hint is str:
+        if not isinstance(value, str | torch.device):
+            raise ValueError(f"{name} must be a name such as 'auto' or 'cpu', got {value!r}")
+        return str(value)
     number = _number(value, whole=int in (hint, *get_args(hint)))
     if number is None or not limits.low <= number <= limits.high:
         raise ValueError(f"{name} must be {limits.words}{' or None' if get_args(hint) else ''}, got {value!r}")
@@ -160,9 +166,8 @@ def answers_typos(function: Callable[P, R]) -> Callable[P, R]:
 
 def _meant(name: str, names: list[str]) -> str:
     meant = next((right for right, wrong in _SYNONYMS.items() if name.lower() in wrong or name in wrong), name)
-    near = [meant] if meant in names else difflib.get_close_matches(name, names, n=1)
-    if near:
-        return f"write {near[0]}="
+    if near := meant if meant in names else nearest(name, names):
+        return f"write {near}="
     if meant in {field.name for field in fields(Settings)}:
         return f"a run goes on with the {meant} that it began with"
     return f"its arguments are {', '.join(names)}"
