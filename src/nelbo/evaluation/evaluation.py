@@ -205,10 +205,6 @@ class Evaluation:
         return keys if self.positions is None else folded(keys, self.positions)
 
     @property
-    def _condition(self) -> Tensor | None:
-        return self.batch.c if self.conditional else None
-
-    @property
     def conditioned(self) -> Model:
         """The model at the examples' condition."""
         return at_condition(self.model, self.batch) if self.conditional else self.model
@@ -222,7 +218,8 @@ class Evaluation:
         """
         if self._prior is not None:
             return self._prior
-        with evaluation_mode(self.model, self.seed), conditioned(self.model, self._condition) as model:
+        c = self.batch.c if self.conditional else None
+        with evaluation_mode(self.model, self.seed), conditioned(self.model, c) as model:
             pz = model.prior
         if not pz.event_shape:
             raise ValueError(
