@@ -124,7 +124,7 @@ def check_choice(name: str, value: Any, choices: Iterable[Any]) -> None:
     """Raise a ValueError that lists the choices, and the one that was probably meant, unless the value is one."""
     choices = list(choices)
     if value not in choices:
-        near = did_you_mean(value, choices) if isinstance(value, str) else "."
+        near = did_you_mean(str(value), map(str, choices))
         raise ValueError(
             f"{name} must be one of {', '.join(map(repr, choices))}; got {value!r}{near.removesuffix('.')}"
         )

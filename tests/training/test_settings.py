@@ -62,7 +62,10 @@ def test_numbers_become_python_s():
             {"schedule": "cosin"},
             "schedule must be one of 'constant', 'cosine', 'exponential', 'burda'; got 'cosin', did you mean 'cosine'?",
         ),
-        ({"precision": ["float32"]}, "precision must be one of 'float32', 'bfloat16'; got ['float32']"),
+        (
+            {"precision": ["float32"]},
+            "precision must be one of 'float32', 'bfloat16'; got ['float32'], did you mean 'float32'?",
+        ),
         ({"seed": 1.5}, "seed must be an integer, got 1.5"),
         ({"threads": 0}, "threads must be a positive integer or None, got 0"),
         ({"checkpoint_every": 0}, "checkpoint_every must be a number of seconds > 0, got 0"),
