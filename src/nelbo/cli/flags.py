@@ -1,13 +1,17 @@
 """Command-line flags read from the signatures and docstrings of the functions they are passed to."""
 
 import inspect
-from collections.abc import Callable, Mapping, Sequence
+import re
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Annotated, Any, get_type_hints
 
 from cyclopts import Parameter
 from cyclopts.group import Group
 
 from nelbo.docstrings import described
+
+_CALL = r"[\w.]+\((?:[^()]|\([^()]*\))*\)"
+_VALUE = r"'[^']*'|\[[^\]]*\]|[\w./-]*\w"
 
 
 def flags(
@@ -58,3 +62,31 @@ def plain(value: object) -> str:
 def shown(default: object) -> str | None:
     """A default as ``--help`` shows it; what is off or empty unless asked for goes without saying."""
     return None if default is True or default is False or default in (None, "") else plain(default)
+
+
+def in_flags(message: str, flags: Iterable[str]) -> str:
+    """A message with its settings as one types them in the shell; calls of Python functions stay as they are.
+
+    >>> in_flags("binarize='static' needs batch_size=8; see np.load(path, key=None)", ["--binarize", "--batch-size"])
+    '--binarize static needs --batch-size 8; see np.load(path, key=None)'
+
+    Args:
+        message: of an error, which speaks of settings as Python does.
+        flags: of the command, such as ``--batch-size``.
+    """
+    names = {flag.removeprefix("--").replace("-", "_"): flag for flag in flags}
+    setting = re.compile(rf"{_CALL}|(?<![\w.'/-])({'|'.join(map(re.escape, names))})(=({_VALUE})?)?(?![\w'(])")
+
+    def typed(match: re.Match[str]) -> str:
+        name, given, value = match.groups()
+        if name is None or not (given or "_" in name):
+            return match[0]
+        fraction = re.fullmatch(r"1/(\d+)", value or "")
+        if fraction:
+            value = repr(1 / int(fraction[1]))
+        words = re.sub(r"[\[\]',]", "", value or "")
+        if words in ("None", "False"):
+            return f"no {names[name]}"
+        return names[name] if words in ("", "True") else f"{names[name]} {words}"
+
+    return setting.sub(typed, message)
