@@ -1,5 +1,6 @@
 """Command-line flags read from the signatures and docstrings of the functions they are passed to."""
 
+import functools
 import inspect
 import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -41,17 +42,21 @@ def flags(
     return parameters
 
 
-def with_signature(function: Callable[..., Any], parameters: Sequence[inspect.Parameter]) -> Callable[..., Any]:
-    """A function that takes keywords, with the signature and the defaults that these parameters state."""
-    defaults = {parameter.name: parameter.default for parameter in parameters}
+def with_flags(*parameters: inspect.Parameter) -> Callable[[Callable[..., int]], Callable[..., int]]:
+    """Decorate a command so that its signature has these flags in place of ``**values``, which holds all of them."""
 
-    def call(*arguments: Any, **given: Any) -> Any:
-        first = dict(zip(defaults, arguments, strict=False))
-        return function(**(defaults | first | given))
+    def decorate(command: Callable[..., int]) -> Callable[..., int]:
+        @functools.wraps(command)
+        def call(*arguments: Any, **given: Any) -> int:
+            return command(*arguments, **({flag.name: flag.default for flag in parameters} | given))
 
-    call.__signature__ = inspect.Signature(list(parameters))  # pyright: ignore[reportFunctionMemberAccess]
-    call.__annotations__ = {parameter.name: parameter.annotation for parameter in parameters}
-    return call
+        named = [p for p in inspect.signature(command).parameters.values() if p.kind is not p.VAR_KEYWORD]
+        signature = inspect.Signature([*named, *parameters])
+        call.__signature__ = signature  # pyright: ignore[reportAttributeAccessIssue]
+        call.__annotations__ = {name: parameter.annotation for name, parameter in signature.parameters.items()}
+        return call
+
+    return decorate
 
 
 def plain(value: object) -> str:
