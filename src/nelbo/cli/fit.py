@@ -12,7 +12,7 @@ from nelbo import data as nelbo_data
 from nelbo import likelihoods, recipes
 from nelbo.cli.flags import flags, plain, with_flags
 from nelbo.docstrings import described
-from nelbo.runs import RECORD, Run
+from nelbo.runs import RECORD, Run, read_history, read_record
 from nelbo.training import fit as train
 from nelbo.training import resume as go_on
 
@@ -72,6 +72,8 @@ def fit(data: str | None = None, *, out: Path | None = None, resume: Path | None
     """
     if resume is not None:
         run = _go_on(resume, data, values)
+        if run is None:
+            return 0
     elif data is None:
         raise ValueError("nelbo fit needs DATA: mnist5k, digits, mnist or a path; or --resume RUN")
     else:
@@ -109,8 +111,8 @@ def _only_its_own(recipe: str, chosen: dict[str, Any]) -> None:
             raise ValueError(f"--{name.replace('_', '-')} is for {', '.join(takers)}; got --recipe {recipe}")
 
 
-def _go_on(path: Path, data: str | None, values: dict[str, Any]) -> Run:
-    """Resume; flags that would change the run are refused, but for more epochs or another machine."""
+def _go_on(path: Path, data: str | None, values: dict[str, Any]) -> Run | None:
+    """Resume, or say that the run is complete; flags that would change it are refused, but for epochs and machine."""
     chosen = {name: value for name, value in values.items() if value is not None}
     refused = [f"--{name.replace('_', '-')}" for name in chosen if name not in _OF_RESUME]
     if data is not None or refused:
@@ -118,7 +120,17 @@ def _go_on(path: Path, data: str | None, values: dict[str, Any]) -> Run:
         raise ValueError(
             f"--resume takes everything but --epochs, --device and --threads from {path / RECORD}; leave out {what}"
         )
-    return go_on(path, **chosen)
+    record = read_record(path)
+    settings = record["training"]
+    if record.get("status") != "finished" or chosen.get("epochs", settings["epochs"]) != settings["epochs"]:
+        return go_on(path, **chosen)
+    done = len(read_history(path))
+    print(f"{path} is complete: it was trained for {done} {'epoch' if done == 1 else 'epochs'}.")
+    if done == settings["epochs"] and settings["schedule"] == "constant":
+        print(f"Train on with:    nelbo fit --resume {path} --epochs {2 * done}")
+    else:
+        print("It ended by its schedule or by --patience: for more epochs, train a new run.")
+    return None
 
 
 def _free_folder(parent: Path, name: str) -> Path:
