@@ -8,6 +8,7 @@ import pytest
 from nelbo import data as nelbo_data
 from nelbo import recipes
 from nelbo.cli import main
+from nelbo.cli.flags import in_flags
 from nelbo.docstrings import described
 from nelbo.training import fit
 
@@ -83,10 +84,17 @@ def test_other_data_pass_through_a_run_s_model(run, here):
         (["fit"], "needs DATA: mnist5k, digits, mnist or a path"),
         (["fit", "digitz"], "Did you mean 'digits'"),
         (["fit", "digits", "--likelihood", "bernouli"], "did you mean 'bernoulli'"),
-        (["fit", "digits", "--likelihood", "bernoulli"], "binarize='dynamic'"),
-        (["fit", "digits", "--recipe", "beta_vae", "--warm-up", "30"], "Train for epochs=30 or more"),
+        (["fit", "digits", "--likelihood", "bernoulli"], "--likelihood continuous_bernoulli, or --binarize"),
+        (["fit", "digits", "--recipe", "beta_vae", "--warm-up", "30"], "Train for --epochs 30 or more"),
         (["fit", "digits", "--beta", "4"], "--beta is for beta_vae, beta_tc_vae; got --recipe vae"),
         (["fit", "digits", "--epochs", "0"], "epochs must be a positive integer, got 0"),
+        (["fit", "digits", "--batch-size", "0"], "--batch-size must be a positive integer, got 0"),
+        (["fit", "digits", "--scale", "1", "--binarize", "static"], "--binarize static expects values in [0, 1]"),
+        (
+            ["fit", "digits", "--scale", "1", "--binarize", "static"],
+            "--scale 0.0625, or drop --binarize",
+        ),
+        (["fit", "digits", "--key", "x"], "--key x applies to .npz"),
         (["fit", "digits", "--network", "conv", "--channels", "8", "8", "8", "8"], "can be halved 3 times, got 4"),
         (["fit", "--resume", "nowhere"], "nowhere is not a directory"),
         (["fit", "--resume", "nowhere", "--latent", "3"], "leave out --latent"),
@@ -108,7 +116,63 @@ def test_output_mistakes(run, here, capsys):
     assert "have no test part; they have: train, validation. Write --split train" in capsys.readouterr().err
     np.save("wide.npy", np.zeros((5, 12), dtype=np.float32))
     assert main(["embed", run, "wide.npy"]) == 1
-    assert "the run was trained on (1, 8, 8)" in capsys.readouterr().err
+    error = capsys.readouterr().err
+    assert "shape (1, 8, 8), as the run was trained on, got an array of shape (5, 12)" in error
+    assert "nelbo fit wide.npy" in error
+
+
+def test_messages_in_the_shell_have_the_shell_s_lines(here, capsys):
+    (here / "notes.txt").write_text("1")
+    (here / "table.csv").write_text("a,b\n1.5,-2\n3,400\n5,9\n")
+    assert main(["fit", "notes.txt"]) == 1
+    assert "as_data" not in capsys.readouterr().err
+    assert main(["fit", "table.csv", "--validation", "0", "--likelihood", "bernoulli"]) == 1
+    assert "What fits: --likelihood normal, with --standardize for the data" in capsys.readouterr().err
+    np.save("holes.npy", np.array([[1, np.nan], [2, 3]]))
+    assert main(["fit", "holes.npy"]) == 1
+    assert "drop those examples from the file, or fill them in" in capsys.readouterr().err
+    np.save("one.npy", np.zeros(9))
+    assert main(["fit", "one.npy"]) == 1
+    assert "np.save(path, x.reshape(-1, 1)), for 9 examples" in capsys.readouterr().err
+    assert main(["fit", "table.csv", "--binarize", "dynamic"]) == 1
+    assert "drop --binarize and write --standardize" in capsys.readouterr().err
+
+
+def test_resume_says_that_a_run_is_complete(run, here, capsys):
+    before = (here / run / "metrics.jsonl").read_bytes()
+    capsys.readouterr()
+    assert main(["fit", "--resume", run]) == 0
+    assert capsys.readouterr().out == (
+        f"{run} is complete: it was trained for 1 epoch.\nTrain on with:    nelbo fit --resume {run} --epochs 2\n"
+    )
+    assert (here / run / "metrics.jsonl").read_bytes() == before
+
+
+def test_resume_tells_how_the_data_have_changed(here, capsys):
+    np.save("mine.npy", np.random.default_rng(0).normal(size=(50, 3)))
+    assert main(["fit", "mine.npy", "--epochs", "1", "--hidden", "8", "--out", "r"]) == 0
+    np.save("mine.npy", np.zeros((51, 3)))
+    assert main(["fit", "--resume", "r", "--epochs", "2"]) == 1
+    error = capsys.readouterr().err
+    assert "mine.npy has changed since the run was trained on it: there were 50 examples, and are 51" in error
+    assert "sha256" not in error
+
+
+@pytest.mark.parametrize(
+    ("message", "typed"),
+    [
+        ("write binarize='static'", "write --binarize static"),
+        ("scale=1/16 or scale=None", f"--scale {1 / 16} or no --scale"),
+        ("columns=['a', 'b'], or columns=[...]", "--columns a b, or --columns ..."),
+        ("standardize=True; another out=", "--standardize; another --out"),
+        ("the batch_size is 3 of scale 1", "the --batch-size is 3 of scale 1"),
+        ("np.load(path, out=np.zeros(3, scale=1))", "np.load(path, out=np.zeros(3, scale=1))"),
+        ("rescale=2 and 'batch_size' in runs/batch_size", "rescale=2 and 'batch_size' in runs/batch_size"),
+    ],
+)
+def test_settings_in_a_message_become_flags(message, typed):
+    flags = ["--binarize", "--scale", "--columns", "--standardize", "--out", "--batch-size"]
+    assert in_flags(message, flags) == typed
 
 
 @pytest.mark.parametrize("function", [nelbo_data.load, recipes.compose, fit, *recipes.RECIPES.values()])

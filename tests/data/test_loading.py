@@ -7,7 +7,7 @@ import torch
 
 from nelbo import data as nd
 from nelbo.data import InMemory, as_data, load, loading, rebuild, source
-from nelbo.data.loading import Options
+from nelbo.data.loading import Options, prepared_like
 
 G = np.random.default_rng(0)
 IMAGES = G.integers(0, 256, (60, 8, 8), dtype=np.uint8)
@@ -51,13 +51,62 @@ def test_the_origin_rebuilds_the_very_same_data(options, tmp_path):
     assert nd.Preparation.from_dict(origin["preparation"]) == data.preparation
 
 
-def test_changed_bytes_are_an_error(tmp_path):
+@pytest.mark.parametrize(
+    ("now", "how"),
+    [
+        (TABLE + 1, "shape and number of examples are the same, values or labels are not"),
+        (TABLE[:50], "there were 60 examples, and are 50"),
+        (TABLE[:, :2], r"the examples had shape \(\d,\), and the data have shape \(60, 2\)"),
+    ],
+)
+def test_changed_data_are_described(tmp_path, now, how):
     path = tmp_path / "d.npy"
     np.save(path, TABLE)
-    origin = load(path).origin
-    np.save(path, TABLE + 1)
-    with pytest.raises(ValueError, match=r"d\.npy has changed: sha256"):
+    data = load(path, limit=40)
+    np.save(path, now)
+    with pytest.raises(ValueError, match=rf"d\.npy has changed since the run was trained on it: {how}\. Restore"):
+        rebuild(data.origin)
+    with pytest.raises(ValueError, match=r"d\.npy has changed: its sha256 is"):
+        load(path, sha256=data.origin["sha256"])
+    path.unlink()
+    with pytest.raises(FileNotFoundError, match=r"d\.npy, on which the run was trained, does not exist; put it back"):
+        rebuild(data.origin)
+
+
+def test_other_columns_of_a_table_are_described(tmp_path):
+    path = tmp_path / "t.csv"
+    path.write_text("a,b\n1,2\n3,4\n5,6\n")
+    origin = load(path, validation=0).origin
+    path.write_text("a,c\n1,2\n3,4\n5,6\n")
+    with pytest.raises(ValueError, match="the columns were 'a', 'b', and are 'a', 'c'"):
         rebuild(origin)
+
+
+def test_another_dataset_is_refused_in_words():
+    origin = as_data(nd.InMemory(torch.zeros(5, 3))).origin
+    with pytest.raises(ValueError, match="there were 5 examples, and are 4"):
+        rebuild(origin, nd.InMemory(torch.zeros(4, 3)))
+
+
+def test_other_examples_are_prepared_like_those_of_a_run(tmp_path):
+    table, other = tmp_path / "t.csv", tmp_path / "o.csv"
+    table.write_text("a,b\n1,2\n3,4\n5,9\n")
+    other.write_text("name,b,a\nx,4,3\n")  # another order, and a column of text
+    data = load(table, validation=0, standardize=True)
+    examples = prepared_like(data.origin, other)
+    assert torch.equal(examples.take(1), data.train.take([1]))
+    other.write_text("a,c\n1,2\n")
+    with pytest.raises(ValueError, match=r"no column 'b'.* trained on the columns 'a', 'b'; pass examples"):
+        prepared_like(data.origin, other)
+
+
+@pytest.mark.parametrize("options", [{"binarize": "threshold"}, {"dequantize": True}, {"standardize": True}, {}])
+def test_the_shape_of_other_examples_is_judged_before_their_values(tmp_path, options):
+    path = tmp_path / "wide.npy"
+    np.save(path, 300.5 * np.ones((50, 4), dtype=np.float32))
+    origin = load(np.zeros((8, 3), dtype=np.uint8), **options).origin
+    with pytest.raises(ValueError, match=r"shape \(3,\), as the run was trained on, got an array of shape \(50, 4\)"):
+        prepared_like(origin, path)
 
 
 def test_an_array_is_rebuilt_from_the_same_array_only():
@@ -65,7 +114,7 @@ def test_an_array_is_rebuilt_from_the_same_array_only():
     with pytest.raises(ValueError, match=r"rebuild\(origin, x\)"):
         rebuild(data.origin)
     same(data, rebuild(data.origin, (TABLE, np.arange(60))))
-    with pytest.raises(ValueError, match="has changed"):
+    with pytest.raises(ValueError, match="the array in memory has changed .* values or labels are not"):
         rebuild(data.origin, TABLE)
 
 
@@ -111,14 +160,14 @@ def test_as_data_takes_what_it_gave():
     "x", [TABLE.tolist(), [TABLE], {"x": TABLE}, 5, (TABLE, [1] * 60)], ids=lambda x: type(x).__name__
 )
 def test_as_data_of_other_types(x):
-    with pytest.raises(TypeError, match=r"as_data\(np\.asarray\(x\)\)"):
+    with pytest.raises(TypeError, match=r"pass np\.asarray\(examples, dtype=np\.float32\)"):
         as_data(x)
 
 
 def test_as_data_refuses_unknown_options_and_those_of_files():
     with pytest.raises(TypeError, match="unexpected keyword argument 'binarise'"):
         as_data(TABLE, binarise="dynamic")
-    with pytest.raises(ValueError, match=r"label='a' applies to \.csv, .*, got an array in memory"):
+    with pytest.raises(ValueError, match=r"label='a' applies to \.csv, .*, got the array in memory"):
         as_data(TABLE, label="a")
 
 
@@ -216,7 +265,7 @@ def test_a_broken_test_set_is_found(tmp_path):
     with pytest.raises(ValueError, match="12 NaN"):
         load(tmp_path / "d.npz")
     np.savez(tmp_path / "d.npz", x_train=TABLE, x_test=np.zeros((3, 5)))
-    with pytest.raises(ValueError, match=r"x_test must have examples of shape \(4,\).*got \(5,\)"):
+    with pytest.raises(ValueError, match=r"x_test of shape \(3, 5\) and x_train of shape \(60, 4\)"):
         load(tmp_path / "d.npz")
 
 
@@ -396,5 +445,11 @@ def test_a_home_folder_is_found(tmp_path, monkeypatch):
 def test_a_dataset_is_rebuilt_from_itself_only():
     data = as_data(InMemory(torch.from_numpy(TABLE)))
     same(data, rebuild(data.origin, data.train))
-    with pytest.raises(ValueError, match="must be the Dataset of the origin"):
+    with pytest.raises(ValueError, match=r"the examples had shape \(4,\), and the data have shape \(3, 2\)"):
         rebuild(data.origin, InMemory(torch.zeros(3, 2)))
+
+
+def test_a_dataset_has_no_recorded_options_to_prepare_others_by():
+    origin = as_data(nd.InMemory(torch.zeros(5, 3))).origin
+    with pytest.raises(ValueError, match="was trained on a Dataset"):
+        prepared_like(origin, "digits")

@@ -69,7 +69,7 @@ def test_other_data_take_the_place_of_what_was_held_out(run, tmp_path, capsys):
 def test_data_of_another_shape_are_refused(run, tmp_path, capsys):
     np.save(tmp_path / "wide.npy", np.zeros((60, 1, 9, 9), dtype="float32"))
     assert main(["diagnose", str(run), str(tmp_path / "wide.npy")]) == 1
-    assert "the run was trained on (1, 8, 8)" in capsys.readouterr().err
+    assert "shape (1, 8, 8), as the run was trained on, got an array of shape (60, 1, 9, 9)" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize("status", ["training", "interrupted"])

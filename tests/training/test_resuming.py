@@ -424,14 +424,14 @@ def test_data_of_a_file_that_changed(tmp_path):
     x = np.load(path)
     x[0, 0] += 1
     np.save(path, x)
-    with pytest.raises(ValueError, match=r"table\.npy has changed: sha256"):
+    with pytest.raises(ValueError, match=r"table\.npy has changed since the run"):
         nelbo.resume(out, epochs=4, progress=False)
 
 
 def test_data_in_memory(run):
     with pytest.raises(ValueError, match=rf"given in memory.*nelbo\.resume\('{run}', data=x\)"):
         resumed(run, data=None, epochs=4)
-    with pytest.raises(ValueError, match="has changed: sha256"):
+    with pytest.raises(ValueError, match="has changed since the run"):
         resumed(run, data=binary(seed=1))
     with pytest.raises(
         ValueError, match=r"must be what the run was trained on: expected sizes .*'train': 180.* got .*'train': 200"

@@ -6,7 +6,8 @@ import sys
 from cyclopts import App, Parameter
 
 from nelbo import __version__
-from nelbo.cli.flags import shown
+from nelbo.cli.flags import in_flags, shown
+from nelbo.wording import in_shell
 
 app = App(
     name="nelbo",
@@ -109,7 +110,8 @@ def main(arguments: list[str] | None = None) -> int:
     NELBO_TRACEBACK=1 shows the traceback all the same.
     """
     try:
-        result = app(arguments, exit_on_error=True, print_error=True, result_action="return_value")
+        with in_shell():
+            result = app(arguments, exit_on_error=True, print_error=True, result_action="return_value")
     except KeyboardInterrupt as stop:
         print(f"\n{stop or 'stopped'}", file=sys.stderr)
         return 130
@@ -120,6 +122,8 @@ def main(arguments: list[str] | None = None) -> int:
     except (ArithmeticError, ImportError, OSError, TypeError, ValueError) as error:
         if os.environ.get("NELBO_TRACEBACK"):
             raise
-        print(f"nelbo: {error}", file=sys.stderr)
+        command = app[(sys.argv[1:] if arguments is None else arguments)[0]]
+        flags = [name for argument in command.assemble_argument_collection() for name in argument.names]
+        print(f"nelbo: {in_flags(str(error), flags)}", file=sys.stderr)
         return 1
     return result if isinstance(result, int) else 0

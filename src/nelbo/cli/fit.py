@@ -10,9 +10,9 @@ from cyclopts.group import Group
 
 from nelbo import data as nelbo_data
 from nelbo import likelihoods, recipes
-from nelbo.cli.flags import flags, plain, with_signature
+from nelbo.cli.flags import flags, plain, with_flags
 from nelbo.docstrings import described
-from nelbo.runs import RECORD, Run
+from nelbo.runs import RECORD, Run, read_history, read_record
 from nelbo.training import fit as train
 from nelbo.training import resume as go_on
 
@@ -28,8 +28,14 @@ TRAINING = flags(
     group=Group.create_ordered("Training"),
     skip=("validation", "objective", "optimizer", "out", "progress", "callback"),
 )
-
-
+_RECIPE = inspect.Parameter(
+    "recipe",
+    inspect.Parameter.KEYWORD_ONLY,
+    default=None,
+    annotation=Annotated[
+        Literal[tuple(recipes.RECIPES)] | None, Parameter(help="the model, by its published name (default vae).")
+    ],
+)
 _OF_RESUME = ("epochs", "device", "threads")
 
 
@@ -54,20 +60,24 @@ def _recipe_flags() -> list[inspect.Parameter]:
 _OWN = _recipe_flags()
 
 
-def _fit(
-    data: str | None = None,
-    *,
-    recipe: str = "vae",
-    out: Path | None = None,
-    resume: Path | None = None,
-    **values: Any,
-) -> int:
+@with_flags(_RECIPE, *DATA, *MODEL, *_OWN, *TRAINING)
+def fit(data: str | None = None, *, out: Path | None = None, resume: Path | None = None, **values: Any) -> int:
+    """Train a model on a named set or your own files, or resume a run.
+
+    Args:
+        data: mnist5k, digits, mnist, or a path: .npy, .npz, .csv, .parquet, an image folder.
+        out: directory of the run; by default runs/DATA-RECIPE.
+        resume: resume this run instead; the result is that of an uninterrupted one.
+        **values: of nelbo.data.load, of the recipe and of nelbo.fit.
+    """
     if resume is not None:
         run = _go_on(resume, data, values)
+        if run is None:
+            return 0
     elif data is None:
         raise ValueError("nelbo fit needs DATA: mnist5k, digits, mnist or a path; or --resume RUN")
     else:
-        run = _start(data, recipe, out, values)
+        run = _start(data, values["recipe"] or "vae", out, values)
     print(run)
     print(f"Is it any good?   nelbo measure {run.path}")
     if not run.model.deterministic:  # there is no bound of an autoencoder to diagnose
@@ -101,8 +111,8 @@ def _only_its_own(recipe: str, chosen: dict[str, Any]) -> None:
             raise ValueError(f"--{name.replace('_', '-')} is for {', '.join(takers)}; got --recipe {recipe}")
 
 
-def _go_on(path: Path, data: str | None, values: dict[str, Any]) -> Run:
-    """Resume; flags that would change the run are refused, but for more epochs or another machine."""
+def _go_on(path: Path, data: str | None, values: dict[str, Any]) -> Run | None:
+    """Resume, or say that the run is complete; flags that would change it are refused, but for epochs and machine."""
     chosen = {name: value for name, value in values.items() if value is not None}
     refused = [f"--{name.replace('_', '-')}" for name in chosen if name not in _OF_RESUME]
     if data is not None or refused:
@@ -110,36 +120,20 @@ def _go_on(path: Path, data: str | None, values: dict[str, Any]) -> Run:
         raise ValueError(
             f"--resume takes everything but --epochs, --device and --threads from {path / RECORD}; leave out {what}"
         )
-    return go_on(path, **chosen)
+    record = read_record(path)
+    settings = record["training"]
+    if record.get("status") != "finished" or chosen.get("epochs", settings["epochs"]) != settings["epochs"]:
+        return go_on(path, **chosen)
+    done = len(read_history(path))
+    print(f"{path} is complete: it was trained for {done} {'epoch' if done == 1 else 'epochs'}.")
+    if done == settings["epochs"] and settings["schedule"] == "constant":
+        print(f"Train on with:    nelbo fit --resume {path} --epochs {2 * done}")
+    else:
+        print("It ended by its schedule or by --patience: for more epochs, train a new run.")
+    return None
 
 
 def _free_folder(parent: Path, name: str) -> Path:
     """parent/name, or parent/name-2, ...: the first without a run."""
     names = [name, *(f"{name}-{number}" for number in range(2, 10_000))]
     return next(parent / n for n in names if not (parent / n / RECORD).exists())
-
-
-_FIRST = [
-    inspect.Parameter(
-        "data",
-        inspect.Parameter.POSITIONAL_OR_KEYWORD,
-        default=None,
-        annotation=Annotated[
-            str | None,
-            Parameter(help="mnist5k, digits, mnist, or a path: .npy, .npz, .csv, .parquet, an image folder."),
-        ],
-    ),
-    *(
-        inspect.Parameter(
-            name, inspect.Parameter.KEYWORD_ONLY, default=default, annotation=Annotated[hint, Parameter(help=text)]
-        )
-        for name, default, hint, text in (
-            ("recipe", "vae", Literal[tuple(recipes.RECIPES)], "The model, by its published name."),
-            ("out", None, Path | None, "Directory of the run; by default runs/DATA-RECIPE."),
-            ("resume", None, Path | None, "Resume this run instead; the result is that of an uninterrupted one."),
-        )
-    ),
-]
-
-fit = with_signature(_fit, [*_FIRST, *DATA, *MODEL, *_OWN, *TRAINING])
-fit.__name__ = "fit"

@@ -1,13 +1,18 @@
 """Command-line flags read from the signatures and docstrings of the functions they are passed to."""
 
+import functools
 import inspect
-from collections.abc import Callable, Mapping, Sequence
+import re
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Annotated, Any, get_args, get_type_hints
 
 from cyclopts import Parameter
 from cyclopts.group import Group
 
 from nelbo.docstrings import described
+
+_CALL = r"[\w.]+\((?:[^()]|\([^()]*\))*\)"
+_VALUE = r"'[^']*'|\[[^\]]*\]|[\w./-]*\w"
 
 
 def flags(
@@ -38,17 +43,21 @@ def flags(
     return parameters
 
 
-def with_signature(function: Callable[..., Any], parameters: Sequence[inspect.Parameter]) -> Callable[..., Any]:
-    """A function that takes keywords, with the signature and the defaults that these parameters state."""
-    defaults = {parameter.name: parameter.default for parameter in parameters}
+def with_flags(*parameters: inspect.Parameter) -> Callable[[Callable[..., int]], Callable[..., int]]:
+    """Decorate a command so that its signature has these flags in place of ``**values``, which holds all of them."""
 
-    def call(*arguments: Any, **given: Any) -> Any:
-        first = dict(zip(defaults, arguments, strict=False))
-        return function(**(defaults | first | given))
+    def decorate(command: Callable[..., int]) -> Callable[..., int]:
+        @functools.wraps(command)
+        def call(*arguments: Any, **given: Any) -> int:
+            return command(*arguments, **({flag.name: flag.default for flag in parameters} | given))
 
-    call.__signature__ = inspect.Signature(list(parameters))  # pyright: ignore[reportFunctionMemberAccess]
-    call.__annotations__ = {parameter.name: parameter.annotation for parameter in parameters}
-    return call
+        named = [p for p in inspect.signature(command).parameters.values() if p.kind is not p.VAR_KEYWORD]
+        signature = inspect.Signature([*named, *parameters])
+        call.__signature__ = signature  # pyright: ignore[reportAttributeAccessIssue]
+        call.__annotations__ = {name: parameter.annotation for name, parameter in signature.parameters.items()}
+        return call
+
+    return decorate
 
 
 def plain(value: object) -> str:
@@ -59,3 +68,31 @@ def plain(value: object) -> str:
 def shown(default: object) -> str | None:
     """A default as ``--help`` shows it; what is off or empty unless asked for goes without saying."""
     return None if default is True or default is False or default in (None, "") else plain(default)
+
+
+def in_flags(message: str, flags: Iterable[str]) -> str:
+    """A message with its settings as one types them in the shell; calls of Python functions stay as they are.
+
+    >>> in_flags("binarize='static' needs batch_size=8; see np.load(path, key=None)", ["--binarize", "--batch-size"])
+    '--binarize static needs --batch-size 8; see np.load(path, key=None)'
+
+    Args:
+        message: of an error, which speaks of settings as Python does.
+        flags: of the command, such as ``--batch-size``.
+    """
+    names = {flag.removeprefix("--").replace("-", "_"): flag for flag in flags}
+    setting = re.compile(rf"{_CALL}|(?<![\w.'/-])({'|'.join(map(re.escape, names))})(=({_VALUE})?)?(?![\w'(])")
+
+    def typed(match: re.Match[str]) -> str:
+        name, given, value = match.groups()
+        if name is None or not (given or "_" in name):
+            return match[0]
+        fraction = re.fullmatch(r"1/(\d+)", value or "")
+        if fraction:
+            value = repr(1 / int(fraction[1]))
+        words = re.sub(r"[\[\]',]", "", value or "")
+        if words in ("None", "False"):
+            return f"no {names[name]}"
+        return names[name] if words in ("", "True") else f"{names[name]} {words}"
+
+    return setting.sub(typed, message)

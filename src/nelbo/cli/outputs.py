@@ -1,18 +1,24 @@
 """nelbo sample, reconstruct, embed: write a trained model's outputs to a file."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from io import BytesIO
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import numpy as np
 from cyclopts import Parameter
 from torch import Tensor
 
 from nelbo import runs
-from nelbo.data import Dataset, as_data
+from nelbo.data import Dataset
+from nelbo.data.loading import prepared_like
 from nelbo.files import write_bytes
 
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+_IMAGE_AXES = 3
+_PAIRS = 10  # images above their reconstructions, unless a number is given
 Split = Literal["train", "validation", "test"]
 Number = Annotated[int, Parameter(name=("-n", "--number"))]
 
@@ -27,7 +33,14 @@ def sample(run: Path, *, n: Number = 64, seed: int = 0, mean: bool = False, out:
         mean: write the mean of p(x|z) instead of a draw.
         out: a .png, .npy or .parquet file; by default samples.png in the run, samples.npy for other examples.
     """
-    return _write(runs.load(run).sample(n, mean=mean, seed=seed), out, run, "samples")
+    x = runs.load(run).sample(n, mean=mean, seed=seed)
+
+    def picture() -> "Figure":
+        from nelbo import figures
+
+        return figures.image_grid(x)
+
+    return _write(x, out or run / f"samples{_suffix(x.shape[1:])}", "samples", picture=picture)
 
 
 def reconstruct(
@@ -51,18 +64,17 @@ def reconstruct(
     """
     loaded = runs.load(run)
     examples = examples_of(loaded, data, split)
-    picture = _is_picture(out, examples.event_shape)
-    n = min(len(examples), n or (10 if picture else len(examples)))
-    x = examples.take(n, seed=seed)
-    back = loaded.reconstruct(x)
-    if picture:
+    path = out or run / f"reconstructions{_suffix(examples.event_shape)}"
+    n = n or (_PAIRS if path.suffix == ".png" else len(examples))
+    batch = examples.examples(min(len(examples), n), seed=seed)
+    back = loaded.reconstruct(batch)
+
+    def picture() -> "Figure":
         from nelbo import figures
 
-        path = out or run / "reconstructions.png"
-        figures.save(figures.reconstruction_pairs(x, back), path)
-        print(f"{n} originals above their reconstructions: {path}")
-        return 0
-    return _write(back, out, run, "reconstructions")
+        return figures.reconstruction_pairs(batch.x, back)
+
+    return _write(back, path, "reconstructions", picture=picture)
 
 
 def embed(
@@ -86,14 +98,15 @@ def embed(
     examples = examples_of(loaded, data, split)
     z = loaded.encode(examples.examples(len(examples), seed=seed))
     path = out or run / "embeddings.npy"
-    if path.suffix == ".png":
+    labels = {} if examples.labels is None else {"label": examples.labels}
+    names = [f"z{i}" for i in range(z.shape[1])]
+
+    def picture() -> "Figure":
         from nelbo import figures
 
-        figures.save(figures.embedding(z, examples.labels), path)
-        print(f"{len(z):,} embeddings: {path}")
-        return 0
-    labels = {} if examples.labels is None else {"label": examples.labels}
-    return _write(z, path, run, "embeddings", names=[f"z{i}" for i in range(z.shape[1])], beside=labels)
+        return figures.embedding(z, examples.labels)
+
+    return _write(z, path, "embeddings", names=names, beside=labels, picture=picture)
 
 
 def examples_of(run: runs.Run, data: str | None, split: Split) -> Dataset:
@@ -107,36 +120,28 @@ def examples_of(run: runs.Run, data: str | None, split: Split) -> Dataset:
                 f"the run's data have no {split} part; they have: {available}. Write --split {available.split(', ')[0]}"
             )
         return examples
-    options = dict(run.record["data"]["options"], validation=0, limit=None)
-    examples = as_data(data, **options).train
-    if run.data.preparation.mean is not None:
-        examples.preparation = run.data.preparation  # the training set's mean and deviation, not those of the new data
-    if examples.event_shape != tuple(run.data.event_shape):
-        raise ValueError(
-            f"{data} holds examples of shape {examples.event_shape}, the run was trained on {run.data.event_shape}"
-        )
-    return examples
+    return prepared_like(run.record["data"], data)
 
 
-def _is_picture(out: Path | None, event: tuple[int, ...]) -> bool:
-    return out.suffix == ".png" if out else len(event) == 3
+def _suffix(event: Sequence[int]) -> str:
+    """The format of examples of a shape where none is asked for: a picture of images."""
+    return ".png" if len(event) == _IMAGE_AXES else ".npy"
 
 
 def _write(
     x: Tensor,
-    out: Path | None,
-    run: Path,
-    stem: str,
+    path: Path,
+    kind: str,
     *,
+    picture: Callable[[], "Figure"],
     names: list[str] | None = None,
     beside: Mapping[str, Tensor] | None = None,
 ) -> int:
-    path = out or run / f"{stem}{'.png' if _is_picture(None, tuple(x.shape[1:])) else '.npy'}"
     values = x.cpu().numpy()
     if path.suffix == ".png":
-        from nelbo import figures
+        from nelbo.figures import save
 
-        figures.save(figures.image_grid(x), path)
+        save(picture(), path)
     elif path.suffix == ".npy":
         buffer = BytesIO()
         np.save(buffer, values, allow_pickle=False)
@@ -145,7 +150,7 @@ def _write(
         write_bytes(path, _parquet(values.reshape(len(values), -1), names, beside or {}))
     else:
         raise ValueError(f"--out must end in .png, .npy or .parquet, got {path.name!r}")
-    print(f"{len(x):,} {stem} of shape {tuple(x.shape[1:])}: {path}")
+    print(f"{len(x):,} {kind} of shape {tuple(x.shape[1:])}: {path}")
     return 0
 
 

@@ -1,6 +1,8 @@
 """numpy files: one array (.npy) or several (.npz), never a pickle."""
 
 import zipfile
+from collections.abc import Generator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -74,33 +76,34 @@ def read_npz(path: Path, *, key: str | None = None) -> Source:
 
 
 def _load(path: Path, kind: type, file: Any = None, **options: Any) -> Any:
-    try:
+    with _readable(path.name):
         # an open file is closed by its owner; numpy leaves one that it opened itself to the garbage collector
         loaded = np.load(path if file is None else file, allow_pickle=False, **options)
-    except (ValueError, OSError, EOFError, zipfile.BadZipFile) as e:
-        raise _unreadable(path.name, e) from e
     if not isinstance(loaded, kind):
         raise ValueError(f"{path.name} holds a numpy {type(loaded).__name__}; rename it to .npy or .npz accordingly")
     return loaded
 
 
 def _member(archive: Any, path: Path, name: str) -> NDArray[Any]:
-    try:
+    with _readable(f"{path.name} [{name}]"):
         return archive[name]
-    except (ValueError, OSError, EOFError, zipfile.BadZipFile) as e:
-        raise _unreadable(f"{path.name} [{name}]", e) from e
 
 
-def _unreadable(what: str, error: Exception) -> ValueError:
-    if "pickle" in str(error).lower() or "object" in str(error).lower():
-        return ValueError(
-            f"{what} holds Python objects (a pickle), which nelbo never loads: a pickle can run any code. If you trust "
-            "the file, convert it once: x = np.load(path, allow_pickle=True); np.save('plain.npy', "
-            "np.stack([np.asarray(row, dtype=np.float32) for row in x]))"
-        )
-    return ValueError(
-        f"{what} cannot be read as a numpy file: {error}. It may be cut short; write it again with np.save"
-    )
+@contextmanager
+def _readable(name: str) -> Generator[None]:
+    """Within, an error of numpy's becomes one that tells what to do about the file."""
+    try:
+        yield
+    except (ValueError, OSError, EOFError, zipfile.BadZipFile) as error:
+        if "pickle" in str(error).lower() or "object" in str(error).lower():
+            raise ValueError(
+                f"{name} holds Python objects (a pickle), which nelbo never loads: a pickle can run any code. If you "
+                "trust the file, convert it once: x = np.load(path, allow_pickle=True); np.save('plain.npy', "
+                "np.stack([np.asarray(row, dtype=np.float32) for row in x]))"
+            ) from error
+        raise ValueError(
+            f"{name} cannot be read as a numpy file: {error}. It may be cut short; write it again with np.save"
+        ) from error
 
 
 def _shapes(path: Path, names: list[str]) -> str:

@@ -1,5 +1,6 @@
 """From stored values and options to training, validation and test set."""
 
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -11,20 +12,16 @@ from nelbo.data.dataset import Dataset, InMemory
 from nelbo.data.draws import shuffled
 from nelbo.data.on_disk import OnDisk
 from nelbo.data.preparation import Preparation
-from nelbo.data.rows import ArrayRows, RowFile, RowStore, as_tensor, choose_layout, mask, plain
+from nelbo.data.rows import ArrayRows, Layout, RowFile, RowStore, as_tensor, choose_layout, mask, plain
 from nelbo.data.sizes import parse_size
 from nelbo.data.source import Source, as_labels
 from nelbo.data.summary import Moments, ValueSummary, survey
+from nelbo.wording import listed
 
 _EXACT = 1 << 23  # integers below this keep a fraction in float32
 _SHUFFLE = 1 << 20  # a stream apart from those that draw values
 _IN_MEMORY_SHARE = 0.15  # of the memory that some rows of a file may take to be held in it
 _BUFFER_SHARE = 0.7  # of the memory for the buffers of a set that stays on disk
-_EXCLUSIVE = (
-    ("binarize", "standardize", "binarized values are 0 and 1"),
-    ("binarize", "dequantize", "binarized values are 0 and 1"),
-    ("standardize", "scale", "the standard deviation takes any scale out again"),
-)
 
 Rows = NDArray[np.int64] | None
 """Row numbers; None is all rows, in order."""
@@ -34,24 +31,11 @@ def assemble(source: Source, options: dict[str, Any]) -> tuple[Dataset, Dataset 
     """Training, validation and test set, and what is to be recorded of them."""
     refuse_conflicts(options)
     seed, standardize = int(options["seed"]), bool(options["standardize"])
-    stored: RowStore = source.x if isinstance(source.x, RowFile) else ArrayRows(plain(source.x, name="x"))
-    layout, note = ("as_is", None)
-    if not source.clear_layout:
-        layout, note = choose_layout((len(stored), *stored.shape), options["layout"])
-    notes = [*source.notes, *([note] if note else [])]
-    x = stored.arranged(layout)
-    if 0 in (len(x), *x.shape):
-        raise ValueError(
-            f"the data are empty, of shape {(len(x), *x.shape)}; expected at least one example with one value"
-        )
+    x, notes = arranged(source, options["layout"])
     train_rows, held_rows = split(len(x), validation=options["validation"], limit=options["limit"], seed=seed)
     summary, moments = survey(x, train_rows, moments=standardize, names=source.features)
     preparation, more = prepare(summary, x.dtype, source, options, moments)
-    names = source.label_names
-    labels: Tensor | None = None
-    if source.y is not None:
-        numbers, in_words = as_labels(source.y, n=len(x))
-        labels, names = as_tensor(numbers), names or in_words
+    labels, names = as_labels(source.y, n=len(x))
 
     def dataset(x: RowStore, rows: Rows, labels: Tensor | None, stream: int) -> Dataset:
         made = dataset_of(x, rows, labels, preparation, stream=stream, memory=parse_size(options["memory"]))
@@ -66,15 +50,14 @@ def assemble(source: Source, options: dict[str, Any]) -> tuple[Dataset, Dataset 
     }
     if source.test is not None:
         held, y = source.test
-        held = plain(held, name="x_test")
-        if held.shape[1:] != stored.shape:
-            raise ValueError(f"x_test must have examples of shape {stored.shape}, as x_train has, got {held.shape[1:]}")
-        test = ArrayRows(held).arranged(layout)
+        if held.shape[1:] != source.shape[1:]:
+            raise ValueError(
+                f"x_test must have examples of the shape that x_train has, got x_test of shape {held.shape} and "
+                f"x_train of shape {source.shape}"
+            )
+        test = arranged(replace(source, x=held), options["layout"], name="x_test")[0]
         refuse_unfit(survey(test, moments=False, names=source.features)[0], preparation.scale, options)
-        labels = None
-        if y is not None:
-            numbers, in_words = as_labels(y, n=len(test), names=names)
-            labels, names = as_tensor(numbers), in_words or names
+        labels, names = as_labels(y, n=len(test), names=names)
         sets["test"] = dataset(test, limited(len(test), options["limit"], seed=seed), labels, 2)
     train: Any = sets["train"]
     return (
@@ -89,9 +72,25 @@ def assemble(source: Source, options: dict[str, Any]) -> tuple[Dataset, Dataset 
             "features": None if source.features is None else list(source.features),
             "label_names": None if names is None else list(names),
             "constant_features": moments.constant if moments.n else [],
-            "notes": [*notes, *more],
+            "notes": [*source.notes, *notes, *more],
         },
     )
+
+
+def arranged(source: Source, layout: Layout, *, name: str = "x") -> tuple[RowStore, list[str]]:
+    """The rows of a source with their axes as `layout` says, and notes on what was done to the axes.
+
+    Raises:
+        TypeError: the values are not numbers.
+        ValueError: there are none, or the layout does not fit.
+    """
+    if 0 in source.shape:
+        raise ValueError(f"the data are empty, of shape {source.shape}; expected at least one example with one value")
+    rows = source.x if isinstance(source.x, RowFile) else ArrayRows(plain(source.x, name=name))
+    if source.clear_layout:
+        return rows, []
+    layout, note = choose_layout(source.shape, layout)
+    return rows.arranged(layout), [note] if note else []
 
 
 def dataset_of(
@@ -134,8 +133,7 @@ def prepare(
     mean, std = moments.mean_and_std(noise=dequantize)
     if moments.constant and not dequantize:
         named = [source.features[i] if source.features else str(i) for i in moments.constant]
-        shown = ", ".join(named[:8]) + (f" and {len(named) - 8} more" if len(named) > 8 else "")
-        notes.append(f"constant in the training set, so divided by 1: {shown}")
+        notes.append(f"constant in the training set, so divided by 1: {listed(named)}")
     return Preparation(dequantize=dequantize, mean=mean, std=std), notes
 
 
@@ -163,10 +161,11 @@ def _scale(
 def refuse_unfit(summary: ValueSummary, scale: float, options: dict[str, Any]) -> None:
     """Raise a ValueError where values cannot be binarized or dequantized, as the options want."""
     if options["binarize"] and not (summary.minimum >= 0 and summary.maximum * scale <= 1 + 1e-9):
-        cure = f"write scale=1/{summary.maximum:g}" if summary.minimum >= 0 else "shift them to start at 0 first"
+        scaled = f"write scale=1/{summary.maximum:g}, or " if summary.minimum >= 0 else ""
         raise ValueError(
             f"binarize={options['binarize']!r} expects values in [0, 1] after scaling, got "
-            f"{summary.minimum * scale:g} to {summary.maximum * scale:g}; {cure}"
+            f"{summary.minimum * scale:g} to {summary.maximum * scale:g}; {scaled}drop binarize= and write "
+            "standardize=True for a likelihood of real numbers such as 'normal'"
         )
     exact = summary.integer_share == 1 and max(-summary.minimum, summary.maximum) < _EXACT
     if options["dequantize"] and not exact:
@@ -178,11 +177,13 @@ def refuse_unfit(summary: ValueSummary, scale: float, options: dict[str, Any]) -
 
 def refuse_conflicts(options: dict[str, Any]) -> None:
     """Raise a ValueError where options contradict each other."""
-    Preparation(binarize=options["binarize"])  # refuses an unknown one before values are blamed
-    asked = {**options, "scale": options["scale"] not in (None, "auto")}
-    for a, b, why in _EXCLUSIVE:
-        if asked[a] and asked[b]:
-            raise ValueError(f"{a}={options[a]!r} and {b}={options[b]!r} exclude each other: {why}; drop one of them")
+    shift = (1.0,) if options["standardize"] else None
+    Preparation(binarize=options["binarize"], dequantize=bool(options["dequantize"]), mean=shift, std=shift)
+    if options["standardize"] and options["scale"] not in (None, "auto"):
+        raise ValueError(
+            f"standardize=True and scale={options['scale']!r} exclude each other: the standard deviation takes any "
+            "scale out again; drop one of them"
+        )
 
 
 def limited(n: int, limit: int | None, *, seed: int) -> Rows:

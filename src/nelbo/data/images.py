@@ -56,9 +56,10 @@ def read_folder(folder: Path) -> Source:
                 digest.update(f"{path.relative_to(folder).as_posix()}\0{sha}\n".encode())
                 x[i] = pixels
                 bar.advance(1)
-    y, names = _labels(folder, paths)
+    subfolders = [path.relative_to(folder).parts[:-1] for path in paths]
+    y = np.array([parts[0] for parts in subfolders]) if all(subfolders) else None
     # channel-first already, so that neither a note nor a guess about the axes is needed
-    return Source(_channel_first(x), digest.hexdigest(), y=y, top=255, label_names=names, clear_layout=True)
+    return Source(_channel_first(x), digest.hexdigest(), y=y, top=255, clear_layout=True)
 
 
 def _decode(path: Path) -> tuple[str, NDArray[np.uint8]]:
@@ -97,12 +98,3 @@ def _differs(folder: Path, path: Path, shape: tuple[int, ...], other: Path, expe
         "nelbo neither resizes nor recolours: make all images alike first, for example with "
         f"Image.open(path).convert({mode!r}).resize({size})"
     )
-
-
-def _labels(folder: Path, paths: list[Path]) -> tuple[NDArray[np.int64] | None, tuple[str, ...] | None]:
-    parents = [p.relative_to(folder).parts[:-1] for p in paths]
-    if not all(parents):
-        return None, None
-    names = sorted({parts[0] for parts in parents})
-    number = {name: i for i, name in enumerate(names)}
-    return np.array([number[parts[0]] for parts in parents], dtype=np.int64), tuple(names)

@@ -2,6 +2,7 @@
 
 import difflib
 import functools
+import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,7 +13,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from nelbo.data import arrays, images, tables
-from nelbo.data.assembling import assemble
+from nelbo.data.assembling import arranged, assemble
 from nelbo.data.batch import Batch, as_batch
 from nelbo.data.dataset import Dataset, InMemory
 from nelbo.data.named import NAMED
@@ -20,8 +21,10 @@ from nelbo.data.preparation import Binarize, Preparation
 from nelbo.data.rows import Layout, plain_dtype
 from nelbo.data.sizes import parse_size
 from nelbo.data.source import READERS, Source, as_array, options_of, sha256_of_arrays, sortable
+from nelbo.wording import advice, listed
 
 _BUILT_IN = (arrays, images, tables)  # to import them registers their readers
+_OF_READERS = ("label", "columns", "key", "on_disk", "memory")
 
 
 class Options(TypedDict, total=False):
@@ -115,7 +118,7 @@ def load(
         standardize: subtracts the mean and divides by the standard deviation of the training set, per feature of a
             vector and per channel of an image. Constant features are divided by 1 and named in the notes.
         scale: factor on the values. ``"auto"``: 1/255 for 8-bit images (1/256 with `dequantize`) and other uint8 values
-            that look like them, 1/16 for ``digits``, else 1. None leaves values as they are, for 8-bit likelihoods and
+            that look like them, 1/16 for ``digits``, else 1. 1 leaves values as they are, for 8-bit likelihoods and
             counts.
         validation: share (below 1) or number of examples held out of the training set; 0 for none.
         seed: of the split, of `limit` and of static binarization.
@@ -123,9 +126,9 @@ def load(
         layout: of images: ``"images"`` (n, height, width), ``"channels_first"``, ``"channels_last"``; ``"vectors"``
             flattens each example; ``"as_is"`` takes the axes as they come; ``"auto"`` recognizes clear cases.
         label: the column of a table that holds labels.
-        columns: the columns of a table that are features; None takes all but `label`.
+        columns: the columns of a table that are features; by default all but `label`.
         key: the array of a .npz file to train on.
-        on_disk: leaves a .npy or .parquet file on disk and reads it in shuffled pieces; None does so where the file is
+        on_disk: leaves a .npy or .parquet file on disk and reads it in shuffled pieces; by default where the file is
             larger than a third of the available memory.
         memory: the memory that an on-disk set may take, besides up to 24 bytes a row for the split.
         sha256: the expected hash of the bytes; another hash is an error.
@@ -139,26 +142,21 @@ def load(
         ValueError, TypeError: the data or the options are invalid; the message tells what to write instead.
         FileNotFoundError: there is no such path or set.
     """
-    preparing = {"binarize": binarize, "dequantize": dequantize, "standardize": standardize, "scale": scale}
-    splitting = {"validation": validation, "seed": seed, "limit": limit, "layout": layout}
-    names = None if columns is None else list(columns)
-    reading = {"label": label, "columns": names, "key": key, "on_disk": on_disk, "memory": memory}
-    name, what, read = _reader(source)
+    options: dict[str, Any] = {name: value for name, value in locals().items() if name not in ("source", "sha256")}
+    options["columns"] = None if columns is None else list(columns)
+    what, name, read = _reader(source)
     takes = options_of(read)
-    for option, value in reading.items():
-        if option not in takes and value not in (None, False) and option != "memory":
+    for option in _OF_READERS:
+        if option not in takes and options[option] not in (None, False) and option != "memory":
             kinds = ", ".join(kind for kind, other in READERS.items() if option in options_of(other))
-            raise ValueError(f"{option}={value!r} applies to {kinds}, got {what}; drop it")
-    given = {**reading, "memory": parse_size(memory)}
-    stored = read(**{option: value for option, value in given.items() if option in takes})
-    if sha256 is not None and sha256 != stored.sha256:
+            raise ValueError(f"{option}={options[option]!r} applies to {kinds}, got {what}; drop it")
+    stored = _read(read, options)
+    if sha256 not in (None, stored.sha256):
         raise ValueError(
-            f"{name or 'the array'} has changed: sha256 {stored.sha256[:16]}..., expected {sha256[:16]}.... Results of "
-            "the earlier bytes do not hold for these; leave out sha256 to continue with the new ones"
+            f"{what} has changed: its sha256 is {stored.sha256}, expected {sha256}. Results of the earlier bytes do "
+            "not hold for these; leave out sha256= to continue with the new ones"
         )
-    options = {**preparing, **splitting, **reading}
-    train, held_out, test, record = assemble(stored, options)
-    return Data(train, held_out, test, {"source": name, "sha256": stored.sha256, "options": options, **record})
+    return _assembled(name, stored, options)
 
 
 def as_data(
@@ -178,8 +176,8 @@ def as_data(
         return load(source, **options)
     if options:
         raise TypeError(
-            f"{', '.join(options)} cannot apply to a {type(source).__name__}, which is prepared already; give the "
-            "options where it is loaded: as_data(x, ...)"
+            f"{', '.join(options)} cannot apply to a {type(source).__name__}, which is prepared already; pass the "
+            "options where it is loaded: nelbo.data.load(x, ...)"
         )
     if isinstance(source, Data):
         return source
@@ -203,24 +201,111 @@ def rebuild(origin: dict[str, Any], source: Any = None) -> Data:
         source: the array, for data that were an array; or where the file lies now.
 
     Raises:
-        ValueError: the bytes have changed since, or the array is missing.
+        ValueError: the data have changed since, in a way that the message describes, or the array is missing.
+        FileNotFoundError: the file is not where it was.
     """
-    if source is None and origin.get("source") is None:
+    where = origin.get("source") if source is None else source
+    if where is None:
         raise ValueError(
             "these data were an array in memory, which runs do not store; write rebuild(origin, x) with the same x (or "
             "(x, y))"
         )
-    where = origin["source"] if source is None else source
-    if not isinstance(where, Dataset):
-        return load(where, **origin["options"], sha256=origin["sha256"])
-    data = as_data(where)
-    if data.origin["sha256"] != origin["sha256"]:
-        raise ValueError("source must be the Dataset of the origin, got another one: its bytes have another sha256")
-    return data
+    if isinstance(where, Dataset):
+        data = as_data(where)
+        _refuse_changed(origin, "the Dataset", data.origin["sha256"], (len(where), *where.event_shape))
+        return data
+    if source is None and where not in NAMED and not Path(where).exists():
+        raise FileNotFoundError(
+            f"{where}, on which the run was trained, does not exist; put it back"
+            + advice(", or pass the place where it lies now, as in nelbo.resume('runs/x', data='table.csv')", "")
+        )
+    what, name, read = _reader(where)
+    stored = _read(read, origin["options"])
+    _refuse_changed(origin, what, stored.sha256, stored.shape, stored.features)
+    return _assembled(name, stored, origin["options"])
 
 
-def _reader(source: Any) -> tuple[str | None, str, Callable[..., Source]]:
-    """The name to record, what it is in words, and what reads it."""
+def prepared_like(origin: dict[str, Any], source: str | Path) -> Dataset:
+    """Load all examples of another source as those of `origin` were loaded, with the same columns and preparation.
+
+    Args:
+        origin: of some `Data`, as a run stores it.
+        source: a named set or a path.
+
+    Raises:
+        ValueError: its examples have another shape or lack a column, or their values do not allow the preparation.
+    """
+    if not origin["options"]:
+        raise ValueError(
+            "the run was trained on a Dataset, and how its examples were read is not recorded; prepare others in the "
+            "same way and pass them in Python: nelbo.measure.report(run, examples)"
+        )
+    what, name, read = _reader(source)
+    features = origin.get("features")
+    options: dict[str, Any] = {**origin["options"], "validation": 0, "limit": None, "columns": features}
+    train_on_it = advice(f"nelbo.fit(model, {str(source)!r})", f"nelbo fit {source}")
+    instead = f"pass examples like those, or train another run on these: {train_on_it}"
+    try:
+        stored = _read(read, options)
+    except ValueError as error:
+        if not (features and "columns" in options_of(read)):
+            raise
+        raise ValueError(f"{error}. The run was trained on the columns {listed(features)}; {instead}") from error
+    expected, got = tuple(origin["event_shape"]), arranged(stored, options["layout"])[0].shape
+    if got != expected:
+        raise ValueError(
+            f"{what} must hold examples of shape {expected}, as the run was trained on, got an array of shape "
+            f"{stored.shape}; {instead}"
+        )
+    examples = _assembled(name, stored, options).train
+    if options["standardize"]:  # by mean and standard deviation of the run's training set, not of these examples
+        examples.preparation = Preparation.from_dict(origin["preparation"])
+    return examples
+
+
+def _read(read: Callable[..., Source], options: dict[str, Any]) -> Source:
+    """Read with those of the options that the reader takes."""
+    sized = {**options, "memory": parse_size(options["memory"])}
+    return read(**{option: sized[option] for option in options_of(read)})
+
+
+def _assembled(name: str | None, stored: Source, options: dict[str, Any]) -> Data:
+    train, validation, test, record = assemble(stored, options)
+    return Data(train, validation, test, {"source": name, "sha256": stored.sha256, "options": options, **record})
+
+
+def _refuse_changed(
+    origin: dict[str, Any],
+    what: str,
+    sha256: str | None,
+    shape: tuple[int, ...],
+    features: tuple[str, ...] | None = None,
+) -> None:
+    """Raise a ValueError that tells how data differ from those of an origin, if their bytes do."""
+    if sha256 == origin["sha256"]:
+        return
+    event, sizes = tuple(origin["event_shape"]), origin["sizes"]
+    each = math.prod(event)
+    before = origin["summary"]["values"] // each if "summary" in origin else sum(sizes.values())
+    columns = list(features or ())
+    if columns != (origin.get("features") or columns):
+        how = f"the columns were {listed(origin['features'])}, and are {listed(columns)}"
+    elif math.prod(shape[1:]) != each:
+        how = f"the examples had shape {event}, and the data have shape {shape}"
+    elif shape[0] != before:
+        how = f"there were {before:,} examples, and are {shape[0]:,}"
+    else:
+        how = "shape and number of examples are the same, values or labels are not"
+    where = origin.get("source")
+    new = advice(f"nelbo.fit(model, {where!r})", f"nelbo fit {where}") if where else "nelbo.fit(model, x)"
+    raise ValueError(
+        f"{what} has changed since the run was trained on it: {how}. Restore the data as they were, or train a "
+        f"new run on these: {new}"
+    )
+
+
+def _reader(source: Any) -> tuple[str, str | None, Callable[..., Source]]:
+    """A source in words, the name to record, and the function that reads it."""
     if not isinstance(source, (str, Path)):
         x, y = source if isinstance(source, tuple) and len(source) == 2 else (source, None)
         c = None
@@ -231,12 +316,12 @@ def _reader(source: Any) -> tuple[str | None, str, Callable[..., Source]]:
             got = f"({type(x).__name__}, {type(y).__name__})" if isinstance(source, tuple) else type(x).__name__
             raise TypeError(
                 "data must be a tensor, an array, a pair (x, y) of them, a Batch, the name of a set "
-                f"({', '.join(NAMED)}) or a path, got {got}; write as_data(np.asarray(x)) for lists, "
-                "as_data(table.to_numpy()) for a pandas table"
+                f"({', '.join(NAMED)}) or a path, got {got}; pass np.asarray(examples, dtype=np.float32) for a list of "
+                "examples of equal shape, table.to_numpy() for a pandas table"
             )
-        return None, "an array in memory", functools.partial(_read_arrays, x, y, c)
+        return "the array in memory", None, functools.partial(_read_arrays, x, y, c)
     if isinstance(source, str) and source in NAMED:
-        return source, f"the set {source!r}", NAMED[source]
+        return f"the set {source!r}", source, NAMED[source]
     path = Path(source).expanduser()
     files = f"{', '.join(kind for kind in READERS if kind != 'folder')}, or a folder of images or of the MNIST files"
     if not path.exists():
@@ -249,8 +334,11 @@ def _reader(source: Any) -> tuple[str | None, str, Callable[..., Source]]:
         raise FileNotFoundError(f"there is no set and no path {str(source)!r}. {hint}Sets: {sets}; paths: {files}")
     kind = "folder" if path.is_dir() else path.suffix.lower()
     if kind not in READERS:
-        raise ValueError(f"{path.name} must be one of {files}; for other files write as_data(x) with x an array")
-    return str(path.absolute()), path.name, functools.partial(READERS[kind], path)
+        how = advice("pass the array instead", "convert it: np.save('data.npy', x) in Python")
+        raise ValueError(
+            f"{path.name} must be one of {files}; of other files, read the values into an array x and {how}"
+        )
+    return path.name, str(path.absolute()), functools.partial(READERS[kind], path)
 
 
 def _read_arrays(x: Tensor | NDArray[Any], y: Tensor | NDArray[Any] | None, c: Tensor | None) -> Source:

@@ -20,6 +20,7 @@ from numpy.typing import NDArray
 from nelbo.data.arrays import read_npz
 from nelbo.data.source import Source, sha256_of_arrays
 from nelbo.progress import ProgressBar
+from nelbo.wording import advice
 
 MIRRORS = (
     "https://ossci-datasets.s3.amazonaws.com/mnist/",
@@ -132,11 +133,14 @@ def _fetch(name: str, sha256: str, folder: Path) -> None:
             failed.append(f"  {mirror}{name}: {e}")
         else:
             return
+    npz, files, other = (
+        advice(f"load({source!r})", f"nelbo fit {source}")
+        for source in ("path/to/mnist.npz", "path/to/folder", "mnist5k")
+    )
     raise OSError(
         "\n".join(("MNIST could not be downloaded:", *failed))
-        + "\nWithout a network, pass files you have: load('path/to/mnist.npz') (as Keras has it), or "
-        f"load('path/to/folder') with {', '.join(FILES)}, each .gz or not; or put either into {folder} (another: set "
-        "$NELBO_CACHE). load('mnist5k') needs no download"
+        + f"\nWithout a network, pass files you have: {npz} (as Keras has it), or {files} with {', '.join(FILES)}, "
+        f"each .gz or not; or put either into {folder} (another: set $NELBO_CACHE). {other} needs no download"
     )
 
 
@@ -152,7 +156,7 @@ def download(url: str, path: Path, *, sha256: str) -> None:
     handle, partial = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
     try:
         with os.fdopen(handle, "wb") as file, urllib.request.urlopen(url, timeout=_TIMEOUT) as response:
-            expected = _length(response)
+            expected: int | None = response.length
             with ProgressBar(f"downloading {path.name}", expected, size=True) as bar:
                 while block := response.read(_BLOCK):
                     digest.update(block)
@@ -168,11 +172,6 @@ def download(url: str, path: Path, *, sha256: str) -> None:
         Path(partial).replace(path)
     finally:
         Path(partial).unlink(missing_ok=True)
-
-
-def _length(response: Any) -> int | None:
-    text = response.headers.get("Content-Length")
-    return int(text) if text is not None and text.isdigit() else None
 
 
 def mnist5k() -> Source:

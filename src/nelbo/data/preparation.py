@@ -1,8 +1,9 @@
 """The steps from stored values to what a model sees: one frozen value, recorded with every run."""
 
+import functools
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass, field, fields, replace
+from dataclasses import asdict, dataclass, fields, replace
 from typing import Any, Literal, get_args
 
 import torch
@@ -42,9 +43,6 @@ class Preparation:
     dequantize: bool = False
     mean: tuple[float, ...] | None = None
     std: tuple[float, ...] | None = None
-    _shift: dict[Any, tuple[Tensor, Tensor]] = field(
-        default_factory=dict[Any, tuple[Tensor, Tensor]], init=False, repr=False, compare=False
-    )
 
     def __post_init__(self) -> None:
         if not (math.isfinite(self.scale) and self.scale > 0):
@@ -59,7 +57,8 @@ class Preparation:
         if self.binarize and (self.dequantize or self.mean is not None):
             other = "dequantize" if self.dequantize else "standardize"
             raise ValueError(
-                f"binarize={self.binarize!r} and {other} exclude each other: binarized values are 0 and 1; drop one"
+                f"binarize={self.binarize!r} and {other}=True exclude each other: binarized values are 0 and 1; drop "
+                "one of them"
             )
         if (self.mean is None) != (self.std is None) or len(self.mean or ()) != len(self.std or ()):
             raise ValueError("mean and std must be given together, with one number each per feature or channel")
@@ -161,16 +160,8 @@ class Preparation:
             return self._scaled(raw).to(torch.float32)
         # years in seconds or cells in the millions lose their differences in float32 before the mean is taken off
         x = self._scaled(raw.to(torch.float64 if raw.dtype in _WIDE else torch.float32))
-        mean, std = self._mean_and_std(x)
+        mean, std = (_per_feature(values, x.ndim, x.device, x.dtype) for values in (self.mean, self.std))
         return ((x - mean) / std).to(torch.float32)
-
-    def _mean_and_std(self, x: Tensor) -> tuple[Tensor, Tensor]:
-        key = (x.device, x.dtype, x.ndim)
-        if key not in self._shift:
-            shape = (-1, *(1,) * (x.ndim - 2))
-            pair = (torch.tensor(v, device=x.device, dtype=x.dtype).view(shape) for v in (self.mean, self.std))
-            self._shift[key] = (next(pair), next(pair))
-        return self._shift[key]
 
     @property
     def sentence(self) -> str:
@@ -198,13 +189,12 @@ class Preparation:
 
     def to_dict(self) -> dict[str, Any]:
         """The fields, ready for JSON."""
-        listed = {f.name: getattr(self, f.name) for f in fields(self) if f.init}
-        return {k: list(v) if isinstance(v, tuple) else v for k, v in listed.items()}
+        return {k: list(v) if isinstance(v, tuple) else v for k, v in asdict(self).items()}
 
     @classmethod
     def from_dict(cls, saved: dict[str, Any]) -> "Preparation":
         """The preparation that `to_dict` wrote; unknown fields are an error."""
-        names = {f.name for f in fields(cls) if f.init}
+        names = {f.name for f in fields(cls)}
         if extra := sorted(set(saved) - names):
             raise ValueError(f"a saved preparation must hold only {', '.join(sorted(names))}, got {', '.join(extra)}")
         values: dict[str, Any] = {k: tuple(v) if isinstance(v, list) else v for k, v in saved.items()}
@@ -215,3 +205,9 @@ def _add_within(raw: Tensor, u: Tensor) -> Tensor:
     """Float32 raw + u, kept below raw + 1, which rounding would reach (255 + u once in 130,000 draws)."""
     x = raw.to(torch.float32)
     return torch.minimum(x + u.to(torch.float32), torch.nextafter(x + 1, x))
+
+
+@functools.lru_cache(maxsize=16)
+def _per_feature(values: tuple[float, ...] | None, axes: int, device: torch.device, dtype: torch.dtype) -> Tensor:
+    """One number for each feature of vectors or channel of images, ready to be broadcast over a batch."""
+    return torch.tensor(values, device=device, dtype=dtype).view(-1, *(1,) * (axes - 2))

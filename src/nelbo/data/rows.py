@@ -11,9 +11,11 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from nelbo.wording import advice
+
 Layout = Literal["auto", "vectors", "images", "channels_first", "channels_last", "as_is"]
 
-_AXES = {"images": "(n, height, width)", "channels_first": "four axes", "channels_last": "four axes"}
+_AXES = {"images": (3, "(n, height, width)"), "channels_first": (4, "four axes"), "channels_last": (4, "four axes")}
 _COLOURS = (1, 3)
 _SMALLEST = 4  # pixels along the side of an image that is recognized unasked
 _NEAR = 1 << 15  # bytes between two rows that are read over rather than skipped
@@ -234,9 +236,9 @@ def choose_layout(shape: tuple[int, ...], layout: Layout) -> tuple[Layout, str |
     if layout not in get_args(Layout):
         raise ValueError(f"layout must be one of {', '.join(map(repr, get_args(Layout)))}, got {layout!r}")
     chosen = _recognize(shape) if layout == "auto" else layout
-    axes = {"images": 3, "channels_first": 4, "channels_last": 4}.get(chosen, max(2, len(shape)))
+    axes, words = _AXES.get(chosen, (max(2, len(shape)), "(n, ...)"))
     if len(shape) != axes:
-        raise ValueError(f"layout={chosen!r} expects an array of {_AXES.get(chosen, '(n, ...)')}, got shape {shape}")
+        raise ValueError(f"layout={chosen!r} expects an array of {words}, got shape {shape}")
     note = {
         "images": f"images (n, {', '.join(map(str, shape[1:]))}) got a channel axis: (n, 1, height, width)",
         "channels_last": f"channels moved from the last axis to the first: {shape[1:]} to {(shape[-1], *shape[1:-1])}",
@@ -256,9 +258,11 @@ def arrange(x: NDArray[Any], layout: Layout) -> NDArray[Any]:
 
 def _recognize(shape: tuple[int, ...]) -> Layout:
     if len(shape) == 1:
+        column, row = (f"x.reshape{axes}" for axes in ("(-1, 1)", "(1, -1)"))
         raise ValueError(
-            f"the data have shape {shape}, whose one axis may be examples or features; write x.reshape(-1, 1) for "
-            f"{shape[0]} examples of one feature, or x.reshape(1, -1) for one example of {shape[0]} features"
+            f"the data have shape {shape}, whose one axis may be examples or features; write "
+            f"{advice(column, f'the file again in Python, np.save(path, {column}),')} for {shape[0]} examples of one "
+            f"feature, or {row} for one example of {shape[0]} features"
         )
     if len(shape) == 2:
         return "as_is"

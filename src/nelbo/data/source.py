@@ -12,7 +12,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from nelbo.data.rows import RowFile
+from nelbo.data.rows import RowFile, as_tensor
 from nelbo.progress import ProgressBar
 
 _BLOCK = 1 << 22  # bytes hashed at a time
@@ -28,12 +28,11 @@ class Source:
     Args:
         x: (n, ...) values, or a file of rows that stays on disk.
         sha256: of the bytes the values came from.
-        y: (n,) labels as whole numbers, or None.
+        y: (n,) labels as numbers or text, or None.
         c: (n, *condition) what the model is conditioned on, or None.
         test: (x, y) of a test set that the source itself sets apart.
         top: the value that means 1 (255 for 8-bit images), or None where the source does not tell.
         features: names of the columns.
-        label_names: what the labels stand for.
         clear_layout: whether the axes are (n, channels, height, width) for certain.
         notes: what was done to the values while they were read.
     """
@@ -45,9 +44,13 @@ class Source:
     test: tuple[NDArray[Any], NDArray[Any] | None] | None = None
     top: int | None = None
     features: tuple[str, ...] | None = None
-    label_names: tuple[str, ...] | None = None
     clear_layout: bool = False
     notes: list[str] = field(default_factory=list[str])
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """Shape (n, ...) of the values as they are stored."""
+        return (len(self.x), *self.x.shape) if isinstance(self.x, RowFile) else self.x.shape
 
 
 def reader(*kinds: str) -> Callable[[_Read], _Read]:
@@ -118,18 +121,20 @@ def sortable(y: NDArray[Any]) -> NDArray[Any]:
 
 
 def as_labels(
-    y: NDArray[Any], *, n: int, names: tuple[str, ...] | None = None
-) -> tuple[NDArray[Any], tuple[str, ...] | None]:
+    y: NDArray[Any] | None, *, n: int, names: tuple[str, ...] | None = None
+) -> tuple[Tensor | None, tuple[str, ...] | None]:
     """Labels as numbers, (n,), and what they stand for where they were text.
 
     Args:
-        y: (n,) or (n, 1) labels.
+        y: (n,) or (n, 1) labels, or None.
         n: expected number of labels.
         names: what the numbers stand for already, in another set of the same source.
 
     Raises:
         ValueError: y has another length or more than one axis.
     """
+    if y is None:
+        return None, names
     y = sortable(y)
     if y.shape == (n, 1):
         y = y[:, 0]
@@ -139,9 +144,8 @@ def as_labels(
             "y.argmax(axis=1)"
         )
     if y.dtype.kind in "iubf":  # a float may be a measured quantity, which colours a figure
-        return y.astype(np.float32 if y.dtype.kind == "f" else np.int64), None
+        return as_tensor(y.astype(np.float32 if y.dtype.kind == "f" else np.int64)), names
     text = y.astype(str).tolist()
-    known = list(names or ())
-    known += sorted(set(text) - set(known))
-    number = {name: i for i, name in enumerate(known)}
-    return np.array([number[t] for t in text], dtype=np.int64), tuple(known)
+    names = (*(names or ()), *sorted(set(text).difference(names or ())))
+    number = {name: i for i, name in enumerate(names)}
+    return torch.tensor([number[t] for t in text]), names

@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from nelbo.data.rows import RowStore, as_tensor, mask
+from nelbo.wording import advice
 
 Kind = Literal["binary", "unit interval", "8-bit integers", "counts", "categories", "real"]
 
@@ -261,10 +262,11 @@ def survey(
             taken.add(values if member is None else values[member[start : start + len(values)]])
     summary = tally.summary(as_tensor(np.empty(0, dtype=x.dtype)).dtype)
     if first:
+        drop = advice(": x = x[np.isfinite(x.reshape(len(x), -1)).all(axis=1)]", " from the file")
+        fill = advice(": x = np.where(np.isfinite(x), x, np.nanmedian(x, axis=0))", "")
         raise ValueError(
             f"the data must hold finite numbers, got {summary.nan:,} NaN and {summary.inf:,} infinite values among "
-            f"{summary.values:,}, the first {first}; drop those examples: x = x[np.isfinite(x.reshape(len(x), "
-            "-1)).all(axis=1)], or fill them in: x = np.where(np.isfinite(x), x, np.nanmedian(x, axis=0))"
+            f"{summary.values:,}, the first {first}; drop those examples{drop}, or fill them in{fill}"
         )
     return summary, taken
 

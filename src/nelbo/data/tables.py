@@ -1,6 +1,5 @@
 """Tables: the numeric columns of a .csv or .parquet file become features, one column may hold labels."""
 
-import difflib
 import itertools
 import threading
 from collections.abc import Sequence
@@ -15,12 +14,13 @@ from nelbo.data.on_disk import piece_bytes
 from nelbo.data.rows import Layout, RowFile
 from nelbo.data.sizes import show_size, stays_on_disk
 from nelbo.data.source import Source, reader, sha256_of_file
+from nelbo.registry import did_you_mean
+from nelbo.wording import SHOWN, advice, listed
 
 _READ_AT_A_TIME = 1 << 16  # bytes of a column
 _BYTES_A_COLUMN_CHUNK = 2048  # of metadata, as arrow holds it: measured
 _DECODED = 1 << 20  # bytes of a table in arrow's form at a time
 _PIECES_IN_A_ROW_GROUP = 6  # row groups are as large as their writer made them; larger pieces mix less
-_SHOWN = 8  # names in a message
 
 
 @reader(".csv")
@@ -156,18 +156,16 @@ def _choose(
     wanted = [n for n in present if n != label] if columns is None else list(columns)
     for name in (*wanted, *([label] if label is not None else [])):
         if name not in present:
-            near = difflib.get_close_matches(name, present, n=1)
-            hint = f". Did you mean {near[0]!r}?" if near else ""
-            raise ValueError(f"{file} has no column {name!r}; it has {_listed(present)}{hint}")
+            raise ValueError(f"{file} has no column {name!r}{did_you_mean(name, present)} It has {listed(present)}")
     if label in wanted:
         raise ValueError(f"column {label!r} is both label= and in columns=, which would tell the model the answer")
     if not wanted:
-        raise ValueError(f"{file} has no column left to be a feature; it has {_listed(present)}")
+        raise ValueError(f"{file} has no column left to be a feature; it has {listed(present)}")
     bad = [n for n in wanted if not _numeric(schema.field(n).type)]
     if bad:
         kept = [n for n in wanted if n not in bad]
         example = "" if table is None else _first_text(table, bad[0])
-        line = f"columns={kept[:_SHOWN]}".replace("]", ", ...]" if len(kept) > _SHOWN else "]")
+        line = f"columns={kept[:SHOWN]}".replace("]", ", ...]" if len(kept) > SHOWN else "]")
         raise ValueError(
             f"column {bad[0]!r} of {file} must hold numbers, got {schema.field(bad[0]).type}{example}; write "
             f"label={bad[0]!r} if it names the class of a row, or {line} to leave it out, or encode it as numbers first"
@@ -183,9 +181,10 @@ def _fill(
     for j, name in enumerate(names):
         column = table.column(name)
         if column.null_count:
+            drop = advice("drop those rows (table.drop_null())", "drop those rows")
             raise ValueError(
                 f"column {name!r} of {file} must hold a number in each row, got {column.null_count:,} empty cells; "
-                "drop those rows (table.drop_null()), fill them in first, or leave the column out with columns=[...]"
+                f"{drop}, fill them in first, or leave the column out with columns=[...]"
             )
         values = column.to_numpy(zero_copy_only=False)
         out[:, j] = values if keep is None else values[keep]
@@ -217,11 +216,6 @@ def _is_number(text: str) -> bool:
     except ValueError:
         return False
     return True
-
-
-def _listed(names: Sequence[str]) -> str:
-    shown = ", ".join(map(repr, names[:_SHOWN]))
-    return f"{shown} and {len(names) - _SHOWN} more" if len(names) > _SHOWN else shown
 
 
 def _pyarrow(module: str) -> tuple[Any, Any]:

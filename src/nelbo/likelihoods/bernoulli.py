@@ -46,7 +46,10 @@ class Bernoulli(Likelihood):
     """
 
     support = "values in {0, 1}"
-    hint = "To keep the old habit of a Bernoulli on gray values, write likelihoods.Bernoulli(allow_gray=True)"
+    hint = (
+        "To keep the old habit of a Bernoulli on gray values, choose likelihood='gray_bernoulli', which is "
+        "likelihoods.Bernoulli(allow_gray=True)"
+    )
 
     def __init__(self, *, allow_gray: bool = False) -> None:
         super().__init__()

@@ -12,6 +12,7 @@ from nelbo.data import ValueSummary, summarize
 from nelbo.likelihoods import statistics
 from nelbo.likelihoods.statistics import Linear
 from nelbo.registry import Registry
+from nelbo.wording import advice
 
 
 class Suggestion(NamedTuple):
@@ -96,9 +97,15 @@ class Likelihood(nn.Module, ABC):
             )
         if x.numel() and not self.accepts(x):
             suggestion = fitting(x)
+            kind = suggestion.summary.kind
+            flag = f"--likelihood {suggestion.name}"
+            if kind == "unit interval":
+                flag += ", or --binarize dynamic with --likelihood bernoulli"
             raise ValueError(
                 f"{type(self).__name__} needs {self.support}. Got x of shape {tuple(x.shape)}: "
-                f"{suggestion.summary.sentence} What fits: {suggestion.line}" + (f". {self.hint}" if self.hint else "")
+                f"{suggestion.summary.sentence} What fits: {advice(suggestion.line, flag)}"
+                + (", with standardize=True for the data" if kind == "real" else "")
+                + (f". {self.hint}" if self.hint else "")
             )
 
     def point_estimate(self, px: Distribution) -> Tensor:

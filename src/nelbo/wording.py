@@ -1,0 +1,38 @@
+"""Parts of messages: advice as a line of Python or of the shell, and lists of names."""
+
+from collections.abc import Generator, Sequence
+from contextlib import contextmanager
+
+SHOWN = 8  # names in a message
+_reader = {"shell": False}
+
+
+@contextmanager
+def in_shell() -> Generator[None]:
+    """Within, advice is given for the shell."""
+    before, _reader["shell"] = _reader["shell"], True
+    try:
+        yield
+    finally:
+        _reader["shell"] = before
+
+
+def advice(python: str, shell: str) -> str:
+    """The advice for who reads the message: a person at the shell, or one who called Python.
+
+    Settings need no second form: the command line writes ``batch_size=8`` as ``--batch-size 8`` by itself.
+
+    >>> advice("nelbo.load('runs/x')", "nelbo measure runs/x")
+    "nelbo.load('runs/x')"
+    """
+    return shell if _reader["shell"] else python
+
+
+def listed(names: Sequence[str]) -> str:
+    """The first names, in quotes, and the number of the others.
+
+    >>> listed(["a", "b"])
+    "'a', 'b'"
+    """
+    shown = ", ".join(map(repr, names[:SHOWN]))
+    return f"{shown} and {len(names) - SHOWN} more" if len(names) > SHOWN else shown
