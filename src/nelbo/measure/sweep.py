@@ -12,7 +12,7 @@ from matplotlib.figure import Figure
 from nelbo import figures, recipes
 from nelbo.data import Data
 from nelbo.files import plain, write_json
-from nelbo.measure.case import case_of
+from nelbo.measure.context import report_context
 from nelbo.measure.loss_terms import RateDistortion, rate_distortion
 from nelbo.report import Row
 from nelbo.runs import Run
@@ -126,7 +126,7 @@ def sweep(
         fit_or_resume(_recipe(data, beta, arguments), data, out=Path(out) / _folder(beta), seed=seed, **training)
         for beta in chosen
     )
-    points = tuple(rate_distortion(run, case_of(run, data, seed=seed).held_out) for run in trained)
+    points = tuple(rate_distortion(run, report_context(run, data, seed=seed).held_out) for run in trained)
     return Sweep(tuple(chosen), trained, points)
 
 

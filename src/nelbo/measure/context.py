@@ -31,7 +31,7 @@ _BUDGETS = 512  # of memory, for the examples of one part: half a gigabyte
 
 
 @dataclass(frozen=True, eq=False)
-class Case:
+class ReportContext:
     """A model under measurement.
 
     Attributes:
@@ -172,7 +172,7 @@ UNNAMED = "in memory"
 _SPLITS = {"test": "test", "validation": "validation", "train": "training (none are held out)"}
 
 
-def case_of(
+def report_context(
     model: Any,
     data: Any = None,
     *,
@@ -181,7 +181,7 @@ def case_of(
     examples: int | None = None,
     samples: int | None = None,
     seed: int = 0,
-) -> Case:
+) -> ReportContext:
     """A model, or a run, and its data, ready to be measured; the arguments are those of ``report``."""
     run = model if isinstance(model, Run) else None
     subject = as_model(model)
@@ -215,7 +215,9 @@ def case_of(
         "samples": samples or _SAMPLES[level],
     }
     sets = (held_out,) if train is None else (held_out, loaded.train)
-    return Case(subject, run, loaded, name, judged, train, sets, level, samples or _SAMPLES[level], seed, settings)
+    return ReportContext(
+        subject, run, loaded, name, judged, train, sets, level, samples or _SAMPLES[level], seed, settings
+    )
 
 
 def _held_out(data: Data, split: Split) -> tuple[str, Dataset]:
