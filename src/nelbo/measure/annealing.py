@@ -18,7 +18,7 @@ from torch.distributions import Distribution
 from nelbo import latents
 from nelbo.estimate import Estimate
 from nelbo.evaluation import Evaluation, evaluate, evaluation_mode
-from nelbo.measure.evidence import Evidence, finite, interrupted, padded, together
+from nelbo.measure.evidence import Evidence, finite, part_by_part
 from nelbo.measure.importance import Weights
 from nelbo.progress import ProgressBar
 from nelbo.randomness import folded, uniform
@@ -144,14 +144,8 @@ class AnnealingPath:
         log_ratio = log_ratio.nan_to_num(nan=-torch.inf)  # far off, slopes may overflow: such a move is refused
         accept = uniform(folded(keys, 1), chains, 1)[..., 0].log() < log_ratio
         mask = accept.reshape(*accept.shape, *(1,) * len(event))
-        kept = _State(
-            torch.where(mask, new.z, state.z),
-            torch.where(accept, new.start, state.start),
-            torch.where(accept, new.joint, state.joint),
-            torch.where(mask, new.start_slope, state.start_slope),
-            torch.where(mask, new.joint_slope, state.joint_slope),
-        )
-        return kept, log_ratio.clamp(max=0).exp().mean(0)
+        kept = (torch.where(accept if a.dim() == 2 else mask, a, b) for a, b in zip(new, state, strict=True))
+        return _State(*kept), log_ratio.clamp(max=0).exp().mean(0)
 
 
 def _schedule(temperatures: int) -> list[float]:
@@ -174,30 +168,22 @@ def by_annealing(
         progress: show a bar.
     """
     _valid(temperatures, chains)
-    parts: list[Evidence] = []
-    with ProgressBar("log p(x) by annealing", len(evaluation), show=progress) as bar:
-        try:
-            for part in evaluation.split(chains * evaluation.features):
-                path = AnnealingPath(part, start, temperatures)
-                path.tune(chains)
-                weights = Weights(len(part), chains)
-                weights.add(path.forward(chains))
-                parts.append(
-                    Evidence(
-                        weights.log_mean,
-                        weights.standard_error,
-                        "annealed",
-                        why=why,
-                        samples=torch.full_like(weights.log_mean, chains),
-                        ess=weights.ess,
-                        acceptance=path.acceptance,
-                    )
-                )
-                bar.advance(len(part))
-        except KeyboardInterrupt as error:
-            done = sum(len(part.value) for part in parts)
-            raise interrupted(padded(parts, len(evaluation)), done, len(evaluation)) from error
-    return _with_notes(together(parts), chains, temperatures)
+
+    def measure(part: Evaluation) -> Tensor:
+        path = AnnealingPath(part, start, temperatures)
+        path.tune(chains)
+        weights = Weights(len(part), chains)
+        weights.add(path.forward(chains))
+        return torch.stack([weights.log_mean, weights.standard_error, weights.ess, path.acceptance])
+
+    def evidence(values: Tensor) -> Evidence:
+        log_mean, error, ess, acceptance = values
+        drawn = torch.full_like(log_mean, chains)
+        return Evidence(log_mean, error, "annealed", why=why, samples=drawn, ess=ess, acceptance=acceptance)
+
+    numbers = chains * evaluation.features
+    values = part_by_part("log p(x) by annealing", evaluation, numbers, measure, 4, evidence, progress=progress)
+    return _with_notes(evidence(values), chains, temperatures)
 
 
 def _valid(temperatures: int, chains: int) -> None:

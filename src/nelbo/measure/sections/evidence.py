@@ -68,7 +68,8 @@ def _none(context: ReportContext) -> Section:
         "log p(x) = log ∫ p(x|z) p(z) dz. With one or two latent dimensions that integral is computed on a grid; with "
         f"{context.latent} it needs annealing, which takes seconds to minutes per example.",
         f"log p(x) was not computed: with {context.latent} latents and no q(z|x) to draw from it needs annealing. "
-        f'Write nelbo measure RUN --effort thorough, or nelbo.measure.log_evidence(run.model, x[:10], method="annealed").',
+        "Write nelbo measure RUN --effort thorough, or nelbo.measure.log_evidence(run.model, x[:10], "
+        'method="annealed").',
     )
 
 
