@@ -4,6 +4,11 @@ Chains go from a start distribution (the prior, or q(z|x)) to p(x, z) by way of 
 log f_b(z) = (1 - b) log start(z) + b log p(x, z). Each carries a weight whose mean is p(x), whatever the moves are, as
 long as they leave f_b invariant: the step sizes are tuned in a first pass, on chains that are thrown away, and frozen.
 
+The draws of a chain depend on its example alone, but in float32 the last digits of a product of matrices depend on how
+many rows it has, and accepting or refusing a move turns a last digit into another chain. So a value may change with the
+examples measured beside it or with the memory budget: by some 0.02 nats with 300 temperatures, by more on a path that
+is too short.
+
 Source: Neal 2001, "Annealed importance sampling"; Wu, Burda, Salakhutdinov & Grosse 2017, "On the quantitative analysis
 of decoder-based generative models".
 """

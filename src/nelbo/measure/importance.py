@@ -181,7 +181,7 @@ def threshold(samples: int) -> float:
 def pareto_k(largest: Tensor) -> Tensor:
     """Shape k of a generalized Pareto distribution fitted to the excesses of the largest weights, (batch,).
 
-    The mean of the weights has a finite variance for k < 1/2; up to 0.7 its convergence is still good in practice.
+    The mean of the weights has a finite variance for k < 1/2; up to :func:`threshold` it is still reliable in practice.
 
     Args:
         largest: (tail + 1, batch) logarithms of the largest weights; the smallest of them is the threshold.
