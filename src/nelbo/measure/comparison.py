@@ -14,7 +14,7 @@ from nelbo import figures
 from nelbo.data import Data, as_data
 from nelbo.estimate import Estimate
 from nelbo.files import plain
-from nelbo.measure.context import UNNAMED, Effort, ReportContext, Split, report_context
+from nelbo.measure.context import Effort, ReportContext, Split, command, report_context
 from nelbo.measure.latent_usage import latent_usage
 from nelbo.measure.loss_terms import from_embeddings, rate_distortion
 from nelbo.measure.quantities import words
@@ -65,7 +65,8 @@ def compare(
     """
     if len(runs) < 2:
         raise ValueError(
-            f"compare needs two or more runs, got {len(runs)}; for one write nelbo measure RUN, or report(run)"
+            f"compare needs two or more runs, got {len(runs)}; to measure one write nelbo measure RUN (in Python "
+            "nelbo.measure.report(run))"
         )
     shared = as_data(data) if data is not None else _shared_data(runs, split)
     contexts: list[ReportContext] = []
@@ -104,22 +105,13 @@ def compare(
         settings,
         (section,),
         versions=versions(),
-        command=_command(settings),
+        command=command("compare", settings["runs"], settings),
         links=tuple((name, run.path / PAGE) for name, run in zip(names, runs, strict=True) if run.path is not None),
     )
 
 
 def _notes(context: ReportContext) -> tuple[str, ...]:
     return context.evidence[0].notes if context.has_evidence else ()
-
-
-def _command(settings: dict[str, Any]) -> str:
-    options = {name: settings[name] for name in ("index", "split", "effort", "examples", "samples", "seed")}
-    if None in settings["runs"] or settings["data"] == UNNAMED:
-        return f"nelbo.measure.compare(runs, data, {', '.join(f'{name}={value!r}' for name, value in options.items())})"
-    options = ({} if settings["data"] is None else {"data": settings["data"]}) | options
-    words = ["nelbo", "compare", *settings["runs"]]
-    return shlex.join([*words, *(word for name, value in options.items() for word in (f"--{name}", str(value)))])
 
 
 def _shared_data(runs: Sequence[Run], split: Split) -> Data:
@@ -129,7 +121,7 @@ def _shared_data(runs: Sequence[Run], split: Split) -> Data:
         if origin["sha256"] != origins[0]["sha256"]:
             raise ValueError(
                 f"{runs[0].name} and {run.name} were trained on different data; name the data to compare them on: "
-                "compare(runs, data), or nelbo compare RUN RUN --data DATA"
+                f"{_on_other_data(runs)}"
             )
         if plain(origin["preparation"]) != plain(origins[0]["preparation"]):
             raise ValueError(
@@ -141,9 +133,19 @@ def _shared_data(runs: Sequence[Run], split: Split) -> Data:
         if split != "test" and ours != first and runs[0].data.test is None:
             raise ValueError(
                 f"{runs[0].name} and {run.name} hold out different examples ({first} / {ours}): what one is judged on, "
-                "the other was trained on. Name other data: compare(runs, data), or --data DATA"
+                "the other was trained on. Name other data: "
+                f"{_on_other_data(runs)}"
             )
     return runs[0].data
+
+
+def _on_other_data(runs: Sequence[Run]) -> str:
+    """The line to write: of the shell where the runs can be named there."""
+    python = "nelbo.measure.compare(runs, data)"
+    paths = [str(run.path) for run in runs if run.path is not None]
+    if len(paths) < len(runs):
+        return python
+    return f"{shlex.join(['nelbo', 'compare', *paths])} --data DATA (in Python {python})"
 
 
 def _names(runs: Sequence[Run]) -> list[str]:
@@ -182,8 +184,10 @@ def _rows(names: Sequence[str], contexts: Sequence[ReportContext]) -> list[Row]:
     usage = [latent_usage(context.model, context.sets[0], seed=context.seed) for context in contexts]
 
     def of_each(id: str, estimates: Iterable[Estimate | None]) -> Row:
-        values = {name: estimate for name, estimate in zip(names, estimates, strict=True) if estimate is not None}
-        return Row(id, words()[id][0].split(", of")[0], "", values)
+        each = dict(zip(names, estimates, strict=True))
+        values = {name: estimate for name, estimate in each.items() if estimate is not None}
+        missing = {name: "not defined: q(z|x) is a point" for name in each if name not in values}
+        return Row(id, words()[id][0].split(", of")[0], "", values, missing=missing)
 
     def paired(id: str, values: Sequence[Tensor]) -> Row:
         differences = {
@@ -243,7 +247,10 @@ def _pictures(names: Sequence[str], contexts: Sequence[ReportContext], index: in
             one,
         )
     ]
-    places = [_place(name, context) for name, context in zip(names, contexts, strict=True)]
+    places = [
+        rate_distortion(context.model, context.held_out).point(name, on_curve=False)
+        for name, context in zip(names, contexts, strict=True)
+    ]
     if sum(math.isfinite(place.rate) for place in places) > 1:
         pictures.append(
             Picture(
@@ -252,15 +259,3 @@ def _pictures(names: Sequence[str], contexts: Sequence[ReportContext], index: in
             )
         )
     return pictures
-
-
-def _place(name: str, context: ReportContext) -> figures.Point:
-    at = rate_distortion(context.model, context.held_out)
-    return figures.Point(
-        name,
-        float(at.rate),
-        float(at.distortion),
-        float(at.rate.standard_error),
-        float(at.distortion.standard_error),
-        on_curve=False,
-    )

@@ -26,8 +26,8 @@ class Evidence(Estimate):
         notes: warnings in words; empty where there is nothing to warn of.
         samples: draws of z for each example that carry a weight (of annealing: chains).
         ess: effective sample size of the weights, (sum w)^2 / sum w^2.
-        pareto_k: shape of the tail of the importance weights; above min(1 - 1 / log10 samples, 0.7) their mean is not to be
-            relied on.
+        pareto_k: shape of the tail of the importance weights; above min(1 - 1 / log10 samples, 0.7) their mean is not
+            to be relied on.
         acceptance: of annealing, the share of Hamiltonian moves that were accepted.
         change: of quadrature, by how much doubling the grid changed the value, in nats.
     """

@@ -15,6 +15,7 @@ from nelbo.files import plain, write_json
 from nelbo.measure.context import report_context
 from nelbo.measure.loss_terms import RateDistortion, rate_distortion
 from nelbo.report import Row
+from nelbo.report.parts import as_json
 from nelbo.runs import Run
 from nelbo.training import fit_or_resume
 
@@ -44,16 +45,7 @@ class Sweep:
     def figure(self) -> Figure:
         """The curve, with the VAE's and the autoencoder's place on it."""
         return figures.rate_distortion(
-            [
-                figures.Point(
-                    name,
-                    float(at.rate),
-                    float(at.distortion),
-                    float(at.rate.standard_error),
-                    float(at.distortion.standard_error),
-                )
-                for name, at in zip(self.names, self.points, strict=True)
-            ]
+            [at.point(name, on_curve=True) for name, at in zip(self.names, self.points, strict=True)]
         )
 
     @property
@@ -73,10 +65,8 @@ class Sweep:
                         "name": name,
                         "beta": beta,
                         "run": None if run.path is None else run.path.name,
-                        "rate": at.rate.to_dict(),
-                        "distortion": at.distortion.to_dict(),
-                        "total": at.total.to_dict(),
                     }
+                    | as_json(at)
                     for name, beta, run, at in zip(self.names, self.betas, self.runs, self.points, strict=True)
                 ]
             }

@@ -1,6 +1,6 @@
 """The gap between log p(x) and the bound."""
 
-from matplotlib.figure import Figure
+from functools import partial
 
 from nelbo import figures, latents
 from nelbo.estimate import Estimate
@@ -37,9 +37,7 @@ def gaps(context: ReportContext) -> Section | None:
         f"{last:,}."
     )
 
-    def draw() -> Figure:
-        return figures.bounds(bounds)
-
+    caption = "More draws of z tighten the bound, from the ELBO (L_1) up to log p(x), for each example."
     scope = f"{len(examples):,} held-out examples"
     lead = f"On {scope}."
     if gap is not None:
@@ -51,7 +49,7 @@ def gaps(context: ReportContext) -> Section | None:
         lead,
         finding,
         tuple(rows),
-        (Picture("More draws of z tighten the bound, from the ELBO (L_1) up to log p(x), for each example.", draw),),
+        (Picture(caption, partial(figures.bounds, bounds)),),
         tuple(dict.fromkeys([*(() if gap is None else gap.notes), *bounds.notes])),
         scope=scope,
     )
