@@ -23,7 +23,7 @@ def test_one_command_writes_the_runs_and_the_figures(tmp_path, capsys, monkeypat
     monkeypatch.setenv("COLUMNS", "80")
     # the reports on fewer examples: what they hold is tested in tests/measure
     for name, few in (("_EXAMPLES", 100), ("_EVIDENCE_ON_A_GRID", 20), ("_GAPS", 3), ("_MATCHED", 50)):
-        monkeypatch.setattr(f"nelbo.measure.case.{name}", (few, few, few))
+        monkeypatch.setattr(f"nelbo.measure.context.{name}", (few, few, few))
     assert main(["demo", "--out", str(tmp_path), "--epochs", "1"]) == 0
     printed = capsys.readouterr().out
     assert {p.name for p in (tmp_path / "figures").iterdir()} == {

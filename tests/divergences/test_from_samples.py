@@ -38,6 +38,16 @@ def test_a_test_result_is_an_estimate_with_a_p_value():
     assert result.text == f"{100 * float(result):.1f} ± {100 * result.error:.1f} %"
 
 
+@pytest.mark.parametrize(("shift", "most"), [(0.5, 1.3), (2.0, 1.3), (0.0, 2.0)])
+def test_the_error_of_the_mmd_is_that_of_other_draws(shift, most):
+    """Not the spread under relabelling, which is several times smaller where the two differ."""
+    rng = np.random.default_rng(3)
+    draws = lambda: (rng.normal(0, 1, (100, 2)), rng.normal(shift, 1, (80, 2)))  # noqa: E731
+    results = [V.mmd_test(*draws(), bandwidth=1.0, permutations=1) for _ in range(100)]
+    spread = np.std([float(result) for result in results])
+    assert 0.8 < np.sqrt(np.mean([result.error**2 for result in results])) / spread < most
+
+
 def test_mmd_statistic_is_the_unbiased_square():
     rng = np.random.default_rng(2)
     x, y = rng.normal(0, 1, (6, 2)), rng.normal(1, 1, (5, 2))

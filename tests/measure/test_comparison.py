@@ -8,6 +8,7 @@ import torch
 from nelbo import data as nelbo_data
 from nelbo import measure, recipes
 from nelbo.measure import elbo_terms
+from nelbo.report.terminal import as_text, row_table
 from nelbo.runs import Run
 from nelbo.training import fit
 
@@ -42,7 +43,11 @@ def test_an_autoencoder_beside_vaes(compared, runs):
     assert float(nelbo.values[name]) == float("inf")
     assert name not in nelbo.differences
     assert name in row(compared, "log_evidence").differences
-    assert name not in row(compared, "mutual_information").values
+    information = row(compared, "mutual_information")
+    assert name not in information.values
+    assert information.missing == {name: "not defined: q(z|x) is a point"}
+    assert "not defined: q(z|x) is a point" in compared.to_html()
+    assert "not defined:" in as_text(row_table(compared.rows), width=200)
 
 
 def test_the_example_shown_is_the_one_that_they_differ_on(compared, runs, digits):
@@ -104,6 +109,14 @@ def test_other_bytes_are_refused_unless_data_are_named(runs):
         measure.compare([runs[0], run])
     found = measure.compare([runs[0], run], runs[0].data, **SETTINGS)
     assert float(row(found, "nelbo").differences[run.name]) > 0
+
+
+def test_the_line_to_write_is_that_of_the_shell_where_the_runs_have_folders(runs, tmp_path):
+    x = torch.ones(50, 1, 8, 8)
+    run = fit(recipes.vae((1, 8, 8), hidden=(8,)), x, epochs=1, progress=False, out=tmp_path / "run")
+    with pytest.raises(ValueError, match=r"nelbo compare \S+ \S+ --data DATA") as found:
+        measure.compare([runs[0], run])
+    assert f"nelbo compare {runs[0].path} {run.path} --data DATA" in str(found.value)
 
 
 def test_mistakes(runs):

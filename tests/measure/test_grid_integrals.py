@@ -5,8 +5,7 @@ import torch
 from torch.distributions import MultivariateNormal
 
 from nelbo.measure import log_evidence
-from nelbo.measure.adaptive_grid import Guard, Integrals
-from nelbo.measure.grid_integrals import on_lattices
+from nelbo.measure.grid_integrals import Guard, Integrals, on_lattices
 from tests.measure.models import binary, random_vae
 
 BOX = torch.tensor([8.5, 8.5], dtype=torch.float64)

@@ -10,8 +10,7 @@ import nelbo
 from nelbo import likelihoods
 from nelbo.evaluation import mode
 from nelbo.measure import log_evidence
-from nelbo.measure.adaptive_grid import Guard
-from nelbo.measure.grid_integrals import on_tiles
+from nelbo.measure.grid_integrals import Guard, on_tiles
 from tests.linear_gaussian import LinearGaussian
 from tests.measure.models import Foreign, autoencoder, binary, random_vae
 

@@ -139,6 +139,11 @@ def test_figures_follow_the_theme(page):
     assert page.count('role="img" aria-label="') == page.count("<svg ")
 
 
+def test_on_a_narrow_screen_each_value_stands_under_its_row_with_the_name_of_its_column(page):
+    assert page.count('<td class="number" data-column="held-out">') > 10
+    assert "content: attr(data-column)" in page
+
+
 def test_more_sections_come_first(report):
     page = report.to_html(first=["<h2>What is wrong?</h2><p>nothing & all</p>"])
     assert page.index("<h2>What is wrong?</h2><p>nothing & all</p>") < page.index(report.sections[0].title)

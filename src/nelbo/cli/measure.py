@@ -13,7 +13,7 @@ from nelbo import runs
 from nelbo.cli.diagnose import examine
 from nelbo.cli.outputs import examples_of
 from nelbo.data import Data
-from nelbo.measure.case import Effort, Split, case_of
+from nelbo.measure.context import Effort, Split, report_context
 from nelbo.report import Section
 from nelbo.report.terminal import row_table
 
@@ -50,7 +50,7 @@ def measure(
     """
     loaded = runs.load(run)
     judged = None if data is None else _beside(loaded, data)
-    case = case_of(
+    context = report_context(
         loaded,
         judged,
         split=split if judged is None else "test",
@@ -67,17 +67,17 @@ def measure(
         say(title)
 
     try:
-        for section in measuring.sections(case, progress=begin):
+        for section in measuring.sections(context, progress=begin):
             done.append(section)
     except KeyboardInterrupt:
         if not done:
             print("\nstopped before anything was measured; nothing was written", file=sys.stderr)
             return 130
-        case.report(tuple(done), complete=False).save(out or run)
+        context.report(tuple(done), complete=False).save(out or run)
         lost = f"; the section in progress ({begun[-1]}) is lost" if begun else ""
         print(f"\nstopped; the finished sections are in {out or run}{lost}", file=sys.stderr)
         return 130
-    report = case.report(tuple(done))
+    report = context.report(tuple(done))
     # before the diagnosis, which may fail or be stopped: what is measured stays
     record, page = report.save(out or run)
     findings = None

@@ -22,20 +22,8 @@ the m pairs of a tile and an example, tile after tile."""
 Statistics = Callable[[Tensor, Tensor], Sequence[Tensor]]
 """(z (m, points, d), log_f) -> functions g, (m, points), whose means under the last integrand are wanted."""
 
-NEGLIGIBLE = 18.0
-"""Nats below the largest value; a thousand points of that weigh 2e-5."""
 SIDE = {1: (64, 16), 2: (6, 8)}
 """For each number of dimensions: tiles along an axis at first, and points along an axis of a tile."""
-_GROWTHS = 12
-
-
-class Guard(NamedTuple):
-    """A place where each example is expected to have its mass, and the integrands there: it is not stepped over."""
-
-    place: Tensor
-    """(n, d)."""
-    value: Tensor
-    """(K, n) in nats."""
 
 
 class Rule(NamedTuple):
@@ -47,38 +35,6 @@ class Rule(NamedTuple):
     """(points,) in [0, 1]."""
     weights: Tensor
     """(points,) that add up to 1."""
-
-
-@dataclass(frozen=True)
-class Integrals:
-    """For each example, with K integrands.
-
-    Attributes:
-        log_z: (K, n) logarithms of the integrals.
-        statistics: (E, n) the wanted means under the last integrand.
-        change: (n,) by how much the last halving of the points' distances changed log_z (or a watched statistic), or
-            more: it is larger than the error that is left.
-        inside: (n,) whether the integrands vanish at the border of what was looked at.
-    """
-
-    log_z: Tensor
-    statistics: Tensor
-    change: Tensor
-    inside: Tensor
-
-    @classmethod
-    def unknown(cls, n: int, *, integrands: int = 1, statistics: int = 0) -> "Integrals":
-        """NaN for n examples, to be filled in."""
-        missing = torch.full((integrands + statistics + 1, n), torch.nan, dtype=torch.float64)
-        log_z, means, change = missing.split([integrands, statistics, 1])
-        return cls(log_z, means, change[0], torch.ones(n, dtype=torch.bool))
-
-    def __setitem__(self, which: Tensor, others: "Integrals") -> None:
-        self.log_z[:, which], self.statistics[:, which] = others.log_z, others.statistics
-        self.change[which], self.inside[which] = others.change, others.inside
-
-    def __getitem__(self, which: Tensor) -> "Integrals":
-        return Integrals(self.log_z[:, which], self.statistics[:, which], self.change[which], self.inside[which])
 
 
 @dataclass(frozen=True)
@@ -271,107 +227,3 @@ def _largest_beside(values: Tensor, axis: int, fewer: int) -> Tensor:
         place = largest.narrow(axis, shift, n)
         torch.maximum(place, values, out=place)
     return largest
-
-
-def first_tiles(grid: Grid, examples: int) -> tuple[Leaves, Tensor]:
-    """The first tiles of all examples, with more around them where one has mass at the border; and whether none has."""
-    tiles = torch.cartesian_prod(*[torch.arange(grid.tiles)] * grid.d).reshape(-1, grid.d)
-    leaves = grid.first(torch.arange(examples), tiles)
-    ends = [[0, grid.tiles - 1] for _ in range(grid.d)]
-    inside = torch.ones(examples, dtype=torch.bool)
-    for growth in range(_GROWTHS + 1):
-        reaches = (leaves.reach >= tops_of(leaves, examples)[:, leaves.example] - NEGLIGIBLE).any(0)
-        inside[:] = True
-        for axis, (low, high) in enumerate(ends):
-            for end, border in enumerate((low, high)):
-                touching = leaves.example[reaches & (leaves.tile[:, axis] == border)].unique()
-                if not len(touching):
-                    continue
-                inside[touching] = False
-                if growth < _GROWTHS:
-                    fresh = range(border + 1, border + 3) if end else range(border - 2, border)
-                    ranges = [torch.arange(a, b + 1) for a, b in ends]
-                    ranges[axis] = torch.tensor(fresh)
-                    ends[axis][end] = fresh[-1] if end else fresh[0]
-                    leaves = leaves + grid.first(touching, torch.cartesian_prod(*ranges).reshape(-1, grid.d))
-                    reaches = torch.cat([reaches, torch.zeros(len(leaves.example) - len(reaches), dtype=torch.bool)])
-        if bool(inside.all()):
-            break
-    return leaves, inside
-
-
-def tops_of(leaves: Leaves, examples: int) -> Tensor:
-    """The largest value of each example, (K, n)."""
-    top = torch.full((len(leaves.top), examples), -torch.inf, dtype=torch.float64)
-    return top.scatter_reduce(1, leaves.example.expand_as(leaves.top), leaves.top, "amax")
-
-
-def totals(leaves: Leaves, examples: int) -> tuple[Tensor, Tensor]:
-    """log_z (K, n) and the means of the statistics (E, n)."""
-    tops = tops_of(leaves, examples)
-    scale = (leaves.top - tops[:, leaves.example]).exp()
-    total = torch.zeros_like(tops).index_add_(1, leaves.example, leaves.mass * scale)
-    means = torch.zeros(len(leaves.moments), examples, dtype=torch.float64)
-    means = means.index_add_(1, leaves.example, leaves.moments * scale[-1]) / total[-1]
-    return tops + total.log(), means
-
-
-def unseen(leaves: Leaves, grid: Grid, tops: Tensor, guard: Guard) -> Tensor:
-    """The leaves (p,) whose points do not know how high the integrand is at the guard, which stands in them."""
-    at = (guard.place[leaves.example] - grid.low) / (grid.width / 2.0 ** leaves.level[:, None])
-    counts = guard.value >= tops - NEGLIGIBLE
-    higher = (guard.value[:, leaves.example] > leaves.reach) & counts[:, leaves.example]
-    return (leaves.tile == at.floor()).all(1) & higher.any(0)
-
-
-class Decision(NamedTuple):
-    """What becomes of the examples and their leaves in a round of :func:`refine`."""
-
-    split: Tensor
-    """(p,) leaves that are halved, of the examples that go on."""
-    change: Tensor
-    """(n,) by how much the last halving changed each example."""
-    settled: Tensor
-    """(n,) examples whose integrals are exact enough."""
-    hopeless: Tensor
-    """(n,) examples that would take too many leaves."""
-
-
-def refine(
-    grid: Grid,
-    examples: int,
-    decide: Callable[[Leaves, Tensor, Tensor], Decision],
-    *,
-    rounds: int,
-    give_up: bool,
-    done: Callable[[int], None],
-    into: Integrals | None = None,
-) -> Integrals:
-    """Halve the tiles of each example until its integrals are settled.
-
-    Args:
-        grid: the first tiles, and how they are evaluated.
-        examples: n.
-        decide: from the leaves, log_z (K, n) and the means of the statistics (E, n).
-        rounds: halvings, at most.
-        give_up: leave the integrals of an example that is not settled NaN; else the last values stand.
-        done: called with the number of examples that were just finished.
-        into: is filled in, example by example; what Ctrl-C leaves is what was done.
-    """
-    leaves, inside = first_tiles(grid, examples)
-    result = into or Integrals.unknown(examples, integrands=len(leaves.top), statistics=len(leaves.moments))
-    active = torch.ones(examples, dtype=torch.bool)
-    for number in range(rounds):
-        log_z, means = totals(leaves, examples)
-        decision = decide(leaves, log_z, means)
-        last = decision.hopeless if number < rounds - 1 else torch.ones_like(active)
-        finished = active & (decision.settled | last & (not give_up))
-        result[finished] = Integrals(log_z, means[: len(result.statistics)], decision.change, inside)[finished]
-        done(int(finished.sum()))
-        active &= ~(decision.settled | last)
-        if not bool(active.any()):
-            break
-        open_ = active[leaves.example]
-        leaves, split = leaves[open_], decision.split[open_]
-        leaves = leaves[~split] + grid.halved(leaves[split])
-    return result

@@ -14,7 +14,7 @@ from nelbo import figures
 from nelbo.data import Data, as_data
 from nelbo.estimate import Estimate
 from nelbo.files import plain
-from nelbo.measure.case import UNNAMED, Case, Effort, Split, case_of
+from nelbo.measure.context import Effort, ReportContext, Split, command, report_context
 from nelbo.measure.latent_usage import latent_usage
 from nelbo.measure.loss_terms import from_embeddings, rate_distortion
 from nelbo.measure.quantities import words
@@ -65,32 +65,35 @@ def compare(
     """
     if len(runs) < 2:
         raise ValueError(
-            f"compare needs two or more runs, got {len(runs)}; for one write nelbo measure RUN, or report(run)"
+            f"compare needs two or more runs, got {len(runs)}; to measure one write nelbo measure RUN (in Python "
+            "nelbo.measure.report(run))"
         )
     shared = as_data(data) if data is not None else _shared_data(runs, split)
-    cases: list[Case] = []
+    contexts: list[ReportContext] = []
     for run in runs:
-        cases.append(case_of(run, shared, split=split, effort=effort, examples=examples, samples=samples, seed=seed))
+        contexts.append(
+            report_context(run, shared, split=split, effort=effort, examples=examples, samples=samples, seed=seed)
+        )
     names = tuple(names or _names(runs))
     if len(names) != len(runs):
         raise ValueError(f"names must have one name for each of the {len(runs)} runs, got {len(names)}")
-    for name, case in zip(names, cases, strict=True):
+    for name, context in zip(names, contexts, strict=True):
         if progress is not None:
             progress(name)
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", UserWarning)  # the notes say the same
-            _ = case.terms, case.evidence if case.has_evidence else None
-    first = cases[0]
-    where = _position(cases, index)
-    rows = tuple(_rows(names, cases))
+            _ = context.terms, context.evidence if context.has_evidence else None
+    first = contexts[0]
+    where = _position(contexts, index)
+    rows = tuple(_rows(names, contexts))
     section = Section(
         "comparison",
         "How do they differ?",
         f"Under each value is its difference from {names[0]}, with the standard error of paired examples.",
         "\n".join(_sentences(names, rows)),
         rows,
-        tuple(_pictures(names, cases, where)),
-        tuple(f"{name}: {note}" for name, case in zip(names, cases, strict=True) for note in _notes(case)),
+        tuple(_pictures(names, contexts, where)),
+        tuple(f"{name}: {note}" for name, context in zip(names, contexts, strict=True) for note in _notes(context)),
         scope=first.scope(),
     )
     settings = first.settings | {"index": where, "data": None if data is None else first.settings["data"]}
@@ -102,22 +105,13 @@ def compare(
         settings,
         (section,),
         versions=versions(),
-        command=_command(settings),
+        command=command("compare", settings["runs"], settings),
         links=tuple((name, run.path / PAGE) for name, run in zip(names, runs, strict=True) if run.path is not None),
     )
 
 
-def _notes(case: Case) -> tuple[str, ...]:
-    return case.evidence[0].notes if case.has_evidence else ()
-
-
-def _command(settings: dict[str, Any]) -> str:
-    options = {name: settings[name] for name in ("index", "split", "effort", "examples", "samples", "seed")}
-    if None in settings["runs"] or settings["data"] == UNNAMED:
-        return f"nelbo.measure.compare(runs, data, {', '.join(f'{name}={value!r}' for name, value in options.items())})"
-    options = ({} if settings["data"] is None else {"data": settings["data"]}) | options
-    words = ["nelbo", "compare", *settings["runs"]]
-    return shlex.join([*words, *(word for name, value in options.items() for word in (f"--{name}", str(value)))])
+def _notes(context: ReportContext) -> tuple[str, ...]:
+    return context.evidence[0].notes if context.has_evidence else ()
 
 
 def _shared_data(runs: Sequence[Run], split: Split) -> Data:
@@ -127,7 +121,7 @@ def _shared_data(runs: Sequence[Run], split: Split) -> Data:
         if origin["sha256"] != origins[0]["sha256"]:
             raise ValueError(
                 f"{runs[0].name} and {run.name} were trained on different data; name the data to compare them on: "
-                "compare(runs, data), or nelbo compare RUN RUN --data DATA"
+                f"{_on_other_data(runs)}"
             )
         if plain(origin["preparation"]) != plain(origins[0]["preparation"]):
             raise ValueError(
@@ -139,9 +133,19 @@ def _shared_data(runs: Sequence[Run], split: Split) -> Data:
         if split != "test" and ours != first and runs[0].data.test is None:
             raise ValueError(
                 f"{runs[0].name} and {run.name} hold out different examples ({first} / {ours}): what one is judged on, "
-                "the other was trained on. Name other data: compare(runs, data), or --data DATA"
+                "the other was trained on. Name other data: "
+                f"{_on_other_data(runs)}"
             )
     return runs[0].data
+
+
+def _on_other_data(runs: Sequence[Run]) -> str:
+    """The line to write: of the shell where the runs can be named there."""
+    python = "nelbo.measure.compare(runs, data)"
+    paths = [str(run.path) for run in runs if run.path is not None]
+    if len(paths) < len(runs):
+        return python
+    return f"{shlex.join(['nelbo', 'compare', *paths])} --data DATA (in Python {python})"
 
 
 def _names(runs: Sequence[Run]) -> list[str]:
@@ -153,33 +157,37 @@ def _names(runs: Sequence[Run]) -> list[str]:
     return longer if unique else [f"{name} ({i})" for i, name in enumerate(names, 1)]
 
 
-def _position(cases: Sequence[Case], index: int | None) -> int:
-    held_out = cases[0].held_out
+def _position(contexts: Sequence[ReportContext], index: int | None) -> int:
+    held_out = contexts[0].held_out
     if index is not None:
-        n = len(cases[0].sets[0])
+        n = len(contexts[0].sets[0])
         if not 0 <= index < n:
             raise ValueError(f"index must be between 0 and {n - 1}, a held-out example, got {index}")
         return index
-    costs = torch.stack([case.terms[0].reconstruction_error.value for case in cases])
+    costs = torch.stack([context.terms[0].reconstruction_error.value for context in contexts])
     rows = held_out.batch.rows
     assert rows is not None
     return int(rows[int((costs.max(0).values - costs.min(0).values).argmax())])
 
 
-def _rows(names: Sequence[str], cases: Sequence[Case]) -> list[Row]:
-    terms = [case.terms[0] for case in cases]
+def _rows(names: Sequence[str], contexts: Sequence[ReportContext]) -> list[Row]:
+    terms = [context.terms[0] for context in contexts]
     # log p(x) of every run, or of none: a mean over other examples would not compare
-    known = all(case.has_evidence for case in cases)
+    known = all(context.has_evidence for context in contexts)
     # and on the same examples: a grid allows for more of them than sampling does
-    few = min(case.evidence_examples for case in cases)
-    evidence = [case.evidence[0].value[:few].double().cpu() for case in cases] if known else []
-    hidden = [value - case.elbo_of_evidence(0).value[:few] for value, case in zip(evidence, cases, strict=False)]
-    rebuilt = [from_embeddings(case.model, case.held_out, case.training.batch) for case in cases]
-    usage = [latent_usage(case.model, case.sets[0], seed=case.seed) for case in cases]
+    few = min(context.evidence_examples for context in contexts)
+    evidence = [context.evidence[0].value[:few].double().cpu() for context in contexts] if known else []
+    hidden = [
+        value - context.elbo_of_evidence(0).value[:few] for value, context in zip(evidence, contexts, strict=False)
+    ]
+    rebuilt = [from_embeddings(context.model, context.held_out, context.training.batch) for context in contexts]
+    usage = [latent_usage(context.model, context.sets[0], seed=context.seed) for context in contexts]
 
     def of_each(id: str, estimates: Iterable[Estimate | None]) -> Row:
-        values = {name: estimate for name, estimate in zip(names, estimates, strict=True) if estimate is not None}
-        return Row(id, words()[id][0].split(", of")[0], "", values)
+        each = dict(zip(names, estimates, strict=True))
+        values = {name: estimate for name, estimate in each.items() if estimate is not None}
+        missing = {name: "not defined: q(z|x) is a point" for name in each if name not in values}
+        return Row(id, words()[id][0].split(", of")[0], "", values, missing=missing)
 
     def paired(id: str, values: Sequence[Tensor]) -> Row:
         differences = {
@@ -221,15 +229,15 @@ def _sentences(names: Sequence[str], rows: Sequence[Row]) -> list[str]:
     return sentences
 
 
-def _pictures(names: Sequence[str], cases: Sequence[Case], index: int) -> list[Picture]:
-    x = cases[0].sets[0].take([index], seed=cases[0].seed)
+def _pictures(names: Sequence[str], contexts: Sequence[ReportContext], index: int) -> list[Picture]:
+    x = contexts[0].sets[0].take([index], seed=contexts[0].seed)
 
     def one() -> Any:
         rows: list[figures.Row] = []
-        for name, case in zip(names, cases, strict=True):
-            z, labels = case.held_out.embedding[:_POINTS].cpu(), case.held_out.batch.labels
+        for name, context in zip(names, contexts, strict=True):
+            z, labels = context.held_out.embedding[:_POINTS].cpu(), context.held_out.batch.labels
             labels = None if labels is None else labels[: len(z)].cpu()
-            rows.append(figures.row(case.model, x, z, labels, title=name, seed=case.seed))
+            rows.append(figures.row(context.model, x, z, labels, title=name, seed=context.seed))
         return figures.comparison(rows)
 
     pictures = [
@@ -239,7 +247,10 @@ def _pictures(names: Sequence[str], cases: Sequence[Case], index: int) -> list[P
             one,
         )
     ]
-    places = [_place(name, case) for name, case in zip(names, cases, strict=True)]
+    places = [
+        rate_distortion(context.model, context.held_out).point(name, on_curve=False)
+        for name, context in zip(names, contexts, strict=True)
+    ]
     if sum(math.isfinite(place.rate) for place in places) > 1:
         pictures.append(
             Picture(
@@ -248,15 +259,3 @@ def _pictures(names: Sequence[str], cases: Sequence[Case], index: int) -> list[P
             )
         )
     return pictures
-
-
-def _place(name: str, case: Case) -> figures.Point:
-    at = rate_distortion(case.model, case.held_out)
-    return figures.Point(
-        name,
-        float(at.rate),
-        float(at.distortion),
-        float(at.rate.standard_error),
-        float(at.distortion.standard_error),
-        on_curve=False,
-    )

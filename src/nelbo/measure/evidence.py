@@ -1,14 +1,16 @@
 """The log p(x) of each example with its error, the method, and warnings in words."""
 
 import warnings
-from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, fields, replace
 from typing import Any
 
 import torch
 from torch import Tensor
 
 from nelbo.estimate import Estimate
+from nelbo.evaluation import Evaluation
+from nelbo.progress import ProgressBar
 from nelbo.training import Interrupted
 
 
@@ -24,7 +26,8 @@ class Evidence(Estimate):
         notes: warnings in words; empty where there is nothing to warn of.
         samples: draws of z for each example that carry a weight (of annealing: chains).
         ess: effective sample size of the weights, (sum w)^2 / sum w^2.
-        pareto_k: shape of the tail of the importance weights; above 0.7 their mean is not to be relied on.
+        pareto_k: shape of the tail of the importance weights; above min(1 - 1 / log10 samples, 0.7) their mean is not
+            to be relied on.
         acceptance: of annealing, the share of Hamiltonian moves that were accepted.
         change: of quadrature, by how much doubling the grid changed the value, in nats.
     """
@@ -39,8 +42,8 @@ class Evidence(Estimate):
 
     def part(self, which: slice) -> "Evidence":
         """The evidence of some of the examples."""
-        picked = {name: None if (v := getattr(self, name)) is None else v[which] for name in _BY_EXAMPLE}
-        return replace(self, **picked)
+        values = {field.name: getattr(self, field.name) for field in fields(self)}
+        return replace(self, **{name: value[which] for name, value in values.items() if isinstance(value, Tensor)})
 
     def warned(self, notes: Sequence[str]) -> "Evidence":
         """The same evidence with these notes, each also given as a warning."""
@@ -58,34 +61,54 @@ class Evidence(Estimate):
         return f"Evidence({', '.join(parts)})"
 
 
-_BY_EXAMPLE = ("value", "standard_error", "samples", "ess", "pareto_k", "acceptance", "change")
-
-
-def together(parts: Sequence[Evidence]) -> Evidence:
-    """The evidence of examples measured in turn, as one; a note that several share stands once."""
-
-    def joined(name: str) -> Tensor | None:
-        values = [getattr(part, name) for part in parts]
-        return None if any(value is None for value in values) else torch.cat(values)
-
-    notes = tuple(dict.fromkeys(note for part in parts for note in part.notes))
-    return replace(parts[0], notes=notes, **{name: joined(name) for name in _BY_EXAMPLE})
-
-
-def unmeasured(n: int, method: str = "none") -> Evidence:
+def unmeasured(n: int) -> Evidence:
     """NaN for n examples of which nothing is known yet."""
     missing = torch.full((n,), torch.nan, dtype=torch.float64)
-    return Evidence(missing, missing, method)
+    return Evidence(missing, missing, "none")
 
 
-def padded(parts: Sequence[Evidence], n: int) -> Evidence:
-    """The evidence of the first of n examples, with NaN for the others."""
-    missing = n - sum(len(part.value) for part in parts)
-    return together([*parts, unmeasured(missing, parts[0].method if parts else "none")])
+def part_by_part(
+    title: str,
+    evaluation: Evaluation,
+    numbers: int,
+    measure: Callable[[Evaluation], Tensor],
+    rows: int,
+    partial: Callable[[Tensor], Any],
+    *,
+    progress: bool,
+) -> Tensor:
+    """Measure as many examples at a time as the memory budget allows, under a progress bar.
+
+    Args:
+        title: of the bar.
+        evaluation: the examples.
+        numbers: computed for one example at a time.
+        measure: some of the examples to (rows, their number), float64.
+        rows: of the result.
+        partial: the result to what ``Interrupted`` holds; NaN for the examples that were not done.
+        progress: show the bar.
+
+    Returns:
+        (rows, n), float64.
+
+    Raises:
+        Interrupted: Ctrl-C.
+    """
+    done, n = 0, len(evaluation)
+    values = torch.full((rows, n), torch.nan, dtype=torch.float64)
+    with ProgressBar(title, n, show=progress) as bar:
+        try:
+            for part in evaluation.split(numbers):
+                values[:, done : done + len(part)] = measure(part)
+                done += len(part)
+                bar.advance(len(part))
+        except KeyboardInterrupt as error:
+            raise interrupted(partial(values), done, n) from error
+    return values
 
 
 def interrupted(partial: Any, done: int, n: int) -> Interrupted:
-    """What Ctrl-C becomes: some of the examples are done."""
+    """The error that Ctrl-C raises: some of the examples are done."""
     return Interrupted(f"interrupted after {done:,} of {n:,} examples, which error.partial holds", partial)
 
 

@@ -18,27 +18,18 @@ Source: Trefethen & Weideman 2014, "The exponentially convergent trapezoidal rul
 """
 
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from nelbo.measure.adaptive_grid import (
-    NEGLIGIBLE,
-    SIDE,
-    Decision,
-    Grid,
-    Guard,
-    Integrals,
-    Leaves,
-    LogIntegrands,
-    Rule,
-    Statistics,
-    refine,
-    tops_of,
-    unseen,
-)
+from nelbo.measure.adaptive_grid import SIDE, Grid, Leaves, LogIntegrands, Rule, Statistics
 
+NEGLIGIBLE = 18.0
+"""Nats below the largest value; a thousand points of that weigh 2e-5."""
+_GROWTHS = 12
 _RELEVANT = 7.0  # nats; what lies lower than that changes log Z by less than 1e-3
 _UNRESOLVED = 1.0  # second difference in nats: points stand one standard deviation of a peak apart
 _ROUNDS = 24
@@ -52,6 +43,47 @@ only where the integrand is no more than ``_RELEVANT`` nats below the largest va
 _LATTICE_ROUNDS = 16
 _MOST_HALVED = 512
 """Tiles of one example that are halved at once; what needs more is not of one width."""
+
+
+class Guard(NamedTuple):
+    """A place where each example is expected to have its mass, and the integrands there: it is not stepped over."""
+
+    place: Tensor
+    """(n, d)."""
+    value: Tensor
+    """(K, n) in nats."""
+
+
+@dataclass(frozen=True)
+class Integrals:
+    """For each example, with K integrands.
+
+    Attributes:
+        log_z: (K, n) logarithms of the integrals.
+        statistics: (E, n) the wanted means under the last integrand.
+        change: (n,) by how much the last halving of the points' distances changed log_z (or a watched statistic), or
+            more: it is larger than the error that is left.
+        inside: (n,) whether the integrands vanish at the border of what was looked at.
+    """
+
+    log_z: Tensor
+    statistics: Tensor
+    change: Tensor
+    inside: Tensor
+
+    @classmethod
+    def unknown(cls, n: int, *, integrands: int = 1, statistics: int = 0) -> "Integrals":
+        """NaN for n examples, to be filled in."""
+        missing = torch.full((integrands + statistics + 1, n), torch.nan, dtype=torch.float64)
+        log_z, means, change = missing.split([integrands, statistics, 1])
+        return cls(log_z, means, change[0], torch.ones(n, dtype=torch.bool))
+
+    def __setitem__(self, which: Tensor, others: "Integrals") -> None:
+        self.log_z[:, which], self.statistics[:, which] = others.log_z, others.statistics
+        self.change[which], self.inside[which] = others.change, others.inside
+
+    def __getitem__(self, which: Tensor) -> "Integrals":
+        return Integrals(self.log_z[:, which], self.statistics[:, which], self.change[which], self.inside[which])
 
 
 def on_lattices(
@@ -91,15 +123,15 @@ def on_lattices(
         # NaN where nothing was before; halving the distance takes the error of a kink to a quarter, of chance to a half
         change = 0.5 * torch.cat([means.log(), before - log_z]).abs().amax(0)
         before = log_z
-        tops = torch.maximum(tops_of(leaves, n), guard.value)
-        hidden = unseen(leaves, grid, tops, guard)
+        tops = torch.maximum(_tops_of(leaves, n), guard.value)
+        hidden = _unseen(leaves, grid, tops, guard)
         deep = torch.where(change < _RESOLVED, _RELEVANT, _LATTICE_NEGLIGIBLE)
         split = (leaves.reach >= (tops - deep)[:, leaves.example]).any(0) | hidden
         settled = change < tolerance
         settled[leaves.example[hidden]] = False
         return Decision(split, change, settled, torch.bincount(leaves.example[split], minlength=n) > _MOST_HALVED)
 
-    refine(grid, n, decide, rounds=_LATTICE_ROUNDS, give_up=True, done=done, into=integrals)
+    _refine(grid, n, decide, rounds=_LATTICE_ROUNDS, give_up=True, done=done, into=integrals)
 
 
 def _every_other(points: int, d: int) -> Tensor:
@@ -148,11 +180,11 @@ def on_tiles(
     grid = Grid(log_f, rule, low, high, like=like, at_once=at_once, statistics=statistics, watched=watched, bends=True)
 
     def decide(leaves: Leaves, log_z: Tensor, means: Tensor) -> Decision:
-        tops = tops_of(leaves, examples)
+        tops = _tops_of(leaves, examples)
         hidden = torch.zeros(len(leaves.example), dtype=torch.bool)
         if guard is not None:
             tops = torch.maximum(tops, guard.value)
-            hidden = unseen(leaves, grid, tops, guard)
+            hidden = _unseen(leaves, grid, tops, guard)
         lead = leaves.reach - tops[:, leaves.example]
         holds = (lead >= -NEGLIGIBLE).any(0)
         relative = torch.cat([log_z, log_z[-1:].expand(len(grid.watched), -1)])[:, leaves.example]
@@ -168,4 +200,108 @@ def on_tiles(
         many = torch.bincount(leaves.example, minlength=examples) > _MOST_TILES + tiles**d
         return Decision(split, change, settled, many)
 
-    return refine(grid, examples, decide, rounds=_ROUNDS, give_up=False, done=done)
+    return _refine(grid, examples, decide, rounds=_ROUNDS, give_up=False, done=done)
+
+
+class Decision(NamedTuple):
+    """What becomes of the examples and their leaves in a round of :func:`_refine`."""
+
+    split: Tensor
+    """(p,) leaves that are halved, of the examples that go on."""
+    change: Tensor
+    """(n,) by how much the last halving changed each example."""
+    settled: Tensor
+    """(n,) examples whose integrals are exact enough."""
+    hopeless: Tensor
+    """(n,) examples that would take too many leaves."""
+
+
+def _refine(
+    grid: Grid,
+    examples: int,
+    decide: Callable[[Leaves, Tensor, Tensor], Decision],
+    *,
+    rounds: int,
+    give_up: bool,
+    done: Callable[[int], None],
+    into: Integrals | None = None,
+) -> Integrals:
+    """Halve the tiles of each example until its integrals are settled.
+
+    Args:
+        grid: the first tiles, and how they are evaluated.
+        examples: n.
+        decide: from the leaves, log_z (K, n) and the means of the statistics (E, n).
+        rounds: halvings, at most.
+        give_up: leave the integrals of an example that is not settled NaN; else the last values stand.
+        done: called with the number of examples that were just finished.
+        into: is filled in, example by example; what Ctrl-C leaves is what was done.
+    """
+    leaves, inside = _first_tiles(grid, examples)
+    result = into or Integrals.unknown(examples, integrands=len(leaves.top), statistics=len(leaves.moments))
+    active = torch.ones(examples, dtype=torch.bool)
+    for number in range(rounds):
+        log_z, means = _totals(leaves, examples)
+        decision = decide(leaves, log_z, means)
+        last = decision.hopeless if number < rounds - 1 else torch.ones_like(active)
+        finished = active & (decision.settled | last & (not give_up))
+        result[finished] = Integrals(log_z, means[: len(result.statistics)], decision.change, inside)[finished]
+        done(int(finished.sum()))
+        active &= ~(decision.settled | last)
+        if not bool(active.any()):
+            break
+        open_ = active[leaves.example]
+        leaves, split = leaves[open_], decision.split[open_]
+        leaves = leaves[~split] + grid.halved(leaves[split])
+    return result
+
+
+def _first_tiles(grid: Grid, examples: int) -> tuple[Leaves, Tensor]:
+    """The first tiles of all examples, with more around them where one has mass at the border; and whether none has."""
+    tiles = torch.cartesian_prod(*[torch.arange(grid.tiles)] * grid.d).reshape(-1, grid.d)
+    leaves = grid.first(torch.arange(examples), tiles)
+    ends = [[0, grid.tiles - 1] for _ in range(grid.d)]
+    inside = torch.ones(examples, dtype=torch.bool)
+    for growth in range(_GROWTHS + 1):
+        reaches = (leaves.reach >= _tops_of(leaves, examples)[:, leaves.example] - NEGLIGIBLE).any(0)
+        inside[:] = True
+        for axis, (low, high) in enumerate(ends):
+            for end, border in enumerate((low, high)):
+                touching = leaves.example[reaches & (leaves.tile[:, axis] == border)].unique()
+                if not len(touching):
+                    continue
+                inside[touching] = False
+                if growth < _GROWTHS:
+                    fresh = range(border + 1, border + 3) if end else range(border - 2, border)
+                    ranges = [torch.arange(a, b + 1) for a, b in ends]
+                    ranges[axis] = torch.tensor(fresh)
+                    ends[axis][end] = fresh[-1] if end else fresh[0]
+                    leaves = leaves + grid.first(touching, torch.cartesian_prod(*ranges).reshape(-1, grid.d))
+                    reaches = torch.cat([reaches, torch.zeros(len(leaves.example) - len(reaches), dtype=torch.bool)])
+        if bool(inside.all()):
+            break
+    return leaves, inside
+
+
+def _tops_of(leaves: Leaves, examples: int) -> Tensor:
+    """The largest value of each example, (K, n)."""
+    top = torch.full((len(leaves.top), examples), -torch.inf, dtype=torch.float64)
+    return top.scatter_reduce(1, leaves.example.expand_as(leaves.top), leaves.top, "amax")
+
+
+def _totals(leaves: Leaves, examples: int) -> tuple[Tensor, Tensor]:
+    """log_z (K, n) and the means of the statistics (E, n)."""
+    tops = _tops_of(leaves, examples)
+    scale = (leaves.top - tops[:, leaves.example]).exp()
+    total = torch.zeros_like(tops).index_add_(1, leaves.example, leaves.mass * scale)
+    means = torch.zeros(len(leaves.moments), examples, dtype=torch.float64)
+    means = means.index_add_(1, leaves.example, leaves.moments * scale[-1]) / total[-1]
+    return tops + total.log(), means
+
+
+def _unseen(leaves: Leaves, grid: Grid, tops: Tensor, guard: Guard) -> Tensor:
+    """The leaves (p,) whose points do not know how high the integrand is at the guard, which stands in them."""
+    at = (guard.place[leaves.example] - grid.low) / (grid.width / 2.0 ** leaves.level[:, None])
+    counts = guard.value >= tops - NEGLIGIBLE
+    higher = (guard.value[:, leaves.example] > leaves.reach) & counts[:, leaves.example]
+    return (leaves.tile == at.floor()).all(1) & higher.any(0)

@@ -10,8 +10,7 @@ from torch import Tensor
 from nelbo import latents
 from nelbo.evaluation import Evaluation, rows_at_once
 from nelbo.likelihoods import log_prob_without_gradient
-from nelbo.measure.evidence import Evidence, finite, interrupted, padded
-from nelbo.progress import ProgressBar
+from nelbo.measure.evidence import Evidence, finite, part_by_part
 from nelbo.vae import fits
 
 SAMPLES = 1000
@@ -38,17 +37,25 @@ def by_importance(
     target = torch.inf if target_standard_error is None else target_standard_error
     if most < 2:
         raise ValueError(f"samples must be at least 2, for a standard error; got {most}. Write samples={SAMPLES}")
-    done: list[list[tuple[Tensor, Weights]]] = []
-    with ProgressBar("log p(x) by importance sampling", len(evaluation), show=progress) as bar:
-        try:
-            for part in evaluation.split(first * evaluation.features):
-                done.append(_weights_of(part, first, most, target))
-                bar.advance(len(part))
-        except KeyboardInterrupt as error:
-            partial = [_evidence(done, why)] if done else []
-            finished = sum(len(positions) for part in done for positions, _ in part)
-            raise interrupted(padded(partial, len(evaluation)), finished, len(evaluation)) from error
-    return _with_notes(_evidence(done, why), most, target_standard_error)
+
+    def evidence(values: Tensor) -> Evidence:
+        log_mean, error, ess, drawn = values[:4]
+        k = torch.full_like(log_mean, torch.nan)
+        for count in drawn[drawn.isfinite()].unique().tolist():
+            which = drawn == count
+            k[which] = pareto_k(values[4 : 5 + tail_length(int(count)), which])
+        return Evidence(log_mean, error, "importance", why=why, samples=drawn, ess=ess, pareto_k=k)
+
+    values = part_by_part(
+        "log p(x) by importance sampling",
+        evaluation,
+        first * evaluation.features,
+        lambda part: _sums(part, first, most, target),
+        5 + tail_length(most),
+        evidence,
+        progress=progress,
+    )
+    return _with_notes(evidence(values), most, target_standard_error)
 
 
 def refuse_points(evaluation: Evaluation) -> None:
@@ -78,17 +85,20 @@ def log_weights(evaluation: Evaluation, purpose: str, stop: int, *, start: int =
             yield (finite(log_prob_without_gradient(px, evaluation.x) + log_p) - log_q).double().cpu()
 
 
-def _weights_of(part: Evaluation, goal: int, most: int, target: float) -> list[tuple[Tensor, "Weights"]]:
-    """The weights of examples that reached the target together, with their positions in the part."""
-    done: list[tuple[Tensor, Weights]] = []
+def _sums(part: Evaluation, goal: int, most: int, target: float) -> Tensor:
+    """log_mean, standard_error, ess, number of draws and the tail of the weights of each example, (rows, batch)."""
+    result = torch.full((5 + tail_length(most), len(part)), torch.nan, dtype=torch.float64)
     positions, weights = torch.arange(len(part)), Weights(len(part), most)
     while True:
         for log_w in log_weights(part, "importance", goal, start=weights.count):
             weights.add(log_w)
         missed = (weights.standard_error > target) & (goal < most)
+        done = weights[~missed]
+        drawn = torch.full_like(done.log_mean, done.count)
+        rows = torch.cat([torch.stack([done.log_mean, done.standard_error, done.ess, drawn]), done.tail])
+        result[: len(rows), positions[~missed]] = rows
         if not bool(missed.any()):
-            return [*done, (positions, weights)]
-        done.append((positions[~missed], weights[~missed]))
+            return result
         positions, weights, part = positions[missed], weights[missed], part[missed]
         goal = min(2 * goal, most)
 
@@ -171,7 +181,7 @@ def threshold(samples: int) -> float:
 def pareto_k(largest: Tensor) -> Tensor:
     """Shape k of a generalized Pareto distribution fitted to the excesses of the largest weights, (batch,).
 
-    The mean of the weights has a finite variance for k < 1/2; up to 0.7 its convergence is still good in practice.
+    The mean of the weights has a finite variance for k < 1/2; up to :func:`threshold` it is still reliable in practice.
 
     Args:
         largest: (tail + 1, batch) logarithms of the largest weights; the smallest of them is the threshold.
@@ -206,33 +216,6 @@ def pareto_k(largest: Tensor) -> Tensor:
     shape = (n * shape + 10 * 0.5) / (n + 10)
     shape = torch.where(tied, torch.nan, torch.where(vast, torch.inf, shape))
     return torch.where(constant, 0.0, shape)
-
-
-def _pareto_k(tails: list[Tensor]) -> Tensor:
-    """Of each example, (batch,): tails of one length are fitted together, which takes no longer than for one."""
-    shapes = [torch.empty(0)] * len(tails)
-    for length in {len(tail) for tail in tails}:
-        which = [i for i, tail in enumerate(tails) if len(tail) == length]
-        k = pareto_k(torch.cat([tails[i] for i in which], dim=1))
-        for i, part in zip(which, k.split([tails[i].shape[1] for i in which]), strict=True):
-            shapes[i] = part
-    return torch.cat(shapes)
-
-
-def _evidence(done: list[list[tuple[Tensor, Weights]]], why: str) -> Evidence:
-    starts = [0, *torch.tensor([sum(len(at) for at, _ in part) for part in done]).cumsum(0).tolist()]
-    order = torch.cat([start + at for start, part in zip(starts, done, strict=False) for at, _ in part]).argsort()
-    weights = [each for part in done for _, each in part]
-    log_mean = torch.cat([each.log_mean for each in weights])[order]
-    return Evidence(
-        log_mean,
-        torch.cat([each.standard_error for each in weights])[order],
-        "importance",
-        why=why,
-        samples=torch.cat([torch.full_like(each.log_mean, each.count) for each in weights])[order],
-        ess=torch.cat([each.ess for each in weights])[order],
-        pareto_k=_pareto_k([each.tail for each in weights])[order],
-    )
 
 
 def _with_notes(evidence: Evidence, most: int, target: float | None) -> Evidence:

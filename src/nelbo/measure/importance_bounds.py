@@ -2,7 +2,7 @@
 
 import warnings
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import pairwise
 from math import log, sqrt
 from typing import Any
@@ -12,10 +12,9 @@ from torch import Tensor
 
 from nelbo.estimate import Estimate
 from nelbo.evaluation import Evaluation, evaluate, evaluation_mode
-from nelbo.measure.evidence import Evidence, interrupted, unmeasured
+from nelbo.measure.evidence import Evidence, part_by_part, unmeasured
 from nelbo.measure.importance import log_weights
 from nelbo.measure.log_evidence import log_evidence
-from nelbo.progress import ProgressBar
 from nelbo.training import Interrupted
 
 _GROUPS = 10
@@ -90,18 +89,13 @@ def importance_bounds(
         raise ValueError(f"samples must be positive integers in rising order, got {ks}. Write samples=(1, 10, 100)")
     evaluation = evaluate(model, x, seed=seed)
     n = len(evaluation)
-    if evaluation.is_point:
-        infinite = Estimate.exactly(torch.full((n,), -torch.inf, dtype=torch.float64))
-        drawn = dict.fromkeys((1, *ks), infinite)
-    else:
-        drawn = _drawn(evaluation, ks, evidence, progress=progress)
-    bounds = {k: drawn[k] for k in ks}
+    bounds = _bounds(evaluation, ks, unmeasured(n) if evidence is None else evidence, progress=progress)
     try:
         evidence = log_evidence(model, evaluation, seed=seed, progress=progress) if evidence is None else evidence
     except Interrupted as stop:
-        raise Interrupted(f"log p(x) was {stop}", Bounds(ks, bounds, drawn[1], stop.partial)) from stop
+        raise Interrupted(f"log p(x) was {stop}", replace(bounds, log_evidence=stop.partial)) from stop
     notes = list(evidence.notes)
-    highest = bounds[ks[-1]]
+    highest = bounds.bounds[ks[-1]]
     error = (highest.standard_error.square() + evidence.standard_error.square()).sqrt()
     above = highest.value - evidence.value > 5 * error + 0.01
     if evidence.method != "quadrature" and bool(above.any()):
@@ -110,35 +104,33 @@ def importance_bounds(
             "too low there"
         )
         warnings.warn(notes[-1], stacklevel=2)
-    return Bounds(ks, bounds, drawn[1], evidence, tuple(notes))
+    return replace(bounds, log_evidence=evidence, notes=tuple(notes))
 
 
-def _drawn(
-    evaluation: Evaluation, ks: tuple[int, ...], evidence: Evidence | None, *, progress: bool
-) -> dict[int, Estimate]:
+def _bounds(evaluation: Evaluation, ks: tuple[int, ...], evidence: Evidence, *, progress: bool) -> Bounds:
     """The estimate of L_k for every k, and for 1."""
-    total, n = _GROUPS * ks[-1], len(evaluation)
-    values = {k: torch.full((2, n), torch.nan, dtype=torch.float64) for k in (1, *ks)}
-    done = 0
-    with evaluation_mode(evaluation.model), ProgressBar("importance-weighted bounds", n, show=progress) as bar:
-        try:
-            for part in evaluation.split(total * evaluation.features):
-                log_w = torch.cat(list(log_weights(part, "bounds", total)))
-                for k, column in values.items():
-                    groups = log_w[: total - total % k].unflatten(0, (-1, k))
-                    bound = torch.logsumexp(groups, 1) - log(k)
-                    column[:, done : done + len(part)] = torch.stack([bound.mean(0), bound.std(0) / sqrt(len(bound))])
-                done += len(part)
-                bar.advance(len(part))
-        except KeyboardInterrupt as error:
-            drawn = _estimates(values, total)
-            known = unmeasured(n) if evidence is None else evidence
-            raise interrupted(Bounds(ks, {k: drawn[k] for k in ks}, drawn[1], known), done, n) from error
-    return _estimates(values, total)
+    total, each = _GROUPS * ks[-1], tuple(dict.fromkeys((1, *ks)))
 
+    def measure(part: Evaluation) -> Tensor:
+        log_w = torch.cat(list(log_weights(part, "bounds", total)))
+        rows: list[Tensor] = []
+        for k in each:
+            bound = torch.logsumexp(log_w[: total - total % k].unflatten(0, (-1, k)), 1) - log(k)
+            rows += [bound.mean(0), bound.std(0) / sqrt(len(bound))]
+        return torch.stack(rows)
 
-def _estimates(values: dict[int, Tensor], total: int) -> dict[int, Estimate]:
-    return {
-        k: Estimate(mean, error, f"monte_carlo ({total // k:,} groups of {k:,} draws of z)")
-        for k, (mean, error) in values.items()
-    }
+    def bounds(values: Tensor) -> Bounds:
+        drawn = {
+            k: Estimate(mean, error, f"monte_carlo ({total // k:,} groups of {k:,} draws of z)")
+            for k, (mean, error) in zip(each, values.unflatten(0, (-1, 2)), strict=True)
+        }
+        return Bounds(ks, {k: drawn[k] for k in ks}, drawn[1], evidence)
+
+    if evaluation.is_point:
+        infinite = Estimate.exactly(torch.full((len(evaluation),), -torch.inf, dtype=torch.float64))
+        return Bounds(ks, dict.fromkeys(ks, infinite), infinite, evidence)
+    numbers = total * evaluation.features
+    with evaluation_mode(evaluation.model):
+        rows = 2 * len(each)
+        title = "importance-weighted bounds"
+        return bounds(part_by_part(title, evaluation, numbers, measure, rows, bounds, progress=progress))

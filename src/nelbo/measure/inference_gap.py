@@ -14,12 +14,11 @@ from torch.distributions import Distribution, Independent, MultivariateNormal
 from nelbo import latents
 from nelbo.estimate import Estimate
 from nelbo.evaluation import Evaluation, evaluate, evaluation_mode
-from nelbo.measure.evidence import Evidence, finite, interrupted, unmeasured
+from nelbo.measure.evidence import Evidence, finite, part_by_part, unmeasured
 from nelbo.measure.importance import by_importance, log_weights, refuse_points
 from nelbo.measure.log_evidence import Method, log_evidence
 from nelbo.measure.quadrature import MOST_DIMENSIONS
 from nelbo.posteriors import ConditionalFlow, DiagonalNormal, FullCovarianceNormal
-from nelbo.progress import ProgressBar
 from nelbo.training import Interrupted
 from nelbo.vae import encoded as encoder_outputs
 
@@ -107,19 +106,19 @@ def inference_gap(
     evaluation = evaluate(model, x, seed=seed)
     refuse_points(evaluation)
     n = len(evaluation)
-    values = torch.full((6, n), torch.nan, dtype=torch.float64)
     best: list[Distribution] = []
-    done = 0
-    with evaluation_mode(evaluation.model), ProgressBar("optimizing q(z|x) for each example", n, show=progress) as bar:
-        try:
-            for part in evaluation.split(_DRAWS * evaluation.features):
-                q, values[:, done : done + len(part)] = _best(part, steps, samples)
-                best.append(q)
-                done += len(part)
-                bar.advance(len(part))
-        except KeyboardInterrupt as error:
-            partial = _gap(values, samples, unmeasured(n) if evidence is None else evidence)
-            raise interrupted(partial, done, n) from error
+
+    def measure(part: Evaluation) -> Tensor:
+        q, values = _best(part, steps, samples)
+        best.append(q)
+        return values
+
+    def partial(values: Tensor) -> InferenceGap:
+        return _gap(values, samples, unmeasured(n) if evidence is None else evidence)
+
+    title, numbers = "optimizing q(z|x) for each example", _DRAWS * evaluation.features
+    with evaluation_mode(evaluation.model):
+        values = part_by_part(title, evaluation, numbers, measure, 6, partial, progress=progress)
     try:
         if evidence is None and method == "auto" and evaluation.latent > MOST_DIMENSIONS:
             q = latents.join(best)

@@ -7,6 +7,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from nelbo import figures
 from nelbo.data import as_batch, summarize
 from nelbo.estimate import Estimate
 from nelbo.evaluation import ElboTerms, evaluate
@@ -41,6 +42,11 @@ class RateDistortion:
     rate: Estimate
     distortion: Estimate
     total: Estimate
+
+    def point(self, name: str, *, on_curve: bool) -> figures.Point:
+        """The place of the model in ``figures.rate_distortion``."""
+        errors = self.rate.error, self.distortion.error
+        return figures.Point(name, float(self.rate), float(self.distortion), *errors, on_curve=on_curve)
 
 
 def rate_distortion(model: Any, x: Any, *, samples: int = 16, seed: int = 0) -> RateDistortion:

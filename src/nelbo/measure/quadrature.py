@@ -9,9 +9,9 @@ from torch.distributions import Distribution
 
 from nelbo import latents
 from nelbo.evaluation import Evaluation, rows_at_once
-from nelbo.measure.adaptive_grid import SIDE, Guard, Integrals, LogIntegrands
+from nelbo.measure.adaptive_grid import SIDE, LogIntegrands
 from nelbo.measure.evidence import Evidence, finite, interrupted
-from nelbo.measure.grid_integrals import on_lattices, on_tiles
+from nelbo.measure.grid_integrals import Guard, Integrals, on_lattices, on_tiles
 from nelbo.progress import ProgressBar
 from nelbo.randomness import derive
 

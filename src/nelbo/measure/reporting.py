@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from typing import Any
 
-from nelbo.measure.case import Case, Effort, Split, case_of
+from nelbo.measure.context import Effort, ReportContext, Split, report_context
 from nelbo.measure.sections import SECTIONS
 from nelbo.report import Report, Section
 from nelbo.training import Interrupted
@@ -51,26 +51,26 @@ def report(
         ValueError: no data, data that do not fit the model, or an unknown split or effort.
         Interrupted: on Ctrl-C; its ``partial`` is the Report of the sections that were finished.
     """
-    case = case_of(model, data, split=split, effort=effort, examples=examples, samples=samples, seed=seed)
+    context = report_context(model, data, split=split, effort=effort, examples=examples, samples=samples, seed=seed)
     done: list[Section] = []
     try:
-        for section in sections(case, progress=progress):
+        for section in sections(context, progress=progress):
             done.append(section)
     except KeyboardInterrupt as error:
-        raise stopped(case, done) from error
-    return case.report(tuple(done))
+        raise stopped(context, done) from error
+    return context.report(tuple(done))
 
 
-def stopped(case: Case, done: Sequence[Section]) -> Interrupted:
+def stopped(context: ReportContext, done: Sequence[Section]) -> Interrupted:
     """The error that Ctrl-C raises: it holds the sections that were finished."""
     return Interrupted(
         f"stopped after {len(done)} of at most {len(SECTIONS)} sections, which error.partial holds; the section in "
         "progress is lost",
-        case.report(tuple(done), complete=False),
+        context.report(tuple(done), complete=False),
     )
 
 
-def sections(case: Case, *, progress: Callable[[str], None] | None = None) -> Iterator[Section]:
+def sections(context: ReportContext, *, progress: Callable[[str], None] | None = None) -> Iterator[Section]:
     """Measure one section after the other."""
     for title, make in SECTIONS:
         if progress is not None:
@@ -78,6 +78,6 @@ def sections(case: Case, *, progress: Callable[[str], None] | None = None) -> It
         start = time.perf_counter()
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", UserWarning)  # the section's notes say the same
-            section = make(case)
+            section = make(context)
         if section is not None:
             yield replace(section, seconds=round(time.perf_counter() - start, 2))

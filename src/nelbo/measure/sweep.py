@@ -12,9 +12,10 @@ from matplotlib.figure import Figure
 from nelbo import figures, recipes
 from nelbo.data import Data
 from nelbo.files import plain, write_json
-from nelbo.measure.case import case_of
+from nelbo.measure.context import report_context
 from nelbo.measure.loss_terms import RateDistortion, rate_distortion
 from nelbo.report import Row
+from nelbo.report.parts import as_json
 from nelbo.runs import Run
 from nelbo.training import fit_or_resume
 
@@ -44,16 +45,7 @@ class Sweep:
     def figure(self) -> Figure:
         """The curve, with the VAE's and the autoencoder's place on it."""
         return figures.rate_distortion(
-            [
-                figures.Point(
-                    name,
-                    float(at.rate),
-                    float(at.distortion),
-                    float(at.rate.standard_error),
-                    float(at.distortion.standard_error),
-                )
-                for name, at in zip(self.names, self.points, strict=True)
-            ]
+            [at.point(name, on_curve=True) for name, at in zip(self.names, self.points, strict=True)]
         )
 
     @property
@@ -73,10 +65,8 @@ class Sweep:
                         "name": name,
                         "beta": beta,
                         "run": None if run.path is None else run.path.name,
-                        "rate": at.rate.to_dict(),
-                        "distortion": at.distortion.to_dict(),
-                        "total": at.total.to_dict(),
                     }
+                    | as_json(at)
                     for name, beta, run, at in zip(self.names, self.betas, self.runs, self.points, strict=True)
                 ]
             }
@@ -126,7 +116,7 @@ def sweep(
         fit_or_resume(_recipe(data, beta, arguments), data, out=Path(out) / _folder(beta), seed=seed, **training)
         for beta in chosen
     )
-    points = tuple(rate_distortion(run, case_of(run, data, seed=seed).held_out) for run in trained)
+    points = tuple(rate_distortion(run, report_context(run, data, seed=seed).held_out) for run in trained)
     return Sweep(tuple(chosen), trained, points)
 
 

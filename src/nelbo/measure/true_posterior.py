@@ -12,8 +12,8 @@ from torch.distributions import Distribution
 from nelbo import latents
 from nelbo.estimate import Estimate
 from nelbo.evaluation import Evaluation, evaluate, evaluation_mode
-from nelbo.measure.adaptive_grid import Guard, Integrals
 from nelbo.measure.evidence import Evidence
+from nelbo.measure.grid_integrals import Guard, Integrals
 from nelbo.measure.importance import refuse_points
 from nelbo.measure.quadrature import MOST_DIMENSIONS, TOLERANCE, Joint, joints
 

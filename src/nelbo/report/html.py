@@ -78,22 +78,24 @@ def _capital(text: str) -> str:
 def _table(rows: Sequence[Row]) -> str:
     columns = columns_of(rows)
     meanings = any(row.meaning for row in rows)
-    heads = "".join(f'<th class="number">{escape(HEADS.get(column, column))}</th>' for column in columns)
+    heads = {column: escape(HEADS.get(column, column)) for column in columns}
+    first = "".join(f'<th class="number">{head}</th>' for head in heads.values())
     lines = "".join(
         f'<tr><th scope="row">{escape(row.label)}</th>'
-        + "".join(f'<td class="number">{_cell(row, column)}</td>' for column in columns)
+        + "".join(f'<td class="number" data-column="{heads[column]}">{_cell(row, column)}</td>' for column in columns)
         + (f'<td class="meaning">{escape(row.meaning)}</td></tr>' if meanings else "</tr>")
         for row in rows
     )
     last = '<th class="meaning">what it says</th>' if meanings else ""
     return (
-        f'<div class="scroll"><table><thead><tr><th></th>{heads}{last}</tr></thead><tbody>{lines}</tbody></table></div>'
+        f'<div class="scroll"><table class="measures"><thead><tr><th></th>{first}{last}</tr></thead>'
+        f"<tbody>{lines}</tbody></table></div>"
     )
 
 
 def _cell(row: Row, column: str) -> str:
     if column not in row.values:
-        return ""
+        return f"<small>{escape(row.missing[column])}</small>" if column in row.missing else ""
     estimate = row.values[column]
     small = [estimate.unit_text, p_text(estimate)]
     if column in row.differences:

@@ -24,6 +24,7 @@ class Row:
         meaning: a sentence that explains it.
         values: the estimate in each column: "held_out" and "training", or the names of runs.
         differences: the paired difference of a column's value to that of the first column.
+        missing: the reason why a column has no value.
     """
 
     id: str
@@ -31,6 +32,7 @@ class Row:
     meaning: str
     values: Mapping[str, Estimate]
     differences: Mapping[str, Estimate] = field(default_factory=dict[str, Estimate])
+    missing: Mapping[str, str] = field(default_factory=dict[str, str])
 
     @property
     def held_out(self) -> Estimate | None:

@@ -67,7 +67,8 @@ def _grid(*heads: str) -> "Table":
 
 
 def _add(grid: "Table", row: Row, columns: Sequence[str]) -> None:
-    cells = [row.values[column].text if column in row.values else "" for column in columns]
+    missing = {column: reason.replace(": ", ":\n") for column, reason in row.missing.items()}
+    cells = [row.values[column].text if column in row.values else missing.get(column, "") for column in columns]
     grid.add_row(f"  {row.label}", *cells, row.first.unit_text)
     if row.differences:
         changes = [signed(row.differences[column]) if column in row.differences else "" for column in columns]

@@ -1,8 +1,8 @@
-"""The sections of a report, in reading order: functions of the case that return None where they do not apply."""
+"""The sections of a report, in reading order: functions of the context that return None where they do not apply."""
 
 from collections.abc import Callable
 
-from nelbo.measure.case import Case
+from nelbo.measure.context import ReportContext
 from nelbo.measure.sections.evidence import evidence, overfits
 from nelbo.measure.sections.gaps import gaps
 from nelbo.measure.sections.latent import aggregate, usage
@@ -10,7 +10,7 @@ from nelbo.measure.sections.loss import embeddings, loss
 from nelbo.measure.sections.samples import samples
 from nelbo.report.parts import Section
 
-SECTIONS: tuple[tuple[str, Callable[[Case], Section | None]], ...] = (
+SECTIONS: tuple[tuple[str, Callable[[ReportContext], Section | None]], ...] = (
     ("loss", loss),
     ("log p(x)", evidence),
     ("gaps of the bound", gaps),

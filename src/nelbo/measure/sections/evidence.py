@@ -4,7 +4,7 @@ import math
 
 from nelbo.data import summarize
 from nelbo.estimate import Estimate
-from nelbo.measure.case import Case
+from nelbo.measure.context import ReportContext
 from nelbo.measure.loss_terms import independent_features, overfitting
 from nelbo.measure.quantities import row
 from nelbo.report.parts import Section
@@ -14,28 +14,28 @@ _QUESTION = "Is the model any good?"
 mean = Estimate.mean_of
 
 
-def evidence(case: Case) -> Section:
+def evidence(context: ReportContext) -> Section:
     """Log p(x), beside the bound and beside a model without a latent; of some autoencoders, why there is none."""
-    if not case.has_evidence:
-        return _none(case)
-    parts = case.evidence
+    if not context.has_evidence:
+        return _none(context)
+    parts = context.evidence
     n = len(parts[0].value)
     means = [mean(part) for part in parts]
     rows = [row("log_evidence", *means)]
-    dimensions = case.held_out.x[0].numel()
-    if summarize(case.held_out.x[:1000]).kind in _DISCRETE:
+    dimensions = context.held_out.x[0].numel()
+    if summarize(context.held_out.x[:1000]).kind in _DISCRETE:
         factor = -1 / (dimensions * math.log(2))
         bits = [p.scaled(factor).named("", unit="bits per dimension") for p in means]
         rows.append(row("bits_per_dimension", *bits, dimensions=dimensions))
-    level = independent_features(case.training.x, case.held_out.x[:n])
+    level = independent_features(context.training.x, context.held_out.x[:n])
     gain = ""
     if level is not None:
         baseline = mean(level)
         rows.append(row("independent_features", baseline))
         gained = float(means[0]) - float(baseline)
         gain = f", {abs(gained):,.1f} nats {'more' if gained > 0 else 'less'} than independent features reach"
-    if not case.is_point:
-        elbos = [case.elbo_of_evidence(i) for i in range(len(parts))]
+    if not context.is_point:
+        elbos = [context.elbo_of_evidence(i) for i in range(len(parts))]
         rows += [
             row("elbo", *map(mean, elbos)),
             row("gap", *(mean(_gap(p, elbo)) for p, elbo in zip(parts, elbos, strict=True))),
@@ -49,7 +49,7 @@ def evidence(case: Case) -> Section:
         tuple(rows),
         (),
         tuple(dict.fromkeys(note for part in parts for note in part.notes)),
-        scope=case.scope(n),
+        scope=context.scope(n),
     )
 
 
@@ -59,25 +59,26 @@ def _gap(log_evidence: Estimate, elbo: Estimate) -> Estimate:
     )
 
 
-def _none(case: Case) -> Section:
+def _none(context: ReportContext) -> Section:
     """An autoencoder with more latents than a grid can cover."""
     return Section(
         "log_evidence",
         _QUESTION,
         "The loss of an autoencoder is not a bound, because its q(z|x) is a point. Its decoder and prior still define "
         "log p(x) = log ∫ p(x|z) p(z) dz. With one or two latent dimensions that integral is computed on a grid; with "
-        f"{case.latent} it needs annealing, which takes seconds to minutes per example.",
-        f"log p(x) was not computed: with {case.latent} latents and no q(z|x) to draw from it needs annealing. Write "
-        f'nelbo measure RUN --effort thorough, or nelbo.measure.log_evidence(run.model, x[:10], method="annealed").',
+        f"{context.latent} it needs annealing, which takes seconds to minutes per example.",
+        f"log p(x) was not computed: with {context.latent} latents and no q(z|x) to draw from it needs annealing. "
+        "Write nelbo measure RUN --effort thorough, or nelbo.measure.log_evidence(run.model, x[:10], "
+        'method="annealed").',
     )
 
 
-def overfits(case: Case) -> Section | None:
+def overfits(context: ReportContext) -> Section | None:
     """The drop from training to held-out data, split between decoder and encoder."""
-    if case.train is None or case.is_point or not case.has_evidence:
+    if context.train is None or context.is_point or not context.has_evidence:
         return None
-    held, train = (case.elbo_of_evidence(i) for i in (0, 1))
-    split = overfitting(train, held, case.evidence[1], case.evidence[0])
+    held, train = (context.elbo_of_evidence(i) for i in (0, 1))
+    split = overfitting(train, held, context.evidence[1], context.evidence[0])
     rows = (
         row("overfitting_decoder", split.decoder),
         row("overfitting_encoder", split.encoder),
@@ -89,5 +90,5 @@ def overfits(case: Case) -> Section | None:
         "Held-out data can cost more than training data for two reasons, which the ELBO alone cannot tell apart.",
         split.verdict,
         rows,
-        scope=case.scope(case.evidence_examples),
+        scope=context.scope(context.evidence_examples),
     )

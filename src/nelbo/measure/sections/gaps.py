@@ -1,10 +1,10 @@
 """The gap between log p(x) and the bound."""
 
-from matplotlib.figure import Figure
+from functools import partial
 
 from nelbo import figures, latents
 from nelbo.estimate import Estimate
-from nelbo.measure.case import Case
+from nelbo.measure.context import ReportContext
 from nelbo.measure.importance_bounds import importance_bounds
 from nelbo.measure.inference_gap import InferenceGap, inference_gap
 from nelbo.measure.quantities import row
@@ -17,18 +17,18 @@ _BOUNDS = ((1, 10, 100), (1, 10, 100, 1000), (1, 10, 100, 1000))
 mean = Estimate.mean_of
 
 
-def gaps(case: Case) -> Section | None:
+def gaps(context: ReportContext) -> Section | None:
     """The inference gap split in two, and the importance-weighted bounds."""
-    if case.is_point:
+    if context.is_point:
         return None
-    examples = case.held_out[: case.gap_examples]
+    examples = context.held_out[: context.gap_examples]
     normal = latents.moments(examples.qz) is not None
     # where a grid gave log p(x) it is known; else q* of the gaps is the better proposal
-    evidence = case.evidence[0].part(slice(len(examples))) if case.latent <= 2 else None
-    steps = _STEPS[case.effort]
-    gap = inference_gap(case.model, examples, steps=steps, evidence=evidence) if normal else None
+    evidence = context.evidence[0].part(slice(len(examples))) if context.latent <= 2 else None
+    steps = _STEPS[context.effort]
+    gap = inference_gap(context.model, examples, steps=steps, evidence=evidence) if normal else None
     evidence = evidence if gap is None else gap.log_evidence
-    bounds = importance_bounds(case.model, examples, _BOUNDS[case.effort], evidence=evidence)
+    bounds = importance_bounds(context.model, examples, _BOUNDS[context.effort], evidence=evidence)
     means = {k: mean(bounds.bounds[k]) for k in bounds.samples}
     rows = [row("bound_{k}", bound, k=k) for k, bound in means.items()]
     last = bounds.samples[-1]
@@ -37,9 +37,7 @@ def gaps(case: Case) -> Section | None:
         f"{last:,}."
     )
 
-    def draw() -> Figure:
-        return figures.bounds(bounds)
-
+    caption = "More draws of z tighten the bound, from the ELBO (L_1) up to log p(x), for each example."
     scope = f"{len(examples):,} held-out examples"
     lead = f"On {scope}."
     if gap is not None:
@@ -51,7 +49,7 @@ def gaps(case: Case) -> Section | None:
         lead,
         finding,
         tuple(rows),
-        (Picture("More draws of z tighten the bound, from the ELBO (L_1) up to log p(x), for each example.", draw),),
+        (Picture(caption, partial(figures.bounds, bounds)),),
         tuple(dict.fromkeys([*(() if gap is None else gap.notes), *bounds.notes])),
         scope=scope,
     )

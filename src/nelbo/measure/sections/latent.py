@@ -5,7 +5,7 @@ from matplotlib.figure import Figure
 from nelbo import figures
 from nelbo.estimate import Estimate
 from nelbo.measure.aggregate import LEVEL, aggregate_match
-from nelbo.measure.case import Case
+from nelbo.measure.context import ReportContext
 from nelbo.measure.latent_usage import THRESHOLD, LatentUsage, latent_usage
 from nelbo.measure.quantities import row
 from nelbo.report.parts import Picture, Section, percent
@@ -13,9 +13,9 @@ from nelbo.report.parts import Picture, Section, percent
 _POINTS = 4000
 
 
-def usage(case: Case) -> Section:
+def usage(context: ReportContext) -> Section:
     """KL per unit, active units, and the KL split in three, over the whole of each part."""
-    parts = [latent_usage(case.model, whole, seed=case.seed) for whole in case.sets]
+    parts = [latent_usage(context.model, whole, seed=context.seed) for whole in context.sets]
     first = parts[0]
 
     limits = " and ".join(f"{part.log_examples:.2f} for {part.examples:,}" for part in parts)
@@ -38,7 +38,7 @@ def usage(case: Case) -> Section:
         "Over all examples of each part: q(z) is the mixture of all their posteriors, not an estimate from a batch.",
         f"{units}{told}.",
         tuple(rows),
-        () if case.is_point else (_units(parts[-1]),),
+        () if context.is_point else (_units(parts[-1]),),
         tuple(dict.fromkeys(note for part in parts for note in part.notes)),
         scope=" and ".join(f"{part.examples:,}" for part in parts) + " examples",
     )
@@ -60,9 +60,9 @@ def _units(part: LatentUsage) -> Picture:
     )
 
 
-def aggregate(case: Case) -> Section:
+def aggregate(context: ReportContext) -> Section:
     """The codes of the training data beside draws of the prior."""
-    match = aggregate_match(case.model, case.sets[-1], draws=case.matched, seed=case.seed)
+    match = aggregate_match(context.model, context.sets[-1], draws=context.matched, seed=context.seed)
     rows = (
         row("aggregate_classifier", None, match.classifier),
         row("aggregate_mmd", None, match.mmd),
@@ -81,16 +81,16 @@ def aggregate(case: Case) -> Section:
         "sizes, not at the p-value alone.",
         finding,
         rows,
-        (_cloud(case),),
+        (_cloud(context),),
         scope=f"{match.draws:,} codes of training examples",
     )
 
 
-def _cloud(case: Case) -> Picture:
+def _cloud(context: ReportContext) -> Picture:
     def draw() -> Figure:
-        z, labels = case.held_out.embedding[:_POINTS].cpu(), case.held_out.batch.labels
+        z, labels = context.held_out.embedding[:_POINTS].cpu(), context.held_out.batch.labels
         labels = None if labels is None else labels[: len(z)].cpu()
-        return figures.embedding(z, labels, prior=case.held_out.pz, title="embeddings")
+        return figures.embedding(z, labels, prior=context.held_out.pz, title="embeddings")
 
     return Picture(
         "Embeddings of held-out examples, coloured by label where there are labels; grey rings: the prior p(z).", draw

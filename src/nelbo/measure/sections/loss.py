@@ -6,7 +6,7 @@ from matplotlib.figure import Figure
 
 from nelbo import figures
 from nelbo.estimate import Estimate
-from nelbo.measure.case import Case
+from nelbo.measure.context import ReportContext
 from nelbo.measure.loss_terms import from_embeddings
 from nelbo.measure.quantities import row
 from nelbo.report.parts import Picture, Section, percent
@@ -15,27 +15,27 @@ _SHOWN = 8
 mean = Estimate.mean_of
 
 
-def loss(case: Case) -> Section:
+def loss(context: ReportContext) -> Section:
     """Reconstruction error, KL and their sum, and the examples that cost most and least."""
     errors, kls, totals = (
         [mean(term) for term in terms]
-        for terms in zip(*((t.reconstruction_error, t.kl, t.elbo.scaled(-1)) for t in case.terms), strict=True)
+        for terms in zip(*((t.reconstruction_error, t.kl, t.elbo.scaled(-1)) for t in context.terms), strict=True)
     )
     bits = f"here {float(kls[0]) / math.log(2):.1f} bits per example."
-    bound = "With an infinite KL it is not a bound." if case.is_point else "An upper bound on −log p(x)."
+    bound = "With an infinite KL it is not a bound." if context.is_point else "An upper bound on −log p(x)."
     rows = (
         row("reconstruction_error", *errors),
-        row("kl", *kls, bits="infinite for a point." if case.is_point else bits),
+        row("kl", *kls, bits="infinite for a point." if context.is_point else bits),
         row("nelbo", *totals, bound=bound),
     )
     error = errors[0].text
-    if case.is_point:
+    if context.is_point:
         finding = f"Reconstruction error {error} nats per example; q(z|x) is a point, so there is no KL and no bound."
     else:
         finding = f"Total loss {totals[0].text} nats per example: reconstruction error {error} and KL {kls[0].text}."
-    pictures = [_extremes(case)]
-    if case.run is not None and case.run.history:
-        history = {case.run.name: case.run}
+    pictures = [_extremes(context)]
+    if context.run is not None and context.run.history:
+        history = {context.run.name: context.run}
         pictures.append(Picture("The terms of the loss during training.", lambda: figures.loss_curves(history)))
     return Section(
         "loss",
@@ -45,22 +45,22 @@ def loss(case: Case) -> Section:
         finding,
         rows,
         tuple(pictures),
-        scope=case.scope(),
+        scope=context.scope(),
     )
 
 
-def _extremes(case: Case) -> Picture:
+def _extremes(context: ReportContext) -> Picture:
     """The held-out examples that cost most and least, above their reconstructions."""
-    terms = case.terms[0]
+    terms = context.terms[0]
     cost, name = (
         (terms.reconstruction_error.value, "reconstruction error")
-        if case.is_point
+        if context.is_point
         else (-terms.elbo.value, "total loss")
     )
     order = cost.argsort(descending=True).tolist()
     k = min(_SHOWN, len(order) // 2)
     chosen = [*order[:k], *order[-k:]]
-    shown = case.held_out[chosen]
+    shown = context.held_out[chosen]
 
     def draw() -> Figure:
         captions = [f"{float(cost[i]):,.0f}" for i in chosen]
@@ -73,21 +73,21 @@ def _extremes(case: Case) -> Picture:
     return Picture(caption, draw)
 
 
-def embeddings(case: Case) -> Section:
+def embeddings(context: ReportContext) -> Section:
     """The share of x that its point in latent space alone gives back."""
-    parts = [from_embeddings(case.model, part, case.training.batch) for part in case.parts]
+    parts = [from_embeddings(context.model, part, context.training.batch) for part in context.parts]
     rows = (
         row("embedding_error", *(mean(part.error) for part in parts)),
         row("explained_variance", *(part.explained for part in parts)),
-        row("linear_explained_variance", *(part.linear for part in parts), latent=case.latent),
+        row("linear_explained_variance", *(part.linear for part in parts), latent=context.latent),
     )
     decoded, linear = float(parts[0].explained), float(parts[0].linear)
     return Section(
         "embeddings",
         "What do the embeddings alone give back?",
         "Each example is reduced to its embedding, the one point in latent space that represents it, and decoded.",
-        f"From {case.latent} numbers per example, the decoder explains {percent(decoded)} of the data's variance; as "
-        f"many principal components explain {percent(linear)}.",
+        f"From {context.latent} numbers per example, the decoder explains {percent(decoded)} of the data's variance; "
+        f"as many principal components explain {percent(linear)}.",
         rows,
-        scope=case.scope(),
+        scope=context.scope(),
     )

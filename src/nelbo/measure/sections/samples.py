@@ -4,7 +4,7 @@ from matplotlib.figure import Figure
 
 from nelbo import figures
 from nelbo.figures.tiles import is_image
-from nelbo.measure.case import Case
+from nelbo.measure.context import ReportContext
 from nelbo.measure.generation import NEIGHBOURS, sample_match
 from nelbo.measure.quantities import row
 from nelbo.report.parts import Picture, Section, percent
@@ -12,10 +12,15 @@ from nelbo.report.parts import Picture, Section, percent
 _MAP = 15
 
 
-def samples(case: Case) -> Section:
+def samples(context: ReportContext) -> Section:
     """Are samples like the data, do they cover them, are they copies?"""
     match = sample_match(
-        case.model, case.training.batch, case.held_out.batch, samples=case.matched, seed=case.seed, shown=10
+        context.model,
+        context.training.batch,
+        context.held_out.batch,
+        samples=context.matched,
+        seed=context.seed,
+        shown=10,
     )
     rows = (
         row("density", match.samples.density, match.data.density, neighbours=NEIGHBOURS),
@@ -36,11 +41,11 @@ def samples(case: Case) -> Section:
         return figures.reconstruction_pairs(match.drawn, match.neighbours, names=("sample", "nearest"))
 
     pictures = [Picture("Samples, as means of p(x|z), and under each the nearest training example.", neighbours)]
-    if case.latent <= 2 and is_image(case.held_out.x):
+    if context.latent <= 2 and is_image(context.held_out.x):
         pictures.append(
             Picture(
                 "The decoder's output across the latent space, at evenly spaced quantiles of the prior.",
-                lambda: figures.latent_grid(case.model, n=_MAP),
+                lambda: figures.latent_grid(context.model, n=_MAP),
             )
         )
     alone = "no data are held out: samples are compared with the data that the model was trained on"
@@ -52,6 +57,6 @@ def samples(case: Case) -> Section:
         finding,
         rows,
         tuple(pictures),
-        (alone,) if case.train is None else (),
+        (alone,) if context.train is None else (),
         scope=f"{match.size:,} samples and as many held-out examples",
     )

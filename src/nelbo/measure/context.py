@@ -2,6 +2,7 @@
 
 import math
 import shlex
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any, Literal
@@ -31,7 +32,7 @@ _BUDGETS = 512  # of memory, for the examples of one part: half a gigabyte
 
 
 @dataclass(frozen=True, eq=False)
-class Case:
+class ReportContext:
     """A model under measurement.
 
     Attributes:
@@ -127,30 +128,18 @@ class Case:
     def report(self, sections: tuple[Section, ...], *, complete: bool = True) -> Report:
         """The report of these sections."""
         name = self.run.name if self.run is not None else type(self.model).__name__
-        return Report(name, self.facts, self.settings, sections, complete, versions(), self.command)
-
-    @property
-    def command(self) -> str:
-        """The line that measures this again: of the shell where run and data can be named there, else of Python."""
-        options = {name: self.settings[name] for name in ("split", "effort", "examples", "samples", "seed")}
-        run, data = self.settings["run"], self.settings["data"]
-        if run is None or data == UNNAMED:
-            arguments = ", ".join(["model", "data", *(f"{name}={value!r}" for name, value in options.items())])
-            return f"nelbo.measure.report({arguments})"
-        words = ["nelbo", "measure", run, *([] if data is None else [data])]
-        return shlex.join([*words, *(word for name, value in options.items() for word in (f"--{name}", str(value)))])
+        line = command("measure", [self.settings["run"]], self.settings)
+        return Report(name, self.facts, self.settings, sections, complete, versions(), line)
 
     @property
     def facts(self) -> tuple[tuple[str, str], ...]:
         """What is measured, as lines of (name, text)."""
-        return tuple(self._facts())
-
-    def _facts(self) -> list[tuple[str, str]]:
         record = self.run.record if self.run is not None else {}
         facts: list[tuple[str, str]] = []
         if record.get("recipe"):
             facts.append(("recipe", str(record["recipe"]["name"])))
-        facts.append(("model", str(record.get("model") or _described(self.model))))
+        kind = type(self.model)
+        facts.append(("model", str(record.get("model") or f"{kind.__module__}.{kind.__qualname__}")))
         facts.append(("data", str(self.data).splitlines()[0]))
         facts.append(("preparation", self.data.preparation.sentence))
         if self.data.preparation.is_random:
@@ -158,21 +147,20 @@ class Case:
         if record.get("training"):
             training = record["training"]
             epochs = len(self.run.history) if self.run is not None else training["epochs"]
-            facts.append(
-                ("training", f"{epochs} epochs of batches of {training['batch_size']}, {record.get('status')}")
-            )
+            length = f"{epochs} epoch{'s' if epochs != 1 else ''}"
+            facts.append(("training", f"{length} of batches of {training['batch_size']}, {record.get('status')}"))
         counts = f"{len(self.held_out):,} {_SPLITS[self.split]} examples"
         if self.train is not None:
             counts += f", beside {len(self.train):,} training examples"
         facts.append(("measured on", counts))
-        return facts
+        return tuple(facts)
 
 
 UNNAMED = "in memory"
 _SPLITS = {"test": "test", "validation": "validation", "train": "training (none are held out)"}
 
 
-def case_of(
+def report_context(
     model: Any,
     data: Any = None,
     *,
@@ -181,7 +169,7 @@ def case_of(
     examples: int | None = None,
     samples: int | None = None,
     seed: int = 0,
-) -> Case:
+) -> ReportContext:
     """A model, or a run, and its data, ready to be measured; the arguments are those of ``report``."""
     run = model if isinstance(model, Run) else None
     subject = as_model(model)
@@ -215,7 +203,9 @@ def case_of(
         "samples": samples or _SAMPLES[level],
     }
     sets = (held_out,) if train is None else (held_out, loaded.train)
-    return Case(subject, run, loaded, name, judged, train, sets, level, samples or _SAMPLES[level], seed, settings)
+    return ReportContext(
+        subject, run, loaded, name, judged, train, sets, level, samples or _SAMPLES[level], seed, settings
+    )
 
 
 def _held_out(data: Data, split: Split) -> tuple[str, Dataset]:
@@ -237,5 +227,14 @@ def _part(model: Model, dataset: Dataset, most: int, seed: int) -> Evaluation:
     return evaluate(model, dataset, seed=seed, n=min(most, fit))
 
 
-def _described(model: Any) -> str:
-    return f"{type(model).__module__}.{type(model).__qualname__}"
+def command(what: str, runs: Sequence[str | None], settings: Mapping[str, Any]) -> str:
+    """The line that measures this again: of the shell where runs and data can be named there, else of Python."""
+    names = ("index", "split", "effort", "examples", "samples", "seed")
+    options = {name: settings[name] for name in names if name in settings}
+    paths, data = [path for path in runs if path is not None], settings["data"]
+    if len(paths) < len(runs) or data == UNNAMED:
+        python = {"measure": "report(model", "compare": "compare(runs"}[what]
+        return f"nelbo.measure.{python}, data, {', '.join(f'{name}={value!r}' for name, value in options.items())})"
+    options = ({} if data is None else {"data": data}) | options
+    words = [word for name, value in options.items() for word in (f"--{name}", str(value))]
+    return shlex.join(["nelbo", what, *paths, *words])
