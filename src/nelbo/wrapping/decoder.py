@@ -10,6 +10,7 @@ from torch import Tensor
 from torch.distributions import Distribution, Independent
 
 from nelbo.likelihoods import Likelihood, Scale, fitting
+from nelbo.likelihoods.given import GivenLikelihood
 from nelbo.likelihoods.likelihood import AS_PARAMETERS
 from nelbo.wrapping.encoding import entries_of, replaced
 from nelbo.wrapping.given import Conclusion
@@ -279,24 +280,3 @@ class Reshaped(Distribution):
     @property
     def support(self) -> Any:  # pyright: ignore[reportIncompatibleVariableOverride]
         return self.base.support
-
-
-@final
-class GivenLikelihood(Likelihood):
-    """p(x|z) as decode returns it."""
-
-    support = "values in the support of the distribution that decode returns"
-
-    def __init__(self, constraint: object, event: torch.Size) -> None:
-        super().__init__()
-        self._constraint, self._event = constraint, event
-
-    def forward(self, parameters: Tensor, event_dims: int) -> Distribution:
-        raise TypeError(
-            "decode returns p(x|z) as a distribution, and this needs the numbers that it is made of; let decode return "
-            "them as tensors and wrap the model again"
-        )
-
-    def accepts(self, x: Tensor) -> bool:
-        check = getattr(self._constraint, "check", None)
-        return check is None or bool(check(x.reshape(len(x), *self._event)).all())
