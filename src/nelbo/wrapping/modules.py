@@ -151,8 +151,9 @@ def _place_of(function: Function) -> tuple[dict[str, Any], str, bool]:
     elif inspect.isfunction(function) and function.__globals__.get(key) is function:
         return function.__globals__, key, False
     raise ValueError(
-        f"calls of {describe(function)} cannot be intercepted, because nothing looks it up by name; pass the model's "
-        "own parts instead, such as wrap(encode=model.encode, decode=model.decode, ...)"
+        f"the model does not call {describe(function)} itself, so the calls that it makes while it runs cannot be "
+        "followed; pass the method or the module that it calls, not a lambda or a function around it: "
+        "nelbo.wrap(encode=model.encode, decode=model.decode, ...)"
     )
 
 
