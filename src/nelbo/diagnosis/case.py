@@ -81,7 +81,7 @@ class Case:
     def wrapped(self) -> Wrapped:
         """The model as a view whose encoder and decoder can be replaced."""
         try:
-            return as_wrapped(self.model)
+            return as_wrapped(self.train.conditioned, len(self.train))
         except TypeError as error:
             raise NotApplicable("needs a model from nelbo.wrap, or a VAE with a diagonal normal q(z|x)") from error
 

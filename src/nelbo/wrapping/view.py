@@ -110,8 +110,12 @@ def _placed(values: Tensor, weight: Tensor | None) -> Tensor:
     return values.to(weight.device, weight.dtype)
 
 
-def as_wrapped(model: Model) -> Wrapped:
+def as_wrapped(model: Model, rows: int = 1) -> Wrapped:
     """A model whose encoder and decoder can be replaced: a wrapped one itself, or a view of a VAE's two networks.
+
+    Args:
+        model: any model.
+        rows: the number of examples that it takes at once, for one at a condition.
 
     Raises:
         TypeError: it has no two networks, or its q(z|x) is not a diagonal normal.
@@ -126,7 +130,7 @@ def as_wrapped(model: Model) -> Wrapped:
         )
     encode, decode, size = model.encoder, model.decoder, torch.Size((model.latent,))
     weight = place_of(model)
-    zero = torch.zeros(1, model.latent) if weight is None else weight.new_zeros(1, model.latent)
+    zero = torch.zeros(rows, model.latent) if weight is None else weight.new_zeros(rows, model.latent)
     with torch.no_grad(), own_randomness(zero.device), in_mode((model,), training=False):
         event = torch.Size(decode(zero).shape[1:])
     return Wrapped(
