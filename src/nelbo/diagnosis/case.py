@@ -178,6 +178,15 @@ class Case:
         left = factor_gain(x - mean, 8)
         return left.named("linear latents would still explain", method="probabilistic PCA of the residuals")
 
+    @cached_property
+    def gain_over_mean(self) -> Estimate:
+        """Nats by which the ELBO exceeds log p(x) of the same likelihood with the mean of x for every example."""
+        constant = self.model.px_family.at_mean(self.x)
+        if constant is None:
+            raise NotApplicable("needs a likelihood whose parameters at the mean of the data are known")
+        px = self.model.px_family(constant, constant.dim())
+        return Estimate.mean_of(px.log_prob(self.x) + self.train.nelbo).scaled(-1).named("ELBO, minus that of the mean")
+
 
 def log_weights(evaluation: Evaluation, samples: int, purpose: str) -> Tensor:
     """Log p(x, z) - log q(z|x) in nats, (samples, n) float64, at draws z ~ q(z|x) for this purpose."""

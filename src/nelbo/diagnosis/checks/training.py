@@ -6,9 +6,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from nelbo.diagnosis.case import Case
+from nelbo.diagnosis.checks.collapse import pays, state_of
 from nelbo.diagnosis.history import History
 from nelbo.diagnosis.registry import NotApplicable, Verdict, check, found, measured, passed
-from nelbo.diagnosis.significance import ALPHA, roughness, slope_of
+from nelbo.diagnosis.significance import ALPHA, roughness, slope_of, z_critical
 from nelbo.estimate import Estimate
 from nelbo.objectives import Schedule
 
@@ -56,9 +57,13 @@ def _standard_error(case: Case, history: History) -> float:
 
 @check("not-converged")
 def not_converged(case: Case) -> Verdict:
-    history = _history_in_nats(case, 5)
+    nothing_learned = _nothing_learned(case)
+    if nothing_learned is not None:
+        return nothing_learned
+    history = _history_in_nats(case, 2)
     values = _column(history, "validation_nelbo", "train_nelbo", "train_objective")
-    recent = values[-max(5, len(values) // 5) :]
+    # a short history starts with a fall that says nothing about its end
+    recent = values[-max(5, len(values) // 5) :] if len(values) >= _SHORT else values[-2:]
     error = _standard_error(case, history)
     slope = slope_of(recent, error)
     numbers = (
@@ -70,6 +75,31 @@ def not_converged(case: Case) -> Verdict:
         return passed(*numbers)
     cost = measured(f"in {len(recent)} more epochs at this pace", ahead, slope.error * len(recent))
     return found("severe" if -float(slope) > error else "warning", *numbers, cost=cost)
+
+
+_SHORT = 5  # epochs; in fewer, no other cause need be looked for where nothing is learned
+
+
+def _nothing_learned(case: Case) -> Verdict | None:
+    """A finding where the bound is no better than that of the mean of the data, for want of training."""
+    try:
+        gain, left = case.gain_over_mean, case.structure_left
+    except NotApplicable:
+        return None
+    no_gain, more_to_learn = gain.t <= z_critical(), pays(left)
+    if len(_history(case, 1)) < _SHORT:
+        if not (no_gain or (more_to_learn and float(gain) < float(left))):
+            return None
+        severity = "severe" if more_to_learn else "warning"
+    elif no_gain and more_to_learn and state_of(case) == "used":
+        severity = "warning"
+    else:
+        return None
+    meaning = (
+        "The model has hardly learned anything: its bound is about that of a model without latents, which gives every "
+        "example the mean of the data. What is measured now is the state in which training began."
+    )
+    return found(severity, gain, left, meaning=meaning)
 
 
 @check("kl-rises-early")
