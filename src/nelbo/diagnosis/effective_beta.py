@@ -104,7 +104,8 @@ def effective_beta(
 
     Raises:
         TypeError: the loss is not a function, or the model has no encoder and decoder to replace.
-        ValueError: the loss fails, returns no scalar, or never calls the model's parts; the message says what to write.
+        ValueError: the loss fails, does not return a scalar, or never calls the model's parts; the message says what
+            to write.
     """
     model = as_model(model)
     batch = placed(model, as_batch(x))[:_LARGEST]

@@ -3,17 +3,14 @@
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from nelbo.diagnosis.case import Case
 from nelbo.diagnosis.checks.collapse import pays, state_of
-from nelbo.diagnosis.history import History
+from nelbo.diagnosis.history import Column, History
 from nelbo.diagnosis.registry import NotApplicable, Verdict, check, found, measured, passed
 from nelbo.diagnosis.significance import ALPHA, roughness, slope_of, z_critical
 from nelbo.estimate import Estimate
 from nelbo.objectives import Schedule
-
-Column = NDArray[np.float64]
 
 
 def _history(case: Case, least: int) -> History:
@@ -196,7 +193,7 @@ def learning_rate(case: Case) -> Verdict:
         measured("scatter of the loss from epoch to epoch", rough),
         measured("standard error of a mean over the examples", error),
     )
-    # rounding of the loss to float32 is no scatter
+    # rounding the loss to float32 is not scatter
     if rough <= max(1.1 * error, 1e-5 * float(np.abs(half).mean())):
         return passed(*numbers)
     return found("severe" if rough > 1.5 * error else "warning", *numbers)
