@@ -14,6 +14,7 @@ from nelbo import latents
 from nelbo.data import Batch, as_batch
 from nelbo.divergences import Delta
 from nelbo.likelihoods import Likelihood
+from nelbo.likelihoods.given import GivenLikelihood
 from nelbo.posteriors import DiagonalNormal, Posterior
 from nelbo.priors import Prior, StandardNormal
 
@@ -407,19 +408,7 @@ def _run(network: nn.Module, inputs: Tensor) -> Any:
         ) from error
 
 
-class _Unstated(Likelihood):
-    """The family of a model that does not state one: nothing is known about it but its distributions."""
-
-    support = "whatever the model takes"
-
-    def forward(self, parameters: Tensor, event_dims: int) -> Distribution:
-        raise NotImplementedError("this model gives p(x|z) ready-made")
-
-    def accepts(self, x: Tensor) -> bool:
-        return True
-
-
-_UNSTATED = _Unstated()
+_UNSTATED = GivenLikelihood()  # of a model that does not state its family
 
 
 @final

@@ -6,11 +6,14 @@ import re
 import pytest
 import torch
 from torch import nn
+from torch.distributions import Independent, Normal
 from torch.nn import functional as F
 
 import nelbo
+from nelbo.data import Batch
 from nelbo.diagnosis import effective_beta
 from nelbo.diagnosis.reasons import recognized
+from nelbo.vae import Model
 from tests.wrapping.models import FEATURES, LATENT, Script, binary
 
 X = binary(64, event=(FEATURES,))
@@ -233,6 +236,40 @@ def test_nelbos_own_objectives(beta):
     own = nelbo.recipes.vae((FEATURES,), latent=2, hidden=(8,))
     weighed = effective_beta(nelbo.objectives.Beta(beta), own, X)
     assert float(weighed.beta) == pytest.approx(beta, rel=1e-4)
+
+
+class Conditional(nn.Module):
+    """A network whose input is joined by a condition for each example."""
+
+    def __init__(self, network, c):
+        super().__init__()
+        self.network, self.c = network, c
+
+    def forward(self, x):
+        return self.network(torch.cat([x, self.c], dim=1))
+
+
+class ConditionalVAE(Model):
+    """A VAE for a condition of two numbers."""
+
+    def __init__(self, encoder, decoder):
+        super().__init__()
+        self.networks_of_both = nn.ModuleList([encoder, decoder])
+
+    def given(self, c):
+        encoder, decoder = (Conditional(network, c) for network in self.networks_of_both)
+        return nelbo.VAE(encoder, decoder, latent=2, likelihood=nelbo.likelihoods.Bernoulli())
+
+    posterior = likelihood = None
+    prior = property(lambda self: Independent(Normal(torch.zeros(2), torch.ones(2)), 1))
+
+
+def test_a_condition_is_sliced_and_given_to_the_model():
+    model = ConditionalVAE(nelbo.nn.MLP(FEATURES + 2, 4), nelbo.nn.MLP(2 + 2, FEATURES))
+    batch = Batch(X, c=torch.linspace(-1, 1, 2 * len(X)).reshape(len(X), 2))
+    weighed = effective_beta(nelbo.objectives.Beta(3.0), model, batch)
+    assert float(weighed.beta) == pytest.approx(3.0, rel=1e-4)
+    assert weighed.is_combination
 
 
 USUAL = ("reconstruction", "x", "mu", "spread")

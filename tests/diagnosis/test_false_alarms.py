@@ -94,6 +94,17 @@ def settled(seed):
     return nelbo.diagnose(vae, SETTLED_X, history=history, seed=seed, only=only)
 
 
+def short_and_settled(seed):
+    """A history of three epochs of a model that could not be better: the first one falls, the others scatter."""
+    error = float(nelbo.loss(SETTLED.vae(full=False), SETTLED_X).nelbo.detach().std()) / len(SETTLED_X) ** 0.5
+    scatter = error * np.random.default_rng(seed).normal(size=2)
+    history = {
+        "validation_reconstruction_error": [60.0, *(27 + scatter)], "validation_kl": [0.0, 4.0, 4.0],
+        "validation_nelbo_standard_error": [error] * 3,
+    }  # fmt: skip
+    return nelbo.diagnose(SETTLED.vae(full=False), SETTLED_X, history=history, seed=seed, only=["not-converged"])
+
+
 def two_draws(seed):
     """Two sets of binary images from one source."""
     gray = torch.sigmoid(torch.linspace(-3, 3, 8)[:, None] + torch.linspace(-2, 2, 8))
@@ -175,6 +186,7 @@ NULLS = [
     Null(little_to_say, 40),
     Null(counts, 150),
     Null(settled, 200),
+    Null(short_and_settled, 100),
     Null(two_draws, 100),
     Null(rows_that_repeat, 20),
     Null(few_distinct_rows, 40),

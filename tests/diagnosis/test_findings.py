@@ -114,6 +114,28 @@ def test_a_history_of_means_over_features_is_not_taken_for_nats():
     assert ids(nelbo.diagnose(truth.vae(full=False), x, history=summed, only=only)) == ["not-converged"]
 
 
+@pytest.mark.parametrize("epochs", [1, 2])
+def test_a_run_that_has_learned_nothing_is_not_healthy(epochs):
+    vae = nelbo.recipes.vae((1, 8, 8), latent=8)
+    run = nelbo.fit(vae, nelbo.data.load("digits", binarize="dynamic"), epochs=epochs, seed=0)
+    found = nelbo.diagnose(run)
+    assert not found.healthy
+    assert found[0].id == "not-converged"
+    assert "hardly learned" in found[0].meaning
+
+
+def test_a_bound_that_falls_from_the_first_epoch_to_the_second_is_not_converged(exact):
+    vae, x = exact
+    falling = [{"train_reconstruction_error": error, "train_kl": 1.0} for error in (40.0, 20.0)]
+    assert ids(nelbo.diagnose(vae, x, history=falling, only=["not-converged"])) == ["not-converged"]
+
+
+def test_a_short_history_that_has_come_to_rest_is_healthy(exact):
+    vae, x = exact
+    settled = [{"train_reconstruction_error": error, "train_kl": 1.0} for error in (400.0, 20.0, 20.0)]
+    assert not nelbo.diagnose(vae, x, history=settled, only=["not-converged"])
+
+
 def test_the_same_seed_says_the_same_and_no_random_state_moves(exact):
     vae, x = exact
     before = torch.get_rng_state()

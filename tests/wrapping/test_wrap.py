@@ -460,3 +460,17 @@ def test_functions_without_modules_keep_the_precision_of_x():
     assert vae.networks == ()
     assert nelbo.loss(vae, X).nelbo.dtype == torch.float64
     assert nelbo.diagnose(vae, X, examples=50, only=["not-finite"]).healthy
+
+
+@pytest.mark.parametrize(
+    ("arguments", "options"),
+    [
+        ((model_,), {}),
+        ((model_.encode, X, model_.decode), {}),
+        ((), {"encode": model_.encode, "decode": model_.decode}),
+    ],
+    ids=["a model alone", "positional", "without x"],
+)
+def test_a_call_without_its_arguments_is_shown_the_line_to_write(arguments, options):
+    with pytest.raises(TypeError, match=r"write nelbo\.wrap\(encode=model\.encode, decode=model\.decode, x=x"):
+        nelbo.wrap(*arguments, **options)

@@ -14,6 +14,7 @@ from nelbo.diagnosis.registry import NotApplicable
 from nelbo.diagnosis.significance import factor_gain
 from nelbo.estimate import Estimate
 from nelbo.evaluation import Evaluation, evaluation_mode, rows_at_once
+from nelbo.measure.aggregate import AggregatePosterior
 from nelbo.objectives import ELBO, Beta, ImportanceWeighted, Objective, Reconstruction, Schedule
 from nelbo.wrapping.view import Wrapped, as_wrapped
 
@@ -81,7 +82,7 @@ class Case:
     def wrapped(self) -> Wrapped:
         """The model as a view whose encoder and decoder can be replaced."""
         try:
-            return as_wrapped(self.model)
+            return as_wrapped(self.train[:2].conditioned, rows=2)
         except TypeError as error:
             raise NotApplicable("needs a model from nelbo.wrap, or a VAE with a diagonal normal q(z|x)") from error
 
@@ -120,8 +121,7 @@ class Case:
     @cached_property
     def standard_normal_prior(self) -> bool:
         """Whether the prior is N(0, I)."""
-        base = base_of(self.train.pz)
-        return isinstance(base, Normal) and bool((base.loc == 0).all()) and bool((base.scale == 1).all())
+        return is_standard_normal(self.train.pz)
 
     def need_standard_normal_prior(self) -> None:
         """NotApplicable to any other prior."""
@@ -158,8 +158,6 @@ class Case:
 
         With ``leave_one_out``, z_i is judged by the mixture of the other examples.
         """
-        from nelbo.measure.aggregate import AggregatePosterior
-
         mu, sigma = self.normal
         qz = Independent(Normal(mu, sigma, validate_args=False), 1, validate_args=False)
         rows = torch.arange(len(z), device=z.device) if leave_one_out else None
@@ -178,6 +176,15 @@ class Case:
         left = factor_gain(x - mean, 8)
         return left.named("linear latents would still explain", method="probabilistic PCA of the residuals")
 
+    @cached_property
+    def gain_over_mean(self) -> Estimate:
+        """Nats by which the ELBO exceeds log p(x) of the same likelihood with the mean of x for every example."""
+        constant = self.model.px_family.at_mean(self.x)
+        if constant is None:
+            raise NotApplicable("needs a likelihood whose parameters at the mean of the data are known")
+        px = self.model.px_family(constant, constant.dim())
+        return Estimate.mean_of(px.log_prob(self.x) + self.train.nelbo).scaled(-1).named("ELBO, minus that of the mean")
+
 
 def log_weights(evaluation: Evaluation, samples: int, purpose: str) -> Tensor:
     """Log p(x, z) - log q(z|x) in nats, (samples, n) float64, at draws z ~ q(z|x) for this purpose."""
@@ -186,6 +193,12 @@ def log_weights(evaluation: Evaluation, samples: int, purpose: str) -> Tensor:
         at_once = rows_at_once(len(evaluation) * evaluation.features, passes=8)
         log_px = torch.cat([evaluation.log_likelihood(part) for part in z.split(at_once)])
         return (log_px + evaluation.pz.log_prob(z) - log_qz).double()
+
+
+def is_standard_normal(distribution: Distribution) -> bool:
+    """Whether it is N(0, I)."""
+    base = base_of(distribution)
+    return isinstance(base, Normal) and bool((base.loc == 0).all()) and bool((base.scale == 1).all())
 
 
 def base_of(distribution: Distribution) -> Distribution:

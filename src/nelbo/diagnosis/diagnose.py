@@ -53,8 +53,8 @@ def diagnose(
         objective: what it was trained on, such as ``nelbo.objectives.Beta(4.0)``: an intended beta is not a
             fault. None takes that of a run or a recipe.
         reported: numbers that you publish or log for ``held_out`` (for ``data`` without it), means over its examples:
-            ``{"nelbo": ...}``, ``{"nll": ..., "samples": ...}`` by so many importance samples, in nats; they are
-            measured again.
+            ``{"nelbo": ...}``, ``{"nll": ..., "samples": ...}`` with the number of importance samples, in nats; they
+            are measured again.
         examples: how many of each part are measured, drawn at random.
         seed: of every draw.
         only: ids of the checks to make; None makes all.
@@ -63,7 +63,7 @@ def diagnose(
         Findings, the most severe first.
 
     Raises:
-        TypeError: the model is none, or the data are no examples.
+        TypeError: model is not a model, or data does not hold examples.
         ValueError: model and data do not fit, or an id in ``only`` is unknown.
     """
     run = model if isinstance(model, Run) else None
@@ -106,14 +106,10 @@ def _run(case: Case, wanted: list[Check], notes: tuple[str, ...]) -> Findings:
     skipped: dict[str, str] = {}
     broken = False
     for check in wanted:
-        missing = _missing(check, case)
-        if broken and check.id not in _OF_THE_HISTORY_ALONE:
-            skipped[check.id] = "nothing can be measured on values that are not finite"
-            continue
-        if missing:
-            skipped[check.id] = missing
-            continue
         try:
+            if broken and check.id not in _OF_THE_HISTORY_ALONE:
+                raise NotApplicable("nothing can be measured on values that are not finite")
+            _check_needs(check, case)
             verdict = check.run(case)
         except NotApplicable as reason:
             skipped[check.id] = str(reason)
@@ -153,9 +149,11 @@ def _finding(check: Check, verdict: Verdict, case: Case) -> Finding:
     )
 
 
-def _missing(check: Check, case: Case) -> str:
-    """The first need of a check that the case cannot meet, in words; "" if it can be made."""
-    return next((f"needs {NEEDS[need]}" for need in check.page.needs if getattr(case, need) in (None, ())), "")
+def _check_needs(check: Check, case: Case) -> None:
+    """NotApplicable where the case does not have what the check needs."""
+    for need in check.page.needs:
+        if getattr(case, need) in (None, ()):
+            raise NotApplicable(f"needs {NEEDS[need]}")
 
 
 def _wanted(only: Sequence[str] | None) -> list[Check]:
@@ -191,7 +189,7 @@ def _splits(data: Any, held_out: Any) -> tuple[Any, Any]:
 
 
 def _evaluation(model: Model, data: Any, examples: int, seed: int) -> Evaluation:
-    """The model on at most so many examples, in an order drawn by the seed."""
+    """The evaluation of the model on at most ``examples`` examples, in an order drawn by the seed."""
     if isinstance(data, Dataset):
         return evaluate(model, data, seed=seed, n=examples)
     batch = as_batch(data)

@@ -10,14 +10,14 @@ import torch
 from nelbo.data import as_batch
 from nelbo.diagnosis import reasons
 from nelbo.diagnosis.loss_calls import LossFunction, Role
-from nelbo.diagnosis.probing import POINTS, REPEATS, probe
+from nelbo.diagnosis.probing import POINTS, REPEATS, Blocks, probe
 from nelbo.diagnosis.reasons import Cause
 from nelbo.diagnosis.regression import regress
 from nelbo.estimate import Estimate
 from nelbo.objectives import Objective
 from nelbo.randomness import own_randomness, seed_noise
-from nelbo.vae import as_model, placed
-from nelbo.wrapping.view import as_wrapped
+from nelbo.vae import as_model, at_condition, placed
+from nelbo.wrapping.view import Wrapped, as_wrapped
 
 _LARGEST = 128
 
@@ -93,7 +93,8 @@ def effective_beta(
             ``module.training_step`` of Lightning, an objective of nelbo. It returns a scalar, a dict or an object with
             ``loss``, or a tuple that starts with it.
         model: a model from ``nelbo.wrap``, or a nelbo.VAE.
-        x: (batch, \\*event), examples as in training; at most the first 128 are used.
+        x: (batch, \\*event), examples as in training, or a ``Batch`` of them with their conditions; at most the first
+            128 are used.
         arguments: the roles of the function's arguments, in order, of "reconstruction", "x", "mu", "spread" (the
             encoder's second output), "z", "model".
         seed: of the answers that are chosen.
@@ -103,18 +104,23 @@ def effective_beta(
 
     Raises:
         TypeError: the loss is not a function, or the model has no encoder and decoder to replace.
-        ValueError: the loss fails, returns no scalar, or never calls the model's parts; the message says what to write.
+        ValueError: the loss fails, does not return a scalar, or never calls the model's parts; the message says what
+            to write.
     """
     model = as_model(model)
-    view = as_wrapped(model)
-    x = placed(view, as_batch(x)).x[:_LARGEST]
-    if len(x) < 8:
-        raise ValueError(f"x must hold 8 or more examples, got shape {tuple(x.shape)}")
-    loss = LossFunction(loss_fn, view, model, arguments)
-    with torch.no_grad(), own_randomness(x.device):
-        seed_noise(x.device, seed)
-        whole, half = (probe(loss, view, x[:n], seed) for n in (len(x), len(x) // 2))
-    regression = regress(view, whole, half)
+    batch = placed(model, as_batch(x))[:_LARGEST]
+    if len(batch) < 8:
+        raise ValueError(f"x must hold 8 or more examples, got shape {tuple(batch.x.shape)}")
+    views: list[Wrapped] = []
+    blocks: list[Blocks] = []
+    with torch.no_grad(), own_randomness(batch.x.device):
+        seed_noise(batch.x.device, seed)
+        for part in (batch, batch[: len(batch) // 2]):
+            given = at_condition(model, part)
+            views.append(as_wrapped(given, len(part)))
+            loss = LossFunction(loss_fn, views[-1], given, arguments)
+            blocks.append(probe(loss, views[-1], part.x, seed))
+    regression = regress(views[0], *blocks)
     cause, reason = reasons.explain(regression)
     error, kl, joint, beta = regression.reconstruction, regression.kl, regression.joint, regression.beta
     sigma = regression.sigma if error.explains and beta > 0 else None

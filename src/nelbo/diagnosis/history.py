@@ -62,11 +62,11 @@ class History:
         unknown: list[str] = []
         for name, values in table.items():
             key = name.lower().replace("/", "_").replace("-", "_").replace(" ", "_")
-            ours = key if _is_ours(key) else _NAMES.get(key)
-            if ours is None:
-                unknown.append(name)
+            term = key.removesuffix("_standard_error")
+            if term in _NAMES:
+                columns[_NAMES[term] + key.removeprefix(term)] = values
             else:
-                columns[ours] = values
+                unknown.append(name)
         if not any(name.startswith(("train_", "validation_")) for name in columns):
             raise ValueError(
                 f"history has the columns {', '.join(table) or 'none'}, none of which nelbo knows; it needs some of "
@@ -83,11 +83,6 @@ class History:
         """A column, or None where the history has no finite number of it."""
         column = self.columns.get(name)
         return column if column is not None and bool(np.isfinite(column).any()) else None
-
-
-def _is_ours(name: str) -> bool:
-    part, _, term = name.partition("_")
-    return part in ("train", "validation") and term.removesuffix("_standard_error") in _TERMS
 
 
 def _table(history: Any) -> dict[str, Column]:

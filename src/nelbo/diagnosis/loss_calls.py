@@ -101,13 +101,12 @@ class LossFunction:
             "mu": answers.mean,
             "spread": answers.spread,
             "z": answers.mean + sigma * torch.randn_like(sigma),
-            "model": self._own_model() if "model" in self.roles else None,
         }
-        return self._called([values[role] for role in self.roles])
+        return self._called(values)
 
     def run(self, x: Tensor) -> Any:
         """The loss function on x, for one that runs the model itself."""
-        return self._called(self._inputs(x))
+        return self._called({"x": x, "batch": x, "index": 0})
 
     def _stood_in(self, answers: Answers) -> Any:
         encode, decode = self.model.encoding, self.model.decoding
@@ -124,15 +123,15 @@ class LossFunction:
             return layout.write(output, answers.mean, answers.spread)
 
         def decoded(args: tuple[Any, ...], output: Any) -> Any:
-            own, chosen = decode.place.read(output), decode.place.read(answers.decoded)
-            if isinstance(own, Tensor):
-                self._same_batch(own, chosen, "decode")
+            got = decode.place.read(output)
+            if isinstance(got, Tensor):
+                self._same_batch(got, decode.place.read(answers.decoded), "decode")
             return answers.decoded
 
         with intercepted(encode.function, encoded) as encodes, intercepted(decode.function, decoded) as decodes:
             result = self.run(answers.x)
-            if not (encodes.count and decodes.count):
-                silent, side = ("decode", decode) if encodes.count else ("encode", encode)
+            if not (encodes and decodes):
+                silent, side = ("decode", decode) if encodes else ("encode", encode)
                 raise ValueError(
                     f"{describe(self.function)} never calls the {silent} that was wrapped, "
                     f"{describe(side.function)}, so its weights cannot be measured; "
@@ -149,12 +148,6 @@ class LossFunction:
                 "importance-weighted one, is not a sum of a reconstruction error and a KL"
             )
 
-    def _inputs(self, x: Tensor) -> list[Any]:
-        values: dict[str, Any] = {"x": x, "batch": x, "index": 0}
-        if "model" in self.roles:
-            values["model"] = self._own_model()
-        return [values[role] for role in self.roles]
-
     def _own_model(self) -> Any:
         if isinstance(self.function, Objective):
             return self.given
@@ -165,8 +158,11 @@ class LossFunction:
             )
         return self.given.networks[0]
 
-    def _called(self, inputs: list[Any]) -> Any:
-        """The function on its inputs; where it fails on images or on a bare batch, in the other usual form."""
+    def _called(self, values: dict[str, Any]) -> Any:
+        """The function on the values of its roles; where it fails on images or a bare batch, in another usual form."""
+        if "model" in self.roles:
+            values["model"] = self._own_model()
+        inputs = [values[role] for role in self.roles]
         attempts = [inputs]
         for role, value in zip(self.roles, inputs, strict=True):
             if role == "batch":  # what data loaders give: x and labels, or a tuple of x alone
@@ -248,7 +244,7 @@ def as_number(result: Any, function: Callable[..., Any]) -> float:
     """The loss in what a loss function returns: a scalar, the entry ``loss``, or the first of a tuple.
 
     Raises:
-        ValueError: there is no one number, or it is not finite.
+        ValueError: the result is not one number.
     """
     if isinstance(result, Terms):
         return float(result.value.double().mean())

@@ -7,7 +7,7 @@ from importlib.resources import files
 from typing import Literal, get_args
 
 Need = Literal["held_out", "history", "loss", "networks", "reported"]
-"""What a check needs besides a model and data; without it the check is skipped."""
+"""An input that a check needs besides a model and data; the check is skipped without it."""
 About = Literal["model", "code"]
 """The trained model, or what somebody wrote or reported, which follows from nothing that the model does."""
 

@@ -13,11 +13,11 @@ from torch import Tensor
 from torch.distributions import Distribution, Independent, Normal
 from torch.nn import functional as F
 
+from nelbo.diagnosis.case import is_standard_normal
 from nelbo.diagnosis.loss_calls import Answers
 from nelbo.divergences import closed_form
 from nelbo.likelihoods import Likelihood
-from nelbo.wrapping.decoder import as_distribution
-from nelbo.wrapping.encoding import LOG_STD, WORDS, Spread
+from nelbo.wrapping.encoding import LOG_STD, WORDS, Spread, as_distribution
 from nelbo.wrapping.view import Wrapped
 
 DECLARED = "declared"
@@ -43,22 +43,8 @@ def reconstruction_readings(model: Wrapped) -> list[Reading]:
     if model.decoding.scale is None or family.parameters_per_feature > 1:
         return readings
 
-    def add(name: str, words: str, error: Callable[[Tensor, Tensor], Tensor]) -> None:
+    for name, words, error in _ERRORS:
         readings.append(Reading(name, words, partial(_error, model, error)))
-
-    add(SQUARED, "a squared error, that is a normal likelihood", lambda v, x: 0.5 * (v - x).square().sum() / len(x))
-    add(
-        "binary cross-entropy",
-        "a binary cross-entropy, that is a Bernoulli likelihood",
-        _binary_cross_entropy,
-    )
-    add("absolute error", "an absolute error, that is a Laplace likelihood", lambda v, x: (v - x).abs().sum() / len(x))
-    add(
-        "optimal sigma",
-        "the logarithm of the squared error, that is a normal likelihood with its sigma at the optimum",
-        lambda v, x: 0.5 * x[0].numel() * (v - x).square().mean().log(),
-    )
-    add("root of the squared error", "the root of the mean squared error", lambda v, x: (v - x).square().mean().sqrt())
     for other in family.lookalikes():
         name = type(other).__name__
         readings.append(Reading(name, f"the negative log-likelihood of {name}", partial(_log_likelihood, model, other)))
@@ -69,6 +55,20 @@ def _binary_cross_entropy(v: Tensor, x: Tensor) -> Tensor:
     if bool(((x < 0) | (x > 1)).any()):
         return torch.full((), torch.nan)
     return F.binary_cross_entropy(v.clamp(0, 1), x, reduction="sum") / len(x)
+
+
+_ERRORS: list[tuple[str, str, Callable[[Tensor, Tensor], Tensor]]] = [
+    (SQUARED, "a squared error, that is a normal likelihood", lambda v, x: 0.5 * (v - x).square().sum() / len(x)),
+    ("binary cross-entropy", "a binary cross-entropy, that is a Bernoulli likelihood", _binary_cross_entropy),
+    ("absolute error", "an absolute error, that is a Laplace likelihood", lambda v, x: (v - x).abs().sum() / len(x)),
+    (
+        "optimal sigma",
+        "the logarithm of the squared error, that is a normal likelihood with its sigma at the optimum",
+        lambda v, x: 0.5 * x[0].numel() * (v - x).square().mean().log(),
+    ),
+    ("root of the squared error", "the root of the mean squared error", lambda v, x: (v - x).square().mean().sqrt()),
+]
+"""Errors between a decoder's answer and x, both on the scale of x, by name and in words."""
 
 
 def _declared(model: Wrapped, answers: Answers) -> float:
@@ -100,53 +100,48 @@ def kl_readings(model: Wrapped) -> list[Reading]:
     """KL(q(z|x) || p(z)) of the declared q first; then of the spread read on other scales, and turned around."""
     declared = model.encoding.scale
     readings = [Reading(DECLARED, "KL(q(z|x) || p(z))", partial(_kl_to_prior, model))]
-
-    def add(name: str, words: str, value: Callable[[Tensor, Tensor], Tensor]) -> None:
-        readings.append(Reading(name, words, partial(_of_normal, model, value)))
-
     for kind in LOG_STD:
         if kind != declared:
             words = f"a KL that takes the spread for {WORDS[kind]}, where q(z|x) has {WORDS[declared]}"
-            readings.append(Reading(f"of {kind}", words, partial(_standard, model, kind)))
-    add(
-        "reversed",
-        "the KL turned around, KL(p(z) || q(z|x))",
-        lambda mu, log_sigma: log_sigma + 0.5 * (1 + mu**2) * torch.exp(-2 * log_sigma) - 0.5,
-    )
-    add("means only", "a penalty on the means alone, half their squares", lambda mu, log_sigma: 0.5 * mu**2)
+            readings.append(Reading(f"of {kind}", words, partial(_of_normal, kind, _kl_of_units)))
+    reversed_words = "the KL turned around, KL(p(z) || q(z|x))"
+    readings.append(Reading("reversed", reversed_words, partial(_of_normal, declared, _reversed_kl)))
+    means_words = "a penalty on the means alone, half their squares"
+    readings.append(Reading("means only", means_words, partial(_of_normal, declared, _half_squares)))
     return readings
+
+
+def _kl_of_units(mu: Tensor, log_sigma: Tensor) -> Tensor:
+    return 0.5 * (mu**2 + torch.expm1(2 * log_sigma)) - log_sigma
+
+
+def _reversed_kl(mu: Tensor, log_sigma: Tensor) -> Tensor:
+    return log_sigma + 0.5 * (1 + mu**2) * torch.exp(-2 * log_sigma) - 0.5
+
+
+def _half_squares(mu: Tensor, log_sigma: Tensor) -> Tensor:
+    return 0.5 * mu**2
 
 
 def _normal(answers: Answers, kind: Spread) -> tuple[Tensor, Tensor]:
     return answers.mean.double().flatten(1), LOG_STD[kind](answers.spread.double()).flatten(1)
 
 
-def _of_normal(model: Wrapped, value: Callable[[Tensor, Tensor], Tensor], answers: Answers) -> float:
-    return float(value(*_normal(answers, model.encoding.scale)).sum() / len(answers.x))
-
-
-def _standard(model: Wrapped, kind: Spread, answers: Answers) -> float:
-    mu, log_sigma = _normal(answers, kind)
-    kl = 0.5 * (mu**2 + torch.expm1(2 * log_sigma)) - log_sigma
-    return float(kl.sum() / len(mu))
+def _of_normal(kind: Spread, value: Callable[[Tensor, Tensor], Tensor], answers: Answers) -> float:
+    return float(value(*_normal(answers, kind)).sum() / len(answers.x))
 
 
 def _kl_to_prior(model: Wrapped, answers: Answers) -> float:
     mu, log_sigma = _normal(answers, model.encoding.scale)
     pz = model.prior
     qz: Distribution = Independent(Normal(mu.to(answers.x), log_sigma.exp().to(answers.x)), 1)
-    if _is_standard(pz):
-        return _standard(model, model.encoding.scale, answers)
+    if is_standard_normal(pz):
+        return _of_normal(model.encoding.scale, _kl_of_units, answers)
     kl = closed_form(qz, pz)
     if kl is None:
         z = qz.sample((_DRAWS,))
         kl = (qz.log_prob(z) - pz.log_prob(z)).mean(0)
     return float(kl.double().mean())
-
-
-def _is_standard(pz: Distribution) -> bool:
-    base = getattr(pz, "base_dist", pz)
-    return isinstance(base, Normal) and bool((base.loc == 0).all()) and bool((base.scale == 1).all())
 
 
 def components(model: Wrapped, answers: Answers) -> list[float]:

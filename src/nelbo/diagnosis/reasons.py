@@ -176,6 +176,6 @@ def _no_combination(error: Fit, kl: Fit) -> str:
             "the aggregate of the batch (MMD, total correlation) or a wrong formula do that."
         )
     return (
-        f"{form}it is so in each term alone, but not in both together, as if they were multiplied or one weighed the "
-        "other."
+        f"{form}it is linear in each term alone, but not in both together, as if they were multiplied or one weighed "
+        "the other."
     )

@@ -70,7 +70,7 @@ class Check:
 
     @cached_property
     def page(self) -> Page:
-        """What the finding means, what the check needs, and what to change."""
+        """The page of the finding: its meaning, the needs of the check, and the change to make."""
         return Page.read(self.id)
 
 

@@ -28,15 +28,15 @@ def z_critical(alpha: float = ALPHA) -> float:
 def factor_gain(x: Tensor, factors: int, *, features: int = 1024) -> Estimate:
     """Nats per example that a linear latent variable model explains of x beyond independent features.
 
-    Probabilistic PCA (Tipping & Bishop 1999, eq. 7 and 8) with so many factors is fitted to the standardized features
-    of one half of the examples, and its log density on the other half is compared with that of independent normals;
-    both halves take both parts. Where the features are independent, what is fitted is noise and loses on the other
-    half: the expectation is below 0, and t is above z_critical() with a probability below ALPHA.
+    Probabilistic PCA (Tipping & Bishop 1999, eq. 7 and 8) with this number of factors is fitted to the standardized
+    features of one half of the examples, and its log density on the other half is compared with that of independent
+    normals; both halves take both parts. Where the features are independent, what is fitted is noise and loses on the
+    other half: the expectation is below 0, and t is above z_critical() with a probability below ALPHA.
 
     Args:
         x: (n, \\*event), examples in random order.
         factors: number of latent dimensions; fewer are used where the data have fewer features.
-        features: at most so many features are looked at, those that vary most.
+        features: the largest number of features to look at, those that vary most.
     """
     flat = x.flatten(1).double()
     varies = flat.std(0) > 1e-8
@@ -56,7 +56,7 @@ def _gain_of(fit: Tensor, held_out: Tensor, factors: int) -> Tensor:
     varies = fit.std(0) > 1e-6 * fit.std(0).max()
     fit, held_out = fit[:, varies], held_out[:, varies]
     center, spread = fit.mean(0), fit.std(0)
-    # and one that it hardly knows shall not outweigh all others
+    # one that it hardly knows must not outweigh all others
     fit, held_out = (((part - center) / spread).clamp(-5, 5) for part in (fit, held_out))
     center, spread = fit.mean(0), fit.std(0, correction=0)
     fit, held_out = ((part - center) / spread for part in (fit, held_out))
@@ -93,8 +93,8 @@ def scale_gain(residual: Tensor, *, least: float = 0.1) -> Estimate:
     for fit, held_out in ((flat[:half], flat[half:]), (flat[half:], flat[:half])):
         variance = fit.square().mean(0)
         common = variance.mean()
-        own = variance.clamp(min=float(least**2 * common))
-        gains.append(0.5 * (held_out.square() * (1 / common - 1 / own) + (common / own).log()).sum(1))
+        each = variance.clamp(min=float(least**2 * common))
+        gains.append(0.5 * (held_out.square() * (1 / common - 1 / each) + (common / each).log()).sum(1))
     return Estimate.mean_of(torch.cat(gains))
 
 
@@ -186,7 +186,7 @@ def roughness(values: NDArray[np.float64]) -> float:
 
 
 def binomial_excess(found: int, of: int, rate: float) -> float:
-    """The probability of so many or more out of ``of`` where each has the probability ``rate``."""
+    """The probability of ``found`` successes or more in ``of`` trials, each with probability ``rate``."""
     from scipy.stats import binom
 
     return float(binom.sf(found - 1, of, rate))

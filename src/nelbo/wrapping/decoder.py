@@ -7,11 +7,12 @@ from typing import Any, NamedTuple, final
 
 import torch
 from torch import Tensor
-from torch.distributions import Distribution, Independent
+from torch.distributions import Distribution
 
 from nelbo.likelihoods import Likelihood, Scale, fitting
+from nelbo.likelihoods.given import GivenLikelihood
 from nelbo.likelihoods.likelihood import AS_PARAMETERS
-from nelbo.wrapping.encoding import entries_of, replaced
+from nelbo.wrapping.encoding import as_distribution, entries_of, replaced
 from nelbo.wrapping.given import Conclusion
 from nelbo.wrapping.modules import Function, in_float
 
@@ -122,7 +123,11 @@ def infer(decode: Function, x: Tensor, mean: Tensor, likelihood: Likelihood | No
     notes = [Conclusion("p(x|z)", f"{family}, of which decode gives the {scale_name}", why)]
     if tuple(value.shape[1:]) != tuple(parameters):
         notes.append(
-            Conclusion("x", f"decode's {tuple(value.shape[1:])} is read as {tuple(parameters)}", "examples of x are so")
+            Conclusion(
+                "x",
+                f"decode's {tuple(value.shape[1:])} is read as {tuple(parameters)}",
+                "that is the shape of an example",
+            )
         )
     return Decoded(side, likelihood, notes)
 
@@ -206,7 +211,7 @@ def _explained(value: Tensor, x: Tensor, likelihood: Likelihood, scale: Scale) -
 
 
 def _find_place(output: Any, batch: int, numel: int) -> Place:
-    """The place of the reconstruction: the whole, or the one tensor with ``numel`` values for each z.
+    """The place of the reconstruction: all of the output, or the one tensor with ``numel`` values for each z.
 
     Raises:
         ValueError: none or several fit.
@@ -224,20 +229,6 @@ def _find_place(output: Any, batch: int, numel: int) -> Place:
         f"each of {batch} examples) does not stand out; return just that, such as decode=lambda z: model.decode(z)[0], "
         "or a torch.distributions.Distribution of x"
     )
-
-
-def as_distribution(output: Distribution, batch: int, event: torch.Size) -> Distribution:
-    """The distribution with batch shape (batch,) and the rest as its event."""
-    extra = len(output.batch_shape) - 1
-    if extra > 0:
-        output = Independent(output, extra)
-    if output.batch_shape != (batch,) or output.event_shape.numel() != event.numel():
-        raise ValueError(
-            f"decode gives a {type(output).__name__} with batch shape {tuple(output.batch_shape)} and event shape "
-            f"{tuple(output.event_shape)}, expected ({batch},) and {tuple(event)}; wrap it in "
-            f"torch.distributions.Independent(px, {len(event)})"
-        )
-    return output
 
 
 @final
@@ -279,24 +270,3 @@ class Reshaped(Distribution):
     @property
     def support(self) -> Any:  # pyright: ignore[reportIncompatibleVariableOverride]
         return self.base.support
-
-
-@final
-class GivenLikelihood(Likelihood):
-    """p(x|z) as decode returns it."""
-
-    support = "values in the support of the distribution that decode returns"
-
-    def __init__(self, constraint: object, event: torch.Size) -> None:
-        super().__init__()
-        self._constraint, self._event = constraint, event
-
-    def forward(self, parameters: Tensor, event_dims: int) -> Distribution:
-        raise TypeError(
-            "decode returns p(x|z) as a distribution, and this needs the numbers that it is made of; let decode return "
-            "them as tensors and wrap the model again"
-        )
-
-    def accepts(self, x: Tensor) -> bool:
-        check = getattr(self._constraint, "check", None)
-        return check is None or bool(check(x.reshape(len(x), *self._event)).all())

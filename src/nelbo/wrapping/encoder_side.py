@@ -38,10 +38,9 @@ class EncoderSide:
             mean, spread = (in_float(part).flatten(1) for part in self.layout.read(output))
             units = Normal(mean, LOG_STD[self.scale](spread).exp(), validate_args=False)
             return Independent(units, 1, validate_args=False)
-        qz = encoding.as_distribution(output, len(x))
-        if qz is None:
+        if not isinstance(output, Distribution):
             raise ValueError("encode gave a distribution when it was wrapped, but not now; wrap the model again")
-        return qz
+        return encoding.as_distribution(output, len(x))
 
 
 class Encoded(NamedTuple):
@@ -69,8 +68,8 @@ def infer(
     """
     output, flatten = _run_encode(encode, x)
     notes = [Conclusion("x", "given to encode as vectors", "it does not take images")] if flatten else []
-    qz = encoding.as_distribution(output, len(x))
-    if qz is not None:
+    if isinstance(output, Distribution) and not encoding.is_diagonal_normal(output):
+        qz = encoding.as_distribution(output, len(x))
         notes.append(Conclusion("q(z|x)", type(qz).__name__, "encode returns this distribution"))
         return Encoded(EncoderSide(encode, None, "std", qz.mean.shape[1:], flatten), qz.mean, None, notes)
     again = encode(x.flatten(1) if flatten else x)

@@ -100,7 +100,6 @@ class Layout(ABC):
 
 
 @final
-@dataclass(frozen=True)
 class Halves(Layout):
     """One tensor (batch, 2 \\* latent): the means, then the spreads."""
 
@@ -130,11 +129,10 @@ class Entries(Layout):
 
 
 @final
-@dataclass(frozen=True)
 class FromNormal(Layout):
     """A diagonal normal distribution."""
 
-    name: str | None = "scale"
+    name = "scale"
 
     def read(self, output: Any) -> tuple[Tensor, Tensor]:
         return output.mean, output.stddev
@@ -145,17 +143,27 @@ class FromNormal(Layout):
         return Normal(mean, spread)
 
 
-def as_distribution(output: Any, batch: int) -> Distribution | None:
-    """The output as q(z|x) with batch shape (batch,), if it is a distribution but not a diagonal normal."""
-    if not isinstance(output, Distribution) or is_diagonal_normal(output):
-        return None
-    if output.batch_shape != (batch,) and not output.event_shape:
-        output = Independent(output, len(output.batch_shape) - 1)
-    if output.batch_shape != (batch,) or len(output.event_shape) != 1:
+def as_distribution(output: Distribution, batch: int, event: torch.Size | None = None) -> Distribution:
+    """The distribution with batch shape (batch,) and the rest as its event.
+
+    Args:
+        output: what encode or decode returned.
+        batch: number of examples.
+        event: the shape of one x, of which p(x|z) must have the entries; None for q(z|x), over one axis of latents.
+
+    Raises:
+        ValueError: its shapes do not fit.
+    """
+    extra = len(output.batch_shape) - 1
+    if extra > 0:
+        output = Independent(output, extra)
+    fits = len(output.event_shape) == 1 if event is None else output.event_shape.numel() == event.numel()
+    if output.batch_shape != (batch,) or not fits:
+        side, expected, axes = ("encode", "(latent,)", 1) if event is None else ("decode", tuple(event), len(event))
         raise ValueError(
-            f"encode gives a {type(output).__name__} with batch shape {tuple(output.batch_shape)} and event shape "
-            f"{tuple(output.event_shape)}, expected ({batch},) and (latent,); wrap it in "
-            "torch.distributions.Independent(q, 1)"
+            f"{side} gives a {type(output).__name__} with batch shape {tuple(output.batch_shape)} and event shape "
+            f"{tuple(output.event_shape)}, expected ({batch},) and {expected}; wrap it in "
+            f"torch.distributions.Independent(..., {axes})"
         )
     return output
 

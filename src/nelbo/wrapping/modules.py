@@ -4,7 +4,6 @@ import functools
 import inspect
 from collections.abc import Callable, Generator, Iterable
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass
 from typing import Any
 
 import torch
@@ -98,16 +97,11 @@ def restoring(modules: Iterable[nn.Module]) -> Generator[None]:
                 setattr(module, key, tensor)
 
 
-@dataclass
-class Calls:
-    """The number of calls of an intercepted function."""
-
-    count: int = 0
-
-
 @contextmanager
-def intercepted(function: Function, after: Callable[[tuple[Any, ...], Any], Any]) -> Generator[Calls]:
+def intercepted(function: Function, after: Callable[[tuple[Any, ...], Any], Any]) -> Generator[list[tuple[Any, ...]]]:
     """Within, whoever else calls the function gets ``after(arguments, result)``.
+
+    Yields the arguments of its calls so far, a list that grows.
 
     Works for a module, for a method of an object, for a function that its own file finds by its name, and for a partial
     of these.
@@ -117,15 +111,19 @@ def intercepted(function: Function, after: Callable[[tuple[Any, ...], Any], Any]
     """
     while isinstance(function, functools.partial):
         function = function.func
-    calls = Calls()
+    calls: list[tuple[Any, ...]] = []
+
+    def answer(args: tuple[Any, ...], result: Any) -> Any:
+        calls.append(args)
+        return after(args, result)
+
     with ExitStack() as undo:
         # compiled code would not look the function up again
         undo.enter_context(torch.compiler.set_stance("force_eager"))
         if isinstance(function, nn.Module):
 
             def hook(module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any], result: Any) -> Any:
-                calls.count += 1
-                return after((*args, *kwargs.values()), result)
+                return answer((*args, *kwargs.values()), result)
 
             undo.callback(function.register_forward_hook(hook, with_kwargs=True).remove)
         else:
@@ -133,8 +131,7 @@ def intercepted(function: Function, after: Callable[[tuple[Any, ...], Any], Any]
 
             @functools.wraps(function)
             def stand_in(*args: Any, **kwargs: Any) -> Any:
-                calls.count += 1
-                return after((*args, *kwargs.values()), function(*args, **kwargs))
+                return answer((*args, *kwargs.values()), function(*args, **kwargs))
 
             place[key] = stand_in
             undo.callback(place.pop, key) if shadows else undo.callback(place.__setitem__, key, function)
@@ -151,8 +148,9 @@ def _place_of(function: Function) -> tuple[dict[str, Any], str, bool]:
     elif inspect.isfunction(function) and function.__globals__.get(key) is function:
         return function.__globals__, key, False
     raise ValueError(
-        f"calls of {describe(function)} cannot be intercepted, because nothing looks it up by name; pass the model's "
-        "own parts instead, such as wrap(encode=model.encode, decode=model.decode, ...)"
+        f"the model does not call {describe(function)} itself, so the calls that it makes while it runs cannot be "
+        "followed; pass the method or the module that it calls, not a lambda or a function around it: "
+        "nelbo.wrap(encode=model.encode, decode=model.decode, ...)"
     )
 
 

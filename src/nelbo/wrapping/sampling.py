@@ -102,7 +102,7 @@ def _draws(
     with intercepted(encode, answer) as encoded, intercepted(decode, listen) as decoded:
         for _ in range(_CALLS):
             run(x)
-            if not (encoded.count and decoded.count):
+            if not (encoded and decoded):
                 raise ValueError("running the model calls no encode and decode of these")
             if sum(z.numel() for z in seen) >= _VALUES:
                 break

@@ -1,9 +1,11 @@
 """wrap(): infer what a foreign model's encode and decode return, and make a view of it."""
 
 import copy
+import functools
+import inspect
 from collections.abc import Callable, Generator, Sequence
 from contextlib import contextmanager
-from typing import Any, final
+from typing import Any, ParamSpec, final
 
 import torch
 from torch import Tensor, nn
@@ -22,6 +24,8 @@ from nelbo.wrapping.encoding import LOG_STD, Halves, Spread
 from nelbo.wrapping.given import Conclusion, as_prior
 from nelbo.wrapping.modules import Function, first_tensor, in_float, in_mode, modules_behind, noisy_layers
 from nelbo.wrapping.sampling import Sampling
+
+P = ParamSpec("P")
 
 
 @final
@@ -106,8 +110,12 @@ def _placed(values: Tensor, weight: Tensor | None) -> Tensor:
     return values.to(weight.device, weight.dtype)
 
 
-def as_wrapped(model: Model) -> Wrapped:
+def as_wrapped(model: Model, rows: int = 1) -> Wrapped:
     """A model whose encoder and decoder can be replaced: a wrapped one itself, or a view of a VAE's two networks.
+
+    Args:
+        model: any model.
+        rows: the number of examples that it takes at once, for one at a condition.
 
     Raises:
         TypeError: it has no two networks, or its q(z|x) is not a diagonal normal.
@@ -122,7 +130,7 @@ def as_wrapped(model: Model) -> Wrapped:
         )
     encode, decode, size = model.encoder, model.decoder, torch.Size((model.latent,))
     weight = place_of(model)
-    zero = torch.zeros(1, model.latent) if weight is None else weight.new_zeros(1, model.latent)
+    zero = torch.zeros(rows, model.latent) if weight is None else weight.new_zeros(rows, model.latent)
     with torch.no_grad(), own_randomness(zero.device), in_mode((model,), training=False):
         event = torch.Size(decode(zero).shape[1:])
     return Wrapped(
@@ -134,6 +142,25 @@ def as_wrapped(model: Model) -> Wrapped:
     )
 
 
+def _with_line_to_write(function: Callable[P, Wrapped]) -> Callable[P, Wrapped]:
+    """Raise a TypeError that shows a complete call where an argument is missing, unknown or not given by name."""
+    signature = inspect.signature(function)
+
+    @functools.wraps(function)
+    def call(*args: P.args, **kwargs: P.kwargs) -> Wrapped:
+        try:
+            signature.bind(*args, **kwargs)
+        except TypeError as error:
+            raise TypeError(
+                f"wrap() needs encode, decode and x, each by name ({error}); write nelbo.wrap(encode=model.encode, "
+                "decode=model.decode, x=x, likelihood=nelbo.likelihoods.Bernoulli()), with x a batch of examples"
+            ) from None
+        return function(*args, **kwargs)
+
+    return call
+
+
+@_with_line_to_write
 def wrap(
     *,
     encode: Function,

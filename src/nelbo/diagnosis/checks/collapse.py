@@ -18,7 +18,7 @@ _LITTLE = 0.1  # nats of gain from z below which nobody would call it informatio
 State = Literal["used", "collapsed", "without information", "ignored"]
 
 
-def _state(case: Case) -> State:
+def state_of(case: Case) -> State:
     """The use of z, by three numbers: how much it helps to explain x, its KL, and its information about x."""
     if case.gain_of_z.t > z_critical() and float(case.gain_of_z) > _LITTLE:
         return "used"
@@ -29,20 +29,20 @@ def _state(case: Case) -> State:
     return "without information" if float(case.information) < little else "ignored"
 
 
-def _pays(left: Estimate) -> bool:
+def pays(left: Estimate) -> bool:
     """Whether there is something for latents to explain."""
     return left.t > z_critical() and float(left) > 5 * _LITTLE
 
 
 @check("posterior-collapse")
 def posterior_collapse(case: Case) -> Verdict:
-    if _state(case) != "collapsed":
+    if state_of(case) != "collapsed":
         return passed(case.kl, case.gain_of_z)
     try:
         left = case.structure_left
     except NotApplicable:
         return found("severe", case.kl, case.gain_of_z)
-    if _pays(left):
+    if pays(left):
         intended = (case.declared_beta or 1.0) > 1.0
         severity = "warning" if intended else "severe"
         return found(severity, case.kl, case.gain_of_z, left, cost=left, change=_more_bits(case))
@@ -59,7 +59,7 @@ def posterior_collapse(case: Case) -> Verdict:
 
 @check("kl-without-information")
 def kl_without_information(case: Case) -> Verdict:
-    if _state(case) != "without information":
+    if state_of(case) != "without information":
         return passed(case.kl, case.information)
     cost = case.kl.named("the KL, which buys nothing")
     return found("severe", case.kl, case.gain_of_z, case.information, cost=cost)
@@ -67,7 +67,7 @@ def kl_without_information(case: Case) -> Verdict:
 
 @check("decoder-ignores-z")
 def decoder_ignores_z(case: Case) -> Verdict:
-    if _state(case) != "ignored":
+    if state_of(case) != "ignored":
         return passed(case.gain_of_z)
     cost = case.kl.named("the KL, which buys nothing")
     return found("severe", case.gain_of_z, case.kl, case.information, cost=cost)
@@ -88,7 +88,7 @@ def unused_units(case: Case) -> Verdict:
     saved = Estimate.mean_of(train.kl_per_unit[:, unused].sum(1) + train.log_likelihood(z) - train.log_px)
     without, left = saved.named("ELBO without them, minus ELBO"), case.structure_left
     many = float(unused.double().mean()) >= 0.25
-    if not (many and _pays(left) and float(left) > 0.1 * float(case.kl)):
+    if not (many and pays(left) and float(left) > 0.1 * float(case.kl)):
         return passed(share, without, left)
     intended = case.declared_beta is None or case.declared_beta > 1
     severe = float(left) > 0.25 * float(case.kl)

@@ -14,6 +14,8 @@ from nelbo.wrapping.view import Wrapped
 def _drawn(case: Case) -> tuple[Wrapped, Sampling]:
     if not case.foreign:
         raise NotApplicable("nelbo draws z itself")
+    if case.train.conditional:
+        raise NotApplicable("needs a model without a condition")
     model = case.wrapped
     sampling, layout = model.sampling, model.encoding.layout
     if sampling is None and case.loss is not None and layout is not None:

@@ -11,6 +11,7 @@ from nelbo.diagnosis.case import Case, log_weights
 from nelbo.diagnosis.registry import NotApplicable, Verdict, check, found, measured, passed
 from nelbo.diagnosis.significance import ALPHA, z_critical
 from nelbo.estimate import Estimate
+from nelbo.measure.importance import SMALLEST_TAIL, pareto_k, tail_length, threshold
 
 _DECODED = 30_000  # z that are decoded for a question, at most
 _MORE = 8  # times as many samples, to see whether those that were used are enough
@@ -20,12 +21,11 @@ _NEAR = 0.02  # relative, within which a number in another unit is recognized
 
 
 class _Bound(NamedTuple):
-    """The importance-weighted bound and its surrogate for some examples, each (examples,), by two sets of draws."""
+    """The importance-weighted bound and its surrogate, as :func:`_measured` gives them."""
 
-    nll: tuple[Tensor, Tensor]
-    surrogate: tuple[Tensor, Tensor]
+    nll: tuple[float, float]
+    surrogate: tuple[float, float]
     samples: int
-    all_examples: bool
 
 
 def _bound_of(log_w: Tensor) -> Tensor:
@@ -44,17 +44,13 @@ def _bound(case: Case) -> _Bound:
     rows = max(20, min(len(judged), _DECODED // (2 * samples)))
     first, second = log_weights(judged[:rows], 2 * samples, "importance weights").split(samples)
     available = len(judged) if case.sets is None else len(case.sets()[1])
-    return _Bound(
-        (_bound_of(first), _bound_of(second)),
-        (_surrogate_of(first), _surrogate_of(second)),
-        samples,
-        rows == len(judged) == available,
-    )
+    all_examples = rows == len(judged) == available
+    nll, surrogate = (_measured(of(first), of(second), all_examples) for of in (_bound_of, _surrogate_of))
+    return _Bound(nll, surrogate, samples)
 
 
-def _measured(pair: tuple[Tensor, Tensor], all_examples: bool) -> tuple[float, float]:
-    """Mean over the examples, and its standard error when compared with a number by other draws."""
-    first, second = pair
+def _measured(first: Tensor, second: Tensor, all_examples: bool) -> tuple[float, float]:
+    """Mean over the examples by two sets of draws, and its standard error beside a number by other draws."""
     both = (first + second) / 2
     draws = float(((first - second) ** 2).mean() / 2)
     between = 0.0 if all_examples else float(both.var())
@@ -70,14 +66,13 @@ def _away(reported: float, measured: tuple[float, float]) -> float:
 def surrogate_for_bound(case: Case) -> Verdict:
     bound = case.once(_bound)
     reported = float((case.reported or {})["nll"])
-    nll, surrogate = _measured(bound.nll, bound.all_examples), _measured(bound.surrogate, bound.all_examples)
     evidence = (
         measured("reported", reported),
-        measured(f"bound by {bound.samples} samples", *nll),
-        measured("its surrogate", *surrogate),
+        measured(f"bound by {bound.samples} samples", *bound.nll),
+        measured("its surrogate", *bound.surrogate),
     )
     critical = z_critical(ALPHA / 2)
-    if _away(reported, nll) > critical and _away(reported, surrogate) < critical:
+    if _away(reported, bound.nll) > critical and _away(reported, bound.surrogate) < critical:
         return found("severe", *evidence)
     return passed(*evidence)
 
@@ -99,8 +94,6 @@ def too_few_samples(case: Case) -> Verdict:
 
 def _tails(log_w: Tensor) -> tuple[Estimate, ...]:
     """The share of examples whose largest weights have too heavy a tail for their mean; nothing for a few samples."""
-    from nelbo.measure.importance import SMALLEST_TAIL, pareto_k, tail_length, threshold
-
     samples, rows = log_w.shape
     tail = tail_length(samples)
     if tail < SMALLEST_TAIL:
@@ -114,8 +107,7 @@ def _tails(log_w: Tensor) -> tuple[Estimate, ...]:
 def bits_for_nats(case: Case) -> Verdict:
     reported = case.reported or {}
     if "nll" in reported:
-        bound = case.once(_bound)
-        name, again = "nll", _measured(bound.nll, bound.all_examples)
+        name, again = "nll", case.once(_bound).nll
     elif "nelbo" in reported:
         mean = Estimate.mean_of(case.judged.nelbo)
         name, again = "nelbo", (float(mean), mean.error)
@@ -174,7 +166,7 @@ def _binary(x: Tensor) -> bool:
 
 
 def _images(x: Tensor) -> Tensor | None:
-    """The examples as (n, height, width), also where images came as vectors; None where they are none."""
+    """The examples as (n, height, width), also if images came as vectors; None if they are not images."""
     if x.dim() >= 3:
         return x.reshape(-1, *x.shape[-2:])
     side = math.isqrt(x.shape[1])

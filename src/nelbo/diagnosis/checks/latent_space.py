@@ -89,28 +89,26 @@ def _better_width(case: Case, steps: tuple[float, ...]) -> Estimate | None:
 
 @check("over-regularized")
 def over_regularized(case: Case) -> Verdict:
-    declared = _declared(case)
-    implied, numbers = _shown(case)
-    if declared == 0 or not _beyond(implied, 1.5, declared):
-        return passed(*numbers)
-    severe = _beyond(implied, 2.0, declared)
-    cost = _better_width(case, (-0.2, -0.4, -0.7, -1.0, -1.5))
-    return found("severe" if severe else "warning", *numbers, cost=cost, change=_not_at_optimum(case))
+    return _regularized(case, (1.5, 2.0), (-0.2, -0.4, -0.7, -1.0, -1.5))
 
 
 @check("under-regularized")
 def under_regularized(case: Case) -> Verdict:
+    return _regularized(case, (2 / 3, 1 / 2), (0.2, 0.4, 0.7, 1.0, 1.5, 2.0, 3.0))
+
+
+def _regularized(case: Case, factors: tuple[float, float], steps: tuple[float, ...]) -> Verdict:
+    """A finding where beta is beyond a factor times the declared one, severe beyond the second factor."""
     declared = _declared(case)
     implied, numbers = _shown(case)
-    if declared == 0 or not _beyond(implied, 2 / 3, declared):
+    if declared == 0 or not _beyond(implied, factors[0], declared):
         return passed(*numbers)
-    severe = _beyond(implied, 1 / 2, declared)
-    cost = _better_width(case, (0.2, 0.4, 0.7, 1.0, 1.5, 2.0, 3.0))
-    return found("severe" if severe else "warning", *numbers, cost=cost, change=_not_at_optimum(case))
+    severity = "severe" if _beyond(implied, factors[1], declared) else "warning"
+    return found(severity, *numbers, cost=_better_width(case, steps), change=_not_at_optimum(case))
 
 
 def _not_at_optimum(case: Case) -> str:
-    """What to change if the model's objective already has the declared beta, which the page advises; else ""."""
+    """Advice for a model whose objective already has the declared beta, which the page advises; else ""."""
     if case.foreign or case.objective is None:
         return ""
     return f"nelbo.resume(run.path, epochs=...)  # trained on {case.objective}, but not to its optimum"
@@ -182,6 +180,6 @@ def _tied(sigma: Tensor) -> tuple[float, float]:
         return 1.0, float(sigma[0, 0])
     extremes = [float(sigma.min()), float(sigma.max())]
     shares = [(float((sigma == value).double().mean()), value) for value in extremes]
-    # one example's value in a unit whose sigma is constant is no clamp: an encoder may give a constant sigma
+    # one example's value in a unit whose sigma is constant is not a clamp: an encoder may give a constant sigma
     shares = [(s, v) for s, v in shares if int(((sigma == v) & varies).sum()) >= 2]
     return max(shares, default=(0.0, extremes[0]))

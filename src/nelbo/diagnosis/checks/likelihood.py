@@ -4,7 +4,15 @@ import math
 
 import torch
 from torch import Tensor
-from torch.distributions import Binomial, ContinuousBernoulli, NegativeBinomial, Normal, Poisson, constraints
+from torch.distributions import (
+    Binomial,
+    ContinuousBernoulli,
+    Distribution,
+    NegativeBinomial,
+    Normal,
+    Poisson,
+    constraints,
+)
 
 from nelbo.diagnosis.case import Case, base_of
 from nelbo.diagnosis.checks.support import family_of
@@ -45,26 +53,25 @@ def _normal(case: Case) -> Normal:
 
 @check("sigma-too-large")
 def sigma_too_large(case: Case) -> Verdict:
-    ratio, lost, numbers = _ratio(case)
-    reach = z_critical() * ratio.standard_error
-    if ratio.value + reach >= 0.8 or lost.value < 0.5:
-        return passed(*numbers)
-    severity = "severe" if ratio.value + reach < 0.5 and lost.value > 1 else "warning"
-    return found(severity, *numbers, cost=lost, change=_optimal_already(case))
+    return _sigma(case, (0.8, math.inf), (0.5, math.inf))
 
 
 @check("sigma-too-small")
 def sigma_too_small(case: Case) -> Verdict:
+    return _sigma(case, (0.0, 1.25), (0.0, 2.0))
+
+
+def _sigma(case: Case, bounds: tuple[float, float], severe: tuple[float, float]) -> Verdict:
+    """A finding where squared residuals / sigma^2 lie outside of bounds around 1, and that costs half a nat."""
     ratio, lost, numbers = _ratio(case)
-    reach = z_critical() * ratio.standard_error
-    if ratio.value - reach <= 1.25 or lost.value < 0.5:
+    if not _outside(ratio, *bounds) or lost.value < 0.5:
         return passed(*numbers)
-    severity = "severe" if ratio.value - reach > 2 and lost.value > 1 else "warning"
+    severity = "severe" if _outside(ratio, *severe) and lost.value > 1 else "warning"
     return found(severity, *numbers, cost=lost, change=_optimal_already(case))
 
 
 def _optimal_already(case: Case) -> str:
-    """What to change if the page's advice, an optimal sigma, is what the model has; else ""."""
+    """Advice for a model where the page's, an optimal sigma, is what the model has; else ""."""
     if case.foreign or getattr(case.model.px_family, "scale", None) != "optimal":
         return ""
     return "nelbo.resume(run.path, epochs=...)  # sigma is 'optimal' already and still follows the residuals"
@@ -139,7 +146,7 @@ def dispersion(case: Case) -> Verdict:
 
 
 def _other_counts(case: Case, ratio: Estimate) -> str:
-    """What to change if the page's advice, a negative binomial, is what the model has or does not help; else ""."""
+    """Advice for a model where the page's, a negative binomial, is in use or does not help; else ""."""
     family = case.model.px_family
     if float(ratio) > 1 and not family.wider:
         return (
@@ -155,25 +162,29 @@ def _other_counts(case: Case, ratio: Estimate) -> str:
 
 def _saved_by_negative_binomial(x: Tensor, mean: Tensor, log_px: Tensor) -> Estimate | None:
     """Nats per example that the best negative binomial of these means gains over the Poisson."""
-    best: Estimate | None = None
-    for count in (0.25, 0.5, 1.0, 2.0, 4.0, 8.0, 16.0, 32.0, 64.0):
-        total = torch.full_like(mean, count)
-        log_nb = NegativeBinomial(total, logits=mean.clamp(min=1e-8).log() - math.log(count), validate_args=False)
-        gain = Estimate.mean_of(log_nb.log_prob(x).flatten(1).sum(1) - log_px)
-        if gain.value > (best.value if best else 0.0):
-            best = gain.named(f"a negative binomial with r = {count:g} saves")
-    return best
+
+    def of(count: float) -> Distribution:
+        logits = mean.clamp(min=1e-8).log() - math.log(count)
+        return NegativeBinomial(torch.full_like(mean, count), logits=logits, validate_args=False)
+
+    counts = (0.25, 0.5, 1.0, 2.0, 4.0, 8.0, 16.0, 32.0, 64.0)
+    return _most_saved({f"a negative binomial with r = {count:g} saves": of(count) for count in counts}, x, log_px)
 
 
 def _saved_by_binomial(x: Tensor, mean: Tensor, log_px: Tensor) -> Estimate | None:
     """Nats per example that the best binomial of these means gains over the Poisson."""
-    best: Estimate | None = None
-    most = max(float(x.max()), 1.0)
-    for tries in (most, *(math.ceil(factor * most) for factor in (1.25, 1.5, 2.0, 4.0))):
+
+    def of(tries: float) -> Distribution:
         # a mean beyond the number of tries has no binomial: it is taken to within a hundredth of it
-        chance = (mean / tries).clamp(1e-6, 0.99)
-        log_binomial = Binomial(torch.as_tensor(tries), probs=chance, validate_args=False).log_prob(x)
-        gain = Estimate.mean_of(log_binomial.flatten(1).sum(1) - log_px)
-        if gain.value > (best.value if best else 0.0):
-            best = gain.named(f"a binomial of {tries:g} tries saves")
-    return best
+        return Binomial(torch.as_tensor(tries), probs=(mean / tries).clamp(1e-6, 0.99), validate_args=False)
+
+    most = max(float(x.max()), 1.0)
+    numbers = (most, *(math.ceil(factor * most) for factor in (1.25, 1.5, 2.0, 4.0)))
+    return _most_saved({f"a binomial of {tries:g} tries saves": of(tries) for tries in numbers}, x, log_px)
+
+
+def _most_saved(candidates: dict[str, Distribution], x: Tensor, log_px: Tensor) -> Estimate | None:
+    """The largest gain over log p(x|z), (n,), under the name of its candidate; None where none gains."""
+    gains = [Estimate.mean_of(px.log_prob(x).flatten(1).sum(1) - log_px).named(name) for name, px in candidates.items()]
+    best = max(gains, key=float)
+    return best if float(best) > 0 else None

@@ -17,7 +17,7 @@ _FREEDOM = 21  # 3 blocks of 8 points, less 3 weights
 def _weigh(case: Case) -> EffectiveBeta:
     if case.loss is None or case.wrapped.encoding.layout is None:
         raise NotApplicable("needs loss=, and an encoder that gives the two numbers of a diagonal normal")
-    return effective_beta(case.loss, case.model, case.x, seed=case.seed)
+    return effective_beta(case.loss, case.model, case.train.batch, seed=case.seed)
 
 
 def _beta(weighed: EffectiveBeta) -> Estimate:

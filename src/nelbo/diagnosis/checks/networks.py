@@ -85,15 +85,7 @@ def dead_units(case: Case) -> Verdict:
 
 
 Gradients = tuple[Tensor | None, ...]  # None: the loss does not depend on it
-_LAYERS = (
-    nn.Linear,
-    nn.Conv1d,
-    nn.Conv2d,
-    nn.Conv3d,
-    nn.ConvTranspose1d,
-    nn.ConvTranspose2d,
-    nn.ConvTranspose3d,
-)
+_LAYERS = (nn.Linear, nn.modules.conv._ConvNd)  # pyright: ignore[reportPrivateUsage]
 
 
 def _dead(case: Case) -> dict[str, tuple[float, int]]:

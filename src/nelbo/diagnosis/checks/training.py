@@ -3,16 +3,14 @@
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from nelbo.diagnosis.case import Case
-from nelbo.diagnosis.history import History
+from nelbo.diagnosis.checks.collapse import pays, state_of
+from nelbo.diagnosis.history import Column, History
 from nelbo.diagnosis.registry import NotApplicable, Verdict, check, found, measured, passed
-from nelbo.diagnosis.significance import ALPHA, roughness, slope_of
+from nelbo.diagnosis.significance import ALPHA, roughness, slope_of, z_critical
 from nelbo.estimate import Estimate
 from nelbo.objectives import Schedule
-
-Column = NDArray[np.float64]
 
 
 def _history(case: Case, least: int) -> History:
@@ -56,9 +54,13 @@ def _standard_error(case: Case, history: History) -> float:
 
 @check("not-converged")
 def not_converged(case: Case) -> Verdict:
-    history = _history_in_nats(case, 5)
+    nothing_learned = _nothing_learned(case)
+    if nothing_learned is not None:
+        return nothing_learned
+    history = _history_in_nats(case, 2)
     values = _column(history, "validation_nelbo", "train_nelbo", "train_objective")
-    recent = values[-max(5, len(values) // 5) :]
+    # a short history starts with a fall that says nothing about its end
+    recent = values[-max(5, len(values) // 5) :] if len(values) >= _SHORT else values[-2:]
     error = _standard_error(case, history)
     slope = slope_of(recent, error)
     numbers = (
@@ -70,6 +72,31 @@ def not_converged(case: Case) -> Verdict:
         return passed(*numbers)
     cost = measured(f"in {len(recent)} more epochs at this pace", ahead, slope.error * len(recent))
     return found("severe" if -float(slope) > error else "warning", *numbers, cost=cost)
+
+
+_SHORT = 5  # epochs; in fewer, no other cause need be looked for where nothing is learned
+
+
+def _nothing_learned(case: Case) -> Verdict | None:
+    """A finding where the bound is no better than that of the mean of the data, for want of training."""
+    try:
+        gain, left = case.gain_over_mean, case.structure_left
+    except NotApplicable:
+        return None
+    no_gain, more_to_learn = gain.t <= z_critical(), pays(left)
+    if len(_history(case, 1)) < _SHORT:
+        if not (no_gain or (more_to_learn and float(gain) < float(left))):
+            return None
+        severity = "severe" if more_to_learn else "warning"
+    elif no_gain and more_to_learn and state_of(case) == "used":
+        severity = "warning"
+    else:
+        return None
+    meaning = (
+        "The model has hardly learned anything: its bound is about that of a model without latents, which gives every "
+        "example the mean of the data. What is measured now is the state in which training began."
+    )
+    return found(severity, gain, left, meaning=meaning)
 
 
 @check("kl-rises-early")
@@ -166,7 +193,7 @@ def learning_rate(case: Case) -> Verdict:
         measured("scatter of the loss from epoch to epoch", rough),
         measured("standard error of a mean over the examples", error),
     )
-    # rounding of the loss to float32 is no scatter
+    # rounding the loss to float32 is not scatter
     if rough <= max(1.1 * error, 1e-5 * float(np.abs(half).mean())):
         return passed(*numbers)
     return found("severe" if rough > 1.5 * error else "warning", *numbers)
