@@ -1,6 +1,5 @@
 """nelbo demo: the theory on real digits, in under a minute."""
 
-import math
 from pathlib import Path
 
 from rich.box import SIMPLE_HEAD
@@ -9,6 +8,7 @@ from rich.table import Table
 
 from nelbo import demo as show
 from nelbo.demo import Measured
+from nelbo.estimate import Estimate
 
 
 def demo(
@@ -65,4 +65,4 @@ def _table(models: list[Measured], what: str) -> Table:
 
 
 def _cell(value: float, error: float) -> str:
-    return "∞" if math.isinf(value) else f"{value:.1f}{f' ± {error:.1f}' if error else ''}"
+    return Estimate.number(value, error).text
