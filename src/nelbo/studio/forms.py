@@ -66,14 +66,9 @@ def form() -> list[dict[str, Any]]:
         "told": {name: (inspect.getdoc(make) or "").split("\n")[0] for name, make in recipes.RECIPES.items()},
     }
     shared = _fields(recipes.compose, _MODEL, "model")
-    for field in shared:
-        if field["name"] == "likelihood":
-            field.update(
-                kind="text",
-                default=_AUTO,
-                suggestions=[_AUTO, *likelihoods.names()],
-                help="auto: what fits the data. " + field["help"],
-            )
+    likelihood = next(field for field in shared if field["name"] == "likelihood")
+    likelihood |= {"kind": "text", "default": _AUTO, "suggestions": [_AUTO, *likelihoods.names()]}
+    likelihood["help"] = f"auto: what fits the data. {likelihood['help']}"
     return [
         source,
         *_fields(nelbo_data.load, _DATA, "data"),
