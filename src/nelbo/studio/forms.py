@@ -163,10 +163,8 @@ def _limits(name: str, group: str) -> tuple[float, float] | None:
 
 
 def _choices(hint: Any) -> list[Any]:
-    if get_origin(hint) is Literal:
-        return list(get_args(hint))
     members = get_args(hint)
-    found = [choice for member in members if get_origin(member) is Literal for choice in get_args(member)]
+    found = [choice for each in (hint, *members) if get_origin(each) is Literal for choice in get_args(each)]
     return [None, *found] if found and type(None) in members else found
 
 

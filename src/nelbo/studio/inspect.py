@@ -85,16 +85,11 @@ def opened(inspection: Inspection) -> Reply:
 
 @answers("inspect.weights")
 def weights(session: Session, content: Content, buffers: Buffers) -> Reply:
-    """The decoder or encoder as dense layers, for a browser that computes it itself."""
+    """The steps of a dense decoder or encoder, for a browser to compute; weights and biases as float32 buffers."""
     part = content["part"]
     if part not in ("decoder", "encoder"):
         raise ValueError(f"part must be 'decoder' or 'encoder', got {part!r}")
-    return weights_of(_inspection(session, content), part)
-
-
-def weights_of(inspection: Inspection, part: str) -> Reply:
-    """Steps of a dense network, and its weights and biases as float32 buffers in order."""
-    network = dense(getattr(inspection.model, part, None))
+    network = dense(getattr(_inspection(session, content).model, part, None))
     if network is None:
         raise ValueError(f"the {part} is not a small dense network; it is computed in Python")
     steps = [[step[0], *(step[1].shape if len(step) > 1 else ())] for step in network.steps]
@@ -186,14 +181,11 @@ def terms_of_own_q(session: Session, content: Content, buffers: Buffers) -> Repl
 
 @answers("inspect.plane")
 def plane(session: Session, content: Content, buffers: Buffers) -> Reply:
-    """Layers over a rectangle of the latent space: prior, aggregate, stretch (log densities), decoded (pictures)."""
-    inspection = _inspection(session, content)
-    return over_plane(inspection, content, Library.of(session))
+    """Layers over a rectangle of the latent space: prior, aggregate, stretch (log densities), decoded (pictures).
 
-
-def over_plane(inspection: Inspection, content: Content, library: Library) -> Reply:
-    """A float32 buffer for each layer asked for, in their order: (n * n,), or (n * n, features) for pictures."""
-    n = content.get("n", 64)
+    A float32 buffer for each layer asked for, in their order: (n * n,), or (n * n, features) for pictures.
+    """
+    inspection, n = _inspection(session, content), content.get("n", 64)
     if type(n) is not int or not 2 <= n <= _FINEST:
         raise ValueError(f"n must be an integer from 2 to {_FINEST}, got {n!r}")
     where = _plane(inspection, content)
@@ -206,7 +198,7 @@ def over_plane(inspection: Inspection, content: Content, library: Library) -> Re
     wanted = content["layers"]
     if not isinstance(wanted, Sequence) or not wanted or not all(name in layers for name in wanted):
         raise ValueError(f"layers must be some of {', '.join(layers)}; got {wanted!r}")
-    with library.busy:
+    with Library.of(session).busy:
         values = [_floats(layers[name]()) for name in wanted]
     return Reply({"layers": list(wanted), "n": n, "low": list(where.low), "high": list(where.high)}, values)
 
