@@ -72,7 +72,7 @@ def opened(inspection: Inspection) -> Reply:
         "label_names": None if labels is None else list(labels.names),
         "kl_per_unit": [_number(value) for value in kl_per_unit(evaluation, draws).mean(0)],
         "activity": inspection.mean.double().var(0, correction=0).tolist(),
-        "totals": {name: _numbers(Estimate.mean_of(values)) for name, values in zip(_TERMS, terms, strict=False)},
+        "totals": {name: _with_error(Estimate.mean_of(values)) for name, values in zip(_TERMS, terms, strict=False)},
         "features": _features(inspection),
         "range": [float(value) for value in inspection.x.aminmax()],
         "picture": model.px_family.browser_form(),
@@ -176,7 +176,7 @@ def terms_of_own_q(session: Session, content: Content, buffers: Buffers) -> Repl
     with Library.of(session).busy:
         error, kl = terms_under(inspection.model, x, mean, covariance.reshape(latent, latent))
     terms = {"reconstruction_error": error, "kl": kl}
-    return Reply({name: _numbers(term, value="value") | {"method": term.method} for name, term in terms.items()})
+    return Reply({name: _with_error(term, value="value") | {"method": term.method} for name, term in terms.items()})
 
 
 @answers("inspect.plane")
@@ -312,7 +312,7 @@ def _family(model: Model, name: str, distribution: Distribution) -> str:
     return type(getattr(model, name, distribution)).__name__
 
 
-def _numbers(estimate: Estimate, *, value: str = "mean") -> dict[str, Any]:
+def _with_error(estimate: Estimate, *, value: str = "mean") -> dict[str, Any]:
     return {value: _number(estimate.value), "standard_error": _number(estimate.standard_error)}
 
 
