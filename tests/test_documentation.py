@@ -102,8 +102,9 @@ def parts(given):
             more_names, more_values = parts(value)
             names, values = names | more_names, values + more_values
             continue
-        names.add(name)
-        values += value if isinstance(value, list | tuple) else [] if value is True else [value]
+        names.add(f"no_{name}" if value is False else name)
+        if not isinstance(value, bool):
+            values += value if isinstance(value, list | tuple) else [value]
     return names, sorted(map(as_word, values))
 
 
