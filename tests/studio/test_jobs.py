@@ -75,7 +75,9 @@ def test_a_training_started_in_the_page_ends_as_a_run(studio, tmp_path):
 
 def test_pause_step_and_stop(studio):
     session, ask, wait = studio
-    name = ask("start", settings={**SETTINGS, "epochs": 2000})["job"]
+    before = signal.signal(signal.SIGINT, signal.SIG_IGN)  # as in a studio that was started with nohup or &
+    name = ask("start", settings={**SETTINGS, "epochs": 20_000})["job"]
+    signal.signal(signal.SIGINT, before)
     wait("epoch")
     assert "error" not in ask("order", run=name, order="pause")
     wait("paused")  # then it says where it stands, and waits: an order to step goes on from there by one batch
@@ -96,7 +98,7 @@ def test_pause_step_and_stop(studio):
 
 def test_a_killed_process_is_said_and_its_run_can_go_on(studio):
     session, ask, wait = studio
-    name = ask("start", settings={**SETTINGS, "epochs": 2000})["job"]
+    name = ask("start", settings={**SETTINGS, "epochs": 20_000})["job"]
     wait("epoch")
     os.kill(Jobs.of(session).jobs[name].process.pid, signal.SIGKILL)
     end = wait("end")

@@ -41,6 +41,7 @@ def work(pipe: Connection, task: Mapping[str, Any]) -> None:
     """Train as the task says: the target of the spawned process."""
     if hasattr(os, "setsid"):
         os.setsid()  # Ctrl-C in the terminal is for the studio, which then asks for a stop: once, not twice
+    signal.signal(signal.SIGINT, signal.default_int_handler)  # a studio in the background ignores it, and so would we
     with contextlib.suppress(OSError, AttributeError):
         os.nice(5)  # the pages go first
     torch.set_num_threads(max(1, (os.cpu_count() or 2) - 1))
