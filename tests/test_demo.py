@@ -7,7 +7,10 @@ import pytest
 import torch
 
 from nelbo import demo
+from nelbo.cli import demo as demo_command
 from nelbo.cli import main
+from nelbo.estimate import Estimate
+from nelbo.figures.comparing import loss_in_words
 from nelbo.objectives import loss
 
 
@@ -64,10 +67,14 @@ def test_the_numbers_of_the_digit_are_those_of_nelbo_loss(measured):
 def test_the_sentences_name_the_models_with_the_extreme_values(measured):
     first, second, third = demo.compare(measured, "held-out digit 6 (index 1)")
     highest = max(measured, key=lambda m: m.one.reconstruction_error)
-    assert f"the {highest.title} has the highest reconstruction error" in first
+    shown = Estimate.number(highest.one.reconstruction_error, highest.one.standard_error).text
+    assert f"the {highest.title} has the highest reconstruction error: {shown} nats" in first  # as figures show it
+    assert shown.partition(" ±")[0] in "".join(text for text, *_ in loss_in_words(highest.one))
     bounds = [m for m in measured if not m.is_point]
     assert f"The {max(bounds, key=lambda m: m.one.kl).title} has the higher KL" in second
     assert "Autoencoder has no KL term" in third
+    printed = [demo_command._cell(float(term), term.error) for model in measured for term in model.held_out]
+    assert printed == [term.text for model in measured for term in model.held_out]  # as in the report
 
 
 def test_the_reasons_turn_with_the_numbers(measured):

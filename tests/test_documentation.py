@@ -94,8 +94,29 @@ def test_docstring_examples_run(name):
     assert result.failed == 0
 
 
-def test_commands_parse():
-    """Every nelbo line of the documentation and of --help names a command and flags that exist."""
+def parts(given):
+    """Names and values of what a command was given, flattened: numbers as floats, all else as text."""
+    names, values = set(), []
+    for name, value in given.items():
+        if isinstance(value, dict):
+            more_names, more_values = parts(value)
+            names, values = names | more_names, values + more_values
+            continue
+        names.add(f"no_{name}" if value is False else name)
+        if not isinstance(value, bool):
+            values += value if isinstance(value, list | tuple) else [value]
+    return names, sorted(map(as_word, values))
+
+
+def as_word(value):
+    try:
+        return str(float(value))
+    except (TypeError, ValueError):
+        return str(value)
+
+
+def test_commands_mean_what_they_say():
+    """Every nelbo line of the documentation and of --help gives its command each flag and value that stands there."""
     from nelbo.cli import COMMANDS, app
 
     lines = [
@@ -104,8 +125,15 @@ def test_commands_parse():
         for block in blocks(page, "sh")
         for line in block.splitlines()
     ] + [shlex.split(line) for _, _, examples in COMMANDS.values() for line in examples]
-    for words in (line for line in lines if line and line[0] == "nelbo"):
-        app.parse_args(words[1:], exit_on_error=False, print_error=False)
+    lines = [line for line in lines if line and line[0] == "nelbo" and "--help" not in line]
+    assert len(lines) > 30
+    for _, name, *words in lines:
+        command, bound, *_ = app.parse_args([name, *words], exit_on_error=False, print_error=False)
+        assert command.__name__ == COMMANDS[name][0].partition(":")[2]
+        names, values = parts(bound.arguments)
+        flags = {word.lstrip("-").replace("-", "_") for word in words if re.match("--?[a-z]", word)}
+        assert flags <= names, words
+        assert values == sorted(as_word(word) for word in words if not re.match("--?[a-z]", word)), words
 
 
 def test_docstrings_hold_no_code_outside_of_examples():

@@ -17,7 +17,8 @@ from scipy import stats
 from torch.distributions import Independent, MultivariateNormal, Normal
 
 import nelbo
-from nelbo import figures
+from nelbo import figures, measure
+from nelbo.estimate import Estimate
 from nelbo.figures import density, palette, points
 from nelbo.figures.comparing import loss_in_words
 from nelbo.runs import Run
@@ -74,6 +75,12 @@ def rows(runs, x, labels):
 def words(figure):
     """Everything that is written on the figure, the pieces of a line in order."""
     return " ".join(text.get_text() for text in figure.findobj(Text) if text.get_text())
+
+
+def as_reported(value, error=0.0, with_error=True):
+    """The number as a report shows it."""
+    text = Estimate.number(value, error).text
+    return text if with_error else text.partition(" ±")[0]
 
 
 def drawn(figure):
@@ -158,25 +165,20 @@ class TestComparison:
         text = words(figures.comparison(rows))
         for row in rows:
             assert row.title in text
-            assert f"reconstruction error {row.reconstruction_error:,.1f}" in text
+            assert f"reconstruction error {as_reported(row.reconstruction_error, row.standard_error, False)}" in text
         vae, autoencoder, _ = rows
-        assert f"+ KL {vae.kl:.1f} = total loss" in text
-        assert f"{autoencoder.reconstruction_error:.1f} nats, no KL: q(z|x) is a point" in text
+        assert f"+ KL {as_reported(vae.kl)} = total loss {as_reported(vae.nelbo, vae.standard_error)} nats" in text
+        shown = as_reported(autoencoder.reconstruction_error, autoencoder.standard_error)
+        assert f"{shown} nats, no KL: q(z|x) is a point" in text
         assert "inf" not in text.replace("infinite", "")
 
-    def test_terms_shown_add_up(self, rows):
-        for error, kl in itertools.product((10.04, 10.05, 10.249), (0.04, 5.149, 3.25)):
-            row = figures.Row(rows[0].evaluation, "", rows[0].embeddings, None, error, kl, 0.01)
-            pieces = [part[0].split() for part in loss_in_words(row)]
-            shown_error, shown_kl, total = float(pieces[0][-1]), float(pieces[2][-1]), float(pieces[4][2])
-            assert total == pytest.approx(shown_error + shown_kl, abs=1e-9)
-            assert abs(total - row.nelbo) <= 0.1
-
-    def test_standard_error_is_written_where_it_shows(self, rows):
-        row = rows[0]
-        for error, expected in ((0.049, False), (0.051, True)):
-            noisy = figures.Row(row.evaluation, "", row.embeddings, None, 1.0, 1.0, error)
-            assert any("± 0.1" in part[0] for part in loss_in_words(noisy)) == expected
+    @pytest.mark.parametrize(("spread", "shown"), [(0.3, "11.25 ± 0.30"), (0.041, "11.249 ± 0.041"), (0.0, "11.25")])
+    def test_the_digits_are_those_of_a_report(self, rows, spread, shown):
+        row = figures.Row(rows[0].evaluation, "", rows[0].embeddings, None, 10.0, 1.249, spread)
+        error, _, kl, _, total = (part[0] for part in loss_in_words(row))
+        assert total == f"total loss {shown} nats"
+        assert kl == "KL 1.249"
+        assert error == f"reconstruction error {as_reported(10.0, spread, False)}"
 
     def test_ellipse_is_sigma_of_q(self, rows, x):
         figure = figures.comparison(rows)
@@ -447,11 +449,35 @@ class TestSheets:
         small = picture[times // 2 :: times, times // 2 :: times]
         assert np.array_equal(small[9:17, 18:26], x[5, 0].numpy())
 
-    def test_color_gray_and_vectors(self, x):
-        generator = torch.Generator().manual_seed(0)
-        for examples in (torch.rand(5, 3, 6, 4, generator=generator), x[:5], torch.randn(5, 7, generator=generator)):
-            drawn(figures.image_grid(examples))
-            drawn(figures.reconstruction_pairs(examples, examples, columns=2))
+    @pytest.mark.parametrize("channels", [1, 3])
+    def test_images_in_color_and_gray(self, channels):
+        examples = torch.rand(5, channels, 6, 4, generator=torch.Generator().manual_seed(0))
+        colors = examples.expand(-1, 3, -1, -1).permute(0, 2, 3, 1).numpy()
+        (image,) = drawn(figures.image_grid(examples, columns=2)).axes[0].get_images()
+        assert image.get_array().shape == (3 * 6 + 2, 2 * 4 + 1, 3)
+        for i, expected in enumerate(colors):
+            top, left = 7 * (i // 2), 5 * (i % 2)
+            np.testing.assert_array_equal(image.get_array()[top : top + 6, left : left + 4], expected)
+        pairs = drawn(figures.reconstruction_pairs(examples, 1 - examples, columns=2)).axes
+        assert len(pairs) == 3
+        for i, expected in enumerate(colors):
+            picture = pairs[i // 2].get_images()[0].get_array()
+            left = 4 * (i % 2)
+            np.testing.assert_array_equal(picture[:6, left : left + 4], expected)
+            np.testing.assert_allclose(picture[6:, left : left + 4], 1 - expected, atol=1e-6)
+
+    def test_vectors_are_bars_as_long_as_their_values(self):
+        values = torch.randn(5, 7, generator=torch.Generator().manual_seed(0)).double().numpy()
+        sheet = drawn(figures.image_grid(values, columns=2)).axes
+        pairs = drawn(figures.reconstruction_pairs(values, -values, columns=5)).axes
+        for axes, columns, shown in ((sheet, 2, values), (pairs, 5, np.concatenate([values, -values]))):
+            (bars,) = [c for c in axes[0].collections if isinstance(c, LineCollection)]
+            ends = np.array(bars.get_segments())
+            lengths = ends[:, 0, 1] - ends[:, 1, 1]  # upwards is to smaller y
+            np.testing.assert_allclose(lengths / lengths[0], shown.ravel() / shown.ravel()[0], rtol=1e-4)
+            across = ends[:, 0, 0].reshape(len(shown), 7)
+            assert bool((np.diff(across) > 0).all())
+            assert [int(x) for x in across[:, 0]] == [i % columns for i in range(len(shown))]
 
     def test_pairs_stand_one_above_the_other(self, x, runs):
         shown = runs["VAE"].model.reconstruct(x[:4])
@@ -477,7 +503,8 @@ class TestLossCurves:
         text = words(figure)
         last = runs["VAE"].history[-1]
         error, spread = last["validation_reconstruction_error"], last["validation_reconstruction_error_standard_error"]
-        assert f"{error:,.1f} ± {spread:.1f} nats" in text
+        assert f"{as_reported(error, spread)} nats" in text
+        assert f"{as_reported(last['validation_kl'], last['validation_kl_standard_error'])} nats" in text
         assert text.count("infinite:") == 2
 
     def test_lines_are_the_history(self, runs):
@@ -508,7 +535,11 @@ class TestLossCurves:
     def test_one_epoch_and_no_validation(self, runs):
         history = [{"epoch": 1, "train_reconstruction_error": 5.0, "train_kl": 1.0, "train_nelbo": 6.0}]
         figure = drawn(figures.loss_curves(Run(runs["VAE"].model, history)))
-        assert figure.axes[0].get_lines()[0].get_marker() == "o"
+        line = figure.axes[0].get_lines()[0]
+        assert line.get_marker() == "o"
+        assert not line.get_clip_on()  # at the end of a scale it stays whole
+        assert [tick for tick in figure.axes[0].get_xticks() if 0.5 <= tick <= 1.5] == [1]
+        assert figure.legends[0].get_lines()[0].get_marker() == "o"
 
     def test_nothing_to_show(self, runs):
         with pytest.raises(ValueError, match="nothing to draw; write loss_curves"):
@@ -606,6 +637,106 @@ def test_colors_differ_for_every_eye(vision):
 def test_text_colors_have_contrast(color):
     luminance = _linear(color) @ [0.2126, 0.7152, 0.0722]
     assert 1.05 / (luminance + 0.05) >= 4.5
+
+
+def test_names_of_rings_are_legible():
+    """They stand on their ring, above everything, and clear of the names of classes."""
+    turn = torch.linspace(0, 0.9 * math.pi, 8)  # classes where the names would stand otherwise
+    places = torch.stack([turn.cos(), turn.sin()], 1)
+    z = torch.cat([places, 2 * places, torch.tensor([[-3.0, -3.0], [3.0, 3.0]])]).repeat_interleave(2, 0)
+    labels = torch.arange(len(z)) // 2
+    figure = drawn(figures.embedding(z, labels, prior=Independent(Normal(torch.zeros(2), torch.ones(2)), 1)))
+    axes = figure.axes[0]
+    rings = {text.get_text(): text for text in axes.texts if "σ" in text.get_text()}
+    assert {"1σ", "2σ"} <= set(rings)
+    others = [text for text in axes.texts if "σ" not in text.get_text() and text.get_bbox_patch()]
+    assert len(others) == 18
+    assert axes.texts.index(rings["1σ"]) > axes.texts.index(others[-1])
+    renderer = FigureCanvasAgg(figure).get_renderer()
+    for name, text in rings.items():
+        assert np.linalg.norm(text.get_position()) == pytest.approx(int(name[0]), abs=1e-6)
+        assert text.get_zorder() > max(other.get_zorder() for other in others)
+        box = text.get_window_extent(renderer)
+        assert not any(box.overlaps(other.get_window_extent(renderer)) for other in others)
+
+
+def test_rings_of_a_tilted_normal_are_named_on_their_edge():
+    axes = Figure().add_subplot(xlim=(-7, 7), ylim=(-7, 7))
+    covariance = torch.tensor([[4.0, 2.0], [2.0, 3.0]])
+    density.draw_prior(axes, MultivariateNormal(torch.zeros(2), covariance), (0, 1))
+    for text in axes.texts:
+        z = np.array(text.get_position())
+        distance = float(z @ np.linalg.inv(covariance.double().numpy()) @ z) ** 0.5
+        assert distance == pytest.approx(int(text.get_text()[0]), abs=1e-4)
+    assert [text.get_text() for text in axes.texts] == ["1σ", "2σ", "3σ"]
+
+
+def test_rings_are_named_at_the_upper_right_where_there_is_room():
+    axes = Figure().add_subplot(xlim=(-5, 5), ylim=(-5, 5))
+    density.draw_prior(axes, Independent(Normal(torch.zeros(2), torch.ones(2)), 1), (0, 1))
+    for text in axes.texts:
+        assert text.get_position() == pytest.approx([int(text.get_text()[0]) / math.sqrt(2)] * 2)
+
+
+def test_arrays_are_drawn_as_tensors_are(runs, x, labels):
+    model = runs["VAE"].model
+    z = model.encode(x).detach()
+    one, other = (figures.row(model, *given, samples=8) for given in ((x[:1], z), (x[:1].numpy(), z.numpy())))
+    assert one.nelbo == other.nelbo
+    dots = [figures.embedding(each, labels).axes[0].collections[0].get_offsets() for each in (z, z.numpy())]
+    np.testing.assert_allclose(*dots, atol=1e-6)
+    drawn(figures.latent_units(np.array([0.5, 0.1]), np.array([1.0, 0.001])))
+
+
+@pytest.mark.parametrize(
+    ("draw", "words"),
+    [
+        (lambda run, x: figures.loss_curves("runs/x"), r"takes runs.*nelbo\.load.*got str"),
+        (lambda run, x: figures.loss_curves(run.model), r"takes runs.*got VAE"),
+        (lambda run, x: figures.loss_curves(np.zeros(3)), r"takes runs.*got ndarray"),
+        (lambda run, x: figures.row("runs/x", x[:1], x), "model must be .*got str"),
+        (lambda run, x: figures.row(run, "x", x), "x must be a tensor or array.*got str"),
+        (lambda run, x: figures.row(run, x[:1], "z"), "embeddings must be a tensor or array, got str"),
+        (lambda run, x: figures.embedding(run), "z must be a tensor or array, got Run"),
+        (lambda run, x: figures.embedding(run.encode(x), prior="standard_normal"), "prior must be .*got str"),
+        (lambda run, x: figures.embedding(run.encode(x), prior=run.model), "prior must be .*run.model.prior.*got VAE"),
+        (lambda run, x: figures.comparison(run), r"list of rows; write comparison\(\[row.*got Run"),
+        (lambda run, x: figures.comparison([run]), "list of rows.*got Run"),
+        (lambda run, x: figures.comparison(figures.row(run, x[:1], run.encode(x), samples=2)), "list of rows.*got Row"),
+        (lambda run, x: figures.bounds("x"), r"importance_bounds\(run, x\)\); got str"),
+        (lambda run, x: figures.bounds(np.zeros(3)), "importance_bounds.*got ndarray"),
+        (lambda run, x: figures.rate_distortion("x"), "list of points.*got str"),
+        (lambda run, x: figures.rate_distortion(figures.Point("VAE", 1.0, 2.0)), "list of points.*got Point"),
+        (lambda run, x: figures.rate_distortion([("VAE", 1.0, 2.0)]), "list of points.*got tuple"),
+        (lambda run, x: figures.latent_units("kl", "variance"), "variance must be a tensor or array, got str"),
+        (lambda run, x: figures.latent_grid("runs/x"), "model must be .*got str"),
+        (lambda run, x: figures.samples({"VAE": np.zeros(3)}), "model must be .*got ndarray"),
+        (lambda run, x: figures.image_grid("x"), "x must be a tensor or array.*got str"),
+        (lambda run, x: figures.save("figure", "a.png"), "takes a figure of matplotlib.*got str"),
+    ],
+)
+def test_something_else_is_refused_in_words(runs, x, draw, words):
+    with pytest.raises(TypeError, match=words):
+        draw(runs["VAE"], x)
+
+
+def test_bounds_show_the_numbers_of_a_report(runs, x):
+    bounds = measure.importance_bounds(runs["VAE"], x[:30])
+    figure = drawn(figures.bounds(bounds))
+    for k in bounds.samples:
+        below = bounds.bounds[k].value - bounds.log_evidence.value
+        assert Estimate.mean_of(below).text.partition(" ±")[0] in words(figure)
+    assert "1 examples" not in words(drawn(figures.bounds(measure.importance_bounds(runs["VAE"], x[:1]))))
+
+
+@pytest.mark.parametrize("variance", [0.001, 0.004, 2.0])
+def test_the_scale_of_one_unit_shows_powers_of_ten_alone(variance):
+    axes = drawn(figures.latent_units(torch.tensor([0.5]), torch.tensor([variance]))).axes[1]
+    low, high = axes.get_ylim()
+    ticks = [tick for tick in axes.get_yticklabels(which="both") if low <= tick.get_position()[1] <= high]
+    shown = [tick.get_text() for tick in ticks if tick.get_text()]
+    assert shown
+    assert all(text.startswith("$\\mathdefault{10^") for text in shown)
 
 
 def test_a_ring_for_a_learned_normal_prior():

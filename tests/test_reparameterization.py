@@ -41,6 +41,12 @@ def test_both_estimators_agree_and_the_pathwise_varies_less():
     assert "times the variance of the pathwise one for mu" in str(result)
 
 
+def test_an_unknown_baseline_is_refused():
+    vae = make_vae()
+    with pytest.raises(ValueError, match="baseline must be one of mean, none; got 'median'"):
+        reparameterization.compare(vae, binary(2), samples=2, baseline="median")
+
+
 def test_a_baseline_lowers_the_variance_of_the_score_function_and_keeps_its_mean():
     vae, x = make_vae(), binary(4)
     plain = reparameterization.compare(vae, x, samples=20_000, baseline="none").score_mu

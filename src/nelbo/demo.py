@@ -113,10 +113,9 @@ def measure(name: str, run: Run, examples: Dataset, position: int, *, seed: int 
     """The terms of the negative ELBO on all examples and on one of them."""
     digits = examples.examples(len(examples))
     terms = evaluate(run, digits, seed=seed).terms(_DRAWS)
-    each = (terms.reconstruction_error, terms.kl, terms.elbo.scaled(-1))
-    held_out = (Estimate.mean_of(each[0].value), Estimate.mean_of(each[1].value), Estimate.mean_of(each[2].value))
+    error, kl, nelbo = map(Estimate.mean_of, (terms.reconstruction_error, terms.kl, terms.elbo.scaled(-1)))
     one = figures.row(run, digits[[position]], run.encode(digits), examples.labels, title=TITLES[name], seed=seed)
-    return Measured(name, TITLES[name], run, held_out, one)
+    return Measured(name, TITLES[name], run, (error, kl, nelbo), one)
 
 
 def compare(models: Sequence[Measured], what: str) -> list[str]:
@@ -124,15 +123,15 @@ def compare(models: Sequence[Measured], what: str) -> list[str]:
     errors = sorted(models, key=lambda m: -m.one.reconstruction_error)
     bound = [m for m in models if not m.is_point]
     kls = sorted(bound, key=lambda m: -m.one.kl)
-    first, others = errors[0], [f"{m.one.reconstruction_error:.1f} ({m.title})" for m in errors[1:]]
+    first, others = errors[0], [f"{_error(m)} ({m.title})" for m in errors[1:]]
     sentences = [
         f"On {what}, the {first.title} has the highest reconstruction error: "
-        f"{first.one.reconstruction_error:.1f} nats, against {_list(others)}. {_why_error(first, errors[-1])}"
+        f"{_error(first)} nats, against {_list(others)}. {_why_error(first, errors[-1])}"
     ]
     if len(kls) > 1:
-        high, others = kls[0], [f"{m.one.kl:.1f} ({m.title})" for m in kls[1:]]
+        high, others = kls[0], [f"{Estimate.number(m.one.kl).text} ({m.title})" for m in kls[1:]]
         sentences.append(
-            f"The {high.title} has the higher KL: {high.one.kl:.1f} nats, against {_list(others)}. "
+            f"The {high.title} has the higher KL: {Estimate.number(high.one.kl).text} nats, against {_list(others)}. "
             f"{_why_kl(high, kls[-1])}"
         )
     for point in (m for m in models if m.is_point):
@@ -146,26 +145,15 @@ def compare(models: Sequence[Measured], what: str) -> list[str]:
 def draw_figures(models: Sequence[Measured], out: Path, *, seed: int = 0) -> Iterator[tuple[Path, str]]:
     """Draw and save the figures of the demo; yields each file with a sentence on what it shows."""
     folder = out / "figures"
-    drawings = {
-        "comparison.png": (
-            lambda: figures.comparison([m.one for m in models]),
-            "one digit under each model: input, embedding, reconstruction, and the two terms of its loss",
-        ),
-        "latent-grid.png": (
-            lambda: figures.latent_grid(models[1].run),
-            f"what the {models[1].title} decodes across the latent plane",
-        ),
-        "samples.png": (
-            lambda: figures.samples({m.title: m.run for m in models[:2]}, seed=seed),
-            "new digits from the prior: an autoencoder was never asked to fill it",
-        ),
-        "loss-curves.png": (
-            lambda: figures.loss_curves({m.title: m.run for m in models}),
-            "reconstruction error, KL and NELBO while training",
-        ),
-    }
-    for name, (make, text) in drawings.items():
-        yield figures.save(make(), folder / name), text
+    figure, text = figures.comparison([m.one for m in models]), "one digit under each model: input, embedding, "
+    yield figures.save(figure, folder / "comparison.png"), text + "reconstruction, and the two terms of its loss"
+    figure, text = figures.latent_grid(models[1].run), f"what the {models[1].title} decodes across the latent plane"
+    yield figures.save(figure, folder / "latent-grid.png"), text
+    figure = figures.samples({m.title: m.run for m in models[:2]}, seed=seed)
+    text = "new digits from the prior: an autoencoder was never asked to fill it"
+    yield figures.save(figure, folder / "samples.png"), text
+    figure = figures.loss_curves({m.title: m.run for m in models})
+    yield figures.save(figure, folder / "loss-curves.png"), "reconstruction error, KL and NELBO while training"
 
 
 def reports(models: Sequence[Measured], out: Path, *, index: int, seed: int = 0) -> Iterator[tuple[Path, str]]:
@@ -177,12 +165,8 @@ def reports(models: Sequence[Measured], out: Path, *, index: int, seed: int = 0)
         folder = out / model.name
         if not _measured_before(folder, seed):
             report(model.run, effort="quick", seed=seed).save(folder)
-        yield (
-            folder / PAGE,
-            f"the {model.title} by itself: log p(x), latents, samples",
-        )
-    bounds = [model for model in models if not model.is_point]
-    ordered = [*bounds, *(model for model in models if model.is_point)]
+        yield folder / PAGE, f"the {model.title} by itself: log p(x), latents, samples"
+    ordered = sorted(models, key=lambda model: model.is_point)
     side_by_side = compare_runs(
         [model.run for model in ordered],
         index=index,
@@ -205,21 +189,22 @@ def _measured_before(folder: Path, seed: int) -> bool:
     return newer and same and bool(record.get("complete")) and (folder / PAGE).is_file()
 
 
+def _error(measured: Measured) -> str:
+    """The reconstruction error of the one digit, in the digits of tables and figures."""
+    return Estimate.number(measured.one.reconstruction_error, measured.one.standard_error).text
+
+
 def _why_error(high: Measured, low: Measured) -> str:
     """Splits the difference into what the decoded mean gets wrong and what the noise of z adds."""
     noise = [m.one.reconstruction_error - m.at_mean for m in (high, low)]
     from_noise, from_mean = noise[0] - noise[1], high.at_mean - low.at_mean
-    blur = (
-        f"its decoded mean is {from_mean:.1f} nats farther from the digit"
-        if from_mean > 0
-        else f"though its decoded mean is {-from_mean:.1f} nats closer to the digit"
-    )
-    other = "none in an autoencoder" if low.is_point else f"{_pair(low.sigma)}"
-    spread = (
-        f"the noise of z, sigma = {_pair(high.sigma)} against {other}, costs it {from_noise:.1f} nats more"
-        if from_noise > 0
-        else f"the noise of z costs it {-from_noise:.1f} nats less"
-    )
+    blur = f"its decoded mean is {from_mean:.1f} nats farther from the digit"
+    if from_mean <= 0:
+        blur = f"though its decoded mean is {-from_mean:.1f} nats closer to the digit"
+    other = "none in an autoencoder" if low.is_point else _pair(low.sigma)
+    spread = f"the noise of z, sigma = {_pair(high.sigma)} against {other}, costs it {from_noise:.1f} nats more"
+    if from_noise <= 0:
+        spread = f"the noise of z costs it {-from_noise:.1f} nats less"
     first, second = (blur, spread) if abs(from_mean) >= abs(from_noise) else (spread, blur)
     gap = high.one.reconstruction_error - low.one.reconstruction_error
     return f"Of the {gap:.1f} nats to the {low.title}: {first}; {second}."

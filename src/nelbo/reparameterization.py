@@ -12,7 +12,7 @@ sections 4.3 and 5.3.
 """
 
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 import torch
 from torch import Tensor
@@ -92,10 +92,12 @@ def compare(model: Any, x: Any, *, samples: int = 1000, baseline: Baseline = "me
         Comparison of four GradientEstimates, in nats per unit of mu or sigma.
 
     Raises:
-        ValueError: fewer than two samples, or q(z|x) is not a diagonal normal.
+        ValueError: fewer than two samples, an unknown baseline, or q(z|x) is not a diagonal normal.
     """
     if samples < 2:
         raise ValueError(f"samples must be at least 2, for a variance; got {samples}")
+    if baseline not in get_args(Baseline):
+        raise ValueError(f"baseline must be one of {', '.join(get_args(Baseline))}; got {baseline!r}")
     evaluation = evaluate(model, x, seed=seed)
     qz = evaluation.qz
     if not (latents.factorizes(qz) and evaluation.moments.exact and not evaluation.is_point):

@@ -2,7 +2,6 @@
 
 import os
 import threading
-import time
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,7 +11,7 @@ import pytest
 import torch
 
 import nelbo
-from tests.studio.tab import Tab
+from tests.studio.tab import FAR_AWAY, TIMERS, Tab
 
 CHROMIUM = Path("/usr/bin/chromium")
 COLUMNS = ("height", "weight", "age", "pulse", "sugar", "iron")
@@ -85,14 +84,12 @@ def listening(session):
     config = uvicorn.Config(app, log_level="error", ws="websockets-sansio", access_log=False, lifespan="off")
     server = uvicorn.Server(config)
     thread = threading.Thread(target=server.run, kwargs={"sockets": [sock]}, daemon=True)
-    thread.start()
-    while not server.started:
-        time.sleep(0.01)
+    thread.start()  # the socket listens already: who asks before the server has started waits for it
     try:
         yield Served(session, port, "secret")
     finally:
         server.should_exit = True
-        thread.join(10)
+        thread.join()
         session.close()
         sock.close()
 
@@ -132,7 +129,8 @@ def visit(chromium):
         context = chromium.new_context(**{"viewport": {"width": 1280, "height": 900}, **options})
         contexts.append(context)
         page = context.new_page()
-        page.set_default_timeout(120_000)  # far away: what is waited for is an event
+        page.set_default_timeout(FAR_AWAY)
+        page.add_init_script(TIMERS)
         page.on("pageerror", lambda error: complaints.append(f"error: {error}"))
         page.on("console", lambda message: complaints.append(message.text) if message.type == "error" else None)
         page.on(

@@ -2,6 +2,28 @@
 
 from dataclasses import dataclass, field
 
+# what a page does once the hand rests waits for a timer: the page counts those that are still to come
+TIMERS = """(() => {
+  const [set, clear] = [window.setTimeout, window.clearTimeout];
+  const waiting = new Set();
+  window.setTimeout = (callback, delay = 0, ...given) => {
+    const timer = set(() => {
+      waiting.delete(timer);
+      callback(...given);
+    }, delay);
+    if (delay < 1000) waiting.add(timer);  // longer ones hide a notice, or connect again
+    return timer;
+  };
+  window.clearTimeout = (timer) => {
+    waiting.delete(timer);
+    clear(timer);
+  };
+  window.isAtRest = () => waiting.size === 0;
+})();"""
+FRAME = "() => new Promise((done) => requestAnimationFrame(() => requestAnimationFrame(done)))"
+FAR_AWAY = 600_000
+"""Milliseconds after which a wait for an event gives up: a fault, however busy the machine is."""
+
 
 @dataclass
 class Tab:
@@ -13,7 +35,8 @@ class Tab:
     @classmethod
     def of(cls, context):
         tab = cls(context.new_page())
-        tab.page.set_default_timeout(120_000)
+        tab.page.set_default_timeout(FAR_AWAY)
+        tab.page.add_init_script(TIMERS)
         tab.page.on("console", lambda m: tab.problems.append(m.text) if m.type in ("error", "warning") else None)
         tab.page.on("pageerror", lambda e: tab.problems.append(str(e)))
         tab.page.on("request", lambda r: None if _local(r.url) else tab.problems.append(f"request to {r.url}"))
@@ -26,12 +49,15 @@ class Tab:
         self.page.wait_for_selector(f"main[data-ready={name}] .page[data-page={name}]")
         return self.settle()
 
-    def settle(self, seconds=0.0):
+    def settle(self):
         """Wait until what was asked for is drawn."""
-        self.page.evaluate("() => new Promise(done => requestAnimationFrame(() => requestAnimationFrame(done)))")
-        if seconds:
-            self.page.wait_for_timeout(1000 * seconds)
+        self.page.evaluate(FRAME)
         return self
+
+    def rest(self):
+        """Wait until the page has done what it does once the hand rests: the address, a step of undo, more draws."""
+        at_rest(self.page)
+        return self.settle()
 
     def handle(self, name):
         return self.page.locator(f'[data-handle="{name}"]')
@@ -54,9 +80,14 @@ class Tab:
 
     def hash(self):
         """The state in the address, once it is written."""
-        self.page.wait_for_timeout(300)
+        self.rest()
         text = self.page.evaluate("decodeURIComponent(location.hash)").partition("?")[2]
         return dict(part.split("=", 1) for part in text.split("&")) if text else {}
+
+
+def at_rest(page):
+    """Wait until no timer of the page is to come."""
+    page.wait_for_function("() => window.isAtRest()")
 
 
 def _local(url):

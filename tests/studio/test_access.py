@@ -8,6 +8,7 @@ import pytest
 
 from nelbo.studio.link import OF_RUNS
 from nelbo.studio.session import Session
+from tests.studio.tab import FRAME, at_rest
 
 UNUSABLE = Path(__file__).with_name("access.js").read_text("utf-8")
 WIDTHS = (1280, 768, 360)
@@ -37,9 +38,9 @@ def test_a_page_can_be_used_by_everyone(serving, visit, run_folder, name, theme)
     assert page.evaluate(UNUSABLE) == {"nameless": [], "faint": []}
     for width in WIDTHS:
         page.set_viewport_size({"width": width, "height": 800})
-        page.wait_for_timeout(100)
+        page.evaluate(FRAME)
         if width >= NARROWEST.get(name, 0):
             assert page.evaluate("document.documentElement.scrollWidth") <= width
         if folder := os.environ.get("NELBO_SCREENSHOTS"):  # to be looked at
-            page.wait_for_timeout(500)
+            at_rest(page)
             page.screenshot(path=Path(folder) / f"{name}-{theme}-{width}.png", full_page=True)

@@ -29,6 +29,9 @@ def cards(tab):
     return [float(tab.number(name).replace("−", "-")) for name in ("pq", "qp")]
 
 
+STATE = "() => ['sigma_p', 'sigma_q'].map((name) => Number(document.querySelector(`[data-field=${name}]`).value))"
+
+
 def state(tab):
     names = ["mu_p", "sigma_p", "mu_q", "sigma_q"]
     return [tab.field(name) for name in names]
@@ -57,7 +60,7 @@ def test_a_body_moves_the_wheel_widens_and_a_shoulder_widens(tab, studio):
     assert mu < -0.5
     assert (sigma, q) == (1, [1, 2])
     tab.page.mouse.wheel(0, 200)
-    tab.settle(0.1)
+    tab.page.wait_for_function(f"() => !({STATE})().every((value, i) => value === [{sigma}, {q[1]}][i])")
     assert state(tab)[1] < 1 or state(tab)[3] < 2
     before = state(tab)[3]
     tab.drag("standard deviation of q", 60)
@@ -93,10 +96,8 @@ def test_handle_slider_keyboard_field_and_link_agree(tab, studio):
 
 def test_undo_takes_back_a_whole_drag_and_reset_everything(tab, studio):
     tab.show(studio, "kl")
-    tab.drag("mean of q", 90)
-    tab.settle(0.5)
-    tab.drag("mean of q", 60)
-    tab.settle(0.5)
+    tab.drag("mean of q", 90).rest()
+    tab.drag("mean of q", 60).rest()
     twice = state(tab)[2]
     tab.page.keyboard.press("Control+z")
     tab.settle()
@@ -149,11 +150,9 @@ def test_the_symmetric_set_and_the_python_check(tab, studio):
 )
 def test_other_views_of_the_kl_explorer(tab, studio, address, expected):
     tab.show(studio, address)
-    tab.settle(0.1)
     if "game" in address or "fit" in address:
         tab.page.get_by_role("button", name=re.compile("^(Start|▶ Play)$")).click()
-        tab.settle(0.3)
-    assert expected in tab.page.locator("article.page").inner_text()
+    tab.page.locator("article.page", has_text=expected).wait_for()
 
 
 def test_a_triple_is_dragged_searched_and_loaded_from_the_table(tab, studio):
@@ -185,8 +184,7 @@ def test_the_bound_is_tight_at_the_posterior_and_never_above(tab, studio):
 
 
 def test_the_variance_ratio_is_the_known_one(tab, studio):
-    tab.show(studio, "reparam")
-    tab.settle(0.4)
+    tab.show(studio, "reparam").rest()
     exact = (1 + 18 * 0.49 + 15 * 0.7**4) / 0.49 - 4
     assert f"exactly {exact / (4 * 0.49):.2f}" in tab.page.locator(".numbers").inner_text()
     assert float(tab.number("ratio").rstrip("×")) == pytest.approx(exact / (4 * 0.49), rel=0.15)

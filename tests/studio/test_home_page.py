@@ -35,7 +35,7 @@ def test_the_demo_s_runs_are_made_in_the_page(serving, visit, tmp_path, monkeypa
     page = visit(served.address())
     page.wait_for_selector("text=There is no run to look at yet")
     page.click("[data-do=demo]")
-    page.wait_for_selector("text=/epoch [1-9]\\d* of 40/", timeout=60_000)  # of the first of three
+    page.wait_for_selector("text=/epoch [1-9]\\d* of 40/")  # of the first of three
     assert page.locator(".making progress").count() == len(demo.MODELS)
     page.close()
     page = visit(served.address())  # opened again, it finds the training

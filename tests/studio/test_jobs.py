@@ -7,7 +7,7 @@ import signal
 import subprocess
 import sys
 import threading
-import time
+from itertools import pairwise
 from pathlib import Path
 
 import pytest
@@ -40,15 +40,13 @@ def studio(tmp_path, monkeypatch):
     def ask(kind, **content):
         return session.ask({"kind": f"train.{kind}", "id": 1, **content}).content
 
-    def wait(what, **fields):
+    def wait(what, nth=1):
         def there():
-            return next(
-                (c for c, _ in heard if c.get("what") == what and all(c.get(k) == v for k, v in fields.items())), None
-            )
+            return [content for content, _ in heard if content.get("what") == what][nth - 1 : nth]
 
         with news:
-            assert news.wait_for(lambda: there() is not None, timeout=60), [c.get("what") for c, _ in heard]
-            return there()
+            assert news.wait_for(there, timeout=600), [c.get("what") for c, _ in heard]
+            return there()[0]
 
     session.keep["heard"] = heard
     yield session, ask, wait
@@ -77,17 +75,20 @@ def test_a_training_started_in_the_page_ends_as_a_run(studio, tmp_path):
 
 def test_pause_step_and_stop(studio):
     session, ask, wait = studio
-    name = ask("start", settings={**SETTINGS, "epochs": 2000})["job"]
+    before = signal.signal(signal.SIGINT, signal.SIG_IGN)  # as in a studio that was started with nohup or &
+    name = ask("start", settings={**SETTINGS, "epochs": 20_000})["job"]
+    signal.signal(signal.SIGINT, before)
     wait("epoch")
     assert "error" not in ask("order", run=name, order="pause")
-    wait("paused")
-    count = len([c for c, _ in session.keep["heard"] if c["what"] == "step"])
-    time.sleep(0.3)
-    steps = [c for c, _ in session.keep["heard"] if c["what"] == "step"]
-    assert len(steps) <= count + 1  # the one in flight
-    before = steps[-1]["at"]
-    ask("order", run=name, order="step")
-    assert wait("paused", at=pytest.approx(before + 0.5))  # 180 examples are two batches
+    wait("paused")  # then it says where it stands, and waits: an order to step goes on from there by one batch
+    steps = []
+    for i in range(3):
+        ask("order", run=name, order="step")
+        wait("paused", nth=i + 2)
+        steps.append([c for c, _ in session.keep["heard"] if c["what"] == "step"])
+    places = [made[-1]["at"] for made in steps]
+    assert places[1:] == pytest.approx([places[0] + 0.5, places[0] + 1])  # 180 examples are two batches
+    assert [len(more) - len(made) for made, more in pairwise(steps)] == [1, 1]  # in between, it stood still
     ask("order", run=name, order="stop")
     assert wait("end")["status"] == "interrupted"
     state = ask("state", run=name)
@@ -97,7 +98,7 @@ def test_pause_step_and_stop(studio):
 
 def test_a_killed_process_is_said_and_its_run_can_go_on(studio):
     session, ask, wait = studio
-    name = ask("start", settings={**SETTINGS, "epochs": 2000})["job"]
+    name = ask("start", settings={**SETTINGS, "epochs": 20_000})["job"]
     wait("epoch")
     os.kill(Jobs.of(session).jobs[name].process.pid, signal.SIGKILL)
     end = wait("end")
@@ -166,16 +167,16 @@ def test_a_studio_that_ends_leaves_a_saved_run(end, tmp_path):
         with client.connect(f"ws://127.0.0.1:{port}/ws?token={token}", origin=origin, max_size=None) as socket:
             settings = {**SETTINGS, "epochs": 100_000}
             socket.send(pack({"kind": "train.start", "id": 1, "settings": settings}))
-            while unpack(socket.recv(timeout=60))[0].get("what") != "epoch":
+            while unpack(socket.recv(timeout=600))[0].get("what") != "epoch":
                 pass
         studio.send_signal(end)
-        studio.wait(30)
+        studio.wait(600)
+        # the training inherits the pipe: it is at its end when both processes are
+        studio.stdout.read()
     finally:
         studio.kill()
-        studio.wait(10)
+        studio.wait()
         studio.stdout.close()
-    record, waited = tmp_path / "runs/digits-vae/run.json", time.monotonic()
-    while json.loads(record.read_text())["status"] == "training" and time.monotonic() - waited < 20:
-        time.sleep(0.1)
+    record = tmp_path / "runs/digits-vae/run.json"
     assert json.loads(record.read_text())["status"] == "interrupted"
     assert Snapshot.load(tmp_path / "runs/digits-vae").position["step"] > 0

@@ -4,8 +4,7 @@ import os
 import shutil
 import subprocess
 import sys
-import time
-import urllib.request
+import threading
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -23,54 +22,60 @@ def jupyterlab(folder):
     shutil.copy(NOTEBOOK, folder)
     own = {f"JUPYTER_{name}_DIR": str(folder / name.lower()) for name in ("CONFIG", "DATA", "RUNTIME")}
     command = [sys.executable, "-m", "jupyterlab", "--no-browser", "--allow-root", f"--ServerApp.port={port}"]
-    with (folder / "log").open("w") as log:
-        process = subprocess.Popen(
-            [*command, "--IdentityProvider.token=x", f"--ServerApp.root_dir={folder}"],
-            env={**os.environ, **own, "IPYTHONDIR": str(folder / "ipython")},
-            stdout=log,
-            stderr=subprocess.STDOUT,
-        )
+    process = subprocess.Popen(
+        [*command, "--IdentityProvider.token=x", f"--ServerApp.root_dir={folder}"],
+        env={**os.environ, **own, "IPYTHONDIR": str(folder / "ipython")},
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    said = []
     try:
-        for _ in range(120):
-            try:
-                urllib.request.urlopen(f"http://127.0.0.1:{port}/api?token=x", timeout=5).close()
-                break
-            except OSError:
-                time.sleep(0.5)
+        while f":{port}/lab?token=" not in (said or [""])[-1]:  # its address, once it listens
+            said.append(process.stderr.readline())
+            assert said[-1], "".join(said)
+        rest = threading.Thread(target=lambda: said.extend(process.stderr))
+        rest.start()
         yield f"http://127.0.0.1:{port}/lab/tree/{NOTEBOOK.name}?token=x"
     finally:
         process.terminate()
-        process.wait(30)
+        process.wait()
+        process.stderr.close()
 
 
 def test_a_drag_in_the_notebook_arrives_in_python_and_back(tab, tmp_path):
     with jupyterlab(tmp_path) as address:
-        tab.page.set_default_timeout(90_000)
         tab.page.goto(address)
         cells = tab.page.locator(".jp-Notebook-cell")
 
         def run(position):
+            """Run a cell and wait until the kernel has given it the next number."""
             cells.nth(position).locator(".cm-content").click()
             tab.page.keyboard.press("Control+Enter")
+            counted[0] += 1
+            prompt = cells.nth(position).locator(".jp-InputPrompt", has_text=f"[{counted[0]}]:")
+            prompt.wait_for()
 
-        def printed():
-            run(READ)
-            output = cells.nth(READ).locator(".jp-OutputArea-output")
-            output.wait_for()
-            tab.page.wait_for_timeout(2500)
-            return [float(word) for word in output.inner_text().splitlines()[0].split()]
+        def prints(expected):
+            """What is dragged reaches Python by messages of its own: read until it has."""
+            for _ in range(100):
+                run(READ)
+                text = cells.nth(READ).locator(".jp-OutputArea-output").inner_text()
+                if [float(word) for word in text.splitlines()[0].split()] == expected:
+                    return
+            raise AssertionError(f"printed {text}, expected {expected}")
 
+        counted = [0]
         cells.nth(READ).wait_for()
-        tab.page.wait_for_timeout(3000)  # until the kernel is there
+        tab.page.wait_for_selector("[data-status=idle]", state="attached")  # the kernel is there
         run(WIDGET)
         tab.page.wait_for_selector("article.page svg.plot")
-        tab.settle(1.5)
-        assert printed() == [0, 1, 1, 2]
+        tab.settle()
+        prints([0, 1, 1, 2])
         tab.handle("mean of p").scroll_into_view_if_needed()
-        tab.drag("mean of p", 60).settle(1.0)
+        tab.drag("mean of p", 60)
         moved = tab.field("mu_p")
         assert moved > 0.5
-        assert printed() == [moved, 1, 1, 2]
+        prints([moved, 1, 1, 2])
         run(SET)
         tab.page.wait_for_function("() => document.querySelector('[data-field=sigma_q]').value === '1'")
         tab.page.wait_for_function("() => /closed form\\).*closed form\\)/.test(document.body.innerText)")

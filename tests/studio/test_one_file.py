@@ -11,6 +11,7 @@ import torch
 import nelbo
 from nelbo.cli import main
 from tests.studio.reading import PIXELS, number, shown
+from tests.studio.tab import at_rest
 
 
 def drag(page, *, to=(150, 90)):
@@ -21,7 +22,7 @@ def drag(page, *, to=(150, 90)):
     page.mouse.move(plane["x"] + to[0], plane["y"] + to[1], steps=4)
     page.mouse.up()
     page.wait_for_function("() => location.hash.includes('z=')")
-    page.wait_for_timeout(300)
+    at_rest(page)
     return json.loads(re.search(r"z=(\[[^&]*\])", page.evaluate("decodeURIComponent(location.hash)"))[1])
 
 

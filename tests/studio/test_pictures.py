@@ -11,6 +11,7 @@ from PIL import Image
 
 from nelbo import demo
 from nelbo.studio.session import Session
+from tests.studio.tab import at_rest
 
 ROOT = Path(__file__).parents[2]
 KEPT = ROOT / "docs" / "images"
@@ -62,7 +63,7 @@ def test_every_picture_can_be_taken_again(name, runs, serving, visit, tmp_path):
     window = {"width": picture.width, "height": picture.height}
     page = visit(serving(Session([folder])).address(f"{picture.page}?{state}"), viewport=window, color_scheme="light")
     page.locator(picture.ready).first.wait_for(state="attached")
-    page.wait_for_timeout(1500 if WRITE_TO else 0)  # what follows the hand later: pictures along the units, draws
+    at_rest(page)  # what follows the hand later: pictures along the units, draws
     out = Path(WRITE_TO or tmp_path) / f"{name}.png"
     page.screenshot(path=out, animations="disabled")
     if WRITE_TO:

@@ -127,7 +127,7 @@ def test_the_one_module_draws_with_the_model_of_a_notebook(made, tab, name):
     tab.page.evaluate(HOST, [str(widget._esm), own(widget) | {"unit": "nats"}])
     tab.page.wait_for_selector("article.page svg.plot")
     tab.page.add_style_tag(content=str(widget._css))
-    tab.settle(0.3)
+    tab.rest()
     if name == "KLExplorer":
         tab.drag("mean of p", 60)
         moved = tab.field("mu_p")

@@ -1,6 +1,5 @@
 """nelbo demo: the theory on real digits, in under a minute."""
 
-import math
 from pathlib import Path
 
 from rich.box import SIMPLE_HEAD
@@ -9,6 +8,7 @@ from rich.table import Table
 
 from nelbo import demo as show
 from nelbo.demo import Measured
+from nelbo.estimate import Estimate
 
 
 def demo(
@@ -54,15 +54,16 @@ def demo(
 
 def _table(models: list[Measured], what: str) -> Table:
     table = Table(box=SIMPLE_HEAD, title="\nnats per digit, ± standard error", title_justify="left", pad_edge=False)
-    for column in ("", "", "reconstruction error", "+ KL", "= NELBO"):
-        table.add_column(column, justify="right" if len(column) > 2 else "left", no_wrap=True)
+    for column in ("", "reconstruction error", "+ KL", "= NELBO"):
+        table.add_column(column, justify="right" if column else "left", no_wrap=True)
     for model in models:
         one = model.one
-        table.add_row(model.title, "all held-out", *(_cell(float(term), term.error) for term in model.held_out))
+        table.add_row(model.title)
+        table.add_row("  all held-out", *(_cell(float(term), term.error) for term in model.held_out))
         of_one = ((one.reconstruction_error, one.standard_error), (one.kl, 0.0), (one.nelbo, one.standard_error))
-        table.add_row("", f"digit {what.split()[2]}", *(_cell(*term) for term in of_one), end_section=True)
+        table.add_row(f"  digit {what.split()[2]}", *(_cell(*term) for term in of_one), end_section=True)
     return table
 
 
 def _cell(value: float, error: float) -> str:
-    return "∞" if math.isinf(value) else f"{value:.1f}{f' ± {error:.1f}' if error else ''}"
+    return Estimate.number(value, error).text

@@ -9,16 +9,15 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
-from matplotlib.patheffects import withStroke
 from numpy.typing import ArrayLike
 from torch import Tensor
 
+from nelbo.estimate import Estimate
 from nelbo.evaluation import Evaluation, evaluate, evaluation_mode
 from nelbo.figures import density, palette, points, tiles
-from nelbo.figures.page import Page, Part, styled
+from nelbo.figures.page import Page, Part, halo, require, styled
 
 Box = tuple[float, float, float]
-_WORTH_SAYING = 0.05  # nats of standard error; below, it is lost in the rounding to one decimal
 
 # inches
 _WIDTH, _HEADER, _PANEL, _FOOT, _PICTURE, _LEGEND = 7.6, 0.7, 2.5, 0.32, 1.8, 0.42
@@ -60,7 +59,7 @@ class Row:
 def row(
     model: Any,
     x: Any,
-    embeddings: Tensor,
+    embeddings: ArrayLike | Tensor,
     labels: ArrayLike | Tensor | None = None,
     *,
     title: str | None = None,
@@ -82,6 +81,7 @@ def row(
         Row with reconstruction_error, kl and nelbo in nats, and their standard error.
 
     Raises:
+        TypeError: model, x or embeddings are of another type.
         ValueError: the shapes do not fit.
     """
     evaluation = evaluate(model, x, seed=seed)
@@ -90,35 +90,31 @@ def row(
             f"x must be one input of shape (1, *event), got {tuple(evaluation.x.shape)}; write "
             "data.validation.take([6]), or x[6:7]"
         )
-    if embeddings.dim() != 2 or embeddings.shape[1] != evaluation.latent:
-        raise ValueError(
-            f"embeddings must have shape (n, {evaluation.latent}) for this model, got {tuple(embeddings.shape)}; "
-            "write run.encode(data.validation.take(1000))"
-        )
+    write = "run.encode(data.validation.take(1000))"
+    embeddings = points.read_codes(embeddings, "embeddings", write=write, latent=evaluation.latent)
     points.read_labels(labels, len(embeddings))
     terms = evaluation.terms(samples)
     error, kl = float(terms.reconstruction_error.value[0]), float(terms.kl.value[0])
     noisy = terms.reconstruction_error if math.isinf(kl) else terms.elbo
     title = title or type(evaluation.model).__name__
-    return Row(evaluation, title, embeddings.detach(), labels, error, kl, float(noisy.standard_error[0]))
+    return Row(evaluation, title, embeddings, labels, error, kl, float(noisy.standard_error[0]))
 
 
 def loss_in_words(row: Row) -> list[Part]:
-    """The row's loss as pieces of text with their colours; the terms shown add up to the total shown."""
-    error = round(row.reconstruction_error, 1)
-    about = f" ± {row.standard_error:.1f}" if row.standard_error >= _WORTH_SAYING else ""
+    """The row's loss as pieces of text with their colours, in the digits that reports and tables show."""
+    error = Estimate.number(row.reconstruction_error, row.standard_error)
     if row.is_point:
         return [
-            (f"reconstruction error {error:,.1f}{about} nats,", palette.RECONSTRUCTION_ERROR),
+            (f"reconstruction error {error.text_with_unit},", palette.RECONSTRUCTION_ERROR),
             ("no KL: q(z|x) is a point", palette.FAINT),
         ]
-    kl = round(row.kl, 1) + 0.0  # no "-0.0" for an estimate that is negative by chance
+    total = Estimate.number(row.nelbo, row.standard_error)
     return [
-        (f"reconstruction error {error:,.1f}", palette.RECONSTRUCTION_ERROR),
+        (f"reconstruction error {error.text.partition(' ±')[0]}", palette.RECONSTRUCTION_ERROR),
         ("+", palette.INK),
-        (f"KL {kl:,.1f}", palette.KL),
+        (f"KL {Estimate.number(row.kl).text}", palette.KL),
         ("=", palette.INK),
-        (f"total loss {error + kl:,.1f}{about} nats", palette.NELBO, "bold"),
+        (f"total loss {total.text_with_unit}", palette.NELBO, "bold"),
     ]
 
 
@@ -133,14 +129,16 @@ def comparison(rows: Sequence[Row]) -> Figure:
     that the ellipses of a normal hold (39 %, 86 %, 99 %).
 
     The reconstruction is the mean of p(x|z) at the center of q(z|x); the reconstruction error is the expectation over
-    q(z|x), in nats, with its standard error where that reaches 0.05.
+    q(z|x), in nats. The numbers have the digits that their standard error allows, as in a report.
 
     Args:
         rows: what :func:`row` returned, one for each model.
 
     Raises:
+        TypeError: rows is not a sequence of rows.
         ValueError: no rows.
     """
+    require(rows, Row, "comparison takes a list of rows; write comparison([row(run, x, run.encode(xs), labels)])")
     if not rows:
         raise ValueError(
             "comparison needs a row for each model; write comparison([row(run, x, run.encode(xs), labels)])"
@@ -162,13 +160,9 @@ def comparison(rows: Sequence[Row]) -> Figure:
         original, rebuilt = (page.panel(left, down, _PICTURE, _PICTURE) for left in (0.3, _WIDTH - 0.3 - _PICTURE))
         tiles.show_example(original, x, span=span)
         tiles.show_example(rebuilt, shown, span=span, behind=x)
-        original.set_title("input x", size=9, color=palette.FAINT, pad=3)
-        rebuilt.set_title(
-            "reconstruction" if tiles.is_image(x) else "reconstruction (○ input)",
-            size=9,
-            color=palette.FAINT,
-            pad=3,
-        )
+        below = "reconstruction" if tiles.is_image(x) else "reconstruction (○ input)"
+        for axes, name in ((original, "input x"), (rebuilt, below)):
+            axes.set_title(name, size=9, color=palette.FAINT, pad=3)
     _legend(page, rows)
     return page
 
@@ -178,7 +172,7 @@ def _boxes(rows: Sequence[Row]) -> list[Box]:
     boxes: list[Box] = []
     for row in rows:
         dims = points.active(row.embeddings)
-        z = row.embeddings[:, list(dims)].detach().double().cpu().numpy()
+        z = points.array(row.embeddings[:, list(dims)])
         z = np.concatenate([z, [[-1.0] * len(dims), [1.0] * len(dims)]])  # the ring of N(0, I) is a yardstick
         if _pulled_to_standard_normal(row):
             boxes.append((0.0, 0.0, max(3.3, 1.06 * float(np.abs(z).max()))))
@@ -205,9 +199,9 @@ def _latent_panel(axes: Axes, row: Row, box: Box, *, wider: float) -> None:
     across, up, half = box
     dims = points.active(row.embeddings)
     labels = points.read_labels(row.labels, len(row.embeddings))
-    z = row.embeddings[:, list(dims)].detach().double().cpu().numpy()
+    z = points.array(row.embeddings[:, list(dims)])
     qz, pz = row.evaluation.qz, row.evaluation.pz
-    middle = row.evaluation.embedding[0, list(dims)].double().cpu().numpy()
+    middle = points.array(row.evaluation.embedding[0, list(dims)])
     axes.set_xlim(across - half, across + half)
     if len(dims) == 1:
         points.strips(axes, z[:, 0], labels)
@@ -222,14 +216,9 @@ def _latent_panel(axes: Axes, row: Row, box: Box, *, wider: float) -> None:
     notes = [f"axes {wider:.2g}× wider"] if wider >= 1.5 else []
     if row.embeddings.shape[1] > 2:
         notes.append(f"2 most active of {row.embeddings.shape[1]}")
-    place: dict[str, Any] = {
-        "xy": (1, 0),
-        "xytext": (-2, 3),
-        "xycoords": "axes fraction",
-        "textcoords": "offset points",
-    }
-    halo = [withStroke(linewidth=2.5, foreground="white")]
-    axes.annotate("\n".join(notes), **place, size=8, color=palette.INK, ha="right", path_effects=halo, zorder=7)
+    place: dict[str, Any] = {"xycoords": "axes fraction", "textcoords": "offset points"}
+    style: dict[str, Any] = {"size": 8, "color": palette.INK, "ha": "right", "path_effects": halo(), "zorder": 7}
+    axes.annotate("\n".join(notes), (1, 0), (-2, 3), **place, **style)
 
 
 def _legend(page: Page, rows: Sequence[Row]) -> None:
@@ -247,13 +236,5 @@ def _legend(page: Page, rows: Sequence[Row]) -> None:
     named = any(row.labels is not None for row in rows)
     color = palette.CLASSES[0] if named else palette.CONTOURS
     handles.append(mark("other inputs" + (", by label" if named else ""), color, 8 if named else 3, markeredgewidth=0))
-    page.legend(
-        handles=handles,
-        loc="lower center",
-        ncols=len(handles),
-        frameon=False,
-        fontsize=9,
-        handletextpad=0.1,
-        columnspacing=1.4,
-        borderaxespad=0.5,
-    )
+    spaces: dict[str, Any] = {"handletextpad": 0.1, "columnspacing": 1.4, "borderaxespad": 0.5}
+    page.legend(handles=handles, loc="lower center", ncols=len(handles), **spaces)

@@ -10,8 +10,9 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.ticker import MaxNLocator
 
+from nelbo.estimate import Estimate
 from nelbo.figures import palette
-from nelbo.figures.page import Page, by_name, styled
+from nelbo.figures.page import Page, by_name, require, styled
 from nelbo.figures.points import Floats
 from nelbo.runs import Epoch, Run
 
@@ -20,6 +21,10 @@ _TERMS = (
     ("kl", "KL", palette.KL),
     ("nelbo", "NELBO", palette.NELBO),
 )
+
+_TRAINING: dict[str, Any] = {"linewidth": 1.5}
+_VALIDATION: dict[str, Any] = {"linewidth": 1.5, "linestyle": (0, (3.5, 1.6))}
+_MARK: dict[str, Any] = {"marker": "o", "markersize": 4}
 
 # inches
 _WIDTH, _LEFT, _GAP, _TOP, _HEIGHT, _BETWEEN = 2.35, 0.62, 0.56, 0.56, 1.6, 1.04
@@ -37,9 +42,12 @@ def loss_curves(runs: Run | Sequence[Run] | Mapping[str, Run], *, share: bool = 
         share: the same scale for the same term of all runs, so that heights compare.
 
     Raises:
+        TypeError: something other than runs.
         ValueError: no run, or a run without history.
     """
-    named: dict[str, Run] = by_name(runs, write="loss_curves([nelbo.load('runs/x')])")
+    write = "loss_curves([nelbo.load('runs/x')])"
+    named: dict[str, Run] = by_name(runs, write=write)
+    require(list(named.values()), Run, f"loss_curves takes runs, which have a history; write {write}")
     for name, run in named.items():
         if not run.history:
             raise ValueError(f"the run {name!r} has no epoch in its history yet; train it for at least one")
@@ -62,7 +70,7 @@ def loss_curves(runs: Run | Sequence[Run] | Mapping[str, Run], *, share: bool = 
             ends = np.array([axes.get_ylim() for axes in drawn])
             for axes in drawn:
                 axes.set_ylim(ends[:, 0].min(), ends[:, 1].max())
-    _legend(page)
+    _legend(page, one_epoch=all(len(run.history) == 1 for run in named.values()))
     return page
 
 
@@ -76,56 +84,40 @@ def _last(history: Sequence[Epoch], key: str) -> str:
     value, error = (series(history, f"validation_{key}{end}")[-1] for end in ("", "_standard_error"))
     if math.isnan(value):
         value = series(history, f"train_{key}")[-1]
-        return "" if math.isnan(value) else f"{value:,.1f} nats"
-    digits = 2 if error < 0.05 else 1
-    return f"{value:,.{digits}f}" + ("" if math.isnan(error) else f" ± {error:.{digits}f}") + " nats"
+    return "" if math.isnan(value) else Estimate.number(value, error).text_with_unit
 
 
 def _draw(axes: Axes, history: Sequence[Epoch], key: str, color: str) -> bool:
     epoch = np.array([line["epoch"] for line in history], dtype=float)
     train, validation = series(history, f"train_{key}"), series(history, f"validation_{key}")
     axes.set_xlim(min(epoch[0], 1) - 0.5, max(epoch[-1], 1) + 0.5)
-    axes.xaxis.set_major_locator(MaxNLocator(6, integer=True))
+    axes.xaxis.set_major_locator(MaxNLocator(6, integer=True, min_n_ticks=1))
     if np.isnan(train).all() and np.isnan(validation).all():
-        axes.text(
-            0.5,
-            0.5,
-            "infinite:\nq(z|x) is a point",
-            transform=axes.transAxes,
-            ha="center",
-            va="center",
-            color=palette.FAINT,
-        )
+        middle: dict[str, Any] = {"transform": axes.transAxes, "ha": "center", "va": "center"}
+        axes.text(0.5, 0.5, "infinite:\nq(z|x) is a point", color=palette.FAINT, **middle)
         axes.set_yticks([])
         return False
-    # one epoch does not make a line
-    mark: dict[str, Any] = {"marker": "o", "markersize": 4} if len(history) == 1 else {}
-    axes.plot(epoch, train, color=color, linewidth=1.5, label="training", **mark)
+    # one epoch does not make a line; the end of a scale would halve its mark
+    mark: dict[str, Any] = {**_MARK, "clip_on": False} if len(history) == 1 else {}
+    axes.plot(epoch, train, color=color, **_TRAINING, **mark)
     if not np.isnan(validation).all():
         error = series(history, f"validation_{key}_standard_error")
         axes.fill_between(epoch, validation - error, validation + error, color=color, alpha=0.18, linewidth=0)
         mark = mark and mark | {"markerfacecolor": "white"}
-        axes.plot(epoch, validation, color=color, linewidth=1.5, linestyle=(0, (3.5, 1.6)), label="validation", **mark)
+        axes.plot(epoch, validation, color=color, **_VALIDATION, **mark)
     axes.yaxis.set_major_locator(MaxNLocator(5, steps=[1, 2, 5, 10]))
     if key == "kl":
         axes.set_ylim(bottom=0)  # zero is what the KL of a collapsed model goes to
     return True
 
 
-def _legend(page: Page) -> None:
-    plain: dict[str, Any] = {"color": palette.FAINT, "linewidth": 1.5}
-    handles = [
-        Line2D([], [], label="training", **plain),
-        Line2D([], [], linestyle=(0, (3.5, 1.6)), label="validation ± 1 standard error", **plain),
+def _legend(page: Page, *, one_epoch: bool) -> None:
+    styles: list[tuple[str, dict[str, Any]]] = [
+        ("training", _TRAINING | (_MARK if one_epoch else {})),
+        ("validation ± 1 standard error", _VALIDATION | (_MARK | {"markerfacecolor": "white"} if one_epoch else {})),
     ]
-    page.legend(
-        handles=handles,
-        loc="lower left",
-        bbox_to_anchor=page.at(_LEFT - 0.1, page.get_figheight() - 0.04),
-        ncols=2,
-        frameon=False,
-        fontsize=9,
-        borderaxespad=0,
-    )
+    handles = [Line2D([], [], color=palette.FAINT, label=label, **style) for label, style in styles]
+    bottom = page.get_figheight() - 0.2
+    page.legend(handles=handles, loc="center left", bbox_to_anchor=page.at(_LEFT - 0.1, bottom), ncols=2)
     above = "numbers: validation after the last epoch"
-    page.note(page.get_figwidth() - 0.15, page.get_figheight() - 0.2, above, size=9, ha="right", va="center")
+    page.note(page.get_figwidth() - 0.15, bottom, above, size=9, ha="right", va="center")

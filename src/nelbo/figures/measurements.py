@@ -2,19 +2,21 @@
 
 import math
 from collections.abc import Mapping, Sequence
-from typing import Any, NamedTuple, Protocol
+from typing import Any, NamedTuple, Protocol, runtime_checkable
 
 import numpy as np
+import torch
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
-from matplotlib.patheffects import withStroke
-from numpy.typing import NDArray
+from matplotlib.ticker import NullFormatter
+from numpy.typing import ArrayLike, NDArray
 from torch import Tensor
 
 from nelbo.estimate import Estimate
 from nelbo.figures import palette
-from nelbo.figures.page import Page, styled
+from nelbo.figures.page import Page, halo, require, styled
+from nelbo.figures.points import array
 
 _LINES = 150
 """Examples that get a line of their own; more would only make a dark block."""
@@ -24,6 +26,7 @@ _HIGHEST = 0.95  # share of the examples whose ELBO the vertical axis has to hol
 _LEFT, _TOP, _WIDTH, _HEIGHT, _FOOT = 0.75, 0.62, 4.6, 2.7, 0.6
 
 
+@runtime_checkable
 class Bounded(Protocol):
     """What is drawn: ``measure.importance_bounds`` gives it."""
 
@@ -53,11 +56,11 @@ def bounds(estimates: Bounded) -> Figure:
         estimates: what ``measure.importance_bounds`` returned.
 
     Raises:
+        TypeError: something other than bounds.
         ValueError: an autoencoder's, whose bounds are -inf.
     """
-    below = np.stack(
-        [(estimates.bounds[k].value - estimates.log_evidence.value).detach().cpu().numpy() for k in estimates.samples]
-    )
+    require([estimates], Bounded, "bounds draws importance bounds; write bounds(measure.importance_bounds(run, x))")
+    below = np.stack([array(estimates.bounds[k].value - estimates.log_evidence.value) for k in estimates.samples])
     below = below[:, np.isfinite(below).all(0)]
     n = below.shape[1]
     if not n:
@@ -71,24 +74,15 @@ def bounds(estimates: Bounded) -> Figure:
     alpha = 0.45 if len(shown) < 40 else 0.25
     axes.plot(at, below[:, order[shown]], color=palette.Q, linewidth=0.7, alpha=alpha, zorder=2)
     axes.axhline(0, color=palette.P, linewidth=1.6, zorder=3)
-    mean = below.mean(1)
-    if n > 1:
-        error = below.std(1, ddof=1) / np.sqrt(n)
-        axes.fill_between(at, mean - error, mean + error, color=palette.NELBO, alpha=0.2, linewidth=0, zorder=4)
+    means = [Estimate.mean_of(torch.from_numpy(each)) for each in below]
+    mean, error = np.array([float(each) for each in means]), np.array([each.error for each in means])
+    axes.fill_between(at, mean - error, mean + error, color=palette.NELBO, alpha=0.2, linewidth=0, zorder=4)
     axes.plot(at, mean, color=palette.NELBO, linewidth=1.8, marker="o", markersize=4, zorder=5)
-    for x, y in zip(at, mean, strict=True):
-        axes.annotate(
-            f"{y:.2f}".replace("-", "−"),
-            (x, y),
-            xytext=(0, -11),
-            textcoords="offset points",
-            ha="left" if x == 0 else "right" if x == at[-1] else "center",
-            va="top",
-            size=8.5,
-            color=palette.NELBO,
-            bbox={"facecolor": "white", "alpha": 0.75, "edgecolor": "none", "pad": 0.8},
-            zorder=6,
-        )
+    paper: dict[str, Any] = {"facecolor": "white", "alpha": 0.75, "edgecolor": "none", "pad": 0.8}
+    style: dict[str, Any] = {"va": "top", "size": 8.5, "color": palette.NELBO, "bbox": paper, "zorder": 6}
+    for x, y, each in zip(at, mean, means, strict=True):
+        side = "left" if x == 0 else "right" if x == at[-1] else "center"
+        axes.annotate(each.text.partition(" ±")[0], (x, y), (0, -11), textcoords="offset points", ha=side, **style)
     deepest = float(np.quantile(below[0], 1 - _HIGHEST))
     span = max(-deepest, -float(mean.min()) * 1.25, 1e-3)
     axes.set_ylim(-1.12 * span, 0.1 * span)
@@ -96,7 +90,8 @@ def bounds(estimates: Bounded) -> Figure:
     axes.set_xlim(-0.15, at[-1] + 0.15 if len(at) > 1 else 0.15)
     axes.set_xlabel("draws of z averaged in each bound, k", labelpad=2)
     axes.set_ylabel("bound − log p(x), nats")
-    page.note(_LEFT - 0.6, 0.1, f"How far the bounds lie below log p(x), {n:,} examples", size=11, weight="bold")
+    title = f"How far the bounds lie below log p(x), {n:,} example" + ("s" if n > 1 else "")
+    page.note(_LEFT - 0.6, 0.1, title, size=11, weight="bold")
     drawn = f"one example ({len(shown):,} shown)" if len(shown) < n else "one example"
     plain: dict[str, Any] = {"linewidth": 1.6}
     handles = [
@@ -104,16 +99,7 @@ def bounds(estimates: Bounded) -> Figure:
         Line2D([], [], color=palette.NELBO, marker="o", markersize=4, label="mean ± 1 standard error", **plain),
         Line2D([], [], color=palette.Q, alpha=0.6, linewidth=0.9, label=drawn),
     ]
-    page.legend(
-        handles=handles,
-        loc="upper left",
-        bbox_to_anchor=page.at(_LEFT - 0.1, 0.3),
-        ncols=3,
-        frameon=False,
-        fontsize=8.5,
-        borderaxespad=0,
-        columnspacing=1.4,
-    )
+    page.legend(handles=handles, loc="upper left", bbox_to_anchor=page.at(_LEFT - 0.1, 0.3), ncols=3, columnspacing=1.2)
     return page
 
 
@@ -147,8 +133,10 @@ def rate_distortion(points: Sequence[Point], *, title: str | None = None) -> Fig
         title: of the figure.
 
     Raises:
+        TypeError: points is not a sequence of points.
         ValueError: no model with a finite rate.
     """
+    require(points, Point, "rate_distortion takes a list of points; write rate_distortion([Point('VAE', 4.0, 80.0)])")
     finite = [point for point in points if math.isfinite(point.rate)]
     if not finite:
         raise ValueError(
@@ -167,35 +155,22 @@ def rate_distortion(points: Sequence[Point], *, title: str | None = None) -> Fig
     curve = sorted((point for point in finite if point.on_curve), key=lambda point: point.rate)
     if len(curve) > 1:
         axes.plot([p.rate for p in curve], [p.distortion for p in curve], color=palette.KL, linewidth=1.3, alpha=0.6)
-    halo = [withStroke(linewidth=2.5, foreground="white")]
+    words: dict[str, Any] = {"textcoords": "offset points", "size": 9, "path_effects": halo(), "zorder": 4}
     for point in points:
         if not math.isfinite(point.rate):
             axes.axhline(point.distortion, color=palette.RECONSTRUCTION_ERROR, linewidth=1.2, linestyle=(0, (1, 1.5)))
+            words_there = words | {"ha": "right", "va": "top", "color": palette.RECONSTRUCTION_ERROR}
             place = (axes.get_xlim()[1], point.distortion)
-            axes.annotate(
-                f"{point.name}: rate ∞", place, (-4, -4), textcoords="offset points", ha="right", va="top", size=9,
-                color=palette.RECONSTRUCTION_ERROR, path_effects=halo,
-            )  # fmt: skip
+            axes.annotate(f"{point.name}: rate ∞", place, (-4, -4), **words_there)
             continue
-        axes.errorbar(
-            point.rate,
-            point.distortion,
-            xerr=point.rate_error,
-            yerr=point.distortion_error,
-            fmt="o" if point.on_curve else "D",
-            color=palette.KL,
-            markersize=5,
-            linewidth=1,
-            zorder=3,
-        )
-        axes.annotate(
-            point.name, (point.rate, point.distortion), (6, 5), textcoords="offset points", size=9, path_effects=halo,
-            zorder=4,
-        )  # fmt: skip
+        place, errors = (point.rate, point.distortion), (point.rate_error, point.distortion_error)
+        mark: dict[str, Any] = {"fmt": "o" if point.on_curve else "D", "markersize": 5, "linewidth": 1, "zorder": 3}
+        axes.errorbar(*place, xerr=errors[0], yerr=errors[1], color=palette.KL, **mark)
+        axes.annotate(point.name, place, (6, 5), **words)
     axes.set_xlabel("rate: KL(q(z|x) || p(z)), nats")
     axes.set_ylabel("distortion: reconstruction error, nats")
     best = min(finite, key=lambda point: point.rate + point.distortion)
-    note = f"dashed: equal NELBO = rate + distortion; lowest {best.rate + best.distortion:,.1f} nats ({best.name})"
+    note = f"dashed: equal NELBO = rate + distortion, lowest for {best.name}"
     page.note(0.72, 0.5 + _UP + 0.5, note, size=9, color=palette.FAINT)
     return page
 
@@ -223,7 +198,7 @@ _UNITS = 64
 
 
 @styled
-def latent_units(kl: Tensor | None, variance: Tensor, *, threshold: float = 0.01) -> Figure:
+def latent_units(kl: ArrayLike | Tensor | None, variance: ArrayLike | Tensor, *, threshold: float = 0.01) -> Figure:
     """KL of each latent unit, largest first, and under it the variance of the unit's posterior means over the data.
 
     A unit whose variance lies above the threshold is active: its mean says something about x. The others are drawn
@@ -235,36 +210,37 @@ def latent_units(kl: Tensor | None, variance: Tensor, *, threshold: float = 0.01
         threshold: of the variance.
 
     Raises:
+        TypeError: a value is not a tensor or array.
         ValueError: the two have different lengths, or none.
     """
-    if variance.dim() != 1 or not len(variance) or (kl is not None and kl.shape != variance.shape):
+    spread, nats = array(variance, "variance"), None if kl is None else array(kl, "kl")
+    if spread.ndim != 1 or not len(spread) or (nats is not None and nats.shape != spread.shape):
         raise ValueError(
-            f"kl and variance have one value for each unit; got {None if kl is None else tuple(kl.shape)} and "
-            f"{tuple(variance.shape)}; write latent_units(usage.kl_per_unit.value, usage.variance_of_means.value)"
+            f"kl and variance have one value for each unit; got {None if nats is None else nats.shape} and "
+            f"{spread.shape}; write latent_units(usage.kl_per_unit.value, usage.variance_of_means.value)"
         )
-    spread = variance.detach().double().cpu().numpy()
-    order = np.argsort(-(spread if kl is None else kl.detach().double().cpu().numpy()), kind="stable")[:_UNITS]
+    order = np.argsort(-(spread if nats is None else nats), kind="stable")[:_UNITS]
     active = spread[order] > threshold
     width = float(np.clip(0.32 * len(order), 2.4, 6.4))
     top = 0.34
-    page = Page(width + 0.95, top + (1.5 if kl is not None else 0.0) + 2.15)
+    page = Page(width + 0.95, top + (1.5 if nats is not None else 0.0) + 2.15)
     places = np.arange(len(order))
-    if kl is not None:
+    if nats is not None:
         axes = page.panel(0.75, top, width, 1.35)
-        nats = kl.detach().double().cpu().numpy()[order]
-        axes.bar(places, nats, color=_colors(active, palette.KL), width=0.72)
+        axes.bar(places, nats[order], color=_colors(active, palette.KL), width=0.72)
         axes.set_ylabel("KL, nats", labelpad=3)
         axes.set_xticks([])
         axes.set_xlim(-0.6, len(order) - 0.4)
         top += 1.5
     axes = page.panel(0.75, top, width, 1.35)
-    floor = min(threshold, max(float(spread[order].min()), 1e-8)) / 3
+    floor = min(threshold, max(float(spread[order].min()), 1e-8)) / 4
     shown = np.maximum(spread[order], floor)
     axes.vlines(places, floor, shown, color=_colors(active, palette.Q), linewidth=1.2)
     axes.scatter(places, shown, color=_colors(active, palette.Q), s=16, zorder=3)
     axes.axhline(threshold, color=palette.FAINT, linewidth=0.9, linestyle=(0, (3.5, 1.6)))
     axes.set_yscale("log")
-    axes.set_ylim(floor, 3 * max(float(shown.max()), threshold))
+    axes.yaxis.set_minor_formatter(NullFormatter())  # a whole power of ten is always in sight
+    axes.set_ylim(floor, 4 * max(float(shown.max()), threshold))
     axes.set_xlim(-0.6, len(order) - 0.4)
     axes.set_ylabel(r"Var$_x\,$E$_q$[z]", labelpad=3)
     step = 1 if len(order) <= 24 else 4

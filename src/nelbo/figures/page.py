@@ -12,6 +12,7 @@ from matplotlib.artist import Artist
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.offsetbox import AnchoredOffsetbox, HPacker, TextArea
+from matplotlib.patheffects import withStroke
 from matplotlib.text import Text
 
 from nelbo.figures import palette
@@ -37,6 +38,9 @@ STYLE: Any = {
     "ytick.labelcolor": palette.INK,
     "xtick.major.width": 0.7,
     "ytick.major.width": 0.7,
+    "legend.frameon": False,
+    "legend.fontsize": 9.0,
+    "legend.borderaxespad": 0.0,
     "figure.facecolor": "white",
     "figure.autolayout": False,
     "figure.constrained_layout.use": False,
@@ -88,17 +92,8 @@ class Page(Figure):
             for text, color, *weight in parts
         ]
         line = HPacker(children=texts, pad=0, sep=0.4 * size, align="baseline")
-        self.add_artist(
-            AnchoredOffsetbox(
-                "upper left",
-                child=line,
-                pad=0,
-                borderpad=0,
-                frameon=False,
-                bbox_to_anchor=self.at(left, top),
-                bbox_transform=self.transFigure,
-            )
-        )
+        place: dict[str, Any] = {"bbox_to_anchor": self.at(left, top), "bbox_transform": self.transFigure}
+        self.add_artist(AnchoredOffsetbox("upper left", child=line, pad=0, borderpad=0, frameon=False, **place))
 
     def at(self, left: float, top: float) -> tuple[float, float]:
         """Inches from the upper left corner as matplotlib's share of the figure from the lower left one."""
@@ -106,6 +101,28 @@ class Page(Figure):
 
     def _repr_png_(self) -> bytes:
         return render(self, ".png", dpi=120)
+
+
+def halo(width: float = 2.5, **options: Any) -> list[withStroke]:
+    """Path effects that draw a white rim around lines and letters."""
+    return [withStroke(linewidth=width, foreground="white", **options)]
+
+
+def require(things: Any, kind: type, needs: str) -> None:
+    """Check that a figure was given a sequence of one type.
+
+    Args:
+        things: what it was given.
+        kind: the type of each element.
+        needs: the beginning of the error: what is needed, and what to write.
+
+    Raises:
+        TypeError: anything else.
+    """
+    alone = isinstance(things, kind) or not isinstance(things, Sequence)
+    for thing in [things] if alone else things:
+        if alone or not isinstance(thing, kind):
+            raise TypeError(f"{needs}; got {type(thing).__name__}")
 
 
 def by_name(things: Any, *, write: str) -> dict[str, Any]:
@@ -118,7 +135,7 @@ def by_name(things: Any, *, write: str) -> dict[str, Any]:
     if isinstance(things, Mapping):
         named = dict(things)
     else:
-        several = list(things) if isinstance(things, Sequence) else [things]
+        several = list(things) if isinstance(things, Sequence) and not isinstance(things, str) else [things]
         names = [getattr(thing, "name", type(thing).__name__) for thing in several]
         named = {
             name if names.count(name) == 1 else f"{name} {i}": thing
@@ -153,8 +170,10 @@ def save(figure: Figure, path: str | Path) -> Path:
         The path.
 
     Raises:
+        TypeError: it is not a figure.
         ValueError: another suffix.
     """
+    require([figure], Figure, "save takes a figure of matplotlib, as in save(loss_curves(run), 'curves.png')")
     path = Path(path)
     suffix = path.suffix.lower()
     if suffix not in _UNDATED:

@@ -4,6 +4,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+import torch
 from matplotlib.axes import Axes
 from matplotlib.colors import to_rgb
 from matplotlib.ticker import MaxNLocator
@@ -31,6 +32,39 @@ class Labels:
     def colors(self) -> list[str]:
         """One for each class; beyond ten they repeat, and the names at the centroids tell them apart."""
         return [palette.CLASSES[i % len(palette.CLASSES)] for i in range(len(self.names))]
+
+
+def array(values: Any, name: str = "values") -> Floats:
+    """A tensor or array as float64 on the CPU.
+
+    Raises:
+        TypeError: anything else.
+    """
+    if isinstance(values, Tensor):
+        return values.detach().double().cpu().numpy()
+    if not hasattr(values, "__array__"):
+        raise TypeError(f"{name} must be a tensor or array, got {type(values).__name__}")
+    return np.asarray(values, dtype=np.float64)
+
+
+def read_codes(z: Any, name: str, *, write: str, latent: int | None = None) -> Tensor:
+    """Codes as a tensor (n, latent).
+
+    Args:
+        z: a tensor or array.
+        name: of the argument.
+        write: the line to write instead.
+        latent: the number of latent dimensions, where it is known.
+
+    Raises:
+        TypeError: neither a tensor nor an array.
+        ValueError: another shape.
+    """
+    codes = z.detach() if isinstance(z, Tensor) else torch.from_numpy(array(z, name))
+    if codes.dim() != 2 or not len(codes) or latent not in (None, codes.shape[1]):
+        shape = f"(n, {latent or 'latent'})"
+        raise ValueError(f"{name} must have shape {shape}, got {tuple(codes.shape)}; write {write}")
+    return codes
 
 
 def read_labels(labels: ArrayLike | Tensor | None, n: int) -> Labels | None:

@@ -7,13 +7,13 @@ from torch import Tensor
 from torch.distributions import Distribution
 
 from nelbo.figures import density, palette, points
-from nelbo.figures.page import Page, styled
+from nelbo.figures.page import Page, require, styled
 from nelbo.randomness import derive, own_randomness, seed_noise
 
 
 @styled
 def embedding(
-    z: Tensor,
+    z: ArrayLike | Tensor,
     labels: ArrayLike | Tensor | None = None,
     *,
     prior: Distribution | None = None,
@@ -30,13 +30,14 @@ def embedding(
         title: of the figure.
 
     Raises:
+        TypeError: z is not a tensor or array, or prior is not a distribution.
         ValueError: z is not (n, latent), or labels is not (n,).
     """
-    if z.dim() != 2 or len(z) == 0:
-        raise ValueError(f"z must have shape (n, latent), got {tuple(z.shape)}; write embedding(run.encode(x), labels)")
-    z = z.detach()
+    z = points.read_codes(z, "z", write="embedding(run.encode(x), labels)")
+    if prior is not None:
+        require([prior], Distribution, "prior must be a torch distribution, as in prior=run.model.prior")
     dims, colors = points.active(z), points.read_labels(labels, len(z))
-    places = z[:, list(dims)].double().cpu().numpy()
+    places = points.array(z[:, list(dims)])
     scale = colors is not None and not colors.names
     side, left, top = 5.0, 0.6, 0.62
     page = Page(left + side + (1.0 if scale else 0.4), top + side + 0.45)

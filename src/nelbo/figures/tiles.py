@@ -1,6 +1,7 @@
 """Examples as pictures: images as they are, vectors as one mark for each feature."""
 
 import math
+from typing import Any
 
 import numpy as np
 from matplotlib.axes import Axes
@@ -10,6 +11,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from nelbo.figures import palette
+from nelbo.figures.points import array
 
 _MANY = 60  # features: beyond, stems run into each other and a line says the same
 
@@ -58,12 +60,12 @@ def show_tiles(axes: Axes, x: Tensor, columns: int, *, gap: int = 0, span: tuple
 
 
 def _sparklines(axes: Axes, x: Tensor, columns: int, low: float, high: float) -> None:
-    values = x.detach().float().cpu().flatten(1).numpy()
+    values = array(x.flatten(1))
     n, features = values.shape
     row, column = np.arange(n)[:, None] // columns, np.arange(n)[:, None] % columns
     across = column + 0.08 + 0.84 * (np.arange(features) + 0.5) / features
 
-    def height(value: NDArray[np.float32] | float) -> NDArray[np.float64]:
+    def height(value: NDArray[np.float64] | float) -> NDArray[np.float64]:
         return row + 0.9 - 0.8 * (np.asarray(value) - low) / (high - low)
 
     floor = height(min(max(0.0, low), high)) + np.zeros_like(across)
@@ -90,13 +92,11 @@ def show_example(axes: Axes, x: Tensor, *, span: tuple[float, float], behind: Te
         axes.set(xticks=[], yticks=[])
         axes.spines[:].set_visible(False)
         return
-    values = x.detach().float().cpu().flatten().numpy()
+    values = array(x.flatten())
     feature = np.arange(1, len(values) + 1)
     if behind is not None:
-        faint = behind.detach().float().cpu().flatten().numpy()
-        axes.plot(
-            feature, faint, "o", markersize=4, markerfacecolor="none", color=palette.CONTOURS, markeredgewidth=0.8
-        )
+        hollow: dict[str, Any] = {"markersize": 4, "markerfacecolor": "none", "markeredgewidth": 0.8}
+        axes.plot(feature, array(behind.flatten()), "o", color=palette.CONTOURS, **hollow)
     if len(values) <= _MANY:
         axes.vlines(feature, min(max(0.0, low), high), values, color=palette.P, linewidth=1.2)
         axes.plot(feature, values, "o", markersize=3, color=palette.P)

@@ -66,14 +66,9 @@ def form() -> list[dict[str, Any]]:
         "told": {name: (inspect.getdoc(make) or "").split("\n")[0] for name, make in recipes.RECIPES.items()},
     }
     shared = _fields(recipes.compose, _MODEL, "model")
-    for field in shared:
-        if field["name"] == "likelihood":
-            field.update(
-                kind="text",
-                default=_AUTO,
-                suggestions=[_AUTO, *likelihoods.names()],
-                help="auto: what fits the data. " + field["help"],
-            )
+    likelihood = next(field for field in shared if field["name"] == "likelihood")
+    likelihood |= {"kind": "text", "default": _AUTO, "suggestions": [_AUTO, *likelihoods.names()]}
+    likelihood["help"] = f"auto: what fits the data. {likelihood['help']}"
     return [
         source,
         *_fields(nelbo_data.load, _DATA, "data"),
@@ -168,10 +163,8 @@ def _limits(name: str, group: str) -> tuple[float, float] | None:
 
 
 def _choices(hint: Any) -> list[Any]:
-    if get_origin(hint) is Literal:
-        return list(get_args(hint))
     members = get_args(hint)
-    found = [choice for member in members if get_origin(member) is Literal for choice in get_args(member)]
+    found = [choice for each in (hint, *members) if get_origin(each) is Literal for choice in get_args(each)]
     return [None, *found] if found and type(None) in members else found
 
 

@@ -7,9 +7,9 @@ websocket always carries one, and the token came once in the address and since t
 
 import secrets
 from collections.abc import Sequence
-from http.cookies import CookieError, SimpleCookie
-from urllib.parse import parse_qs, urlencode, urlsplit
+from urllib.parse import urlencode, urlsplit
 
+from starlette.requests import HTTPConnection
 from starlette.responses import PlainTextResponse, RedirectResponse
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
@@ -46,50 +46,37 @@ class LocalOnly:
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] not in ("http", "websocket"):
             return await self.app(scope, receive, send)
-        refused = self.refusal(scope)
-        if refused is None and not self.has_cookie(scope):
-            if not self.has_token(scope):
+        asked = HTTPConnection(scope)
+        refused = self.refusal(asked)
+        if refused is None and not _same(asked.cookies.get(self.cookie, ""), self.token):
+            if not _same(asked.query_params.get("token", ""), self.token):
                 refused = "this studio's address carries a token; open the address that `nelbo studio` printed"
             elif scope["type"] == "http":
-                return await self.welcome(scope, receive, send)
+                return await self.welcome(asked)(scope, receive, _with_headers(send))
         if refused is None:
             return await self.app(scope, receive, _with_headers(send))
         if scope["type"] == "websocket":
             return await send({"type": "websocket.close", "code": 1008, "reason": refused})
         return await PlainTextResponse(f"403: {refused}\n", 403)(scope, receive, _with_headers(send))
 
-    def refusal(self, scope: Scope) -> str | None:
+    def refusal(self, asked: HTTPConnection) -> str | None:
         """Why this Host or Origin is refused, or None."""
-        headers = _headers(scope)
-        host, origin = headers.get(b"host", ""), headers.get(b"origin")
+        host, origin = asked.headers.get("host", ""), asked.headers.get("origin")
         if host not in self.hosts:
             return f"the Host {host[:80]!r} is not this studio's; it answers to {', '.join(sorted(self.hosts))}"
-        if origin is None and scope["type"] == "websocket":
+        if origin is None and asked.scope["type"] == "websocket":
             return "a websocket needs an Origin"
         if origin is not None and origin not in self.origins:
             return f"the Origin {origin[:80]!r} is not this studio's; for a proxy, write --allow-origin {origin[:80]}"
         return None
 
-    def has_cookie(self, scope: Scope) -> bool:
-        """Whether the request carries the token in its cookie."""
-        try:
-            cookies = SimpleCookie(_headers(scope).get(b"cookie", ""))
-        except CookieError:
-            return False
-        return self.cookie in cookies and _same(cookies[self.cookie].value, self.token)
-
-    def has_token(self, scope: Scope) -> bool:
-        """Whether the request carries the token in its address."""
-        return _same(parse_qs(scope["query_string"].decode("latin-1")).get("token", [""])[0], self.token)
-
-    async def welcome(self, scope: Scope, receive: Receive, send: Send) -> None:
+    def welcome(self, asked: HTTPConnection) -> RedirectResponse:
         """Trade the token in the address for a cookie; the page's address then holds no secret."""
-        query = parse_qs(scope["query_string"].decode("latin-1"))
-        query.pop("token", None)
-        path = "/" + scope["path"].lstrip("/")  # "//host" would lead elsewhere
-        answer = RedirectResponse(path + ("?" + urlencode(query, doseq=True) if query else ""), 303)
+        query = urlencode([(name, value) for name, value in asked.query_params.multi_items() if name != "token"])
+        path = "/" + asked.scope["path"].lstrip("/")  # "//host" would lead elsewhere
+        answer = RedirectResponse(path + (f"?{query}" if query else ""), 303)
         answer.set_cookie(self.cookie, self.token, httponly=True, samesite="strict", path="/")
-        await answer(scope, receive, _with_headers(send))
+        return answer
 
 
 def new_token() -> str:
@@ -99,10 +86,6 @@ def new_token() -> str:
 
 def _same(a: str, b: str) -> bool:
     return secrets.compare_digest(a.encode(), b.encode())
-
-
-def _headers(scope: Scope) -> dict[bytes, str]:
-    return {name.lower(): value.decode("latin-1") for name, value in scope["headers"]}
 
 
 def _with_headers(send: Send) -> Send:

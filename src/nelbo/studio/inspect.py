@@ -10,6 +10,7 @@ from torch import Tensor
 from torch.distributions import Distribution
 
 from nelbo import latents
+from nelbo.estimate import Estimate
 from nelbo.evaluation import Evaluation, decode, evaluate
 from nelbo.figures.points import read_labels
 from nelbo.studio import planes
@@ -70,8 +71,8 @@ def opened(inspection: Inspection) -> Reply:
         "draws": draws,
         "label_names": None if labels is None else list(labels.names),
         "kl_per_unit": [_number(value) for value in kl_per_unit(evaluation, draws).mean(0)],
-        "activity": [float(value) for value in inspection.mean.double().var(0, correction=0)],
-        "totals": {name: _mean(values) for name, values in zip(_TERMS, terms, strict=False)},
+        "activity": inspection.mean.double().var(0, correction=0).tolist(),
+        "totals": {name: _with_error(Estimate.mean_of(values)) for name, values in zip(_TERMS, terms, strict=False)},
         "features": _features(inspection),
         "range": [float(value) for value in inspection.x.aminmax()],
         "picture": model.px_family.browser_form(),
@@ -79,24 +80,16 @@ def opened(inspection: Inspection) -> Reply:
         "record": {key: inspection.run.record.get(key) for key in ("recipe", "objective", "data", "model", "training")},
         "path": None if inspection.run.path is None else str(inspection.run.path),
     }
-    return Reply(
-        content,
-        [_floats(t) for t in (inspection.mean, deviation, *terms, values)],
-    )
+    return Reply(content, [_floats(t) for t in (inspection.mean, deviation, *terms, values)])
 
 
 @answers("inspect.weights")
 def weights(session: Session, content: Content, buffers: Buffers) -> Reply:
-    """The decoder or encoder as dense layers, for a browser that computes it itself."""
+    """The steps of a dense decoder or encoder, for a browser to compute; weights and biases as float32 buffers."""
     part = content["part"]
     if part not in ("decoder", "encoder"):
         raise ValueError(f"part must be 'decoder' or 'encoder', got {part!r}")
-    return weights_of(_inspection(session, content), part)
-
-
-def weights_of(inspection: Inspection, part: str) -> Reply:
-    """Steps of a dense network, and its weights and biases as float32 buffers in order."""
-    network = dense(getattr(inspection.model, part, None))
+    network = dense(getattr(_inspection(session, content).model, part, None))
     if network is None:
         raise ValueError(f"the {part} is not a small dense network; it is computed in Python")
     steps = [[step[0], *(step[1].shape if len(step) > 1 else ())] for step in network.steps]
@@ -155,10 +148,8 @@ def looked_at(examples: Sequence[Evaluation], rows: Sequence[int | None]) -> Rep
         }
         for row, one in zip(rows, examples, strict=True)
     ]
-    return Reply(
-        {"examples": listed},
-        [_floats(t) for one in examples for t in (one.x, one.reconstruction, *one.moments[:2])],
-    )
+    buffers = [_floats(t) for one in examples for t in (one.x, one.reconstruction, *one.moments[:2])]
+    return Reply({"examples": listed}, buffers)
 
 
 @answers("inspect.decode")
@@ -184,28 +175,17 @@ def terms_of_own_q(session: Session, content: Content, buffers: Buffers) -> Repl
         raise ValueError(f"q has a mean of {latent} numbers and a covariance of {latent * latent}")
     with Library.of(session).busy:
         error, kl = terms_under(inspection.model, x, mean, covariance.reshape(latent, latent))
-    return Reply(
-        {
-            name: {
-                "value": _number(found.value),
-                "standard_error": _number(found.standard_error),
-                "method": found.method,
-            }
-            for name, found in (("reconstruction_error", error), ("kl", kl))
-        }
-    )
+    terms = {"reconstruction_error": error, "kl": kl}
+    return Reply({name: _with_error(term, value="value") | {"method": term.method} for name, term in terms.items()})
 
 
 @answers("inspect.plane")
 def plane(session: Session, content: Content, buffers: Buffers) -> Reply:
-    """Layers over a rectangle of the latent space: prior, aggregate, stretch (log densities), decoded (pictures)."""
-    inspection = _inspection(session, content)
-    return over_plane(inspection, content, Library.of(session))
+    """Layers over a rectangle of the latent space: prior, aggregate, stretch (log densities), decoded (pictures).
 
-
-def over_plane(inspection: Inspection, content: Content, library: Library) -> Reply:
-    """A float32 buffer for each layer asked for, in their order: (n * n,), or (n * n, features) for pictures."""
-    n = content.get("n", 64)
+    A float32 buffer for each layer asked for, in their order: (n * n,), or (n * n, features) for pictures.
+    """
+    inspection, n = _inspection(session, content), content.get("n", 64)
     if type(n) is not int or not 2 <= n <= _FINEST:
         raise ValueError(f"n must be an integer from 2 to {_FINEST}, got {n!r}")
     where = _plane(inspection, content)
@@ -218,7 +198,7 @@ def over_plane(inspection: Inspection, content: Content, library: Library) -> Re
     wanted = content["layers"]
     if not isinstance(wanted, Sequence) or not wanted or not all(name in layers for name in wanted):
         raise ValueError(f"layers must be some of {', '.join(layers)}; got {wanted!r}")
-    with library.busy:
+    with Library.of(session).busy:
         values = [_floats(layers[name]()) for name in wanted]
     return Reply({"layers": list(wanted), "n": n, "low": list(where.low), "high": list(where.high)}, values)
 
@@ -229,19 +209,9 @@ def alignment(session: Session, content: Content, buffers: Buffers) -> Reply:
     first, second = (_inspection(session, {**content, "run": content[name]}) for name in ("run", "other"))
     if first.run.record.get("data") != second.run.record.get("data") and not torch.equal(first.x, second.x):
         raise ValueError("the two runs were not trained on the same data, so that their examples do not correspond")
-    one, other = (
-        _directions(inspection, content.get(name)) for inspection, name in ((first, "axes"), (second, "other_axes"))
-    )
-    aligned = align(first.mean @ one.T, second.mean @ other.T)
-    return Reply(
-        {
-            "scale": aligned.scale,
-            "rotation": aligned.rotation.tolist(),
-            "center": aligned.center.tolist(),
-            "target_center": aligned.target_center.tolist(),
-            "unexplained": aligned.unexplained,
-        }
-    )
+    one, other = _directions(first, content.get("axes")), _directions(second, content.get("other_axes"))
+    aligned = vars(align(first.mean @ one.T, second.mean @ other.T))
+    return Reply({name: value.tolist() if isinstance(value, Tensor) else value for name, value in aligned.items()})
 
 
 def _inspection(session: Session, content: Content) -> Inspection:
@@ -342,9 +312,8 @@ def _family(model: Model, name: str, distribution: Distribution) -> str:
     return type(getattr(model, name, distribution)).__name__
 
 
-def _mean(values: Tensor) -> dict[str, float | None]:
-    spread = float(values.double().std()) / math.sqrt(len(values)) if len(values) > 1 else math.nan
-    return {"mean": _number(values.double().mean()), "standard_error": _number(spread)}
+def _with_error(estimate: Estimate, *, value: str = "mean") -> dict[str, Any]:
+    return {value: _number(estimate.value), "standard_error": _number(estimate.standard_error)}
 
 
 def _number(value: Tensor | float) -> float | None:

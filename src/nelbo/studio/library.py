@@ -48,7 +48,7 @@ class Library:
             return session.keep["library"]
 
     def add(self, run: Run | Path, *, expected: bool = True) -> str:
-        """Make a run known, and say by which name; one that is expected is listed even where the folder is none."""
+        """Make a run known and return its name; one that is expected is listed even if its folder does not exist."""
         if isinstance(run, Path):
             if run not in self.folders and str(run) not in self.paths():
                 self.folders.append(run)
@@ -74,19 +74,15 @@ class Library:
 
     def entries(self) -> list[dict[str, Any]]:
         """What a list of runs shows of each; of a damaged one, what is wrong."""
-        listed = [_entry(name, path) for name, path in self.paths().items() if name not in self._in_memory]
-        known = {entry["run"] for entry in listed}
+        listed = {name: _entry(name, path) for name, path in self.paths().items() if name not in self._in_memory}
         for name, run in self._in_memory.items():
-            listed.append(_described(name, run.name, run.record or {"status": "in memory"}, run.history))
-            known.add(name)
+            listed[name] = _described(name, run.name, run.record or {"status": "in memory"}, run.history)
         with self._guard:
-            loaded = list(self._loaded.items())
-        for (name, _), (_, kept) in loaded:
-            if name not in known:
-                known.add(name)
-                record = {**kept.run.record, "status": "deleted"}
-                listed.append(_described(name, kept.run.name, record, kept.run.history))
-        return listed
+            loaded = [(name, kept.run) for (name, _), (_, kept) in self._loaded.items()]
+        for name, run in loaded:
+            if name not in listed:
+                listed[name] = _described(name, run.name, {**run.record, "status": "deleted"}, run.history)
+        return list(listed.values())
 
     def folder(self, name: Any) -> Path:
         """The folder of a run that the library knows.

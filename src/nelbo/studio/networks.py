@@ -11,16 +11,18 @@ from nelbo.nn import MLP, ChannelsLast, Log1p
 LARGEST = 1_500_000
 """Weights of a network that are worth sending: 6 MB, some 3 ms a picture."""
 
-_ACTIVATIONS: dict[type[nn.Module], str] = {
+_ACTIVATIONS: dict[type[Any], str] = {
     nn.ReLU: "relu",
     nn.Tanh: "tanh",
     nn.SiLU: "silu",
     nn.ELU: "elu",
+    nn.GELU: "gelu",
     nn.LeakyReLU: "leaky_relu",
     nn.Softplus: "softplus",
     nn.Sigmoid: "sigmoid",
     Log1p: "log1p",
 }
+_NO_SETTINGS = ("training", "inplace")
 _SHAPES = (nn.Flatten, nn.Unflatten, nn.Identity, ChannelsLast)
 
 
@@ -56,17 +58,13 @@ def _steps(network: nn.Module | None) -> list[tuple[Any, ...]] | None:
         return [("dense", _plain(network.weight), _plain(bias))]
     if isinstance(network, _SHAPES):
         return []  # the order of the numbers stays
-    if isinstance(network, nn.GELU):
-        return [("gelu",)] if network.approximate == "none" else None
-    if isinstance(network, nn.LeakyReLU) and network.negative_slope != 0.01:
-        return None
-    if isinstance(network, nn.Softplus | nn.ELU) and (getattr(network, "beta", 1), getattr(network, "alpha", 1)) != (
-        1,
-        1,
-    ):
-        return None
-    name = None if network is None else _ACTIVATIONS.get(type(network))
-    return None if name is None else [(name,)]
+    name = _ACTIVATIONS.get(type(network))
+    return [(name,)] if network is not None and name and _settings(network) == _settings(type(network)()) else None
+
+
+def _settings(activation: nn.Module) -> dict[str, Any]:
+    """What an activation was made with, apart from where it writes: a browser knows only the defaults."""
+    return {name: value for name, value in vars(activation).items() if name[0] != "_" and name not in _NO_SETTINGS}
 
 
 def _plain(weights: Tensor) -> Tensor:

@@ -1,6 +1,7 @@
 """Trainings that the studio started, each in a process of its own; and what the training page asks."""
 
 import atexit
+import contextlib
 import multiprocessing
 import os
 import re
@@ -24,6 +25,7 @@ _AT_ONCE = max(2, (os.cpu_count() or 2) // 2)
 _STEPS_KEPT = 4000  # reports of running epochs that a page gets when it opens; older ones thin out
 _PATIENCE = 20.0  # seconds that a training has to save itself when the studio ends
 _ORDERS = ("pause", "play", "step", "epoch", "stop")
+_STATUS = {"begin": "training", "paused": "paused", "playing": "training"}  # of a job, by what it reports
 _DEMO = HOME / "demo"
 
 
@@ -51,13 +53,8 @@ class Job:
 
     def summary(self) -> dict[str, Any]:
         """What a list of trainings shows."""
-        return {
-            "job": self.key,
-            "run": self.run,
-            "title": self.title,
-            "status": self.status,
-            "message": self.message,
-        }
+        names = ("run", "title", "status", "message")
+        return {"job": self.key, **{name: getattr(self, name) for name in names}}
 
 
 @final
@@ -128,10 +125,8 @@ class Jobs:
         with self._lock:
             running = [job for job in self.jobs.values() if job.process.is_alive()]
             for job in running:
-                try:
+                with contextlib.suppress(OSError):  # it ended this moment
                     job.pipe.send_bytes(pack({"order": "stop"}))
-                except OSError:
-                    continue
         for job in running:
             job.process.join(_PATIENCE)
             if job.process.is_alive():
@@ -171,8 +166,9 @@ class Jobs:
 
     def _note(self, job: Job, content: dict[str, Any], buffers: Buffers) -> None:
         what, run = content["event"], str(content["run"])
+        job.status = _STATUS.get(what, job.status)
         if what == "begin":
-            job.run, job.status = run, "training"
+            job.run = run
             job.steps.setdefault(run, [])
         elif what == "step":
             job.steps[run].append({key: value for key, value in content.items() if key not in ("event", "run")})
@@ -180,10 +176,6 @@ class Jobs:
                 job.steps[run] = job.steps[run][::2]
         elif what == "snapshot":
             job.snapshot = Reply(content, [bytes(buffer) for buffer in buffers])
-        elif what == "paused":
-            job.status = "paused"
-        elif what == "playing":
-            job.status = "training"
 
 
 @answers("train.form")
@@ -197,19 +189,9 @@ def list_jobs(session: Session, content: Content, buffers: Buffers) -> Reply:
     """The runs there are, and the trainings at work."""
     jobs = Jobs.of(session)
     missing = [name for name in demo.MODELS if not (_DEMO / name / runs.WEIGHTS).exists()]
-    entries = jobs.library.entries()
-    return Reply(
-        {
-            "runs": entries,
-            "jobs": [job.summary() for job in jobs.jobs.values()],
-            "demo": {
-                "out": str(_DEMO),
-                "models": demo.TITLES,
-                "missing": missing,
-                "offer": bool(missing) and jobs.library.folders[0] == HOME,
-            },
-        }
-    )
+    offer = bool(missing) and jobs.library.folders[0] == HOME
+    made = {"out": str(_DEMO), "models": demo.TITLES, "missing": missing, "offer": offer}
+    return Reply({"runs": jobs.library.entries(), "jobs": [job.summary() for job in jobs.jobs.values()], "demo": made})
 
 
 @answers("train.start")

@@ -22,7 +22,7 @@ from nelbo import data as nelbo_data
 from nelbo import demo, diagnosis, measure, recipes, runs
 from nelbo.data import Dataset
 from nelbo.evaluation import evaluate, sample
-from nelbo.files import DamagedFileError, plain, read_tensors, write_tensors
+from nelbo.files import DamagedFileError, read_tensors, write_tensors
 from nelbo.studio.wire import pack, unpack
 from nelbo.training import Interrupted, fit, resume
 from nelbo.training.loop import Loop
@@ -41,6 +41,7 @@ def work(pipe: Connection, task: Mapping[str, Any]) -> None:
     """Train as the task says: the target of the spawned process."""
     if hasattr(os, "setsid"):
         os.setsid()  # Ctrl-C in the terminal is for the studio, which then asks for a stop: once, not twice
+    signal.signal(signal.SIGINT, signal.default_int_handler)  # a studio in the background ignores it, and so would we
     with contextlib.suppress(OSError, AttributeError):
         os.nice(5)  # the pages go first
     torch.set_num_threads(max(1, (os.cpu_count() or 2) - 1))
@@ -108,9 +109,8 @@ class Reporter:
         dataset = loop.data.validation or loop.data.train
         self._examples = Examples(dataset)
         self._keep_every = max(1, -(-loop.settings.epochs // _MOST_ON_DISK))
-        self._send(
-            "begin", {"epochs": loop.settings.epochs, "batches": loop.updates.per_epoch, "lines": plain(loop.history)}
-        )
+        begin = {"epochs": loop.settings.epochs, "batches": loop.updates.per_epoch, "lines": loop.history}
+        self._send("begin", begin)
         self._show(loop.state.position.epoch, keep=loop.state.position.step == 0)
 
     def due(self) -> bool:
