@@ -98,10 +98,7 @@ class IndependentBernoulli(Independent):
         super().__init__(TorchBernoulli(logits=logits, validate_args=False), event_dims, validate_args=False)
 
     def log_prob(self, value: Tensor) -> Tensor:
-        logits: Tensor = self.base_dist.logits
-        if value.requires_grad:
-            return super().log_prob(value)
-        out: Tensor = _BernoulliLogProb.apply(logits, value, self.reinterpreted_batch_ndims)
+        out: Tensor = _BernoulliLogProb.apply(self.base_dist.logits, value, self.reinterpreted_batch_ndims)
         return out
 
 
