@@ -66,5 +66,12 @@ def test_gray_values_are_refused_unless_asked_for_and_then_warned_of():
         Bernoulli().check(gray)
     with pytest.warns(UserWarning, match="not a log-likelihood"):
         Bernoulli(allow_gray=True).check(gray)
-    with pytest.raises(ValueError, match="What fits"):
+    with pytest.raises(ValueError, match=r"needs values in the interval \[0, 1\].*What fits") as refused:
         Bernoulli(allow_gray=True).check(gray + 1)
+    assert "allow_gray" not in str(refused.value)
+
+
+def test_gray_is_not_proposed_for_data_outside_of_the_unit_interval():
+    with pytest.raises(ValueError, match=r"needs values in \{0, 1\}.*What fits: likelihoods.Normal") as refused:
+        Bernoulli().check(torch.full((2, 4), -0.3))
+    assert "allow_gray" not in str(refused.value)

@@ -51,6 +51,8 @@ class Bernoulli(Likelihood):
     def __init__(self, *, allow_gray: bool = False) -> None:
         super().__init__()
         self.allow_gray = allow_gray
+        if allow_gray:
+            self.support = ContinuousBernoulli.support
 
     def forward(self, parameters: Tensor, event_dims: int) -> Distribution:
         return IndependentBernoulli(parameters, event_dims)
@@ -66,6 +68,9 @@ class Bernoulli(Likelihood):
             stacklevel=3,
         )
         return True
+
+    def hint_helps(self, x: Tensor) -> bool:
+        return not self.allow_gray and _in_unit_interval(x)
 
     @classmethod
     def suggested_by(cls, summary: ValueSummary) -> Suggestion | None:

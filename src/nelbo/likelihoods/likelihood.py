@@ -96,10 +96,15 @@ class Likelihood(nn.Module, ABC):
             )
         if x.numel() and not self.accepts(x):
             suggestion = fitting(x)
+            hint = f". {self.hint}" if self.hint and self.hint_helps(x) else ""
             raise ValueError(
                 f"{type(self).__name__} needs {self.support}. Got x of shape {tuple(x.shape)}: "
-                f"{suggestion.summary.sentence} What fits: {suggestion.line}" + (f". {self.hint}" if self.hint else "")
+                f"{suggestion.summary.sentence} What fits: {suggestion.line}{hint}"
             )
+
+    def hint_helps(self, x: Tensor) -> bool:
+        """Whether :attr:`hint` applies to data outside the support; True unless a family looks at them."""
+        return True
 
     def point_estimate(self, px: Distribution) -> Tensor:
         """The x that stands for px in pictures and reconstructions: its mean."""
