@@ -12,7 +12,7 @@ from nelbo.divergences.exact_sum import can_sum, exact_sum
 from nelbo.divergences.integration import Integral, Integrand, integrate
 from nelbo.divergences.internals import validated
 from nelbo.divergences.monte_carlo import Draws, expectation
-from nelbo.divergences.supports import escapes, filled, is_discrete, on_a_line, result_dtype
+from nelbo.divergences.supports import escapes, filled, in_words, is_discrete, on_a_line, result_dtype
 from nelbo.estimate import Estimate
 
 Method = Literal["auto", "closed_form", "exact_sum", "quadrature", "monte_carlo"]
@@ -246,7 +246,7 @@ def check_parameters(d: Any, *, letter: str, what: str) -> None:
             bad = value[~good].flatten()[:1] if good.shape == value.shape else value.flatten()[:1]
             raise ValueError(
                 f"{what}: {letter} = {type_name(d)} has {key} = {float(bad):g} somewhere in its shape "
-                f"{tuple(value.shape)}; expected {constraint}. torch says so itself with "
+                f"{tuple(value.shape)}; expected {in_words(constraint)}. torch says so itself with "
                 "validate_args=True; `import zuko` switches that off for the whole process."
             )
     for part in (getattr(d, "base_dist", None), getattr(d, "component_distribution", None)):

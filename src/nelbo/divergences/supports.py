@@ -60,6 +60,32 @@ def _bounds(c: Any) -> tuple[Tensor | float, Tensor | float]:
     return getattr(c, "lower_bound", _BELOW), getattr(c, "upper_bound", _ABOVE)
 
 
+_IN_WORDS: dict[Any, str] = {
+    constraints.simplex: "a list of numbers of at least 0, the sum of which is 1",
+    constraints.positive_definite: "a symmetric positive-definite matrix",
+    constraints.lower_cholesky: "a lower triangular matrix with a positive diagonal",
+}
+
+
+def in_words(c: Any) -> str:
+    """The values that a constraint admits, for messages, as in "a finite number greater than 0"."""
+    base = getattr(c, "base_constraint", c)
+    if base in _IN_WORDS:
+        return _IN_WORDS[base]
+    number = "an integer" if base.is_discrete else "a finite number"
+    lower, upper = (
+        f"{float(end):g}" if torch.as_tensor(end).numel() == 1 else "the other end" for end in _bounds(base)
+    )
+    limits: list[str] = []
+    if lower != "-inf":
+        limits.append(f"greater than {lower}" if isinstance(base, constraints.greater_than) else f"of at least {lower}")
+    if upper != "inf":
+        below = isinstance(base, constraints.less_than | constraints.half_open_interval)
+        limits.append(f"less than {upper}" if below else f"at most {upper}")
+    number = "a list of finite numbers" if c.event_dim else number
+    return f"{number} {' and '.join(limits)}".rstrip()
+
+
 def is_discrete(p: Distribution) -> bool:
     """Whether p has a probability mass function rather than a density."""
     c = constraint(p)
