@@ -12,9 +12,10 @@ from torch import Tensor
 from torch.distributions import Distribution
 from torch.nn.functional import softplus
 
-from nelbo.divergences.divergence import Divergence, Method, Options, pointwise
+from nelbo.divergences.divergence import Divergence, pointwise
 from nelbo.divergences.integration import Integrand
 from nelbo.divergences.kullback_leibler import KL
+from nelbo.divergences.monte_carlo import Method, Options
 from nelbo.divergences.power_integrals import log_power_integral
 from nelbo.divergences.supports import escapes, filled, is_discrete
 from nelbo.estimate import Estimate

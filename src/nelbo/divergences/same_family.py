@@ -24,7 +24,6 @@ from torch.distributions import (
 from nelbo.divergences.distributions import TruncatedNormal
 from nelbo.divergences.internals import scale_tril
 from nelbo.divergences.kullback_leibler import find, register
-from nelbo.divergences.normals import half_normal_kl
 from nelbo.divergences.stable import EULER, exp_gap, lgamma_gap, log_gap, log_ratio, log_sinhc_gap, ratio_gap
 
 
@@ -131,11 +130,8 @@ def kl_half_cauchy(p: HalfCauchy, q: HalfCauchy) -> Tensor:
 @register(HalfNormal, HalfNormal)
 def kl_half_normal(p: HalfNormal, q: HalfNormal) -> Tensor:
     """The KL between the normals around 0 whose absolute values these are."""
-    return half_normal_kl(p.scale, q.scale)
-
-
-def _bessel_ratio(k: Tensor) -> Tensor:
-    return torch.special.i1e(k) / torch.special.i0e(k)
+    e = (p.scale - q.scale) / q.scale
+    return 0.5 * e * e + ratio_gap(p.scale, q.scale)
 
 
 @register(TruncatedNormal, TruncatedNormal)
@@ -151,7 +147,7 @@ def kl_truncated_normal(p: TruncatedNormal, q: TruncatedNormal) -> Tensor:
 @register(VonMises, VonMises)
 def kl_von_mises(p: VonMises, q: VonMises) -> Tensor:
     """KL = log I0(k_q) - log I0(k_p) - A(k_p)(k_q - k_p) + 2 k_q A(k_p) sin^2((m_p - m_q)/2), A = I1/I0."""
-    mean = _bessel_ratio(p.concentration)
+    mean = torch.special.i1e(p.concentration) / torch.special.i0e(p.concentration)
     # I0 grows like e^k: the exponents are subtracted on paper, only the scaled Bessel functions by machine
     scaled = torch.special.i0e(q.concentration).log() - torch.special.i0e(p.concentration).log()
     gap = scaled + (q.concentration - p.concentration) * (1 - mean)

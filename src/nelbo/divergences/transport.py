@@ -17,7 +17,6 @@ from torch.distributions import (
     Exponential,
     Gamma,
     Gumbel,
-    Independent,
     Laplace,
     MixtureSameFamily,
     Normal,
@@ -25,12 +24,12 @@ from torch.distributions import (
     Uniform,
 )
 
-from nelbo.divergences.divergence import Divergence, Method, Options, shared_dimensions, type_name
+from nelbo.divergences.divergence import Divergence, shared_dimensions, sum_rightmost, type_name
 from nelbo.divergences.exact_sum import counts_of
 from nelbo.divergences.f_divergences import root, square_root
 from nelbo.divergences.integration import integrate
 from nelbo.divergences.internals import double, parameters
-from nelbo.divergences.monte_carlo import Draws, average
+from nelbo.divergences.monte_carlo import Method, Options, average
 from nelbo.divergences.normals import location_and_tril, whitened
 from nelbo.divergences.stable import EULER
 from nelbo.divergences.supports import batch_shape, result_dtype, scalar_support
@@ -86,14 +85,14 @@ def _closed(p: Any, q: Any, order: int) -> Tensor | None:
             if shape is Exponential:
                 return stretch.abs()
             return None
-    if isinstance(p, Independent) and isinstance(p.base_dist, Normal) and isinstance(q, Independent):
-        events = shared_dimensions(p, q)
-        if order == 1 or events is None or not isinstance(q.base_dist, Normal):
-            return None
+    if order == 1:
+        return None
+    events = shared_dimensions(p, q)
+    if events is not None and isinstance(p.base_dist, Normal) and isinstance(q.base_dist, Normal):
         squares = (p.base_dist.loc - q.base_dist.loc) ** 2 + (p.base_dist.scale - q.base_dist.scale) ** 2
-        return squares.sum(tuple(range(-events, 0))).sqrt()
+        return sum_rightmost(squares, events).sqrt()
     by_p, by_q = location_and_tril(p), location_and_tril(q)
-    if order == 1 or by_p is None or by_q is None:
+    if by_p is None or by_q is None:
         return None
     (m_p, L_p), (m_q, L_q) = by_p, by_q
     # tr (S_p^1/2 S_q S_p^1/2)^1/2 is the sum of the singular values of L_p^T L_q
@@ -130,9 +129,13 @@ def _cdf(p: Any, x: Tensor) -> Tensor:
     )
 
 
+def _needs_gradient(p: Any) -> bool:
+    return torch.is_grad_enabled() and any(x.requires_grad for x in parameters(p))
+
+
 def _scipy(function: str, p: Any, *args: Tensor) -> Tensor:
     """A function of scipy.special on tensors; imported here, because few need it and it costs every start."""
-    if torch.is_grad_enabled() and any(x.requires_grad for x in parameters(p)):
+    if _needs_gradient(p):
         raise ValueError(
             f"the cdf and quantiles of {type_name(p)} come from scipy and carry no gradient. Write `with "
             "torch.no_grad():` around the call, or use mmd(p, q), whose draws are differentiable."
@@ -177,10 +180,9 @@ def _quantile(p: Any, u: Tensor) -> Tensor:
 def _bisected(p: Any, u: Tensor) -> Tensor:
     support = scalar_support(p)
     assert support is not None
-    one = torch.ones_like(u)
-    low = torch.maximum(torch.as_tensor(support.lower, dtype=u.dtype) * one, -1e9 * one)
-    high = torch.minimum(torch.as_tensor(support.upper, dtype=u.dtype) * one, 1e9 * one)
-    if any(x.requires_grad for x in parameters(p)) and torch.is_grad_enabled():
+    low = (torch.ones_like(u) * support.lower).clamp(min=-1e9)
+    high = (torch.ones_like(u) * support.upper).clamp(max=1e9)
+    if _needs_gradient(p):
         raise ValueError(
             f"the quantiles of {type_name(p)} come from bisection and carry no gradient. Write `with torch.no_grad():` "
             "around the call, or use wasserstein(p, q, order=1)."
@@ -223,14 +225,17 @@ def _between_counts(p: Any, q: Any, order: int) -> Estimate | None:
     x, mass_p, mass_q = counts_of(p, q)
     F_p, F_q = mass_p.cumsum(0), mass_q.cumsum(0)
     if order == 1:
-        return Estimate.exactly((F_p - F_q).abs().sum(0).to(result_dtype(p, q)), "exact_sum")
+        return _summed((F_p - F_q).abs().sum(0), p, q)
     levels = torch.cat([F_p, F_q]).clamp(max=1).sort(0).values
     before = torch.cat([torch.zeros_like(levels[:1]), levels[:-1]])
     middle = (0.5 * (before + levels)).movedim(0, -1).contiguous()
     at = [torch.searchsorted(F.detach().movedim(0, -1).contiguous(), middle.detach()) for F in (F_p, F_q)]
     gap = (at[0].clamp(max=x.shape[0] - 1) - at[1].clamp(max=x.shape[0] - 1)).double() ** 2
-    squared = (gap * (levels - before).movedim(0, -1)).sum(-1)
-    return square_root(Estimate.exactly(squared.to(result_dtype(p, q)), "exact_sum"))
+    return square_root(_summed((gap * (levels - before).movedim(0, -1)).sum(-1), p, q))
+
+
+def _summed(value: Tensor, p: Any, q: Any) -> Estimate:
+    return Estimate.exactly(value.to(result_dtype(p, q)), "exact_sum")
 
 
 _WASSERSTEIN = {
@@ -285,17 +290,40 @@ def _energy_of_counts(p: Any, q: Any) -> Estimate | None:
     if p.event_shape:
         return None
     _, mass_p, mass_q = counts_of(p, q)
-    squared = 2 * ((mass_p.cumsum(0) - mass_q.cumsum(0)) ** 2).sum(0)
-    return square_root(Estimate.exactly(squared.to(result_dtype(p, q)), "exact_sum"))
+    return square_root(_summed(2 * ((mass_p.cumsum(0) - mass_q.cumsum(0)) ** 2).sum(0), p, q))
 
 
-def _energy_from_draws(p: Any, q: Any, draws: Draws) -> Estimate:
-    events = len(p.event_shape)
+def _from_pairs(kernel: Callable[[Tensor], Tensor], p: Any, q: Any, options: Options) -> Estimate:
+    """The root of E k(x - x') + E k(y - y') - 2 E k(x - y), its square an average over independent quadruples.
 
-    def minus_norm(x: Tensor) -> Tensor:
-        return -torch.linalg.vector_norm(x.flatten(-events), dim=-1) if events else -x.abs()
+    Args:
+        kernel: from (..., features) to (...).
+        p: of x and x'.
+        q: of y and y'.
+        options: how many quadruples.
+    """
+    for d in (p, q):
+        if not d.has_rsample and _needs_gradient(d):
+            raise ValueError(
+                f"{type_name(d)} has no rsample, so that this distance has no gradient from draws. Write `with "
+                "torch.no_grad():` around the call."
+            )
+    shape = batch_shape(p, q)
+    p, q = (d if torch.Size(d.batch_shape) == shape else d.expand(shape) for d in (p, q))
 
-    return _from_pairs(p, q, minus_norm, draws)
+    def drawn(d: Any, count: int) -> Tensor:
+        x = (d.rsample if d.has_rsample else d.sample)(torch.Size([count])).reshape(count, *shape, -1)
+        return x if x.is_floating_point() else x.to(result_dtype(p, q))  # categories are integers
+
+    def values(count: int) -> Tensor:
+        x, x2, y, y2 = (drawn(d, count) for d in (p, p, q, q))
+        return kernel(x - x2) + kernel(y - y2) - kernel(x - y) - kernel(x2 - y2)
+
+    return square_root(average(values, shape.numel() * max(1, p.event_shape.numel()), options))
+
+
+def _minus_norm(d: Tensor) -> Tensor:
+    return -torch.linalg.vector_norm(d, dim=-1)
 
 
 _ENERGY = Divergence(
@@ -303,7 +331,7 @@ _ENERGY = Divergence(
     closed_form=_energy_closed,
     exact_sum=_energy_of_counts,
     quadrature=lambda p, q: square_root(_by_cdf(p, q, factor=2.0, power=2)),
-    monte_carlo=_energy_from_draws,
+    monte_carlo=partial(_from_pairs, _minus_norm),
 )
 
 
@@ -344,14 +372,14 @@ def mmd(
         name="mmd",
         closed_form=partial(_mmd_closed, bandwidth=bandwidth),
         exact_sum=partial(_mmd_of_counts, bandwidth=bandwidth),
-        monte_carlo=partial(_mmd_from_draws, bandwidth=bandwidth),
+        monte_carlo=partial(_from_pairs, lambda d: torch.exp(-0.5 * ((d / bandwidth) ** 2).sum(-1))),
         hint="Write method='auto', 'closed_form' (normals), 'exact_sum' (counts) or 'monte_carlo'.",
     )
     return distance.evaluate(p, q, Options(method, samples, standard_error, max_samples, seed))
 
 
 def _mmd_closed(p: Any, q: Any, bandwidth: float) -> Tensor | None:
-    a, b = _as_normals(p), _as_normals(q)
+    a, b = location_and_tril(p), location_and_tril(q)
     if a is None or b is None:
         return None
     within = _kernel_mean(a, a, bandwidth) + _kernel_mean(b, b, bandwidth)
@@ -366,24 +394,7 @@ def _mmd_of_counts(p: Any, q: Any, bandwidth: float) -> Estimate | None:
         return None
     gram = torch.exp(-0.5 * ((x[:, None] - x[None, :]) / bandwidth) ** 2)
     gap = mass_p - mass_q
-    squared = (gap * (gram @ gap.flatten(1)).reshape(gap.shape) if gap.dim() > 1 else gap * (gram @ gap)).sum(0)
-    return square_root(Estimate.exactly(squared.to(result_dtype(p, q)), "exact_sum"))
-
-
-def _mmd_from_draws(p: Any, q: Any, draws: Draws, bandwidth: float) -> Estimate:
-    events = len(p.event_shape)
-
-    def kernel(d: Tensor) -> Tensor:
-        squared = (d / bandwidth) ** 2
-        return torch.exp(-0.5 * (squared.flatten(-events).sum(-1) if events else squared))
-
-    return _from_pairs(p, q, kernel, draws)
-
-
-def _as_normals(p: Any) -> tuple[Tensor, Tensor] | None:
-    if isinstance(p, Normal):
-        return p.loc.unsqueeze(-1), p.scale[..., None, None]
-    return location_and_tril(p)
+    return square_root(_summed((gap * torch.tensordot(gram, gap, 1)).sum(0), p, q))
 
 
 def _kernel_mean(a: tuple[Tensor, Tensor], b: tuple[Tensor, Tensor], h: float) -> Tensor:
@@ -393,21 +404,3 @@ def _kernel_mean(a: tuple[Tensor, Tensor], b: tuple[Tensor, Tensor], h: float) -
     L = torch.linalg.cholesky(spread)
     y = whitened(L, (m_a - m_b) / h)
     return torch.exp(-0.5 * (y * y).sum(-1) - L.diagonal(dim1=-2, dim2=-1).log().sum(-1))
-
-
-def _from_pairs(p: Any, q: Any, kernel: Callable[[Tensor], Tensor], draws: Draws) -> Estimate:
-    """The root of E k(x - x') + E k(y - y') - 2 E k(x - y), an unbiased average over independent quadruples."""
-    for d in (p, q):
-        if not d.has_rsample and torch.is_grad_enabled() and any(x.requires_grad for x in parameters(d)):
-            raise ValueError(
-                f"{type_name(d)} has no rsample, so that this distance has no gradient from draws. Write `with "
-                "torch.no_grad():` around the call."
-            )
-    shape = batch_shape(p, q)
-    p, q = (d if torch.Size(d.batch_shape) == shape else d.expand(shape) for d in (p, q))
-
-    def values(count: int) -> Tensor:
-        x, x2, y, y2 = ((d.rsample if d.has_rsample else d.sample)(torch.Size([count])) for d in (p, p, q, q))
-        return kernel(x - x2) + kernel(y - y2) - kernel(x - y) - kernel(x2 - y2)
-
-    return square_root(average(values, shape.numel() * max(1, p.event_shape.numel()), draws))
