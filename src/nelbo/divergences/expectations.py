@@ -117,24 +117,20 @@ def _exponential_distance(p: Exponential, c: Tensor) -> Tensor:
     return (2 * torch.exp(-p.rate * inside) - 1) / p.rate + inside + (inside - c)
 
 
-def _pareto_mean(p: Pareto) -> Tensor:
-    heavy = p.alpha <= 1
-    safe = torch.where(heavy, torch.full_like(p.alpha, 2.0), p.alpha)
-    return torch.where(heavy, torch.inf, safe * p.scale / (safe - 1))
-
-
-def _pareto_variance(p: Pareto) -> Tensor:
-    heavy = p.alpha <= 2
-    safe = torch.where(heavy, torch.full_like(p.alpha, 3.0), p.alpha)
-    return torch.where(heavy, torch.inf, (p.scale / (safe - 1)) ** 2 * safe / (safe - 2))
+def _beyond(least: float, shape: Tensor, value: Callable[[Tensor], Tensor]) -> Tensor:
+    """A moment that is infinite where the tail's shape is not greater than `least`: its value(shape), else inf."""
+    infinite = shape <= least
+    return torch.where(infinite, torch.inf, value(torch.where(infinite, torch.full_like(shape, least + 1), shape)))
 
 
 def _pareto_distance(p: Pareto, c: Tensor) -> Tensor:
-    heavy = p.alpha <= 1
-    a = torch.where(heavy, torch.full_like(p.alpha, 2.0), p.alpha)
     inside = torch.maximum(c, p.scale)
-    tail = 2 * (p.scale / inside) ** a * inside / (a - 1)
-    return torch.where(heavy, torch.inf, inside - a * p.scale / (a - 1) + tail + (inside - c))
+
+    def value(a: Tensor) -> Tensor:
+        tail = 2 * (p.scale / inside) ** a * inside / (a - 1)
+        return inside - a * p.scale / (a - 1) + tail + (inside - c)
+
+    return _beyond(1, p.alpha, value)
 
 
 def _pareto_log_power(p: Pareto, k: Tensor) -> Tensor:
@@ -148,11 +144,6 @@ def _half_normal_distance(p: HalfNormal, c: Tensor) -> Tensor:
     z = inside / p.scale * math.sqrt(0.5)
     tail = p.scale * math.sqrt(2) * (torch.exp(-z * z) / math.sqrt(math.pi) - z * torch.erfc(z))
     return inside - p.scale * math.sqrt(2 / math.pi) + 2 * tail + (inside - c)
-
-
-def _student_moment(p: StudentT, least: float, value: Callable[[Tensor], Tensor], otherwise: float) -> Tensor:
-    exists = p.df > least
-    return torch.where(exists, value(torch.where(exists, p.df, torch.full_like(p.df, least + 1))), otherwise)
 
 
 def _lbeta(a: Tensor, b: Tensor) -> Tensor:
@@ -197,7 +188,7 @@ EXPECTATIONS: dict[type, Expectations] = {
         entropy=lambda p: p.entropy(),
         # where the mean does not exist, the variance beside it is inf already
         mean=lambda p: p.loc,
-        variance=lambda p: _student_moment(p, 2, lambda v: p.scale**2 * v / (v - 2), torch.inf),
+        variance=lambda p: _beyond(2, p.df, lambda v: p.scale**2 * v / (v - 2)),
     ),
     TruncatedNormal: Expectations(entropy=lambda p: p.entropy(), mean=lambda p: p.mean, variance=lambda p: p.variance),
     Uniform: Expectations(
@@ -275,8 +266,8 @@ EXPECTATIONS: dict[type, Expectations] = {
     ),
     Pareto: Expectations(
         entropy=lambda p: (p.scale / p.alpha).log() + 1 + 1 / p.alpha,
-        mean=_pareto_mean,
-        variance=_pareto_variance,
+        mean=lambda p: _beyond(1, p.alpha, lambda a: a * p.scale / (a - 1)),
+        variance=lambda p: _beyond(2, p.alpha, lambda a: (p.scale / (a - 1)) ** 2 * a / (a - 2)),
         log=lambda p: p.scale.log() + 1 / p.alpha,
         log_variance=lambda p: p.alpha**-2,
         distance=_pareto_distance,
