@@ -10,19 +10,8 @@ from typing import Any
 
 import numpy as np
 import torch
+import torch.distributions as D
 from torch import Tensor
-from torch.distributions import (
-    Beta,
-    Distribution,
-    Exponential,
-    Gamma,
-    Gumbel,
-    Laplace,
-    MixtureSameFamily,
-    Normal,
-    StudentT,
-    Uniform,
-)
 
 from nelbo.divergences.divergence import Divergence, shared_dimensions, sum_rightmost, type_name
 from nelbo.divergences.exact_sum import counts_of
@@ -38,17 +27,17 @@ from nelbo.estimate import Estimate
 # families whose quantile function is loc + scale * (that of one fixed shape): (loc, scale), and the shape's mean and
 # variance
 _SHAPES: dict[type, tuple[Callable[[Any], tuple[Tensor, Tensor]], float, float]] = {
-    Normal: (lambda p: (p.loc, p.scale), 0.0, 1.0),
-    Laplace: (lambda p: (p.loc, p.scale), 0.0, 2.0),
-    Gumbel: (lambda p: (p.loc, p.scale), EULER, math.pi**2 / 6),
-    Uniform: (lambda p: (p.low, p.high - p.low), 0.5, 1 / 12),
-    Exponential: (lambda p: (torch.zeros_like(p.rate), 1 / p.rate), 1.0, 1.0),
+    D.Normal: (lambda p: (p.loc, p.scale), 0.0, 1.0),
+    D.Laplace: (lambda p: (p.loc, p.scale), 0.0, 2.0),
+    D.Gumbel: (lambda p: (p.loc, p.scale), EULER, math.pi**2 / 6),
+    D.Uniform: (lambda p: (p.low, p.high - p.low), 0.5, 1 / 12),
+    D.Exponential: (lambda p: (torch.zeros_like(p.rate), 1 / p.rate), 1.0, 1.0),
 }
 
 
 def wasserstein(
-    p: Distribution,
-    q: Distribution,
+    p: D.Distribution,
+    q: D.Distribution,
     *,
     order: int = 2,
     method: Method = "auto",
@@ -69,7 +58,7 @@ def wasserstein(
         ValueError: for another order, and for vectors without a closed form.
     """
     if order not in (1, 2):
-        raise ValueError(f"wasserstein: got order={order!r}; expected 1 or 2, as in wasserstein(p, q, order=1).")
+        raise ValueError(f"wasserstein: order must be 1 or 2, got {order!r}; write wasserstein(p, q, order=1).")
     return _WASSERSTEIN[order].evaluate(p, q, Options(method))
 
 
@@ -80,15 +69,15 @@ def _closed(p: Any, q: Any, order: int) -> Tensor | None:
             shift, stretch = m_p - m_q, s_p - s_q
             if order == 2:
                 return torch.hypot(shift + stretch * mean, stretch * math.sqrt(variance))
-            if shape is Normal:  # E|shift + stretch z|
+            if shape is D.Normal:  # E|shift + stretch z|
                 return _folded(shift, stretch.abs())
-            if shape is Exponential:
+            if shape is D.Exponential:
                 return stretch.abs()
             return None
     if order == 1:
         return None
     events = shared_dimensions(p, q)
-    if events is not None and isinstance(p.base_dist, Normal) and isinstance(q.base_dist, Normal):
+    if events is not None and isinstance(p.base_dist, D.Normal) and isinstance(q.base_dist, D.Normal):
         squares = (p.base_dist.loc - q.base_dist.loc) ** 2 + (p.base_dist.scale - q.base_dist.scale) ** 2
         return sum_rightmost(squares, events).sqrt()
     by_p, by_q = location_and_tril(p), location_and_tril(q)
@@ -112,16 +101,16 @@ def _folded(shift: Tensor, scale: Tensor) -> Tensor:
 
 def _cdf(p: Any, x: Tensor) -> Tensor:
     """The cdf; torch has none for some families, and scipy's carry no gradient."""
-    if isinstance(p, MixtureSameFamily):
+    if isinstance(p, D.MixtureSameFamily):
         parts = _cdf(p.component_distribution, x.unsqueeze(-1))
         return (parts * p.mixture_distribution.probs).sum(-1)
     try:
         return p.cdf(x)
     except NotImplementedError:
         pass
-    if isinstance(p, Beta):
+    if isinstance(p, D.Beta):
         return _scipy("betainc", p, p.concentration1, p.concentration0, x)
-    if isinstance(p, StudentT):
+    if isinstance(p, D.StudentT):
         return _scipy("stdtr", p, p.df, (x - p.loc) / p.scale)
     raise ValueError(
         f"{type_name(p)} has no cdf, which distances on the line need. Write energy_distance(p, q, "
@@ -163,13 +152,13 @@ def _by_cdf(p: Any, q: Any, *, factor: float, power: int) -> Estimate:
 
 
 def _quantile(p: Any, u: Tensor) -> Tensor:
-    if isinstance(p, Gamma):
+    if isinstance(p, D.Gamma):
         return _scipy("gammaincinv", p, p.concentration, u) / p.rate
-    if isinstance(p, Beta):
+    if isinstance(p, D.Beta):
         return _scipy("betaincinv", p, p.concentration1, p.concentration0, u)
-    if isinstance(p, StudentT):
+    if isinstance(p, D.StudentT):
         return p.loc + p.scale * _scipy("stdtrit", p, p.df, u)
-    if isinstance(p, MixtureSameFamily):
+    if isinstance(p, D.MixtureSameFamily):
         return _bisected(p, u)
     try:
         return p.icdf(u)
@@ -252,8 +241,8 @@ _WASSERSTEIN = {
 
 
 def energy_distance(
-    p: Distribution,
-    q: Distribution,
+    p: D.Distribution,
+    q: D.Distribution,
     *,
     method: Method = "auto",
     samples: int | None = None,
@@ -278,7 +267,7 @@ def energy_distance(
 
 
 def _energy_closed(p: Any, q: Any) -> Tensor | None:
-    if not (isinstance(p, Normal) and isinstance(q, Normal)):
+    if not (isinstance(p, D.Normal) and isinstance(q, D.Normal)):
         return None
     within = (p.scale + q.scale) * (2 / math.sqrt(math.pi))
     squared = 2 * _folded(p.loc - q.loc, torch.hypot(p.scale, q.scale)) - within
@@ -336,8 +325,8 @@ _ENERGY = Divergence(
 
 
 def mmd(
-    p: Distribution,
-    q: Distribution,
+    p: D.Distribution,
+    q: D.Distribution,
     *,
     bandwidth: float = 1.0,
     method: Method = "auto",
@@ -366,7 +355,7 @@ def mmd(
     """
     if not (bandwidth > 0 and math.isfinite(bandwidth)):
         raise ValueError(
-            f"mmd: got bandwidth={bandwidth!r}; expected a positive number, as in mmd(p, q, bandwidth=1.0)."
+            f"mmd: bandwidth must be a positive number, got {bandwidth!r}; write mmd(p, q, bandwidth=1.0)."
         )
     distance = Divergence(
         name="mmd",
