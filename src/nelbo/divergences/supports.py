@@ -1,6 +1,6 @@
-"""Where a distribution lives: KL(p || q) is infinite where p puts mass outside of q's support.
+"""Supports of distributions: KL(p || q) is infinite where p puts mass outside of q's support.
 
-torch's constraints know the supports; here they become intervals.
+torch's constraints, read as intervals.
 """
 
 import math
@@ -123,7 +123,9 @@ def filled(p: Distribution, q: Distribution, value: float) -> Tensor:
 
 
 def escapes(p: Distribution, q: Distribution) -> Tensor | bool:
-    """Where p puts mass outside of q's support, so that KL(p || q) is inf; False where the supports cannot tell.
+    """The batch elements in which p puts mass outside of q's support, so that KL(p || q) is inf.
+
+    False where the supports cannot tell.
 
     A count and a density never share mass: they are mutually singular.
     """

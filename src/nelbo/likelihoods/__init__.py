@@ -1,4 +1,4 @@
-"""Families of p(x|z), in nats: what a decoder's numbers say about the data."""
+"""Families of p(x|z), in nats, with the decoder's output as parameters."""
 
 from nelbo.likelihoods.bernoulli import Bernoulli, ContinuousBernoulli
 from nelbo.likelihoods.discrete import Categorical, DiscretizedLogistic, NegativeBinomial, Poisson
