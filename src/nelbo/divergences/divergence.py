@@ -12,7 +12,15 @@ from nelbo.divergences.exact_sum import can_sum, exact_sum
 from nelbo.divergences.integration import Integral, Integrand, integrate
 from nelbo.divergences.internals import validated
 from nelbo.divergences.monte_carlo import Method, Options, expectation
-from nelbo.divergences.supports import escapes, filled, in_words, is_discrete, on_a_line, result_dtype
+from nelbo.divergences.supports import (
+    escapes,
+    filled,
+    in_words,
+    is_discrete,
+    on_a_line,
+    result_dtype,
+    shared_dimensions,
+)
 from nelbo.estimate import Estimate
 
 Of = Callable[[Tensor, Tensor], Tensor]
@@ -172,18 +180,6 @@ def _where_infinite(infinite: Tensor, e: Estimate) -> Estimate:
     """The estimate, with inf and no error where it is infinite."""
     value, error = torch.where(infinite, torch.inf, e.value), torch.where(infinite, 0.0, e.standard_error)
     return replace(e, value=value, standard_error=error)
-
-
-def shared_dimensions(p: Any, q: Any) -> int | None:
-    """The number of batch dimensions that two `Independent` turn into the event; None unless both turn the same."""
-    if not (isinstance(p, Independent) and isinstance(q, Independent)):
-        return None
-    return p.reinterpreted_batch_ndims if p.reinterpreted_batch_ndims == q.reinterpreted_batch_ndims else None
-
-
-def sum_rightmost(value: Tensor, dimensions: int) -> Tensor:
-    """The sum over the last dimensions, as many as are given; of none, the value itself."""
-    return value.sum(tuple(range(-dimensions, 0))) if dimensions else value
 
 
 def type_name(p: Any) -> str:

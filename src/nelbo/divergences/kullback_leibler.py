@@ -7,8 +7,9 @@ import torch
 from torch import Tensor
 from torch.distributions import Distribution, kl_divergence
 
-from nelbo.divergences.divergence import pointwise, shared_dimensions, sum_rightmost
+from nelbo.divergences.divergence import pointwise
 from nelbo.divergences.monte_carlo import Method, Options
+from nelbo.divergences.supports import shared_dimensions, sum_rightmost
 from nelbo.estimate import Estimate
 
 Formula = Callable[[Any, Any], Tensor | None]

@@ -1,7 +1,6 @@
 """Averages over draws, until the standard error is small enough."""
 
-import contextlib
-from collections.abc import Callable, Generator
+from collections.abc import Callable
 from typing import Any, Literal, NamedTuple
 
 import torch
@@ -32,17 +31,6 @@ class Options(NamedTuple):
     seed: int | None = None
 
 
-@contextlib.contextmanager
-def seeded(seed: int | None) -> Generator[None]:
-    """Draw from `seed` inside, and leave torch's global generator as it was; None draws from the global generator."""
-    if seed is None:
-        yield
-        return
-    with torch.random.fork_rng():
-        torch.manual_seed(seed)
-        yield
-
-
 def expectation(f: Callable[[Tensor, Tensor], Tensor], p: Any, q: Any, options: Options) -> Estimate:
     """E_p[f(log p(x), log q(x))] with its standard error, shape batch_shape.
 
@@ -68,7 +56,9 @@ def average(values: Callable[[int], Tensor], elements: int, options: Options) ->
     most, chunk = samples or max_samples, samples or 4096
     largest_chunk = max(256, (1 << 22) // max(1, elements))
     count, mean, squares = 0, torch.zeros(()), torch.zeros(())
-    with seeded(seed):
+    with torch.random.fork_rng(enabled=seed is not None):
+        if seed is not None:
+            torch.manual_seed(seed)
         while True:
             take = min(chunk, largest_chunk, most - count)
             drawn = values(take)

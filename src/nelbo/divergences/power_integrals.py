@@ -7,9 +7,9 @@ import torch
 import torch.distributions as D
 from torch import Tensor
 
-from nelbo.divergences.divergence import shared_dimensions, sum_rightmost
 from nelbo.divergences.normals import location_and_tril, whitened
 from nelbo.divergences.stable import log_gap
+from nelbo.divergences.supports import shared_dimensions, sum_rightmost
 
 
 def log_power_integral(p: Any, q: Any, a: float) -> Tensor | None:

@@ -13,7 +13,7 @@ import torch
 import torch.distributions as D
 from torch import Tensor
 
-from nelbo.divergences.divergence import Divergence, shared_dimensions, sum_rightmost, type_name
+from nelbo.divergences.divergence import Divergence, type_name
 from nelbo.divergences.exact_sum import counts_of
 from nelbo.divergences.f_divergences import root, square_root
 from nelbo.divergences.integration import integrate
@@ -21,7 +21,7 @@ from nelbo.divergences.internals import double, parameters
 from nelbo.divergences.monte_carlo import Method, Options, average
 from nelbo.divergences.normals import location_and_tril, whitened
 from nelbo.divergences.stable import EULER
-from nelbo.divergences.supports import batch_shape, result_dtype, scalar_support
+from nelbo.divergences.supports import batch_shape, result_dtype, scalar_support, shared_dimensions, sum_rightmost
 from nelbo.estimate import Estimate
 
 # families whose quantile function is loc + scale * (that of one fixed shape): (loc, scale), and the shape's mean and
