@@ -90,6 +90,35 @@ class Two(nn.Module):
         return x, x
 
 
+class Separate(likelihoods.Likelihood):
+    """Forgets some of the axes of an example."""
+
+    support = "real values"
+
+    def __init__(self, kept=0):
+        super().__init__()
+        self.kept = kept
+
+    def forward(self, parameters, event_dims):
+        normal = torch.distributions.Normal(parameters, 1.0)
+        return torch.distributions.Independent(normal, self.kept) if self.kept else normal
+
+    def accepts(self, x):
+        return True
+
+
+class Halves(Separate):
+    """Splits the decoder's output by itself."""
+
+    def __init__(self, parameters_per_feature):
+        super().__init__()
+        self.parameters_per_feature = parameters_per_feature
+
+    def forward(self, parameters, event_dims):
+        mean, log_scale = parameters.chunk(2, dim=-event_dims)
+        return torch.distributions.Independent(torch.distributions.Normal(mean, log_scale.exp()), event_dims)
+
+
 X = binary(3)
 MISTAKES = {
     "encoder_width": (
@@ -169,20 +198,79 @@ MISTAKES = {
         ValueError,
         r"the posterior has 5 latent dimensions .* write DiagonalNormal\(2, \.\.\.\)",
     ),
-    "likelihood": (
-        lambda: vae(likelihood="bernoulli"),
+    "likelihood_by_name": (
+        lambda: vae(likelihood="normal"),
         TypeError,
-        r"likelihood must be a nelbo Likelihood, got str; write likelihood=nelbo\.likelihoods\.Bernoulli\(\)",
+        r"likelihood must be an instance of nelbo\.likelihoods\.Likelihood, got 'normal'; write "
+        r"likelihood=nelbo\.likelihoods\.named\('normal'\)$",
+    ),
+    "likelihood_by_unknown_name": (
+        lambda: vae(likelihood="gaussian"),
+        TypeError,
+        r"got 'gaussian'; write likelihood=nelbo\.likelihoods\.named\(name\) with one of the names bernoulli, .*normal",
+    ),
+    "likelihood_class": (
+        lambda: vae(likelihood=likelihoods.Categorical),
+        TypeError,
+        r"got the class Categorical; write likelihood=nelbo\.likelihoods\.Categorical\(\), with its arguments",
+    ),
+    "likelihood_of_torch": (
+        lambda: vae(likelihood=torch.distributions.Normal(0.0, 1.0)),
+        TypeError,
+        r"got a Normal; write likelihood=nelbo\.likelihoods\.Normal\(\) for real values, .*Bernoulli\(\) for values in",
+    ),
+    "likelihood_of_wrap": (
+        lambda: nelbo.wrap(
+            encode=lambda x: (x[:, :2], x[:, 2:4]),
+            decode=lambda z: z.repeat(1, 3),
+            x=X,
+            scale="logvar",
+            likelihood="poisson:3",
+        ),
+        TypeError,
+        r"got 'poisson:3'; write likelihood=nelbo\.likelihoods\.named\('poisson:3'\)",
+    ),
+    "likelihood_without_independent": (
+        lambda: vae(likelihood=Separate()).check(X),
+        ValueError,
+        r"event_shape \(\), expected \(6,\), .* a batch of separate Normal distributions\. .* with "
+        r"return torch\.distributions\.Independent\(px, event_dims\)",
+    ),
+    "likelihood_without_independent_of_images": (
+        lambda: vae(
+            nn.Sequential(nn.Flatten(), nn.Linear(6, 4)),
+            nn.Sequential(nn.Linear(2, 6), nn.Unflatten(1, (1, 2, 3))),
+            likelihood=Separate(1),
+        ).check(X.reshape(3, 1, 2, 3)),
+        ValueError,
+        r"event_shape \(3,\), expected \(1, 2, 3\), .* separate Independent distributions",
+    ),
+    "decoder_odd_of_a_family_that_splits": (
+        lambda: vae(decoder=nn.Linear(2, 5), likelihood=Halves(2)).check(X),
+        ValueError,
+        r"Halves takes 2 numbers per feature.*got shape \(3, 5\)\. .*end the decoder with 2 \* c outputs",
+    ),
+    "decoder_odd_of_a_family_that_does_not_count": (
+        lambda: vae(decoder=nn.Linear(2, 5), likelihood=Halves(1)).check(X),
+        ValueError,
+        r"Halves cannot take a decoder's output of shape \(3, 5\): .*Set its parameters_per_feature, which is 1, to "
+        r"the number k of parameters .* end the decoder with k \* c outputs",
     ),
     "prior": (
         lambda: vae(prior=torch.distributions.Normal(0.0, 1.0)),
         TypeError,
-        r"prior must be a nelbo Prior, got Normal; write prior=nelbo\.priors\.StandardNormal\(2\)",
+        r"prior must be an instance of nelbo\.priors\.Prior, got a Normal; write "
+        r"prior=nelbo\.priors\.StandardNormal\(2\)",
+    ),
+    "prior_by_name": (
+        lambda: vae(prior="standard"),
+        TypeError,
+        r"got 'standard'; write prior=nelbo\.priors\.StandardNormal\(2\)",
     ),
     "posterior": (
-        lambda: vae(posterior=posteriors.DiagonalNormal),
+        lambda: vae(posterior=posteriors.FullCovarianceNormal),
         TypeError,
-        r"write posterior=nelbo\.posteriors\.DiagonalNormal\(2\)",
+        r"got the class FullCovarianceNormal; write posterior=FullCovarianceNormal\(2\)",
     ),
     "encoder_function": (
         lambda: vae(encoder=lambda x: x),

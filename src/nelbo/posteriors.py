@@ -38,7 +38,7 @@ class Posterior(nn.Module, ABC):
     @property
     @abstractmethod
     def encoder_outputs(self) -> int:
-        """How many numbers the encoder gives for each example."""
+        """The number of outputs of the encoder for each example."""
 
     @abstractmethod
     def forward(self, h: Tensor) -> Distribution:

@@ -13,7 +13,7 @@ from torch.distributions import Distribution
 from nelbo import latents
 from nelbo.data import Batch, as_batch
 from nelbo.divergences import Delta
-from nelbo.likelihoods import Likelihood
+from nelbo.likelihoods import Likelihood, check_likelihood
 from nelbo.likelihoods.given import GivenLikelihood
 from nelbo.posteriors import DiagonalNormal, Posterior
 from nelbo.priors import Prior, StandardNormal
@@ -285,11 +285,12 @@ class VAE(Model):
         self.latent = latent
         self.encoder = _network(encoder, "encoder")
         self.decoder = _network(decoder, "decoder")
-        self.px_family = _instance(likelihood, Likelihood, "likelihood", "nelbo.likelihoods.Bernoulli()")
+        check_likelihood(likelihood)
+        self.px_family = likelihood
         self.pz_family = StandardNormal(latent) if prior is None else prior
         self.qz_family = DiagonalNormal(latent) if posterior is None else posterior
-        _instance(self.pz_family, Prior, "prior", f"nelbo.priors.StandardNormal({latent})")
-        _instance(self.qz_family, Posterior, "posterior", f"nelbo.posteriors.DiagonalNormal({latent})")
+        _check_family(self.pz_family, Prior, "prior", "nelbo.priors.StandardNormal", latent)
+        _check_family(self.qz_family, Posterior, "posterior", "nelbo.posteriors.DiagonalNormal", latent)
         for name, family in (("prior", self.pz_family), ("posterior", self.qz_family)):
             if family.latent != latent:
                 raise ValueError(
@@ -332,7 +333,8 @@ class Autoencoder(Model):
         self.latent = latent
         self.encoder = _network(encoder, "encoder")
         self.decoder = _network(decoder, "decoder")
-        self.px_family = _instance(likelihood, Likelihood, "likelihood", "nelbo.likelihoods.Bernoulli()")
+        check_likelihood(likelihood)
+        self.px_family = likelihood
         self.pz_family = StandardNormal(latent)
 
     @property
@@ -380,7 +382,18 @@ def decoded(model: Any, z: Tensor) -> Distribution:
             "probabilities); end it with nn.Linear(..., features) or nn.Unflatten(1, event)"
         )
     event = parameters.shape[1:]
-    return model.px_family(parameters.reshape(*z.shape[:-1], *event), len(event))
+    family = model.px_family
+    family.check_parameters(parameters, len(event))
+    try:
+        return family(parameters.reshape(*z.shape[:-1], *event), len(event))
+    except torch.OutOfMemoryError:
+        raise
+    except RuntimeError as error:  # torch speaks of sizes, and names neither the family nor the decoder
+        raise ValueError(
+            f"{type(family).__name__} cannot take a decoder's output of shape {tuple(parameters.shape)}: {error}. Set "
+            f"its parameters_per_feature, which is {family.parameters_per_feature}, to the number k of parameters for "
+            "each feature, and end the decoder with k * c outputs for data with c features (or channels)"
+        ) from error
 
 
 def _through(network: nn.Module, inputs: Tensor, dtype: torch.dtype | None) -> Any:
@@ -526,6 +539,13 @@ def fits(px: Distribution, x: Tensor, parameters_per_feature: int = 1) -> None:
     got, expected = tuple(px.event_shape), tuple(x.shape[1:])
     if got == expected:
         return
+    separate = (*px.batch_shape, *got)[-len(expected) :] == expected and len(got) < len(expected)
+    if separate:
+        raise ValueError(
+            f"p(x|z) has event_shape {got}, expected {expected}, the shape of an example: its features are a batch of "
+            f"separate {type(px).__name__} distributions. End the likelihood's forward(parameters, event_dims) with "
+            "return torch.distributions.Independent(px, event_dims)"
+        )
     outputs = (parameters_per_feature * expected[0], *expected[1:]) if expected else ()
     if math.prod(got) == math.prod(expected) and expected:
         line = f"end the decoder with nn.Unflatten(1, {outputs}), or reshape the data with x.reshape(len(x), "
@@ -548,10 +568,15 @@ def _network(value: Any, name: str) -> nn.Module:
     return value
 
 
-def _instance(value: Any, kind: type, name: str, line: str) -> Any:
-    if not isinstance(value, kind):
-        raise TypeError(f"{name} must be a nelbo {kind.__name__}, got {type(value).__name__}; write {name}={line}")
-    return value
+def _check_family(value: Any, kind: type, name: str, default: str, latent: int) -> None:
+    if isinstance(value, kind):
+        return
+    is_class = isinstance(value, type)
+    got = f"the class {value.__name__}" if is_class else repr(value) if isinstance(value, str) else _got(value)
+    make = value.__name__ if is_class and issubclass(value, kind) else default
+    raise TypeError(
+        f"{name} must be an instance of {kind.__module__}.{kind.__name__}, got {got}; write {name}={make}({latent})"
+    )
 
 
 def _got(value: object) -> str:

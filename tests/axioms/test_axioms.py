@@ -149,16 +149,22 @@ def test_a_users_own_function():
 
 
 def test_errors():
-    with pytest.raises(ValueError, match=r"Gamma.*Normal, Laplace"):
+    with pytest.raises(ValueError, match=r"family must be one of Normal, Laplace, .*got Gamma"):
         axioms.examine("kl", "Gamma")
     with pytest.raises(ValueError, match="jeffreys"):
         axioms.examine("entropy")
+    with pytest.raises(ValueError, match=r"divergence must be one of kl, .* as in renyi:1/2; got 'renyi:x'"):
+        axioms.examine("renyi:x")
     with pytest.raises(TypeError, match="function of two distributions"):
         axioms.examine(3)
     with pytest.raises(ValueError, match="loc, scale"):
         axioms.examine("kl", "Normal", fixed={"rate": 1})
     with pytest.raises(ValueError, match="positive"):
         axioms.kl_triangle_excess(1.0, -1.0, 2.0)
+
+
+def test_renyi_of_order_1_is_kl():
+    assert axioms.examine("renyi:1", "Bernoulli", trials=16, rounds=1).divergence == "kl"
 
 
 def test_an_infinite_side_is_infinite_and_not_a_truncated_integral():

@@ -1,6 +1,8 @@
 """Text to distributions, and the shell commands built on them."""
 
+import itertools
 import json
+import re
 
 import pytest
 import torch
@@ -38,7 +40,14 @@ def test_parse(text, kind, mean):
         ("Normal(0, 1", "never closed", 6),
         ("Normal(0, __import__('os').system('true'))", "not a number", 10),
         ("Normal(0)", "also needs scale", 0),
-        ("Normal(0, -1)", "scale", 0),
+        ("Normal(0, -1)", "Normal: scale must be a finite number greater than 0, got -1.0", 10),
+        ("Normal(inf, 1)", "Normal: loc must be a finite number, got inf", 7),
+        ("Geometric(0)", "probs must be a finite number greater than 0 and at most 1, got 0.0", 10),
+        ("Uniform(2, 1)", "Uniform: low must be less than high, got low=2 and high=1", 0),
+        ("TruncatedNormal(0, 1, low=2, high=1)", "low must be less than high, got low=2 and high=1", 0),
+        ("MultivariateNormal([0, 1], [[1]])", r"covariance_matrix must have the shape \(2, 2\) for a loc of 2", 0),
+        ("Mixture(inf * Normal(0, 1))", r"weights .* finite numbers greater than 0, got \[inf\]", 0),
+        ("Normal((-1)**0.5, 1)", "not a number", 7),
         ("Normal(0, 1, 2)", "takes 2 parameters", 13),
         ("Normal(mu=3)", "no parameter 'mu'", 7),
         ("Normal(0, 1/0)", "finite", 10),
@@ -56,6 +65,61 @@ def test_errors_show_where(text, word, column):
     assert lines[caret - 1].strip() == text
     assert lines[caret].index("^") - 4 == column
     assert all(name in lines[-1] for name in known_names())
+
+
+VALID = {
+    "Bernoulli": {"probs": "0.3"},
+    "Beta": {"concentration1": "2", "concentration0": "3"},
+    "Binomial": {"total_count": "3", "probs": "0.3"},
+    "Categorical": {"probs": "[1, 2]"},
+    "Cauchy": {"loc": "0", "scale": "1"},
+    "ContinuousBernoulli": {"probs": "0.3"},
+    "Dirichlet": {"concentration": "[1, 2]"},
+    "Exponential": {"rate": "1"},
+    "Gamma": {"concentration": "2", "rate": "3"},
+    "Geometric": {"probs": "0.3"},
+    "Gumbel": {"loc": "0", "scale": "1"},
+    "HalfCauchy": {"scale": "1"},
+    "HalfNormal": {"scale": "1"},
+    "Kumaraswamy": {"concentration1": "2", "concentration0": "3"},
+    "Laplace": {"loc": "0", "scale": "1"},
+    "LogNormal": {"loc": "0", "scale": "1"},
+    "MultivariateNormal": {"loc": "[0, 1]", "covariance_matrix": "[[2, 1], [1, 2]]"},
+    "NegativeBinomial": {"total_count": "3", "probs": "0.3"},
+    "Normal": {"loc": "0", "scale": "1"},
+    "Pareto": {"scale": "1", "alpha": "2"},
+    "Poisson": {"rate": "1"},
+    "SkewNormal": {"loc": "0", "scale": "1", "skew": "2"},
+    "StudentT": {"df": "3", "loc": "0", "scale": "1"},
+    "TruncatedNormal": {"loc": "0", "scale": "1", "low": "0", "high": "1"},
+    "Uniform": {"low": "0", "high": "1"},
+    "VonMises": {"loc": "0", "concentration": "1"},
+    "Weibull": {"scale": "1", "concentration": "2"},
+}
+
+
+def refusal(text):
+    try:
+        parse(text)
+    except ValueError as error:
+        return str(error)
+    return None
+
+
+WRONG = ["-1", "2.5", "inf", "[1, -2]", "[]", "[[1, 2], [3, 1]]"]
+
+
+@pytest.mark.parametrize("name", [name for name in known_names() if name != "Mixture"])
+def test_an_argument_outside_its_domain_is_named(name):
+    """In nelbo's words: torch's speak of tensors, constraints and the classes inside of a distribution."""
+    for key, wrong in itertools.product(VALID[name], WRONG):
+        arguments = VALID[name] | {key: wrong}
+        text = f"{name}({', '.join(f'{k}={v}' for k, v in arguments.items())})"
+        message = refusal(text)
+        assert message is not None or wrong not in ("[]", "[[1, 2], [3, 1]]")
+        expected = rf"{name}: ({key} must be an? |low must be less than high, ).*got .+\n"
+        assert message is None or re.match(expected, message), message
+    assert parse(f"{name}({', '.join(VALID[name].values())})")
 
 
 @pytest.mark.parametrize(

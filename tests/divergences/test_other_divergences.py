@@ -224,6 +224,17 @@ def test_wasserstein_of_vectors():
         V.wasserstein(p, q, order=1)
 
 
+def test_energy_distance_of_categories_by_draws():
+    p, q = D.Categorical(t([0.2, 0.3, 0.5])), D.Categorical(t([0.5, 0.1, 0.4]))
+    draws = V.energy_distance(p, q, method="monte_carlo", samples=40_000, seed=1)
+    assert abs(float(draws) - float(V.energy_distance(p, q))) < 5 * float(draws.standard_error)
+
+
+def test_independent_without_event_dimensions_keeps_its_batch():
+    p, q = D.Normal(t([0.0, 1.0]), t(1.0)), D.Normal(t([2.0, 4.0]), t(1.0))
+    assert V.wasserstein(D.Independent(p, 0), D.Independent(q, 0)).value.tolist() == [2.0, 3.0]
+
+
 def test_wasserstein_of_counts_is_that_of_scipy():
     p, q = D.Binomial(6, t(0.3)), D.Poisson(t(2.5))
     x = np.arange(80)
@@ -318,13 +329,16 @@ def test_mixture_of_vectors_by_draws_within_its_bounds():
 @pytest.mark.parametrize(
     ("call", "word"),
     [
-        (lambda p, q: V.renyi(p, q, -1.0), "order > 0"),
-        (lambda p, q: V.mmd(p, q, bandwidth=0.0), "positive"),
-        (lambda p, q: V.wasserstein(p, q, order=3), "1 or 2"),
+        (lambda p, q: V.renyi(p, q, -1.0), "alpha must be a positive finite number, got -1.0"),
+        (lambda p, q: V.mmd(p, q, bandwidth=0.0), "bandwidth must be a positive number, got 0.0"),
+        (lambda p, q: V.wasserstein(p, q, order=3), "order must be 1 or 2, got 3"),
         (V.mixture_bounds, "mixture of normals"),
         (lambda p, q: V.hellinger(p, q, method="exact_sum"), "counts"),
         (lambda p, q: V.total_variation(p, q, method="closed_form"), "no closed form"),
-        (lambda p, q: V.energy_distance(p, q, method="guess"), "expected one of auto"),
+        (
+            lambda p, q: V.energy_distance(p, q, method="guess"),
+            "energy_distance: method must be .*, got 'guess'",
+        ),
         (lambda p, q: V.mmd(p, q, method="quadrature"), "mmd: .*monte_carlo"),
         (lambda p, q: V.wasserstein(p, q, method="monte_carlo"), "does not apply"),
         (lambda p, q: V.hellinger(p, D.Poisson(1.0)), "no mass in common"),

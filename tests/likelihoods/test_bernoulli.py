@@ -30,11 +30,13 @@ def test_gradient_is_x_minus_sigmoid():
     torch.testing.assert_close(logits.grad, x - torch.sigmoid(logits.detach()), atol=1e-7, rtol=0)
 
 
-def test_gradient_with_respect_to_the_data_goes_the_generic_way():
-    logits = torch.randn(3, 5)
-    x = torch.rand(3, 5, requires_grad=True)
-    Bernoulli(allow_gray=True)(logits, 1).log_prob(x).sum().backward()
+def test_gradient_with_respect_to_the_data():
+    logits = 20 * torch.randn(50, 99)
+    x = torch.rand(50, 99, requires_grad=True)
+    log_prob = Bernoulli(allow_gray=True)(logits, 1).log_prob(x)
+    log_prob.sum().backward()
     torch.testing.assert_close(x.grad, logits)
+    assert torch.equal(log_prob, Bernoulli()(logits, 1).log_prob(x.detach()))  # one way to the value
 
 
 @pytest.mark.parametrize("logit", [0.0, 1e-9, -1e-5, 1e-3, -0.0101, 0.5, -3.0, 20.0, -90.0, 300.0])
@@ -64,5 +66,12 @@ def test_gray_values_are_refused_unless_asked_for_and_then_warned_of():
         Bernoulli().check(gray)
     with pytest.warns(UserWarning, match="not a log-likelihood"):
         Bernoulli(allow_gray=True).check(gray)
-    with pytest.raises(ValueError, match="What fits"):
+    with pytest.raises(ValueError, match=r"needs values in the interval \[0, 1\].*What fits") as refused:
         Bernoulli(allow_gray=True).check(gray + 1)
+    assert "allow_gray" not in str(refused.value)
+
+
+def test_gray_is_not_proposed_for_data_outside_of_the_unit_interval():
+    with pytest.raises(ValueError, match=r"needs values in \{0, 1\}.*What fits: likelihoods.Normal") as refused:
+        Bernoulli().check(torch.full((2, 4), -0.3))
+    assert "allow_gray" not in str(refused.value)

@@ -3,6 +3,7 @@
 # mpmath is untyped, and so is every lambda that computes with it
 # pyright: reportUnknownLambdaType=false
 
+import contextlib
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from fractions import Fraction
@@ -181,11 +182,14 @@ def candidate(divergence: Any) -> Candidate:
             return CANDIDATES[divergence]
         head, _, order = divergence.partition(":")
         if head == "renyi" and order:
-            return _renyi(float(Fraction(order)))
+            with contextlib.suppress(ValueError, ZeroDivisionError):
+                alpha = float(Fraction(order))
+                return CANDIDATES["kl"] if alpha == 1 else _renyi(alpha)
         if head == "wasserstein" and not order:
             return CANDIDATES["wasserstein:2"]
         raise ValueError(
-            f"axioms: got divergence={divergence!r}; expected one of {', '.join(CANDIDATES)}, or renyi:ORDER."
+            f"axioms: divergence must be one of {', '.join(CANDIDATES)}, or renyi:ORDER, as in renyi:1/2; got "
+            f"{divergence!r}."
         )
     if not callable(divergence):
         raise TypeError(

@@ -135,8 +135,8 @@ def family(of: "type[Distribution] | str | Family", fixed: Mapping[str, Any] | N
     if members is None:
         got = of if isinstance(of, str) else getattr(of, "__name__", repr(of))
         raise ValueError(
-            f"axioms: got family={got}; expected one of {', '.join(f.type.__name__ for f in _FAMILIES)}, or a "
-            "nelbo.axioms.Family with its parameters and its log-density in mpmath."
+            f"axioms: family must be one of {', '.join(f.type.__name__ for f in _FAMILIES)}, or a nelbo.axioms.Family "
+            f"with its parameters and its log-density in mpmath; got {got}."
         )
     if not fixed:
         return members
@@ -167,5 +167,5 @@ def fixed_parameters(text: str) -> dict[str, Fraction]:
         except (ValueError, ZeroDivisionError):
             sign = ""
         if not sign:
-            raise ValueError(f'axioms: got fixed={text!r}; expected NAME=NUMBER, as in "loc=0" or "scale=1/2".')
+            raise ValueError(f'axioms: fixed must be NAME=NUMBER, as in "loc=0" or "scale=1/2"; got {text!r}.')
     return values

@@ -4,6 +4,8 @@ import torch
 from torch import Tensor
 from torch.distributions import Normal
 
+from nelbo.divergences.stable import split
+
 
 def kl_asymmetry(p: Normal, q: Normal) -> Tensor:
     """Compute KL(p || q) - KL(q || p) = sinh 2t - 2t + d^2 sinh t, t = log(s_p/s_q), d = (m_p - m_q)/sqrt(s_p s_q).
@@ -12,12 +14,10 @@ def kl_asymmetry(p: Normal, q: Normal) -> Tensor:
     means are; and the direction that averages over the wider of the two is the larger. In nats, of shape batch_shape.
     """
     t = p.scale.log() - q.scale.log()
-    near = t.abs() < 0.1
-    safe = torch.where(near, t, torch.zeros_like(t))
+    near, safe, far = split(t, 0.1)
     # sinh 2t - 2t without its leading term
     x = 4 * safe * safe
     series = 2 * safe * x * (1 / 6 + x * (1 / 120 + x * (1 / 5040 + x * (1 / 362880 + x / 39916800))))
-    far = torch.where(near, torch.ones_like(t), t)
     gap = torch.where(near, series, torch.sinh(2 * far) - 2 * far)
     shift = p.loc - q.loc
     return gap + shift / p.scale * (shift / q.scale) * torch.sinh(t)
@@ -41,7 +41,7 @@ def kl_triangle_excess(variance_p: Tensor | float, variance_q: Tensor | float, v
     for name, v in zip("pqr", parts, strict=True):
         if not bool((v > 0).all()):
             raise ValueError(
-                f"kl_triangle_excess: variance_{name} = {v}; expected positive, as in kl_triangle_excess(1, 2, 3)."
+                f"kl_triangle_excess: variance_{name} must be positive, got {v}; write kl_triangle_excess(1, 2, 3)."
             )
     v_p, v_q, v_r = parts
     return 0.5 * ((v_p - v_q) / v_q) * ((v_q - v_r) / v_r)

@@ -3,17 +3,8 @@
 from typing import Any
 
 import torch
+import torch.distributions as D
 from torch import Tensor
-from torch.distributions import (
-    Bernoulli,
-    Binomial,
-    Categorical,
-    Geometric,
-    Multinomial,
-    NegativeBinomial,
-    OneHotCategorical,
-    Poisson,
-)
 from torch.nn.functional import logsigmoid, softplus
 
 from nelbo.divergences.internals import categorical, given_parameter
@@ -45,20 +36,20 @@ def _coin(p: Any, q: Any) -> Tensor:
     return torch.where(near & (one_q > 0) & (zero_q > 0), masses, bregman)
 
 
-@register(Bernoulli, Bernoulli)
-def kl_bernoulli_bernoulli(p: Bernoulli, q: Bernoulli) -> Tensor:
+@register(D.Bernoulli, D.Bernoulli)
+def kl_bernoulli_bernoulli(p: D.Bernoulli, q: D.Bernoulli) -> Tensor:
     """KL = sum over x in {0, 1} of p(x) log(p(x)/q(x)); inf where q forbids what p allows."""
     return _coin(p, q)
 
 
-@register(Geometric, Geometric)
-def kl_geometric_geometric(p: Geometric, q: Geometric) -> Tensor:
+@register(D.Geometric, D.Geometric)
+def kl_geometric_geometric(p: D.Geometric, q: D.Geometric) -> Tensor:
     """KL of one toss, times the mean number 1/p of tosses."""
     return _coin(p, q) / p.probs
 
 
-@register(Binomial, Binomial)
-def kl_binomial_binomial(p: Binomial, q: Binomial) -> Tensor | None:
+@register(D.Binomial, D.Binomial)
+def kl_binomial_binomial(p: D.Binomial, q: D.Binomial) -> Tensor | None:
     """Equal counts: n times the KL of one trial; inf where p counts further than q; else None (a sum answers)."""
     n_p, n_q = torch.broadcast_tensors(p.total_count, q.total_count)
     if bool((n_p < n_q).any()):
@@ -70,8 +61,8 @@ def kl_binomial_binomial(p: Binomial, q: Binomial) -> Tensor | None:
     return torch.where(further, torch.inf, torch.where((n_p > n_q) & (p.probs == 0), point, value))
 
 
-@register(NegativeBinomial, NegativeBinomial)
-def kl_negative_binomial(p: NegativeBinomial, q: NegativeBinomial) -> Tensor | None:
+@register(D.NegativeBinomial, D.NegativeBinomial)
+def kl_negative_binomial(p: D.NegativeBinomial, q: D.NegativeBinomial) -> Tensor | None:
     """Equal total_count r: r / P(stop) tosses on average, each with the KL of one toss; else None."""
     same = bool((torch.as_tensor(p.total_count) == torch.as_tensor(q.total_count)).all())
     return p.total_count / _log_masses(p)[1] * _coin(p, q) if same else None
@@ -87,33 +78,33 @@ def _table(p: Any, q: Any) -> Tensor:
     return gap.sum(-1)
 
 
-@register(Categorical, Categorical)
-def kl_categorical_categorical(p: Categorical, q: Categorical) -> Tensor:
+@register(D.Categorical, D.Categorical)
+def kl_categorical_categorical(p: D.Categorical, q: D.Categorical) -> Tensor:
     """KL = sum_i p_i log(p_i/q_i)."""
     return _table(p, q)
 
 
-@register(OneHotCategorical, OneHotCategorical)
-def kl_one_hot(p: OneHotCategorical, q: OneHotCategorical) -> Tensor:
+@register(D.OneHotCategorical, D.OneHotCategorical)
+def kl_one_hot(p: D.OneHotCategorical, q: D.OneHotCategorical) -> Tensor:
     """KL = sum_i p_i log(p_i/q_i)."""
     return _table(categorical(p), categorical(q))
 
 
-@register(Multinomial, Multinomial)
-def kl_multinomial(p: Multinomial, q: Multinomial) -> Tensor | None:
+@register(D.Multinomial, D.Multinomial)
+def kl_multinomial(p: D.Multinomial, q: D.Multinomial) -> Tensor | None:
     """Equal total_count n: n times the KL of one draw; draws of different number never coincide: inf."""
     of_one = _table(categorical(p), categorical(q))
     return p.total_count * of_one if p.total_count == q.total_count else torch.full_like(of_one, torch.inf)
 
 
-@register(Poisson, Poisson)
-def kl_poisson_poisson(p: Poisson, q: Poisson) -> Tensor:
+@register(D.Poisson, D.Poisson)
+def kl_poisson_poisson(p: D.Poisson, q: D.Poisson) -> Tensor:
     """KL = rate_q - rate_p + rate_p log(rate_p/rate_q)."""
     return mass_gap(p.rate, q.rate)
 
 
-@register(Bernoulli, Poisson)
-def kl_bernoulli_poisson(p: Bernoulli, q: Poisson) -> Tensor:
+@register(D.Bernoulli, D.Poisson)
+def kl_bernoulli_poisson(p: D.Bernoulli, q: D.Poisson) -> Tensor:
     """KL = -H(p) - P(1) log rate + rate."""
     one, zero, log_one, log_zero = _log_masses(p)
     minus_entropy = sum(
@@ -122,9 +113,9 @@ def kl_bernoulli_poisson(p: Bernoulli, q: Poisson) -> Tensor:
     return minus_entropy - torch.xlogy(one, q.rate) + q.rate
 
 
-@register(Poisson, Bernoulli)
-@register(Poisson, Binomial)
-def kl_poisson_bounded(p: Poisson, q: Any) -> Tensor:
+@register(D.Poisson, D.Bernoulli)
+@register(D.Poisson, D.Binomial)
+def kl_poisson_bounded(p: D.Poisson, q: Any) -> Tensor:
     """A Poisson count has no bound: inf, unless its rate is 0."""
     n = torch.as_tensor(getattr(q, "total_count", 1.0))
     return torch.where(p.rate > 0, torch.inf, -n * _log_masses(q)[3])

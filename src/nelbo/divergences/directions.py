@@ -1,8 +1,7 @@
 """KL(p || q) and KL(q || p) side by side, in words and as a figure."""
 
+import io
 import math
-import os
-import tempfile
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -20,6 +19,7 @@ from nelbo.divergences.kullback_leibler import kl
 from nelbo.divergences.monte_carlo import log_density
 from nelbo.divergences.supports import is_discrete, scalar_support
 from nelbo.estimate import Estimate
+from nelbo.files import write_bytes
 
 # blue and vermillion of Okabe & Ito, which the colour-blind tell apart
 _P, _Q = "#0072B2", "#D55E00"
@@ -140,7 +140,7 @@ def plot_pair(comparison: Comparison, path: Path) -> Path:
 
     ending = path.suffix.lstrip(".").lower()
     if ending not in Figure().canvas.get_supported_filetypes():
-        raise ValueError(f"plot: got {path.name!r}; expected a name that ends in .png, .pdf or .svg.")
+        raise ValueError(f"plot: the file's name must end in .png, .pdf or .svg, got {path.name!r}.")
     x, log_p, log_q, counts = _curves(comparison)
     with mpl.rc_context({"svg.hashsalt": "nelbo", "font.size": 9}):
         figure = Figure(figsize=(6.4, 5.2), layout="constrained")
@@ -156,14 +156,9 @@ def plot_pair(comparison: Comparison, path: Path) -> Path:
         integrands.axhline(0, color="0.5", linewidth=0.6)
         integrands.set_ylabel("nats per unit of x")
         integrands.set_xlabel("x")
-        path.parent.mkdir(parents=True, exist_ok=True)
-        handle, temporary = tempfile.mkstemp(dir=path.parent, suffix=f".{ending}")
-        os.close(handle)
-        try:
-            figure.savefig(temporary, format=ending, dpi=150)
-            Path(temporary).replace(path)
-        finally:
-            Path(temporary).unlink(missing_ok=True)
+        content = io.BytesIO()
+        figure.savefig(content, format=ending, dpi=150)
+    write_bytes(path, content.getvalue())
     return path
 
 

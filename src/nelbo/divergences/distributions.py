@@ -162,8 +162,8 @@ class TruncatedNormal(Distribution):
         super().__init__(self.loc.size(), validate_args=validate_args)
         if validated(self) and not bool((self.low < self.high).all()):
             raise ValueError(
-                f"TruncatedNormal: got low={self.low} and high={self.high}; expected low < high everywhere, "
-                "as in TruncatedNormal(0.0, 1.0, low=-2.0, high=2.0)"
+                f"TruncatedNormal: low must be less than high everywhere, got low={self.low} and high={self.high}; "
+                "write TruncatedNormal(0.0, 1.0, low=-2.0, high=2.0)"
             )
 
     def expand(self, batch_shape: Any, _instance: Any = None) -> "TruncatedNormal":

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
-from typing import Any, Literal, NamedTuple, get_args
+from typing import Any, get_args
 
 import torch
 from torch import Tensor
@@ -11,28 +11,20 @@ from torch.distributions import Distribution, Independent, constraints
 from nelbo.divergences.exact_sum import can_sum, exact_sum
 from nelbo.divergences.integration import Integral, Integrand, integrate
 from nelbo.divergences.internals import validated
-from nelbo.divergences.monte_carlo import Draws, expectation
-from nelbo.divergences.supports import escapes, filled, is_discrete, on_a_line, result_dtype
+from nelbo.divergences.monte_carlo import Method, Options, expectation
+from nelbo.divergences.supports import (
+    escapes,
+    filled,
+    in_words,
+    is_discrete,
+    on_a_line,
+    result_dtype,
+    shared_dimensions,
+)
 from nelbo.estimate import Estimate
 
-Method = Literal["auto", "closed_form", "exact_sum", "quadrature", "monte_carlo"]
 Of = Callable[[Tensor, Tensor], Tensor]
 """(log p(x), log q(x)) -> what is averaged over draws of x."""
-
-
-class Options(NamedTuple):
-    """The options that all divergences share; `nelbo.kl` explains them."""
-
-    method: Method = "auto"
-    samples: int | None = None
-    standard_error: float = 0.01
-    max_samples: int = 1_000_000
-    seed: int | None = None
-
-    @property
-    def draws(self) -> Draws:
-        """The options of Monte Carlo."""
-        return Draws(*self[1:])
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -54,7 +46,7 @@ class Divergence:
     closed_form: Callable[[Any, Any], Tensor | None] | None = None
     exact_sum: Callable[[Any, Any], Estimate | None] | None = None
     quadrature: Callable[[Any, Any], Estimate] | None = None
-    monte_carlo: Callable[[Any, Any, Draws], Estimate] | None = None
+    monte_carlo: Callable[[Any, Any, Options], Estimate] | None = None
     additive: bool = False
     infinite_outside: bool = False
     hint: str = "Write method='auto', 'exact_sum' (counts), 'quadrature' (densities on the line) or 'monte_carlo'."
@@ -69,7 +61,7 @@ class Divergence:
         check_pair(p, q, what=self.name)
         method = options.method
         if method not in get_args(Method):
-            raise ValueError(f"{self.name}: got method={method!r}; expected one of {', '.join(get_args(Method))}.")
+            raise ValueError(f"{self.name}: method must be one of {', '.join(get_args(Method))}, got {method!r}.")
         if method in ("auto", "closed_form") and self.closed_form is not None:
             value = self.closed_form(p, q)
             if value is not None:
@@ -99,7 +91,7 @@ class Divergence:
         if method in ("auto", "quadrature") and self.quadrature is not None and on_a_line(p, q):
             return self.quadrature(p, q)
         if method in ("auto", "monte_carlo") and self.monte_carlo is not None:
-            return self.monte_carlo(p, q, options.draws)
+            return self.monte_carlo(p, q, options)
         raise ValueError(self._not_applicable(p, q, method))
 
     def _not_applicable(self, p: Any, q: Any, method: Method) -> str:
@@ -150,7 +142,7 @@ def pointwise(
         infinite = result.diverges | torch.isinf(result.value.detach())
         return finish(_where_infinite(infinite, Estimate(result.value.to(dtype), error.to(dtype), method)))
 
-    def by_draws(p: Any, q: Any, draws: Draws) -> Estimate:
+    def by_draws(p: Any, q: Any, options: Options) -> Estimate:
         for d in (p, q):
             if type(d).log_prob is Distribution.log_prob:
                 raise ValueError(
@@ -165,9 +157,9 @@ def pointwise(
             )
         parts: list[Estimate] = []
         if at_p is not None:
-            parts.append(expectation(at_p, p, q, draws))
+            parts.append(expectation(at_p, p, q, options))
         if at_q is not None:
-            parts.append(expectation(lambda log_q, log_p, f=at_q: f(log_p, log_q), q, p, draws))
+            parts.append(expectation(lambda log_q, log_p, f=at_q: f(log_p, log_q), q, p, options))
         return finish(parts[0] if len(parts) == 1 else parts[0] + parts[1])
 
     return Divergence(
@@ -188,13 +180,6 @@ def _where_infinite(infinite: Tensor, e: Estimate) -> Estimate:
     """The estimate, with inf and no error where it is infinite."""
     value, error = torch.where(infinite, torch.inf, e.value), torch.where(infinite, 0.0, e.standard_error)
     return replace(e, value=value, standard_error=error)
-
-
-def shared_dimensions(p: Any, q: Any) -> int | None:
-    """The number of batch dimensions that two `Independent` turn into the event; None unless both turn the same."""
-    if not (isinstance(p, Independent) and isinstance(q, Independent)):
-        return None
-    return p.reinterpreted_batch_ndims if p.reinterpreted_batch_ndims == q.reinterpreted_batch_ndims else None
 
 
 def type_name(p: Any) -> str:
@@ -246,7 +231,7 @@ def check_parameters(d: Any, *, letter: str, what: str) -> None:
             bad = value[~good].flatten()[:1] if good.shape == value.shape else value.flatten()[:1]
             raise ValueError(
                 f"{what}: {letter} = {type_name(d)} has {key} = {float(bad):g} somewhere in its shape "
-                f"{tuple(value.shape)}; expected {constraint}. torch says so itself with "
+                f"{tuple(value.shape)}; expected {in_words(constraint)}. torch says so itself with "
                 "validate_args=True; `import zuko` switches that off for the whole process."
             )
     for part in (getattr(d, "base_dist", None), getattr(d, "component_distribution", None)):

@@ -60,10 +60,7 @@ def counts_of(p: Distribution, q: Distribution) -> tuple[Tensor, Tensor, Tensor]
 
 def _log_masses(p: Any, q: Any, *, over_p: bool = False) -> tuple[Tensor, list[Tensor]]:
     """The counts (k,), up to the last that matters, and their log-masses (k, *batch_shape) under p and q."""
-    supports = scalar_support(p), scalar_support(q)
-    if supports[0] is None or supports[1] is None:
-        raise ValueError(f"a sum needs two distributions of counts, got {type(p).__name__} and {type(q).__name__}.")
-    pairs = [(p, supports[0]), (q, supports[1])]
+    pairs: list[tuple[Any, Any]] = [(d, scalar_support(d)) for d in (p, q)]  # which `can_sum` has seen
     last = max(_last_count(d, s) for d, s in (pairs[:1] if over_p else pairs))
     shape = batch_shape(p, q)
     x = torch.arange(last + 1, dtype=torch.float64, device=device(p, q))

@@ -11,22 +11,8 @@ from dataclasses import dataclass
 from typing import Any
 
 import torch
+import torch.distributions as D
 from torch import Tensor
-from torch.distributions import (
-    Beta,
-    ContinuousBernoulli,
-    Exponential,
-    Gamma,
-    Gumbel,
-    HalfNormal,
-    Laplace,
-    LogNormal,
-    Normal,
-    Pareto,
-    StudentT,
-    Uniform,
-    Weibull,
-)
 
 from nelbo.divergences.distributions import TruncatedNormal
 from nelbo.divergences.kullback_leibler import register
@@ -61,23 +47,23 @@ class CrossEntropy:
     formula: Callable[[Any, Any, Any], Tensor]
 
 
-def _normal_distance(p: Normal, c: Tensor) -> Tensor:
+def _normal_distance(p: D.Normal, c: Tensor) -> Tensor:
     d = p.loc - c
     z = d / p.scale
     return p.scale * math.sqrt(2 / math.pi) * torch.exp(-0.5 * z * z) + d * torch.erf(z * math.sqrt(0.5))
 
 
-def _laplace_distance(p: Laplace, c: Tensor) -> Tensor:
+def _laplace_distance(p: D.Laplace, c: Tensor) -> Tensor:
     d = (p.loc - c).abs()
     return d + p.scale * torch.exp(-d / p.scale)
 
 
-def _laplace_log_mgf(p: Laplace, t: Tensor, c: Tensor) -> Tensor:
+def _laplace_log_mgf(p: D.Laplace, t: Tensor, c: Tensor) -> Tensor:
     square = (p.scale * t) ** 2
     return t * (p.loc - c) - torch.where(square < 1, torch.log1p(-torch.where(square < 1, square, 0.0)), -torch.inf)
 
 
-def _uniform_ratio(p: Uniform) -> tuple[Tensor, Tensor]:
+def _uniform_ratio(p: D.Uniform) -> tuple[Tensor, Tensor]:
     """(high - low) / low where low > 0, else 1; and where that is."""
     low = p.low.clamp(min=0)
     positive = low > 0
@@ -85,16 +71,16 @@ def _uniform_ratio(p: Uniform) -> tuple[Tensor, Tensor]:
     return torch.where(positive, u, torch.ones_like(u)), positive
 
 
-def _uniform_log(p: Uniform) -> Tensor:
+def _uniform_log(p: D.Uniform) -> Tensor:
     u, positive = _uniform_ratio(p)
     return p.high.log() - torch.where(positive, log_gap(u) / u, torch.ones_like(u))
 
 
-def _uniform_log_complement(p: Uniform) -> Tensor:
-    return _uniform_log(Uniform((1 - p.high).clamp(min=0), 1 - p.low, validate_args=False))
+def _uniform_log_complement(p: D.Uniform) -> Tensor:
+    return _uniform_log(D.Uniform((1 - p.high).clamp(min=0), 1 - p.low, validate_args=False))
 
 
-def _uniform_log_variance(p: Uniform) -> Tensor:
+def _uniform_log_variance(p: D.Uniform) -> Tensor:
     # Var[log x] = 1 - a b (log(b/a) / (b - a))^2; the square of log1p(u)/u in u = (b - a)/a
     u, positive = _uniform_ratio(p)
     half = 0.5 * torch.log1p(u)
@@ -106,101 +92,92 @@ def _uniform_log_variance(p: Uniform) -> Tensor:
     return torch.where(positive, value, torch.ones_like(value))
 
 
-def _uniform_distance(p: Uniform, c: Tensor) -> Tensor:
+def _uniform_distance(p: D.Uniform, c: Tensor) -> Tensor:
     inside = torch.minimum(torch.maximum(c, p.low), p.high)
     within = ((inside - p.low) ** 2 + (p.high - inside) ** 2) / (2 * (p.high - p.low))
     return within + (c - inside).abs()
 
 
-def _exponential_distance(p: Exponential, c: Tensor) -> Tensor:
+def _exponential_distance(p: D.Exponential, c: Tensor) -> Tensor:
     inside = c.clamp(min=0)
     return (2 * torch.exp(-p.rate * inside) - 1) / p.rate + inside + (inside - c)
 
 
-def _pareto_mean(p: Pareto) -> Tensor:
-    heavy = p.alpha <= 1
-    safe = torch.where(heavy, torch.full_like(p.alpha, 2.0), p.alpha)
-    return torch.where(heavy, torch.inf, safe * p.scale / (safe - 1))
+def _beyond(least: float, shape: Tensor, value: Callable[[Tensor], Tensor]) -> Tensor:
+    """A moment that is infinite where the tail's shape is not greater than `least`: its value(shape), else inf."""
+    infinite = shape <= least
+    return torch.where(infinite, torch.inf, value(torch.where(infinite, torch.full_like(shape, least + 1), shape)))
 
 
-def _pareto_variance(p: Pareto) -> Tensor:
-    heavy = p.alpha <= 2
-    safe = torch.where(heavy, torch.full_like(p.alpha, 3.0), p.alpha)
-    return torch.where(heavy, torch.inf, (p.scale / (safe - 1)) ** 2 * safe / (safe - 2))
-
-
-def _pareto_distance(p: Pareto, c: Tensor) -> Tensor:
-    heavy = p.alpha <= 1
-    a = torch.where(heavy, torch.full_like(p.alpha, 2.0), p.alpha)
+def _pareto_distance(p: D.Pareto, c: Tensor) -> Tensor:
     inside = torch.maximum(c, p.scale)
-    tail = 2 * (p.scale / inside) ** a * inside / (a - 1)
-    return torch.where(heavy, torch.inf, inside - a * p.scale / (a - 1) + tail + (inside - c))
+
+    def value(a: Tensor) -> Tensor:
+        tail = 2 * (p.scale / inside) ** a * inside / (a - 1)
+        return inside - a * p.scale / (a - 1) + tail + (inside - c)
+
+    return _beyond(1, p.alpha, value)
 
 
-def _pareto_log_power(p: Pareto, k: Tensor) -> Tensor:
+def _pareto_log_power(p: D.Pareto, k: Tensor) -> Tensor:
     inside = k < p.alpha
     safe = torch.where(inside, p.alpha - k, torch.ones_like(p.alpha - k))
     return torch.where(inside, k * p.scale.log() + p.alpha.log() - safe.log(), torch.inf)
 
 
-def _half_normal_distance(p: HalfNormal, c: Tensor) -> Tensor:
+def _half_normal_distance(p: D.HalfNormal, c: Tensor) -> Tensor:
     inside = c.clamp(min=0)
     z = inside / p.scale * math.sqrt(0.5)
     tail = p.scale * math.sqrt(2) * (torch.exp(-z * z) / math.sqrt(math.pi) - z * torch.erfc(z))
     return inside - p.scale * math.sqrt(2 / math.pi) + 2 * tail + (inside - c)
 
 
-def _student_moment(p: StudentT, least: float, value: Callable[[Tensor], Tensor], otherwise: float) -> Tensor:
-    exists = p.df > least
-    return torch.where(exists, value(torch.where(exists, p.df, torch.full_like(p.df, least + 1))), otherwise)
-
-
 def _lbeta(a: Tensor, b: Tensor) -> Tensor:
     return torch.lgamma(a) + torch.lgamma(b) - torch.lgamma(a + b)
 
 
-def _beta_entropy(p: Beta) -> Tensor:
+def _beta_entropy(p: D.Beta) -> Tensor:
     a, b = p.concentration1, p.concentration0
     return _lbeta(a, b) - (a - 1) * torch.digamma(a) - (b - 1) * torch.digamma(b) + (a + b - 2) * torch.digamma(a + b)
 
 
-def _gamma_entropy(p: Gamma) -> Tensor:
+def _gamma_entropy(p: D.Gamma) -> Tensor:
     k = p.concentration
     return k - p.rate.log() + torch.lgamma(k) + (1 - k) * torch.digamma(k)
 
 
-def _weibull_mean(p: Weibull) -> Tensor:
+def _weibull_mean(p: D.Weibull) -> Tensor:
     return p.scale * torch.exp(torch.lgamma(1 + 1 / p.concentration))
 
 
 EXPECTATIONS: dict[type, Expectations] = {
-    Normal: Expectations(
+    D.Normal: Expectations(
         entropy=lambda p: p.scale.log() + 0.5 * (1 + _LOG_2PI),
         mean=lambda p: p.loc,
         variance=lambda p: p.scale**2,
         distance=_normal_distance,
         log_mgf=lambda p, t, c: t * (p.loc - c) + 0.5 * (t * p.scale) ** 2,
     ),
-    Laplace: Expectations(
+    D.Laplace: Expectations(
         entropy=lambda p: 1 + (2 * p.scale).log(),
         mean=lambda p: p.loc,
         variance=lambda p: 2 * p.scale**2,
         distance=_laplace_distance,
         log_mgf=_laplace_log_mgf,
     ),
-    Gumbel: Expectations(
+    D.Gumbel: Expectations(
         entropy=lambda p: p.scale.log() + 1 + EULER,
         mean=lambda p: p.loc + EULER * p.scale,
         variance=lambda p: (math.pi * p.scale) ** 2 / 6,
     ),
-    StudentT: Expectations(
+    D.StudentT: Expectations(
         entropy=lambda p: p.entropy(),
         # where the mean does not exist, the variance beside it is inf already
         mean=lambda p: p.loc,
-        variance=lambda p: _student_moment(p, 2, lambda v: p.scale**2 * v / (v - 2), torch.inf),
+        variance=lambda p: _beyond(2, p.df, lambda v: p.scale**2 * v / (v - 2)),
     ),
     TruncatedNormal: Expectations(entropy=lambda p: p.entropy(), mean=lambda p: p.mean, variance=lambda p: p.variance),
-    Uniform: Expectations(
+    D.Uniform: Expectations(
         entropy=lambda p: (p.high - p.low).log(),
         mean=lambda p: 0.5 * (p.low + p.high),
         variance=lambda p: (p.high - p.low) ** 2 / 12,
@@ -210,13 +187,13 @@ EXPECTATIONS: dict[type, Expectations] = {
         distance=_uniform_distance,
         log_mgf=lambda p, t, c: t * (p.low - c) + log_expm1c(t * (p.high - p.low)),
     ),
-    ContinuousBernoulli: Expectations(
+    D.ContinuousBernoulli: Expectations(
         entropy=lambda p: log_expm1c(p.logits) - p.logits * expm1c_mean(p.logits),
         mean=lambda p: expm1c_mean(p.logits),
         variance=lambda p: expm1c_variance(p.logits),
         log_mgf=lambda p, t, c: log_expm1c(p.logits + t) - log_expm1c(p.logits) - t * c,
     ),
-    Beta: Expectations(
+    D.Beta: Expectations(
         entropy=_beta_entropy,
         mean=lambda p: p.concentration1 / (p.concentration1 + p.concentration0),
         variance=lambda p: p.variance,
@@ -227,7 +204,7 @@ EXPECTATIONS: dict[type, Expectations] = {
             _lbeta(p.concentration1 + k, p.concentration0) - _lbeta(p.concentration1, p.concentration0)
         ),
     ),
-    Exponential: Expectations(
+    D.Exponential: Expectations(
         entropy=lambda p: 1 - p.rate.log(),
         mean=lambda p: 1 / p.rate,
         variance=lambda p: p.rate**-2,
@@ -237,7 +214,7 @@ EXPECTATIONS: dict[type, Expectations] = {
         log_mgf=lambda p, t, c: torch.where(t < p.rate, -torch.log1p(-t / p.rate), torch.inf) - t * c,
         log_power=lambda p, k: torch.lgamma(1 + k) - k * p.rate.log(),
     ),
-    Gamma: Expectations(
+    D.Gamma: Expectations(
         entropy=_gamma_entropy,
         mean=lambda p: p.concentration / p.rate,
         variance=lambda p: p.concentration / p.rate**2,
@@ -246,7 +223,7 @@ EXPECTATIONS: dict[type, Expectations] = {
         log_mgf=lambda p, t, c: torch.where(t < p.rate, -p.concentration * torch.log1p(-t / p.rate), torch.inf) - t * c,
         log_power=lambda p, k: torch.lgamma(p.concentration + k) - torch.lgamma(p.concentration) - k * p.rate.log(),
     ),
-    HalfNormal: Expectations(
+    D.HalfNormal: Expectations(
         entropy=lambda p: p.scale.log() + 0.5 * math.log(math.pi / 2) + 0.5,
         mean=lambda p: p.scale * math.sqrt(2 / math.pi),
         variance=lambda p: p.scale**2 * (1 - 2 / math.pi),
@@ -257,7 +234,7 @@ EXPECTATIONS: dict[type, Expectations] = {
             k * (p.scale.log() + 0.5 * math.log(2)) + torch.lgamma(0.5 * (k + 1)) - 0.5 * math.log(math.pi)
         ),
     ),
-    LogNormal: Expectations(
+    D.LogNormal: Expectations(
         entropy=lambda p: p.loc + p.scale.log() + 0.5 * (1 + _LOG_2PI),
         mean=lambda p: torch.exp(p.loc + 0.5 * p.scale**2),
         variance=lambda p: torch.exp(2 * p.loc + p.scale**2) * torch.expm1(p.scale**2),
@@ -265,7 +242,7 @@ EXPECTATIONS: dict[type, Expectations] = {
         log_variance=lambda p: p.scale**2,
         log_power=lambda p, k: k * p.loc + 0.5 * (k * p.scale) ** 2,
     ),
-    Weibull: Expectations(
+    D.Weibull: Expectations(
         entropy=lambda p: EULER * (1 - 1 / p.concentration) + (p.scale / p.concentration).log() + 1,
         mean=_weibull_mean,
         variance=lambda p: p.scale**2 * torch.exp(torch.lgamma(1 + 2 / p.concentration)) - _weibull_mean(p) ** 2,
@@ -273,10 +250,10 @@ EXPECTATIONS: dict[type, Expectations] = {
         log_variance=lambda p: (math.pi / p.concentration) ** 2 / 6,
         log_power=lambda p, k: k * p.scale.log() + torch.lgamma(1 + k / p.concentration),
     ),
-    Pareto: Expectations(
+    D.Pareto: Expectations(
         entropy=lambda p: (p.scale / p.alpha).log() + 1 + 1 / p.alpha,
-        mean=_pareto_mean,
-        variance=_pareto_variance,
+        mean=lambda p: _beyond(1, p.alpha, lambda a: a * p.scale / (a - 1)),
+        variance=lambda p: _beyond(2, p.alpha, lambda a: (p.scale / (a - 1)) ** 2 * a / (a - 2)),
         log=lambda p: p.scale.log() + 1 / p.alpha,
         log_variance=lambda p: p.alpha**-2,
         distance=_pareto_distance,
@@ -290,21 +267,21 @@ def _to_normal(q: Any, p: Any, under: Any) -> Tensor:
     return q.scale.log() + 0.5 * _LOG_2PI + 0.5 * spread
 
 
-def _to_half_normal(q: HalfNormal, p: Any, under: Any) -> Tensor:
+def _to_half_normal(q: D.HalfNormal, p: Any, under: Any) -> Tensor:
     return q.scale.log() + 0.5 * math.log(math.pi / 2) + 0.5 * (under.mean(p) ** 2 + under.variance(p)) / q.scale**2
 
 
-def _to_gumbel(q: Gumbel, p: Any, under: Any) -> Tensor:
+def _to_gumbel(q: D.Gumbel, p: Any, under: Any) -> Tensor:
     lift = under.log_mgf(p, -1 / q.scale, q.loc)
     return q.scale.log() + (under.mean(p) - q.loc) / q.scale + lift.exp()
 
 
-def _to_gamma(q: Gamma, p: Any, under: Any) -> Tensor:
+def _to_gamma(q: D.Gamma, p: Any, under: Any) -> Tensor:
     k = q.concentration
     return torch.lgamma(k) - k * q.rate.log() - (k - 1) * under.log(p) + q.rate * under.mean(p)
 
 
-def _to_beta(q: Beta, p: Any, under: Any) -> Tensor:
+def _to_beta(q: D.Beta, p: Any, under: Any) -> Tensor:
     a, b = q.concentration1, q.concentration0
     # 0 * E[log x] is 0 also where that expectation is not finite
     low = torch.where(a == 1, 0.0, (a - 1) * under.log(p))
@@ -312,43 +289,46 @@ def _to_beta(q: Beta, p: Any, under: Any) -> Tensor:
     return _lbeta(a, b) - low - high
 
 
-def _to_log_normal(q: LogNormal, p: Any, under: Any) -> Tensor:
+def _to_log_normal(q: D.LogNormal, p: Any, under: Any) -> Tensor:
     m = under.log(p)
     spread = ((m - q.loc) / q.scale) ** 2 + under.log_variance(p) / q.scale**2
     return m + q.scale.log() + 0.5 * _LOG_2PI + 0.5 * spread
 
 
-def _to_weibull(q: Weibull, p: Any, under: Any) -> Tensor:
+def _to_weibull(q: D.Weibull, p: Any, under: Any) -> Tensor:
     k = q.concentration
     power = torch.exp(under.log_power(p, k) - k * q.scale.log())
     return -k.log() + k * q.scale.log() - (k - 1) * under.log(p) + power
 
 
 CROSS_ENTROPIES: dict[type, CrossEntropy] = {
-    Normal: CrossEntropy(("mean", "variance"), _to_normal),
+    D.Normal: CrossEntropy(("mean", "variance"), _to_normal),
     TruncatedNormal: CrossEntropy(("mean", "variance"), lambda q, p, under: _to_normal(q, p, under) + q.log_mass),
-    HalfNormal: CrossEntropy(("mean", "variance"), _to_half_normal),
-    Laplace: CrossEntropy(("distance",), lambda q, p, under: (2 * q.scale).log() + under.distance(p, q.loc) / q.scale),
-    Gumbel: CrossEntropy(("mean", "log_mgf"), _to_gumbel),
-    Exponential: CrossEntropy(("mean",), lambda q, p, under: q.rate * under.mean(p) - q.rate.log()),
-    Gamma: CrossEntropy(("log", "mean"), _to_gamma),
-    Beta: CrossEntropy(("log", "log_complement"), _to_beta),
-    ContinuousBernoulli: CrossEntropy(("mean",), lambda q, p, under: log_expm1c(q.logits) - q.logits * under.mean(p)),
-    Uniform: CrossEntropy((), lambda q, p, under: (q.high - q.low).log()),
-    Pareto: CrossEntropy(
+    D.HalfNormal: CrossEntropy(("mean", "variance"), _to_half_normal),
+    D.Laplace: CrossEntropy(
+        ("distance",), lambda q, p, under: (2 * q.scale).log() + under.distance(p, q.loc) / q.scale
+    ),
+    D.Gumbel: CrossEntropy(("mean", "log_mgf"), _to_gumbel),
+    D.Exponential: CrossEntropy(("mean",), lambda q, p, under: q.rate * under.mean(p) - q.rate.log()),
+    D.Gamma: CrossEntropy(("log", "mean"), _to_gamma),
+    D.Beta: CrossEntropy(("log", "log_complement"), _to_beta),
+    D.ContinuousBernoulli: CrossEntropy(("mean",), lambda q, p, under: log_expm1c(q.logits) - q.logits * under.mean(p)),
+    D.Uniform: CrossEntropy((), lambda q, p, under: (q.high - q.low).log()),
+    D.Pareto: CrossEntropy(
         ("log",), lambda q, p, under: (q.alpha + 1) * under.log(p) - q.alpha.log() - q.alpha * q.scale.log()
     ),
-    LogNormal: CrossEntropy(("log", "log_variance"), _to_log_normal),
-    Weibull: CrossEntropy(("log", "log_power"), _to_weibull),
+    D.LogNormal: CrossEntropy(("log", "log_variance"), _to_log_normal),
+    D.Weibull: CrossEntropy(("log", "log_power"), _to_weibull),
 }
 
 # The interval that each family lives on, as far as the type alone tells; None: it depends on the parameters.
-_LINE, _HALF, _UNIT, _DEPENDS = (-math.inf, math.inf), (0.0, math.inf), (0.0, 1.0), None
 INTERVALS: dict[type, tuple[float, float] | None] = {
-    Normal: _LINE, Laplace: _LINE, Gumbel: _LINE, StudentT: _LINE, TruncatedNormal: _DEPENDS, Uniform: _DEPENDS,
-    ContinuousBernoulli: _UNIT, Beta: _UNIT, Exponential: _HALF, Gamma: _HALF, HalfNormal: _HALF, LogNormal: _HALF,
-    Weibull: _HALF, Pareto: (math.nan, math.inf),
-}  # fmt: skip
+    **dict.fromkeys((D.Normal, D.Laplace, D.Gumbel, D.StudentT), (-math.inf, math.inf)),
+    **dict.fromkeys((TruncatedNormal, D.Uniform), None),
+    **dict.fromkeys((D.ContinuousBernoulli, D.Beta), (0.0, 1.0)),
+    **dict.fromkeys((D.Exponential, D.Gamma, D.HalfNormal, D.LogNormal, D.Weibull), (0.0, math.inf)),
+    D.Pareto: (math.nan, math.inf),
+}
 
 
 def never_inside(p: type, q: type) -> bool:
@@ -357,9 +337,9 @@ def never_inside(p: type, q: type) -> bool:
     if a is None:
         return False
     if b is None:
-        return q is Uniform and math.inf in (-a[0], a[1])
+        return q is D.Uniform and math.inf in (-a[0], a[1])
     # Pareto starts at a positive number: below it, any family with mass near 0 escapes; nan compares False
-    return a[0] < b[0] or a[1] > b[1] or (q is Pareto and p is not Pareto)
+    return a[0] < b[0] or a[1] > b[1] or (q is D.Pareto and p is not D.Pareto)
 
 
 def _across(under: Expectations, cross_entropy: CrossEntropy) -> Callable[[Any, Any], Tensor]:

@@ -2,14 +2,17 @@
 
 import ast
 import inspect
+import math
+import operator
 from typing import Any, NoReturn
 
 import torch
 from torch import Tensor
 from torch import distributions as D
-from torch.distributions import Distribution
+from torch.distributions import Distribution, constraints
 
 from nelbo.divergences.distributions import SkewNormal, TruncatedNormal
+from nelbo.divergences.supports import in_words
 
 _TYPES: dict[str, Any] = {
     t.__name__: t
@@ -22,6 +25,10 @@ _TYPES: dict[str, Any] = {
 }
 # other ways to write the same parameters, and options
 _SKIPPED = {"logits", "lims", "precision_matrix", "scale_tril", "validate_args"}
+_OPERATORS: dict[type, Any] = {
+    ast.Add: operator.add, ast.Sub: operator.sub, ast.Mult: operator.mul, ast.Div: operator.truediv,
+    ast.Pow: operator.pow, ast.USub: operator.neg, ast.UAdd: operator.pos,
+}  # fmt: skip
 _EXAMPLE = "Normal(0, 1), StudentT(df=3), Mixture(0.3 * Normal(0, 1) + 0.7 * Normal(3, 0.5))"
 
 
@@ -31,6 +38,12 @@ def _parameters(kind: Any) -> dict[str, float | None]:
     return {
         p.name: p.default if isinstance(p.default, int | float) else None for p in signature if p.name not in _SKIPPED
     }
+
+
+def _domain(kind: Any, key: str) -> Any:
+    """The constraint on a parameter by itself; the two ends of an interval constrain each other."""
+    declared = kind.arg_constraints if isinstance(kind.arg_constraints, dict) else {}
+    return constraints.real if constraints.is_dependent(declared.get(key, constraints.dependent)) else declared[key]
 
 
 def known_names() -> list[str]:
@@ -82,31 +95,46 @@ class _Reader:
             self.wrong(node, f"{name} is not one of the distributions")
         make, defaults = _TYPES[name], _parameters(_TYPES[name])
         values = self.arguments(node, name, tuple(defaults))
-        for key, default in defaults.items():
-            if key not in values and default is not None:
-                values[key] = torch.tensor(default, dtype=torch.float64)
+        given = {key: torch.tensor(x, dtype=torch.float64) for key, x in defaults.items() if x is not None}
+        values = given | values
         missing = [key for key in defaults if key not in values]
         if missing:
             self.wrong(node, f"{name} also needs {' and '.join(missing)}")
-        try:
-            return make(**values, validate_args=True)
-        except ValueError as error:
-            message = f"{name} does not accept these parameters: {str(error).splitlines()[0]}"
-        self.wrong(node, message)
+        if "low" in values and not values["low"] < values["high"]:
+            low, high = float(values["low"]), float(values["high"])
+            self.wrong(node, f"{name}: low must be less than high, got low={low:g} and high={high:g}")
+        if "covariance_matrix" in values and len(values["covariance_matrix"]) != len(values["loc"]):
+            n, got = len(values["loc"]), tuple(values["covariance_matrix"].shape)
+            self.wrong(node, f"{name}: covariance_matrix must have the shape {(n, n)} for a loc of {n}, got {got}")
+        return make(**values, validate_args=True)
 
     def arguments(self, node: ast.Call, name: str, names: tuple[str, ...]) -> dict[str, Tensor]:
         values: dict[str, Tensor] = {}
         for i, argument in enumerate(node.args):
             if i >= len(names):
                 self.wrong(argument, f"{name} takes {len(names)} parameters: {', '.join(names)}")
-            values[names[i]] = self.tensor(argument)
+            values[names[i]] = self.argument(argument, name, names[i])
         for keyword in node.keywords:
             if keyword.arg not in names:
                 self.wrong(keyword, f"{name} has no parameter {keyword.arg!r}; it has {', '.join(names)}")
             if keyword.arg in values:
                 self.wrong(keyword, f"{keyword.arg} is given twice")
-            values[keyword.arg] = self.tensor(keyword.value)
+            values[keyword.arg] = self.argument(keyword.value, name, keyword.arg)
         return values
+
+    def argument(self, node: ast.expr, name: str, key: str) -> Tensor:
+        value, kind = self.tensor(node), _TYPES[name]
+        domain = _domain(kind, key)
+        expected, good = in_words(domain), value.dim() == domain.event_dim and value.numel() > 0
+        if good and not (kind is TruncatedNormal and key in ("low", "high")):
+            # masses are given up to a factor
+            proportions = value / value.sum() if domain is constraints.simplex else value
+            good = bool(value.isfinite().all() and domain.check(proportions).all())
+        if kind is D.Geometric:  # its constraint admits 0, and its constructor does not
+            expected, good = "a finite number greater than 0 and at most 1", good and bool(value > 0)
+        if not good:
+            self.wrong(node, f"{name}: {key} must be {expected}, got {value.tolist()}")
+        return value
 
     def tensor(self, node: ast.expr) -> Tensor:
         value = self.value(node)
@@ -124,25 +152,16 @@ class _Reader:
         if isinstance(node, ast.Constant) and isinstance(node.value, int | float) and not isinstance(node.value, bool):
             return float(node.value)
         if isinstance(node, ast.Name) and node.id == "inf":
-            return float("inf")
-        if isinstance(node, ast.UnaryOp) and isinstance(node.op, ast.USub | ast.UAdd):
-            inner = self.number(node.operand)
-            return -inner if isinstance(node.op, ast.USub) else inner
-        if isinstance(node, ast.BinOp):
-            a, b = self.number(node.left), self.number(node.right)
+            return math.inf
+        if isinstance(node, ast.UnaryOp | ast.BinOp) and type(node.op) in _OPERATORS:
+            operands = [node.operand] if isinstance(node, ast.UnaryOp) else [node.left, node.right]
+            numbers = [self.number(operand) for operand in operands]
             try:
-                if isinstance(node.op, ast.Add):
-                    return a + b
-                if isinstance(node.op, ast.Sub):
-                    return a - b
-                if isinstance(node.op, ast.Mult):
-                    return a * b
-                if isinstance(node.op, ast.Div):
-                    return a / b
-                if isinstance(node.op, ast.Pow) and a >= 0:
-                    return float(a**b)
+                value = _OPERATORS[type(node.op)](*numbers)
             except (ZeroDivisionError, OverflowError):
                 self.wrong(node, "this is not a finite number")
+            if isinstance(value, float):  # a root of a negative number is not
+                return value
         self.wrong(node, "this is not a number")
 
     def mixture(self, node: ast.Call) -> Distribution:
@@ -156,8 +175,8 @@ class _Reader:
             self.wrong(
                 node, f"members of a mixture must be of one family, got {', '.join(sorted(k.__name__ for k in kinds))}"
             )
-        if min(weights) <= 0:
-            self.wrong(node, "the weights of a mixture must be positive")
+        if not all(0 < weight < math.inf for weight in weights):
+            self.wrong(node, f"the weights of a mixture must be finite numbers greater than 0, got {weights}")
         kind: Any = type(members[0])
         if kind not in _TYPES.values() or members[0].event_shape or members[0].batch_shape:
             self.wrong(node, "a mixture needs plain univariate members")

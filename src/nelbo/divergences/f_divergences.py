@@ -12,9 +12,10 @@ from torch import Tensor
 from torch.distributions import Distribution
 from torch.nn.functional import softplus
 
-from nelbo.divergences.divergence import Divergence, Method, Options, pointwise
+from nelbo.divergences.divergence import Divergence, pointwise
 from nelbo.divergences.integration import Integrand
 from nelbo.divergences.kullback_leibler import KL
+from nelbo.divergences.monte_carlo import Method, Options
 from nelbo.divergences.power_integrals import log_power_integral
 from nelbo.divergences.supports import escapes, filled, is_discrete
 from nelbo.estimate import Estimate
@@ -147,25 +148,31 @@ def renyi(
     Source: Renyi 1961; van Erven & Harremoes 2014.
     """
     if not (alpha > 0 and math.isfinite(alpha)):
-        raise ValueError(f"renyi: got alpha={alpha!r}; expected a finite order > 0, as in renyi(p, q, alpha=0.5).")
+        raise ValueError(f"renyi: alpha must be a positive finite number, got {alpha!r}; write renyi(p, q, alpha=0.5).")
     options = Options(method, samples, standard_error, max_samples, seed)
     return (KL if alpha == 1 else _renyi(alpha)).evaluate(p, q, options)
 
 
 def _renyi(a: float) -> Divergence:
-    def closed_form(p: Any, q: Any) -> Tensor | None:
-        log = log_power_integral(p, q, a)
-        return None if log is None else log / (a - 1)
-
     return pointwise(
         "renyi",
         _power_excess(a),
         at_p=lambda log_p, log_q: torch.expm1((a - 1) * (log_p - log_q)),
         finish=lambda e: _map(e, lambda x: torch.log1p(x) / (a - 1), lambda x: 1 / ((1 + x) * (a - 1))),
-        closed_form=closed_form,
+        closed_form=_of_power_integral(a, lambda log: log / (a - 1)),
         additive=True,
         infinite_outside=a > 1,
     )
+
+
+def _of_power_integral(a: float, f: Callable[[Tensor], Tensor]) -> Callable[[Any, Any], Tensor | None]:
+    """The closed form of a function of the log of the integral of p^a q^(1-a)."""
+
+    def closed_form(p: Any, q: Any) -> Tensor | None:
+        log = log_power_integral(p, q, a)
+        return None if log is None else f(log)
+
+    return closed_form
 
 
 def _power_excess(a: float) -> Integrand:
@@ -215,16 +222,11 @@ def chi_squared(
     return _CHI_SQUARED.evaluate(p, q, Options(method, samples, standard_error, max_samples, seed))
 
 
-def _chi_squared_closed(p: Any, q: Any) -> Tensor | None:
-    log = log_power_integral(p, q, 2.0)
-    return None if log is None else torch.expm1(log)
-
-
 _CHI_SQUARED = pointwise(
     "chi_squared",
     _power_excess(2.0),
     at_q=lambda log_p, log_q: torch.expm1(log_p - log_q) ** 2,
-    closed_form=_chi_squared_closed,
+    closed_form=_of_power_integral(2.0, torch.expm1),
     infinite_outside=True,
 )
 
@@ -253,11 +255,6 @@ def hellinger(
     return _HELLINGER.evaluate(p, q, Options(method, samples, standard_error, max_samples, seed))
 
 
-def _hellinger_closed(p: Any, q: Any) -> Tensor | None:
-    log = log_power_integral(p, q, 0.5)
-    return None if log is None else root(-torch.expm1(log))
-
-
 def _hellinger_integrand(log_p: Tensor, log_q: Tensor, log_dx: Tensor) -> tuple[Tensor, Tensor]:
     value, weight = _power_excess(0.5)(log_p, log_q, log_dx)
     return -value, weight
@@ -268,7 +265,7 @@ _HELLINGER = pointwise(
     _hellinger_integrand,
     at_p=lambda log_p, log_q: -torch.expm1(0.5 * (log_q - log_p)),
     finish=square_root,
-    closed_form=_hellinger_closed,
+    closed_form=_of_power_integral(0.5, lambda log: root(-torch.expm1(log))),
 )
 
 

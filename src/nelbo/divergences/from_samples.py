@@ -85,7 +85,7 @@ def kl_from_samples(x: Any, y: Any, *, neighbours: int = 5, bootstrap: int = 50,
     Source: Wang, Kulkarni & Verdu 2009, eq. 5 (IEEE Trans. Inf. Theory 55:2392).
     """
     if neighbours < 1:
-        raise ValueError(f"kl_from_samples: got neighbours={neighbours!r}; expected at least 1.")
+        raise ValueError(f"kl_from_samples: neighbours must be a positive integer, got {neighbours!r}.")
     a, b = _both(x, y, "kl_from_samples", 2 * neighbours + 2)
     rng = np.random.default_rng(as_seed(seed))
     value = _nearest(a, b, neighbours)
@@ -110,9 +110,10 @@ def _nearest(a: _Rows, b: _Rows, k: int) -> float:
     return float(a.shape[1] * np.mean(np.log(across / within)) + np.log(len(b) / (len(a) - 1)))
 
 
-def _kernel(a: _Rows, b: _Rows, bandwidth: float) -> _Rows:
-    squares = (a**2).sum(1)[:, None] + (b**2).sum(1)[None, :] - 2 * a @ b.T
-    return np.exp(-0.5 * np.maximum(squares, 0.0) / bandwidth**2)
+def _squares(rows: _Rows) -> _Rows:
+    """The squared distances between all rows."""
+    sizes = (rows**2).sum(1)
+    return sizes[:, None] + sizes[None, :] - 2 * rows @ rows.T
 
 
 def mmd_test(x: Any, y: Any, *, bandwidth: float | None = None, permutations: int = 500, seed: int = 0) -> TestResult:
@@ -137,15 +138,14 @@ def mmd_test(x: Any, y: Any, *, bandwidth: float | None = None, permutations: in
     """
     a, b = _both(x, y, "mmd_test", 4)
     if bandwidth is not None and not bandwidth > 0:
-        raise ValueError(f"mmd_test: got bandwidth={bandwidth!r}; expected a positive number or None.")
+        raise ValueError(f"mmd_test: bandwidth must be a positive number or None, got {bandwidth!r}.")
     rng = np.random.default_rng(as_seed(seed))
     pool = np.concatenate([a, b])
     n, total = len(a), len(pool)
     if bandwidth is None:
         few = pool[rng.permutation(total)[:1000]]
-        squares = (few**2).sum(1)[:, None] + (few**2).sum(1)[None, :] - 2 * few @ few.T
-        bandwidth = float(np.sqrt(max(np.median(squares[np.triu_indices(len(few), 1)]), 1e-300)))
-    gram = _kernel(pool, pool, bandwidth)
+        bandwidth = float(np.sqrt(max(np.median(_squares(few)[np.triu_indices(len(few), 1)]), 1e-300)))
+    gram = np.exp(-0.5 * np.maximum(_squares(pool), 0.0) / bandwidth**2)
     np.fill_diagonal(gram, 0.0)
 
     def statistic(order: Any) -> float:
@@ -239,7 +239,7 @@ def kl_from_log_ratios(log_ratio: Any, *, estimator: Estimator = "k3", dim: int 
     r = torch.as_tensor(log_ratio)
     r = r if r.is_floating_point() else r.to(torch.get_default_dtype())
     if estimator not in ("k1", "k2", "k3"):
-        raise ValueError(f"kl_from_log_ratios: got estimator={estimator!r}; expected 'k1', 'k2' or 'k3'.")
+        raise ValueError(f"kl_from_log_ratios: estimator must be 'k1', 'k2' or 'k3', got {estimator!r}.")
     if r.dim() == 0 or r.shape[dim] < 2:
         raise ValueError(
             f"kl_from_log_ratios: log_ratio has shape {tuple(r.shape)}; expected at least 2 draws along dim={dim}, "

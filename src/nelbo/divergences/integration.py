@@ -8,8 +8,7 @@ until the estimated error is small.
 
 import math
 from collections.abc import Callable
-from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
@@ -47,12 +46,12 @@ _FAR = 700.0  # exp(700) is near the largest float64
 _WIDEST = 1e120
 _TOP = 36.5  # 1 - exp(-36.5) is the last float64 below 1
 _EPS = 2.3e-16
+_PANELS = 400  # of a batch element and piece: more are not worth their time
 _CROSSINGS = 32  # more of them are rounding, where p and q are all but equal
 _HALVINGS = 50  # of an eighth of a panel, until its ends are next to each other
 
 
-@dataclass(frozen=True)
-class Integral:
+class Integral(NamedTuple):
     """A value with its estimated error, and where it is infinite; all (*batch_shape)."""
 
     value: Tensor
@@ -141,6 +140,12 @@ class _Line:
         smallest = torch.where(neither, -line_far, -far)
         return torch.minimum(torch.maximum(t, smallest), largest)
 
+    def ends_in_t(self, low: Tensor, high: Tensor) -> tuple[Tensor, Tensor]:
+        """The ends of a piece in t, as far as points are visited."""
+        bottom, top = self.t(torch.stack([torch.full_like(low, -_WIDEST), torch.full_like(low, _WIDEST)]), low, high)
+        has_low, has_high = torch.isfinite(low), torch.isfinite(high)
+        return torch.where(has_low, -_FAR, bottom), torch.where(has_high & ~has_low, _FAR, top)
+
     def log_densities(self, x: Tensor, low: Tensor, high: Tensor) -> tuple[Tensor, Tensor]:
         """Log p and log q at x; -inf on pieces outside of their supports."""
         logs: list[Tensor] = []
@@ -193,47 +198,48 @@ def _panels(line: _Line, low: Tensor, high: Tensor) -> Tensor:
     doubling = 2.0 ** torch.arange(0, 11, dtype=torch.float64, device=edges.device)
     doubling = doubling.reshape(-1, *(1 for _ in line.shape))
     tails = torch.cat([first - doubling, last + doubling])
-    limits = line.t(torch.stack([torch.full_like(first, -_WIDEST), torch.full_like(first, _WIDEST)]), low, high)
-    bottom = torch.where(torch.isfinite(low), torch.full_like(first, -_FAR), limits[0])
-    top = torch.where(torch.isfinite(high) & ~torch.isfinite(low), torch.full_like(first, _FAR), limits[1])
-    top = torch.where(torch.isfinite(high) & torch.isfinite(low), torch.full_like(first, _TOP), top)
+    bottom, top = line.ends_in_t(low, high)
     edges = torch.cat([edges, torch.minimum(torch.maximum(tails, bottom), top), bottom[None], top[None]])
     return edges.sort(0).values
 
 
-class _Evaluated:
-    """The integral over panels, one for each, by both rules."""
+class _Panels(NamedTuple):
+    """Panels, and the integral over each; all (m, *batch)."""
 
-    def __init__(self, line: _Line, f: Integrand, left: Tensor, right: Tensor, low: Tensor, high: Tensor) -> None:
-        nodes, kronrod, gauss = _rule(left.device)
-        shape = (-1, *(1 for _ in left.shape))
-        half = 0.5 * (right - left)
-        t = 0.5 * (left + right) + half * nodes.reshape(shape)
-        x, slope = line.x(t, low, high)
-        log_p, log_q = line.log_densities(x, low, high)
-        value, weight = f(log_p, log_q, slope)
-        empty = (half == 0) | (high <= low)
-        value = torch.where(empty, torch.zeros_like(value), value)
-        k, g = kronrod.reshape(shape), gauss.reshape(shape)
-        self.value = (k * value).sum(0) * half
-        with torch.no_grad():
-            self.size = (k * value.abs()).sum(0) * half
-            rough = ((k - g) * value).sum(0).abs() * half
-            # QUADPACK sharpens this by a power of 3/2, which is wrong for the kinks of |p - q|
-            self.error = rough
-            # what rounding x and the logarithms costs: it can exceed the error of the rule
-            logs = torch.nan_to_num(log_p.abs(), posinf=0.0) + torch.nan_to_num(log_q.abs(), posinf=0.0)
-            steep = torch.zeros_like(logs)
-            dx = (x[1:] - x[:-1]).abs().clamp(min=1e-300)
-            for log in (log_p, log_q):
-                d = torch.nan_to_num((log[1:] - log[:-1]).abs() / dx, posinf=0.0)
-                steep[1:] += d
-            noise = _EPS * (logs + 1 + torch.nan_to_num(x.abs() * steep, posinf=0.0)) * weight
-            self.noise = torch.where(
-                empty[0] if empty.dim() == value.dim() else empty,
-                0.0,
-                (k * torch.nan_to_num(noise, posinf=0.0)).sum(0) * half,
-            )
+    left: Tensor
+    right: Tensor
+    value: Tensor
+    """By the Kronrod rule."""
+    error: Tensor
+    """The difference of the rules; QUADPACK's power of 3/2 would be wrong for the kinks of |p - q|."""
+    size: Tensor
+    """The integral of the absolute value."""
+    noise: Tensor
+    """The cost of rounding x and the logarithms, which can exceed the error of the rule."""
+
+
+def _evaluated(line: _Line, f: Integrand, left: Tensor, right: Tensor, low: Tensor, high: Tensor) -> _Panels:
+    nodes, kronrod, gauss = _rule(left.device)
+    shape = (-1, *(1 for _ in left.shape))
+    half = 0.5 * (right - left)
+    t = 0.5 * (left + right) + half * nodes.reshape(shape)
+    x, slope = line.x(t, low, high)
+    log_p, log_q = line.log_densities(x, low, high)
+    value, weight = f(log_p, log_q, slope)
+    empty = (half == 0) | (high <= low)
+    value = torch.where(empty, torch.zeros_like(value), value)
+    k, g = kronrod.reshape(shape), gauss.reshape(shape)
+    with torch.no_grad():
+        size = (k * value.abs()).sum(0) * half
+        error = ((k - g) * value).sum(0).abs() * half
+        logs = torch.nan_to_num(log_p.abs(), posinf=0.0) + torch.nan_to_num(log_q.abs(), posinf=0.0)
+        steep = torch.zeros_like(logs)
+        dx = (x[1:] - x[:-1]).abs().clamp(min=1e-300)
+        for log in (log_p, log_q):
+            steep[1:] += torch.nan_to_num((log[1:] - log[:-1]).abs() / dx, posinf=0.0)
+        noise = _EPS * (logs + 1 + torch.nan_to_num(x.abs() * steep, posinf=0.0)) * weight
+        noise = torch.where(empty, 0.0, (k * torch.nan_to_num(noise, posinf=0.0)).sum(0) * half)
+    return _Panels(left, right, (k * value).sum(0) * half, error, size, noise)
 
 
 def integrate(
@@ -243,7 +249,6 @@ def integrate(
     *,
     over_p: bool = False,
     relative: float = 1e-11,
-    panels: int = 400,
     kinks: bool = False,
     of: Callable[[Any, Tensor], Tensor] | None = None,
 ) -> Integral:
@@ -257,7 +262,6 @@ def integrate(
         q: univariate, continuous.
         over_p: the integrand vanishes where p does.
         relative: the wanted error, as a fraction of the integral of |f|.
-        panels: stop at about this many panels per batch element and piece.
         kinks: f has a corner where p = q, as |p - q| has: panels end where the densities cross.
         of: a function of each distribution at x that f takes instead of the log-density, such as its cdf.
 
@@ -277,7 +281,7 @@ def integrate(
     total: Tensor = torch.zeros(line.shape, dtype=torch.float64, device=line.device)
     error, diverges = torch.zeros_like(total), torch.zeros(line.shape, dtype=torch.bool, device=line.device)
     for low, high in zip(line.cuts[:-1], line.cuts[1:], strict=True):
-        piece, off = _piece(line, f, low, high, relative, panels, kinks=kinks)
+        piece, off = _piece(line, f, low, high, relative, kinks=kinks)
         with torch.no_grad():
             missed, endless = _tails(line, f, low, high)
         total, error, diverges = total + piece, error + off + missed, diverges | endless
@@ -286,9 +290,7 @@ def integrate(
 
 def _tails(line: _Line, f: Integrand, low: Tensor, high: Tensor) -> tuple[Tensor, Tensor]:
     """An estimate of the integral beyond the last panels, and whether the integrand does not fall off at all (in t)."""
-    edges = line.t(torch.stack([torch.full_like(low, -_WIDEST), torch.full_like(low, _WIDEST)]), low, high)
-    left = torch.where(torch.isfinite(low), torch.full_like(low, -_FAR), edges[0])
-    right = torch.where(torch.isfinite(high) & ~torch.isfinite(low), torch.full_like(low, _FAR), edges[1])
+    left, right = line.ends_in_t(low, high)
     t = torch.stack([left, 0.5 * left, 0.5 * right, right])
     x, slope = line.x(t, low, high)
     value = f(*line.log_densities(x, low, high), slope)[0].abs()
@@ -302,40 +304,27 @@ def _tails(line: _Line, f: Integrand, low: Tensor, high: Tensor) -> tuple[Tensor
 
 
 def _piece(
-    line: _Line, f: Integrand, low: Tensor, high: Tensor, relative: float, panels: int, *, kinks: bool
+    line: _Line, f: Integrand, low: Tensor, high: Tensor, relative: float, *, kinks: bool
 ) -> tuple[Tensor, Tensor]:
     fixed_low, fixed_high = low.detach(), high.detach()
     with torch.no_grad():
         edges = _panels(line, fixed_low, fixed_high)
         if kinks:
             edges = torch.cat([edges, _crossings(line, edges, fixed_low, fixed_high)]).sort(0).values
-        left, right = edges[:-1], edges[1:]
-        done = _Evaluated(line, f, left, right, fixed_low, fixed_high)
-        value, error, size, noise = done.value, done.error, done.size, done.noise
-        while left.shape[0] < panels:
-            wanted = relative * size.sum(0)
-            if bool((~(error.sum(0) > wanted)).all()):
-                break
-            worst = error.topk(max(4, left.shape[0] // 8), dim=0).indices
-            keep = torch.ones_like(error, dtype=torch.bool).scatter(0, worst, value=False)
-            a, b = left.gather(0, worst), right.gather(0, worst)
-            middle = 0.5 * (a + b)
-            new_left, new_right = torch.cat([a, middle]), torch.cat([middle, b])
-            fresh = _Evaluated(line, f, new_left, new_right, fixed_low, fixed_high)
-            rest = left.shape[0] - worst.shape[0]
-            join = [_kept(old, keep, rest) for old in (left, right, value, error, size, noise)]
-            new = (new_left, new_right, fresh.value, fresh.error, fresh.size, fresh.noise)
-            left, right, value, error, size, noise = (torch.cat(both) for both in zip(join, new, strict=True))
-    total_error = error.sum(0) + noise.sum(0)
+        done = _evaluated(line, f, edges[:-1], edges[1:], fixed_low, fixed_high)
+        while len(done.left) < _PANELS and bool((done.error.sum(0) > relative * done.size.sum(0)).any()):
+            worst = done.error.topk(max(4, len(done.left) // 8), dim=0).indices
+            left, right = done.left.gather(0, worst), done.right.gather(0, worst)
+            middle = 0.5 * (left + right)
+            halves = torch.cat([left, middle]), torch.cat([middle, right])
+            fresh = _evaluated(line, f, *halves, fixed_low, fixed_high)
+            is_worst = torch.zeros_like(done.error, dtype=torch.int8).scatter(0, worst, 1)
+            others = is_worst.sort(dim=0, stable=True).indices[: -len(worst)]
+            done = _Panels(*(torch.cat([a.gather(0, others), b]) for a, b in zip(done, fresh, strict=True)))
+    error = done.error.sum(0) + done.noise.sum(0)
     if torch.is_grad_enabled() and _needs_grad(line):
-        return _Evaluated(line, f, left, right, low, high).value.sum(0), total_error
-    return value.sum(0), total_error
-
-
-def _kept(x: Tensor, keep: Tensor, count: int) -> Tensor:
-    """The entries of each column where keep is true, `count` of them in every column."""
-    order = (~keep).to(torch.int8).sort(dim=0, stable=True).indices[:count]
-    return x.gather(0, order)
+        done = _evaluated(line, f, done.left, done.right, low, high)
+    return done.value.sum(0), error
 
 
 def _needs_grad(line: Any) -> bool:

@@ -31,7 +31,7 @@ def scale_tril(p: Any) -> Tensor:
 
 
 def given_parameter(p: Any) -> str | None:
-    """Which of "probs" and "logits" the user gave; torch derives the other, and clamps it away from the ends."""
+    """The one of "probs" and "logits" that the user gave; torch derives the other, and clamps it away from the ends."""
     # in order of assignment: the given one comes first
     present = [name for name in vars(p) if name in ("probs", "logits")]
     param = vars(p).get("_param")

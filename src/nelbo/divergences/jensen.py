@@ -7,7 +7,7 @@ from typing import Any
 
 import torch
 from torch import Tensor
-from torch.distributions import Distribution, Normal
+from torch.distributions import Distribution, Independent, Normal
 
 from nelbo.divergences.divergence import type_name
 from nelbo.divergences.exact_sum import counts_of
@@ -74,7 +74,7 @@ def jensen(f: Callable[[Tensor], Tensor], x: Distribution) -> Jensen:
                 value = torch.where(mass > 0, mass * g(at), 0.0)
                 return value, value.abs()
 
-            result = integrate(integrand, x, _Value(x), over_p=True, of=density_then_value)
+            result = integrate(integrand, x, _Value(x, 0), over_p=True, of=density_then_value)
             return torch.where(result.diverges, torch.inf, result.value), result.error
 
     mean_of_f, error = weighted(f)
@@ -82,29 +82,8 @@ def jensen(f: Callable[[Tensor], Tensor], x: Distribution) -> Jensen:
     return Jensen(mean_of_f, f(mean), error + mean_error)
 
 
-class _Value(Distribution):
+class _Value(Independent):
     """A second distribution for `integrate`, which lives where X does."""
-
-    arg_constraints: Any = {}  # noqa: RUF012  # pyright: ignore[reportIncompatibleMethodOverride]
-
-    def __init__(self, x: Distribution) -> None:
-        self.of = x
-        super().__init__(x.batch_shape, validate_args=False)
-
-    @property
-    def support(self) -> Any:
-        """The support of X."""
-        return self.of.support
-
-    @property
-    def mean(self) -> Tensor:
-        """The mean of X."""
-        return self.of.mean
-
-    @property
-    def variance(self) -> Tensor:
-        """The variance of X."""
-        return self.of.variance
 
 
 @dataclass(frozen=True)
@@ -144,7 +123,7 @@ def elbo_chain(x: Tensor | float, qz: Normal, *, weight: Tensor | float = 1.0, n
     x = torch.as_tensor(x, dtype=qz.loc.dtype)
     w, s = torch.as_tensor(weight, dtype=x.dtype), torch.as_tensor(noise, dtype=x.dtype)
     if not bool((s > 0).all()):
-        raise ValueError(f"elbo_chain: noise = {noise}; expected a positive standard deviation.")
+        raise ValueError(f"elbo_chain: noise must be a positive standard deviation, got {noise}.")
     total = w * w + s * s
     log_evidence = -0.5 * (math.log(2 * math.pi) + total.log() + x * x / total)
     miss = (x - w * qz.loc) ** 2 + (w * qz.scale) ** 2

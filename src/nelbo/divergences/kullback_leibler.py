@@ -7,7 +7,9 @@ import torch
 from torch import Tensor
 from torch.distributions import Distribution, kl_divergence
 
-from nelbo.divergences.divergence import Method, Options, pointwise, shared_dimensions
+from nelbo.divergences.divergence import pointwise
+from nelbo.divergences.monte_carlo import Method, Options
+from nelbo.divergences.supports import shared_dimensions, sum_rightmost
 from nelbo.estimate import Estimate
 
 Formula = Callable[[Any, Any], Tensor | None]
@@ -55,7 +57,7 @@ def closed_form(p: Distribution, q: Distribution) -> Tensor | None:
     events = shared_dimensions(p, q)
     if events is not None:
         inner = closed_form(p.base_dist, q.base_dist)  # pyright: ignore[reportAttributeAccessIssue]
-        return inner if inner is None or not events else inner.sum(tuple(range(-events, 0)))
+        return None if inner is None else sum_rightmost(inner, events)
     formula = find(type(p), type(q))
     if formula is not None:
         return formula(p, q)

@@ -4,7 +4,7 @@ from typing import Any, cast
 
 import torch
 from torch import Tensor
-from torch.distributions import Distribution, MixtureSameFamily, MultivariateNormal, Normal
+from torch.distributions import Distribution, MixtureSameFamily, MultivariateNormal
 
 from nelbo.divergences.divergence import check_pair, type_name
 from nelbo.divergences.normals import kl_multivariate_normal, location_and_tril
@@ -65,8 +65,6 @@ def _variational(log_u: Tensor, log_v: Tensor, kl: Tensor) -> Tensor:
 
 def _parts(component: Distribution) -> tuple[Tensor, Tensor] | None:
     """Means (*batch, k, n) and Cholesky factors (*batch, k, n, n) of normal components."""
-    if isinstance(component, Normal):
-        return component.loc.unsqueeze(-1), component.scale[..., None, None]
     parts = location_and_tril(component)
     if parts is None:
         return None

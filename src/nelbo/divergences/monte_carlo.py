@@ -1,8 +1,7 @@
 """Averages over draws, until the standard error is small enough."""
 
-import contextlib
-from collections.abc import Callable, Generator
-from typing import Any, NamedTuple
+from collections.abc import Callable
+from typing import Any, Literal, NamedTuple
 
 import torch
 from torch import Tensor
@@ -12,35 +11,28 @@ from nelbo.divergences.supports import batch_shape, constraint
 from nelbo.estimate import Estimate
 from nelbo.randomness import as_seed
 
+Method = Literal["auto", "closed_form", "exact_sum", "quadrature", "monte_carlo"]
 
-class Draws(NamedTuple):
-    """The number of draws, and their seed.
+
+class Options(NamedTuple):
+    """The options that all divergences share.
 
     Attributes:
+        method: "auto" for the first that applies.
         samples: the number of draws; None draws until `standard_error` or `max_samples` is reached.
         standard_error: the wanted error of the worst batch element.
         max_samples: the most draws to spend on it.
         seed: of the draws; None uses torch's global generator.
     """
 
+    method: Method = "auto"
     samples: int | None = None
     standard_error: float = 0.01
     max_samples: int = 1_000_000
     seed: int | None = None
 
 
-@contextlib.contextmanager
-def seeded(seed: int | None) -> Generator[None]:
-    """Draw from `seed` inside, and leave torch's global generator as it was; None draws from the global generator."""
-    if seed is None:
-        yield
-        return
-    with torch.random.fork_rng():
-        torch.manual_seed(as_seed(seed))
-        yield
-
-
-def expectation(f: Callable[[Tensor, Tensor], Tensor], p: Any, q: Any, draws: Draws) -> Estimate:
+def expectation(f: Callable[[Tensor, Tensor], Tensor], p: Any, q: Any, options: Options) -> Estimate:
     """E_p[f(log p(x), log q(x))] with its standard error, shape batch_shape.
 
     The gradient is the pathwise one where p has rsample, else the score-function one; both are unbiased.
@@ -48,46 +40,40 @@ def expectation(f: Callable[[Tensor, Tensor], Tensor], p: Any, q: Any, draws: Dr
     shape = batch_shape(p, q)
     if torch.Size(p.batch_shape) != shape:
         p = p.expand(shape)  # draws shared between elements would correlate their errors
-    return average(lambda count: _values(f, p, q, count), shape.numel() * max(1, p.event_shape.numel()), draws)
+    return average(lambda count: _values(f, p, q, count), shape.numel() * max(1, p.event_shape.numel()), options)
 
 
-def average(values: Callable[[int], Tensor], elements: int, draws: Draws) -> Estimate:
+def average(values: Callable[[int], Tensor], elements: int, options: Options) -> Estimate:
     """The mean over draws of values(count) -> (count, *batch), in chunks of bounded memory.
 
     Args:
         values: of so many fresh draws.
         elements: how many numbers one draw has.
-        draws: how many, and from which seed.
+        options: how many draws, and from which seed.
     """
-    samples, wanted, max_samples, seed = draws
+    _, samples, wanted, max_samples, seed = options
     if samples is not None and samples < 2:
         raise ValueError(f"samples must be at least 2, got {samples!r}: their spread gives the standard error.")
-    count, mean, squares = 0, None, None
-    chunk = samples if samples is not None else 4096
+    most, chunk = samples or max_samples, samples or 4096
     largest_chunk = max(256, (1 << 22) // max(1, elements))
-    with seeded(seed):
+    count, mean, squares = 0, torch.zeros(()), torch.zeros(())
+    with torch.random.fork_rng(enabled=seed is not None):
+        if seed is not None:
+            torch.manual_seed(as_seed(seed))
         while True:
-            take = min(chunk, largest_chunk, (samples or max_samples) - count)
+            take = min(chunk, largest_chunk, most - count)
             drawn = values(take)
             fresh, spread = drawn.mean(0), (drawn.detach() - drawn.detach().mean(0)).pow(2).sum(0)
-            if mean is None or squares is None:
-                count, mean, squares = take, fresh, spread
-            else:
-                jump = (fresh - mean).detach()
-                squares = squares + spread + jump**2 * (count * take / (count + take))
-                mean = mean * (count / (count + take)) + fresh * (take / (count + take))
-                count += take
+            jump = (fresh - mean).detach()
+            squares = squares + spread + jump**2 * (count * take / (count + take))
+            mean = mean * (count / (count + take)) + fresh * (take / (count + take))
+            count += take
             error = (squares / max(1, count - 1) / count).sqrt()
-            if samples is not None:
-                if count >= samples:
-                    break
-                chunk = samples - count
-                continue
-            if count >= max_samples or bool((~(error > wanted)).all()):
-                break
-            need = float((error / wanted).nan_to_num().max()) ** 2 * count
-            chunk = max(4096, int(1.05 * need) - count)
-    return Estimate(mean, error, "monte_carlo")
+            if count >= most or (samples is None and not bool((error > wanted).any())):
+                return Estimate(mean, error, "monte_carlo")
+            if samples is None:
+                need = float((error / wanted).nan_to_num().max()) ** 2 * count
+                chunk = max(4096, int(1.05 * need) - count)
 
 
 def _values(f: Callable[[Tensor, Tensor], Tensor], p: Any, q: Any, count: int) -> Tensor:

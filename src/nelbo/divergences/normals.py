@@ -10,7 +10,7 @@ from torch.distributions import Independent, LowRankMultivariateNormal, Multivar
 
 from nelbo.divergences.internals import scale_tril
 from nelbo.divergences.kullback_leibler import register
-from nelbo.divergences.stable import log_gap, ratio_gap
+from nelbo.divergences.stable import log_gap
 
 # elements per slice: every intermediate stays in the cache, so that memory is read once and written once
 _SLICE = 1 << 16
@@ -112,7 +112,9 @@ def _widened(m_p: Tensor, s_p: Tensor, m_q: Tensor, s_q: Tensor) -> Tensor:
 
 
 def location_and_tril(p: Any) -> tuple[Tensor, Tensor] | None:
-    """Mean (*batch, n) and lower Cholesky factor (*batch, n, n) of a normal over vectors; None for anything else."""
+    """Mean (*batch, n) and lower Cholesky factor (*batch, n, n) of a normal; None for anything else."""
+    if isinstance(p, Normal):
+        return p.loc.unsqueeze(-1), p.scale[..., None, None]
     if isinstance(p, MultivariateNormal):
         return p.loc, scale_tril(p)
     if isinstance(p, LowRankMultivariateNormal):
@@ -157,9 +159,3 @@ def whitened(tril: Tensor, x: Tensor) -> Tensor:
     return torch.linalg.solve_triangular(tril.expand(*shape, n, n), x.expand(*shape, n).unsqueeze(-1), upper=False)[
         ..., 0
     ]
-
-
-def half_normal_kl(s_p: Tensor, s_q: Tensor) -> Tensor:
-    """KL between normals of equal mean, which is that between their absolute values."""
-    e = (s_p - s_q) / s_q
-    return 0.5 * e * e + ratio_gap(s_p, s_q)

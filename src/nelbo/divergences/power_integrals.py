@@ -4,31 +4,12 @@ from collections.abc import Callable
 from typing import Any
 
 import torch
+import torch.distributions as D
 from torch import Tensor
-from torch.distributions import (
-    Beta,
-    Dirichlet,
-    Exponential,
-    Gamma,
-    Normal,
-    Poisson,
-    TransformedDistribution,
-)
 
-from nelbo.divergences.divergence import shared_dimensions
 from nelbo.divergences.normals import location_and_tril, whitened
 from nelbo.divergences.stable import log_gap
-
-_FORMULAS: dict[type, Callable[[Any, Any, float], Tensor | None]] = {}
-
-
-def _register(*types: type) -> Callable[[Any], Any]:
-    def keep(formula: Any) -> Any:
-        for t in types:
-            _FORMULAS[t] = formula
-        return formula
-
-    return keep
+from nelbo.divergences.supports import shared_dimensions, sum_rightmost
 
 
 def log_power_integral(p: Any, q: Any, a: float) -> Tensor | None:
@@ -38,8 +19,8 @@ def log_power_integral(p: Any, q: Any, a: float) -> Tensor | None:
     """
     events = shared_dimensions(p, q)
     inner = None if events is None else log_power_integral(p.base_dist, q.base_dist, a)
-    if inner is not None:
-        return inner.sum(tuple(range(-events, 0))) if events else inner
+    if events is not None and inner is not None:
+        return sum_rightmost(inner, events)
     for t, formula in _FORMULAS.items():
         if isinstance(p, t) and isinstance(q, t):
             return formula(p, q, a)
@@ -67,8 +48,7 @@ def _log_convexity(w: Tensor, log_ratio: Tensor, a: float) -> Tensor:
     return _where(1 + a * w > 0, value, w, log_ratio)
 
 
-@_register(Normal)
-def _normal(p: Normal, q: Normal, a: float) -> Tensor:
+def _normal(p: D.Normal, q: D.Normal, a: float) -> Tensor:
     # with v = s_p^2/s_q^2 - 1 the blended variance is s_q^2 (1 + (1 - a) v)
     v = (p.scale - q.scale) / q.scale * (p.scale / q.scale + 1)
     blend = 1 + (1 - a) * v
@@ -78,13 +58,11 @@ def _normal(p: Normal, q: Normal, a: float) -> Tensor:
     return 0.5 * _log_convexity(v, 2 * (p.scale.log() - q.scale.log()), 1 - a) - mean
 
 
-@_register(Exponential)
-def _exponential(p: Exponential, q: Exponential, a: float) -> Tensor:
+def _exponential(p: D.Exponential, q: D.Exponential, a: float) -> Tensor:
     return _log_convexity((p.rate - q.rate) / q.rate, p.rate.log() - q.rate.log(), a)
 
 
-@_register(Gamma)
-def _gamma(p: Gamma, q: Gamma, a: float) -> Tensor:
+def _gamma(p: D.Gamma, q: D.Gamma, a: float) -> Tensor:
     k, r = a * p.concentration + (1 - a) * q.concentration, a * p.rate + (1 - a) * q.rate
 
     def value(k: Tensor, r: Tensor) -> Tensor:
@@ -108,24 +86,20 @@ def _simplex(c_p: Tensor, c_q: Tensor, a: float) -> Tensor:
     return torch.where(inside, value, torch.inf)
 
 
-@_register(Beta)
-def _beta(p: Beta, q: Beta, a: float) -> Tensor:
+def _beta(p: D.Beta, q: D.Beta, a: float) -> Tensor:
     c_p = torch.stack([p.concentration1, p.concentration0], -1)
     return _simplex(c_p, torch.stack([q.concentration1, q.concentration0], -1), a)
 
 
-@_register(Dirichlet)
-def _dirichlet(p: Dirichlet, q: Dirichlet, a: float) -> Tensor:
+def _dirichlet(p: D.Dirichlet, q: D.Dirichlet, a: float) -> Tensor:
     return _simplex(p.concentration, q.concentration, a)
 
 
-@_register(Poisson)
-def _poisson(p: Poisson, q: Poisson, a: float) -> Tensor:
+def _poisson(p: D.Poisson, q: D.Poisson, a: float) -> Tensor:
     return q.rate * (p.rate / q.rate) ** a - a * p.rate - (1 - a) * q.rate
 
 
-@_register(TransformedDistribution)
-def _transformed(p: TransformedDistribution, q: TransformedDistribution, a: float) -> Tensor | None:
+def _transformed(p: D.TransformedDistribution, q: D.TransformedDistribution, a: float) -> Tensor | None:
     if p.transforms != q.transforms or not all(t.bijective for t in p.transforms):
         return None
     return log_power_integral(p.base_dist, q.base_dist, a)
@@ -148,3 +122,14 @@ def _multivariate(p: Any, q: Any, a: float) -> Tensor | None:
     value = (1 - a) * half_log_det(L_p) + a * half_log_det(L_q) - half_log_det(tril)
     value = value - 0.5 * a * (1 - a) * (y * y).sum(-1)
     return torch.where(inside, value, torch.inf)
+
+
+_FORMULAS: dict[type, Callable[[Any, Any, float], Tensor | None]] = {
+    D.Normal: _normal,
+    D.Exponential: _exponential,
+    D.Gamma: _gamma,
+    D.Beta: _beta,
+    D.Dirichlet: _dirichlet,
+    D.Poisson: _poisson,
+    D.TransformedDistribution: _transformed,
+}

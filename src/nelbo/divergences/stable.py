@@ -25,6 +25,12 @@ def _horner(coefficients: tuple[float, ...], x: Tensor) -> Tensor:
     return total
 
 
+def split(x: Tensor, radius: float) -> tuple[Tensor, Tensor, Tensor]:
+    """The mask |x| < radius, x inside of it (else 0), x outside (else 1): a series and a formula, finite gradients."""
+    near = x.abs() < radius
+    return near, torch.where(near, x, torch.zeros_like(x)), torch.where(near, torch.ones_like(x), x)
+
+
 def log_gap(w: Tensor, log_ratio: Tensor | None = None) -> Tensor:
     """The gap w - log(1 + w) >= 0 for w > -1; log_ratio = log(1 + w) where it is known more exactly (w near -1).
 
@@ -55,10 +61,8 @@ def log_ratio(a: Tensor, b: Tensor) -> Tensor:
 
 def exp_gap(u: Tensor) -> Tensor:
     """exp(u) - 1 - u >= 0, exactly 0 at u = 0."""
-    near = u.abs() < 0.3
-    safe = torch.where(near, u, torch.zeros_like(u))
+    near, safe, far = split(u, 0.3)
     coefficients = tuple(1 / math.factorial(n + 2) for n in range(12 if u.dtype == torch.float64 else 6))
-    far = torch.where(near, torch.ones_like(u), u)
     return torch.where(near, safe * safe * _horner(coefficients, safe), torch.expm1(far) - far)
 
 
@@ -106,32 +110,27 @@ def log_sinhc_gap(a: Tensor, b: Tensor) -> Tensor:
 
 def log_expm1c(t: Tensor) -> Tensor:
     """log((exp(t) - 1) / t), which is 0 at t = 0."""
-    near = t.abs() < 0.5
-    safe = torch.where(near, t, torch.zeros_like(t))
+    near, safe, far = split(t, 0.5)
     # log(sinh(t/2) / (t/2)) = t^2/24 - t^4/2880 + t^6/181440 - ...
     x = safe * safe
     series = x * _horner((1 / 24, -1 / 2880, 1 / 181440, -1 / 9676800, 1 / 479001600, -691 / 15692092416000), x)
-    far = torch.where(near, torch.ones_like(t), t).abs()
+    far = far.abs()
     return torch.where(near, 0.5 * safe + series, t.clamp(min=0) + torch.log(-torch.expm1(-far)) - far.log())
 
 
 def expm1c_mean(t: Tensor) -> Tensor:
     """The derivative of `log_expm1c`, a continuous Bernoulli's mean: 1 / (1 - exp(-t)) - 1 / t, 1/2 at t = 0."""
-    near = t.abs() < 0.5
-    safe = torch.where(near, t, torch.zeros_like(t))
+    near, safe, far = split(t, 0.5)
     x = safe * safe
     odd = _horner((1 / 12, -1 / 720, 1 / 30240, -1 / 1209600, 1 / 47900160, -691 / 1307674368000), x)
-    far = torch.where(near, torch.ones_like(t), t)
     return torch.where(near, 0.5 + safe * odd, -1 / torch.expm1(-far) - 1 / far)
 
 
 def expm1c_variance(t: Tensor) -> Tensor:
     """The second derivative of `log_expm1c`, a continuous Bernoulli's variance; 1/12 at t = 0."""
-    near = t.abs() < 0.5
-    safe = torch.where(near, t, torch.zeros_like(t))
+    near, safe, far = split(t, 0.5)
     x = safe * safe
     even = _horner((1 / 12, -3 / 720, 5 / 30240, -7 / 1209600, 9 / 47900160, -11 * 691 / 1307674368000), x)
-    far = torch.where(near, torch.ones_like(t), t)
     return torch.where(near, even, far**-2 - 0.25 / torch.sinh((0.5 * far).clamp(-350, 350)) ** 2)
 
 

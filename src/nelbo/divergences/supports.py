@@ -1,9 +1,10 @@
-"""Where a distribution lives: KL(p || q) is infinite where p puts mass outside of q's support.
+"""Supports of distributions: KL(p || q) is infinite where p puts mass outside of q's support.
 
-torch's constraints know the supports; here they become intervals.
+torch's constraints, read as intervals.
 """
 
 import math
+from functools import reduce
 from typing import Any, NamedTuple
 
 import torch
@@ -60,6 +61,32 @@ def _bounds(c: Any) -> tuple[Tensor | float, Tensor | float]:
     return getattr(c, "lower_bound", _BELOW), getattr(c, "upper_bound", _ABOVE)
 
 
+_IN_WORDS: dict[Any, str] = {
+    constraints.simplex: "a list of numbers of at least 0, the sum of which is 1",
+    constraints.positive_definite: "a symmetric positive-definite matrix",
+    constraints.lower_cholesky: "a lower triangular matrix with a positive diagonal",
+}
+
+
+def in_words(c: Any) -> str:
+    """The values that a constraint admits, for messages, as in "a finite number greater than 0"."""
+    base = getattr(c, "base_constraint", c)
+    if base in _IN_WORDS:
+        return _IN_WORDS[base]
+    number = "an integer" if base.is_discrete else "a finite number"
+    lower, upper = (
+        f"{float(end):g}" if torch.as_tensor(end).numel() == 1 else "the other end" for end in _bounds(base)
+    )
+    limits: list[str] = []
+    if lower != "-inf":
+        limits.append(f"greater than {lower}" if isinstance(base, constraints.greater_than) else f"of at least {lower}")
+    if upper != "inf":
+        below = isinstance(base, constraints.less_than | constraints.half_open_interval)
+        limits.append(f"less than {upper}" if below else f"at most {upper}")
+    number = "a list of finite numbers" if c.event_dim else number
+    return f"{number} {' and '.join(limits)}".rstrip()
+
+
 def is_discrete(p: Distribution) -> bool:
     """Whether p has a probability mass function rather than a density."""
     c = constraint(p)
@@ -80,10 +107,7 @@ def batch_shape(p: Distribution, q: Distribution) -> torch.Size:
 def result_dtype(p: Distribution, q: Distribution) -> torch.dtype:
     """The dtype to which torch promotes the parameters of both; the default dtype where there are none."""
     dtypes = [t.dtype for t in (*parameters(p), *parameters(q))]
-    result = dtypes[0] if dtypes else torch.get_default_dtype()
-    for d in dtypes[1:]:
-        result = torch.promote_types(result, d)
-    return result
+    return reduce(torch.promote_types, dtypes) if dtypes else torch.get_default_dtype()
 
 
 def device(p: Distribution, q: Distribution) -> torch.device:
@@ -96,18 +120,31 @@ def filled(p: Distribution, q: Distribution, value: float) -> Tensor:
     return torch.full(batch_shape(p, q), value, dtype=result_dtype(p, q), device=device(p, q))
 
 
-def escapes(p: Distribution, q: Distribution) -> Tensor | bool:
-    """Where p puts mass outside of q's support, so that KL(p || q) is inf; False where the supports cannot tell.
+def shared_dimensions(p: Any, q: Any) -> int | None:
+    """The number of batch dimensions that two `Independent` turn into the event; None unless both turn the same."""
+    if not (isinstance(p, Independent) and isinstance(q, Independent)):
+        return None
+    return p.reinterpreted_batch_ndims if p.reinterpreted_batch_ndims == q.reinterpreted_batch_ndims else None
+
+
+def sum_rightmost(value: Tensor, dimensions: int) -> Tensor:
+    """The sum over the last dimensions, as many as are given; of none, the value itself."""
+    return value.sum(tuple(range(-dimensions, 0))) if dimensions else value
+
+
+def escapes(p: Any, q: Any) -> Tensor | bool:
+    """The batch elements in which p puts mass outside of q's support, so that KL(p || q) is inf.
+
+    False where the supports cannot tell.
 
     A count and a density never share mass: they are mutually singular.
     """
-    if isinstance(p, Independent) and isinstance(q, Independent):
-        events = p.reinterpreted_batch_ndims
-        if events == q.reinterpreted_batch_ndims:
-            inner = escapes(p.base_dist, q.base_dist)
-            if isinstance(inner, bool) or events == 0:
-                return inner
-            return inner.expand(batch_shape(p.base_dist, q.base_dist)).flatten(-events).any(-1)
+    events = shared_dimensions(p, q)
+    if events is not None:
+        inner = escapes(p.base_dist, q.base_dist)
+        if isinstance(inner, bool) or events == 0:
+            return inner
+        return inner.expand(batch_shape(p.base_dist, q.base_dist)).flatten(-events).any(-1)
     if p.event_shape:
         return _event_escapes(p, q)
     a, b = scalar_support(p), scalar_support(q)

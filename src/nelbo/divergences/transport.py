@@ -10,46 +10,34 @@ from typing import Any
 
 import numpy as np
 import torch
+import torch.distributions as D
 from torch import Tensor
-from torch.distributions import (
-    Beta,
-    Distribution,
-    Exponential,
-    Gamma,
-    Gumbel,
-    Independent,
-    Laplace,
-    MixtureSameFamily,
-    Normal,
-    StudentT,
-    Uniform,
-)
 
-from nelbo.divergences.divergence import Divergence, Method, Options, shared_dimensions, type_name
+from nelbo.divergences.divergence import Divergence, type_name
 from nelbo.divergences.exact_sum import counts_of
 from nelbo.divergences.f_divergences import root, square_root
 from nelbo.divergences.integration import integrate
 from nelbo.divergences.internals import double, parameters
-from nelbo.divergences.monte_carlo import Draws, average
+from nelbo.divergences.monte_carlo import Method, Options, average
 from nelbo.divergences.normals import location_and_tril, whitened
 from nelbo.divergences.stable import EULER
-from nelbo.divergences.supports import batch_shape, result_dtype, scalar_support
+from nelbo.divergences.supports import batch_shape, result_dtype, scalar_support, shared_dimensions, sum_rightmost
 from nelbo.estimate import Estimate
 
 # families whose quantile function is loc + scale * (that of one fixed shape): (loc, scale), and the shape's mean and
 # variance
 _SHAPES: dict[type, tuple[Callable[[Any], tuple[Tensor, Tensor]], float, float]] = {
-    Normal: (lambda p: (p.loc, p.scale), 0.0, 1.0),
-    Laplace: (lambda p: (p.loc, p.scale), 0.0, 2.0),
-    Gumbel: (lambda p: (p.loc, p.scale), EULER, math.pi**2 / 6),
-    Uniform: (lambda p: (p.low, p.high - p.low), 0.5, 1 / 12),
-    Exponential: (lambda p: (torch.zeros_like(p.rate), 1 / p.rate), 1.0, 1.0),
+    D.Normal: (lambda p: (p.loc, p.scale), 0.0, 1.0),
+    D.Laplace: (lambda p: (p.loc, p.scale), 0.0, 2.0),
+    D.Gumbel: (lambda p: (p.loc, p.scale), EULER, math.pi**2 / 6),
+    D.Uniform: (lambda p: (p.low, p.high - p.low), 0.5, 1 / 12),
+    D.Exponential: (lambda p: (torch.zeros_like(p.rate), 1 / p.rate), 1.0, 1.0),
 }
 
 
 def wasserstein(
-    p: Distribution,
-    q: Distribution,
+    p: D.Distribution,
+    q: D.Distribution,
     *,
     order: int = 2,
     method: Method = "auto",
@@ -70,7 +58,7 @@ def wasserstein(
         ValueError: for another order, and for vectors without a closed form.
     """
     if order not in (1, 2):
-        raise ValueError(f"wasserstein: got order={order!r}; expected 1 or 2, as in wasserstein(p, q, order=1).")
+        raise ValueError(f"wasserstein: order must be 1 or 2, got {order!r}; write wasserstein(p, q, order=1).")
     return _WASSERSTEIN[order].evaluate(p, q, Options(method))
 
 
@@ -81,19 +69,19 @@ def _closed(p: Any, q: Any, order: int) -> Tensor | None:
             shift, stretch = m_p - m_q, s_p - s_q
             if order == 2:
                 return torch.hypot(shift + stretch * mean, stretch * math.sqrt(variance))
-            if shape is Normal:  # E|shift + stretch z|
+            if shape is D.Normal:  # E|shift + stretch z|
                 return _folded(shift, stretch.abs())
-            if shape is Exponential:
+            if shape is D.Exponential:
                 return stretch.abs()
             return None
-    if isinstance(p, Independent) and isinstance(p.base_dist, Normal) and isinstance(q, Independent):
-        events = shared_dimensions(p, q)
-        if order == 1 or events is None or not isinstance(q.base_dist, Normal):
-            return None
+    if order == 1:
+        return None
+    events = shared_dimensions(p, q)
+    if events is not None and isinstance(p.base_dist, D.Normal) and isinstance(q.base_dist, D.Normal):
         squares = (p.base_dist.loc - q.base_dist.loc) ** 2 + (p.base_dist.scale - q.base_dist.scale) ** 2
-        return squares.sum(tuple(range(-events, 0))).sqrt()
+        return sum_rightmost(squares, events).sqrt()
     by_p, by_q = location_and_tril(p), location_and_tril(q)
-    if order == 1 or by_p is None or by_q is None:
+    if by_p is None or by_q is None:
         return None
     (m_p, L_p), (m_q, L_q) = by_p, by_q
     # tr (S_p^1/2 S_q S_p^1/2)^1/2 is the sum of the singular values of L_p^T L_q
@@ -113,16 +101,16 @@ def _folded(shift: Tensor, scale: Tensor) -> Tensor:
 
 def _cdf(p: Any, x: Tensor) -> Tensor:
     """The cdf; torch has none for some families, and scipy's carry no gradient."""
-    if isinstance(p, MixtureSameFamily):
+    if isinstance(p, D.MixtureSameFamily):
         parts = _cdf(p.component_distribution, x.unsqueeze(-1))
         return (parts * p.mixture_distribution.probs).sum(-1)
     try:
         return p.cdf(x)
     except NotImplementedError:
         pass
-    if isinstance(p, Beta):
+    if isinstance(p, D.Beta):
         return _scipy("betainc", p, p.concentration1, p.concentration0, x)
-    if isinstance(p, StudentT):
+    if isinstance(p, D.StudentT):
         return _scipy("stdtr", p, p.df, (x - p.loc) / p.scale)
     raise ValueError(
         f"{type_name(p)} has no cdf, which distances on the line need. Write energy_distance(p, q, "
@@ -130,9 +118,13 @@ def _cdf(p: Any, x: Tensor) -> Tensor:
     )
 
 
+def _needs_gradient(p: Any) -> bool:
+    return torch.is_grad_enabled() and any(x.requires_grad for x in parameters(p))
+
+
 def _scipy(function: str, p: Any, *args: Tensor) -> Tensor:
     """A function of scipy.special on tensors; imported here, because few need it and it costs every start."""
-    if torch.is_grad_enabled() and any(x.requires_grad for x in parameters(p)):
+    if _needs_gradient(p):
         raise ValueError(
             f"the cdf and quantiles of {type_name(p)} come from scipy and carry no gradient. Write `with "
             "torch.no_grad():` around the call, or use mmd(p, q), whose draws are differentiable."
@@ -160,13 +152,13 @@ def _by_cdf(p: Any, q: Any, *, factor: float, power: int) -> Estimate:
 
 
 def _quantile(p: Any, u: Tensor) -> Tensor:
-    if isinstance(p, Gamma):
+    if isinstance(p, D.Gamma):
         return _scipy("gammaincinv", p, p.concentration, u) / p.rate
-    if isinstance(p, Beta):
+    if isinstance(p, D.Beta):
         return _scipy("betaincinv", p, p.concentration1, p.concentration0, u)
-    if isinstance(p, StudentT):
+    if isinstance(p, D.StudentT):
         return p.loc + p.scale * _scipy("stdtrit", p, p.df, u)
-    if isinstance(p, MixtureSameFamily):
+    if isinstance(p, D.MixtureSameFamily):
         return _bisected(p, u)
     try:
         return p.icdf(u)
@@ -177,10 +169,9 @@ def _quantile(p: Any, u: Tensor) -> Tensor:
 def _bisected(p: Any, u: Tensor) -> Tensor:
     support = scalar_support(p)
     assert support is not None
-    one = torch.ones_like(u)
-    low = torch.maximum(torch.as_tensor(support.lower, dtype=u.dtype) * one, -1e9 * one)
-    high = torch.minimum(torch.as_tensor(support.upper, dtype=u.dtype) * one, 1e9 * one)
-    if any(x.requires_grad for x in parameters(p)) and torch.is_grad_enabled():
+    low = (torch.ones_like(u) * support.lower).clamp(min=-1e9)
+    high = (torch.ones_like(u) * support.upper).clamp(max=1e9)
+    if _needs_gradient(p):
         raise ValueError(
             f"the quantiles of {type_name(p)} come from bisection and carry no gradient. Write `with torch.no_grad():` "
             "around the call, or use wasserstein(p, q, order=1)."
@@ -223,14 +214,17 @@ def _between_counts(p: Any, q: Any, order: int) -> Estimate | None:
     x, mass_p, mass_q = counts_of(p, q)
     F_p, F_q = mass_p.cumsum(0), mass_q.cumsum(0)
     if order == 1:
-        return Estimate.exactly((F_p - F_q).abs().sum(0).to(result_dtype(p, q)), "exact_sum")
+        return _summed((F_p - F_q).abs().sum(0), p, q)
     levels = torch.cat([F_p, F_q]).clamp(max=1).sort(0).values
     before = torch.cat([torch.zeros_like(levels[:1]), levels[:-1]])
     middle = (0.5 * (before + levels)).movedim(0, -1).contiguous()
     at = [torch.searchsorted(F.detach().movedim(0, -1).contiguous(), middle.detach()) for F in (F_p, F_q)]
     gap = (at[0].clamp(max=x.shape[0] - 1) - at[1].clamp(max=x.shape[0] - 1)).double() ** 2
-    squared = (gap * (levels - before).movedim(0, -1)).sum(-1)
-    return square_root(Estimate.exactly(squared.to(result_dtype(p, q)), "exact_sum"))
+    return square_root(_summed((gap * (levels - before).movedim(0, -1)).sum(-1), p, q))
+
+
+def _summed(value: Tensor, p: Any, q: Any) -> Estimate:
+    return Estimate.exactly(value.to(result_dtype(p, q)), "exact_sum")
 
 
 _WASSERSTEIN = {
@@ -247,8 +241,8 @@ _WASSERSTEIN = {
 
 
 def energy_distance(
-    p: Distribution,
-    q: Distribution,
+    p: D.Distribution,
+    q: D.Distribution,
     *,
     method: Method = "auto",
     samples: int | None = None,
@@ -273,7 +267,7 @@ def energy_distance(
 
 
 def _energy_closed(p: Any, q: Any) -> Tensor | None:
-    if not (isinstance(p, Normal) and isinstance(q, Normal)):
+    if not (isinstance(p, D.Normal) and isinstance(q, D.Normal)):
         return None
     within = (p.scale + q.scale) * (2 / math.sqrt(math.pi))
     squared = 2 * _folded(p.loc - q.loc, torch.hypot(p.scale, q.scale)) - within
@@ -285,17 +279,40 @@ def _energy_of_counts(p: Any, q: Any) -> Estimate | None:
     if p.event_shape:
         return None
     _, mass_p, mass_q = counts_of(p, q)
-    squared = 2 * ((mass_p.cumsum(0) - mass_q.cumsum(0)) ** 2).sum(0)
-    return square_root(Estimate.exactly(squared.to(result_dtype(p, q)), "exact_sum"))
+    return square_root(_summed(2 * ((mass_p.cumsum(0) - mass_q.cumsum(0)) ** 2).sum(0), p, q))
 
 
-def _energy_from_draws(p: Any, q: Any, draws: Draws) -> Estimate:
-    events = len(p.event_shape)
+def _from_pairs(kernel: Callable[[Tensor], Tensor], p: Any, q: Any, options: Options) -> Estimate:
+    """The root of E k(x - x') + E k(y - y') - 2 E k(x - y), its square an average over independent quadruples.
 
-    def minus_norm(x: Tensor) -> Tensor:
-        return -torch.linalg.vector_norm(x.flatten(-events), dim=-1) if events else -x.abs()
+    Args:
+        kernel: from (..., features) to (...).
+        p: of x and x'.
+        q: of y and y'.
+        options: how many quadruples.
+    """
+    for d in (p, q):
+        if not d.has_rsample and _needs_gradient(d):
+            raise ValueError(
+                f"{type_name(d)} has no rsample, so that this distance has no gradient from draws. Write `with "
+                "torch.no_grad():` around the call."
+            )
+    shape = batch_shape(p, q)
+    p, q = (d if torch.Size(d.batch_shape) == shape else d.expand(shape) for d in (p, q))
 
-    return _from_pairs(p, q, minus_norm, draws)
+    def drawn(d: Any, count: int) -> Tensor:
+        x = (d.rsample if d.has_rsample else d.sample)(torch.Size([count])).reshape(count, *shape, -1)
+        return x if x.is_floating_point() else x.to(result_dtype(p, q))  # categories are integers
+
+    def values(count: int) -> Tensor:
+        x, x2, y, y2 = (drawn(d, count) for d in (p, p, q, q))
+        return kernel(x - x2) + kernel(y - y2) - kernel(x - y) - kernel(x2 - y2)
+
+    return square_root(average(values, shape.numel() * max(1, p.event_shape.numel()), options))
+
+
+def _minus_norm(d: Tensor) -> Tensor:
+    return -torch.linalg.vector_norm(d, dim=-1)
 
 
 _ENERGY = Divergence(
@@ -303,13 +320,13 @@ _ENERGY = Divergence(
     closed_form=_energy_closed,
     exact_sum=_energy_of_counts,
     quadrature=lambda p, q: square_root(_by_cdf(p, q, factor=2.0, power=2)),
-    monte_carlo=_energy_from_draws,
+    monte_carlo=partial(_from_pairs, _minus_norm),
 )
 
 
 def mmd(
-    p: Distribution,
-    q: Distribution,
+    p: D.Distribution,
+    q: D.Distribution,
     *,
     bandwidth: float = 1.0,
     method: Method = "auto",
@@ -338,20 +355,20 @@ def mmd(
     """
     if not (bandwidth > 0 and math.isfinite(bandwidth)):
         raise ValueError(
-            f"mmd: got bandwidth={bandwidth!r}; expected a positive number, as in mmd(p, q, bandwidth=1.0)."
+            f"mmd: bandwidth must be a positive number, got {bandwidth!r}; write mmd(p, q, bandwidth=1.0)."
         )
     distance = Divergence(
         name="mmd",
         closed_form=partial(_mmd_closed, bandwidth=bandwidth),
         exact_sum=partial(_mmd_of_counts, bandwidth=bandwidth),
-        monte_carlo=partial(_mmd_from_draws, bandwidth=bandwidth),
+        monte_carlo=partial(_from_pairs, lambda d: torch.exp(-0.5 * ((d / bandwidth) ** 2).sum(-1))),
         hint="Write method='auto', 'closed_form' (normals), 'exact_sum' (counts) or 'monte_carlo'.",
     )
     return distance.evaluate(p, q, Options(method, samples, standard_error, max_samples, seed))
 
 
 def _mmd_closed(p: Any, q: Any, bandwidth: float) -> Tensor | None:
-    a, b = _as_normals(p), _as_normals(q)
+    a, b = location_and_tril(p), location_and_tril(q)
     if a is None or b is None:
         return None
     within = _kernel_mean(a, a, bandwidth) + _kernel_mean(b, b, bandwidth)
@@ -366,24 +383,7 @@ def _mmd_of_counts(p: Any, q: Any, bandwidth: float) -> Estimate | None:
         return None
     gram = torch.exp(-0.5 * ((x[:, None] - x[None, :]) / bandwidth) ** 2)
     gap = mass_p - mass_q
-    squared = (gap * (gram @ gap.flatten(1)).reshape(gap.shape) if gap.dim() > 1 else gap * (gram @ gap)).sum(0)
-    return square_root(Estimate.exactly(squared.to(result_dtype(p, q)), "exact_sum"))
-
-
-def _mmd_from_draws(p: Any, q: Any, draws: Draws, bandwidth: float) -> Estimate:
-    events = len(p.event_shape)
-
-    def kernel(d: Tensor) -> Tensor:
-        squared = (d / bandwidth) ** 2
-        return torch.exp(-0.5 * (squared.flatten(-events).sum(-1) if events else squared))
-
-    return _from_pairs(p, q, kernel, draws)
-
-
-def _as_normals(p: Any) -> tuple[Tensor, Tensor] | None:
-    if isinstance(p, Normal):
-        return p.loc.unsqueeze(-1), p.scale[..., None, None]
-    return location_and_tril(p)
+    return square_root(_summed((gap * torch.tensordot(gram, gap, 1)).sum(0), p, q))
 
 
 def _kernel_mean(a: tuple[Tensor, Tensor], b: tuple[Tensor, Tensor], h: float) -> Tensor:
@@ -393,21 +393,3 @@ def _kernel_mean(a: tuple[Tensor, Tensor], b: tuple[Tensor, Tensor], h: float) -
     L = torch.linalg.cholesky(spread)
     y = whitened(L, (m_a - m_b) / h)
     return torch.exp(-0.5 * (y * y).sum(-1) - L.diagonal(dim1=-2, dim2=-1).log().sum(-1))
-
-
-def _from_pairs(p: Any, q: Any, kernel: Callable[[Tensor], Tensor], draws: Draws) -> Estimate:
-    """The root of E k(x - x') + E k(y - y') - 2 E k(x - y), an unbiased average over independent quadruples."""
-    for d in (p, q):
-        if not d.has_rsample and torch.is_grad_enabled() and any(x.requires_grad for x in parameters(d)):
-            raise ValueError(
-                f"{type_name(d)} has no rsample, so that this distance has no gradient from draws. Write `with "
-                "torch.no_grad():` around the call."
-            )
-    shape = batch_shape(p, q)
-    p, q = (d if torch.Size(d.batch_shape) == shape else d.expand(shape) for d in (p, q))
-
-    def values(count: int) -> Tensor:
-        x, x2, y, y2 = ((d.rsample if d.has_rsample else d.sample)(torch.Size([count])) for d in (p, p, q, q))
-        return kernel(x - x2) + kernel(y - y2) - kernel(x - y) - kernel(x2 - y2)
-
-    return square_root(average(values, shape.numel() * max(1, p.event_shape.numel()), draws))

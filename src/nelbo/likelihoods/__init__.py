@@ -1,8 +1,8 @@
-"""Families of p(x|z), in nats: what a decoder's numbers say about the data."""
+"""Families of p(x|z), in nats, with the decoder's output as parameters."""
 
 from nelbo.likelihoods.bernoulli import Bernoulli, ContinuousBernoulli
 from nelbo.likelihoods.discrete import Categorical, DiscretizedLogistic, NegativeBinomial, Poisson
-from nelbo.likelihoods.likelihood import LIKELIHOODS, Likelihood, Scale, Suggestion, fitting
+from nelbo.likelihoods.likelihood import LIKELIHOODS, Likelihood, Scale, Suggestion, check_likelihood, fitting
 from nelbo.likelihoods.normal import Normal
 from nelbo.likelihoods.statistics import Linear, log_prob_without_gradient
 
@@ -23,6 +23,7 @@ __all__ = [
     "Poisson",
     "Scale",
     "Suggestion",
+    "check_likelihood",
     "fitting",
     "log_prob_without_gradient",
     "named",

@@ -54,6 +54,8 @@ class Bernoulli(Likelihood):
     def __init__(self, *, allow_gray: bool = False) -> None:
         super().__init__()
         self.allow_gray = allow_gray
+        if allow_gray:
+            self.support = ContinuousBernoulli.support
 
     def forward(self, parameters: Tensor, event_dims: int) -> Distribution:
         return IndependentBernoulli(parameters, event_dims)
@@ -69,6 +71,9 @@ class Bernoulli(Likelihood):
             stacklevel=3,
         )
         return True
+
+    def hint_helps(self, x: Tensor) -> bool:
+        return not self.allow_gray and _in_unit_interval(x)
 
     @classmethod
     def suggested_by(cls, summary: ValueSummary) -> Suggestion | None:
@@ -101,10 +106,7 @@ class IndependentBernoulli(Independent):
         super().__init__(TorchBernoulli(logits=logits, validate_args=False), event_dims, validate_args=False)
 
     def log_prob(self, value: Tensor) -> Tensor:
-        logits: Tensor = self.base_dist.logits
-        if value.requires_grad:
-            return super().log_prob(value)
-        out: Tensor = _BernoulliLogProb.apply(logits, value, self.reinterpreted_batch_ndims)
+        out: Tensor = _BernoulliLogProb.apply(self.base_dist.logits, value, self.reinterpreted_batch_ndims)
         return out
 
 

@@ -97,9 +97,8 @@ class QuantizedLogistic(Distribution):
         steps = self.levels - 1
         above = torch.zeros_like(self.logistic_mean)
         rate = torch.exp(-self.log_scale)
-        for edge in (
-            (2 * level - 1) / steps - 1 for level in range(1, self.levels)
-        ):  # one level at a time: a (..., 255) tensor of an image batch fills the memory
+        for level in range(1, self.levels):  # one at a time: a (..., 255) tensor of an image batch fills the memory
+            edge = (2 * level - 1) / steps - 1
             above = above + torch.sigmoid((self.logistic_mean - edge) * rate)
         return above / steps
 

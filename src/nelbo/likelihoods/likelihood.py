@@ -105,8 +105,12 @@ class Likelihood(nn.Module, ABC):
                 f"{type(self).__name__} needs {self.support}. Got x of shape {tuple(x.shape)}: "
                 f"{suggestion.summary.sentence} What fits: {advice(suggestion.line, flag)}"
                 + (", with standardize=True for the data" if kind == "real" else "")
-                + (f". {self.hint}" if self.hint else "")
+                + (f". {self.hint}" if self.hint and self.hint_helps(x) else "")
             )
+
+    def hint_helps(self, x: Tensor) -> bool:
+        """Whether :attr:`hint` applies to data outside the support; True unless a family looks at them."""
+        return True
 
     def point_estimate(self, px: Distribution) -> Tensor:
         """The x that stands for px in pictures and reconstructions: its mean."""
@@ -198,17 +202,40 @@ class Likelihood(nn.Module, ABC):
 
     def split(self, parameters: Tensor, event_dims: int) -> tuple[Tensor, ...]:
         """The decoder's output as one tensor of the shape of x for each parameter of the family."""
-        size, k = parameters.shape[-event_dims], self.parameters_per_feature
-        if size % k:
+        self.check_parameters(parameters, event_dims)
+        return parameters.chunk(self.parameters_per_feature, dim=-event_dims)
+
+    def check_parameters(self, parameters: Tensor, event_dims: int) -> None:
+        """Raise a ValueError where the decoder's output does not divide into this family's parameters."""
+        k = self.parameters_per_feature
+        if parameters.shape[-event_dims] % k:
             raise ValueError(
                 f"{type(self).__name__} takes {k} numbers per feature, so the decoder's first event axis must be a "
                 f"multiple of {k}; got shape {tuple(parameters.shape)}. For data with c features (or channels) end "
                 f"the decoder with {k} * c outputs"
             )
-        return parameters.chunk(k, dim=-event_dims)
 
 
 LIKELIHOODS: Registry[Likelihood] = Registry("likelihood", group="nelbo.likelihoods")
+
+
+def check_likelihood(value: Any) -> None:
+    """Raise a TypeError with the line to write where the value is not a likelihood: a name, a class, a distribution."""
+    if isinstance(value, Likelihood):
+        return
+    line = (
+        "likelihood=nelbo.likelihoods.Normal() for real values, or nelbo.likelihoods.Bernoulli() for values in {0, 1}"
+    )
+    if isinstance(value, type) and issubclass(value, Likelihood):
+        package = "nelbo.likelihoods." if value.__module__.startswith("nelbo.") else ""
+        line = f"likelihood={package}{value.__name__}(), with its arguments, if it has any"
+    elif isinstance(value, str) and value.partition(":")[0] in LIKELIHOODS.names():
+        line = f"likelihood=nelbo.likelihoods.named({value!r})"
+    elif isinstance(value, str):
+        line = f"likelihood=nelbo.likelihoods.named(name) with one of the names {', '.join(LIKELIHOODS.names())}"
+    got = f"the class {value.__name__}" if isinstance(value, type) else f"a {type(value).__name__}"
+    got = repr(value) if isinstance(value, str) else got
+    raise TypeError(f"likelihood must be an instance of nelbo.likelihoods.Likelihood, got {got}; write {line}")
 
 
 def fitting(x: Tensor) -> Suggestion:

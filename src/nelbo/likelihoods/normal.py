@@ -38,21 +38,20 @@ class Normal(Likelihood):
     def __init__(self, scale: float | Tensor | Literal["optimal", "decoded"] = "optimal") -> None:
         super().__init__()
         self.scale = "per_feature" if isinstance(scale, Tensor) else scale
+        if isinstance(scale, str) and scale not in ("optimal", "decoded"):
+            raise ValueError(
+                f"scale must be 'optimal', 'decoded', a number or a tensor, got {scale!r}; "
+                "for one sigma per feature write Normal(torch.ones(event_shape))"
+            )
+        if not isinstance(scale, str) and not bool((torch.as_tensor(scale) > 0).all()):
+            raise ValueError(f"a standard deviation must be greater than 0, got {scale}")
         if isinstance(scale, Tensor):
-            _positive(bool((scale > 0).all()), scale)
             self.log_scale = nn.Parameter(scale.detach().float().log())
         elif scale == "optimal":
             self.register_buffer("mean_square", torch.ones(()))
             self.register_buffer("steps", torch.zeros((), dtype=torch.long))
         elif scale == "decoded":
             self.parameters_per_feature = 2
-        elif isinstance(scale, str):
-            raise ValueError(
-                f"scale must be 'optimal', 'decoded', a number or a tensor, got {scale!r}; "
-                "for one sigma per feature write Normal(torch.ones(event_shape))"
-            )
-        else:
-            _positive(scale > 0, scale)
 
     def forward(self, parameters: Tensor, event_dims: int) -> Distribution:
         if self.scale == "decoded":
@@ -61,8 +60,12 @@ class Normal(Likelihood):
             scale = log_scale.clamp(-7.0, 20.0).exp()
         else:
             mean, scale = parameters, self._scale()
-        if isinstance(scale, Tensor) and scale.dim() == event_dims:
-            self._same_event(scale, mean, event_dims)
+        event = tuple(mean.shape[-event_dims:])
+        if isinstance(scale, Tensor) and scale.dim() == event_dims and scale.shape != event:
+            raise ValueError(
+                f"Normal has a sigma for each feature of shape {tuple(scale.shape)}, but the decoder gives examples "
+                f"of shape {event}; write Normal(torch.ones({event}))"
+            )
         normal = TorchNormal(mean, scale, validate_args=False)
         return Independent(normal, event_dims, validate_args=False)
 
@@ -72,14 +75,6 @@ class Normal(Likelihood):
         if self.scale == "optimal":
             return self.mean_square.sqrt()
         return float(self.scale)
-
-    def _same_event(self, scale: Tensor, mean: Tensor, event_dims: int) -> None:
-        event = tuple(mean.shape[-event_dims:])
-        if scale.shape != event:
-            raise ValueError(
-                f"Normal has a sigma for each feature of shape {tuple(scale.shape)}, but the decoder gives examples "
-                f"of shape {event}; write Normal(torch.ones({event}))"
-            )
 
     def adapt(self, px: Distribution, x: Tensor) -> None:
         """Move the optimal sigma to the root mean squared residual of recent batches (about the last hundred)."""
@@ -119,16 +114,9 @@ class Normal(Likelihood):
         return {} if self.scale == "decoded" else {"mean": AS_PARAMETERS}
 
     def browser_form(self) -> dict[str, Any]:
-        if self.scale == "decoded":
-            return {"family": "normal", "scale": None}
-        if self.scale == "per_feature":
-            return {"family": "normal", "scale": self.log_scale.detach().exp().flatten().tolist()}
-        return {"family": "normal", "scale": self.sigma}
+        per_feature = self.scale == "per_feature"
+        scale = self.log_scale.detach().exp().flatten().tolist() if per_feature else self.sigma
+        return {"family": "normal", "scale": scale}
 
 
 LIKELIHOODS.register("normal_decoded")(partial(Normal, "decoded"))
-
-
-def _positive(ok: bool, scale: float | Tensor) -> None:
-    if not ok:
-        raise ValueError(f"a standard deviation must be greater than 0, got {scale}")

@@ -1,6 +1,5 @@
 """Fast log p(x|z) of many examples, for the torch distributions that allow it, whoever made them."""
 
-from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import torch
@@ -31,19 +30,16 @@ def linear(px: Distribution, x: Tensor, rows: Tensor | None = None) -> Linear | 
         x: (batch, \\*event).
         rows: ``rows`` of an earlier call for the same x.
     """
-    base = px.base_dist if isinstance(px, Independent) else px
-    form = _LINEAR.get(type(base))  # a subclass may have another density
-    return None if form is None else form(px, base, x, rows)
+    base: Any = px.base_dist if isinstance(px, Independent) else px
+    if type(base) is Bernoulli:  # a subclass may have another density
+        logits = base.logits.flatten(1)
+        return Linear(x.flatten(1), logits, -softplus_sum(logits))
+    return _of_normal(px, base, x, rows) if type(base) is Normal else None
 
 
 def linear_in_logits(px: Any, x: Tensor) -> Linear:
     """Log p(x|z) = log p(0|z) + x . logits, for an Independent px whose base has logits."""
     return Linear(x.flatten(1), px.base_dist.logits.flatten(1), px.log_prob(torch.zeros_like(x[:1]))[:, 0])
-
-
-def _of_bernoulli(px: Distribution, base: Any, x: Tensor, rows: Tensor | None) -> Linear:
-    logits = base.logits.flatten(1)
-    return Linear(x.flatten(1), logits, -softplus_sum(logits))
 
 
 def _of_normal(px: Distribution, base: Any, x: Tensor, rows: Tensor | None) -> Linear:
@@ -57,12 +53,6 @@ def _of_normal(px: Distribution, base: Any, x: Tensor, rows: Tensor | None) -> L
     at_mean = px.log_prob(base.loc).double()[:, 0]
     coefficients = torch.cat([-0.5 * precision, mean * precision], dim=1)
     return Linear(rows, coefficients, at_mean - 0.5 * (mean.square() * precision).sum(1))
-
-
-_LINEAR: dict[type[Distribution], Callable[[Distribution, Any, Tensor, Tensor | None], Linear]] = {
-    Bernoulli: _of_bernoulli,
-    Normal: _of_normal,
-}
 
 
 def log_prob_without_gradient(px: Distribution, x: Tensor) -> Tensor:
@@ -83,6 +73,6 @@ def softplus_sum(logits: Tensor) -> Tensor:
     log(1 + exp(l)) = max(l, 0) + log(1 + exp(-|l|)), and the logarithm of a product stands for many logarithms.
     """
     factors = logits.abs().neg_().exp_().add_(1)
-    whole = logits.shape[-1] - logits.shape[-1] % _FACTORS
-    logs = factors[..., :whole].unflatten(-1, (-1, _FACTORS)).prod(-1).log_().sum(-1)
-    return logits.clamp(min=0).sum(-1) + logs + factors[..., whole:].prod(-1).log_()
+    grouped = logits.shape[-1] - logits.shape[-1] % _FACTORS
+    logs = factors[..., :grouped].unflatten(-1, (-1, _FACTORS)).prod(-1).log_().sum(-1)
+    return logits.clamp(min=0).sum(-1) + logs + factors[..., grouped:].prod(-1).log_()

@@ -1,6 +1,5 @@
 """The decoder of a foreign model, inferred by running it: the parameters of p(x|z) on some scale, or a distribution."""
 
-import inspect
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, NamedTuple, final
@@ -9,7 +8,7 @@ import torch
 from torch import Tensor
 from torch.distributions import Distribution
 
-from nelbo.likelihoods import Likelihood, Scale, fitting
+from nelbo.likelihoods import Likelihood, Scale, check_likelihood, fitting
 from nelbo.likelihoods.given import GivenLikelihood
 from nelbo.likelihoods.likelihood import AS_PARAMETERS
 from nelbo.wrapping.encoding import as_distribution, entries_of, replaced
@@ -136,10 +135,7 @@ def _family(likelihood: Any, x: Tensor) -> Likelihood:
     if isinstance(likelihood, Likelihood):
         return likelihood
     if likelihood is not None:
-        line = f"{likelihood.__name__}()" if inspect.isclass(likelihood) else "Bernoulli()"
-        raise TypeError(
-            f"likelihood must be a nelbo likelihood, got {likelihood!r}; write likelihood=nelbo.likelihoods.{line}"
-        )
+        check_likelihood(likelihood)
     suggestion = fitting(x)
     raise ValueError(
         "what decode gives does not say which p(x|z) the model was trained with; write "
