@@ -19,10 +19,16 @@ const KEYS = [
 
 /** Show what keys and gestures do. */
 export function help(root, slots) {
-  const rows = [...KEYS, ...(slots.page.help ?? [])].map(([key, text]) => h("tr", {}, h("th", { scope: "row" }, key), h("td", {}, text)));
-  const dialog = h("dialog", { class: "help", "aria-label": "Help" },
-    h("h2", {}, slots.page.title), h("table", {}, h("tbody", {}, ...rows)),
-    h("form", { method: "dialog" }, h("button", { class: "primary" }, "Close")));
+  const rows = [...KEYS, ...(slots.page.help ?? [])].map(([key, text]) =>
+    h("tr", {}, h("th", { scope: "row" }, key), h("td", {}, text)),
+  );
+  const dialog = h(
+    "dialog",
+    { class: "help", "aria-label": "Help" },
+    h("h2", {}, slots.page.title),
+    h("table", {}, h("tbody", {}, ...rows)),
+    h("form", { method: "dialog" }, h("button", { class: "primary" }, "Close")),
+  );
   dialog.addEventListener("close", () => dialog.remove());
   root.append(dialog);
   dialog.showModal();
@@ -32,8 +38,16 @@ export function help(root, slots) {
 export function askNumber(root, label, value) {
   return new Promise((resolve) => {
     const input = h("input", { type: "text", inputmode: "decimal", "aria-label": label, value: String(value) });
-    const dialog = h("dialog", { class: "ask" },
-      h("form", { method: "dialog" }, h("label", {}, label, input), h("button", { class: "primary", value: "ok" }, "Set")));
+    const dialog = h(
+      "dialog",
+      { class: "ask" },
+      h(
+        "form",
+        { method: "dialog" },
+        h("label", {}, label, input),
+        h("button", { class: "primary", value: "ok" }, "Set"),
+      ),
+    );
     dialog.addEventListener("close", () => {
       const typed = Number(input.value.replace("−", "-").replace(",", "."));
       resolve(dialog.returnValue === "ok" && input.value.trim() && !Number.isNaN(typed) ? typed : null);
@@ -53,7 +67,12 @@ export function shortcuts(root, actions) {
     const own = root.contains(event.target) || event.target === document.body;
     if (!own || typing(event.target)) return;
     const key = (event.ctrlKey || event.metaKey) && event.key.toLowerCase() === "z" ? "undo" : event.key;
-    const action = { undo: actions.undo, "?": actions.help, "[": () => actions.preset(-1), "]": () => actions.preset(1) }[key];
+    const action = {
+      undo: actions.undo,
+      "?": actions.help,
+      "[": () => actions.preset(-1),
+      "]": () => actions.preset(1),
+    }[key];
     if (!action || ((event.ctrlKey || event.metaKey || event.altKey) && key !== "undo")) return;
     event.preventDefault();
     event.stopPropagation();

@@ -44,8 +44,12 @@ export function draggable(element, on) {
 export function handle(figure, options) {
   const radius = options.radius ?? 7;
   const element = s("g", {
-    class: `handle ${options.colour}`, tabindex: 0, role: "slider", "aria-label": options.name,
-    "aria-valuenow": 0, "data-handle": options.name,
+    class: `handle ${options.colour}`,
+    tabindex: 0,
+    role: "slider",
+    "aria-label": options.name,
+    "aria-valuenow": 0,
+    "data-handle": options.name,
   });
   // the finger's target is larger than what the eye sees
   element.append(s("circle", { r: 16, class: "reach" }), shape(options.shape, radius), s("title", {}, options.name));
@@ -82,7 +86,11 @@ export function handle(figure, options) {
       const inside = (v, low, high) => Math.min(high, Math.max(low, v));
       const px = inside(figure.sx(x), figure.margin.left, figure.margin.left + figure.width);
       const py = inside(figure.sy(y), figure.margin.top, figure.margin.top + figure.height);
-      set(element, { transform: `translate(${px.toFixed(1)} ${py.toFixed(1)})`, "aria-valuetext": text, "aria-valuenow": x.toPrecision(6) });
+      set(element, {
+        transform: `translate(${px.toFixed(1)} ${py.toFixed(1)})`,
+        "aria-valuetext": text,
+        "aria-valuenow": x.toPrecision(6),
+      });
     },
   };
 }

@@ -33,7 +33,10 @@ export function openPage(page, model, el, host = {}) {
   const live = h("div", { class: "unseen", role: "status", "aria-live": "polite" });
   const note = h("div", { class: "note", role: "status", hidden: true });
   const slots = {
-    page, model, host, root,
+    page,
+    model,
+    host,
+    root,
     figure: h("section", { class: "figure", "aria-label": "Figure" }),
     numbers: h("section", { class: "numbers", "aria-label": "Numbers" }),
     controls: h("section", { class: "controls", "aria-label": "Controls" }),
@@ -61,9 +64,16 @@ export function openPage(page, model, el, host = {}) {
   const past = history(model, names);
   const undo = () => slots.say(past.undo() ? "" : "Nothing to undo");
   const button = (name, text, onclick, attributes) =>
-    h("button", { type: "button", class: "tool", title: text, "aria-label": text, onclick, ...attributes }, icon(ICONS[name]));
+    h(
+      "button",
+      { type: "button", class: "tool", title: text, "aria-label": text, onclick, ...attributes },
+      icon(ICONS[name]),
+    );
   const unit = h("button", {
-    type: "button", class: "tool unit", title: "Show nats or bits", "aria-label": "Unit: nats or bits",
+    type: "button",
+    class: "tool unit",
+    title: "Show nats or bits",
+    "aria-label": "Unit: nats or bits",
     onclick: () => write(model, { unit: model.get("unit") === "bits" ? "nats" : "bits" }),
   });
   const showUnit = () => (unit.textContent = model.get("unit"));
@@ -73,31 +83,57 @@ export function openPage(page, model, el, host = {}) {
   const menu = saveMenu(page, model, slots, host, names);
   const wantsUnit = page.unit !== false;
   const bar = h(
-    "header", { class: "bar" },
+    "header",
+    { class: "bar" },
     h("div", { class: "headline" }, h("h1", {}, page.title), h("p", { class: "claim" }, page.claim)),
-    h("div", { class: "tools", role: "toolbar", "aria-label": "Page" },
-      slots.bar, wantsUnit ? unit : null,
+    h(
+      "div",
+      { class: "tools", role: "toolbar", "aria-label": "Page" },
+      slots.bar,
+      wantsUnit ? unit : null,
       button("undo", "Undo (Ctrl+Z)", undo),
       button("reset", "Reset", () => write(model, structuredClone(page.defaults))),
-      host.address ? button("share", "Copy a link to exactly this", async () => slots.say((await copy(address())) ? "Link copied" : address())) : null,
+      host.address
+        ? button("share", "Copy a link to exactly this", async () =>
+            slots.say((await copy(address())) ? "Link copied" : address()),
+          )
+        : null,
       menu,
       button("theme", "Light or dark", () => switchTheme(root)),
       button("help", "Help (?)", () => help(root, slots)),
     ),
   );
-  const copyCode = h("button", {
-    type: "button", class: "quiet copy",
-    onclick: async () => slots.say((await copy(slots.code.textContent)) ? "Code copied" : "Copying is not allowed here; select the text"),
-  }, "Copy");
+  const copyCode = h(
+    "button",
+    {
+      type: "button",
+      class: "quiet copy",
+      onclick: async () =>
+        slots.say(
+          (await copy(slots.code.textContent)) ? "Code copied" : "Copying is not allowed here; select the text",
+        ),
+    },
+    "Copy",
+  );
   const wide = h("div", { class: "wide", hidden: true });
   slots.wide = wide;
   root.append(
-    bar, note, slots.questions,
-    h("div", { class: "body" }, h("div", { class: "main" }, slots.figure), h("aside", { class: "side" }, slots.numbers, slots.controls)),
+    bar,
+    note,
+    slots.questions,
+    h(
+      "div",
+      { class: "body" },
+      h("div", { class: "main" }, slots.figure),
+      h("aside", { class: "side" }, slots.numbers, slots.controls),
+    ),
     wide,
-    h("div", { class: "folds" },
+    h(
+      "div",
+      { class: "folds" },
       h("details", { class: "fold", "data-fold": "why" }, h("summary", {}, "Why"), slots.why),
-      h("details", { class: "fold", "data-fold": "code" }, h("summary", {}, "Code"), copyCode, slots.code)),
+      h("details", { class: "fold", "data-fold": "code" }, h("summary", {}, "Code"), copyCode, slots.code),
+    ),
     live,
   );
   el.append(root);
@@ -130,30 +166,54 @@ function stepPreset(slots, by) {
 function saveMenu(page, model, slots, host, names) {
   const figure = () => slots.figure.querySelector("svg.plot");
   const file = `nelbo-${page.name}`;
-  const entry = (text, onclick) => h("button", { type: "button", role: "menuitem", onclick: () => { menu.open = false; onclick(); } }, text);
+  const entry = (text, onclick) =>
+    h(
+      "button",
+      {
+        type: "button",
+        role: "menuitem",
+        onclick: () => {
+          menu.open = false;
+          onclick();
+        },
+      },
+      text,
+    );
   const entries = [
     entry("Figure as SVG", () => figure() && download(`${file}.svg`, standalone(figure()), "image/svg+xml")),
     entry("Figure as PNG", async () => figure() && download(`${file}.png`, await picture(figure()), "image/png")),
   ];
   if (host.exportUrl) {
-    entries.push(entry("Page as one HTML file", () => {
-      const state = read(model, names);
-      for (const name of names) if (JSON.stringify(state[name]) === JSON.stringify(page.defaults[name])) delete state[name];
-      const link = h("a", { href: host.exportUrl(state), download: "" });
-      link.click();
-    }));
+    entries.push(
+      entry("Page as one HTML file", () => {
+        const state = read(model, names);
+        for (const name of names)
+          if (JSON.stringify(state[name]) === JSON.stringify(page.defaults[name])) delete state[name];
+        const link = h("a", { href: host.exportUrl(state), download: "" });
+        link.click();
+      }),
+    );
   }
-  const menu = h("details", { class: "menu" }, h("summary", { class: "tool", title: "Save", "aria-label": "Save" }, icon(ICONS.save)), h("div", { role: "menu" }, ...entries));
-  menu.addEventListener("focusout", (event) => { if (!menu.contains(event.relatedTarget)) menu.open = false; });
+  const menu = h(
+    "details",
+    { class: "menu" },
+    h("summary", { class: "tool", title: "Save", "aria-label": "Save" }, icon(ICONS.save)),
+    h("div", { role: "menu" }, ...entries),
+  );
+  menu.addEventListener("focusout", (event) => {
+    if (!menu.contains(event.relatedTarget)) menu.open = false;
+  });
   return menu;
 }
 
 // A symbol of a formula (data-sym="mu_p") lights up the marks that carry it (data-mark="mu_p"), and the other way round.
 function linkSymbols(root) {
   const light = (event, on) => {
-    const name = event.target.closest?.("[data-sym]")?.dataset.sym ?? event.target.closest?.("[data-mark]")?.dataset.mark;
+    const name =
+      event.target.closest?.("[data-sym]")?.dataset.sym ?? event.target.closest?.("[data-mark]")?.dataset.mark;
     if (!name) return;
-    for (const mark of root.querySelectorAll(`[data-mark="${name}"], [data-sym="${name}"]`)) mark.classList.toggle("lit", on);
+    for (const mark of root.querySelectorAll(`[data-mark="${name}"], [data-sym="${name}"]`))
+      mark.classList.toggle("lit", on);
   };
   root.addEventListener("pointerover", (event) => light(event, true));
   root.addEventListener("pointerout", (event) => light(event, false));

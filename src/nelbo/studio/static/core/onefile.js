@@ -22,7 +22,11 @@ export async function open(page, state, attachments) {
     send({ id, kind, ...content }) {
       const found = attachments[`${kind} ${sorted(content)}`];
       queueMicrotask(() => {
-        if (!found) return model.receive({ id, kind, error: "this file has no Python behind it; open the studio: nelbo studio" }, []);
+        if (!found)
+          return model.receive(
+            { id, kind, error: "this file has no Python behind it; open the studio: nelbo studio" },
+            [],
+          );
         const [answer, buffers] = unpack(bytes(found));
         return model.receive({ ...answer, id, kind }, buffers);
       });
@@ -45,7 +49,10 @@ export async function open(page, state, attachments) {
 function sorted(value) {
   if (Array.isArray(value)) return `[${value.map(sorted).join(",")}]`;
   if (value === null || typeof value !== "object") return JSON.stringify(value);
-  return `{${Object.keys(value).sort().map((key) => `${JSON.stringify(key)}:${sorted(value[key])}`).join(",")}}`;
+  return `{${Object.keys(value)
+    .sort()
+    .map((key) => `${JSON.stringify(key)}:${sorted(value[key])}`)
+    .join(",")}}`;
 }
 
 function bytes(base64) {

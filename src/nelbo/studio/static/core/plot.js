@@ -31,11 +31,23 @@ export function plot(parent, options) {
   let stale = false;
 
   const figure = {
-    root, behind, marks, front, margin,
-    get x() { return x; },
-    get y() { return y; },
-    get width() { return width - margin.left - margin.right; },
-    get height() { return height - margin.top - margin.bottom; },
+    root,
+    behind,
+    marks,
+    front,
+    margin,
+    get x() {
+      return x;
+    },
+    get y() {
+      return y;
+    },
+    get width() {
+      return width - margin.left - margin.right;
+    },
+    get height() {
+      return height - margin.top - margin.bottom;
+    },
     sx: (v) => margin.left + ((v - x[0]) / (x[1] - x[0])) * figure.width,
     sy: (v) => margin.top + (1 - (v - y[0]) / (y[1] - y[0])) * figure.height,
     ix: (px) => x[0] + ((px - margin.left) / figure.width) * (x[1] - x[0]),
@@ -64,7 +76,12 @@ export function plot(parent, options) {
       shape = wanted;
       if (!(width > 0)) return false;
       set(root, { width, height, viewBox: `0 0 ${width} ${height}` });
-      set(window_, { x: margin.left, y: margin.top, width: Math.max(0, figure.width), height: Math.max(0, figure.height) });
+      set(window_, {
+        x: margin.left,
+        y: margin.top,
+        width: Math.max(0, figure.width),
+        height: Math.max(0, figure.height),
+      });
       redraw(axes, axisLines(figure, options, width, height));
       return true;
     },
@@ -72,8 +89,10 @@ export function plot(parent, options) {
     line(xs, ys) {
       const low = y[0] - 2 * (y[1] - y[0]);
       const high = y[1] + 2 * (y[1] - y[0]);
-      const ax = figure.width / (x[1] - x[0]), bx = margin.left - x[0] * ax;
-      const ay = -figure.height / (y[1] - y[0]), by = margin.top - y[1] * ay;
+      const ax = figure.width / (x[1] - x[0]),
+        bx = margin.left - x[0] * ax;
+      const ay = -figure.height / (y[1] - y[0]),
+        by = margin.top - y[1] * ay;
       let d = "";
       let pen = "M";
       for (let i = 0; i < xs.length; i++) {
@@ -101,15 +120,18 @@ export function plot(parent, options) {
     const place = parent.clientWidth;
     if (!place) return;
     width = place;
-    height = typeof options.height === "function" ? options.height(place) : options.height ?? 260;
+    height = typeof options.height === "function" ? options.height(place) : (options.height ?? 260);
     if (figure.frame()) figure.resized();
   };
   const observer = new ResizeObserver(measure);
   observer.observe(parent);
-  const sight = new IntersectionObserver((entries) => {
-    seen = entries[entries.length - 1].isIntersecting;
-    if (seen && stale) figure.resized();
-  }, { rootMargin: "300px" });
+  const sight = new IntersectionObserver(
+    (entries) => {
+      seen = entries[entries.length - 1].isIntersecting;
+      if (seen && stale) figure.resized();
+    },
+    { rootMargin: "300px" },
+  );
   sight.observe(root);
   measure();
   return figure;
@@ -135,8 +157,10 @@ function axisLines(figure, options, width, height) {
   const { margin } = figure;
   const bottom = height - margin.bottom;
   const parts = [];
-  const xTicks = options.xTicks?.(...figure.x) ?? ticks(...figure.x, Math.max(4, figure.width / 80)).map((v) => [v, tick(v)]);
-  const yTicks = options.yTicks?.(...figure.y) ?? ticks(...figure.y, Math.max(3, figure.height / 36)).map((v) => [v, tick(v)]);
+  const xTicks =
+    options.xTicks?.(...figure.x) ?? ticks(...figure.x, Math.max(4, figure.width / 80)).map((v) => [v, tick(v)]);
+  const yTicks =
+    options.yTicks?.(...figure.y) ?? ticks(...figure.y, Math.max(3, figure.height / 36)).map((v) => [v, tick(v)]);
   for (const [value, text] of xTicks) {
     const at = figure.sx(value);
     if (options.grid) parts.push(["line", { x1: at, x2: at, y1: margin.top, y2: bottom, class: "grid" }]);
@@ -145,16 +169,28 @@ function axisLines(figure, options, width, height) {
   }
   for (const [value, text] of yTicks) {
     const at = figure.sy(value);
-    if (!options.bare) parts.push(["line", { x1: margin.left, x2: width - margin.right, y1: at, y2: at, class: "grid" }]);
+    if (!options.bare)
+      parts.push(["line", { x1: margin.left, x2: width - margin.right, y1: at, y2: at, class: "grid" }]);
     parts.push(["text", { x: margin.left - 7, y: at + 4, "text-anchor": "end" }, text]);
   }
-  if (!options.bare) parts.push(["line", { x1: margin.left, x2: width - margin.right, y1: bottom, y2: bottom, class: "axis" }]);
+  if (!options.bare)
+    parts.push(["line", { x1: margin.left, x2: width - margin.right, y1: bottom, y2: bottom, class: "axis" }]);
   if (options.xLabel) {
-    parts.push(["text", { x: width - margin.right, y: bottom + 31, "text-anchor": "end", class: "axis-label" }, options.xLabel]);
+    parts.push([
+      "text",
+      { x: width - margin.right, y: bottom + 31, "text-anchor": "end", class: "axis-label" },
+      options.xLabel,
+    ]);
   }
   if (options.yLabel) {
     const middle = margin.top + figure.height / 2;
-    const label = { x: 13, y: middle, "text-anchor": "middle", class: "axis-label", transform: `rotate(-90 13 ${middle})` };
+    const label = {
+      x: 13,
+      y: middle,
+      "text-anchor": "middle",
+      class: "axis-label",
+      transform: `rotate(-90 13 ${middle})`,
+    };
     parts.push(["text", label, options.yLabel]);
   }
   return parts;
@@ -164,7 +200,11 @@ function axisLines(figure, options, width, height) {
 export function legend(figure, lines) {
   const rows = lines.map(([colour, dashes, name], i) => {
     const y = figure.margin.top + 10 + 15 * i;
-    return [s("path", { class: `line ${colour}`, "stroke-dasharray": dashes }), s("text", { class: "halo", y: y + 4, "text-anchor": "end", "font-size": 11 }, name), y];
+    return [
+      s("path", { class: `line ${colour}`, "stroke-dasharray": dashes }),
+      s("text", { class: "halo", y: y + 4, "text-anchor": "end", "font-size": 11 }, name),
+      y,
+    ];
   });
   figure.front.append(...rows.flatMap(([line, text]) => [line, text]));
   return () => {
@@ -179,7 +219,20 @@ export function legend(figure, lines) {
 /** The figure as a file of its own: every style that the page gives it is written into it. */
 export function standalone(svg) {
   const copy = svg.cloneNode(true);
-  const kept = ["fill", "fill-opacity", "stroke", "stroke-width", "stroke-dasharray", "stroke-opacity", "opacity", "font-size", "font-family", "font-weight", "display", "visibility"];
+  const kept = [
+    "fill",
+    "fill-opacity",
+    "stroke",
+    "stroke-width",
+    "stroke-dasharray",
+    "stroke-opacity",
+    "opacity",
+    "font-size",
+    "font-family",
+    "font-weight",
+    "display",
+    "visibility",
+  ];
   const originals = [svg, ...svg.querySelectorAll("*")];
   [copy, ...copy.querySelectorAll("*")].forEach((element, i) => {
     const style = getComputedStyle(originals[i]);

@@ -21,7 +21,9 @@ export function raster(figure) {
       if (!(figure.width > 0)) return;
       canvas.style.cssText = `left:${margin.left}px;top:${margin.top}px;width:${figure.width}px;height:${figure.height}px`;
       const [dx, dy] = [(figure.x[1] - figure.x[0]) / columns, (figure.y[1] - figure.y[0]) / rows];
-      paint(canvas, columns, rows, (column, row) => cell(figure.x[0] + (column + 0.5) * dx, figure.y[1] - (row + 0.5) * dy));
+      paint(canvas, columns, rows, (column, row) =>
+        cell(figure.x[0] + (column + 0.5) * dx, figure.y[1] - (row + 0.5) * dy),
+      );
     },
   };
 }
@@ -54,14 +56,21 @@ export function contours(figure, f, levels, columns = 60, rows = 45) {
   for (const level of levels) {
     for (let j = 0; j < rows; j++) {
       for (let i = 0; i < columns; i++) {
-        const corners = [[i, j], [i + 1, j], [i + 1, j + 1], [i, j + 1]];
+        const corners = [
+          [i, j],
+          [i + 1, j],
+          [i + 1, j + 1],
+          [i, j + 1],
+        ];
         const cuts = [];
         corners.forEach(([a, b], k) => {
           const [c, e] = corners[(k + 1) % 4];
           const [v, w] = [values[b][a] - level, values[e][c] - level];
           if (v < 0 === w < 0 || !Number.isFinite(v) || !Number.isFinite(w)) return;
           const t = v / (v - w);
-          cuts.push(`${figure.sx(xs[a] + t * (xs[c] - xs[a])).toFixed(1)} ${figure.sy(ys[b] + t * (ys[e] - ys[b])).toFixed(1)}`);
+          cuts.push(
+            `${figure.sx(xs[a] + t * (xs[c] - xs[a])).toFixed(1)} ${figure.sy(ys[b] + t * (ys[e] - ys[b])).toFixed(1)}`,
+          );
         });
         for (let k = 0; k + 1 < cuts.length; k += 2) d += `M${cuts[k]}L${cuts[k + 1]}`;
       }

@@ -49,7 +49,8 @@ export function checked(page, name, raw) {
   const limit = page.limits?.[name];
   if (typeof start === "number") {
     const value = typeof raw === "number" ? raw : Number(String(raw).replace("−", "-").replace(",", "."));
-    if (Number.isNaN(value) || raw === "" || raw === null) return [start, `${name} is a number; “${String(raw).slice(0, 20)}” is not. Shown: ${start}`];
+    if (Number.isNaN(value) || raw === "" || raw === null)
+      return [start, `${name} is a number; “${String(raw).slice(0, 20)}” is not. Shown: ${start}`];
     if (limit && (value < limit[0] || value > limit[1])) {
       const clamped = Math.min(limit[1], Math.max(limit[0], value));
       return [clamped, `${name} = ${raw} is outside ${limit[0]} … ${limit[1]}. Shown: ${clamped}`];
@@ -66,7 +67,11 @@ export function checked(page, name, raw) {
   } catch {
     value = undefined;
   }
-  const fits = value !== undefined && value !== null && typeof value === typeof start && Array.isArray(value) === Array.isArray(start);
+  const fits =
+    value !== undefined &&
+    value !== null &&
+    typeof value === typeof start &&
+    Array.isArray(value) === Array.isArray(start);
   const deeper = fits && page.check?.[name] ? page.check[name](value) : fits;
   return deeper ? [value, null] : [structuredClone(start), `${name} cannot be read. Shown: its default`];
 }

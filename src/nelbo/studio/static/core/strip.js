@@ -20,9 +20,16 @@ export function worksheetStrip(slots, steps, number) {
   questions.hidden = false;
   questions.append(
     h("div", { class: "head" }, h("h2", {}, `Worksheet ${number}`), h("b", {}, step.ask)),
-    h("p", {}, step.goal), result, answer,
-    h("div", { class: "row" }, h("button", { type: "button", class: "chip", onclick: () => (answer.hidden = !answer.hidden) }, "Reveal"),
-      h("button", { type: "button", class: "chip", onclick: () => host.go("worksheet") }, "Back to the worksheet")));
+    h("p", {}, step.goal),
+    result,
+    answer,
+    h(
+      "div",
+      { class: "row" },
+      h("button", { type: "button", class: "chip", onclick: () => (answer.hidden = !answer.hidden) }, "Reveal"),
+      h("button", { type: "button", class: "chip", onclick: () => host.go("worksheet") }, "Back to the worksheet"),
+    ),
+  );
   const names = Object.keys(page.defaults);
   const start = JSON.stringify(read(model, names));
   const check = () => {

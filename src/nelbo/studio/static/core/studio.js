@@ -14,7 +14,11 @@ const place = document.querySelector("#app");
 applyTheme(place);
 const rail = h("nav", { class: "rail", "aria-label": "Pages" });
 const stage = h("main", { id: "stage" });
-const offline = h("div", { class: "offline", role: "status", hidden: true }, "The studio has stopped answering; trying again …");
+const offline = h(
+  "div",
+  { class: "offline", role: "status", hidden: true },
+  "The studio has stopped answering; trying again …",
+);
 place.append(rail, stage, offline);
 for (const [name, { title, label = title, icon: path }] of Object.entries(PAGES)) {
   rail.append(h("a", { href: `#${name}`, "data-page": name, title: label }, icon(path), h("span", {}, label)));
@@ -51,7 +55,15 @@ async function go() {
   try {
     page = (await import(`../pages/${known}.js`)).default;
   } catch (error) {
-    stage.replaceChildren(h("div", { class: "nelbo page" }, h("h1", {}, "This page did not load"), h("p", {}, String(error)), h("p", {}, "Is the studio still running? Then reload the page.")));
+    stage.replaceChildren(
+      h(
+        "div",
+        { class: "nelbo page" },
+        h("h1", {}, "This page did not load"),
+        h("p", {}, String(error)),
+        h("p", {}, "Is the studio still running? Then reload the page."),
+      ),
+    );
     throw error;
   }
   if (mine !== turn) return;
@@ -74,9 +86,13 @@ async function go() {
   const host = {
     said,
     studio: true,
-    go: (other, state = {}) => (location.hash = `${other}${Object.keys(state).length ? `?${new URLSearchParams(state)}` : ""}`),
+    go: (other, state = {}) =>
+      (location.hash = `${other}${Object.keys(state).length ? `?${new URLSearchParams(state)}` : ""}`),
     address: (state) => `${location.origin}/#${page.name}${state ? `?${state}` : ""}`,
-    exportUrl: page.kind === "studio" ? undefined : (state) => `/export/${page.name}?state=${encodeURIComponent(JSON.stringify(state))}`,
+    exportUrl:
+      page.kind === "studio"
+        ? undefined
+        : (state) => `/export/${page.name}?state=${encodeURIComponent(JSON.stringify(state))}`,
   };
   const names = Object.keys(page.defaults);
   if (asked) host.strip = async (slots) => worksheetStrip(slots, (await import("../pages/worksheet.js")).STEPS, asked);

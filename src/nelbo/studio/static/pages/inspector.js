@@ -13,7 +13,8 @@ import { colouring, dropDown, layerSwitches, pickers, runLabel } from "./inspect
 import { openRun } from "./inspector/source.js";
 
 const numbers = (value) => Array.isArray(value) && value.every((v) => Number.isFinite(v));
-const whole = (value) => Array.isArray(value) && value.length <= 24 && value.every((v) => Number.isInteger(v) && v >= 0);
+const whole = (value) =>
+  Array.isArray(value) && value.length <= 24 && value.every((v) => Number.isInteger(v) && v >= 0);
 
 const FARTHEST = 1000; // of a coordinate; Python takes no others
 const LEAST = 1e-3; // standard deviation of a q of one's own
@@ -23,8 +24,21 @@ export default {
   name: "inspector",
   ...PAGES.inspector,
   live: true,
-  check: { pins: whole, axes: whole, z: numbers, q: numbers, lasso: numbers, bookmarks: areBookmarks, layers: (value) => value.every((v) => typeof v === "string") },
-  help: [["click", "a point in the plane pins that example"], ["drag ◆", "decode another z"], ["drag ●, ▮", "move and widen q(z|x)"], ["Shift + drag", "a lasso around examples, which the table then shows"]],
+  check: {
+    pins: whole,
+    axes: whole,
+    z: numbers,
+    q: numbers,
+    lasso: numbers,
+    bookmarks: areBookmarks,
+    layers: (value) => value.every((v) => typeof v === "string"),
+  },
+  help: [
+    ["click", "a point in the plane pins that example"],
+    ["drag ◆", "decode another z"],
+    ["drag ●, ▮", "move and widen q(z|x)"],
+    ["Shift + drag", "a lasso around examples, which the table then shows"],
+  ],
   mount,
 };
 
@@ -50,7 +64,12 @@ function mount(slots) {
     const row = model.get("pins")[model.get("active")] ?? 0;
     return `${sources[0]?.className(row) ?? "example"} #${row}${model.get("other") ? ", compared" : ""}`;
   });
-  slots.controls.append(group("Run", runBox.element, otherBox.element, splitBox.element, colourBox.element, axesBox.element), pick.element, switches.element, views.element);
+  slots.controls.append(
+    group("Run", runBox.element, otherBox.element, splitBox.element, colourBox.element, axesBox.element),
+    pick.element,
+    switches.element,
+    views.element,
+  );
   slots.why.append(...why());
   const cards = [
     ["reconstruction_error", card("mean reconstruction error", { colour: "recon", name: "reconstruction_error" })],
@@ -63,7 +82,10 @@ function mount(slots) {
     const [{ info }] = sources;
     for (const [term, one] of cards) {
       const { mean, standard_error } = info.totals[term];
-      one.show(mean === null ? "∞" : `${nats(mean, model.get("unit"))} ± ${nats(standard_error, model.get("unit"), 2)}`, `over ${info.n} ${info.split} examples`);
+      one.show(
+        mean === null ? "∞" : `${nats(mean, model.get("unit"))} ± ${nats(standard_error, model.get("unit"), 2)}`,
+        `over ${info.n} ${info.split} examples`,
+      );
     }
   };
   model.on("change:unit", showTotals);
@@ -93,16 +115,30 @@ function mount(slots) {
       write(model, { run: first.run });
     }
     const known = entries.some((entry) => entry.run === model.get("run"));
-    if (!known) entries = [...entries, { run: model.get("run"), title: model.get("run").split("/").pop(), status: "not in the list" }];
-    runBox.show(entries.map((entry) => [entry.run, runLabel(entry)]), model.get("run"));
-    otherBox.show([["", "nothing"], ...good.filter((entry) => entry.run !== model.get("run")).map((entry) => [entry.run, runLabel(entry)])], model.get("other"));
+    if (!known)
+      entries = [
+        ...entries,
+        { run: model.get("run"), title: model.get("run").split("/").pop(), status: "not in the list" },
+      ];
+    runBox.show(
+      entries.map((entry) => [entry.run, runLabel(entry)]),
+      model.get("run"),
+    );
+    otherBox.show(
+      [
+        ["", "nothing"],
+        ...good.filter((entry) => entry.run !== model.get("run")).map((entry) => [entry.run, runLabel(entry)]),
+      ],
+      model.get("other"),
+    );
     await load();
   }
 
   const demo = demoOffer(slots, {});
 
   async function offer() {
-    if (place.firstChild !== demo.element) place.replaceChildren(demo.element, h("p", { class: "caption" }, "Or name a run: nelbo studio runs/x"));
+    if (place.firstChild !== demo.element)
+      place.replaceChildren(demo.element, h("p", { class: "caption" }, "Or name a run: nelbo studio runs/x"));
     say("");
     demo.show((await ask(model, "train.list")).content);
   }
@@ -121,7 +157,9 @@ function mount(slots) {
     try {
       const opened = [];
       for (const name of names) {
-        const kept = sources.find((one) => one.run === name && (one.split === model.get("split") || !model.get("split")));
+        const kept = sources.find(
+          (one) => one.run === name && (one.split === model.get("split") || !model.get("split")),
+        );
         opened.push(kept ?? (await openRun(model, name, model.get("split"))));
         await opened.at(-1).makeLocal();
         if (mine !== loading || gone) return;
@@ -144,10 +182,27 @@ function mount(slots) {
       if (mine === loading) slots.figure.removeAttribute("aria-busy");
     }
     settle();
-    splitBox.show(["validation", "train", "test"].map((split) => [split, split]), sources[0].split);
-    colourBox.show([["label", "label", !sources[0].info.label_names], ["reconstruction_error", "reconstruction error"], ["kl", "KL", sources[0].info.is_point], ["nelbo", "total loss", sources[0].info.is_point]], model.get("colour"));
+    splitBox.show(
+      ["validation", "train", "test"].map((split) => [split, split]),
+      sources[0].split,
+    );
+    colourBox.show(
+      [
+        ["label", "label", !sources[0].info.label_names],
+        ["reconstruction_error", "reconstruction error"],
+        ["kl", "KL", sources[0].info.is_point],
+        ["nelbo", "total loss", sources[0].info.is_point],
+      ],
+      model.get("colour"),
+    );
     axesBox.element.hidden = !sources[0].info.principal;
-    axesBox.show([["units", "latent units"], ["principal", "principal components"]], model.get("projection"));
+    axesBox.show(
+      [
+        ["units", "latent units"],
+        ["principal", "principal components"],
+      ],
+      model.get("projection"),
+    );
     pick.refresh(sources[0]);
     showTotals();
     rebuild();
@@ -161,12 +216,19 @@ function mount(slots) {
     if (!pins.length) pins.push(firstLike(source));
     const change = { pins, active: Math.min(model.get("active"), pins.length - 1) };
     const axes = model.get("axes");
-    if (axes.length && (axes.length !== Math.min(2, source.latent) || axes.some((axis) => axis >= source.latent) || new Set(axes).size < axes.length)) change.axes = [];
+    if (
+      axes.length &&
+      (axes.length !== Math.min(2, source.latent) ||
+        axes.some((axis) => axis >= source.latent) ||
+        new Set(axes).size < axes.length)
+    )
+      change.axes = [];
     if (!source.info.principal) change.projection = "units";
     for (const name of ["z", "q", "lasso"]) {
       const given = model.get(name);
       const inside = given.map((v) => Math.min(FARTHEST, Math.max(-FARTHEST, v)));
-      if (String(inside) !== String(given)) slots.say(`${name} holds numbers from −${FARTHEST} to ${FARTHEST}; others were clamped`);
+      if (String(inside) !== String(given))
+        slots.say(`${name} holds numbers from −${FARTHEST} to ${FARTHEST}; others were clamped`);
       change[name] = inside;
     }
     if (source.latent < 2) change.lasso = [];

@@ -22,7 +22,13 @@ export default {
   mount,
 };
 
-const ORDERS = [["play", "Play"], ["pause", "Pause"], ["step", "Step"], ["epoch", "To epoch's end"], ["stop", "Stop"]];
+const ORDERS = [
+  ["play", "Play"],
+  ["pause", "Pause"],
+  ["step", "Step"],
+  ["epoch", "To epoch's end"],
+  ["stop", "Stop"],
+];
 
 function mount(slots) {
   const { model } = slots;
@@ -31,19 +37,56 @@ function mount(slots) {
   let other = null;
   let job = null; // the demo trains three runs in turn: its page follows
   const status = h("p", { class: "status", role: "status" });
-  const buttons = Object.fromEntries(ORDERS.map(([order, text]) => [order, h("button", { type: "button", class: "quiet", "data-order": order, onclick: () => send(order) }, text)]));
+  const buttons = Object.fromEntries(
+    ORDERS.map(([order, text]) => [
+      order,
+      h("button", { type: "button", class: "quiet", "data-order": order, onclick: () => send(order) }, text),
+    ]),
+  );
   const again = h("button", { type: "button", class: "quiet", "data-do": "resume", onclick: resume }, "Go on");
-  const inspect = h("button", { type: "button", class: "quiet", "data-do": "inspect", onclick: () => slots.host.go?.("inspector", { run: run.name }) }, "Inspect");
-  const strip = h("div", { class: "row train-strip", role: "toolbar", "aria-label": "Training" }, ...Object.values(buttons), again, slots.host.studio ? inspect : null, status);
+  const inspect = h(
+    "button",
+    {
+      type: "button",
+      class: "quiet",
+      "data-do": "inspect",
+      onclick: () => slots.host.go?.("inspector", { run: run.name }),
+    },
+    "Inspect",
+  );
+  const strip = h(
+    "div",
+    { class: "row train-strip", role: "toolbar", "aria-label": "Training" },
+    ...Object.values(buttons),
+    again,
+    slots.host.studio ? inspect : null,
+    status,
+  );
   const offer = demoOffer(slots, { started: follow });
-  const scrub = h("input", { type: "range", min: 0, max: 1, step: 1, "aria-label": "Epoch shown", oninput: () => goTo(Number(scrub.value)) });
+  const scrub = h("input", {
+    type: "range",
+    min: 0,
+    max: 1,
+    step: 1,
+    "aria-label": "Epoch shown",
+    oninput: () => goTo(Number(scrub.value)),
+  });
   const scrubText = h("output", {});
   const live = h("button", { type: "button", class: "chip", onclick: () => write(model, { epoch: -1 }) }, "latest");
   const body = h("div", { class: "board" });
   slots.figure.append(offer.element, strip, body);
-  const curves = curvePanel(body, { unit: () => model.get("unit"), hover: (epoch, click) => (click || model.get("epoch") >= 0) && goTo(Math.round(epoch)) });
-  body.append(h("p", { class: "caption" }, "Solid: training set; dashed: held out; pale: running epochs, and the run laid under. Click a curve to see that epoch everywhere."),
-    h("label", { class: "scrub" }, h("span", {}, "epoch"), scrub, scrubText, live));
+  const curves = curvePanel(body, {
+    unit: () => model.get("unit"),
+    hover: (epoch, click) => (click || model.get("epoch") >= 0) && goTo(Math.round(epoch)),
+  });
+  body.append(
+    h(
+      "p",
+      { class: "caption" },
+      "Solid: training set; dashed: held out; pale: running epochs, and the run laid under. Click a curve to see that epoch everywhere.",
+    ),
+    h("label", { class: "scrub" }, h("span", {}, "epoch"), scrub, scrubText, live),
+  );
   const below = h("div", { class: "columns two" });
   body.append(below);
   const trailPlace = h("div", { class: "panel" });
@@ -100,14 +143,19 @@ function mount(slots) {
     }
     if (gone) return;
     const listed = content.runs.map((entry) => [entry.run, runLabel(entry)]);
-    for (const one of content.jobs) if (!content.runs.some((entry) => entry.run === (one.run ?? one.job))) listed.push([one.run ?? one.job, `${one.title} (${one.status})`]);
+    for (const one of content.jobs)
+      if (!content.runs.some((entry) => entry.run === (one.run ?? one.job)))
+        listed.push([one.run ?? one.job, `${one.title} (${one.status})`]);
     const running = content.jobs.filter((one) => ["starting", "training", "paused"].includes(one.status)).at(-1);
     if (!model.get("run")) {
-      const wanted = running ? (running.run ?? running.job) : content.runs.filter((entry) => entry.status !== "damaged").at(-1)?.run;
+      const wanted = running
+        ? (running.run ?? running.job)
+        : content.runs.filter((entry) => entry.status !== "damaged").at(-1)?.run;
       if (wanted) write(model, { run: wanted });
     }
     if (running && !job) job = running.job;
-    if (model.get("run") && !listed.some(([name]) => name === model.get("run"))) listed.push([model.get("run"), model.get("run").split("/").pop()]);
+    if (model.get("run") && !listed.some(([name]) => name === model.get("run")))
+      listed.push([model.get("run"), model.get("run").split("/").pop()]);
     runBox.show(listed.length ? listed : [["", "none yet"]], model.get("run"));
     otherBox.show([["", "nothing"], ...listed.filter(([name]) => name !== model.get("run"))], model.get("other"));
     offer.show(content);
@@ -137,7 +185,8 @@ function mount(slots) {
     buttons.pause.hidden = !(working && state !== "paused");
     buttons.step.hidden = buttons.epoch.hidden = !(working && state === "paused");
     buttons.stop.hidden = !working;
-    again.hidden = !run || working || state === "damaged" || state === "training" || state === "loading" || slots.host.file;
+    again.hidden =
+      !run || working || state === "damaged" || state === "training" || state === "loading" || slots.host.file;
     again.textContent = run && run.history.length >= (run.of ?? Infinity) ? "Train on" : "Go on";
     inspect.hidden = !run || state !== "finished";
     status.textContent = run ? sentence(run) : "Choose a run, or start one.";
@@ -163,7 +212,14 @@ function mount(slots) {
     if (epoch === null && run.latest) at = null;
     else if (!kept.length && run.status === "finished") at = null;
     else if (!kept.length) return;
-    else at = kept.reduce((best, one) => (Math.abs(one - (epoch ?? Infinity)) < Math.abs(best - (epoch ?? Infinity)) || (epoch === null && one > best) ? one : best), kept[0]);
+    else
+      at = kept.reduce(
+        (best, one) =>
+          Math.abs(one - (epoch ?? Infinity)) < Math.abs(best - (epoch ?? Infinity)) || (epoch === null && one > best)
+            ? one
+            : best,
+        kept[0],
+      );
     try {
       const found = await run.snapshot(at);
       if (mine === wanted && !gone) shot.show(found);
@@ -176,7 +232,10 @@ function mount(slots) {
     const line = one.history.at(-1);
     const part = line?.validation_nelbo === undefined ? "train" : "validation";
     const total = line?.[`${part}_nelbo`];
-    const numbers_ = total === null || total === undefined ? "" : `, ${part} NELBO ${nats(total, model.get("unit"))} ${model.get("unit")}`;
+    const numbers_ =
+      total === null || total === undefined
+        ? ""
+        : `, ${part} NELBO ${nats(total, model.get("unit"))} ${model.get("unit")}`;
     const of = one.of ?? one.history.length;
     const text = `${one.status}: epoch ${one.history.length} of ${of}${numbers_}`;
     if (one.status === "damaged") return `damaged: ${one.message}`;
@@ -196,7 +255,13 @@ function mount(slots) {
     list();
     run?.load();
   });
-  const changes = { run: () => (open(model.get("run")), list()), other: () => (openOther(model.get("other")), list()), epoch: draw, unit: draw, settings: draw };
+  const changes = {
+    run: () => (open(model.get("run")), list()),
+    other: () => (openOther(model.get("other")), list()),
+    epoch: draw,
+    unit: draw,
+    settings: draw,
+  };
   for (const [name, f] of Object.entries(changes)) model.on(`change:${name}`, f);
   list();
   if (model.get("run")) open(model.get("run"));

@@ -15,7 +15,11 @@ export const axisName = (unit) => `z${subscript(unit)}`;
 /** The axes that the state wants of a source. @returns {Axes} */
 export function axesOf(model, source, own = true) {
   if (model.get("projection") === "principal" && source.info.principal) {
-    return { asked: "principal", w: source.info.principal, names: ["first principal component", "second principal component"] };
+    return {
+      asked: "principal",
+      w: source.info.principal,
+      names: ["first principal component", "second principal component"],
+    };
   }
   const chosen = own && model.get("axes").length ? model.get("axes") : source.info.axes;
   const w = chosen.map((axis) => Array.from({ length: source.latent }, (_, d) => Number(d === axis)));

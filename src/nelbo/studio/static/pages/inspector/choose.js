@@ -12,7 +12,8 @@ export function dropDown(label, onchange) {
   const box = h("select", { "aria-label": label, onchange: () => onchange(box.value) });
   const element = h("label", { class: "control select" }, h("span", {}, label), box);
   return {
-    element, box,
+    element,
+    box,
     show(options, value) {
       box.replaceChildren(...options.map(([key, text, disabled]) => h("option", { value: key, disabled }, text)));
       box.value = value;
@@ -47,7 +48,8 @@ function scale(values) {
 export function layerSwitches(slots) {
   const boxes = Object.entries(LAYERS).map(([name, [label, title]]) => {
     const box = h("input", {
-      type: "checkbox", "data-layer": name,
+      type: "checkbox",
+      "data-layer": name,
       onchange() {
         const shown = new Set(slots.model.get("layers"));
         box.checked ? shown.add(name) : shown.delete(name);
@@ -65,7 +67,12 @@ export function layerSwitches(slots) {
 
 /** Ways to pick an example: by its number, at random, by label, or the one with the most of a term. */
 export function pickers(slots, sourceOf, pin) {
-  const field = h("input", { type: "text", inputmode: "numeric", "aria-label": "Example number", placeholder: "number" });
+  const field = h("input", {
+    type: "text",
+    inputmode: "numeric",
+    "aria-label": "Example number",
+    placeholder: "number",
+  });
   const take = () => {
     const source = sourceOf();
     const wanted = Number(field.value);
@@ -79,19 +86,48 @@ export function pickers(slots, sourceOf, pin) {
     pin(wanted);
   };
   field.addEventListener("keydown", (event) => event.key === "Enter" && take());
-  const label = h("select", { "aria-label": "First example of a class", onchange: () => label.value && pin(firstOf(sourceOf(), Number(label.value), slots.model.get("pins"))) });
-  const most = (text, term, largest) => h("button", { type: "button", class: "chip", onclick: () => sourceOf() && pin(extreme(sourceOf(), term, largest)) }, text);
-  const element = group("Examples",
-    h("div", { class: "pick-row" }, field, h("button", { type: "button", class: "quiet", onclick: take }, "Pin"), label),
-    h("div", { class: "presets" },
-      h("button", { type: "button", class: "chip", onclick: () => sourceOf() && pin(Math.floor(Math.random() * sourceOf().n)) }, "any"),
-      most("largest loss", "nelbo", true), most("smallest loss", "nelbo", false), most("largest KL", "kl", true), most("worst reconstruction", "reconstruction_error", true)));
+  const label = h("select", {
+    "aria-label": "First example of a class",
+    onchange: () => label.value && pin(firstOf(sourceOf(), Number(label.value), slots.model.get("pins"))),
+  });
+  const most = (text, term, largest) =>
+    h(
+      "button",
+      { type: "button", class: "chip", onclick: () => sourceOf() && pin(extreme(sourceOf(), term, largest)) },
+      text,
+    );
+  const element = group(
+    "Examples",
+    h(
+      "div",
+      { class: "pick-row" },
+      field,
+      h("button", { type: "button", class: "quiet", onclick: take }, "Pin"),
+      label,
+    ),
+    h(
+      "div",
+      { class: "presets" },
+      h(
+        "button",
+        { type: "button", class: "chip", onclick: () => sourceOf() && pin(Math.floor(Math.random() * sourceOf().n)) },
+        "any",
+      ),
+      most("largest loss", "nelbo", true),
+      most("smallest loss", "nelbo", false),
+      most("largest KL", "kl", true),
+      most("worst reconstruction", "reconstruction_error", true),
+    ),
+  );
   return {
     element,
     refresh(source) {
       const names = source.info.label_names ?? [];
       label.hidden = !names.length;
-      label.replaceChildren(h("option", { value: "" }, "class …"), ...names.map((name, i) => h("option", { value: i }, name)));
+      label.replaceChildren(
+        h("option", { value: "" }, "class …"),
+        ...names.map((name, i) => h("option", { value: i }, name)),
+      );
     },
   };
 }
@@ -102,7 +138,9 @@ function firstOf(source, label, pins) {
 }
 
 function extreme(source, term, largest) {
-  const values = source.info.is_point ? source.terms.reconstruction_error : source.terms[TERMS.includes(term) ? term : "nelbo"];
+  const values = source.info.is_point
+    ? source.terms.reconstruction_error
+    : source.terms[TERMS.includes(term) ? term : "nelbo"];
   let best = 0;
   for (let i = 1; i < values.length; i++) if (largest ? values[i] > values[best] : values[i] < values[best]) best = i;
   return best;

@@ -31,7 +31,15 @@ export function exampleView(parent, source, caption) {
   }
   const bars = s("svg", { class: "bars", role: "img", "aria-label": caption, preserveAspectRatio: "none" });
   const table = h("table", { class: "values" });
-  parent.append(h("figure", { class: "example" }, bars, source.features <= FEW ? h("details", {}, h("summary", {}, "values"), table) : null, words));
+  parent.append(
+    h(
+      "figure",
+      { class: "example" },
+      bars,
+      source.features <= FEW ? h("details", {}, h("summary", {}, "values"), table) : null,
+      words,
+    ),
+  );
   const names = source.info.features ?? Array.from({ length: source.features }, (_, i) => `x${i + 1}`);
   const size = { width: 200, height: 150 };
   set(bars, { viewBox: `0 0 ${size.width} ${size.height}` });
@@ -48,12 +56,22 @@ export function exampleView(parent, source, caption) {
     }
     parts.push(s("path", { d: path, class: "bar" }));
     if (against && source.features <= 4 * FEW) {
-      for (let i = 0; i < source.features; i++) parts.push(s("circle", { cx: (i + 0.5) * wide, cy: y(against[i]), r: Math.min(3, wide / 3), class: "input" }));
+      for (let i = 0; i < source.features; i++)
+        parts.push(s("circle", { cx: (i + 0.5) * wide, cy: y(against[i]), r: Math.min(3, wide / 3), class: "input" }));
     }
     bars.replaceChildren(...parts);
     if (source.features > FEW) return;
-    table.replaceChildren(...Array.from({ length: source.features }, (_, i) =>
-      h("tr", {}, h("th", { scope: "row" }, names[i]), h("td", {}, number(shown[i], 3)), against ? h("td", { class: "input" }, number(against[i], 3)) : null)));
+    table.replaceChildren(
+      ...Array.from({ length: source.features }, (_, i) =>
+        h(
+          "tr",
+          {},
+          h("th", { scope: "row" }, names[i]),
+          h("td", {}, number(shown[i], 3)),
+          against ? h("td", { class: "input" }, number(against[i], 3)) : null,
+        ),
+      ),
+    );
   };
   view.show = (values) => {
     shown = values;

@@ -8,7 +8,13 @@ export function lasso(figure) {
   const outline = figure.path({ class: "lasso" });
   let points = [];
   let kept = [];
-  const path = (corners) => (corners.length < 2 ? "" : `${figure.line(corners.map(([x]) => x), corners.map(([, y]) => y))}Z`);
+  const path = (corners) =>
+    corners.length < 2
+      ? ""
+      : `${figure.line(
+          corners.map(([x]) => x),
+          corners.map(([, y]) => y),
+        )}Z`;
   const one = {
     begin: (event) => (points = [figure.at(event)]),
     move(event) {

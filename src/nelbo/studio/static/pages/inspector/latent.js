@@ -56,7 +56,21 @@ export function latentView(parent, source, options) {
   let code = null;
   const kept = { ghost: null, path: [], draws: [] }; // in the plane, for when its size changes
 
-  const view = { figure, layers, place, redraw, showQ, showCode, showGhost, showPath, showDraws, showNear, showLasso: line.show, recolour, remove: () => figure.remove() };
+  const view = {
+    figure,
+    layers,
+    place,
+    redraw,
+    showQ,
+    showCode,
+    showGhost,
+    showPath,
+    showDraws,
+    showNear,
+    showLasso: line.show,
+    recolour,
+    remove: () => figure.remove(),
+  };
   let colour = options.colour;
   const step = (high[0] - low[0]) / 200;
   const handles = options.fixed ? null : makeHandles();
@@ -69,7 +83,12 @@ export function latentView(parent, source, options) {
 
   function redraw() {
     figure.frame();
-    const box = { x: figure.margin.left, y: figure.margin.top, width: Math.max(1, figure.width), height: Math.max(1, figure.height) };
+    const box = {
+      x: figure.margin.left,
+      y: figure.margin.top,
+      width: Math.max(1, figure.width),
+      height: Math.max(1, figure.height),
+    };
     const drawn = drawCloud({
       width: box.width,
       height: box.height,
@@ -92,7 +111,8 @@ export function latentView(parent, source, options) {
   }
   figure.resized = redraw;
 
-  const nameClasses = () => names.replaceChildren(...classNames(figure, source, at, options.labelled?.() ? colour : null));
+  const nameClasses = () =>
+    names.replaceChildren(...classNames(figure, source, at, options.labelled?.() ? colour : null));
 
   function recolour(next) {
     colour = next;
@@ -101,7 +121,9 @@ export function latentView(parent, source, options) {
 
   /** The grips of σ stand a little farther out than σ, so that they can be told from that of µ. */
   function apart(i) {
-    return i ? APART * ((figure.y[1] - figure.y[0]) / figure.height) : APART * ((figure.x[1] - figure.x[0]) / figure.width);
+    return i
+      ? APART * ((figure.y[1] - figure.y[0]) / figure.height)
+      : APART * ((figure.x[1] - figure.x[0]) / figure.width);
   }
 
   function makeHandles() {
@@ -110,21 +132,31 @@ export function latentView(parent, source, options) {
       options.onQ?.({ mean: q.mean, sd: sds(q) });
     };
     const mean = handle(figure, {
-      name: "mean µ of q(z|x)", colour: "q", radius: 6,
+      name: "mean µ of q(z|x)",
+      colour: "q",
+      radius: 6,
       drag: (x, y) => move({ mean: flat ? [x] : [x, y] }),
       key: (dx, dy) => move({ mean: flat ? [q.mean[0] + dx * step] : [q.mean[0] + dx * step, q.mean[1] + dy * step] }),
       end: () => options.onQEnd?.(),
     });
     const widths = w.map((_, i) =>
       handle(figure, {
-        name: `width σ of q(z|x) along ${axisNames[i]}`, colour: "q", shape: "bar", radius: 3,
-        drag: (x, y) => move({ covariance: withSd(q.covariance, i, Math.max(1e-3, (i ? y : x) - q.mean[i] - apart(i))) }),
-        key: (dx, dy) => move({ covariance: withSd(q.covariance, i, Math.max(1e-3, sds(q)[i] + (i ? dy : dx) * step)) }),
+        name: `width σ of q(z|x) along ${axisNames[i]}`,
+        colour: "q",
+        shape: "bar",
+        radius: 3,
+        drag: (x, y) =>
+          move({ covariance: withSd(q.covariance, i, Math.max(1e-3, (i ? y : x) - q.mean[i] - apart(i))) }),
+        key: (dx, dy) =>
+          move({ covariance: withSd(q.covariance, i, Math.max(1e-3, sds(q)[i] + (i ? dy : dx) * step)) }),
         end: () => options.onQEnd?.(),
       }),
     );
     const z = handle(figure, {
-      name: "code z", colour: "z", shape: "diamond", radius: 8,
+      name: "code z",
+      colour: "z",
+      shape: "diamond",
+      radius: 8,
       drag: (x, y) => options.onCode?.(flat ? [x] : [x, y]),
       key: (dx, dy) => options.onCode?.(flat ? [code[0] + dx * step] : [code[0] + dx * step, code[1] + dy * step]),
     });
@@ -165,14 +197,20 @@ export function latentView(parent, source, options) {
     const y = flat ? 0 : q.mean[1];
     set(dot, { cx: figure.sx(q.mean[0]), cy: figure.sy(y) });
     const l = root(q.covariance);
-    rings.forEach((ring, i) => ring.setAttribute("d", flat ? interval(q.mean[0], (2 - i) * l[0][0]) : ellipse(figure, q.mean, l, 2 - i)));
+    rings.forEach((ring, i) =>
+      ring.setAttribute("d", flat ? interval(q.mean[0], (2 - i) * l[0][0]) : ellipse(figure, q.mean, l, 2 - i)),
+    );
     if (!handles) return;
     const width = sds(q);
     const isPoint = !(width[0] > 0);
     handles.mean.place(q.mean[0], y, `mean at ${q.mean.map((v) => number(v, 3)).join(", ")}`);
     handles.widths.forEach((one, i) => {
       one.element.style.display = isPoint ? "none" : "";
-      one.place(q.mean[0] + (i ? 0 : width[0] + apart(0)), y + (i ? width[1] + apart(1) : 0), `σ = ${number(width[i], 3)}`);
+      one.place(
+        q.mean[0] + (i ? 0 : width[0] + apart(0)),
+        y + (i ? width[1] + apart(1) : 0),
+        `σ = ${number(width[i], 3)}`,
+      );
     });
   }
 
@@ -202,7 +240,9 @@ export function latentView(parent, source, options) {
 
   function showDraws(points) {
     kept.draws = points;
-    trace.replaceChildren(...points.map(([x, y]) => s("circle", { r: 2.5, cx: figure.sx(x), cy: figure.sy(flat ? 0 : y) })));
+    trace.replaceChildren(
+      ...points.map(([x, y]) => s("circle", { r: 2.5, cx: figure.sx(x), cy: figure.sy(flat ? 0 : y) })),
+    );
   }
 
   function showNear(rows) {
@@ -232,7 +272,10 @@ export function latentView(parent, source, options) {
     });
   }
   if (options.onHover) {
-    figure.root.addEventListener("pointermove", (event) => event.buttons === 0 && options.onHover(nearestTo(event), event));
+    figure.root.addEventListener(
+      "pointermove",
+      (event) => event.buttons === 0 && options.onHover(nearestTo(event), event),
+    );
     figure.root.addEventListener("pointerleave", () => options.onHover(null));
   }
   redraw();

@@ -32,7 +32,10 @@ export async function sprayQ(slots, source, view, { w }, place) {
     drawImage(canvas, pictures, source.info.event, source.range, i * source.features);
     return canvas;
   });
-  place.replaceChildren(h("h2", {}, `${SPRAY} draws of z from ${q.length ? "your q" : "q(z|x)"}, decoded`), h("div", { class: "strip" }, ...canvases));
+  place.replaceChildren(
+    h("h2", {}, `${SPRAY} draws of z from ${q.length ? "your q" : "q(z|x)"}, decoded`),
+    h("div", { class: "strip" }, ...canvases),
+  );
 }
 
 /**
@@ -69,11 +72,24 @@ export function drawnInput(slots, sources, chosen, change, place) {
       gone = true;
       pad.remove();
       place.replaceChildren();
-      chosen.views.forEach((view, which) => sources[which].example(chosen.pin).then((example) => view.setExample(example), () => {}));
+      chosen.views.forEach((view, which) =>
+        sources[which].example(chosen.pin).then(
+          (example) => view.setExample(example),
+          () => {},
+        ),
+      );
     },
   };
   const done = h("button", { type: "button", class: "quiet", onclick: own.remove }, "Done");
-  place.replaceChildren(h("h2", {}, change ? `Example ${chosen.pin}, changed by you` : "Draw: the active row shows what the model makes of it"), pad.element, done);
+  place.replaceChildren(
+    h(
+      "h2",
+      {},
+      change ? `Example ${chosen.pin}, changed by you` : "Draw: the active row shows what the model makes of it",
+    ),
+    pad.element,
+    done,
+  );
   encode(pad.x);
   return own;
 }

@@ -7,11 +7,31 @@ export const isImage = (event) => event.length === 3 && (event[0] === 1 || event
 
 /** The colours of ten classes, the same as in nelbo.figures. */
 export const CLASSES = [
-  "#235cd8", "#debe5f", "#b91d26", "#5ee1df", "#932994", "#dc6210", "#9e6e7d", "#ec8687", "#0191c2", "#1ab0f7",
+  "#235cd8",
+  "#debe5f",
+  "#b91d26",
+  "#5ee1df",
+  "#932994",
+  "#dc6210",
+  "#9e6e7d",
+  "#ec8687",
+  "#0191c2",
+  "#1ab0f7",
 ];
 
 /** viridis, from dark to light, for values. */
-const SCALE = ["#440154", "#482878", "#3e4989", "#31688e", "#26828e", "#1f9e89", "#35b779", "#6ece58", "#b5de2b", "#fde725"];
+const SCALE = [
+  "#440154",
+  "#482878",
+  "#3e4989",
+  "#31688e",
+  "#26828e",
+  "#1f9e89",
+  "#35b779",
+  "#6ece58",
+  "#b5de2b",
+  "#fde725",
+];
 
 /** A share from 0 to 1 as [r, g, b]. */
 export function scaleColour(share) {
@@ -83,7 +103,10 @@ export function sheet(values, event, range, n) {
  */
 export function drawCloud(cloud) {
   const ratio = Math.min(2, globalThis.devicePixelRatio || 1);
-  const canvas = Object.assign(document.createElement("canvas"), { width: cloud.width * ratio, height: cloud.height * ratio });
+  const canvas = Object.assign(document.createElement("canvas"), {
+    width: cloud.width * ratio,
+    height: cloud.height * ratio,
+  });
   const context = canvas.getContext("2d");
   context.scale(ratio, ratio);
   context.globalAlpha = cloud.alpha ?? 0.6;

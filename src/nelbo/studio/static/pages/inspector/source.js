@@ -38,7 +38,13 @@ export async function openRun(model, run, split) {
   const px = info.picture && likelihood(info.picture);
 
   const source = {
-    run, split: info.split, info, features, mean, sd, labels,
+    run,
+    split: info.split,
+    info,
+    features,
+    mean,
+    sd,
+    labels,
     n: info.n,
     latent: info.latent,
     terms: { reconstruction_error, kl, nelbo },
@@ -75,12 +81,22 @@ export async function openRun(model, run, split) {
     /** A picture between those of the decoded grid, until the decoder's own comes; null where there is no grid. */
     blend(z) {
       if (!source.grid) return null;
-      const { n, low, high, layers: { decoded } } = source.grid;
+      const {
+        n,
+        low,
+        high,
+        layers: { decoded },
+      } = source.grid;
       const at = (v, from, to) => Math.min(n - 1.001, Math.max(0, ((v - from) / (to - from)) * n - 0.5));
       const [column, row] = [at(z[0], low[0], high[0]), at(-z[1], -high[1], -low[1])];
       const [c, r] = [Math.floor(column), Math.floor(row)];
       const picture = new Float32Array(features);
-      for (const [i, j] of [[0, 0], [1, 0], [0, 1], [1, 1]]) {
+      for (const [i, j] of [
+        [0, 0],
+        [1, 0],
+        [0, 1],
+        [1, 1],
+      ]) {
         const share = (i ? column - c : 1 - column + c) * (j ? row - r : 1 - row + r);
         const start = ((r + j) * n + c + i) * features;
         for (let k = 0; k < features; k++) picture[k] += share * decoded[start + k];
@@ -90,7 +106,9 @@ export async function openRun(model, run, split) {
     /** An example, looked at closely; in a file without Python, one that did not travel is put together here. */
     example(row) {
       if (!examples.has(row)) {
-        const asked = ask(model, "inspect.examples", { ...which, rows: [row] }).then(firstExample, (error) => putTogether(row, error));
+        const asked = ask(model, "inspect.examples", { ...which, rows: [row] }).then(firstExample, (error) =>
+          putTogether(row, error),
+        );
         asked.catch(() => examples.delete(row));
         examples.set(row, asked);
       }
@@ -144,7 +162,9 @@ export async function openRun(model, run, split) {
       const [low, high] = await source.box(axes);
       const middle = (end, i) => low[end] + ((high[end] - low[end]) * (i + 0.5)) / GRID;
       const base = at ?? new Array(info.latent).fill(0);
-      const codes = Array.from({ length: GRID ** 2 }, (_, i) => movedTo(axes.w, base, [middle(0, i % GRID), middle(1, GRID - 1 - Math.floor(i / GRID))]));
+      const codes = Array.from({ length: GRID ** 2 }, (_, i) =>
+        movedTo(axes.w, base, [middle(0, i % GRID), middle(1, GRID - 1 - Math.floor(i / GRID))]),
+      );
       return { n: GRID, low, high, layers: { decoded: together(codes.map(source.decodeNow)) } };
     },
     /** The decoded grid of a plane that is all of the latent space, from Python: pictures between its own. */
@@ -156,8 +176,17 @@ export async function openRun(model, run, split) {
         const answer = await ask(model, "inspect.weights", { run, part: "decoder" });
         local.decoder = network(answer.content, answer.buffers);
       } else if (info.latent === 2 && !source.grid) {
-        const axes = { asked: null, w: [[1, 0], [0, 1]] };
-        source.plane(axes, ["decoded"], GRID).then((plane) => (source.grid = plane), () => {});
+        const axes = {
+          asked: null,
+          w: [
+            [1, 0],
+            [0, 1],
+          ],
+        };
+        source.plane(axes, ["decoded"], GRID).then(
+          (plane) => (source.grid = plane),
+          () => {},
+        );
       }
     },
     /** How many examples of the set have a lower value, from 0 to n. */
@@ -183,7 +212,9 @@ export async function openRun(model, run, split) {
       for (let i = 0; i < info.n; i++) {
         for (let d = 0; d < info.latent; d++) far[i] += (mean[i * info.latent + d] - z[d]) ** 2;
       }
-      return Array.from(far.keys()).sort((a, b) => far[a] - far[b]).slice(0, count);
+      return Array.from(far.keys())
+        .sort((a, b) => far[a] - far[b])
+        .slice(0, count);
     },
     className: (row) => (info.label_names?.length ? info.label_names[labels[row]] : null),
   };
@@ -198,7 +229,10 @@ export async function openRun(model, run, split) {
   /** An example from its input and the terms of the set. @returns {Promise<Example>} */
   async function putTogether(row, error) {
     if (!source.isLocal) throw error;
-    inputs ??= ask(model, "inspect.inputs", which).then(({ content, buffers }) => [unpacked(content.coding, buffers[0]), buffers[1] && floats(buffers[1])]);
+    inputs ??= ask(model, "inspect.inputs", which).then(({ content, buffers }) => [
+      unpacked(content.coding, buffers[0]),
+      buffers[1] && floats(buffers[1]),
+    ]);
     const [all, covariances] = await inputs.catch(() => {
       inputs = null;
       throw error;
@@ -207,12 +241,19 @@ export async function openRun(model, run, split) {
     const center = Float32Array.from(source.meanOf(row));
     const size = info.latent ** 2;
     const covariance = covariances?.subarray(row * size, (row + 1) * size) ?? new Float32Array(size);
-    if (!covariances) for (let d = 0; d < info.latent; d++) covariance[d * (info.latent + 1)] = sd[row * info.latent + d] ** 2;
+    if (!covariances)
+      for (let d = 0; d < info.latent; d++) covariance[d * (info.latent + 1)] = sd[row * info.latent + d] ** 2;
     const finite = (v) => (Number.isFinite(v) ? v : null);
     return {
-      row, draws: info.draws, standard_error: standard_error[row], at_mean: source.errorNow(center, x), x,
+      row,
+      draws: info.draws,
+      standard_error: standard_error[row],
+      at_mean: source.errorNow(center, x),
+      x,
       ...Object.fromEntries(TERMS.map((term) => [term, finite(source.terms[term][row])])),
-      reconstruction: source.decodeNow(center), mean: center, covariance,
+      reconstruction: source.decodeNow(center),
+      mean: center,
+      covariance,
     };
   }
 

@@ -17,10 +17,30 @@ export function search(slots, place, load) {
   const [box, row] = [h("div"), h("div", { class: "row" })];
   const button = (words, onclick, kind = "chip") => h("button", { type: "button", class: kind, onclick }, words);
   const go = button("Search a million triples", () => (timer && found.asked ? stop() : begin(1e6, true)), "primary");
-  row.append(go, button("Worst found", () => found?.worst && load(found.worst)), button("Improve this one", improve), button("Smallest nice example", nice));
+  row.append(
+    go,
+    button("Worst found", () => found?.worst && load(found.worst)),
+    button("Improve this one", improve),
+    button("Smallest nice example", nice),
+  );
   place.append(h("h2", {}, "Search for triples that break the triangle inequality"), row, box, text);
-  const figure = plot(box, { label: "Histogram of the excess of d(p,r) over d(p,q) + d(q,r), relative to their sum", height: 190, x: [-1, 1], y: [0, 1], xLabel: "excess of d(p,r) over the detour, relative; click a bar", yLabel: "% of triples" });
-  const bars = Array.from({ length: BINS }, (_, i) => figure.marks.appendChild(s("rect", { class: `fill solid ${i < BINS / 2 ? "faint" : "bad"}`, style: "cursor:pointer", onclick: () => found?.examples[i] && load(found.examples[i]) })));
+  const figure = plot(box, {
+    label: "Histogram of the excess of d(p,r) over d(p,q) + d(q,r), relative to their sum",
+    height: 190,
+    x: [-1, 1],
+    y: [0, 1],
+    xLabel: "excess of d(p,r) over the detour, relative; click a bar",
+    yLabel: "% of triples",
+  });
+  const bars = Array.from({ length: BINS }, (_, i) =>
+    figure.marks.appendChild(
+      s("rect", {
+        class: `fill solid ${i < BINS / 2 ? "faint" : "bad"}`,
+        style: "cursor:pointer",
+        onclick: () => found?.examples[i] && load(found.examples[i]),
+      }),
+    ),
+  );
   let found = null;
   let timer = 0;
 
@@ -30,7 +50,18 @@ export function search(slots, place, load) {
     const { f, slow } = DIVERGENCES[name];
     const random = randomness(Number(model.get("seed")));
     const draw = () => [8 * random.uniform() - 4, 0.2 + 2 * random.uniform()];
-    found = { name, asked, tested: 0, broken: 0, bins: new Array(BINS).fill(0), examples: new Array(BINS), worst: null, excess: -Infinity, asymmetry: 0, total: slow ? Math.min(total / 10, 20000) : total };
+    found = {
+      name,
+      asked,
+      tested: 0,
+      broken: 0,
+      bins: new Array(BINS).fill(0),
+      examples: new Array(BINS),
+      worst: null,
+      excess: -Infinity,
+      asymmetry: 0,
+      total: slow ? Math.min(total / 10, 20000) : total,
+    };
     if (asked) go.textContent = "■ Stop";
     const piece = () => {
       const end = performance.now() + PIECE;
@@ -65,7 +96,10 @@ export function search(slots, place, load) {
     let top = sides(f, best).excess;
     let size = 0.4;
     for (let i = 0; i < 600; i++) {
-      const next = best.map(([m, sd]) => [Math.min(4, Math.max(-4, m + size * random.normal())), Math.min(2.2, Math.max(0.2, sd * Math.exp(size * 0.5 * random.normal())))]);
+      const next = best.map(([m, sd]) => [
+        Math.min(4, Math.max(-4, m + size * random.normal())),
+        Math.min(2.2, Math.max(0.2, sd * Math.exp(size * 0.5 * random.normal()))),
+      ]);
       const { excess } = sides(f, next);
       if (excess > top) [best, top] = [next, excess];
       else size = Math.max(0.02, size * 0.995);
@@ -93,12 +127,31 @@ export function search(slots, place, load) {
     figure.span(undefined, [0, Math.max(1, ...shares) * 1.08]);
     figure.frame();
     const wide = figure.width / BINS;
-    bars.forEach((bar, i) => set(bar, { x: figure.margin.left + i * wide + 0.5, width: Math.max(0.5, wide - 1), y: figure.sy(shares[i]), height: Math.max(0, figure.sy(0) - figure.sy(shares[i])) }));
+    bars.forEach((bar, i) =>
+      set(bar, {
+        x: figure.margin.left + i * wide + 0.5,
+        width: Math.max(0.5, wide - 1),
+        y: figure.sy(shares[i]),
+        height: Math.max(0, figure.sy(0) - figure.sy(shares[i])),
+      }),
+    );
     if (found.tested) {
-      const share = found.broken ? `${number((100 * found.broken) / found.tested, 3)} % break it` : `0 of them break it`;
-      tell(text, `${found.tested.toLocaleString("en")} triples (${REGION}): ${share}${found.broken ? `; the worst by ${number(found.excess)}` : ""}.`);
+      const share = found.broken
+        ? `${number((100 * found.broken) / found.tested, 3)} % break it`
+        : `0 of them break it`;
+      tell(
+        text,
+        `${found.tested.toLocaleString("en")} triples (${REGION}): ${share}${found.broken ? `; the worst by ${number(found.excess)}` : ""}.`,
+      );
     }
   }
   figure.resized = paint;
-  return { paint, found: () => found, stop: () => { stop(); figure.remove(); } };
+  return {
+    paint,
+    found: () => found,
+    stop: () => {
+      stop();
+      figure.remove();
+    },
+  };
 }

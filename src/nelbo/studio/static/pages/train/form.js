@@ -7,13 +7,43 @@ import { ask, write } from "../../core/store.js";
 const BASE = PAGES.train.defaults.settings;
 export const PRESETS = [
   { name: "healthy", title: "a VAE on real digits: both terms do their work", settings: BASE },
-  { name: "collapse", title: "β = 100: the KL costs so much that no information passes", settings: { ...BASE, recipe: "beta_vae", beta: 100 } },
-  { name: "β = 0", title: "no KL term: codes drift apart, and samples from the prior are garbage", settings: { ...BASE, recipe: "beta_vae", beta: 0 } },
-  { name: "warm-up", title: "β rises to 1 over the first 10 epochs", settings: { ...BASE, recipe: "beta_vae", beta: 1, warm_up: 10 } },
-  { name: "free bits", title: "ten units that may each use half a nat at no cost", settings: { ...BASE, recipe: "free_bits_vae", floor: 0.5, latent: 10 } },
-  { name: "small and quick", title: "8x8 digits, seconds", settings: { data: "digits", binarize: "threshold", recipe: "vae", latent: 2, hidden: [64], epochs: 40 } },
+  {
+    name: "collapse",
+    title: "β = 100: the KL costs so much that no information passes",
+    settings: { ...BASE, recipe: "beta_vae", beta: 100 },
+  },
+  {
+    name: "β = 0",
+    title: "no KL term: codes drift apart, and samples from the prior are garbage",
+    settings: { ...BASE, recipe: "beta_vae", beta: 0 },
+  },
+  {
+    name: "warm-up",
+    title: "β rises to 1 over the first 10 epochs",
+    settings: { ...BASE, recipe: "beta_vae", beta: 1, warm_up: 10 },
+  },
+  {
+    name: "free bits",
+    title: "ten units that may each use half a nat at no cost",
+    settings: { ...BASE, recipe: "free_bits_vae", floor: 0.5, latent: 10 },
+  },
+  {
+    name: "small and quick",
+    title: "8x8 digits, seconds",
+    settings: { data: "digits", binarize: "threshold", recipe: "vae", latent: 2, hidden: [64], epochs: 40 },
+  },
 ];
-const LABELS = { learning_rate: "learning rate", batch_size: "batch size", warm_up: "β warm-up, epochs", floor: "free nats per unit", beta: "β", hidden: "hidden widths", learning_rate_warm_up: "lr warm-up, epochs", weight_decay: "weight decay", schedule: "lr schedule" };
+const LABELS = {
+  learning_rate: "learning rate",
+  batch_size: "batch size",
+  warm_up: "β warm-up, epochs",
+  floor: "free nats per unit",
+  beta: "β",
+  hidden: "hidden widths",
+  learning_rate_warm_up: "lr warm-up, epochs",
+  weight_decay: "weight decay",
+  schedule: "lr schedule",
+};
 
 /**
  * @param {Object} slots
@@ -25,21 +55,46 @@ export function settingsForm(slots, start) {
   const shown = h("div", { class: "form-fields" });
   const more = h("div", { class: "form-fields" });
   const told = h("p", { class: "caption" });
-  const go = h("button", {
-    type: "button", class: "primary", "data-do": "start",
-    async onclick() {
-      go.disabled = true; // one click, one training
-      try {
-        await start(settings());
-      } catch (error) {
-        slots.say(error.message);
-      } finally {
-        go.disabled = false;
-      }
+  const go = h(
+    "button",
+    {
+      type: "button",
+      class: "primary",
+      "data-do": "start",
+      async onclick() {
+        go.disabled = true; // one click, one training
+        try {
+          await start(settings());
+        } catch (error) {
+          slots.say(error.message);
+        } finally {
+          go.disabled = false;
+        }
+      },
     },
-  }, "Start training");
-  const presets = h("div", { class: "presets", role: "group", "aria-label": "Presets" }, ...PRESETS.map((preset) => h("button", { type: "button", class: "chip", title: preset.title, onclick: () => load(preset.settings) }, preset.name)));
-  const element = h("div", { class: "group train-form" }, h("h2", {}, "New training"), presets, shown, told, h("details", {}, h("summary", {}, "More settings"), more), go);
+    "Start training",
+  );
+  const presets = h(
+    "div",
+    { class: "presets", role: "group", "aria-label": "Presets" },
+    ...PRESETS.map((preset) =>
+      h(
+        "button",
+        { type: "button", class: "chip", title: preset.title, onclick: () => load(preset.settings) },
+        preset.name,
+      ),
+    ),
+  );
+  const element = h(
+    "div",
+    { class: "group train-form" },
+    h("h2", {}, "New training"),
+    presets,
+    shown,
+    told,
+    h("details", {}, h("summary", {}, "More settings"), more),
+    go,
+  );
   slots.presets = PRESETS.map((preset) => ({ name: preset.name, state: { settings: preset.settings } }));
 
   const settings = () => model.get("settings");
@@ -80,15 +135,27 @@ export function settingsForm(slots, start) {
 function fieldRow(field, change, say) {
   const label = LABELS[field.name] ?? field.name.replaceAll("_", " ");
   let input;
-  const text = (value) => (value === null || value === undefined ? "" : Array.isArray(value) ? value.join(" ") : String(value));
+  const text = (value) =>
+    value === null || value === undefined ? "" : Array.isArray(value) ? value.join(" ") : String(value);
   if (field.kind === "choice") {
-    input = h("select", { onchange: () => change(input.value === "" ? undefined : input.value) }, ...field.choices.map((choice) => h("option", { value: choice ?? "" }, choice ?? "none")));
+    input = h(
+      "select",
+      { onchange: () => change(input.value === "" ? undefined : input.value) },
+      ...field.choices.map((choice) => h("option", { value: choice ?? "" }, choice ?? "none")),
+    );
   } else if (field.kind === "flag") {
     input = h("input", { type: "checkbox", onchange: () => change(input.checked) });
   } else {
     const list = field.suggestions && `list-${field.name}`;
-    input = h("input", { type: "text", inputmode: field.kind === "text" ? "text" : "decimal", list, autocomplete: "off", onchange: () => take() });
-    if (list) input.suggestions = h("datalist", { id: list }, ...field.suggestions.map((value) => h("option", { value })));
+    input = h("input", {
+      type: "text",
+      inputmode: field.kind === "text" ? "text" : "decimal",
+      list,
+      autocomplete: "off",
+      onchange: () => take(),
+    });
+    if (list)
+      input.suggestions = h("datalist", { id: list }, ...field.suggestions.map((value) => h("option", { value })));
   }
   input.dataset.setting = field.name;
   input.setAttribute("aria-label", label);
@@ -118,7 +185,13 @@ function fieldRow(field, change, say) {
     input.value = text(inside);
   }
   return {
-    element: h("label", { class: "control select", title: field.help }, h("span", {}, label), input, input.suggestions ?? null),
+    element: h(
+      "label",
+      { class: "control select", title: field.help },
+      h("span", {}, label),
+      input,
+      input.suggestions ?? null,
+    ),
     show(value) {
       if (field.kind === "flag") input.checked = Boolean(value);
       else if (document.activeElement !== input || field.kind === "choice") input.value = text(value);

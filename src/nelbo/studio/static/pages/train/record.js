@@ -13,8 +13,23 @@ const STEPS = 4000;
  */
 export function runRecord(model, name, changed) {
   const record = {
-    name, history: [], steps: [], snapshots: [], units: new Map(), job: null, status: "loading", message: "", latest: null, settings: null, of: null,
-    cache: new Map(), closed: false, load, event, close, snapshot,
+    name,
+    history: [],
+    steps: [],
+    snapshots: [],
+    units: new Map(),
+    job: null,
+    status: "loading",
+    message: "",
+    latest: null,
+    settings: null,
+    of: null,
+    cache: new Map(),
+    closed: false,
+    load,
+    event,
+    close,
+    snapshot,
   };
   let timer = 0;
 
@@ -22,13 +37,20 @@ export function runRecord(model, name, changed) {
     try {
       const { content } = await ask(model, "train.state", { run: name });
       if (record.closed) return;
-      Object.assign(record, { name: content.run, history: content.history, steps: content.steps, snapshots: content.snapshots, job: content.job });
+      Object.assign(record, {
+        name: content.run,
+        history: content.history,
+        steps: content.steps,
+        snapshots: content.snapshots,
+        job: content.job,
+      });
       for (const [epoch, kl] of content.units) record.units.set(epoch, kl);
       record.status = content.job?.status ?? content.record.status ?? "unfinished";
       record.message = content.job?.message ?? content.record.error ?? "";
       record.settings = content.record;
       record.of = content.record.training?.epochs ?? record.of;
-      if (record.job && ["training", "paused", "starting"].includes(record.status)) await snapshot(null).catch(() => {});
+      if (record.job && ["training", "paused", "starting"].includes(record.status))
+        await snapshot(null).catch(() => {});
       clearTimeout(timer);
       if (!record.job && record.status === "training") timer = setTimeout(load, POLL);
     } catch (error) {
@@ -75,7 +97,11 @@ export function runRecord(model, name, changed) {
   async function snapshot(epoch) {
     if (epoch === null && record.latest) return record.latest;
     if (epoch !== null && record.cache.has(epoch)) return record.cache.get(epoch);
-    const { content, buffers } = await ask(model, "train.snapshot", epoch === null ? { run: record.name } : { run: record.name, epoch });
+    const { content, buffers } = await ask(
+      model,
+      "train.snapshot",
+      epoch === null ? { run: record.name } : { run: record.name, epoch },
+    );
     const found = read(content, buffers);
     if (epoch === null) record.latest = found;
     else record.cache.set(epoch, found);
