@@ -14,6 +14,7 @@ const KEYS = [
   ["Enter", "type the value of the focused handle (or double click it)"],
   ["[ ]", "previous, next preset"],
   ["Ctrl+Z", "undo; a whole drag is one step"],
+  ["Ctrl+Shift+Z, Ctrl+Y", "redo"],
   ["?", "this help"],
 ];
 
@@ -66,14 +67,18 @@ export function shortcuts(root, actions) {
   const pressed = (event) => {
     const own = root.contains(event.target) || event.target === document.body;
     if (!own || typing(event.target)) return;
-    const key = (event.ctrlKey || event.metaKey) && event.key.toLowerCase() === "z" ? "undo" : event.key;
+    const isCommand = (event.ctrlKey || event.metaKey) && !event.altKey;
+    const letter = event.key.toLowerCase();
+    const command = letter === "z" ? (event.shiftKey ? "redo" : "undo") : letter === "y" ? "redo" : null;
+    const key = isCommand ? command : event.altKey ? null : event.key;
     const action = {
       undo: actions.undo,
+      redo: actions.redo,
       "?": actions.help,
       "[": () => actions.preset(-1),
       "]": () => actions.preset(1),
     }[key];
-    if (!action || ((event.ctrlKey || event.metaKey || event.altKey) && key !== "undo")) return;
+    if (!action) return;
     event.preventDefault();
     event.stopPropagation();
     action();

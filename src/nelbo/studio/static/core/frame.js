@@ -9,6 +9,7 @@ import { read, write } from "./store.js";
 import { applyTheme, switchTheme } from "./theme.js";
 
 const ICONS = {
+  redo: "M15 14l5-5-5-5M20 9H10a6 6 0 0 0 0 12h3",
   undo: "M9 14 4 9l5-5M4 9h10a6 6 0 0 1 0 12h-3",
   reset: "M4 4v6h6M4.5 15a8 8 0 1 0 2-8.5L4 10",
   theme: "M12 3a9 9 0 1 0 9 9 7 7 0 0 1-9-9z",
@@ -63,6 +64,7 @@ export function openPage(page, model, el, host = {}) {
   };
   const past = history(model, names);
   const undo = () => slots.say(past.undo() ? "" : "Nothing to undo");
+  const redo = () => slots.say(past.redo() ? "" : "Nothing to redo");
   const button = (name, text, onclick, attributes) =>
     h(
       "button",
@@ -92,6 +94,7 @@ export function openPage(page, model, el, host = {}) {
       slots.bar,
       wantsUnit ? unit : null,
       button("undo", "Undo (Ctrl+Z)", undo),
+      button("redo", "Redo (Ctrl+Shift+Z)", redo),
       button("reset", "Reset", () => write(model, structuredClone(page.defaults))),
       host.address
         ? button("share", "Copy a link to exactly this", async () =>
@@ -137,7 +140,12 @@ export function openPage(page, model, el, host = {}) {
     live,
   );
   el.append(root);
-  const leaveKeys = shortcuts(root, { undo, help: () => help(root, slots), preset: (by) => stepPreset(slots, by) });
+  const leaveKeys = shortcuts(root, {
+    undo,
+    redo,
+    help: () => help(root, slots),
+    preset: (by) => stepPreset(slots, by),
+  });
   const leave = page.mount(slots) ?? (() => {});
   linkSymbols(root);
   let leaveStrip = () => {};

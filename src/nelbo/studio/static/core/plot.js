@@ -1,14 +1,18 @@
 // One SVG figure with two axes. Curves are paths in data coordinates; it draws when it is told to and never by itself.
+// While a hand holds one of its handles, the axes along which it drags keep their scale, or the handle would run away
+// from the pointer; what the page asked for meanwhile is taken on release.
 
 import { s, set, tell } from "./dom.js";
 import { tick, ticks } from "./format.js";
 
+const REACH = 0.012; // of the axis, for each frame in which a hand waits beyond its end
 const MARGIN = { left: 54, right: 14, top: 12, bottom: 36 };
 
 /**
  * @param {HTMLElement} parent
  * @param {{label: string, height?: number, x: [number, number], y: [number, number], xLabel?: string, yLabel?: string,
- *   margin?: Object, log?: boolean, xTicks?: Function, yTicks?: Function, grid?: boolean}} options `label` says what the figure shows
+ *   margin?: Object, log?: boolean, reaches?: boolean, floor?: boolean, xTicks?: Function, yTicks?: Function, grid?: boolean}} options `label` says what the figure shows;
+ *   `reaches`: its axes grow where a hand waits beyond their end, with `floor` not below the lower end of y
  */
 export function plot(parent, options) {
   const margin = { ...MARGIN, ...options.margin };
@@ -29,6 +33,8 @@ export function plot(parent, options) {
   let seen = true; // until the browser says otherwise
   let drawn = false;
   let stale = false;
+  let held = null; // {x, y}: the axes that a hand holds
+  let wanted = null; // what was asked for meanwhile
 
   const figure = {
     root,
@@ -64,10 +70,48 @@ export function plot(parent, options) {
       drawn = true;
       return stale;
     },
-    /** What the axes span; the next `frame` draws it. */
+    /** What the axes span; the next `frame` draws it. An axis that is held takes it on release. */
     span(newX, newY) {
-      x = newX ?? x;
-      y = newY ?? y;
+      if (held) wanted = { x: newX ?? wanted?.x, y: newY ?? wanted?.y };
+      if (!held?.x) x = newX ?? x;
+      if (!held?.y) y = newY ?? y;
+    },
+    /** The axes whose scale a hand holds, or null. @returns {?{x: boolean, y: boolean}} */
+    get held() {
+      return held;
+    },
+    /** Keep the scale of these axes until `release`. @param {{x?: boolean, y?: boolean}} axes_ */
+    hold(axes_ = { x: true, y: true }) {
+      held = { x: Boolean(axes_.x), y: Boolean(axes_.y) };
+      wanted = null;
+    },
+    /** Let go: the axes take what was asked for meanwhile. */
+    release() {
+      const asked = wanted;
+      [held, wanted] = [null, null];
+      if (figure.settled) figure.settled();
+      else if (asked) {
+        figure.span(asked.x, asked.y);
+        figure.resized();
+      }
+    },
+    /** What happens on release, where the page has its own way to settle. @type {?() => void} */
+    settled: null,
+    /**
+     * Let a held axis reach a little farther, where a hand waits beyond its end.
+     * @param {number} dx @param {number} dy the side: -1, 0 or 1
+     * @returns {boolean} whether an axis did
+     */
+    reach(dx, dy) {
+      const sides = { x: held?.x && options.reaches ? dx : 0, y: held?.y && options.reaches ? dy : 0 };
+      if (options.floor) sides.y = Math.max(0, sides.y);
+      const farther = ([from, to], side) => {
+        const more = REACH * (to - from);
+        return [side < 0 ? from - more : from, side > 0 ? to + more : to];
+      };
+      if (sides.x) x = farther(x, sides.x);
+      if (sides.y) y = farther(y, sides.y);
+      return Boolean(sides.x || sides.y);
     },
     /** Measure the place there is and draw the axes, if anything about them changed. @returns {boolean} */
     frame() {
@@ -113,6 +157,7 @@ export function plot(parent, options) {
       return `${figure.line(xs, ys)}L${figure.sx(xs[xs.length - 1]).toFixed(1)} ${base}L${figure.sx(xs[0]).toFixed(1)} ${base}Z`;
     },
     path: (attributes, where = marks) => where.appendChild(s("path", { fill: "none", ...attributes })),
+    handles: [], // of drag.js
     resized: () => {},
     remove: () => [observer, sight].forEach((one) => one.disconnect()),
   };

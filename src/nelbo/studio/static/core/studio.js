@@ -13,13 +13,15 @@ const SETTLED = 150; // ms without a change, until the address has it
 const place = document.querySelector("#app");
 applyTheme(place);
 const rail = h("nav", { class: "rail", "aria-label": "Pages" });
-const stage = h("main", { id: "stage" });
+const stage = h("main", { id: "stage", tabindex: -1 });
+// a button: what stands behind the # is the state of a page
+const skip = h("button", { type: "button", class: "skip", onclick: () => stage.focus() }, "Skip to the page");
 const offline = h(
   "div",
   { class: "offline", role: "status", hidden: true },
   "The studio has stopped answering; trying again …",
 );
-place.append(rail, stage, offline);
+place.append(skip, rail, stage, offline);
 for (const [name, { title, label = title, icon: path }] of Object.entries(PAGES)) {
   rail.append(h("a", { href: `#${name}`, "data-page": name, title: label }, icon(path), h("span", {}, label)));
 }

@@ -1,5 +1,5 @@
-// How far the axes reach while something moves: they grow at once where a curve would leave the figure, and settle
-// slowly when the hand lets go, so that nothing jumps under the pointer.
+// How far the axes reach while something moves: where no hand holds them they grow at once to show a curve that would
+// leave the figure, and settle slowly. An axis that is dragged along keeps its scale until the hand lets go.
 
 const SETTLED = 450; // ms without a change
 const GLIDE = 220; // ms
@@ -7,18 +7,16 @@ const GLIDE = 220; // ms
 /**
  * @param {() => {x: [number, number], y: [number, number]}} wanted what the state asks for
  * @param {() => void} redraw
+ * @param {ReturnType<import("./plot.js").plot>} figure whose handles may be held
  */
-export function view(wanted, redraw) {
+export function view(wanted, redraw, figure) {
   let now = null;
   let timer = 0;
   let frame = 0;
   const calm = matchMedia("(prefers-reduced-motion: reduce)").matches;
   const grown = (a, b) => [Math.min(a[0], b[0]), Math.max(a[1], b[1])];
   const glide = () => {
-    if (document.querySelector(".dragging")) {
-      timer = setTimeout(glide, SETTLED);
-      return;
-    }
+    if (figure.held) return; // on release
     const from = structuredClone(now);
     const to = wanted();
     if (JSON.stringify(from) === JSON.stringify(to)) return;
@@ -33,6 +31,11 @@ export function view(wanted, redraw) {
     };
     frame = requestAnimationFrame(step);
   };
+  figure.settled = () => {
+    clearTimeout(timer);
+    now = { x: figure.x, y: figure.y };
+    glide();
+  };
   return {
     /** The axes for this drawing. */
     get() {
@@ -43,11 +46,15 @@ export function view(wanted, redraw) {
       const goal = wanted();
       if (!now) now = goal;
       cancelAnimationFrame(frame);
-      now = { x: grown(now.x, goal.x), y: grown(now.y, goal.y) };
+      clearTimeout(timer);
+      now = {
+        x: figure.held?.x ? figure.x : grown(now.x, goal.x),
+        y: figure.held?.y ? figure.y : grown(now.y, goal.y),
+      };
+      if (figure.held) return;
       // a state from elsewhere (a preset, a link) is another figure: take its axes at once
       const width = (v) => v[1] - v[0];
-      if (width(now.x) > 3 * width(goal.x) && !document.querySelector(".dragging")) now = goal;
-      clearTimeout(timer);
+      if (width(now.x) > 3 * width(goal.x)) now = goal;
       timer = setTimeout(glide, SETTLED);
     },
     stop() {

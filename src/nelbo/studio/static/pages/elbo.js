@@ -179,6 +179,6 @@ export default {
   help: [
     ["drag q's peak, shoulder ◆", "mean and width of q"],
     ["drag on the map", "both at once"],
-    ["drag the points on the log curve", "Jensen's gap; the wheel changes a point's weight"],
+    ["drag the points on the log curve", "Jensen's gap; Ctrl+wheel changes a point's weight"],
   ],
 };

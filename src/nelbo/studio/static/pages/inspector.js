@@ -255,7 +255,11 @@ function mount(slots) {
 
   const showCode = () => (slots.code.textContent = sources.length ? code(slots, sources) : "");
   const names = { rebuild: ["pins", "axes", "projection"], load: ["run", "other", "split"] };
-  const again = () => sources.length && rebuild();
+  const again = () => {
+    if (!sources.length) return;
+    settle(); // a link may have taken away the pins
+    rebuild();
+  };
   const reload = () => void refresh();
   let queued = 0;
   const later = (f) => () => {

@@ -24,7 +24,7 @@ function mount(slots) {
   const { model, figure, controls } = slots;
   const read = () => Object.fromEntries(NAMES.map((name) => [name, model.get(name)]));
   slots.idle =
-    "Drag a peak to move it, a shoulder to widen it, a body for both; the wheel widens; double click to type.";
+    "Drag a peak to move it, a shoulder to widen it, a body for both; Ctrl+wheel or a pinch widens; double click to type.";
   slots.reading = h("p", { class: "caption reading", "data-reading": "" }, slots.idle);
   const explore = h("div", { class: "panel" });
   const other = h("div", { class: "panel", hidden: true });
@@ -97,7 +97,7 @@ function mount(slots) {
     explore.hidden = view === "fit";
     other.hidden = view === "explore";
     below.hidden = view !== "explore";
-    slots.numbers.hidden = view === "game";
+    slots.numbers.hidden = view !== "explore"; // elsewhere q is not the one of the cards
     if (view === "fit") opened = fit(slots, other);
     if (view === "game") opened = game(slots, other);
   };
@@ -134,6 +134,6 @@ export default {
     ["drag a peak", "move the mean"],
     ["drag a shoulder ◆", "change the width"],
     ["drag a body", "move it; up and down changes the width"],
-    ["wheel, pinch", "width of the nearer curve"],
+    ["Ctrl+wheel, pinch", "width of the nearer curve; the wheel alone where a handle has the focus"],
   ],
 };

@@ -50,6 +50,7 @@ export function bound(slots, names) {
   const mean = handle(top, {
     name: "mean of q",
     colour: "q",
+    axis: "x",
     drag: (x) => put({ m: Number(x.toFixed(3)) }),
     key: (dx, dy) => put({ m: Number((model.get("m") + 0.05 * (dx || dy)).toFixed(4)) }),
   });
@@ -58,7 +59,8 @@ export function bound(slots, names) {
     colour: "q",
     shape: "diamond",
     radius: 6,
-    drag: (x) => put({ v: Number(Math.max(0.02, Math.abs(x - model.get("m"))).toPrecision(3)) }),
+    axis: "x",
+    drag: (x) => put({ v: Number(Math.max(0.02, x - model.get("m")).toPrecision(3)) }),
     key: (dx, dy) => put({ v: Number((model.get("v") * 1.03 ** (dx || dy)).toPrecision(4)) }),
   });
   const stairs = plot(two, {

@@ -1,7 +1,7 @@
 // The concave logarithm: the log of a mean lies above the mean of the logs, and points dragged together close the gap.
 
 import { h, s, set, tell } from "../../core/dom.js";
-import { handle } from "../../core/drag.js";
+import { handle, onWheel } from "../../core/drag.js";
 import { nats, number } from "../../core/format.js";
 import { plot } from "../../core/plot.js";
 import { write } from "../../core/store.js";
@@ -37,6 +37,7 @@ export function jensen(slots, place) {
     handle(figure, {
       name: `point ${i + 1}`,
       colour: "z",
+      axis: "x",
       drag: (x) => put(i, x),
       key: (dx, dy) =>
         put(
@@ -47,21 +48,16 @@ export function jensen(slots, place) {
     }),
   );
   const dots = [0, 1, 2].map(() => figure.marks.appendChild(s("circle", { class: "fill solid z" })));
-  figure.root.addEventListener(
-    "wheel",
-    (event) => {
-      const near = points()
-        .map(([x], i) => [Math.abs(figure.sx(x) - figure.sx(figure.at(event)[0])), i])
-        .sort((a, b) => a[0] - b[0])[0][1];
-      event.preventDefault();
-      put(
-        near,
-        points()[near][0],
-        Math.min(0.9, Math.max(0.05, Number((points()[near][1] * Math.exp(-event.deltaY * 0.001)).toFixed(3)))),
-      );
-    },
-    { passive: false },
-  );
+  onWheel(figure, (event) => {
+    const near = points()
+      .map(([x], i) => [Math.abs(figure.sx(x) - figure.sx(figure.at(event)[0])), i])
+      .sort((a, b) => a[0] - b[0])[0][1];
+    put(
+      near,
+      points()[near][0],
+      Math.min(0.9, Math.max(0.05, Number((points()[near][1] * Math.exp(-event.deltaY * 0.001)).toFixed(3)))),
+    );
+  });
   function paint() {
     if (figure.asleep()) return;
     figure.frame();
@@ -85,7 +81,7 @@ export function jensen(slots, place) {
     const unit = model.get("unit");
     tell(
       text,
-      `log E[w] = ${nats(Math.log(mean), unit)} ≥ E[log w] = ${nats(meanLog, unit)}; gap ${nats(Math.max(0, Math.log(mean) - meanLog), unit)} ${unit}. With w = p(x, z)/q(z) and z ~ q, the left side is log p(x), the right side the ELBO. The wheel changes a point's weight.`,
+      `log E[w] = ${nats(Math.log(mean), unit)} ≥ E[log w] = ${nats(meanLog, unit)}; gap ${nats(Math.max(0, Math.log(mean) - meanLog), unit)} ${unit}. With w = p(x, z)/q(z) and z ~ q, the left side is log p(x), the right side the ELBO. Ctrl+wheel or ↑ ↓ changes a point's weight.`,
     );
   }
   figure.resized = paint;

@@ -135,6 +135,7 @@ export function latentView(parent, source, options) {
       name: "mean µ of q(z|x)",
       colour: "q",
       radius: 6,
+      axis: flat ? "x" : "xy",
       drag: (x, y) => move({ mean: flat ? [x] : [x, y] }),
       key: (dx, dy) => move({ mean: flat ? [q.mean[0] + dx * step] : [q.mean[0] + dx * step, q.mean[1] + dy * step] }),
       end: () => options.onQEnd?.(),
@@ -145,6 +146,7 @@ export function latentView(parent, source, options) {
         colour: "q",
         shape: "bar",
         radius: 3,
+        axis: i ? "y" : "x",
         drag: (x, y) =>
           move({ covariance: withSd(q.covariance, i, Math.max(1e-3, (i ? y : x) - q.mean[i] - apart(i))) }),
         key: (dx, dy) =>
@@ -157,6 +159,7 @@ export function latentView(parent, source, options) {
       colour: "z",
       shape: "diamond",
       radius: 8,
+      axis: flat ? "x" : "xy",
       drag: (x, y) => options.onCode?.(flat ? [x] : [x, y]),
       key: (dx, dy) => options.onCode?.(flat ? [code[0] + dx * step] : [code[0] + dx * step, code[1] + dy * step]),
     });

@@ -2,7 +2,7 @@
 
 import { askNumber } from "../../core/a11y.js";
 import { s, set, tell } from "../../core/dom.js";
-import { draggable, handle } from "../../core/drag.js";
+import { draggable, handle, onWheel } from "../../core/drag.js";
 import { BITS, nats, number, rounded } from "../../core/format.js";
 import { plot } from "../../core/plot.js";
 import { checked } from "../../core/state.js";
@@ -21,6 +21,7 @@ export function densities(slots) {
     x: [-7, 9],
     y: [0, 0.5],
     yLabel: "density",
+    reaches: true,
   });
   const low = plot(place, {
     label: "Integrands p log p/q and q log q/p over x",
@@ -48,7 +49,11 @@ export function densities(slots) {
       high: model.get(`high_${which}`),
     });
     draggable(grip, {
-      start: (event) => ({ ...start(), at: top.at(event), py: event.clientY }),
+      start(event) {
+        top.hold({ x: true });
+        return { ...start(), at: top.at(event), py: event.clientY };
+      },
+      end: () => top.release(),
       move(event, from) {
         const [x] = top.at(event);
         const step = 10 ** (Math.floor(Math.log10(top.x[1] - top.x[0])) - 3);
@@ -83,6 +88,7 @@ export function densities(slots) {
       const made = handle(top, {
         name: label,
         colour: which,
+        axis: "x",
         drag: (x) => put(name, rounded(x, grain())),
         key: (dx, dy) => put(name, rounded(model.get(name) + 0.05 * (dx || dy), 0.001)),
         type: () => typed(name, label),
@@ -96,8 +102,8 @@ export function densities(slots) {
         colour: which,
         shape: "diamond",
         radius: 6,
-        start: () => Math.sign(1),
-        drag: (x) => put(name, Number(Math.max(1e-3, Math.abs(x - model.get(centre))).toPrecision(3))),
+        axis: "x",
+        drag: (x) => put(name, Number(Math.max(1e-3, x - model.get(centre)).toPrecision(3))),
         key: (dx, dy) => put(name, Number((model.get(name) * 1.03 ** (dx || dy)).toPrecision(4))),
         type: () => typed(name, label),
       });
@@ -110,6 +116,7 @@ export function densities(slots) {
         colour: which,
         shape: "bar",
         radius: 6,
+        axis: "x",
         drag: (x) => put(name, rounded(x, grain())),
         key: (dx, dy) => put(name, rounded(model.get(name) + 0.05 * (dx || dy), 0.001)),
         type: () => typed(name, label),
@@ -124,18 +131,13 @@ export function densities(slots) {
     };
   }
 
-  top.root.addEventListener(
-    "wheel",
-    (event) => {
-      event.preventDefault();
-      const [x, y] = top.at(event);
-      const [p, q] = pair(state());
-      // the nearer curve
-      const which = Math.abs(Math.exp(p.log(x)) - y) <= Math.abs(Math.exp(q.log(x)) - y) ? "p" : "q";
-      put(`sigma_${which}`, Number((model.get(`sigma_${which}`) * Math.exp(-event.deltaY * 0.0012)).toPrecision(3)));
-    },
-    { passive: false },
-  );
+  onWheel(top, (event) => {
+    const [x, y] = top.at(event);
+    const [p, q] = pair(state());
+    // the nearer curve
+    const which = Math.abs(Math.exp(p.log(x)) - y) <= Math.abs(Math.exp(q.log(x)) - y) ? "p" : "q";
+    put(`sigma_${which}`, Number((model.get(`sigma_${which}`) * Math.exp(-event.deltaY * 0.0012)).toPrecision(3)));
+  });
 
   const lines = {
     pq: low.path({ class: "line p", "data-mark": "pq" }),
@@ -181,13 +183,14 @@ export function densities(slots) {
     }
     return { x: range, y: [0, peak * 1.14 || 1] };
   };
-  const axes = view(wanted, () => paint());
+  const axes = view(wanted, () => paint(), top);
   const changed = () => axes.changed();
   for (const name of SHAPE) model.on(`change:${name}`, changed);
 
   function paint() {
-    const { x, y } = axes.get();
-    top.span(x, y);
+    const now = axes.get();
+    top.span(now.x, now.y);
+    const { x } = top; // while a hand holds it, not what the state asks for
     if (!(top.width > 0)) return;
     const [p, q] = pair(state());
     // a grid of the picture, and points of each bump so that a needle is not missed between two of them

@@ -3,6 +3,7 @@
 import { h, s, set } from "../../core/dom.js";
 import { handle } from "../../core/drag.js";
 import { nats, number } from "../../core/format.js";
+import { density, integrals } from "../../core/families.js";
 import { normalLogPdf } from "../../core/math.js";
 import { plot } from "../../core/plot.js";
 import { contours } from "../../core/raster.js";
@@ -12,15 +13,20 @@ import { roomy } from "../../core/view.js";
 import { NAMES, pair, PRESETS, SHAPE } from "./state.js";
 
 const GOALS = [
-  { name: "KL(p‖q)", colour: "p", dash: "", term: (lp, lq) => Math.exp(lp) * (lp - lq) },
-  { name: "KL(q‖p)", colour: "q", dash: "7 4", term: (lp, lq) => Math.exp(lq) * (lq - lp) },
-  { name: "Jensen–Shannon", colour: "kl", dash: "2 3", term: (lp, lq) => mixed(lp, lq) },
+  { name: "KL(p‖q)", key: "pq", colour: "p", dash: "", term: (lp, lq) => Math.exp(lp) * (lp - lq) },
+  { name: "KL(q‖p)", key: "qp", colour: "q", dash: "7 4", term: (lp, lq) => Math.exp(lq) * (lq - lp) },
+  { name: "Jensen–Shannon", key: "js", colour: "kl", dash: "2 3", term: (lp, lq) => mixed(lp, lq) },
   {
     name: "Hellinger²",
+    key: "hellinger",
     colour: "recon",
     dash: "10 3 2 3",
     term: (lp, lq) => 0.5 * (Math.exp(lp / 2) - Math.exp(lq / 2)) ** 2,
   },
+];
+const STARTS = [
+  { name: "Start beside a bump", q: { mu_q: -0.8, sigma_q: 0.8 } },
+  { name: "Start on the ridge", q: { mu_q: 0, sigma_q: 2.5 } },
 ];
 const RATE = 0.06;
 const TOGETHER = 4; // steps for each frame of a quick run
@@ -35,12 +41,7 @@ export function fit(slots, place) {
   const put = (name, value) => write(model, { [name]: checked(page, name, value)[0] });
   const state = () => read(model, NAMES);
   if (model.get("family_p") === "normal")
-    slots.load({
-      ...PRESETS.find((preset) => preset.state.family_p === "mixture").state,
-      view: "fit",
-      mu_q: -0.5,
-      sigma_q: 2.5,
-    });
+    slots.load({ ...PRESETS.find((preset) => preset.state.family_p === "mixture").state, view: "fit", ...STARTS[0].q });
   let goal = 1;
   let running = 0;
   let racers = [];
@@ -67,6 +68,7 @@ export function fit(slots, place) {
         paint();
       }),
       button("Start again", restart),
+      ...STARTS.map(({ name, q }) => button(name, () => write(model, q))),
     ),
     curves,
     h(
@@ -140,6 +142,12 @@ export function fit(slots, place) {
     for (let k = 0; k < xs.length; k++) sum += GOALS[i].term(lp[k], normalLogPdf(xs[k], m, sd));
     return sum * (xs[1] - xs[0]);
   };
+  /** As the cards say it: integrated over all of the support, not over the picture. */
+  function shown(i, mu, ls) {
+    const found = integrals(pair(state())[0], density({ family: "normal", mu, sigma: Math.exp(ls) }))[GOALS[i].key];
+    if (i === 3) return number(found ** 2);
+    return found < 1e-9 ? "< 10⁻⁹" : nats(found, model.get("unit"));
+  }
   function prepare() {
     const now = state();
     const wanted = JSON.stringify(SHAPE.map((name) => now[name]));
@@ -301,13 +309,9 @@ export function fit(slots, place) {
         h(
           "tr",
           {},
-          ...[
-            GOALS[i].name,
-            number(m, 3),
-            number(Math.exp(ls), 3),
-            i < 3 ? nats(value(i, m, ls), model.get("unit")) : number(value(i, m, ls)),
-            String(steps),
-          ].map((text, k) => h("td", k ? {} : { class: `${GOALS[i].colour}-ink` }, text)),
+          ...[GOALS[i].name, number(m, 3), number(Math.exp(ls), 3), shown(i, m, ls), String(steps)].map((text, k) =>
+            h("td", k ? {} : { class: `${GOALS[i].colour}-ink` }, text),
+          ),
         ),
       ),
     );

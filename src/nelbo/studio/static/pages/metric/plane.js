@@ -31,6 +31,8 @@ export function plane(slots, triple) {
     xLabel: "mean µ",
     yLabel: "standard deviation σ",
     grid: true,
+    reaches: true,
+    floor: true,
   });
   const edges = [
     ["p", "q"],
@@ -94,10 +96,8 @@ export function plane(slots, triple) {
   function paint(found) {
     const members = triple();
     if (!(map.width > 0) || !(sticks.width > 0)) return;
-    if (!document.querySelector(".dragging")) {
-      const reach = Math.max(4, ...members.map(([m]) => Math.abs(m) * 1.15));
-      map.span([-reach, reach], [0, Math.max(2.6, ...members.map(([, sd]) => sd * 1.15))]);
-    }
+    const reach = Math.max(4, ...members.map(([m]) => Math.abs(m) * 1.15));
+    map.span([-reach, reach], [0, Math.max(2.6, ...members.map(([, sd]) => sd * 1.15))]);
     map.frame();
     members.forEach(([m, sd], i) => {
       dots[i].place(m, sd, `mean ${number(m)}, width ${number(sd)}`);
