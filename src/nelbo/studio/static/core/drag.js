@@ -2,16 +2,20 @@
 
 import { s, set } from "./dom.js";
 
+/** @import { Figure } from "./types.js" */
+
 /**
  * Follow a pointer from press to release.
- * @param {Element} element
- * @param {{start?: (event: PointerEvent) => any, move: (event: PointerEvent, started: any) => void, end?: Function}} on
+ * @param {HTMLElement|SVGElement} element
+ * @param {{start?: (event: PointerEvent) => any, move: (event: PointerEvent, started: any) => void,
+ *   end?: (event: PointerEvent, started: any) => void}} on
  *   `start` may return false to let the press go, or a value that `move` gets
  */
 export function draggable(element, on) {
   element.style.touchAction = "none";
-  element.addEventListener("pointerdown", (event) => {
-    if (event.button !== 0 || event.target.closest?.("[data-no-drag]")) return;
+  /** @param {PointerEvent} event */
+  const press = (event) => {
+    if (event.button !== 0 || /** @type {Element} */ (event.target).closest("[data-no-drag]")) return;
     const started = on.start?.(event);
     if (started === false) return;
     event.preventDefault();
@@ -29,14 +33,15 @@ export function draggable(element, on) {
     };
     element.addEventListener("pointermove", move);
     for (const name of ["pointerup", "pointercancel", "lostpointercapture"]) element.addEventListener(name, end);
-  });
+  };
+  element.addEventListener("pointerdown", press);
 }
 
 /**
  * A round handle in a plot.
- * @param {ReturnType<import("./plot.js").plot>} figure
+ * @param {Figure} figure
  * @param {{name: string, colour: string, where?: Element, radius?: number, shape?: string,
- *   drag: (x: number, y: number, started: any) => void, start?: Function, end?: Function,
+ *   drag: (x: number, y: number, started: any) => void, start?: () => any, end?: () => void,
  *   key?: (dx: number, dy: number) => void, type?: () => void}} options
  *   `key` gets the arrows as -1, 0 or 1 (10 with Shift); `type` is called by a double click or Enter
  * @returns {{place: (x: number, y: number, text: string) => void, element: SVGElement}} `place` in data coordinates
@@ -77,7 +82,7 @@ export function handle(figure, options) {
     if (!step || !options.key) return;
     event.preventDefault();
     event.stopPropagation();
-    options.key(...step);
+    options.key(step[0], step[1]);
   });
   if (options.type) element.addEventListener("dblclick", options.type);
   return {

@@ -6,7 +6,7 @@ import { PAGES } from "../core/pages.js";
 import { ask, hear, write } from "../core/store.js";
 import { demoOffer } from "./home/demo.js";
 
-/** @type {import("../core/state.js").Page} */
+/** @type {import("../core/types.js").Page} */
 export default {
   name: "home",
   ...PAGES.home,
@@ -15,10 +15,12 @@ export default {
   mount,
 };
 
+/** @param {import("../core/types.js").Slots} slots */
 function mount(slots) {
   const { model, host } = slots;
   slots.root.classList.add("one-column", "no-folds");
   slots.code.textContent = 'import nelbo\n\nrun = nelbo.load("runs/demo/vae")';
+  /** @type {import("../core/types.js").RunEntry[]} */
   let entries = [];
   let gone = false;
   const offer = demoOffer(slots, {

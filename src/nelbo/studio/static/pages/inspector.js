@@ -12,6 +12,8 @@ import { code, why } from "./inspector/words.js";
 import { colouring, dropDown, layerSwitches, pickers, runLabel } from "./inspector/choose.js";
 import { openRun } from "./inspector/source.js";
 
+/** @import { RunEntry, Source, State } from "../core/types.js" */
+
 const numbers = (value) => Array.isArray(value) && value.every((v) => Number.isFinite(v));
 const whole = (value) =>
   Array.isArray(value) && value.length <= 24 && value.every((v) => Number.isInteger(v) && v >= 0);
@@ -19,7 +21,7 @@ const whole = (value) =>
 const FARTHEST = 1000; // of a coordinate; Python takes no others
 const LEAST = 1e-3; // standard deviation of a q of one's own
 
-/** @type {import("../core/state.js").Page} */
+/** @type {import("../core/types.js").Page} */
 export default {
   name: "inspector",
   ...PAGES.inspector,
@@ -42,10 +44,14 @@ export default {
   mount,
 };
 
+/** @param {import("../core/types.js").Slots} slots */
 function mount(slots) {
   const { model } = slots;
+  /** @type {RunEntry[]} */
   let entries = [];
+  /** @type {Source[]} */
   let sources = [];
+  /** @type {?ReturnType<typeof chooseExamples>} */
   let board = null;
   let loading = 0;
   let gone = false;
@@ -71,16 +77,16 @@ function mount(slots) {
     views.element,
   );
   slots.why.append(...why());
-  const cards = [
-    ["reconstruction_error", card("mean reconstruction error", { colour: "recon", name: "reconstruction_error" })],
-    ["kl", card("mean KL", { colour: "kl", name: "kl" })],
-    ["nelbo", card("mean total loss", { colour: "nelbo-c whole", name: "nelbo" })],
-  ];
-  slots.numbers.append(...cards.map(([, one]) => one.element));
+  const cards = {
+    reconstruction_error: card("mean reconstruction error", { colour: "recon", name: "reconstruction_error" }),
+    kl: card("mean KL", { colour: "kl", name: "kl" }),
+    nelbo: card("mean total loss", { colour: "nelbo-c whole", name: "nelbo" }),
+  };
+  slots.numbers.append(...Object.values(cards).map((one) => one.element));
   const showTotals = () => {
     if (!sources.length) return;
     const [{ info }] = sources;
-    for (const [term, one] of cards) {
+    for (const [term, one] of Object.entries(cards)) {
       const { mean, standard_error } = info.totals[term];
       one.show(
         mean === null ? "∞" : `${nats(mean, model.get("unit"))} ± ${nats(standard_error, model.get("unit"), 2)}`,
@@ -214,6 +220,7 @@ function mount(slots) {
     const pins = model.get("pins").filter((row) => row < source.n);
     if (pins.length < model.get("pins").length) slots.say(`Examples are 0 to ${source.n - 1}; others were left out`);
     if (!pins.length) pins.push(firstLike(source));
+    /** @type {State} */
     const change = { pins, active: Math.min(model.get("active"), pins.length - 1) };
     const axes = model.get("axes");
     if (

@@ -10,7 +10,9 @@ import { TERMS } from "./source.js";
 
 const Z95 = 1.959963984540054;
 
-/** Mean and half width of its 95 % confidence interval, over the examples. */
+/** @import { Range, RunEntry, Slots, Source } from "../../core/types.js" */
+
+/** Mean and half width of its 95 % confidence interval, over the examples. @param {ArrayLike<number>} values @returns {[number, number]} */
 export function mean95(values) {
   const n = values.length;
   let mean = 0;
@@ -21,9 +23,9 @@ export function mean95(values) {
 }
 
 /**
- * @param {Object} slots
- * @param {Object[]} pair two sources on the same examples
- * @param {Object[]} entries all runs with their last terms
+ * @param {Slots} slots
+ * @param {Source[]} pair two on the same examples
+ * @param {RunEntry[]} entries all runs with their last terms
  * @param {(row: number) => void} pin
  */
 export function comparePanel(slots, pair, entries, pin) {
@@ -110,6 +112,7 @@ export function comparePanel(slots, pair, entries, pin) {
   const marked = s("g", { class: "marked" });
   figure.behind.append(cloud);
   figure.marks.append(marked);
+  /** @returns {[number, number]} */
   const at = (i) => [figure.sx(px[i]), figure.sy(py[i])];
   const draw = () => {
     const box = {
@@ -124,7 +127,7 @@ export function comparePanel(slots, pair, entries, pin) {
       n,
       colour: () => colour,
       alpha: 0.5,
-      place: (i) => at(i).map((v, k) => v - (k ? box.y : box.x)),
+      place: (i) => [at(i)[0] - box.x, at(i)[1] - box.y],
     });
     set(cloud, { ...box, href: drawn.toDataURL() });
     // equal totals: what one term gains, the other loses
@@ -181,7 +184,12 @@ export function comparePanel(slots, pair, entries, pin) {
   };
 }
 
-/** All runs between rate (KL) and distortion (reconstruction error), with lines of equal NELBO. */
+/**
+ * All runs between rate (KL) and distortion (reconstruction error), with lines of equal NELBO.
+ * @param {HTMLElement} parent
+ * @param {RunEntry[]} entries
+ * @param {string[]} [current] runs to mark
+ */
 export function ratesPlot(parent, entries, current = []) {
   const dots = entries.filter(
     (entry) => entry.terms && entry.terms.kl !== null && entry.terms.reconstruction_error !== null,
@@ -247,7 +255,9 @@ export function ratesPlot(parent, entries, current = []) {
   return figure;
 }
 
+/** @param {ArrayLike<number>} xs @param {ArrayLike<number>} ys @param {boolean} square @returns {{x: Range, y: Range}} */
 function spans(xs, ys, square, margin = 0.08) {
+  /** @returns {Range} */
   const span = (values) => {
     const sorted = Float64Array.from(values).sort();
     const [low, high] = [sorted[0], sorted[sorted.length - 1]];
@@ -255,6 +265,7 @@ function spans(xs, ys, square, margin = 0.08) {
     return [low - room, high + room];
   };
   const [x, y] = [span(xs), span(ys)];
+  /** @type {Range} */
   const both = [Math.min(x[0], y[0]), Math.max(x[1], y[1])];
   return square ? { x: both, y: both } : { x, y };
 }
