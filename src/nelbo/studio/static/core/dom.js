@@ -4,11 +4,12 @@ const SVG = "http://www.w3.org/2000/svg";
 
 function fill(element, attributes, children) {
   for (const [name, value] of Object.entries(attributes ?? {})) {
-    if (value === undefined || value === null || value === false) continue;
+    if (value === undefined || value === null) continue;
     if (name.startsWith("on")) element.addEventListener(name.slice(2), value);
     else if (name === "html")
       element.innerHTML = value; // only ever constant text of these modules
-    else element.setAttribute(name, value === true ? "" : value);
+    else if (name.startsWith("aria-")) element.setAttribute(name, String(value));
+    else if (value !== false) element.setAttribute(name, value === true ? "" : value);
   }
   element.append(...children.flat().filter((child) => child !== null && child !== undefined));
   return element;
@@ -18,7 +19,8 @@ function fill(element, attributes, children) {
  * An HTML element: h("button", {class: "quiet", onclick: f}, "Reset").
  * @template {keyof HTMLElementTagNameMap} K
  * @param {K} tag
- * @param {import("./types.js").Attributes<HTMLElementTagNameMap[K]>} [attributes] `on...` are listeners, false and null are left out
+ * @param {import("./types.js").Attributes<HTMLElementTagNameMap[K]>} [attributes] `on...` are listeners, false and null are
+ *   left out; of `aria-...`, where the word "false" says something, only null
  * @param {...import("./types.js").Child} children
  * @returns {HTMLElementTagNameMap[K]}
  */

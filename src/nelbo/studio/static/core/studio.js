@@ -87,7 +87,9 @@ async function go() {
   if (page.live) socket.connect();
   open = { page, model };
   stage.replaceChildren();
-  for (const [other, link] of Object.entries(links)) link.toggleAttribute("aria-current", other === known);
+  for (const [other, link] of Object.entries(links))
+    if (other === known) link.setAttribute("aria-current", "page");
+    else link.removeAttribute("aria-current");
   document.title = `${page.title} · nelbo`;
   if (name && !(name in PAGES)) said.push(`There is no page “${name.slice(0, 40)}”`);
   /** @type {Host} */

@@ -13,7 +13,7 @@ type Listeners<E> = {
     event: GlobalEventHandlersEventMap[N] & { readonly currentTarget: E; readonly target: Node },
   ) => any;
 };
-/** `on...` are listeners; false and null are left out. */
+/** `on...` are listeners; false and null are left out, but for the false of `aria-...`, which says something. */
 export interface Attributes<E = Element> extends Listeners<E> {
   /** constant text of these modules, never a reader's */
   html?: string;
