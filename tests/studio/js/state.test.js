@@ -6,6 +6,7 @@ import { literal, nats, number, rounded, tick, ticks } from "../../../src/nelbo/
 import { pack, unpack } from "../../../src/nelbo/studio/static/core/link.js";
 import { PAGES } from "../../../src/nelbo/studio/static/core/pages.js";
 import { checked, fromText, toText } from "../../../src/nelbo/studio/static/core/state.js";
+import { settled } from "../../../src/nelbo/studio/static/pages/inspector/settle.js";
 import { ask, asking, localModel } from "../../../src/nelbo/studio/static/core/store.js";
 
 const page = {
@@ -102,4 +103,23 @@ test("a question gets its own answer, and the newest of many wins", async () => 
     sent.filter(({ kind }) => kind === "y").map(({ n }) => n),
     [0, 4],
   );
+});
+
+test("a link is brought into what a run has", () => {
+  const source = {
+    n: 20,
+    latent: 3,
+    labels: Float32Array.of(1, 6, 6),
+    info: { label_names: [..."0123456"], principal: null },
+  };
+  const state = { pins: [3, 99], active: 1, axes: [0, 2], z: [1e9, 0, 0], q: [0, 0, 1, 0.5], lasso: [] };
+  const { change, said } = settled(state, source);
+  assert.deepEqual(change, { pins: [3], active: 0, projection: "units", z: [1000, 0, 0], q: state.q, lasso: [] });
+  assert.deepEqual(said, [
+    "Examples are 0 to 19; others were left out",
+    "z holds numbers from −1000 to 1000; others were clamped",
+  ]);
+  const none = { pins: [], active: 0, axes: [0, 3], z: [1], q: [0, 0, 1, 0], lasso: [] };
+  const other = settled(none, source).change;
+  assert.deepEqual([other.pins, other.axes, other.z, other.q], [[1], [], [], []]);
 });

@@ -304,8 +304,6 @@ export interface Source {
   latent: number;
   terms: Record<Term, Float32Array>;
   standard_error: Float32Array;
-  /** values of a term in rising order, made when first asked for */
-  sorted: Partial<Record<Term, Float32Array>>;
   /** which values are black and white */
   range: Range;
   /** whether a decoding costs less than a frame, because it happens here */

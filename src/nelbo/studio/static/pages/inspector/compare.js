@@ -36,57 +36,16 @@ export function comparePanel(slots, pair, entries, pin) {
   const differences = Object.fromEntries(
     terms.map((term) => [term, Float64Array.from({ length: n }, (_, i) => a.terms[term][i] - b.terms[term][i])]),
   );
-  const totals = h("tbody");
-  const table = h(
-    "table",
-    { class: "totals" },
-    h(
-      "thead",
-      {},
-      h(
-        "tr",
-        {},
-        ["", a.info.title, b.info.title, `${a.info.title} − ${b.info.title}`].map((text) =>
-          h("th", { scope: "col" }, text),
-        ),
-      ),
-    ),
-    totals,
-  );
-  const words = h("p", { class: "caption" });
+  const totals = totalsTable(slots, pair, n, differences);
   const scatter = h("div", { class: "panel" });
   const rates = h("div", { class: "panel" });
   const element = h(
     "section",
     { class: "panel compare" },
     h("h2", {}, `${a.info.title} against ${b.info.title}, on the same ${n} examples`),
-    h("div", { class: "scroll" }, table),
-    words,
+    ...totals.elements,
     h("div", { class: "columns" }, scatter, rates),
   );
-
-  function showTotals() {
-    const unit = slots.model.get("unit");
-    const cell = ([mean, half]) => `${nats(mean, unit)} ± ${nats(half, unit, 2)}`;
-    totals.replaceChildren(
-      ...TERMS.map((term) =>
-        h(
-          "tr",
-          {},
-          h("th", { scope: "row" }, NAMES[term]),
-          ...pair.map((one) =>
-            h(
-              "td",
-              {},
-              one.info.is_point && term !== "reconstruction_error" ? "∞" : cell(mean95(one.terms[term].subarray(0, n))),
-            ),
-          ),
-          h("td", { "data-difference": term }, terms.includes(term) ? cell(mean95(differences[term])) : "–"),
-        ),
-      ),
-    );
-    words.textContent = `Means with 95 % confidence intervals over the examples, in ${unit}. The last column pairs the examples, so its interval is narrower than the two others suggest.`;
-  }
 
   const [px, py] = bounds
     ? [differences.reconstruction_error, differences.kl]
@@ -167,21 +126,54 @@ export function comparePanel(slots, pair, entries, pin) {
     ),
   );
   const rate = ratesPlot(rates, entries, [a.run, b.run]);
-  const unitChanged = () => showTotals();
-  slots.model.on("change:unit", unitChanged);
+  slots.model.on("change:unit", totals.show);
   slots.model.on("change:pins", showPins);
-  showTotals();
+  totals.show();
   draw();
   return {
     element,
     draw,
     remove() {
-      slots.model.off("change:unit", unitChanged);
+      slots.model.off("change:unit", totals.show);
       slots.model.off("change:pins", showPins);
       figure.remove();
       rate?.remove();
     },
   };
+}
+
+/**
+ * Means of each term under both models, and of what they differ by.
+ * @param {Slots} slots
+ * @param {Source[]} pair
+ * @param {number} n examples that both have
+ * @param {Record<string, Float64Array>} differences per example, of the terms that both have
+ */
+function totalsTable({ model }, pair, n, differences) {
+  const body = h("tbody");
+  const words = h("p", { class: "caption" });
+  const [a, b] = pair.map((one) => one.info.title);
+  const heads = ["", a, b, `${a} − ${b}`].map((text) => h("th", { scope: "col" }, text));
+  const table = h("table", { class: "totals" }, h("thead", {}, h("tr", {}, heads)), body);
+  const infinite = (source, term) => source.info.is_point && term !== "reconstruction_error";
+  function show() {
+    const unit = model.get("unit");
+    const cell = ([mean, half]) => `${nats(mean, unit)} ± ${nats(half, unit, 2)}`;
+    const value = (source, term) => (infinite(source, term) ? "∞" : cell(mean95(source.terms[term].subarray(0, n))));
+    body.replaceChildren(
+      ...TERMS.map((term) =>
+        h(
+          "tr",
+          {},
+          h("th", { scope: "row" }, NAMES[term]),
+          ...pair.map((source) => h("td", {}, value(source, term))),
+          h("td", { "data-difference": term }, term in differences ? cell(mean95(differences[term])) : "–"),
+        ),
+      ),
+    );
+    words.textContent = `Means with 95 % confidence intervals over the examples, in ${unit}. The last column pairs the examples, so its interval is narrower than the two others suggest.`;
+  }
+  return { elements: [h("div", { class: "scroll" }, table), words], show };
 }
 
 /**

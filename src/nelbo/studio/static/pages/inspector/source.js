@@ -8,7 +8,7 @@ const GRID = 15; // decoded pictures along an axis of the plane
 /** @type {import("../../core/types.js").Term[]} */
 export const TERMS = ["reconstruction_error", "kl", "nelbo"];
 
-/** @import { Example, Model, Range, RunInfo, Source } from "../../core/types.js" */
+/** @import { Answer, Code, Example, Model, Plane, Range, RunInfo, Source } from "../../core/types.js" */
 
 /**
  * @param {Model} model the host
@@ -24,11 +24,11 @@ export async function openRun(model, run, split) {
     floats(buffer),
   );
   const features = info.event.reduce((product, size) => product * size, 1);
-  const examples = new Map();
-  const planes = new Map();
+  const terms = { reconstruction_error, kl, nelbo };
   const local = { decoder: null };
-  let inputs = null;
   const px = info.picture && likelihood(info.picture);
+  const answers = remembering();
+  const together = (pictures) => concatenated(pictures, features);
 
   /** @type {Source} */
   const source = {
@@ -41,9 +41,8 @@ export async function openRun(model, run, split) {
     labels,
     n: info.n,
     latent: info.latent,
-    terms: { reconstruction_error, kl, nelbo },
+    terms,
     standard_error,
-    sorted: {},
     range: pictureRange(info),
     get isLocal() {
       return Boolean(local.decoder && px);
@@ -67,40 +66,13 @@ export async function openRun(model, run, split) {
       }
     },
     isBlended: false,
-    blend(z) {
-      if (!source.grid) return null;
-      const {
-        n,
-        low,
-        high,
-        layers: { decoded },
-      } = source.grid;
-      const at = (v, from, to) => Math.min(n - 1.001, Math.max(0, ((v - from) / (to - from)) * n - 0.5));
-      const [column, row] = [at(z[0], low[0], high[0]), at(-z[1], -high[1], -low[1])];
-      const [c, r] = [Math.floor(column), Math.floor(row)];
-      const picture = new Float32Array(features);
-      for (const [i, j] of [
-        [0, 0],
-        [1, 0],
-        [0, 1],
-        [1, 1],
-      ]) {
-        const share = (i ? column - c : 1 - column + c) * (j ? row - r : 1 - row + r);
-        const start = ((r + j) * n + c + i) * features;
-        for (let k = 0; k < features; k++) picture[k] += share * decoded[start + k];
-      }
-      return picture;
-    },
-    example(row) {
-      if (!examples.has(row)) {
-        const asked = ask(model, "inspect.examples", { ...which, rows: [row] }).then(firstExample, (error) =>
+    blend: (z) => (source.grid ? blended(source.grid, z, features) : null),
+    example: (row) =>
+      answers(`example ${row}`, () =>
+        ask(model, "inspect.examples", { ...which, rows: [row] }).then(firstExample, (error) =>
           putTogether(row, error),
-        );
-        asked.catch(() => examples.delete(row));
-        examples.set(row, asked);
-      }
-      return examples.get(row);
-    },
+        ),
+      ),
     async glance(rows) {
       try {
         const { buffers } = await ask(model, "inspect.pictures", { run, split: info.split, rows });
@@ -117,18 +89,9 @@ export async function openRun(model, run, split) {
     },
     plane(axes, layers, n, at = null) {
       const own = { ...(axes.asked ? { axes: axes.asked } : {}), ...(at ? { at } : {}) };
-      const key = JSON.stringify([own, layers, n]);
-      if (!planes.has(key)) {
-        const asked = ask(model, "inspect.plane", { ...which, ...own, layers, n }).then(({ content, buffers }) => ({
-          n: content.n,
-          low: content.low,
-          high: content.high,
-          layers: Object.fromEntries(content.layers.map((name, i) => [name, floats(buffers[i])])),
-        }));
-        asked.catch(() => planes.delete(key));
-        planes.set(key, asked);
-      }
-      return planes.get(key);
+      return answers(JSON.stringify([own, layers, n]), () =>
+        ask(model, "inspect.plane", { ...which, ...own, layers, n }).then(readPlane),
+      );
     },
     async box(axes) {
       if (!axes.asked) return info.box;
@@ -165,21 +128,7 @@ export async function openRun(model, run, split) {
         );
       }
     },
-    rank(term, value) {
-      const all = (source.sorted[term] ??= Float32Array.from(source.terms[term]).sort());
-      let low = 0;
-      let high = all.length;
-      while (low < high) {
-        const middle = (low + high) >> 1;
-        if (all[middle] < value) low = middle + 1;
-        else high = middle;
-      }
-      return low;
-    },
-    quantile(term, share) {
-      const all = (source.sorted[term] ??= Float32Array.from(source.terms[term]).sort());
-      return all[Math.min(all.length - 1, Math.floor(share * all.length))];
-    },
+    ...order(terms),
     nearest(z, count) {
       const far = new Float64Array(info.n);
       for (let i = 0; i < info.n; i++) {
@@ -193,23 +142,14 @@ export async function openRun(model, run, split) {
   };
   return source;
 
-  function together(pictures) {
-    const all = new Float32Array(pictures.length * features);
-    pictures.forEach((picture, i) => all.set(picture, i * features));
-    return all;
-  }
-
   /** An example from its input and the terms of the set. @param {number} row @param {Error} error @returns {Promise<Example>} */
   async function putTogether(row, error) {
     if (!source.isLocal) throw error;
-    inputs ??= ask(model, "inspect.inputs", which).then(({ content, buffers }) => [
-      unpacked(content.coding, buffers[0]),
-      buffers[1] && floats(buffers[1]),
-    ]);
-    const [all, covariances] = await inputs.catch(() => {
-      inputs = null;
+    const { content, buffers } = await answers("inputs", () => ask(model, "inspect.inputs", which)).catch(() => {
       throw error;
     });
+    const all = unpacked(content.coding, buffers[0]);
+    const covariances = buffers[1] && floats(buffers[1]);
     const x = Float32Array.from({ length: features }, (_, i) => all(row * features + i));
     const center = Float32Array.from(source.meanOf(row));
     const size = info.latent ** 2;
@@ -231,12 +171,85 @@ export async function openRun(model, run, split) {
       covariance,
     };
   }
+}
 
-  /** @param {import("../../core/types.js").Answer} answer @returns {Example} */
-  function firstExample({ content, buffers }) {
-    const [x, reconstruction, mean, covariance] = buffers.map((buffer) => floats(buffer));
-    return { ...content.examples[0], x, reconstruction, mean, covariance };
+/** Promises by a key; one that fails is asked for again. */
+function remembering() {
+  const known = new Map();
+  return (key, make) => {
+    if (!known.has(key)) {
+      const asked = make();
+      asked.catch(() => known.delete(key));
+      known.set(key, asked);
+    }
+    return known.get(key);
+  };
+}
+
+/** @param {Answer} answer @returns {Example} */
+function firstExample({ content, buffers }) {
+  const [x, reconstruction, mean, covariance] = buffers.map((buffer) => floats(buffer));
+  return { ...content.examples[0], x, reconstruction, mean, covariance };
+}
+
+/** @param {Answer} answer @returns {Plane} */
+function readPlane({ content, buffers }) {
+  const layers = Object.fromEntries(content.layers.map((name, i) => [name, floats(buffers[i])]));
+  return { n: content.n, low: content.low, high: content.high, layers };
+}
+
+function concatenated(pictures, features) {
+  const all = new Float32Array(pictures.length * features);
+  pictures.forEach((picture, i) => all.set(picture, i * features));
+  return all;
+}
+
+/**
+ * The picture of a code from those of the four cells around it, bilinearly.
+ * @param {Plane} grid
+ * @param {Code} z
+ * @param {number} features
+ */
+function blended({ n, low, high, layers: { decoded } }, z, features) {
+  const at = (v, from, to) => Math.min(n - 1.001, Math.max(0, ((v - from) / (to - from)) * n - 0.5));
+  const [column, row] = [at(z[0], low[0], high[0]), at(-z[1], -high[1], -low[1])];
+  const [c, r] = [Math.floor(column), Math.floor(row)];
+  const picture = new Float32Array(features);
+  for (const i of [0, 1]) {
+    for (const j of [0, 1]) {
+      const share = (i ? column - c : 1 - column + c) * (j ? row - r : 1 - row + r);
+      const start = ((r + j) * n + c + i) * features;
+      for (let k = 0; k < features; k++) picture[k] += share * decoded[start + k];
+    }
   }
+  return picture;
+}
+
+/**
+ * Ranks and quantiles of the terms, which are sorted when first asked for.
+ * @param {Source["terms"]} terms
+ * @returns {Pick<Source, "rank"|"quantile">}
+ */
+function order(terms) {
+  const kept = {};
+  const sorted = (term) => (kept[term] ??= Float32Array.from(terms[term]).sort());
+  return {
+    rank(term, value) {
+      const all = sorted(term);
+      let low = 0;
+      let high = all.length;
+      while (low < high) {
+        const middle = (low + high) >> 1;
+        if (all[middle] < value) low = middle + 1;
+        else high = middle;
+      }
+      return low;
+    },
+    quantile(term, share) {
+      const all = sorted(term);
+      return all[Math.min(all.length - 1, Math.floor(share * all.length))];
+    },
+  };
 }
 
 /** The values of `inputs` in inspect.py, one by one. @returns {(i: number) => number} */
