@@ -8,6 +8,7 @@ export default [
     languageOptions: { globals: { ...globals.browser, ...globals.worker } },
     rules: {
       "no-shadow": "error",
+      "max-lines": ["error", { max: 330, skipComments: true, skipBlankLines: true }],
       "max-lines-per-function": ["warn", { max: 120, skipComments: true, skipBlankLines: true }],
       complexity: ["error", 25],
       eqeqeq: "error",

@@ -2,7 +2,9 @@
 
 import { h } from "./dom.js";
 
-/** Have a text read aloud, also when it repeats the last one. */
+/** @import { Slots } from "./types.js" */
+
+/** Have a text read aloud, also when it repeats the last one. @param {HTMLElement} live @param {string} text */
 export function announce(live, text) {
   live.textContent = "";
   requestAnimationFrame(() => (live.textContent = text));
@@ -18,7 +20,7 @@ const KEYS = [
   ["?", "this help"],
 ];
 
-/** Show what keys and gestures do. */
+/** Show what keys and gestures do. @param {HTMLElement} root @param {Slots} slots */
 export function help(root, slots) {
   const rows = [...KEYS, ...(slots.page.help ?? [])].map(([key, text]) =>
     h("tr", {}, h("th", { scope: "row" }, key), h("td", {}, text)),
@@ -35,7 +37,13 @@ export function help(root, slots) {
   dialog.showModal();
 }
 
-/** Ask for a number; resolves to null where the reader thinks better of it. */
+/**
+ * Ask for a number; resolves to null where the reader thinks better of it.
+ * @param {HTMLElement} root
+ * @param {string} label
+ * @param {number} value
+ * @returns {Promise<number|null>}
+ */
 export function askNumber(root, label, value) {
   return new Promise((resolve) => {
     const input = h("input", { type: "text", inputmode: "decimal", "aria-label": label, value: String(value) });
@@ -62,7 +70,12 @@ export function askNumber(root, label, value) {
 
 const typing = (target) => target.closest?.("input:not([type=range]):not([type=checkbox]), textarea, select, dialog");
 
-/** Keys of the page. @returns {() => void} ends them */
+/**
+ * Keys of the page.
+ * @param {HTMLElement} root
+ * @param {{undo: () => void, redo: () => void, help: () => void, preset: (by: number) => void}} actions
+ * @returns {() => void} ends them
+ */
 export function shortcuts(root, actions) {
   const pressed = (event) => {
     const own = root.contains(event.target) || event.target === document.body;

@@ -1,17 +1,19 @@
 // Controls that are twins of what is dragged: both write the same state.
 
-import { coalesced, h, tell } from "./dom.js";
+import { coalesced, h, set, tell } from "./dom.js";
 import { number } from "./format.js";
 import { checked } from "./state.js";
 import { write } from "./store.js";
+
+/** @import { Child, Preset, Slots } from "./types.js" */
 
 let count = 0;
 const unique = (name) => `nelbo-${name}-${++count}`;
 
 /**
  * A slider and a field for one number of the state.
- * @param {Object} slots of the page
- * @param {{name: string, label: string|Node, says?: string, log?: boolean, step?: number, low?: number, high?: number, colour?: string}} options
+ * @param {Slots} slots of the page
+ * @param {{name: string, label: string, says?: string, log?: boolean, step?: number, low?: number, high?: number, colour?: string}} options
  *   `low`, `high`: of the slider; the field takes what `page.limits` allow
  */
 export function slider(slots, { name, label, says, log = false, step = 0.01, low, high, colour = "" }) {
@@ -57,7 +59,7 @@ export function slider(slots, { name, label, says, log = false, step = 0.01, low
   });
   const show = () => {
     const value = model.get(name);
-    range.value = into(value);
+    range.value = String(into(value));
     range.setAttribute("aria-valuetext", number(value));
     if (document.activeElement !== field || Number(field.value) !== value)
       field.value = String(Number(value.toPrecision(6)));
@@ -73,7 +75,11 @@ export function slider(slots, { name, label, says, log = false, step = 0.01, low
   );
 }
 
-/** A choice among a few: buttons that exclude each other. */
+/**
+ * A choice among a few: buttons that exclude each other.
+ * @param {Slots} slots
+ * @param {{name: string, label: string, options: string[][]}} options [value, text, title?] each
+ */
 export function choice(slots, { name, label, options }) {
   const { model } = slots;
   const buttons = options.map(([value, text, title]) =>
@@ -83,8 +89,8 @@ export function choice(slots, { name, label, options }) {
       text,
     ),
   );
-  const group = h("div", { class: "choice", role: "radiogroup", "aria-label": label }, ...buttons);
-  group.addEventListener("keydown", (event) => {
+  const element = h("div", { class: "choice", role: "radiogroup", "aria-label": label }, ...buttons);
+  element.addEventListener("keydown", (event) => {
     const by = { ArrowRight: 1, ArrowDown: 1, ArrowLeft: -1, ArrowUp: -1 }[event.key];
     if (!by) return;
     event.preventDefault();
@@ -95,15 +101,19 @@ export function choice(slots, { name, label, options }) {
   const show = () =>
     buttons.forEach((button, i) => {
       const on = options[i][0] === model.get(name);
-      button.setAttribute("aria-checked", on);
+      set(button, { "aria-checked": on });
       button.tabIndex = on ? 0 : -1;
     });
   model.on(`change:${name}`, show);
   show();
-  return group;
+  return element;
 }
 
-/** A choice among many. */
+/**
+ * A choice among many.
+ * @param {Slots} slots
+ * @param {{name: string, label: string, options: string[][], colour?: string}} options [value, text] each
+ */
 export function select(slots, { name, label, options, colour = "" }) {
   const { model } = slots;
   const id = unique(name);
@@ -118,7 +128,7 @@ export function select(slots, { name, label, options, colour = "" }) {
   return h("div", { class: `control select ${colour}` }, h("label", { for: id }, label), box);
 }
 
-/** A switch for a layer. */
+/** A switch for a layer. @param {Slots} slots @param {{name: string, label: string, title?: string}} options */
 export function toggle(slots, { name, label, title }) {
   const { model } = slots;
   const box = h("input", {
@@ -132,7 +142,7 @@ export function toggle(slots, { name, label, title }) {
   return h("label", { class: "toggle", title }, box, label);
 }
 
-/** Buttons that load a state; `[` and `]` step through them. @param {{name: string, title?: string, state: Object}[]} presets */
+/** Buttons that load a state; `[` and `]` step through them. @param {Slots} slots @param {Preset[]} presets */
 export function presetButtons(slots, presets) {
   slots.presets = presets;
   return h(
@@ -148,12 +158,17 @@ export function presetButtons(slots, presets) {
   );
 }
 
-/** A titled group of controls. */
+/** A titled group of controls. @param {Child} title @param {...Child} children */
 export function group(title, ...children) {
   return h("div", { class: "group" }, h("h2", {}, title), ...children);
 }
 
-/** A number card. @returns {{element: HTMLElement, show: (value: string, note?: string) => void}} */
+/**
+ * A number card.
+ * @param {string} label
+ * @param {{colour?: string, title?: string, name?: string}} [options]
+ * @returns {{element: HTMLElement, show: (value: string, note?: string) => void}}
+ */
 export function card(label, { colour = "", title, name } = {}) {
   const value = h("output", { class: "value", "data-number": name });
   const note = h("span", { class: "note-text" });

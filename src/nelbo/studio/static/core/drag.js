@@ -2,43 +2,46 @@
 
 import { s, set } from "./dom.js";
 
+/** @import { Figure, Handle } from "./types.js" */
+
 /**
  * Follow a pointer from press to release.
  * @param {HTMLElement|SVGElement} element
- * @param {{start?: (event: PointerEvent) => any, move: (event: PointerEvent, started: any) => void, end?: Function}} on
+ * @param {{start?: (event: PointerEvent) => any, move: (event: PointerEvent, started: any) => void,
+ *   end?: (event: PointerEvent, started: any) => void}} on
  *   `start` may return false to let the press go, or a value that `move` gets
  * @param {HTMLElement|SVGElement} [pressed] where a press counts, if that is not the element itself
  */
 export function draggable(element, on, pressed = element) {
   // a finger drags instead of scrolling; touch-action alone does not do it for parts of an SVG
   element.style.touchAction = "none";
-  const steady = (event) => !event.target.closest?.("[data-no-drag]") && event.preventDefault();
+  /** @param {Event} event */
+  const isFree = (event) => /** @type {Element} */ (event.target).closest("[data-no-drag]") !== null;
+  const steady = (event) => !isFree(event) && event.preventDefault();
   element.addEventListener("touchstart", steady, { passive: false });
   const isElsewhere = pressed !== element; // before what lies on top of it
-  pressed.addEventListener(
-    "pointerdown",
-    (event) => {
-      if (event.button !== 0 || event.target.closest?.("[data-no-drag]")) return;
-      const started = on.start?.(event);
-      if (started === false) return;
-      event.preventDefault();
-      event.stopImmediatePropagation();
-      element.focus?.({ preventScroll: true });
-      element.setPointerCapture(event.pointerId);
-      element.classList.add("dragging");
-      const move = (e) => e.pointerId === event.pointerId && on.move(e, started);
-      const end = (e) => {
-        if (e.pointerId !== event.pointerId) return;
-        element.classList.remove("dragging");
-        element.removeEventListener("pointermove", move);
-        for (const name of ["pointerup", "pointercancel", "lostpointercapture"]) element.removeEventListener(name, end);
-        on.end?.(e, started);
-      };
-      element.addEventListener("pointermove", move);
-      for (const name of ["pointerup", "pointercancel", "lostpointercapture"]) element.addEventListener(name, end);
-    },
-    { capture: isElsewhere },
-  );
+  /** @param {PointerEvent} event */
+  const press = (event) => {
+    if (event.button !== 0 || isFree(event)) return;
+    const started = on.start?.(event);
+    if (started === false) return;
+    event.preventDefault();
+    event.stopImmediatePropagation();
+    element.focus?.({ preventScroll: true });
+    element.setPointerCapture(event.pointerId);
+    element.classList.add("dragging");
+    const move = (e) => e.pointerId === event.pointerId && on.move(e, started);
+    const end = (e) => {
+      if (e.pointerId !== event.pointerId) return;
+      element.classList.remove("dragging");
+      element.removeEventListener("pointermove", move);
+      for (const name of ["pointerup", "pointercancel", "lostpointercapture"]) element.removeEventListener(name, end);
+      on.end?.(e, started);
+    };
+    element.addEventListener("pointermove", move);
+    for (const name of ["pointerup", "pointercancel", "lostpointercapture"]) element.addEventListener(name, end);
+  };
+  pressed.addEventListener("pointerdown", press, { capture: isElsewhere });
 }
 
 /** Of the handles whose reach covers the pointer the nearest, whichever lies on top. */
@@ -66,13 +69,12 @@ export function onWheel(figure, turned) {
 
 /**
  * A round handle in a plot.
- * @param {ReturnType<import("./plot.js").plot>} figure
+ * @param {Figure} figure
  * @param {{name: string, colour: string, where?: Element, radius?: number, shape?: string,
  *   axis?: "x"|"y"|"xy", drag: (x: number, y: number, started: any) => void, start?: Function, end?: Function,
  *   key?: (dx: number, dy: number) => void, type?: () => void}} options
  *   `axis`: along which it is dragged, and which therefore keep their scale meanwhile; `key` gets the arrows as -1, 0 or 1 (10 with Shift); `type` is called by a double click or Enter
- * @returns {{place: (x: number, y: number, text: string) => void, element: SVGElement, at: ?[number, number]}}
- *   `place` in data coordinates, `at` in pixels
+ * @returns {Handle}
  */
 export function handle(figure, options) {
   const radius = options.radius ?? 7;
@@ -89,6 +91,7 @@ export function handle(figure, options) {
   element.append(s("circle", { r: 16, class: "reach" }), shape(options.shape, radius), s("title", {}, options.name));
   (options.where ?? figure.front).append(element);
   const axes = { x: options.axis !== "y", y: options.axis !== "x" };
+  /** @type {Handle} */
   const made = { element, at: null, place };
   figure.handles.push(made);
   let last = null; // the pointer's event
@@ -145,7 +148,7 @@ export function handle(figure, options) {
     if (!step || !options.key) return;
     event.preventDefault();
     event.stopPropagation();
-    options.key(...step);
+    options.key(step[0], step[1]);
   });
   if (options.type)
     figure.root.addEventListener("dblclick", (event) => nearest(figure, event) === made && options.type());

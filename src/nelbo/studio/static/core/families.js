@@ -8,12 +8,29 @@ import { interval, logAdd, logNdtr, normalHellinger, normalKL, normalLogPdf, nor
  * @property {(x: number) => number} log log-density
  * @property {[number, number]} support
  * @property {[number, number][]} parts centre and width of each bump
- * @property {(random: {uniform: Function, normal: Function}) => number} draw
+ * @property {(random: {uniform: () => number, normal: () => number}) => number} draw
+ * @property {number} [mean] of a skew normal
+ * @property {number} [mu] of a normal
+ * @property {number} [sigma] of a normal
  */
 
-/** The distribution that the parameters {family, mu, sigma, ...} stand for. @returns {Density} */
+/**
+ * @typedef {Object} Shape the parameters of a density; those of another family may be there
+ * @property {string} [family] "normal", "skew", "truncated" or "mixture"
+ * @property {number} [mu]
+ * @property {number} [sigma]
+ * @property {number} [skew]
+ * @property {number} [low]
+ * @property {number} [high]
+ * @property {number} [mu2]
+ * @property {number} [sigma2]
+ * @property {number} [weight] of the second normal
+ */
+
+/** The distribution that the parameters stand for. @param {Shape} shape @returns {Density} */
 export function density({ family, mu, sigma, skew, low, high, mu2, sigma2, weight }) {
   const log = (x) => normalLogPdf(x, mu, sigma);
+  /** @type {[number, number]} */
   const whole = [-Infinity, Infinity];
   if (family === "skew") {
     const bend = skew / Math.sqrt(1 + skew * skew);
@@ -42,8 +59,8 @@ export function density({ family, mu, sigma, skew, low, high, mu2, sigma2, weigh
         // by rejection from the flat density, whose top is known: quick for every interval a slider can reach
         const top = Math.min(Math.max(mu, from), high);
         for (;;) {
-          const reach = [Math.max(from, top - 9 * sigma), Math.min(high, top + 9 * sigma)];
-          const x = reach[0] + (reach[1] - reach[0]) * random.uniform();
+          const [left, right] = [Math.max(from, top - 9 * sigma), Math.min(high, top + 9 * sigma)];
+          const x = left + (right - left) * random.uniform();
           if (Math.log(random.uniform()) < log(x) - log(top)) return x;
         }
       },
@@ -119,7 +136,7 @@ function sweep(p, q, from, to, f) {
   }
 }
 
-/** Where p or q has mass at all. */
+/** Where p or q has mass at all. @param {Density} p @param {Density} q @returns {[number, number]} */
 export function reach(p, q) {
   const ends = [p, q].map((d) => {
     const low = Math.min(...d.parts.map(([m, s]) => m - 38 * s));
@@ -142,7 +159,7 @@ function excess(lp, lq) {
   return Math.abs(r) < 1 ? mass * (Math.expm1(-r) + r) : Math.exp(lq) - mass + mass * r;
 }
 
-/** All numbers of the explorer by quadrature, in nats. */
+/** All numbers of the explorer by quadrature, in nats. @param {Density} p @param {Density} q */
 export function integrals(p, q) {
   let pq = 0,
     qp = 0,
@@ -224,11 +241,11 @@ export function normalJS(m, s, n, r) {
   return Math.max(0, 0.5 * sum * step);
 }
 
-/** All numbers where both are normal, closed but for Jensen-Shannon's; null else. */
+/** All numbers where both are normal, closed but for Jensen-Shannon's; null else. @param {Density} p @param {Density} q */
 export function closedForms(p, q) {
   if (p.family !== "normal" || q.family !== "normal") return null;
-  const four = [p.mu, p.sigma, q.mu, q.sigma];
-  const back = [q.mu, q.sigma, p.mu, p.sigma];
+  const four = /** @type {const} */ ([p.mu, p.sigma, q.mu, q.sigma]);
+  const back = /** @type {const} */ ([q.mu, q.sigma, p.mu, p.sigma]);
   return {
     pq: normalKL(...four),
     qp: normalKL(...back),
@@ -239,7 +256,12 @@ export function closedForms(p, q) {
   };
 }
 
-/** Masses of p and q in bins, the first and the last reaching to infinity. */
+/**
+ * Masses of p and q in bins, the first and the last reaching to infinity.
+ * @param {Density} p
+ * @param {Density} q
+ * @param {number[]} edges
+ */
 export function binned(p, q, edges) {
   const [from, to] = reach(p, q);
   const ends = [Math.min(from, edges[0] - 1), ...edges, Math.max(to, edges[edges.length - 1] + 1)];

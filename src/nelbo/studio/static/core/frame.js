@@ -8,6 +8,8 @@ import { fromText, toText } from "./state.js";
 import { read, write } from "./store.js";
 import { applyTheme, switchTheme } from "./theme.js";
 
+/** @import { Host, Model, Page, Slots } from "./types.js" */
+
 const ICONS = {
   redo: "M15 14l5-5-5-5M20 9H10a6 6 0 0 0 0 12h3",
   undo: "M9 14 4 9l5-5M4 9h10a6 6 0 0 1 0 12h-3",
@@ -20,19 +22,20 @@ const ICONS = {
 
 /**
  * Draw a page into an element.
- * @param {import("./state.js").Page} page
- * @param {import("./store.js").Model} model holds `page.defaults`, and `unit` ("nats" or "bits")
+ * @param {Page} page
+ * @param {Model} model holds `page.defaults`, and `unit` ("nats" or "bits")
  * @param {HTMLElement} el
- * @param {{exportUrl?: (state: Object) => string, address?: (state: string) => string, said?: string[]}} [host] what
- *   this host can do besides
+ * @param {Host} [host] what this host can do besides
  * @returns {() => void} removes it
  */
 export function openPage(page, model, el, host = {}) {
   const names = Object.keys(page.defaults);
   const root = h("article", { class: "nelbo page", "data-page": page.name });
   applyTheme(root);
+  let saying = 0; // until when a note stands
   const live = h("div", { class: "unseen", role: "status", "aria-live": "polite" });
   const note = h("div", { class: "note", role: "status", hidden: true });
+  /** @type {Slots} */
   const slots = {
     page,
     model,
@@ -45,16 +48,15 @@ export function openPage(page, model, el, host = {}) {
     why: h("div", { class: "why" }),
     code: h("pre", { class: "code", tabindex: 0 }),
     bar: h("div", { class: "page-extra" }),
-    /** Tell the reader in words; also read aloud. */
+    wide: h("div", { class: "wide", hidden: true }),
     say(text) {
       note.textContent = text;
       note.hidden = !text;
       announce(live, text);
-      clearTimeout(slots.saying);
-      slots.saying = setTimeout(() => (note.hidden = true), 8000);
+      clearTimeout(saying);
+      saying = setTimeout(() => (note.hidden = true), 8000);
     },
     announce: (text) => announce(live, text),
-    /** Take a state of this page, checked; what was wrong with it is said. */
     load(state) {
       const { values, said } = fromText(page, state);
       write(model, values);
@@ -118,8 +120,6 @@ export function openPage(page, model, el, host = {}) {
     },
     "Copy",
   );
-  const wide = h("div", { class: "wide", hidden: true });
-  slots.wide = wide;
   root.append(
     bar,
     note,
@@ -130,7 +130,7 @@ export function openPage(page, model, el, host = {}) {
       h("div", { class: "main" }, slots.figure),
       h("aside", { class: "side" }, slots.numbers, slots.controls),
     ),
-    wide,
+    slots.wide,
     h(
       "div",
       { class: "folds" },
@@ -157,12 +157,13 @@ export function openPage(page, model, el, host = {}) {
     leaveStrip();
     leaveKeys();
     past.stop();
-    clearTimeout(slots.saying);
+    clearTimeout(saying);
     model.off("change:unit", showUnit);
     root.remove();
   };
 }
 
+/** @param {Slots} slots @param {number} by */
 function stepPreset(slots, by) {
   if (!slots.presets.length) return;
   slots.presetIndex = ((slots.presetIndex ?? (by > 0 ? -1 : 0)) + by + slots.presets.length) % slots.presets.length;
@@ -171,8 +172,9 @@ function stepPreset(slots, by) {
   slots.say(preset.name);
 }
 
+/** @param {Page} page @param {Model} model @param {Slots} slots @param {Host} host @param {string[]} names */
 function saveMenu(page, model, slots, host, names) {
-  const figure = () => slots.figure.querySelector("svg.plot");
+  const figure = () => /** @type {?SVGSVGElement} */ (slots.figure.querySelector("svg.plot"));
   const file = `nelbo-${page.name}`;
   const entry = (text, onclick) =>
     h(
@@ -209,7 +211,7 @@ function saveMenu(page, model, slots, host, names) {
     h("div", { role: "menu" }, ...entries),
   );
   menu.addEventListener("focusout", (event) => {
-    if (!menu.contains(event.relatedTarget)) menu.open = false;
+    if (!menu.contains(/** @type {?Node} */ (event.relatedTarget))) menu.open = false;
   });
   return menu;
 }

@@ -5,7 +5,7 @@ import { read, write } from "./store.js";
 const SETTLED = 350; // ms without a change
 
 /**
- * @param {import("./store.js").Model} model
+ * @param {import("./types.js").Model} model
  * @param {string[]} names of the state
  * @returns {{undo: () => boolean, redo: () => boolean, stop: () => void}}
  */

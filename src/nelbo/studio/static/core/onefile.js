@@ -7,13 +7,13 @@ import { localModel, read } from "./store.js";
 import { applyTheme } from "./theme.js";
 
 /**
- * @param {import("./state.js").Page} page
- * @param {Object} state what differs from the page's defaults
+ * @param {import("./types.js").Page} page
+ * @param {import("./types.js").State} state what differs from the page's defaults
  * @param {Object<string, string>} attachments base64 of packed answers, by the question: its kind, a space, and the JSON
  *   of the rest with sorted keys
  */
 export async function open(page, state, attachments) {
-  const root = document.querySelector("#nelbo");
+  const root = document.getElementById("nelbo");
   applyTheme(root);
   const asked = location.hash.length > 1 ? decodeURI(location.hash.slice(1)).replace(/^[^?]*\?/, "") : "";
   const start = fromText(page, { ...state });

@@ -3,6 +3,7 @@
 // kind: "explorer" needs no run, "runs" shows runs, "studio" leads to other pages. answers: the module of nelbo.studio that
 // answers what the page asks. label: in the rail, where the title is too long. limits: [low, high], or all values of a choice.
 
+/** @type {Record<string, import("./types.js").Facts>} */
 export const PAGES = {
   "home": {
     "title": "nelbo studio",

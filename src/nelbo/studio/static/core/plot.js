@@ -5,14 +5,15 @@
 import { s, set, tell } from "./dom.js";
 import { tick, ticks } from "./format.js";
 
+/** @import { Figure, FigureOptions, Range } from "./types.js" */
+
 const REACH = 0.012; // of the axis, for each frame in which a hand waits beyond its end
 const MARGIN = { left: 54, right: 14, top: 12, bottom: 36 };
 
 /**
  * @param {HTMLElement} parent
- * @param {{label: string, height?: number, x: [number, number], y: [number, number], xLabel?: string, yLabel?: string,
- *   margin?: Object, log?: boolean, reaches?: boolean, floor?: boolean, xTicks?: Function, yTicks?: Function, grid?: boolean}} options `label` says what the figure shows;
- *   `reaches`: its axes grow where a hand waits beyond their end, with `floor` not below the lower end of y
+ * @param {FigureOptions} options
+ * @returns {Figure}
  */
 export function plot(parent, options) {
   const margin = { ...MARGIN, ...options.margin };
@@ -33,9 +34,12 @@ export function plot(parent, options) {
   let seen = true; // until the browser says otherwise
   let drawn = false;
   let stale = false;
-  let held = null; // {x, y}: the axes that a hand holds
-  let wanted = null; // what was asked for meanwhile
+  /** @type {Figure["held"]} */
+  let held = null;
+  /** @type {?{x?: Range, y?: Range}} */
+  let wanted = null; // what was asked for while it was held
 
+  /** @type {Figure} */
   const figure = {
     root,
     behind,
@@ -58,34 +62,28 @@ export function plot(parent, options) {
     sy: (v) => margin.top + (1 - (v - y[0]) / (y[1] - y[0])) * figure.height,
     ix: (px) => x[0] + ((px - margin.left) / figure.width) * (x[1] - x[0]),
     iy: (py) => y[0] + (1 - (py - margin.top) / figure.height) * (y[1] - y[0]),
-    /** Where a pointer is, in data coordinates. */
     at(event) {
       const box = root.getBoundingClientRect();
       return [figure.ix(event.clientX - box.left), figure.iy(event.clientY - box.top)];
     },
-    /** Whether drawing once more would be in vain: no place yet, or out of sight; then it is drawn when it comes into sight. */
     asleep() {
       if (!(figure.width > 0)) return true;
       stale = drawn && !seen;
       drawn = true;
       return stale;
     },
-    /** What the axes span; the next `frame` draws it. An axis that is held takes it on release. */
     span(newX, newY) {
       if (held) wanted = { x: newX ?? wanted?.x, y: newY ?? wanted?.y };
       if (!held?.x) x = newX ?? x;
       if (!held?.y) y = newY ?? y;
     },
-    /** The axes whose scale a hand holds, or null. @returns {?{x: boolean, y: boolean}} */
     get held() {
       return held;
     },
-    /** Keep the scale of these axes until `release`. @param {{x?: boolean, y?: boolean}} axes_ */
-    hold(axes_ = { x: true, y: true }) {
+    hold(axes_) {
       held = { x: Boolean(axes_.x), y: Boolean(axes_.y) };
       wanted = null;
     },
-    /** Let go: the axes take what was asked for meanwhile. */
     release() {
       const asked = wanted;
       [held, wanted] = [null, null];
@@ -95,16 +93,11 @@ export function plot(parent, options) {
         figure.resized();
       }
     },
-    /** What happens on release, where the page has its own way to settle. @type {?() => void} */
     settled: null,
-    /**
-     * Let a held axis reach a little farther, where a hand waits beyond its end.
-     * @param {number} dx @param {number} dy the side: -1, 0 or 1
-     * @returns {boolean} whether an axis did
-     */
     reach(dx, dy) {
       const sides = { x: held?.x && options.reaches ? dx : 0, y: held?.y && options.reaches ? dy : 0 };
       if (options.floor) sides.y = Math.max(0, sides.y);
+      /** @returns {Range} */
       const farther = ([from, to], side) => {
         const more = REACH * (to - from);
         return [side < 0 ? from - more : from, side > 0 ? to + more : to];
@@ -113,7 +106,6 @@ export function plot(parent, options) {
       if (sides.y) y = farther(y, sides.y);
       return Boolean(sides.x || sides.y);
     },
-    /** Measure the place there is and draw the axes, if anything about them changed. @returns {boolean} */
     frame() {
       const wanted = `${width},${height},${x},${y}`;
       if (wanted === shape) return false;
@@ -129,7 +121,6 @@ export function plot(parent, options) {
       redraw(axes, axisLines(figure, options, width, height));
       return true;
     },
-    /** The outline through points; y beyond the figure is held just outside of it. */
     line(xs, ys) {
       const low = y[0] - 2 * (y[1] - y[0]);
       const high = y[1] + 2 * (y[1] - y[0]);
@@ -150,7 +141,6 @@ export function plot(parent, options) {
       }
       return d;
     },
-    /** The same, closed along a level, for filling. */
     area(xs, ys, level = 0) {
       if (!xs.length) return "";
       const base = figure.sy(level).toFixed(1);
@@ -182,7 +172,11 @@ export function plot(parent, options) {
   return figure;
 }
 
-/** Make a group's children what the parts [tag, attributes, text] say; elements that fit are kept. */
+/**
+ * Make a group's children what the parts [tag, attributes, text] say; elements that fit are kept.
+ * @param {SVGGElement} group
+ * @param {Part[]} parts
+ */
 function redraw(group, parts) {
   parts.forEach(([tag, attributes, text], i) => {
     let element = group.children[i];
@@ -198,9 +192,17 @@ function redraw(group, parts) {
   while (group.children.length > parts.length) group.lastChild.remove();
 }
 
+/**
+ * @typedef {[tag: "line"|"text", attributes: Record<string, string|number>, text?: string]} Part
+ * @param {Figure} figure
+ * @param {FigureOptions} options
+ * @param {number} width
+ * @param {number} height
+ */
 function axisLines(figure, options, width, height) {
   const { margin } = figure;
   const bottom = height - margin.bottom;
+  /** @type {Part[]} */
   const parts = [];
   const xTicks =
     options.xTicks?.(...figure.x) ?? ticks(...figure.x, Math.max(4, figure.width / 80)).map((v) => [v, tick(v)]);
@@ -241,29 +243,34 @@ function axisLines(figure, options, width, height) {
   return parts;
 }
 
-/** Which line is which, in the upper right corner. @param {[string, string, string][]} lines colour, dashes and name of each */
+/**
+ * Which line is which, in the upper right corner.
+ * @param {Figure} figure
+ * @param {string[][]} lines colour, dashes and name of each
+ * @returns {() => void} puts it in its place
+ */
 export function legend(figure, lines) {
   const rows = lines.map(([colour, dashes, name], i) => {
     const y = figure.margin.top + 10 + 15 * i;
-    return [
-      s("path", { class: `line ${colour}`, "stroke-dasharray": dashes }),
-      s("text", { class: "halo", y: y + 4, "text-anchor": "end", "font-size": 11 }, name),
+    return {
+      line: s("path", { class: `line ${colour}`, "stroke-dasharray": dashes }),
+      text: s("text", { class: "halo", y: y + 4, "text-anchor": "end", "font-size": 11 }, name),
       y,
-    ];
+    };
   });
-  figure.front.append(...rows.flatMap(([line, text]) => [line, text]));
+  figure.front.append(...rows.flatMap(({ line, text }) => [line, text]));
   return () => {
     const right = figure.margin.left + figure.width;
-    for (const [line, text, y] of rows) {
+    for (const { line, text, y } of rows) {
       set(line, { d: `M${right - 28} ${y}H${right - 4}` });
       set(text, { x: right - 34 });
     }
   };
 }
 
-/** The figure as a file of its own: every style that the page gives it is written into it. */
+/** The figure as a file of its own: every style that the page gives it is written into it. @param {SVGSVGElement} svg */
 export function standalone(svg) {
-  const copy = svg.cloneNode(true);
+  const copy = /** @type {SVGSVGElement} */ (svg.cloneNode(true));
   const kept = [
     "fill",
     "fill-opacity",
@@ -290,7 +297,7 @@ export function standalone(svg) {
   return new XMLSerializer().serializeToString(copy);
 }
 
-/** The figure as a PNG of twice its size. @returns {Promise<Blob>} */
+/** The figure as a PNG of twice its size. @param {SVGSVGElement} svg @returns {Promise<Blob>} */
 export async function picture(svg, scale = 2) {
   const image = new Image();
   image.src = `data:image/svg+xml;charset=utf-8,${encodeURIComponent(standalone(svg))}`;

@@ -3,11 +3,13 @@
 import { h } from "./dom.js";
 import { colour } from "./theme.js";
 
+/** @import { Figure } from "./types.js" */
+
 /**
  * Put a canvas below a plot.
- * @param {ReturnType<import("./plot.js").plot>} figure
- * @returns {{draw: (cell: (x: number, y: number) => number[], columns?: number, rows?: number) => void}} `cell` gives
- *   [r, g, b, a] (0 to 255) in data coordinates
+ * @param {Figure} figure
+ * @returns {{canvas: HTMLCanvasElement, draw: (cell: (x: number, y: number) => number[], columns?: number, rows?: number) => void}}
+ *   `cell` gives [r, g, b, a] (0 to 255) in data coordinates
  */
 export function raster(figure) {
   const canvas = h("canvas", { "aria-hidden": "true" });
@@ -28,7 +30,13 @@ export function raster(figure) {
   };
 }
 
-/** Colour a canvas of columns x rows pixels, from the top down. @param {(column: number, row: number) => number[]} cell */
+/**
+ * Colour a canvas of columns x rows pixels, from the top down.
+ * @param {HTMLCanvasElement} canvas
+ * @param {number} columns
+ * @param {number} rows
+ * @param {(column: number, row: number) => number[]} cell
+ */
 export function paint(canvas, columns, rows, cell) {
   Object.assign(canvas, { width: columns, height: rows });
   const image = new ImageData(columns, rows);
@@ -37,17 +45,23 @@ export function paint(canvas, columns, rows, cell) {
   return canvas;
 }
 
-/** A colour of the theme as [r, g, b]. */
+/** A colour of the theme as [r, g, b]. @param {Element} element @param {string} name */
 export const rgb = (element, name) => channels(colour(element, name));
 
-/** "#1a2b3c" or "#123" as [r, g, b]. */
+/** "#1a2b3c" or "#123" as [r, g, b]. @param {string} hex */
 export function channels(hex) {
   const text = hex.replace("#", "");
   const wide = text.length === 3 ? [...text].map((c) => c + c).join("") : text;
   return [0, 2, 4].map((i) => parseInt(wide.slice(i, i + 2), 16));
 }
 
-/** Level lines of a function on a grid, by marching squares. @returns {string} path data of `figure` */
+/**
+ * Level lines of a function on a grid, by marching squares.
+ * @param {Figure} figure
+ * @param {(x: number, y: number) => number} f
+ * @param {number[]} levels
+ * @returns {string} path data of `figure`
+ */
 export function contours(figure, f, levels, columns = 60, rows = 45) {
   const xs = Array.from({ length: columns + 1 }, (_, i) => figure.x[0] + ((figure.x[1] - figure.x[0]) * i) / columns);
   const ys = Array.from({ length: rows + 1 }, (_, j) => figure.y[0] + ((figure.y[1] - figure.y[0]) * j) / rows);

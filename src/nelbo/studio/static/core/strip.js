@@ -5,8 +5,8 @@ import { remembered } from "./progress.js";
 import { read } from "./store.js";
 
 /**
- * @param {Object} slots of the page
- * @param {Object[]} steps of the worksheet
+ * @param {import("./types.js").Slots} slots of the page
+ * @param {import("./types.js").Step[]} steps of the worksheet
  * @param {number} number of the step, from 1
  * @returns {() => void} ends it
  */

@@ -4,16 +4,20 @@
 const SETTLED = 450; // ms without a change
 const GLIDE = 220; // ms
 
+/** @import { Figure, Range } from "./types.js" */
+
 /**
- * @param {() => {x: [number, number], y: [number, number]}} wanted what the state asks for
+ * @param {() => {x: Range, y: Range}} wanted what the state asks for
  * @param {() => void} redraw
- * @param {ReturnType<import("./plot.js").plot>} figure whose handles may be held
+ * @param {Figure} figure whose handles may be held
  */
 export function view(wanted, redraw, figure) {
+  /** @type {?{x: Range, y: Range}} */
   let now = null;
   let timer = 0;
   let frame = 0;
   const calm = matchMedia("(prefers-reduced-motion: reduce)").matches;
+  /** @returns {Range} */
   const grown = (a, b) => [Math.min(a[0], b[0]), Math.max(a[1], b[1])];
   const glide = () => {
     if (figure.held) return; // on release
@@ -24,7 +28,9 @@ export function view(wanted, redraw, figure) {
     const step = (time) => {
       const part = calm ? 1 : Math.min(1, (time - start) / GLIDE);
       const eased = part * part * (3 - 2 * part);
-      const mix = (a, b) => [0, 1].map((i) => (part === 1 ? b[i] : a[i] + (b[i] - a[i]) * eased));
+      const at = (a, b) => (part === 1 ? b : a + (b - a) * eased);
+      /** @returns {Range} */
+      const mix = (a, b) => [at(a[0], b[0]), at(a[1], b[1])];
       now = { x: mix(from.x, to.x), y: mix(from.y, to.y) };
       redraw();
       if (part < 1) frame = requestAnimationFrame(step);
@@ -64,7 +70,7 @@ export function view(wanted, redraw, figure) {
   };
 }
 
-/** A range rounded outwards to quarters of its size, so that small changes leave it alone. */
+/** A range rounded outwards to quarters of its size, so that small changes leave it alone. @param {number[]} range @returns {Range} */
 export function roomy([low, high]) {
   const step = 10 ** Math.floor(Math.log10(high - low)) / 2;
   return [Math.floor(low / step) * step, Math.ceil(high / step) * step];

@@ -42,6 +42,7 @@ const PRESETS = [
   },
 ];
 
+/** @param {import("../core/types.js").Slots} slots */
 function mount(slots) {
   const { model } = slots;
   const chain = bound(slots, NAMES);
@@ -119,8 +120,10 @@ function mount(slots) {
   };
 }
 
-function code({ model, x, w, s, m, v }) {
-  const q = `qz = Normal(torch.tensor(${literal(m)}, dtype=torch.float64), ${literal(v)})`;
+/** @param {import("../core/types.js").State} state */
+function code(state) {
+  const { model, x: seen, w, s, m, v: width } = state;
+  const q = `qz = Normal(torch.tensor(${literal(m)}, dtype=torch.float64), ${literal(width)})`;
   if (model === "linear") {
     return [
       "import torch",
@@ -129,7 +132,7 @@ function code({ model, x, w, s, m, v }) {
       "from nelbo.divergences import elbo_chain",
       "",
       q,
-      `chain = elbo_chain(${literal(x)}, qz, weight=${literal(w)}, noise=${literal(s)})`,
+      `chain = elbo_chain(${literal(seen)}, qz, weight=${literal(w)}, noise=${literal(s)})`,
       "print(chain.log_evidence, chain.elbo, chain.reconstruction_error, chain.kl, chain.gap_to_posterior)",
     ].join("\n");
   }
@@ -145,7 +148,7 @@ function code({ model, x, w, s, m, v }) {
     "",
     "",
     "def log_likelihood(z):",
-    `    return Normal(${literal(w)} * z**2, ${literal(s)}).log_prob(torch.tensor(${literal(x)}, dtype=torch.float64))`,
+    `    return Normal(${literal(w)} * z**2, ${literal(s)}).log_prob(torch.tensor(${literal(seen)}, dtype=torch.float64))`,
     "",
     "",
     "log_evidence = torch.logsumexp(log_likelihood(grid) + pz.log_prob(grid), 0) + torch.log(grid[1] - grid[0])",
@@ -171,6 +174,7 @@ ${display(word("ELBO"), o("="), log(of(p, x)), o("−"), word("KL"), o("("), of(
 the posterior has two bumps; a normal q settles on one of them and keeps a gap of about log 2.</p>
 <p><b>More draws.</b> log of the mean of K weights lies between: L₁ = ELBO ≤ L₂ ≤ … → log p(x) (Burda, Grosse &amp; Salakhutdinov 2016).</p>`;
 
+/** @type {import("../core/types.js").Page} */
 export default {
   name: "elbo",
   ...PAGES.elbo,

@@ -4,22 +4,22 @@ import { card, group } from "../core/controls.js";
 import { h } from "../core/dom.js";
 import { nats } from "../core/format.js";
 import { PAGES } from "../core/pages.js";
-import { ask, hear, write } from "../core/store.js";
+import { ask, hear, read, write } from "../core/store.js";
 import { demoOffer } from "./home/demo.js";
 import { chooseExamples } from "./inspector/board.js";
 import { areBookmarks, bookmarks } from "./inspector/bookmarks.js";
 import { code, why } from "./inspector/words.js";
 import { colouring, dropDown, layerSwitches, pickers, runLabel } from "./inspector/choose.js";
+import { settled } from "./inspector/settle.js";
 import { openRun } from "./inspector/source.js";
+
+/** @import { RunEntry, RunInfo, Slots, Source } from "../core/types.js" */
 
 const numbers = (value) => Array.isArray(value) && value.every((v) => Number.isFinite(v));
 const whole = (value) =>
   Array.isArray(value) && value.length <= 24 && value.every((v) => Number.isInteger(v) && v >= 0);
 
-const FARTHEST = 1000; // of a coordinate; Python takes no others
-const LEAST = 1e-3; // standard deviation of a q of one's own
-
-/** @type {import("../core/state.js").Page} */
+/** @type {import("../core/types.js").Page} */
 export default {
   name: "inspector",
   ...PAGES.inspector,
@@ -42,10 +42,14 @@ export default {
   mount,
 };
 
+/** @param {Slots} slots */
 function mount(slots) {
   const { model } = slots;
+  /** @type {RunEntry[]} */
   let entries = [];
+  /** @type {Source[]} */
   let sources = [];
+  /** @type {?ReturnType<typeof chooseExamples>} */
   let board = null;
   let loading = 0;
   let gone = false;
@@ -71,23 +75,8 @@ function mount(slots) {
     views.element,
   );
   slots.why.append(...why());
-  const cards = [
-    ["reconstruction_error", card("mean reconstruction error", { colour: "recon", name: "reconstruction_error" })],
-    ["kl", card("mean KL", { colour: "kl", name: "kl" })],
-    ["nelbo", card("mean total loss", { colour: "nelbo-c whole", name: "nelbo" })],
-  ];
-  slots.numbers.append(...cards.map(([, one]) => one.element));
-  const showTotals = () => {
-    if (!sources.length) return;
-    const [{ info }] = sources;
-    for (const [term, one] of cards) {
-      const { mean, standard_error } = info.totals[term];
-      one.show(
-        mean === null ? "∞" : `${nats(mean, model.get("unit"))} ± ${nats(standard_error, model.get("unit"), 2)}`,
-        `over ${info.n} ${info.split} examples`,
-      );
-    }
-  };
+  const totals = totalCards(slots);
+  const showTotals = () => sources.length && totals(sources[0].info);
   model.on("change:unit", showTotals);
 
   /** Make an example the one that is looked at; with Shift or a second one, rows are added. */
@@ -208,41 +197,11 @@ function mount(slots) {
     rebuild();
   }
 
-  /** Bring the state into what these runs have; a state from a link may name other examples or axes. */
+  /** Bring the state into what these runs have. */
   function settle() {
-    const source = sources[0];
-    const pins = model.get("pins").filter((row) => row < source.n);
-    if (pins.length < model.get("pins").length) slots.say(`Examples are 0 to ${source.n - 1}; others were left out`);
-    if (!pins.length) pins.push(firstLike(source));
-    const change = { pins, active: Math.min(model.get("active"), pins.length - 1) };
-    const axes = model.get("axes");
-    if (
-      axes.length &&
-      (axes.length !== Math.min(2, source.latent) ||
-        axes.some((axis) => axis >= source.latent) ||
-        new Set(axes).size < axes.length)
-    )
-      change.axes = [];
-    if (!source.info.principal) change.projection = "units";
-    for (const name of ["z", "q", "lasso"]) {
-      const given = model.get(name);
-      const inside = given.map((v) => Math.min(FARTHEST, Math.max(-FARTHEST, v)));
-      if (String(inside) !== String(given))
-        slots.say(`${name} holds numbers from −${FARTHEST} to ${FARTHEST}; others were clamped`);
-      change[name] = inside;
-    }
-    if (source.latent < 2) change.lasso = [];
-    const half = Math.min(2, source.latent);
-    if (change.z.length !== source.latent) change.z = [];
-    if (change.q.length !== 2 * half || change.q.slice(half).some((sd) => sd < LEAST)) change.q = [];
+    const { change, said } = settled(read(model, ["pins", "active", "axes", "z", "q", "lasso"]), sources[0]);
+    if (said.length) slots.say(said.join(" · "));
     write(model, change);
-  }
-
-  /** The worksheet's digit, a 6, where there is one. */
-  function firstLike(source) {
-    const six = source.info.label_names?.indexOf("6") ?? -1;
-    for (let row = 0; row < source.n && six >= 0; row++) if (source.labels[row] === six) return row;
-    return 0;
   }
 
   function rebuild() {
@@ -293,5 +252,23 @@ function mount(slots) {
     for (const name of ["active", "z", "q", "colour"]) model.off(`change:${name}`, showCode);
     model.off("change:colour", recolour);
     model.off("change:unit", showTotals);
+  };
+}
+
+/** Means of the terms over all examples, as cards. @param {Slots} slots @returns {(info: RunInfo) => void} shows a run's */
+function totalCards({ model, numbers: place }) {
+  const cards = {
+    reconstruction_error: card("mean reconstruction error", { colour: "recon", name: "reconstruction_error" }),
+    kl: card("mean KL", { colour: "kl", name: "kl" }),
+    nelbo: card("mean total loss", { colour: "nelbo-c whole", name: "nelbo" }),
+  };
+  place.append(...Object.values(cards).map((one) => one.element));
+  return (info) => {
+    const unit = model.get("unit");
+    for (const [term, one] of Object.entries(cards)) {
+      const { mean, standard_error } = info.totals[term];
+      const text = mean === null ? "∞" : `${nats(mean, unit)} ± ${nats(standard_error, unit, 2)}`;
+      one.show(text, `over ${info.n} ${info.split} examples`);
+    }
   };
 }

@@ -20,6 +20,7 @@ const FAMILIES = [
   ["mixture", "two normals"],
 ];
 
+/** @param {import("../core/types.js").Slots} slots */
 function mount(slots) {
   const { model, figure, controls } = slots;
   const read = () => Object.fromEntries(NAMES.map((name) => [name, model.get(name)]));
@@ -85,6 +86,7 @@ function mount(slots) {
   );
   slots.why.innerHTML = why;
 
+  /** @type {?{paint: (found: any) => void, stop: () => void}} */
   let opened = null;
   let shown = "";
   const turn = () => {
@@ -126,6 +128,7 @@ function mount(slots) {
   };
 }
 
+/** @type {import("../core/types.js").Page} */
 export default {
   name: "kl",
   ...PAGES.kl,

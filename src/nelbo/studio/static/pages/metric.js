@@ -10,6 +10,8 @@ import { AXIOMS, DIVERGENCES, sides } from "./metric/divergences.js";
 import { plane } from "./metric/plane.js";
 import { search } from "./metric/search.js";
 
+/** @import { Normal, Verdict } from "./metric/divergences.js" */
+
 const WHO = ["p", "q", "r"];
 const { defaults } = PAGES.metric;
 const NAMES = Object.keys(defaults);
@@ -81,8 +83,10 @@ const PYTHON = {
   sqrtkl: "nelbo.kl",
 };
 
+/** @param {import("../core/types.js").Slots} slots */
 function mount(slots) {
   const { model } = slots;
+  /** @returns {Normal[]} */
   const triple = () => WHO.map((who) => [model.get(`mu_${who}`), model.get(`sigma_${who}`)]);
   const load = (members) => write(model, stateOf(members));
   const figure = plane(slots, triple);
@@ -165,7 +169,9 @@ function mount(slots) {
   };
 }
 
+/** @param {(name: string, witness?: Normal[]) => void} open */
 function overview(open) {
+  /** @param {string} name @param {Verdict} verdict @param {string} axiom */
   const cell = (name, { holds, reason, witness }, axiom) =>
     h(
       "td",
@@ -266,4 +272,5 @@ ${display(KL(p, r), o("−"), KL(p, q), o("−"), KL(q, r), o("="), frac(n(1), n
 <p>which is positive, and the inequality broken, exactly if the middle variance lies between the other two: 1, 2, 3 give 1/12.</p>
 <p>The square root of Jensen–Shannon, Hellinger, total variation, Wasserstein and Fisher–Rao are metrics. The square root of KL is not.</p>`;
 
+/** @type {import("../core/types.js").Page} */
 export default { name: "metric", ...PAGES.metric, mount };

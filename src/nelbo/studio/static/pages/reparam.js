@@ -35,6 +35,7 @@ const PRESETS = [
 ];
 const NAMED = { pathwise: "pathwise, z = µ + σε", score: "score function", baseline: "score, leave-one-out baseline" };
 
+/** @param {import("../core/types.js").Slots} slots */
 function mount(slots) {
   const { model } = slots;
   const place = (title) => {
@@ -55,7 +56,7 @@ function mount(slots) {
     h("div", { class: "columns" }, error, descent),
     h("div", { class: "columns" }, relax),
   );
-  const picture = graph(slots, top);
+  const picture = graph(top);
   const charts = [histogram(dmu, 0, "d/dµ"), histogram(dsigma, 1, "d/dσ")];
   const log = convergence(error);
   const run = race(descent);
@@ -172,12 +173,12 @@ function mount(slots) {
       flat ? "pathwise never varies, and is wrong" : known ? `exactly ${number(known.score / known.pathwise)}×` : "",
     );
     cards.ratioSigma.show(flat ? "–" : `${number(ratio(1), 3)}×`);
-    const row = (name, mean, variance) => [mean, variance].forEach((text, i) => tell(cells[name][i], text));
-    row("truth", number(byMu), "–");
+    const fill = (name, mean, variance) => [mean, variance].forEach((text, i) => tell(cells[name][i], text));
+    fill("truth", number(byMu), "–");
     for (const name of ESTIMATORS) {
       const { mean, error: se, variance } = found[name][0];
       const biased = se === 0 ? mean !== byMu : Math.abs(mean - byMu) > 6 * se;
-      row(name, `${number(mean)} ± ${number(se, 2)}${biased ? ", biased" : ""}`, number(variance, 3));
+      fill(name, `${number(mean)} ± ${number(se, 2)}${biased ? ", biased" : ""}`, number(variance, 3));
       set(cells[name][0], { class: biased ? "bad" : "" });
       set(cells[name][1], { title: known?.[name] ? `exactly ${number(known[name])}` : "" });
     }
@@ -193,6 +194,7 @@ function mount(slots) {
   };
 }
 
+/** @param {import("../core/types.js").State} state */
 function code({ fn, mu, sigma, c, samples }) {
   return [
     "import torch",
@@ -230,4 +232,5 @@ off as a baseline removes much of the score's variance and no truth.</p>
 <p><b>Where it breaks.</b> A step has slope 0 almost everywhere: pathwise says 0, with no error bar to warn you; the score is right. A discrete z has no
 path; Gumbel–softmax bends one, biased when warm and noisy when cold.</p>`;
 
+/** @type {import("../core/types.js").Page} */
 export default { name: "reparam", ...PAGES.reparam, mount, unit: false };

@@ -6,9 +6,10 @@ import { PAGES } from "../core/pages.js";
 import { ask, hear } from "../core/store.js";
 import inspector from "./inspector.js";
 
-/** @type {import("../core/state.js").Page} */
+/** @type {import("../core/types.js").Page} */
 export default { ...inspector, name: "report", ...PAGES.report, mount };
 
+/** @param {import("../core/types.js").Slots} slots */
 function mount(slots) {
   const { model } = slots;
   let gone = false;

@@ -7,6 +7,7 @@ import { elboChain, klAsymmetry, normalKL } from "../core/math.js";
 import { PAGES } from "../core/pages.js";
 import { remembered } from "../core/progress.js";
 
+/** @returns {[number, number, number, number]} */
 const pair = (s) => [s.mu_p, s.sigma_p, s.mu_q, s.sigma_q];
 const plain = (s) => s.family_p === "normal" && s.family_q === "normal";
 const forward = (s) => normalKL(...pair(s));
@@ -16,7 +17,7 @@ const excess = (s) =>
   normalKL(s.mu_p, s.sigma_p, s.mu_q, s.sigma_q) -
   normalKL(s.mu_q, s.sigma_q, s.mu_r, s.sigma_r);
 
-/** @type {{page: string, state?: string, ask: string, goal: string, met: (state: Object) => boolean, shown: (state: Object) => string, reveal: string}[]} */
+/** @type {import("../core/types.js").Step[]} */
 export const STEPS = [
   {
     page: "kl",
@@ -133,6 +134,7 @@ function ratio({ fn, mu, sigma, c }) {
   return ((m ** 4 + 18 * m * m * v + 15 * v * v) / v - 4 * m * m) / (4 * v);
 }
 
+/** @param {import("../core/types.js").Slots} slots */
 function mount(slots) {
   const record = remembered();
   const { figure, host } = slots;
@@ -220,6 +222,7 @@ function mount(slots) {
     "<p>Every answer, with its proof and the code that computes it, is in docs/worksheet.md and notebooks/worksheet.ipynb.</p>";
   slots.code.textContent = 'nelbo kl "Normal(0, 1)" "Normal(1, 2)"\nnelbo axioms kl --family Normal';
   draw();
+  return () => {};
 }
 
 function text(record) {
@@ -242,4 +245,5 @@ function text(record) {
   ].join("\n");
 }
 
+/** @type {import("../core/types.js").Page} */
 export default { name: "worksheet", ...PAGES.worksheet, mount, unit: false };

@@ -13,6 +13,7 @@ import { elboAt, logEvidence, logJoint, terms } from "./model.js";
 
 const ZS = Array.from({ length: 321 }, (_, i) => -4 + (8 * i) / 320);
 
+/** @param {import("../../core/types.js").Slots} slots @param {string[]} names of the state */
 export function bound(slots, names) {
   const { model, page } = slots;
   const state = () => read(model, names);

@@ -13,6 +13,7 @@ const MOVING = 40; // repeats while something is dragged
 const SETTLED = 800;
 const SLICE = 5; // ms at a time: the hand may come back
 
+/** @param {import("../../core/types.js").Slots} slots @param {string[]} names of the state @param {HTMLElement} place */
 export function importance(slots, names, place) {
   const { model } = slots;
   const [left, right] = [h("div"), h("div")];

@@ -6,6 +6,7 @@ import { nats, number } from "../../core/format.js";
 import { plot } from "../../core/plot.js";
 import { write } from "../../core/store.js";
 
+/** @param {import("../../core/types.js").Slots} slots @param {HTMLElement} place */
 export function jensen(slots, place) {
   const { model } = slots;
   const box = h("div");

@@ -5,9 +5,9 @@ import { nats } from "../../core/format.js";
 import { ask, hear } from "../../core/store.js";
 
 /**
- * @param {Object} slots
- * @param {{made?: () => void, started?: (job: Object) => void}} on `made` when the runs are there
- * @returns {{element: HTMLElement, show: (listed: Object) => void, remove: Function}} `show` takes the answer to
+ * @param {import("../../core/types.js").Slots} slots
+ * @param {{made?: () => void, started?: (job: any) => void}} on `made` when the runs are there
+ * @returns {{element: HTMLElement, show: (listed: any) => void, remove: () => void}} `show` takes the answer to
  *   "train.list", and hides the offer where nothing is missing
  */
 export function demoOffer(slots, { made = () => {}, started = () => {} }) {

@@ -1,6 +1,6 @@
 // All rows of the inspector, and what belongs to the active one: handles, linked cursor, units, film, table, comparison.
 
-import { coalesced, h } from "../../core/dom.js";
+import { coalesced, h, set } from "../../core/dom.js";
 import { number } from "../../core/format.js";
 import { ask, write } from "../../core/store.js";
 import { along, axesOf as axesFor, movedTo } from "./axes.js";
@@ -14,13 +14,22 @@ import { exampleRow } from "./row.js";
 import { examplesTable } from "./table.js";
 import { unitsPanel } from "./units.js";
 
+/** @import { RunEntry, Slots, Source } from "../../core/types.js" */
+
+/**
+ * @param {Slots} slots
+ * @param {HTMLElement} place
+ * @param {{sources: Source[], entries: RunEntry[], pin: (row: number) => void, said: HTMLElement,
+ *   colouring: (source: Source, by: string) => (row: number) => string}} options `said` shows what a layer has to say
+ */
 export function chooseExamples(slots, place, { sources, entries, pin, colouring, said }) {
   const { model } = slots;
   const [first, second] = sources;
   const axes = new Map(sources.map((source) => [source, axesFor(model, source, source === first)]));
   const axesOf = (source) => axes.get(source);
   const parts = [];
-  const rows = []; // [{pin, views: [row of each source]}]
+  /** @type {{pin: number, views: ReturnType<typeof exampleRow>[]}[]} */
+  const rows = []; // `views`: of each source
   const box = new Map();
   let align = null;
   let lassoing = false; // what a drag on the plane does without Shift
@@ -219,11 +228,11 @@ export function chooseExamples(slots, place, { sources, entries, pin, colouring,
                 type: "button",
                 class: "quiet",
                 "data-do": "lasso",
-                "aria-pressed": "false",
+                "aria-pressed": false,
                 title: "draw a line around examples (or hold Shift and drag)",
                 onclick(event) {
                   lassoing = !lassoing;
-                  event.currentTarget.setAttribute("aria-pressed", lassoing);
+                  set(event.currentTarget, { "aria-pressed": lassoing });
                 },
               },
               "Lasso",
@@ -270,11 +279,12 @@ export function chooseExamples(slots, place, { sources, entries, pin, colouring,
   async function showFilm() {
     hideFilm();
     if (rows.length < 2) return;
-    const pair = await Promise.all([0, 1].map((i) => first.example(rows[i].pin)));
+    const [one, other] = await Promise.all([first.example(rows[0].pin), first.example(rows[1].pin)]);
     if (gone) return;
     film = filmPanel(
       first,
-      ...pair,
+      one,
+      other,
       [0, 1].map((i) => `${first.className(rows[i].pin) ?? "example"} #${rows[i].pin}`),
     );
     filmPlace.replaceChildren(film.element);

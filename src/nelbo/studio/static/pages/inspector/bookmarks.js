@@ -7,7 +7,7 @@ import { read, write } from "../../core/store.js";
 
 const MOST = 12;
 
-/** @param {() => string} suggested a name for what is shown */
+/** @param {import("../../core/types.js").Slots} slots @param {() => string} suggested a name for what is shown */
 export function bookmarks(slots, suggested) {
   const { model, page } = slots;
   const field = h("input", {
@@ -23,11 +23,11 @@ export function bookmarks(slots, suggested) {
   function keep() {
     const all = model.get("bookmarks");
     if (all.length >= MOST) return slots.say(`${MOST} views are kept; drop one first`);
-    const { bookmarks: _, ...view } = read(model, Object.keys(page.defaults));
+    const defaults = without(page.defaults);
     write(model, {
       bookmarks: [
         ...all,
-        [field.value.trim().slice(0, 40) || suggested(), toText({ ...page, defaults: without(page.defaults) }, view)],
+        [field.value.trim().slice(0, 40) || suggested(), toText({ defaults }, read(model, Object.keys(defaults)))],
       ],
     });
     field.value = "";
@@ -61,7 +61,8 @@ export function bookmarks(slots, suggested) {
   };
 }
 
-const without = ({ bookmarks: _, ...defaults }) => defaults;
+/** @param {import("../../core/types.js").State} state */
+const without = (state) => Object.fromEntries(Object.entries(state).filter(([name]) => name !== "bookmarks"));
 
 /** What `bookmarks` in a state has to be. */
 export const areBookmarks = (value) =>

@@ -10,7 +10,9 @@ import { TERMS } from "./source.js";
 
 const Z95 = 1.959963984540054;
 
-/** Mean and half width of its 95 % confidence interval, over the examples. */
+/** @import { Range, RunEntry, Slots, Source } from "../../core/types.js" */
+
+/** Mean and half width of its 95 % confidence interval, over the examples. @param {ArrayLike<number>} values @returns {[number, number]} */
 export function mean95(values) {
   const n = values.length;
   let mean = 0;
@@ -21,9 +23,9 @@ export function mean95(values) {
 }
 
 /**
- * @param {Object} slots
- * @param {Object[]} pair two sources on the same examples
- * @param {Object[]} entries all runs with their last terms
+ * @param {Slots} slots
+ * @param {Source[]} pair two on the same examples
+ * @param {RunEntry[]} entries all runs with their last terms
  * @param {(row: number) => void} pin
  */
 export function comparePanel(slots, pair, entries, pin) {
@@ -34,57 +36,16 @@ export function comparePanel(slots, pair, entries, pin) {
   const differences = Object.fromEntries(
     terms.map((term) => [term, Float64Array.from({ length: n }, (_, i) => a.terms[term][i] - b.terms[term][i])]),
   );
-  const totals = h("tbody");
-  const table = h(
-    "table",
-    { class: "totals" },
-    h(
-      "thead",
-      {},
-      h(
-        "tr",
-        {},
-        ["", a.info.title, b.info.title, `${a.info.title} − ${b.info.title}`].map((text) =>
-          h("th", { scope: "col" }, text),
-        ),
-      ),
-    ),
-    totals,
-  );
-  const words = h("p", { class: "caption" });
+  const totals = totalsTable(slots, pair, n, differences);
   const scatter = h("div", { class: "panel" });
   const rates = h("div", { class: "panel" });
   const element = h(
     "section",
     { class: "panel compare" },
     h("h2", {}, `${a.info.title} against ${b.info.title}, on the same ${n} examples`),
-    h("div", { class: "scroll" }, table),
-    words,
+    ...totals.elements,
     h("div", { class: "columns" }, scatter, rates),
   );
-
-  function showTotals() {
-    const unit = slots.model.get("unit");
-    const cell = ([mean, half]) => `${nats(mean, unit)} ± ${nats(half, unit, 2)}`;
-    totals.replaceChildren(
-      ...TERMS.map((term) =>
-        h(
-          "tr",
-          {},
-          h("th", { scope: "row" }, NAMES[term]),
-          ...pair.map((one) =>
-            h(
-              "td",
-              {},
-              one.info.is_point && term !== "reconstruction_error" ? "∞" : cell(mean95(one.terms[term].subarray(0, n))),
-            ),
-          ),
-          h("td", { "data-difference": term }, terms.includes(term) ? cell(mean95(differences[term])) : "–"),
-        ),
-      ),
-    );
-    words.textContent = `Means with 95 % confidence intervals over the examples, in ${unit}. The last column pairs the examples, so its interval is narrower than the two others suggest.`;
-  }
 
   const [px, py] = bounds
     ? [differences.reconstruction_error, differences.kl]
@@ -110,6 +71,7 @@ export function comparePanel(slots, pair, entries, pin) {
   const marked = s("g", { class: "marked" });
   figure.behind.append(cloud);
   figure.marks.append(marked);
+  /** @returns {[number, number]} */
   const at = (i) => [figure.sx(px[i]), figure.sy(py[i])];
   const draw = () => {
     const box = {
@@ -124,7 +86,7 @@ export function comparePanel(slots, pair, entries, pin) {
       n,
       colour: () => colour,
       alpha: 0.5,
-      place: (i) => at(i).map((v, k) => v - (k ? box.y : box.x)),
+      place: (i) => [at(i)[0] - box.x, at(i)[1] - box.y],
     });
     set(cloud, { ...box, href: drawn.toDataURL() });
     // equal totals: what one term gains, the other loses
@@ -164,16 +126,15 @@ export function comparePanel(slots, pair, entries, pin) {
     ),
   );
   const rate = ratesPlot(rates, entries, [a.run, b.run]);
-  const unitChanged = () => showTotals();
-  slots.model.on("change:unit", unitChanged);
+  slots.model.on("change:unit", totals.show);
   slots.model.on("change:pins", showPins);
-  showTotals();
+  totals.show();
   draw();
   return {
     element,
     draw,
     remove() {
-      slots.model.off("change:unit", unitChanged);
+      slots.model.off("change:unit", totals.show);
       slots.model.off("change:pins", showPins);
       figure.remove();
       rate?.remove();
@@ -181,7 +142,46 @@ export function comparePanel(slots, pair, entries, pin) {
   };
 }
 
-/** All runs between rate (KL) and distortion (reconstruction error), with lines of equal NELBO. */
+/**
+ * Means of each term under both models, and of what they differ by.
+ * @param {Slots} slots
+ * @param {Source[]} pair
+ * @param {number} n examples that both have
+ * @param {Record<string, Float64Array>} differences per example, of the terms that both have
+ */
+function totalsTable({ model }, pair, n, differences) {
+  const body = h("tbody");
+  const words = h("p", { class: "caption" });
+  const [a, b] = pair.map((one) => one.info.title);
+  const heads = ["", a, b, `${a} − ${b}`].map((text) => h("th", { scope: "col" }, text));
+  const table = h("table", { class: "totals" }, h("thead", {}, h("tr", {}, heads)), body);
+  const infinite = (source, term) => source.info.is_point && term !== "reconstruction_error";
+  function show() {
+    const unit = model.get("unit");
+    const cell = ([mean, half]) => `${nats(mean, unit)} ± ${nats(half, unit, 2)}`;
+    const value = (source, term) => (infinite(source, term) ? "∞" : cell(mean95(source.terms[term].subarray(0, n))));
+    body.replaceChildren(
+      ...TERMS.map((term) =>
+        h(
+          "tr",
+          {},
+          h("th", { scope: "row" }, NAMES[term]),
+          ...pair.map((source) => h("td", {}, value(source, term))),
+          h("td", { "data-difference": term }, term in differences ? cell(mean95(differences[term])) : "–"),
+        ),
+      ),
+    );
+    words.textContent = `Means with 95 % confidence intervals over the examples, in ${unit}. The last column pairs the examples, so its interval is narrower than the two others suggest.`;
+  }
+  return { elements: [h("div", { class: "scroll" }, table), words], show };
+}
+
+/**
+ * All runs between rate (KL) and distortion (reconstruction error), with lines of equal NELBO.
+ * @param {HTMLElement} parent
+ * @param {RunEntry[]} entries
+ * @param {string[]} [current] runs to mark
+ */
 export function ratesPlot(parent, entries, current = []) {
   const dots = entries.filter(
     (entry) => entry.terms && entry.terms.kl !== null && entry.terms.reconstruction_error !== null,
@@ -247,7 +247,9 @@ export function ratesPlot(parent, entries, current = []) {
   return figure;
 }
 
+/** @param {ArrayLike<number>} xs @param {ArrayLike<number>} ys @param {boolean} square @returns {{x: Range, y: Range}} */
 function spans(xs, ys, square, margin = 0.08) {
+  /** @returns {Range} */
   const span = (values) => {
     const sorted = Float64Array.from(values).sort();
     const [low, high] = [sorted[0], sorted[sorted.length - 1]];
@@ -255,6 +257,7 @@ function spans(xs, ys, square, margin = 0.08) {
     return [low - room, high + room];
   };
   const [x, y] = [span(xs), span(ys)];
+  /** @type {Range} */
   const both = [Math.min(x[0], y[0]), Math.max(x[1], y[1])];
   return square ? { x: both, y: both } : { x, y };
 }

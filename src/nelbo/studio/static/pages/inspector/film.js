@@ -8,9 +8,9 @@ const FRAMES = 11;
 const FINE = 81;
 
 /**
- * @param {Object} source
- * @param {import("./source.js").Example} a
- * @param {import("./source.js").Example} b
+ * @param {import("../../core/types.js").Source} source
+ * @param {import("../../core/types.js").Example} a
+ * @param {import("../../core/types.js").Example} b
  * @param {string[]} names
  */
 export function filmPanel(source, a, b, names) {

@@ -16,10 +16,11 @@ const APART = 15; // pixels between the grips of µ and σ where σ is too small
 
 /**
  * @param {HTMLElement} parent
- * @param {Awaited<ReturnType<import("./source.js").openRun>>} source
- * @param {{title: string, axes: import("./axes.js").Axes, box: number[][], colour: (row: number) => string, size?: number,
+ * @param {import("../../core/types.js").Source} source
+ * @param {{title: string, axes: import("../../core/types.js").Axes, box: number[][], colour: (row: number) => string, size?: number,
  *   onCode?: (z: number[]) => void, onQ?: (q: {mean: number[], sd: number[]}) => void, onQEnd?: () => void,
- *   onLasso?: (corners: number[]) => void, isLassoing?: () => boolean, onPick?: (row: number) => void, onHover?: (row: ?number) => void, fixed?: boolean}} options
+ *   onLasso?: (corners: number[]) => void, isLassoing?: () => boolean, onPick?: (row: number) => void,
+ *   onHover?: (row: ?number) => void, labelled?: () => boolean, fixed?: boolean}} options
  *   `onCode` and `onQ` get coordinates in the plane
  */
 export function latentView(parent, source, options) {
@@ -173,7 +174,7 @@ export function latentView(parent, source, options) {
     };
     draggable(figure.root, {
       start: (event) => {
-        if (event.target.closest(".handle")) return false;
+        if (/** @type {Element} */ (event.target).closest(".handle")) return false;
         moved = false;
         const around = Boolean(options.onLasso) && (event.shiftKey || options.isLassoing());
         if (around) line.begin(event);
@@ -275,10 +276,7 @@ export function latentView(parent, source, options) {
     });
   }
   if (options.onHover) {
-    figure.root.addEventListener(
-      "pointermove",
-      (event) => event.buttons === 0 && options.onHover(nearestTo(event), event),
-    );
+    figure.root.addEventListener("pointermove", (event) => event.buttons === 0 && options.onHover(nearestTo(event)));
     figure.root.addEventListener("pointerleave", () => options.onHover(null));
   }
   redraw();

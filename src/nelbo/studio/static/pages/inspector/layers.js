@@ -23,9 +23,9 @@ const FINE = 72;
 const HOLE = Math.log(10);
 
 /**
- * @param {ReturnType<import("../../core/plot.js").plot>} figure
- * @param {Object} source
- * @param {import("./axes.js").Axes} axes
+ * @param {import("../../core/types.js").Figure} figure
+ * @param {import("../../core/types.js").Source} source
+ * @param {import("../../core/types.js").Axes} axes
  */
 export function addLayers(figure, source, axes) {
   const sheetImage = s("image", { class: "pictures", preserveAspectRatio: "none" });
@@ -43,6 +43,7 @@ export function addLayers(figure, source, axes) {
   const layers = {
     /** Share of the prior's mass that lies in holes; null before it is known. */
     inHoles: null,
+    /** @type {(text: string) => void} */
     said: () => {},
     /** @param {string[]} names @param {?number[]} through the point that the plane goes through */
     show(names, through) {

@@ -6,10 +6,10 @@ const APART = 17; // pixels between the middles of two discs
 
 /**
  * The name of each class in its colour, at the median of its points, moved apart where two would overlap.
- * @param {Object} figure
- * @param {Object} source
+ * @param {import("../../core/types.js").Figure} figure
+ * @param {import("../../core/types.js").Source} source
  * @param {(row: number) => number[]} at
- * @param {?(row: number) => string} colour null where the colour does not stand for the class
+ * @param {?((row: number) => string)} colour null where the colour does not stand for the class
  * @returns {SVGElement[]}
  */
 export function classNames(figure, source, at, colour) {

@@ -5,7 +5,7 @@ import { drawImage, isImage } from "./pixels.js";
 
 const COUNT = 8;
 
-/** @param {(row: number) => void} pin */
+/** @param {import("../../core/types.js").Source} source @param {(row: number) => void} pin */
 export function neighbours(source, pin) {
   const strip = h("div", { class: "strip" });
   const element = h(

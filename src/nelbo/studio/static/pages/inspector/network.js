@@ -27,7 +27,7 @@ export function network(content, buffers) {
     return { weight: floats(buffers[next++]), bias: floats(buffers[next++]), out: new Float32Array(outputs), inputs };
   });
   return (input) => {
-    let h = input;
+    let h = Float32Array.from(input); // what is handed in stays as it is
     for (const step of steps) {
       if (step.activate) {
         for (let i = 0; i < h.length; i++) h[i] = step.activate(h[i]);

@@ -8,7 +8,16 @@ import { root } from "./normal.js";
 
 const SPRAY = 25;
 
-/** Decode draws of z from q(z|x), or from the reader's q, and mark them in the plane. */
+/** @import { Axes, Slots, Source } from "../../core/types.js" */
+
+/**
+ * Decode draws of z from q(z|x), or from the reader's q, and mark them in the plane.
+ * @param {Slots} slots
+ * @param {Source} source
+ * @param {View} view
+ * @param {Axes} axes
+ * @param {HTMLElement} place
+ */
 export async function sprayQ(slots, source, view, { w }, place) {
   if (!view.example) return;
   const q = slots.model.get("q");
@@ -22,7 +31,7 @@ export async function sprayQ(slots, source, view, { w }, place) {
   const l = root(covariance);
   const codes = Array.from({ length: SPRAY }, () => {
     const eps = Array.from({ length: n }, gaussian);
-    return Float32Array.from(mean, (v, d) => v + l[d].reduce((sum, w, k) => sum + w * eps[k], 0));
+    return Float32Array.from(mean, (v, d) => v + l[d].reduce((sum, share, k) => sum + share * eps[k], 0));
   });
   view.plane.showDraws(codes.map((z) => along(w, z)));
   const pictures = await source.decode(codes);
@@ -40,8 +49,12 @@ export async function sprayQ(slots, source, view, { w }, place) {
 
 /**
  * A pad to draw on; the row shows what the models make of it, newest stroke first.
- * @param {{pin: number, views: Object[]}} chosen the row
+ * @typedef {ReturnType<typeof import("./row.js").exampleRow>} View
+ * @param {Slots} slots
+ * @param {Source[]} sources
+ * @param {{pin: number, views: View[]}} chosen the row
  * @param {boolean} change start from the row's example, else from an empty sheet
+ * @param {HTMLElement} place
  * @returns {{remove: () => void}}
  */
 export function drawnInput(slots, sources, chosen, change, place) {

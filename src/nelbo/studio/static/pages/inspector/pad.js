@@ -1,11 +1,11 @@
 // Draw an input of one's own, or change a pinned one, and see µ, σ and the loss move.
 
-import { h } from "../../core/dom.js";
+import { h, set } from "../../core/dom.js";
 import { draggable } from "../../core/drag.js";
 import { drawImage } from "./pixels.js";
 
 /**
- * @param {Object} source
+ * @param {import("../../core/types.js").Source} source
  * @param {?Float32Array} start null for an empty sheet
  * @param {(x: Float32Array) => void} changed at most once a frame
  */
@@ -73,10 +73,7 @@ export function drawingPad(source, start, changed) {
         x.fill(low, (k * height + r) * width, (k * height + r + 1) * width);
     told();
   };
-  const tools = [
-    ["Draw", 1],
-    ["Wipe", 0],
-  ].map(([text, value]) =>
+  const tools = ["Wipe", "Draw"].map((text, value) =>
     h(
       "button",
       {
@@ -85,8 +82,8 @@ export function drawingPad(source, start, changed) {
         "aria-pressed": value === brush,
         onclick(event) {
           brush = value;
-          for (const one of event.target.parentElement.children)
-            if (one.hasAttribute("aria-pressed")) one.setAttribute("aria-pressed", one === event.target);
+          for (const one of event.currentTarget.parentElement.children)
+            if (one.hasAttribute("aria-pressed")) set(one, { "aria-pressed": one === event.currentTarget });
         },
       },
       text,

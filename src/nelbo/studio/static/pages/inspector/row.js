@@ -14,10 +14,9 @@ const REST = 160; // ms without a move, before Python is asked for many draws
 
 /**
  * @param {HTMLElement} parent
- * @param {Object} source
- * @param {{title: string, what: string, axes: import("./axes.js").Axes, box: number[][], colour: Function, unit: () => string,
- *   onCode?: Function, onQ?: Function, onPick?: Function, onHover?: Function, onActive?: Function, onUnpin?: Function,
- *   onEdit?: Function, fixed?: boolean, say: (text: string) => void}} options
+ * @param {import("../../core/types.js").Source} source
+ * @param {Parameters<typeof latentView>[2] & {what: string, unit: () => string, onActive?: () => void, onUnpin?: () => void,
+ *   onEdit?: () => void, say: (text: string) => void}} options
  */
 export function exampleRow(parent, source, options) {
   const left = h("div", { class: "cell original" });
@@ -62,6 +61,8 @@ export function exampleRow(parent, source, options) {
   let answered = null;
   let timer = 0;
   let newest = 0;
+  let decoding = false;
+  let waiting = null; // the code to decode next
 
   const ownQ = () => {
     let covariance = rowsOf(example.covariance, source.latent);
@@ -96,11 +97,11 @@ export function exampleRow(parent, source, options) {
     const guess = source.blend(z);
     if (guess) show(guess);
     const mine = ++newest;
-    if (showPicture.busy) {
-      showPicture.waiting = z;
+    if (decoding) {
+      waiting = z;
       return;
     }
-    showPicture.busy = true;
+    decoding = true;
     source
       .decode([z])
       .then(
@@ -112,9 +113,9 @@ export function exampleRow(parent, source, options) {
         (error) => options.say(error.message),
       )
       .finally(() => {
-        showPicture.busy = false;
-        const next = showPicture.waiting;
-        showPicture.waiting = null;
+        decoding = false;
+        const next = waiting;
+        waiting = null;
         if (next) showPicture(next);
       });
   }

@@ -9,7 +9,11 @@ import { TERMS } from "./source.js";
 
 const SHOWN = 12;
 
-/** @param {(row: number) => void} pin */
+/**
+ * @param {import("../../core/types.js").Slots} slots
+ * @param {import("../../core/types.js").Source} source
+ * @param {(row: number) => void} pin
+ */
 export function examplesTable(slots, source, pin) {
   const terms = source.info.is_point ? ["reconstruction_error"] : TERMS;
   let by = terms[terms.length - 1];

@@ -10,6 +10,7 @@ const COLLAPSED = 0.01; // nats: less is no information about x
 const STEPS = [-3, -2, -1, 0, 1, 2, 3];
 const MOST = 24; // units shown; the others are collapsed or nearly so
 
+/** @param {import("../../core/types.js").Slots} slots @param {import("../../core/types.js").Source} source */
 export function unitsPanel(slots, source) {
   const { model } = slots;
   const kl = source.info.kl_per_unit;
@@ -103,15 +104,11 @@ export function unitsPanel(slots, source) {
           strip.append(
             h("canvas", { class: "pixels", role: "img", "aria-label": `at ${STEPS[strip.children.length]}` }),
           );
-        STEPS.forEach((_, i) =>
-          drawImage(
-            strip.children[i],
-            pictures,
-            source.info.event,
-            source.range,
-            (r * STEPS.length + i) * source.features,
-          ),
-        );
+        strip
+          .querySelectorAll("canvas")
+          .forEach((canvas, i) =>
+            drawImage(canvas, pictures, source.info.event, source.range, (r * STEPS.length + i) * source.features),
+          );
       });
     },
   };

@@ -12,7 +12,9 @@ import { NAMES, pair, SHAPE, side } from "./state.js";
 
 const POINTS = 320; // a straight piece every three pixels
 
-/** @returns {{draw: (numbers: Object) => void, stop: () => void}} */
+/** @import { Range, Slots } from "../../core/types.js" */
+
+/** @param {Slots} slots */
 export function densities(slots) {
   const { model, page, figure: place, root } = slots;
   const top = plot(place, {
@@ -160,6 +162,7 @@ export function densities(slots) {
   let grid = [];
   let ys = {};
   let current = null;
+  /** @returns {{x: Range, y: Range}} */
   const wanted = () => {
     const now = state();
     let x = [Infinity, -Infinity];

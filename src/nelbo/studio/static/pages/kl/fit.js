@@ -220,7 +220,7 @@ export function fit(slots, place) {
   }
   function choose(i) {
     goal = i;
-    surfaceOf.forEach((b, k) => b.setAttribute("aria-checked", k === i));
+    surfaceOf.forEach((b, k) => set(b, { "aria-checked": k === i }));
     draw();
     paint();
   }
@@ -247,7 +247,7 @@ export function fit(slots, place) {
       map.x[0] + ((map.x[1] - map.x[0]) * (a + 0.5)) / nx,
       map.y[0] + ((map.y[1] - map.y[0]) * (b + 0.5)) / ny,
     ];
-    const values = Array.from({ length: nx }, (_, a) => Array.from({ length: ny }, (_, b) => value(i, ...at(a, b))));
+    const values = Array.from({ length: nx }, (_, a) => Array.from({ length: ny }, (__, b) => value(i, ...at(a, b))));
     const found = [];
     for (let a = 0; a < nx; a++) {
       for (let b = 0; b < ny; b++) {

@@ -7,14 +7,16 @@ import { PAGES } from "../../core/pages.js";
 export const NAMES = Object.keys(PAGES.kl.defaults);
 export const SHAPE = NAMES.filter((name) => /_(p|q)$/.test(name));
 
-/** The parameters of one side. */
+/** @import { Density, Shape } from "../../core/families.js" */
+
+/** The parameters of one side. @returns {Shape} */
 export function side(state, which) {
   return Object.fromEntries(
     SHAPE.filter((name) => name.endsWith(`_${which}`)).map((name) => [name.slice(0, -2), state[name]]),
   );
 }
 
-/** Both densities. */
+/** Both densities. @returns {[Density, Density]} */
 export const pair = (state) => [density(side(state, "p")), density(side(state, "q"))];
 
 const same = { family_p: "normal", family_q: "normal" };

@@ -9,7 +9,9 @@ import { raster, rgb } from "../../core/raster.js";
 import { checked } from "../../core/state.js";
 import { write } from "../../core/store.js";
 
+/** @type {[number, number]} */
 const X = [-4, 4];
+/** @type {[number, number]} */
 const Y = [-1.6, 1.6];
 
 export function symmetric(slots, place) {

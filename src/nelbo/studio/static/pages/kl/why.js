@@ -1,6 +1,6 @@
 // What the KL explorer shows, as formulas whose symbols light up their marks.
 
-import { display, fn, frac, indexed, inline, KL, n, o, row, sup, v, word } from "../../core/formula.js";
+import { display, fn, frac, indexed, inline, KL, n, o, row, sup, v } from "../../core/formula.js";
 
 const p = v("p", "p", "p"),
   q = v("q", "q", "q");

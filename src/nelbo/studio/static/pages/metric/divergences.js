@@ -9,17 +9,32 @@ const [GIBBS, EQUAL, DEFINITION] = [
   "equality in Jensen needs p = q",
   "p and q trade places freely",
 ];
+/**
+ * @typedef {[mean: number, deviation: number]} Normal
+ * @typedef {{holds: boolean, reason: string, witness?: Normal[]}} Verdict
+ * @typedef {Object} Divergence
+ * @property {string} title
+ * @property {(m: number, s: number, n: number, r: number) => number} f between N(m, s^2) and N(n, r^2)
+ * @property {boolean} [nats] whether it can be told in bits
+ * @property {boolean} [slow]
+ * @property {Verdict[]} axioms for each of AXIOMS
+ */
+
+/** @type {Normal[]} */
 const line = [
   [0, 1],
   [1, 1],
   [2, 1],
 ];
+/** @type {Normal[]} */
 const pair = [
   [0, 1],
   [0, 2],
   [1, 1],
 ];
+/** @returns {Verdict} */
 const yes = (reason) => ({ holds: true, reason });
+/** @param {string} reason @param {Normal[]} witness @returns {Verdict} */
 const no = (reason, witness) => ({ holds: false, reason, witness });
 const metric = (triangle, norm = "a norm of a difference") => [
   yes(norm),
@@ -28,7 +43,7 @@ const metric = (triangle, norm = "a norm of a difference") => [
   yes(triangle),
 ];
 
-/** name -> {title, f, unit, axioms: [>= 0, 0 only if equal, symmetric, triangle]} */
+/** @type {Record<string, Divergence>} */
 export const DIVERGENCES = {
   kl: {
     title: "KL",
@@ -51,7 +66,7 @@ export const DIVERGENCES = {
   },
   sqrtjs: {
     title: "√Jensen–Shannon",
-    f: (...a) => Math.sqrt(normalJS(...a)),
+    f: (m, s, n, r) => Math.sqrt(normalJS(m, s, n, r)),
     slow: true,
     axioms: [yes(GIBBS), yes(EQUAL), yes(DEFINITION), yes("Endres & Schindelin 2003")],
   },
@@ -65,7 +80,7 @@ export const DIVERGENCES = {
   fisher: { title: "Fisher–Rao", f: fisherRao, axioms: metric("a geodesic distance", "the length of a shortest path") },
   sqrtkl: {
     title: "√KL",
-    f: (...a) => Math.sqrt(normalKL(...a)),
+    f: (m, s, n, r) => Math.sqrt(normalKL(m, s, n, r)),
     axioms: [
       yes(GIBBS),
       yes(EQUAL),
@@ -81,7 +96,11 @@ export const DIVERGENCES = {
 
 export const AXIOMS = ["never negative", "zero only if equal", "symmetric", "triangle inequality"];
 
-/** The three sides of a triple [[m, s], ...] and how far the direct way exceeds the detour. */
+/**
+ * The three sides of a triple, and how far the direct way exceeds the detour.
+ * @param {Divergence["f"]} f
+ * @param {Normal[]} triple
+ */
 export function sides(f, [p, q, r]) {
   const [pq, qr, pr] = [f(...p, ...q), f(...q, ...r), f(...p, ...r)];
   return { pq, qr, pr, excess: pr - pq - qr };

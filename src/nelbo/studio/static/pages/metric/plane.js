@@ -11,6 +11,10 @@ import { roomy } from "../../core/view.js";
 
 const WHO = ["p", "q", "r"];
 
+/**
+ * @param {import("../../core/types.js").Slots} slots
+ * @param {() => import("./divergences.js").Normal[]} triple
+ */
 export function plane(slots, triple) {
   const { model, page } = slots;
   const [left, right, below] = [h("div"), h("div"), h("div")];

@@ -62,11 +62,14 @@ export const ESTIMATORS = ["pathwise", "score", "baseline"];
 /**
  * One gradient for each draw: {pathwise, score, baseline} -> [d/dmu, d/dsigma] arrays. The baseline is the mean of f over
  * the other draws, which keeps the estimator unbiased.
+ * @param {import("../../core/types.js").State} state
+ * @param {ArrayLike<number>} eps
  */
 export function gradients({ fn, mu, sigma, c }, eps) {
   const { f, slope } = FUNCTIONS[fn];
   const count = eps.length;
-  const made = Object.fromEntries(ESTIMATORS.map((name) => [name, [new Float64Array(count), new Float64Array(count)]]));
+  const both = () => /** @type {[Float64Array, Float64Array]} */ ([new Float64Array(count), new Float64Array(count)]);
+  const made = { pathwise: both(), score: both(), baseline: both() };
   const values = new Float64Array(count);
   let sum = 0;
   for (let i = 0; i < count; i++) sum += values[i] = f(mu + sigma * eps[i], c);

@@ -4,8 +4,8 @@ import { h, s, set, tell } from "../../core/dom.js";
 import { number } from "../../core/format.js";
 import { FUNCTIONS } from "./estimators.js";
 
-export function graph(slots, place) {
-  const { model } = slots;
+/** @param {HTMLElement} place */
+export function graph(place) {
   const root = s("svg", {
     class: "plot",
     viewBox: "0 0 760 226",
@@ -79,7 +79,6 @@ export function graph(slots, place) {
       });
       // a sample drawn from N(mu, sigma) without epsilon has no derivative by them
       forward[2].style.display = through ? "" : "none";
-      nodes.eps.parentNode.style.setProperty("--through", through ? 1 : 0);
       set(wall, { visibility: through ? "hidden" : "visible" });
       tell(word, through ? "" : "sampling blocks the gradient: only f(z) · ∂ log q(z) gets through");
       tell(how, through ? "z = µ + σ ε" : "z ~ N(µ, σ²)");

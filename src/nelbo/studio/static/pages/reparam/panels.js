@@ -81,6 +81,7 @@ export function histogram(place, which, label) {
 
 /** |mean of n draws - truth| over n, on log axes. */
 export function convergence(place) {
+  /** @type {import("../../core/types.js").Ticks} */
   const powers = (a, b) =>
     Array.from({ length: Math.floor(b) - Math.ceil(a) + 1 }, (_, i) => [
       Math.ceil(a) + i,

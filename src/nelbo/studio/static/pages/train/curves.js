@@ -7,6 +7,8 @@ import { scaleColour } from "../inspector/pixels.js";
 import { axisName } from "../inspector/axes.js";
 import { collapses, inUse, series, TERMS } from "./record.js";
 
+/** @import { RunRecord } from "./record.js" */
+
 const TITLES = {
   reconstruction_error: ["Reconstruction error", "recon"],
   kl: ["KL", "kl"],
@@ -15,7 +17,7 @@ const TITLES = {
 
 /**
  * @param {HTMLElement} parent
- * @param {{unit: () => string, hover: (epoch: number) => void}} options
+ * @param {{unit: () => string, hover: (epoch: number, click?: boolean) => void}} options
  */
 export function curvePanel(parent, options) {
   const columns = h("div", { class: "columns three" });
@@ -55,9 +57,10 @@ export function curvePanel(parent, options) {
     figure.root.addEventListener("click", (event) => options.hover(figure.at(event)[0], true));
     return { term, figure, paths, best, fallen, nothing, values };
   });
+  /** @type {?[RunRecord, ?RunRecord, ?number]} */
   let last = null;
 
-  /** @param {Object} run @param {?Object} other @param {?number} epoch that all panels show; null is the latest */
+  /** @param {RunRecord} run @param {?RunRecord} other @param {?number} epoch that all panels show; null is the latest */
   function show(run, other, epoch) {
     last = [run, other, epoch];
     for (const { term, figure, paths, best, fallen, nothing, values } of panels) {
@@ -78,13 +81,10 @@ export function curvePanel(parent, options) {
           recent,
         ),
       });
-      for (const [path, x, y] of [
-        ["train", tx, ty],
-        ["validation", vx, vy],
-        ["other", ox, oy],
-        ["otherValidation", px, py],
-      ])
-        set(paths[path], { d: figure.line(x, y) });
+      set(paths.train, { d: figure.line(tx, ty) });
+      set(paths.validation, { d: figure.line(vx, vy) });
+      set(paths.other, { d: figure.line(ox, oy) });
+      set(paths.otherValidation, { d: figure.line(px, py) });
       const at = epoch ?? tx.at(-1);
       set(paths.hair, {
         d:
@@ -132,7 +132,7 @@ function collapseMarks(figure, run, epochs, kl) {
     });
 }
 
-/** From the second epoch on the curves are read; the first would press them flat. */
+/** From the second epoch on the curves are read; the first would press them flat. @param {number[]} values @returns {[number, number]} */
 function span(values) {
   const finite = values.filter(Number.isFinite);
   if (!finite.length) return [0, 1];
@@ -165,12 +165,14 @@ export function trailPanel(parent) {
       "Dark is early, light is late; thin is the run laid under. Dashed: equal NELBO through the last epoch. A run that slides to the left edge collapses: no information passes through z.",
     ),
   );
+  /** @type {?[RunRecord, ?RunRecord, ?number]} */
   let last = null;
+  /** @param {RunRecord} run @returns {[kl: number, error: number, epoch: number][]} */
   function points(run) {
     const part = run.history.some((line) => line.validation_kl !== undefined) ? "validation" : "train";
     return run.history
       .filter((line) => line[`${part}_kl`] !== null && line[`${part}_kl`] !== undefined)
-      .map((line) => [line[`${part}_kl`], line[`${part}_reconstruction_error`], line.epoch]);
+      .map((line) => /** @type {const} */ ([line[`${part}_kl`], line[`${part}_reconstruction_error`], line.epoch]));
   }
   function show(run, other, epoch) {
     last = [run, other, epoch];
@@ -183,6 +185,7 @@ export function trailPanel(parent) {
       set(dot, { visibility: "hidden" });
       return;
     }
+    /** @returns {[number, number]} */
     const room = ([low, high]) => [low - 0.06 * (high - low || 1), high + 0.06 * (high - low || 1)];
     const x = room([0, Math.max(...all.map((p) => p[0]), 0.1)]);
     figure.span(x, room([Math.min(...all.map((p) => p[1])), Math.max(...all.map((p) => p[1]))]));

@@ -46,8 +46,8 @@ const LABELS = {
 };
 
 /**
- * @param {Object} slots
- * @param {(settings: Object) => Promise<void>} start
+ * @param {import("../../core/types.js").Slots} slots
+ * @param {(settings: Record<string, any>) => Promise<void>} start
  */
 export function settingsForm(slots, start) {
   const { model } = slots;

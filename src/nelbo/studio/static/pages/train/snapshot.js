@@ -34,6 +34,7 @@ export function snapshotPanel(parent) {
   parent.append(cloudPlace, pictures);
   let last = null;
 
+  /** @param {import("./record.js").Snapshot} snapshot */
   function show(snapshot) {
     last = snapshot;
     const z = snapshot.z;
@@ -101,6 +102,7 @@ function fill(place, count, draw) {
   for (let i = 0; i < count; i++) draw(place.children[i], i);
 }
 
+/** @param {ArrayLike<number> & Iterable<number>} values @returns {[number, number]} */
 function rangeOf(values) {
   let [low, high] = [Infinity, -Infinity];
   for (const v of values) {
