@@ -107,9 +107,9 @@ export function plot(parent, options) {
       return Boolean(sides.x || sides.y);
     },
     frame() {
-      const wanted = `${width},${height},${x},${y}`;
-      if (wanted === shape) return false;
-      shape = wanted;
+      const next = `${width},${height},${x},${y}`;
+      if (next === shape) return false;
+      shape = next;
       if (!(width > 0)) return false;
       set(root, { width, height, viewBox: `0 0 ${width} ${height}` });
       set(window_, {

@@ -191,8 +191,8 @@ export function densities(slots) {
   for (const name of SHAPE) model.on(`change:${name}`, changed);
 
   function paint() {
-    const now = axes.get();
-    top.span(now.x, now.y);
+    const asked = axes.get();
+    top.span(asked.x, asked.y);
     const { x } = top; // while a hand holds it, not what the state asks for
     if (!(top.width > 0)) return;
     const [p, q] = pair(state());
