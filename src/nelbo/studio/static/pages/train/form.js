@@ -1,4 +1,5 @@
-// The settings of a new training: fields from Python's signatures, presets, and what was out of range, said.
+// The settings of a new training: fields from Python's signatures, and presets. A value that its field cannot hold
+// stays as it was typed, is marked, and no training starts from it.
 
 import { h } from "../../core/dom.js";
 import { PAGES } from "../../core/pages.js";
@@ -62,6 +63,11 @@ export function settingsForm(slots, start) {
       class: "primary",
       "data-do": "start",
       async onclick() {
+        const wrong = [...fields.values()].map(({ row }) => row).find((row) => row.refused() && !row.element.hidden);
+        if (wrong) {
+          wrong.focus();
+          return slots.say(wrong.refused());
+        }
         go.disabled = true; // one click, one training
         try {
           await start(settings());
@@ -111,7 +117,7 @@ export function settingsForm(slots, start) {
   async function build() {
     const { content } = await ask(model, "train.form");
     for (const field of content.fields) {
-      const row = fieldRow(field, (value) => change(field.name, value), slots.say);
+      const row = fieldRow(field, (value) => change(field.name, value));
       fields.set(field.name, { field, row });
       (field.more ? more : shown).append(row.element);
     }
@@ -132,9 +138,11 @@ export function settingsForm(slots, start) {
   return { element, built, remove: () => model.off("change:settings", show) };
 }
 
-function fieldRow(field, change, say) {
+/** A field: its value goes to `change` where it is one; else the field says why not. */
+function fieldRow(field, change) {
   const label = LABELS[field.name] ?? field.name.replaceAll("_", " ");
   let input;
+  let shown = null; // the value of the state, as text
   const text = (value) =>
     value === null || value === undefined ? "" : Array.isArray(value) ? value.join(" ") : String(value);
   if (field.kind === "choice") {
@@ -160,29 +168,35 @@ function fieldRow(field, change, say) {
   input.dataset.setting = field.name;
   input.setAttribute("aria-label", label);
 
-  /** The typed value in its type and range; what was not, is said. */
+  const why = h("span", { class: "refused", id: `why-${field.name}`, role: "alert", hidden: true });
+  /** @param {string} reason why the value cannot be used; "" where it can */
+  const refuse = (reason) => {
+    why.textContent = reason;
+    why.hidden = !reason;
+    input.setAttribute("aria-invalid", String(Boolean(reason)));
+    if (reason) input.setAttribute("aria-describedby", why.id);
+    else input.removeAttribute("aria-describedby");
+  };
+  const [low, high] = field.limits ?? [-Infinity, Infinity];
+  const range = high >= 2 ** 31 - 1 ? `at least ${low}` : `between ${low} and ${high}`;
+
   function take() {
     const raw = input.value.trim();
+    refuse("");
     if (raw === "") return change(undefined);
     if (field.kind === "text") return change(raw);
     if (field.kind === "widths") {
       const widths = raw.split(/[\s,]+/).map(Number);
       if (widths.every((width) => Number.isInteger(width) && width > 0)) return change(widths);
-      say(`${label}: whole numbers such as 400 200; “${raw.slice(0, 30)}” is none`);
-      return change(undefined);
+      return refuse(`${label} must be positive integers such as 400 200, got “${raw.slice(0, 30)}”`);
     }
-    let value = Number(raw.replace("−", "-").replace(",", "."));
-    if (!Number.isFinite(value)) {
-      say(`${label} is a number; “${raw.slice(0, 20)}” is not`);
-      return change(undefined);
-    }
-    if (field.kind === "whole") value = Math.round(value);
-    const [low, high] = field.limits ?? [-Infinity, Infinity];
-    const inside = Math.min(high, Math.max(low, value));
-    const range = high >= 2 ** 31 - 1 ? `at least ${low}` : `between ${low} and ${high}`;
-    if (inside !== value) say(`${label} must be ${range}; taken: ${inside}`);
-    change(inside);
-    input.value = text(inside);
+    const value = Number(raw.replace("−", "-").replace(",", "."));
+    const kind = field.kind === "whole" ? "an integer" : "a number";
+    const isOne = Number.isFinite(value) && (field.kind !== "whole" || Number.isInteger(value));
+    if (!isOne || value < low || value > high)
+      return refuse(`${label} must be ${kind}${field.limits ? ` ${range}` : ""}, got “${raw.slice(0, 20)}”`);
+    change(value);
+    input.value = text(value);
   }
   return {
     element: h(
@@ -191,8 +205,22 @@ function fieldRow(field, change, say) {
       h("span", {}, label),
       input,
       input.suggestions ?? null,
+      why,
     ),
+    /** Why its value cannot be used, or "". */
+    refused: () => why.textContent,
+    focus() {
+      const fold = /** @type {?HTMLDetailsElement} */ (input.closest("details"));
+      if (fold) fold.open = true;
+      input.focus();
+    },
     show(value) {
+      if (why.textContent && document.activeElement !== input) {
+        // another setting changed, or a preset was taken: what was refused stays until its own value is set
+        if (text(value) === shown) return;
+        refuse("");
+      }
+      shown = text(value);
       if (field.kind === "flag") input.checked = Boolean(value);
       else if (document.activeElement !== input || field.kind === "choice") input.value = text(value);
     },
