@@ -2,7 +2,7 @@
 PYTHON ?= python3
 BIN := .venv/bin
 
-.PHONY: help demo studio test check slow bench reproduce diagnose-suite pictures clean
+.PHONY: help demo studio test js check slow bench reproduce diagnose-suite pictures clean
 
 help:
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
@@ -20,7 +20,12 @@ test: .venv/.dev  ## every check and the whole test suite
 	$(BIN)/lint-imports
 	$(BIN)/pylint --disable=all --enable=duplicate-code --min-similarity-lines=8 \
 		--ignore-imports=y --ignore-signatures=y --ignore-docstrings=y src/nelbo
+	@if command -v npm >/dev/null || [ "$$CI" = true ]; then $(MAKE) js; \
+		else echo "no npm: the studio's JavaScript is tested in the browser only (make js)"; fi
 	OMP_NUM_THREADS=1 $(BIN)/pytest -n 2 $(ARGS)
+
+js: node_modules/.done  ## the studio's JavaScript: its format, lint, types and mathematics (Node 18 or newer)
+	npm run --silent check
 
 slow: .venv/.dev  ## the tests that take minutes
 	OMP_NUM_THREADS=1 $(BIN)/pytest -n 2 -m slow $(ARGS)
@@ -59,5 +64,9 @@ reproduce: .venv/.demo  ## published log-likelihoods, trained and measured again
 	$(BIN)/pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[demo,tables,studio,notebook]' -r requirements-dev.txt
 	@touch $@
 
+node_modules/.done: package.json package-lock.json
+	npm ci
+	@touch $@
+
 clean:  ## remove the environment and caches; runs stay
-	rm -rf .venv .venv-bench .pytest_cache .ruff_cache .import_linter_cache
+	rm -rf .venv .venv-bench node_modules .pytest_cache .ruff_cache .import_linter_cache

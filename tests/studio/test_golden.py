@@ -4,6 +4,7 @@ Closed forms and quadratures of both sides are held to mpmath, which integrates 
 to 1e-15 instead: a distance between two all but equal normals is a difference of numbers near 1.
 """
 
+import json
 import math
 from itertools import pairwise
 
@@ -15,29 +16,12 @@ from torch.distributions import Normal
 import nelbo
 from nelbo import axioms, divergences
 from nelbo.studio.explore import distribution
-
-EXTREMES = [
-    (0.0, 1.0, 0.0, 1.0),
-    (0.0, 1e-2, 0.0, 1e2),
-    (0.0, 1e2, 0.0, 1e-2),
-    (1e3, 1.0, 0.0, 1.0),
-    (0.0, 1.0, 1e-6, 1.0),
-    (0.0, 1.0 + 1e-9, 0.0, 1.0),
-    (3.0, 1.29999, 3.0, 1.0),
-    (-2.0, 0.7001, 1.0, 1.0),
-]
+from tests.studio import golden
+from tests.studio.golden import SHAPES, four_numbers, pairs_of_shapes
 
 
 def doubles(*values):
     return [torch.tensor(v, dtype=torch.float64) for v in values]
-
-
-def four_numbers():
-    generator = torch.Generator().manual_seed(0)
-    means = 4 * torch.randn(60, 2, generator=generator, dtype=torch.float64)
-    widths = torch.exp(1.5 * torch.randn(60, 2, generator=generator, dtype=torch.float64))
-    drawn = torch.stack([means[:, 0], widths[:, 0], means[:, 1], widths[:, 1]], 1).tolist()
-    return [*EXTREMES, *map(tuple, drawn)]
 
 
 MODULES = """async (argument) => {
@@ -48,6 +32,24 @@ MODULES = """async (argument) => {
     const over = (f) => argument.map((a) => f(...a));
     return BODY;
 }"""
+
+
+def same(found, expected):
+    if isinstance(expected, dict):
+        return (
+            isinstance(found, dict)
+            and list(found) == list(expected)
+            and same(list(found.values()), list(expected.values()))
+        )
+    if isinstance(expected, list | tuple):
+        return len(found) == len(expected) and all(map(same, found, expected))
+    return found == (pytest.approx(expected, rel=1e-12, abs=1e-15) if isinstance(expected, float) else expected)
+
+
+def test_what_node_reads_is_current():
+    kept = json.loads(golden.PATH.read_text("utf-8"))
+    for name, values in golden.vectors().items():
+        assert same(kept[name], values), f"{name} has changed: python -m tests.studio.golden"
 
 
 @pytest.fixture(scope="module")
@@ -92,23 +94,10 @@ def test_hellinger_and_total_variation_in_forty_digits(run):
     p, q = Normal(m, s), Normal(n, r)
     python = [f(p, q).value.tolist() for f in (divergences.hellinger, divergences.total_variation)]
     found = run("argument.map((a) => [math.normalHellinger(...a), math.normalTV(...a)])", cases)
-    with mp.workdps(40):
-        for i, (case, (hellinger, tv)) in enumerate(zip(cases, found, strict=True)):
-            m, s, n, r = map(mp.mpf, case)
-            overlap = mp.sqrt(2 * s * r / (s**2 + r**2)) * mp.exp(-((m - n) ** 2) / (4 * (s**2 + r**2)))
-            expected = float(mp.sqrt(1 - overlap))
-            assert [hellinger, python[0][i]] == pytest.approx([expected, expected], rel=1e-12, abs=1e-15), case
-            a, b = s**-2 - r**-2, -2 * (m / s**2 - n / r**2)
-            c = (m / s) ** 2 - (n / r) ** 2 + 2 * mp.log(s / r)
-            if a == 0:
-                roots = [] if b == 0 else [-c / b]
-            else:
-                roots = sorted((-b + sign * mp.sqrt(b * b - 4 * a * c)) / (2 * a) for sign in (1, -1))
-            ends = [mp.ninf, *roots, mp.inf]
-            masses = [[mp.ncdf((x - u) / v) if mp.isfinite(x) else x > 0 for x in ends] for u, v in ((m, s), (n, r))]
-            gaps = [masses[0][i] - masses[1][i] for i in range(len(ends))]
-            expected = float(sum(abs(gaps[i + 1] - gaps[i]) for i in range(len(ends) - 1)) / 2)
-            assert [tv, python[1][i]] == pytest.approx([expected, expected], rel=1e-12, abs=1e-15), case
+    for i, (case, pair) in enumerate(zip(cases, found, strict=True)):
+        for name, value, by_torch in zip(("normalHellinger", "normalTV"), pair, python, strict=True):
+            expected = golden.in_forty_digits(golden.CLOSED[name], case)
+            assert [value, by_torch[i]] == pytest.approx([expected, expected], rel=1e-12, abs=1e-15), (name, case)
 
 
 def test_jensen_shannon_between_normals(run):
@@ -122,16 +111,6 @@ def test_jensen_shannon_between_normals(run):
         p, q = ({"family": "normal", "mu": mean, "sigma": width} for mean, width in ((m, s), (n, r)))
         exact = exact_integrals(p, q)["js"]
         assert [found[i], expected[i]] == pytest.approx([exact, exact], rel=1e-11, abs=1e-15), cases[i]
-
-
-SHAPES = [
-    {"family": "normal", "mu": 0.5, "sigma": 1.5},
-    {"family": "skew", "mu": -1.0, "sigma": 2.0, "skew": 4.0},
-    {"family": "skew", "mu": 1.0, "sigma": 0.7, "skew": -1.0},
-    {"family": "truncated", "mu": 0.0, "sigma": 1.0, "low": -1.0, "high": 2.5},
-    {"family": "truncated", "mu": 0.0, "sigma": 0.4, "low": 3.0, "high": 3.5},
-    {"family": "mixture", "mu": -2.0, "sigma": 0.6, "mu2": 2.0, "sigma2": 0.9, "weight": 0.3},
-]
 
 
 def exact_density(shape):
@@ -202,7 +181,7 @@ def test_log_densities_of_all_families(run):
 
 
 def test_quadrature_over_all_pairs_of_families(run):
-    pairs = [(a, b) for a in SHAPES for b in SHAPES if a is not b]
+    pairs = pairs_of_shapes()
     found = run(
         "argument.map(([a, b]) => families.integrals(families.density(a), families.density(b)))",
         pairs,
@@ -221,7 +200,7 @@ def test_quadrature_over_all_pairs_of_families(run):
 
 
 def test_binning_never_raises_kl(run):
-    pairs = [(a, b) for a in SHAPES for b in SHAPES if a is not b]
+    pairs = pairs_of_shapes()
     edges = [-2.0, -1.0, 0.0, 0.5, 1.0, 2.0, 3.0]
     found = run(
         "argument[0].map(([a, b]) => { const [p, q] = [families.density(a), families.density(b)];"

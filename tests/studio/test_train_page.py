@@ -6,6 +6,7 @@ import pytest
 
 from nelbo import load
 from nelbo.studio.session import Session
+from nelbo.studio.train import Jobs
 
 
 @pytest.fixture
@@ -58,12 +59,30 @@ def test_a_short_training_finishes_and_its_epochs_can_be_gone_through(studio, vi
     page.wait_for_selector("[data-term=nelbo]")
 
 
-def test_what_cannot_be_trained_is_said_and_numbers_are_clamped(studio, visit):
+def test_no_training_starts_from_a_value_that_its_field_cannot_hold(studio, visit):
     page = visit(studio.address("train"))
     page.wait_for_selector("text=/The demo's runs are not made yet/")
-    page.fill("[data-setting=epochs]", "-5")
-    page.press("[data-setting=epochs]", "Tab")
-    page.wait_for_selector("text=epochs must be at least 1; taken: 1")
+    for name, typed, why in (
+        ("epochs", "-5", "epochs must be an integer at least 1, got “-5”"),
+        ("epochs", "2.5", "epochs must be an integer at least 1, got “2.5”"),
+        ("latent", "0", "latent must be an integer between 1 and 512, got “0”"),
+        ("hidden", "40 x", "hidden widths must be positive integers such as 400 200, got “40 x”"),
+        ("learning_rate", "fast", "learning rate must be a number"),
+    ):
+        field = f"[data-setting={name}]"
+        before = page.input_value(field)
+        page.fill(field, typed)
+        page.press(field, "Tab")
+        page.wait_for_selector(f"#why-{name}:has-text('{why}')")
+        page.click("[data-do=start]")
+        page.wait_for_selector(f".note:has-text('{why}')")
+        assert page.evaluate("document.activeElement.dataset.setting") == name
+        assert page.input_value(field) == typed
+        assert page.get_attribute(field, "aria-invalid") == "true"
+        page.fill(field, before)
+        page.press(field, "Tab")
+        assert not page.is_visible(f"#why-{name}")
+    assert not Jobs.of(studio.session).jobs
     page.fill("[data-setting=data]", "nothere.csv")
     page.press("[data-setting=data]", "Tab")
     page.click("[data-do=start]")

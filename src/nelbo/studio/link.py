@@ -27,9 +27,11 @@ OF_RUNS = tuple(name for name, facts in FACTS.items() if facts["kind"] == "runs"
 """Pages that show runs: their answers travel with them."""
 PAGES = (*EXPLORERS, *OF_RUNS)
 """Pages that can leave the studio; the others lead to other pages, and so need a studio around them."""
-# import x from "y", export x from "y", import "y"; the one dynamic import is the router's, which never travels
+# import x from "y", export x from "y", import "y"; the one dynamic import is the router's, which never travels, nor do
+# types, which comments import
 _IMPORT = re.compile(
-    r"""(?P<before>^\s*(?:import|export)\b[^"'`;]*?["'])(?P<name>\.{1,2}/[^"']+)(?=["'])""", re.MULTILINE
+    r"""(?P<before>^\s*(?:import|(?:import|export)\b[^"'`;()]*?\bfrom)\s*["'])(?P<name>\.{1,2}/[^"']+)(?=["'])""",
+    re.MULTILINE,
 )
 _LOADER = """\
 const urls = {};

@@ -2,7 +2,9 @@
 
 import { h } from "./dom.js";
 
-/** Have a text read aloud, also when it repeats the last one. */
+/** @import { Slots } from "./types.js" */
+
+/** Have a text read aloud, also when it repeats the last one. @param {HTMLElement} live @param {string} text */
 export function announce(live, text) {
   live.textContent = "";
   requestAnimationFrame(() => (live.textContent = text));
@@ -14,26 +16,47 @@ const KEYS = [
   ["Enter", "type the value of the focused handle (or double click it)"],
   ["[ ]", "previous, next preset"],
   ["Ctrl+Z", "undo; a whole drag is one step"],
+  ["Ctrl+Shift+Z, Ctrl+Y", "redo"],
   ["?", "this help"],
 ];
 
-/** Show what keys and gestures do. */
+/** Show what keys and gestures do. @param {HTMLElement} root @param {Slots} slots */
 export function help(root, slots) {
-  const rows = [...KEYS, ...(slots.page.help ?? [])].map(([key, text]) => h("tr", {}, h("th", { scope: "row" }, key), h("td", {}, text)));
-  const dialog = h("dialog", { class: "help", "aria-label": "Help" },
-    h("h2", {}, slots.page.title), h("table", {}, h("tbody", {}, ...rows)),
-    h("form", { method: "dialog" }, h("button", { class: "primary" }, "Close")));
+  const rows = [...KEYS, ...(slots.page.help ?? [])].map(([key, text]) =>
+    h("tr", {}, h("th", { scope: "row" }, key), h("td", {}, text)),
+  );
+  const dialog = h(
+    "dialog",
+    { class: "help", "aria-label": "Help" },
+    h("h2", {}, slots.page.title),
+    h("table", {}, h("tbody", {}, ...rows)),
+    h("form", { method: "dialog" }, h("button", { class: "primary" }, "Close")),
+  );
   dialog.addEventListener("close", () => dialog.remove());
   root.append(dialog);
   dialog.showModal();
 }
 
-/** Ask for a number; resolves to null where the reader thinks better of it. */
+/**
+ * Ask for a number; resolves to null where the reader thinks better of it.
+ * @param {HTMLElement} root
+ * @param {string} label
+ * @param {number} value
+ * @returns {Promise<number|null>}
+ */
 export function askNumber(root, label, value) {
   return new Promise((resolve) => {
     const input = h("input", { type: "text", inputmode: "decimal", "aria-label": label, value: String(value) });
-    const dialog = h("dialog", { class: "ask" },
-      h("form", { method: "dialog" }, h("label", {}, label, input), h("button", { class: "primary", value: "ok" }, "Set")));
+    const dialog = h(
+      "dialog",
+      { class: "ask" },
+      h(
+        "form",
+        { method: "dialog" },
+        h("label", {}, label, input),
+        h("button", { class: "primary", value: "ok" }, "Set"),
+      ),
+    );
     dialog.addEventListener("close", () => {
       const typed = Number(input.value.replace("−", "-").replace(",", "."));
       resolve(dialog.returnValue === "ok" && input.value.trim() && !Number.isNaN(typed) ? typed : null);
@@ -47,14 +70,28 @@ export function askNumber(root, label, value) {
 
 const typing = (target) => target.closest?.("input:not([type=range]):not([type=checkbox]), textarea, select, dialog");
 
-/** Keys of the page. @returns {() => void} ends them */
+/**
+ * Keys of the page.
+ * @param {HTMLElement} root
+ * @param {{undo: () => void, redo: () => void, help: () => void, preset: (by: number) => void}} actions
+ * @returns {() => void} ends them
+ */
 export function shortcuts(root, actions) {
   const pressed = (event) => {
     const own = root.contains(event.target) || event.target === document.body;
     if (!own || typing(event.target)) return;
-    const key = (event.ctrlKey || event.metaKey) && event.key.toLowerCase() === "z" ? "undo" : event.key;
-    const action = { undo: actions.undo, "?": actions.help, "[": () => actions.preset(-1), "]": () => actions.preset(1) }[key];
-    if (!action || ((event.ctrlKey || event.metaKey || event.altKey) && key !== "undo")) return;
+    const isCommand = (event.ctrlKey || event.metaKey) && !event.altKey;
+    const letter = event.key.toLowerCase();
+    const command = letter === "z" ? (event.shiftKey ? "redo" : "undo") : letter === "y" ? "redo" : null;
+    const key = isCommand ? command : event.altKey ? null : event.key;
+    const action = {
+      undo: actions.undo,
+      redo: actions.redo,
+      "?": actions.help,
+      "[": () => actions.preset(-1),
+      "]": () => actions.preset(1),
+    }[key];
+    if (!action) return;
     event.preventDefault();
     event.stopPropagation();
     action();

@@ -2,20 +2,31 @@
 
 import { s, set } from "./dom.js";
 
+/** @import { Figure, Handle } from "./types.js" */
+
 /**
  * Follow a pointer from press to release.
- * @param {Element} element
- * @param {{start?: (event: PointerEvent) => any, move: (event: PointerEvent, started: any) => void, end?: Function}} on
+ * @param {HTMLElement|SVGElement} element
+ * @param {{start?: (event: PointerEvent) => any, move: (event: PointerEvent, started: any) => void,
+ *   end?: (event: PointerEvent, started: any) => void}} on
  *   `start` may return false to let the press go, or a value that `move` gets
+ * @param {HTMLElement|SVGElement} [pressed] where a press counts, if that is not the element itself
  */
-export function draggable(element, on) {
+export function draggable(element, on, pressed = element) {
+  // a finger drags instead of scrolling; touch-action alone does not do it for parts of an SVG
   element.style.touchAction = "none";
-  element.addEventListener("pointerdown", (event) => {
-    if (event.button !== 0 || event.target.closest?.("[data-no-drag]")) return;
+  /** @param {Event} event */
+  const isFree = (event) => /** @type {Element} */ (event.target).closest("[data-no-drag]") !== null;
+  const steady = (event) => !isFree(event) && event.preventDefault();
+  element.addEventListener("touchstart", steady, { passive: false });
+  const isElsewhere = pressed !== element; // before what lies on top of it
+  /** @param {PointerEvent} event */
+  const press = (event) => {
+    if (event.button !== 0 || isFree(event)) return;
     const started = on.start?.(event);
     if (started === false) return;
     event.preventDefault();
-    event.stopPropagation();
+    event.stopImmediatePropagation();
     element.focus?.({ preventScroll: true });
     element.setPointerCapture(event.pointerId);
     element.classList.add("dragging");
@@ -29,41 +40,105 @@ export function draggable(element, on) {
     };
     element.addEventListener("pointermove", move);
     for (const name of ["pointerup", "pointercancel", "lostpointercapture"]) element.addEventListener(name, end);
-  });
+  };
+  pressed.addEventListener("pointerdown", press, { capture: isElsewhere });
+}
+
+/** Of the handles whose reach covers the pointer the nearest, whichever lies on top. */
+function nearest(figure, event) {
+  if (!event.target.closest?.(".handle")) return null;
+  const box = figure.root.getBoundingClientRect();
+  const far = ({ at: [x, y] }) => Math.hypot(event.clientX - box.left - x, event.clientY - box.top - y);
+  const shown = figure.handles.filter((one) => one.at && one.element.style.display !== "none");
+  return shown.reduce((best, one) => (best && far(best) < far(one) ? best : one), null);
+}
+
+/**
+ * Turn the wheel over a figure, where that is meant: with Ctrl (a pinch counts as that) or with a handle in focus.
+ * Otherwise the wheel scrolls the page.
+ */
+export function onWheel(figure, turned) {
+  const listener = (event) => {
+    const isMeant = event.ctrlKey || figure.root.contains(document.activeElement);
+    if (!isMeant) return;
+    event.preventDefault();
+    turned(event);
+  };
+  figure.root.addEventListener("wheel", listener, { passive: false });
 }
 
 /**
  * A round handle in a plot.
- * @param {ReturnType<import("./plot.js").plot>} figure
+ * @param {Figure} figure
  * @param {{name: string, colour: string, where?: Element, radius?: number, shape?: string,
- *   drag: (x: number, y: number, started: any) => void, start?: Function, end?: Function,
+ *   axis?: "x"|"y"|"xy", drag: (x: number, y: number, started: any) => void, start?: Function, end?: Function,
  *   key?: (dx: number, dy: number) => void, type?: () => void}} options
- *   `key` gets the arrows as -1, 0 or 1 (10 with Shift); `type` is called by a double click or Enter
- * @returns {{place: (x: number, y: number, text: string) => void, element: SVGElement}} `place` in data coordinates
+ *   `axis`: along which it is dragged, and which therefore keep their scale meanwhile; `key` gets the arrows as -1, 0 or 1 (10 with Shift); `type` is called by a double click or Enter
+ * @returns {Handle}
  */
 export function handle(figure, options) {
   const radius = options.radius ?? 7;
   const element = s("g", {
-    class: `handle ${options.colour}`, tabindex: 0, role: "slider", "aria-label": options.name,
-    "aria-valuenow": 0, "data-handle": options.name,
+    class: `handle ${options.colour}`,
+    tabindex: 0,
+    role: "slider",
+    "aria-label": options.name,
+    "aria-valuenow": 0,
+    "data-handle": options.name,
+    "data-axis": options.axis ?? "xy",
   });
   // the finger's target is larger than what the eye sees
   element.append(s("circle", { r: 16, class: "reach" }), shape(options.shape, radius), s("title", {}, options.name));
   (options.where ?? figure.front).append(element);
-  draggable(element, {
-    start(event) {
-      const [x, y] = figure.at(event);
-      const box = element.getBoundingClientRect();
-      const centre = figure.at({ clientX: box.left + box.width / 2, clientY: box.top + box.height / 2 });
-      // keep the grip: the handle does not jump to the pointer
-      return { dx: centre[0] - x, dy: centre[1] - y, own: options.start?.() };
+  const axes = { x: options.axis !== "y", y: options.axis !== "x" };
+  /** @type {Handle} */
+  const made = { element, at: null, place };
+  figure.handles.push(made);
+  let last = null; // the pointer's event
+  let frame = 0;
+  const follow = (started) => {
+    const [x, y] = figure.at({ clientX: last.clientX + started.dx, clientY: last.clientY + started.dy });
+    options.drag(x, y, started.own);
+  };
+  /** Where the hand waits beyond the axes, let them reach farther, as long as it waits. */
+  const reach = (started) => {
+    const { left, top } = figure.margin;
+    const box = figure.root.getBoundingClientRect();
+    const beyond = (v, from, size) => (v < from ? -1 : v > from + size ? 1 : 0);
+    const dx = beyond(last.clientX - box.left, left, figure.width);
+    const dy = -beyond(last.clientY - box.top, top, figure.height);
+    if (figure.reach(dx, dy)) {
+      follow(started);
+      figure.resized();
+    }
+    frame = requestAnimationFrame(() => reach(started));
+  };
+  draggable(
+    element,
+    {
+      start(event) {
+        if (nearest(figure, event) !== made) return false;
+        const box = figure.root.getBoundingClientRect();
+        const [px, py] = made.at;
+        figure.hold(axes);
+        last = event;
+        // keep the grip: the handle does not jump to the pointer
+        const started = { dx: box.left + px - event.clientX, dy: box.top + py - event.clientY, own: options.start?.() };
+        frame = requestAnimationFrame(() => reach(started));
+        return started;
+      },
+      move(event, started) {
+        last = event;
+        follow(started);
+      },
+      end() {
+        cancelAnimationFrame(frame);
+        figure.release();
+        options.end?.();
+      },
     },
-    move(event, started) {
-      const [x, y] = figure.at(event);
-      options.drag(x + started.dx, y + started.dy, started.own);
-    },
-    end: () => options.end?.(),
-  });
+    figure.root,
+  );
   element.addEventListener("keydown", (event) => {
     if ((event.key === "Enter" || event.key === " ") && options.type) {
       event.preventDefault();
@@ -73,18 +148,23 @@ export function handle(figure, options) {
     if (!step || !options.key) return;
     event.preventDefault();
     event.stopPropagation();
-    options.key(...step);
+    options.key(step[0], step[1]);
   });
-  if (options.type) element.addEventListener("dblclick", options.type);
-  return {
-    element,
-    place(x, y, text) {
-      const inside = (v, low, high) => Math.min(high, Math.max(low, v));
-      const px = inside(figure.sx(x), figure.margin.left, figure.margin.left + figure.width);
-      const py = inside(figure.sy(y), figure.margin.top, figure.margin.top + figure.height);
-      set(element, { transform: `translate(${px.toFixed(1)} ${py.toFixed(1)})`, "aria-valuetext": text, "aria-valuenow": x.toPrecision(6) });
-    },
-  };
+  if (options.type)
+    figure.root.addEventListener("dblclick", (event) => nearest(figure, event) === made && options.type());
+  return made;
+
+  function place(x, y, text) {
+    const inside = (v, low, high) => Math.min(high, Math.max(low, v));
+    const px = inside(figure.sx(x), figure.margin.left, figure.margin.left + figure.width);
+    const py = inside(figure.sy(y), figure.margin.top, figure.margin.top + figure.height);
+    made.at = [px, py];
+    set(element, {
+      transform: `translate(${px.toFixed(1)} ${py.toFixed(1)})`,
+      "aria-valuetext": text,
+      "aria-valuenow": x.toPrecision(6),
+    });
+  }
 }
 
 /** Arrow keys as [dx, dy], ten times as far with Shift; null for other keys. */

@@ -8,19 +8,41 @@ import { interval, logAdd, logNdtr, normalHellinger, normalKL, normalLogPdf, nor
  * @property {(x: number) => number} log log-density
  * @property {[number, number]} support
  * @property {[number, number][]} parts centre and width of each bump
- * @property {(random: {uniform: Function, normal: Function}) => number} draw
+ * @property {(random: {uniform: () => number, normal: () => number}) => number} draw
+ * @property {number} [mean] of a skew normal
+ * @property {number} [mu] of a normal
+ * @property {number} [sigma] of a normal
  */
 
-/** The distribution that the parameters {family, mu, sigma, ...} stand for. @returns {Density} */
+/**
+ * @typedef {Object} Shape the parameters of a density; those of another family may be there
+ * @property {string} [family] "normal", "skew", "truncated" or "mixture"
+ * @property {number} [mu]
+ * @property {number} [sigma]
+ * @property {number} [skew]
+ * @property {number} [low]
+ * @property {number} [high]
+ * @property {number} [mu2]
+ * @property {number} [sigma2]
+ * @property {number} [weight] of the second normal
+ */
+
+/** The distribution that the parameters stand for. @param {Shape} shape @returns {Density} */
 export function density({ family, mu, sigma, skew, low, high, mu2, sigma2, weight }) {
   const log = (x) => normalLogPdf(x, mu, sigma);
+  /** @type {[number, number]} */
   const whole = [-Infinity, Infinity];
   if (family === "skew") {
     const bend = skew / Math.sqrt(1 + skew * skew);
     return {
-      family, support: whole, mean: mu + sigma * bend * Math.sqrt(2 / Math.PI),
+      family,
+      support: whole,
+      mean: mu + sigma * bend * Math.sqrt(2 / Math.PI),
       log: (x) => log(x) + Math.LN2 + logNdtr((skew * (x - mu)) / sigma),
-      parts: [[mu, sigma], [mu, sigma / Math.max(1, Math.abs(skew))]],
+      parts: [
+        [mu, sigma],
+        [mu, sigma / Math.max(1, Math.abs(skew))],
+      ],
       draw: ({ normal }) => mu + sigma * (bend * Math.abs(normal()) + Math.sqrt(1 - bend * bend) * normal()),
     };
   }
@@ -29,15 +51,16 @@ export function density({ family, mu, sigma, skew, low, high, mu2, sigma2, weigh
     const [a, b] = [(from - mu) / sigma, (high - mu) / sigma];
     const logMass = logInterval(a, b);
     return {
-      family, support: [from, high],
+      family,
+      support: [from, high],
       log: (x) => (x < from || x > high ? -Infinity : log(x) - logMass),
       parts: [[mu, sigma]],
       draw(random) {
         // by rejection from the flat density, whose top is known: quick for every interval a slider can reach
         const top = Math.min(Math.max(mu, from), high);
         for (;;) {
-          const reach = [Math.max(from, top - 9 * sigma), Math.min(high, top + 9 * sigma)];
-          const x = reach[0] + (reach[1] - reach[0]) * random.uniform();
+          const [left, right] = [Math.max(from, top - 9 * sigma), Math.min(high, top + 9 * sigma)];
+          const x = left + (right - left) * random.uniform();
           if (Math.log(random.uniform()) < log(x) - log(top)) return x;
         }
       },
@@ -46,13 +69,25 @@ export function density({ family, mu, sigma, skew, low, high, mu2, sigma2, weigh
   if (family === "mixture") {
     const [a, b] = [Math.log1p(-weight), Math.log(weight)];
     return {
-      family, support: whole,
+      family,
+      support: whole,
       log: (x) => logAdd(a + log(x), b + normalLogPdf(x, mu2, sigma2)),
-      parts: [[mu, sigma], [mu2, sigma2]],
+      parts: [
+        [mu, sigma],
+        [mu2, sigma2],
+      ],
       draw: ({ uniform, normal }) => (uniform() < weight ? mu2 + sigma2 * normal() : mu + sigma * normal()),
     };
   }
-  return { family: "normal", mu, sigma, support: whole, log, parts: [[mu, sigma]], draw: ({ normal }) => mu + sigma * normal() };
+  return {
+    family: "normal",
+    mu,
+    sigma,
+    support: whole,
+    log,
+    parts: [[mu, sigma]],
+    draw: ({ normal }) => mu + sigma * normal(),
+  };
 }
 
 function logInterval(a, b) {
@@ -65,8 +100,14 @@ function logInterval(a, b) {
 }
 
 // Gauss-Legendre, 16 nodes
-const NODES = [0.0950125098376374, 0.2816035507792589, 0.4580167776572274, 0.6178762444026438, 0.755404408355003, 0.8656312023878318, 0.9445750230732326, 0.9894009349916499];
-const WEIGHTS = [0.1894506104550685, 0.1826034150449236, 0.1691565193950025, 0.1495959888165767, 0.1246289712555339, 0.0951585116824928, 0.0622535239386479, 0.0271524594117541];
+const NODES = [
+  0.0950125098376374, 0.2816035507792589, 0.4580167776572274, 0.6178762444026438, 0.755404408355003, 0.8656312023878318,
+  0.9445750230732326, 0.9894009349916499,
+];
+const WEIGHTS = [
+  0.1894506104550685, 0.1826034150449236, 0.1691565193950025, 0.1495959888165767, 0.1246289712555339,
+  0.0951585116824928, 0.0622535239386479, 0.0271524594117541,
+];
 const STEPS = [0, 0.7, 1.4, 2.1, 2.8, 3.6, 4.5, 5.5, 7, 9, 12, 16, 22, 30, 38];
 
 /** Points between which both densities are smooth: at multiples of every width, and at the ends of the supports. */
@@ -95,7 +136,7 @@ function sweep(p, q, from, to, f) {
   }
 }
 
-/** Where p or q has mass at all. */
+/** Where p or q has mass at all. @param {Density} p @param {Density} q @returns {[number, number]} */
 export function reach(p, q) {
   const ends = [p, q].map((d) => {
     const low = Math.min(...d.parts.map(([m, s]) => m - 38 * s));
@@ -118,9 +159,13 @@ function excess(lp, lq) {
   return Math.abs(r) < 1 ? mass * (Math.expm1(-r) + r) : Math.exp(lq) - mass + mass * r;
 }
 
-/** All numbers of the explorer by quadrature, in nats. */
+/** All numbers of the explorer by quadrature, in nats. @param {Density} p @param {Density} q */
 export function integrals(p, q) {
-  let pq = 0, qp = 0, js = 0, overlap = 0, mass = 0;
+  let pq = 0,
+    qp = 0,
+    js = 0,
+    overlap = 0,
+    mass = 0;
   const [from, to] = reach(p, q);
   sweep(p, q, from, to, (lp, lq, _x, w) => {
     // p log(p/q) - p + q integrates to the same and is never negative: no cancellation between panels
@@ -132,8 +177,12 @@ export function integrals(p, q) {
     mass += w * Math.exp(lp);
   });
   return {
-    pq: outside(p, q) ? Infinity : pq, qp: outside(q, p) ? Infinity : qp,
-    js: Math.max(0, js), hellinger: Math.sqrt(Math.max(0, overlap)), tv: totalVariation(p, q, from, to), mass,
+    pq: outside(p, q) ? Infinity : pq,
+    qp: outside(q, p) ? Infinity : qp,
+    js: Math.max(0, js),
+    hellinger: Math.sqrt(Math.max(0, overlap)),
+    tv: totalVariation(p, q, from, to),
+    mass,
   };
 }
 
@@ -166,7 +215,9 @@ function totalVariation(p, q, from, to) {
     const half = (cuts[i] - cuts[i - 1]) / 2;
     const middle = (cuts[i] + cuts[i - 1]) / 2;
     let piece = 0;
-    for (let j = 0; j < 8; j++) for (const x of [middle - half * NODES[j], middle + half * NODES[j]]) piece += WEIGHTS[j] * (Math.exp(p.log(x)) - Math.exp(q.log(x)));
+    for (let j = 0; j < 8; j++)
+      for (const x of [middle - half * NODES[j], middle + half * NODES[j]])
+        piece += WEIGHTS[j] * (Math.exp(p.log(x)) - Math.exp(q.log(x)));
     total += Math.abs(piece * half);
   }
   return Math.min(1, total / 2);
@@ -177,7 +228,8 @@ export function normalJS(m, s, n, r) {
   const from = Math.min(m - 9 * s, n - 9 * r);
   const to = Math.max(m + 9 * s, n + 9 * r);
   const count = Math.ceil((6 * (to - from)) / Math.min(s, r));
-  if (count > 4000) return integrals(density({ family: "normal", mu: m, sigma: s }), density({ family: "normal", mu: n, sigma: r })).js;
+  if (count > 4000)
+    return integrals(density({ family: "normal", mu: m, sigma: s }), density({ family: "normal", mu: n, sigma: r })).js;
   const step = (to - from) / count;
   let sum = 0;
   for (let i = 0; i <= count; i++) {
@@ -189,18 +241,27 @@ export function normalJS(m, s, n, r) {
   return Math.max(0, 0.5 * sum * step);
 }
 
-/** All numbers where both are normal, closed but for Jensen-Shannon's; null else. */
+/** All numbers where both are normal, closed but for Jensen-Shannon's; null else. @param {Density} p @param {Density} q */
 export function closedForms(p, q) {
   if (p.family !== "normal" || q.family !== "normal") return null;
-  const four = [p.mu, p.sigma, q.mu, q.sigma];
-  const back = [q.mu, q.sigma, p.mu, p.sigma];
+  const four = /** @type {const} */ ([p.mu, p.sigma, q.mu, q.sigma]);
+  const back = /** @type {const} */ ([q.mu, q.sigma, p.mu, p.sigma]);
   return {
-    pq: normalKL(...four), qp: normalKL(...back), js: normalJS(...four), tv: normalTV(...four),
-    hellinger: normalHellinger(...four), w2: normalW2(...four),
+    pq: normalKL(...four),
+    qp: normalKL(...back),
+    js: normalJS(...four),
+    tv: normalTV(...four),
+    hellinger: normalHellinger(...four),
+    w2: normalW2(...four),
   };
 }
 
-/** Masses of p and q in bins, the first and the last reaching to infinity. */
+/**
+ * Masses of p and q in bins, the first and the last reaching to infinity.
+ * @param {Density} p
+ * @param {Density} q
+ * @param {number[]} edges
+ */
 export function binned(p, q, edges) {
   const [from, to] = reach(p, q);
   const ends = [Math.min(from, edges[0] - 1), ...edges, Math.max(to, edges[edges.length - 1] + 1)];
@@ -213,6 +274,10 @@ export function binned(p, q, edges) {
     });
     masses.push(mass);
   }
-  const kl = (a, b) => masses.reduce((sum, m) => (m[a] > 0 ? sum + (m[b] > 0 ? m[a] * Math.log(m[a] / m[b]) - m[a] + m[b] : Infinity) : sum + m[b]), 0);
+  const kl = (a, b) =>
+    masses.reduce(
+      (sum, m) => (m[a] > 0 ? sum + (m[b] > 0 ? m[a] * Math.log(m[a] / m[b]) - m[a] + m[b] : Infinity) : sum + m[b]),
+      0,
+    );
   return { masses, pq: kl(0, 1), qp: kl(1, 0) };
 }

@@ -1,6 +1,9 @@
 // MathML from a few words: browsers draw it without a library.
 
-const tag = (name) => (...inside) => `<${name}>${inside.join("")}</${name}>`;
+const tag =
+  (name) =>
+  (...inside) =>
+    `<${name}>${inside.join("")}</${name}>`;
 export const row = tag("mrow");
 export const frac = tag("mfrac");
 export const sup = tag("msup");
@@ -21,7 +24,8 @@ export function v(text, colour = "", mark = "") {
 }
 
 /** A symbol with an index: mu_p. */
-export const indexed = (text, index, colour, mark = "") => `<msub class="${colour}"${mark ? ` data-sym="${mark}"` : ""}><mi>${text}</mi><mi>${index}</mi></msub>`;
+export const indexed = (text, index, colour, mark = "") =>
+  `<msub class="${colour}"${mark ? ` data-sym="${mark}"` : ""}><mi>${text}</mi><mi>${index}</mi></msub>`;
 
 /** KL(a || b) */
 export const KL = (a, b) => row(word("KL"), o("("), a, o("∥"), b, o(")"));

@@ -8,7 +8,10 @@ import { fromText, toText } from "./state.js";
 import { read, write } from "./store.js";
 import { applyTheme, switchTheme } from "./theme.js";
 
+/** @import { Host, Model, Page, Slots } from "./types.js" */
+
 const ICONS = {
+  redo: "M15 14l5-5-5-5M20 9H10a6 6 0 0 0 0 12h3",
   undo: "M9 14 4 9l5-5M4 9h10a6 6 0 0 1 0 12h-3",
   reset: "M4 4v6h6M4.5 15a8 8 0 1 0 2-8.5L4 10",
   theme: "M12 3a9 9 0 1 0 9 9 7 7 0 0 1-9-9z",
@@ -19,21 +22,25 @@ const ICONS = {
 
 /**
  * Draw a page into an element.
- * @param {import("./state.js").Page} page
- * @param {import("./store.js").Model} model holds `page.defaults`, and `unit` ("nats" or "bits")
+ * @param {Page} page
+ * @param {Model} model holds `page.defaults`, and `unit` ("nats" or "bits")
  * @param {HTMLElement} el
- * @param {{exportUrl?: (state: Object) => string, address?: (state: string) => string, said?: string[]}} [host] what
- *   this host can do besides
+ * @param {Host} [host] what this host can do besides
  * @returns {() => void} removes it
  */
 export function openPage(page, model, el, host = {}) {
   const names = Object.keys(page.defaults);
   const root = h("article", { class: "nelbo page", "data-page": page.name });
   applyTheme(root);
+  let saying = 0; // until when a note stands
   const live = h("div", { class: "unseen", role: "status", "aria-live": "polite" });
   const note = h("div", { class: "note", role: "status", hidden: true });
+  /** @type {Slots} */
   const slots = {
-    page, model, host, root,
+    page,
+    model,
+    host,
+    root,
     figure: h("section", { class: "figure", "aria-label": "Figure" }),
     numbers: h("section", { class: "numbers", "aria-label": "Numbers" }),
     controls: h("section", { class: "controls", "aria-label": "Controls" }),
@@ -41,16 +48,15 @@ export function openPage(page, model, el, host = {}) {
     why: h("div", { class: "why" }),
     code: h("pre", { class: "code", tabindex: 0 }),
     bar: h("div", { class: "page-extra" }),
-    /** Tell the reader in words; also read aloud. */
+    wide: h("div", { class: "wide", hidden: true }),
     say(text) {
       note.textContent = text;
       note.hidden = !text;
       announce(live, text);
-      clearTimeout(slots.saying);
-      slots.saying = setTimeout(() => (note.hidden = true), 8000);
+      clearTimeout(saying);
+      saying = setTimeout(() => (note.hidden = true), 8000);
     },
     announce: (text) => announce(live, text),
-    /** Take a state of this page, checked; what was wrong with it is said. */
     load(state) {
       const { values, said } = fromText(page, state);
       write(model, values);
@@ -60,10 +66,18 @@ export function openPage(page, model, el, host = {}) {
   };
   const past = history(model, names);
   const undo = () => slots.say(past.undo() ? "" : "Nothing to undo");
+  const redo = () => slots.say(past.redo() ? "" : "Nothing to redo");
   const button = (name, text, onclick, attributes) =>
-    h("button", { type: "button", class: "tool", title: text, "aria-label": text, onclick, ...attributes }, icon(ICONS[name]));
+    h(
+      "button",
+      { type: "button", class: "tool", title: text, "aria-label": text, onclick, ...attributes },
+      icon(ICONS[name]),
+    );
   const unit = h("button", {
-    type: "button", class: "tool unit", title: "Show nats or bits", "aria-label": "Unit: nats or bits",
+    type: "button",
+    class: "tool unit",
+    title: "Show nats or bits",
+    "aria-label": "Unit: nats or bits",
     onclick: () => write(model, { unit: model.get("unit") === "bits" ? "nats" : "bits" }),
   });
   const showUnit = () => (unit.textContent = model.get("unit"));
@@ -73,35 +87,65 @@ export function openPage(page, model, el, host = {}) {
   const menu = saveMenu(page, model, slots, host, names);
   const wantsUnit = page.unit !== false;
   const bar = h(
-    "header", { class: "bar" },
+    "header",
+    { class: "bar" },
     h("div", { class: "headline" }, h("h1", {}, page.title), h("p", { class: "claim" }, page.claim)),
-    h("div", { class: "tools", role: "toolbar", "aria-label": "Page" },
-      slots.bar, wantsUnit ? unit : null,
+    h(
+      "div",
+      { class: "tools", role: "toolbar", "aria-label": "Page" },
+      slots.bar,
+      wantsUnit ? unit : null,
       button("undo", "Undo (Ctrl+Z)", undo),
+      button("redo", "Redo (Ctrl+Shift+Z)", redo),
       button("reset", "Reset", () => write(model, structuredClone(page.defaults))),
-      host.address ? button("share", "Copy a link to exactly this", async () => slots.say((await copy(address())) ? "Link copied" : address())) : null,
+      host.address
+        ? button("share", "Copy a link to exactly this", async () =>
+            slots.say((await copy(address())) ? "Link copied" : address()),
+          )
+        : null,
       menu,
       button("theme", "Light or dark", () => switchTheme(root)),
       button("help", "Help (?)", () => help(root, slots)),
     ),
   );
-  const copyCode = h("button", {
-    type: "button", class: "quiet copy",
-    onclick: async () => slots.say((await copy(slots.code.textContent)) ? "Code copied" : "Copying is not allowed here; select the text"),
-  }, "Copy");
-  const wide = h("div", { class: "wide", hidden: true });
-  slots.wide = wide;
+  const copyCode = h(
+    "button",
+    {
+      type: "button",
+      class: "quiet copy",
+      onclick: async () =>
+        slots.say(
+          (await copy(slots.code.textContent)) ? "Code copied" : "Copying is not allowed here; select the text",
+        ),
+    },
+    "Copy",
+  );
   root.append(
-    bar, note, slots.questions,
-    h("div", { class: "body" }, h("div", { class: "main" }, slots.figure), h("aside", { class: "side" }, slots.numbers, slots.controls)),
-    wide,
-    h("div", { class: "folds" },
+    bar,
+    note,
+    slots.questions,
+    h(
+      "div",
+      { class: "body" },
+      h("div", { class: "main" }, slots.figure),
+      h("aside", { class: "side" }, slots.numbers, slots.controls),
+    ),
+    slots.wide,
+    h(
+      "div",
+      { class: "folds" },
       h("details", { class: "fold", "data-fold": "why" }, h("summary", {}, "Why"), slots.why),
-      h("details", { class: "fold", "data-fold": "code" }, h("summary", {}, "Code"), copyCode, slots.code)),
+      h("details", { class: "fold", "data-fold": "code" }, h("summary", {}, "Code"), copyCode, slots.code),
+    ),
     live,
   );
   el.append(root);
-  const leaveKeys = shortcuts(root, { undo, help: () => help(root, slots), preset: (by) => stepPreset(slots, by) });
+  const leaveKeys = shortcuts(root, {
+    undo,
+    redo,
+    help: () => help(root, slots),
+    preset: (by) => stepPreset(slots, by),
+  });
   const leave = page.mount(slots) ?? (() => {});
   linkSymbols(root);
   let leaveStrip = () => {};
@@ -113,12 +157,13 @@ export function openPage(page, model, el, host = {}) {
     leaveStrip();
     leaveKeys();
     past.stop();
-    clearTimeout(slots.saying);
+    clearTimeout(saying);
     model.off("change:unit", showUnit);
     root.remove();
   };
 }
 
+/** @param {Slots} slots @param {number} by */
 function stepPreset(slots, by) {
   if (!slots.presets.length) return;
   slots.presetIndex = ((slots.presetIndex ?? (by > 0 ? -1 : 0)) + by + slots.presets.length) % slots.presets.length;
@@ -127,33 +172,58 @@ function stepPreset(slots, by) {
   slots.say(preset.name);
 }
 
+/** @param {Page} page @param {Model} model @param {Slots} slots @param {Host} host @param {string[]} names */
 function saveMenu(page, model, slots, host, names) {
-  const figure = () => slots.figure.querySelector("svg.plot");
+  const figure = () => /** @type {?SVGSVGElement} */ (slots.figure.querySelector("svg.plot"));
   const file = `nelbo-${page.name}`;
-  const entry = (text, onclick) => h("button", { type: "button", role: "menuitem", onclick: () => { menu.open = false; onclick(); } }, text);
+  const entry = (text, onclick) =>
+    h(
+      "button",
+      {
+        type: "button",
+        role: "menuitem",
+        onclick: () => {
+          menu.open = false;
+          onclick();
+        },
+      },
+      text,
+    );
   const entries = [
     entry("Figure as SVG", () => figure() && download(`${file}.svg`, standalone(figure()), "image/svg+xml")),
     entry("Figure as PNG", async () => figure() && download(`${file}.png`, await picture(figure()), "image/png")),
   ];
   if (host.exportUrl) {
-    entries.push(entry("Page as one HTML file", () => {
-      const state = read(model, names);
-      for (const name of names) if (JSON.stringify(state[name]) === JSON.stringify(page.defaults[name])) delete state[name];
-      const link = h("a", { href: host.exportUrl(state), download: "" });
-      link.click();
-    }));
+    entries.push(
+      entry("Page as one HTML file", () => {
+        const state = read(model, names);
+        for (const name of names)
+          if (JSON.stringify(state[name]) === JSON.stringify(page.defaults[name])) delete state[name];
+        const link = h("a", { href: host.exportUrl(state), download: "" });
+        link.click();
+      }),
+    );
   }
-  const menu = h("details", { class: "menu" }, h("summary", { class: "tool", title: "Save", "aria-label": "Save" }, icon(ICONS.save)), h("div", { role: "menu" }, ...entries));
-  menu.addEventListener("focusout", (event) => { if (!menu.contains(event.relatedTarget)) menu.open = false; });
+  const menu = h(
+    "details",
+    { class: "menu" },
+    h("summary", { class: "tool", title: "Save", "aria-label": "Save" }, icon(ICONS.save)),
+    h("div", { role: "menu" }, ...entries),
+  );
+  menu.addEventListener("focusout", (event) => {
+    if (!menu.contains(/** @type {?Node} */ (event.relatedTarget))) menu.open = false;
+  });
   return menu;
 }
 
 // A symbol of a formula (data-sym="mu_p") lights up the marks that carry it (data-mark="mu_p"), and the other way round.
 function linkSymbols(root) {
   const light = (event, on) => {
-    const name = event.target.closest?.("[data-sym]")?.dataset.sym ?? event.target.closest?.("[data-mark]")?.dataset.mark;
+    const name =
+      event.target.closest?.("[data-sym]")?.dataset.sym ?? event.target.closest?.("[data-mark]")?.dataset.mark;
     if (!name) return;
-    for (const mark of root.querySelectorAll(`[data-mark="${name}"], [data-sym="${name}"]`)) mark.classList.toggle("lit", on);
+    for (const mark of root.querySelectorAll(`[data-mark="${name}"], [data-sym="${name}"]`))
+      mark.classList.toggle("lit", on);
   };
   root.addEventListener("pointerover", (event) => light(event, true));
   root.addEventListener("pointerout", (event) => light(event, false));

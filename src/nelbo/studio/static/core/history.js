@@ -1,16 +1,17 @@
-// Undo over whole gestures: a drag of a hundred moves is one step.
+// Undo and redo over whole gestures: a drag of a hundred moves is one step.
 
 import { read, write } from "./store.js";
 
 const SETTLED = 350; // ms without a change
 
 /**
- * @param {import("./store.js").Model} model
+ * @param {import("./types.js").Model} model
  * @param {string[]} names of the state
- * @returns {{undo: () => boolean, stop: () => void}}
+ * @returns {{undo: () => boolean, redo: () => boolean, stop: () => void}}
  */
 export function history(model, names) {
   const past = [];
+  const future = [];
   let settled = read(model, names);
   let timer = 0;
   let pressed = false;
@@ -26,6 +27,7 @@ export function history(model, names) {
     past.push(settled);
     if (past.length > 200) past.shift();
     settled = now;
+    future.length = 0;
   };
   const changed = () => {
     clearTimeout(timer);
@@ -37,17 +39,20 @@ export function history(model, names) {
   addEventListener("pointerdown", down, true);
   addEventListener("pointerup", up, true);
   addEventListener("pointercancel", up, true);
+  const step = (from, to) => {
+    pressed = false;
+    settle();
+    const next = from.pop();
+    if (!next) return false;
+    to.push(settled);
+    settled = next;
+    write(model, next);
+    clearTimeout(timer);
+    return true;
+  };
   return {
-    undo() {
-      pressed = false;
-      settle();
-      const before = past.pop();
-      if (!before) return false;
-      settled = before;
-      write(model, before);
-      clearTimeout(timer);
-      return true;
-    },
+    undo: () => step(past, future),
+    redo: () => step(future, past),
     stop() {
       clearTimeout(timer);
       for (const name of names) model.off(`change:${name}`, changed);

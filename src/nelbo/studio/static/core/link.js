@@ -6,7 +6,9 @@ const padding = (size) => (ALIGN - (size % ALIGN)) % ALIGN;
 /** One frame of a JSON value and buffers. @returns {ArrayBuffer} */
 export function pack(content, buffers = []) {
   const text = new TextEncoder().encode(JSON.stringify(content));
-  const parts = buffers.map((b) => (ArrayBuffer.isView(b) ? new Uint8Array(b.buffer, b.byteOffset, b.byteLength) : new Uint8Array(b)));
+  const parts = buffers.map((b) =>
+    ArrayBuffer.isView(b) ? new Uint8Array(b.buffer, b.byteOffset, b.byteLength) : new Uint8Array(b),
+  );
   const head = 8 + 4 * parts.length;
   let size = head + text.length;
   const starts = parts.map((part) => {

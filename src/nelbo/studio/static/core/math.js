@@ -124,7 +124,14 @@ export function elboChain(x, m, v, w, s) {
   const reconstructionError = 0.5 * (LOG_2PI + 2 * Math.log(s) + ((x - w * m) ** 2 + (w * v) ** 2) / (s * s));
   const kl = normalKL(m, v, 0, 1);
   const posterior = [(w * x) / total, s / Math.sqrt(total)];
-  return { logEvidence, reconstructionError, kl, elbo: -(reconstructionError + kl), gap: normalKL(m, v, ...posterior), posterior };
+  return {
+    logEvidence,
+    reconstructionError,
+    kl,
+    elbo: -(reconstructionError + kl),
+    gap: normalKL(m, v, ...posterior),
+    posterior,
+  };
 }
 
 /** Means and standard errors of the three estimators of KL(p || q) from r = log p(x) - log q(x) at draws of p. */

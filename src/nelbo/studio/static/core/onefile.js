@@ -7,13 +7,13 @@ import { localModel, read } from "./store.js";
 import { applyTheme } from "./theme.js";
 
 /**
- * @param {import("./state.js").Page} page
- * @param {Object} state what differs from the page's defaults
+ * @param {import("./types.js").Page} page
+ * @param {import("./types.js").State} state what differs from the page's defaults
  * @param {Object<string, string>} attachments base64 of packed answers, by the question: its kind, a space, and the JSON
  *   of the rest with sorted keys
  */
 export async function open(page, state, attachments) {
-  const root = document.querySelector("#nelbo");
+  const root = document.getElementById("nelbo");
   applyTheme(root);
   const asked = location.hash.length > 1 ? decodeURI(location.hash.slice(1)).replace(/^[^?]*\?/, "") : "";
   const start = fromText(page, { ...state });
@@ -22,7 +22,11 @@ export async function open(page, state, attachments) {
     send({ id, kind, ...content }) {
       const found = attachments[`${kind} ${sorted(content)}`];
       queueMicrotask(() => {
-        if (!found) return model.receive({ id, kind, error: "this file has no Python behind it; open the studio: nelbo studio" }, []);
+        if (!found)
+          return model.receive(
+            { id, kind, error: "this file has no Python behind it; open the studio: nelbo studio" },
+            [],
+          );
         const [answer, buffers] = unpack(bytes(found));
         return model.receive({ ...answer, id, kind }, buffers);
       });
@@ -45,7 +49,10 @@ export async function open(page, state, attachments) {
 function sorted(value) {
   if (Array.isArray(value)) return `[${value.map(sorted).join(",")}]`;
   if (value === null || typeof value !== "object") return JSON.stringify(value);
-  return `{${Object.keys(value).sort().map((key) => `${JSON.stringify(key)}:${sorted(value[key])}`).join(",")}}`;
+  return `{${Object.keys(value)
+    .sort()
+    .map((key) => `${JSON.stringify(key)}:${sorted(value[key])}`)
+    .join(",")}}`;
 }
 
 function bytes(base64) {

@@ -3,6 +3,7 @@
 // kind: "explorer" needs no run, "runs" shows runs, "studio" leads to other pages. answers: the module of nelbo.studio that
 // answers what the page asks. label: in the rail, where the title is too long. limits: [low, high], or all values of a choice.
 
+/** @type {Record<string, import("./types.js").Facts>} */
 export const PAGES = {
   "home": {
     "title": "nelbo studio",
@@ -10,7 +11,7 @@ export const PAGES = {
     "icon": "M4 11 12 4l8 7M6 10v10h12V10M10 20v-6h4v6",
     "kind": "studio",
     "claim": "Drag a Gaussian, drag a latent, see the loss: reconstruction error + KL, in nats.",
-    "defaults": {"chosen": []}
+    "defaults": { "chosen": [] }
   },
   "kl": {
     "title": "KL explorer",
@@ -18,21 +19,58 @@ export const PAGES = {
     "kind": "explorer",
     "widget": "KLExplorer",
     "answers": "explore",
-    "claim": "How far is q from p? Two answers, one for each direction; equal for two normals exactly when their widths are.",
+    "claim":
+      "How far is q from p? Two answers, one for each direction; equal for two normals exactly when their widths are.",
     "question": "How far is q from p, in both directions? When are they equal?",
     "defaults": {
-      "family_p": "normal", "mu_p": 0, "sigma_p": 1, "mu2_p": 3, "skew_p": 3, "low_p": -2, "high_p": 2,
-      "sigma2_p": 0.5, "weight_p": 0.4, "family_q": "normal", "mu_q": 1, "sigma_q": 2, "mu2_q": -2, "skew_q": 3,
-      "low_q": -2, "high_q": 2, "sigma2_q": 0.5, "weight_q": 0.4, "view": "explore", "running": false, "bins": 0,
-      "samples": 1000, "seed": 0, "target": 1
+      "family_p": "normal",
+      "mu_p": 0,
+      "sigma_p": 1,
+      "mu2_p": 3,
+      "skew_p": 3,
+      "low_p": -2,
+      "high_p": 2,
+      "sigma2_p": 0.5,
+      "weight_p": 0.4,
+      "family_q": "normal",
+      "mu_q": 1,
+      "sigma_q": 2,
+      "mu2_q": -2,
+      "skew_q": 3,
+      "low_q": -2,
+      "high_q": 2,
+      "sigma2_q": 0.5,
+      "weight_q": 0.4,
+      "view": "explore",
+      "running": false,
+      "bins": 0,
+      "samples": 1000,
+      "seed": 0,
+      "target": 1
     },
     "limits": {
-      "family_p": ["normal", "skew", "truncated", "mixture"], "mu_p": [-1000, 1000], "sigma_p": [0.001, 1000],
-      "skew_p": [-30, 30], "low_p": [-1000, 1000], "high_p": [-1000, 1000], "mu2_p": [-1000, 1000],
-      "sigma2_p": [0.001, 1000], "weight_p": [0.001, 0.999], "family_q": ["normal", "skew", "truncated", "mixture"],
-      "mu_q": [-1000, 1000], "sigma_q": [0.001, 1000], "skew_q": [-30, 30], "low_q": [-1000, 1000],
-      "high_q": [-1000, 1000], "mu2_q": [-1000, 1000], "sigma2_q": [0.001, 1000], "weight_q": [0.001, 0.999],
-      "view": ["explore", "fit", "game"], "bins": [0, 64], "samples": [10, 100000], "seed": [0, 1000000],
+      "family_p": ["normal", "skew", "truncated", "mixture"],
+      "mu_p": [-1000, 1000],
+      "sigma_p": [0.001, 1000],
+      "skew_p": [-30, 30],
+      "low_p": [-1000, 1000],
+      "high_p": [-1000, 1000],
+      "mu2_p": [-1000, 1000],
+      "sigma2_p": [0.001, 1000],
+      "weight_p": [0.001, 0.999],
+      "family_q": ["normal", "skew", "truncated", "mixture"],
+      "mu_q": [-1000, 1000],
+      "sigma_q": [0.001, 1000],
+      "skew_q": [-30, 30],
+      "low_q": [-1000, 1000],
+      "high_q": [-1000, 1000],
+      "mu2_q": [-1000, 1000],
+      "sigma2_q": [0.001, 1000],
+      "weight_q": [0.001, 0.999],
+      "view": ["explore", "fit", "game"],
+      "bins": [0, 64],
+      "samples": [10, 100000],
+      "seed": [0, 1000000],
       "target": [0, 100]
     }
   },
@@ -42,13 +80,28 @@ export const PAGES = {
     "kind": "explorer",
     "widget": "MetricLab",
     "answers": "explore",
-    "claim": "KL is never negative and zero only between equals, but it has no symmetry and its triangles do not close.",
+    "claim":
+      "KL is never negative and zero only between equals, but it has no symmetry and its triangles do not close.",
     "question": "Which axioms of a metric does a divergence satisfy?",
-    "defaults": {"divergence": "kl", "mu_p": 0, "sigma_p": 1, "mu_q": 1, "sigma_q": 1, "mu_r": 2, "sigma_r": 1, "seed": 0},
+    "defaults": {
+      "divergence": "kl",
+      "mu_p": 0,
+      "sigma_p": 1,
+      "mu_q": 1,
+      "sigma_q": 1,
+      "mu_r": 2,
+      "sigma_r": 1,
+      "seed": 0
+    },
     "limits": {
       "divergence": ["kl", "jeffreys", "js", "sqrtjs", "hellinger", "tv", "w2", "fisher", "sqrtkl"],
-      "seed": [0, 1000000], "mu_p": [-100, 100], "sigma_p": [0.05, 100], "mu_q": [-100, 100], "sigma_q": [0.05, 100],
-      "mu_r": [-100, 100], "sigma_r": [0.05, 100]
+      "seed": [0, 1000000],
+      "mu_p": [-100, 100],
+      "sigma_p": [0.05, 100],
+      "mu_q": [-100, 100],
+      "sigma_q": [0.05, 100],
+      "mu_r": [-100, 100],
+      "sigma_r": [0.05, 100]
     }
   },
   "elbo": {
@@ -57,15 +110,33 @@ export const PAGES = {
     "kind": "explorer",
     "widget": "ElboLab",
     "answers": "explore",
-    "claim": "The ELBO lies below log p(x) by exactly the KL from q to the true posterior. Drag q and see the gap close.",
+    "claim":
+      "The ELBO lies below log p(x) by exactly the KL from q to the true posterior. Drag q and see the gap close.",
     "question": "Why is the ELBO a lower bound, and how large is the gap?",
     "defaults": {
-      "model": "linear", "x": 1.5, "w": 1, "s": 0.7, "m": 0, "v": 1, "logk": 3, "seed": 0,
-      "points": [[0.6, 0.4], [2, 0.3], [4.5, 0.3]]
+      "model": "linear",
+      "x": 1.5,
+      "w": 1,
+      "s": 0.7,
+      "m": 0,
+      "v": 1,
+      "logk": 3,
+      "seed": 0,
+      "points": [
+        [0.6, 0.4],
+        [2, 0.3],
+        [4.5, 0.3]
+      ]
     },
     "limits": {
-      "model": ["linear", "square"], "x": [-20, 20], "w": [-10, 10], "s": [0.05, 10], "m": [-20, 20],
-      "v": [0.02, 20], "logk": [0, 9], "seed": [0, 1000000]
+      "model": ["linear", "square"],
+      "x": [-20, 20],
+      "w": [-10, 10],
+      "s": [0.05, 10],
+      "m": [-20, 20],
+      "v": [0.02, 20],
+      "logk": [0, 9],
+      "seed": [0, 1000000]
     }
   },
   "reparam": {
@@ -74,12 +145,28 @@ export const PAGES = {
     "kind": "explorer",
     "widget": "ReparamLab",
     "answers": "explore",
-    "claim": "z = µ + σε lets the gradient through the sample: the same truth as the score function, at a fraction of the variance.",
+    "claim":
+      "z = µ + σε lets the gradient through the sample: the same truth as the score function, at a fraction of the variance.",
     "question": "Why does the gradient go through the sample?",
-    "defaults": {"fn": "square", "mu": 1, "sigma": 0.7, "c": 0.5, "node": "reparam", "samples": 10000, "tau": 0.5, "seed": 0},
+    "defaults": {
+      "fn": "square",
+      "mu": 1,
+      "sigma": 0.7,
+      "c": 0.5,
+      "node": "reparam",
+      "samples": 10000,
+      "tau": 0.5,
+      "seed": 0
+    },
     "limits": {
-      "fn": ["square", "shifted", "sine", "step", "elbo"], "mu": [-20, 20], "sigma": [0.01, 20], "c": [-20, 20],
-      "node": ["reparam", "stochastic"], "samples": [100, 100000], "tau": [0.01, 10], "seed": [0, 1000000]
+      "fn": ["square", "shifted", "sine", "step", "elbo"],
+      "mu": [-20, 20],
+      "sigma": [0.01, 20],
+      "c": [-20, 20],
+      "node": ["reparam", "stochastic"],
+      "samples": [100, 100000],
+      "tau": [0.01, 10],
+      "seed": [0, 1000000]
     }
   },
   "inspector": {
@@ -88,15 +175,30 @@ export const PAGES = {
     "kind": "runs",
     "widget": "Inspector",
     "answers": "inspect",
-    "claim": "One example at a time: where its q(z|x) lies, what comes back, and what its loss is made of. Drag z and q.",
+    "claim":
+      "One example at a time: where its q(z|x) lies, what comes back, and what its loss is made of. Drag z and q.",
     "question": "What is one example’s loss made of? Two models side by side.",
     "defaults": {
-      "run": "", "other": "", "split": "", "pins": [], "active": 0, "z": [], "q": [], "axes": [],
-      "projection": "units", "colour": "label", "layers": ["prior"], "film": false, "lasso": [], "bookmarks": []
+      "run": "",
+      "other": "",
+      "split": "",
+      "pins": [],
+      "active": 0,
+      "z": [],
+      "q": [],
+      "axes": [],
+      "projection": "units",
+      "colour": "label",
+      "layers": ["prior"],
+      "film": false,
+      "lasso": [],
+      "bookmarks": []
     },
     "limits": {
-      "projection": ["units", "principal"], "colour": ["label", "reconstruction_error", "kl", "nelbo"],
-      "split": ["", "train", "validation", "test"], "active": [0, 23]
+      "projection": ["units", "principal"],
+      "colour": ["label", "reconstruction_error", "kl", "nelbo"],
+      "split": ["", "train", "validation", "test"],
+      "active": [0, 23]
     }
   },
   "train": {
@@ -105,23 +207,32 @@ export const PAGES = {
     "kind": "runs",
     "widget": "Training",
     "answers": "train",
-    "claim": "The loss while it falls, its two terms apart. A training goes on when this page is closed, and ends as a run on disk.",
+    "claim":
+      "The loss while it falls, its two terms apart. A training goes on when this page is closed, and ends as a run on disk.",
     "question": "What do reconstruction error and KL do while a model learns?",
     "defaults": {
-      "run": "", "other": "", "epoch": -1,
+      "run": "",
+      "other": "",
+      "epoch": -1,
       "settings": {
-        "data": "mnist5k", "binarize": "threshold", "latent": 2, "hidden": [400, 200], "batch_size": 100,
-        "epochs": 30, "recipe": "vae"
+        "data": "mnist5k",
+        "binarize": "threshold",
+        "latent": 2,
+        "hidden": [400, 200],
+        "batch_size": 100,
+        "epochs": 30,
+        "recipe": "vae"
       }
     },
-    "limits": {"epoch": [-1, 1000000]}
+    "limits": { "epoch": [-1, 1000000] }
   },
   "report": {
     "title": "Report",
     "icon": "M6 3h9l4 4v14H6zM9 9h6M9 13h7M9 17h5",
     "kind": "runs",
     "answers": "report",
-    "claim": "What was measured on a run, what is wrong with it, and its examples to look at. Save it as one HTML file to share.",
+    "claim":
+      "What was measured on a run, what is wrong with it, and its examples to look at. Save it as one HTML file to share.",
     "question": "Is the model any good, and what is wrong with it?"
   },
   "worksheet": {

@@ -1,14 +1,19 @@
 // One SVG figure with two axes. Curves are paths in data coordinates; it draws when it is told to and never by itself.
+// While a hand holds one of its handles, the axes along which it drags keep their scale, or the handle would run away
+// from the pointer; what the page asked for meanwhile is taken on release.
 
 import { s, set, tell } from "./dom.js";
 import { tick, ticks } from "./format.js";
 
+/** @import { Figure, FigureOptions, Range } from "./types.js" */
+
+const REACH = 0.012; // of the axis, for each frame in which a hand waits beyond its end
 const MARGIN = { left: 54, right: 14, top: 12, bottom: 36 };
 
 /**
  * @param {HTMLElement} parent
- * @param {{label: string, height?: number, x: [number, number], y: [number, number], xLabel?: string, yLabel?: string,
- *   margin?: Object, log?: boolean, xTicks?: Function, yTicks?: Function, grid?: boolean}} options `label` says what the figure shows
+ * @param {FigureOptions} options
+ * @returns {Figure}
  */
 export function plot(parent, options) {
   const margin = { ...MARGIN, ...options.margin };
@@ -29,51 +34,100 @@ export function plot(parent, options) {
   let seen = true; // until the browser says otherwise
   let drawn = false;
   let stale = false;
+  /** @type {Figure["held"]} */
+  let held = null;
+  /** @type {?{x?: Range, y?: Range}} */
+  let wanted = null; // what was asked for while it was held
 
+  /** @type {Figure} */
   const figure = {
-    root, behind, marks, front, margin,
-    get x() { return x; },
-    get y() { return y; },
-    get width() { return width - margin.left - margin.right; },
-    get height() { return height - margin.top - margin.bottom; },
+    root,
+    behind,
+    marks,
+    front,
+    margin,
+    get x() {
+      return x;
+    },
+    get y() {
+      return y;
+    },
+    get width() {
+      return width - margin.left - margin.right;
+    },
+    get height() {
+      return height - margin.top - margin.bottom;
+    },
     sx: (v) => margin.left + ((v - x[0]) / (x[1] - x[0])) * figure.width,
     sy: (v) => margin.top + (1 - (v - y[0]) / (y[1] - y[0])) * figure.height,
     ix: (px) => x[0] + ((px - margin.left) / figure.width) * (x[1] - x[0]),
     iy: (py) => y[0] + (1 - (py - margin.top) / figure.height) * (y[1] - y[0]),
-    /** Where a pointer is, in data coordinates. */
     at(event) {
       const box = root.getBoundingClientRect();
       return [figure.ix(event.clientX - box.left), figure.iy(event.clientY - box.top)];
     },
-    /** Whether drawing once more would be in vain: no place yet, or out of sight; then it is drawn when it comes into sight. */
     asleep() {
       if (!(figure.width > 0)) return true;
       stale = drawn && !seen;
       drawn = true;
       return stale;
     },
-    /** What the axes span; the next `frame` draws it. */
     span(newX, newY) {
-      x = newX ?? x;
-      y = newY ?? y;
+      if (held) wanted = { x: newX ?? wanted?.x, y: newY ?? wanted?.y };
+      if (!held?.x) x = newX ?? x;
+      if (!held?.y) y = newY ?? y;
     },
-    /** Measure the place there is and draw the axes, if anything about them changed. @returns {boolean} */
+    get held() {
+      return held;
+    },
+    hold(axes_) {
+      held = { x: Boolean(axes_.x), y: Boolean(axes_.y) };
+      wanted = null;
+    },
+    release() {
+      const asked = wanted;
+      [held, wanted] = [null, null];
+      if (figure.settled) figure.settled();
+      else if (asked) {
+        figure.span(asked.x, asked.y);
+        figure.resized();
+      }
+    },
+    settled: null,
+    reach(dx, dy) {
+      const sides = { x: held?.x && options.reaches ? dx : 0, y: held?.y && options.reaches ? dy : 0 };
+      if (options.floor) sides.y = Math.max(0, sides.y);
+      /** @returns {Range} */
+      const farther = ([from, to], side) => {
+        const more = REACH * (to - from);
+        return [side < 0 ? from - more : from, side > 0 ? to + more : to];
+      };
+      if (sides.x) x = farther(x, sides.x);
+      if (sides.y) y = farther(y, sides.y);
+      return Boolean(sides.x || sides.y);
+    },
     frame() {
-      const wanted = `${width},${height},${x},${y}`;
-      if (wanted === shape) return false;
-      shape = wanted;
+      const next = `${width},${height},${x},${y}`;
+      if (next === shape) return false;
+      shape = next;
       if (!(width > 0)) return false;
       set(root, { width, height, viewBox: `0 0 ${width} ${height}` });
-      set(window_, { x: margin.left, y: margin.top, width: Math.max(0, figure.width), height: Math.max(0, figure.height) });
+      set(window_, {
+        x: margin.left,
+        y: margin.top,
+        width: Math.max(0, figure.width),
+        height: Math.max(0, figure.height),
+      });
       redraw(axes, axisLines(figure, options, width, height));
       return true;
     },
-    /** The outline through points; y beyond the figure is held just outside of it. */
     line(xs, ys) {
       const low = y[0] - 2 * (y[1] - y[0]);
       const high = y[1] + 2 * (y[1] - y[0]);
-      const ax = figure.width / (x[1] - x[0]), bx = margin.left - x[0] * ax;
-      const ay = -figure.height / (y[1] - y[0]), by = margin.top - y[1] * ay;
+      const ax = figure.width / (x[1] - x[0]),
+        bx = margin.left - x[0] * ax;
+      const ay = -figure.height / (y[1] - y[0]),
+        by = margin.top - y[1] * ay;
       let d = "";
       let pen = "M";
       for (let i = 0; i < xs.length; i++) {
@@ -87,13 +141,13 @@ export function plot(parent, options) {
       }
       return d;
     },
-    /** The same, closed along a level, for filling. */
     area(xs, ys, level = 0) {
       if (!xs.length) return "";
       const base = figure.sy(level).toFixed(1);
       return `${figure.line(xs, ys)}L${figure.sx(xs[xs.length - 1]).toFixed(1)} ${base}L${figure.sx(xs[0]).toFixed(1)} ${base}Z`;
     },
     path: (attributes, where = marks) => where.appendChild(s("path", { fill: "none", ...attributes })),
+    handles: [], // of drag.js
     resized: () => {},
     remove: () => [observer, sight].forEach((one) => one.disconnect()),
   };
@@ -101,21 +155,28 @@ export function plot(parent, options) {
     const place = parent.clientWidth;
     if (!place) return;
     width = place;
-    height = typeof options.height === "function" ? options.height(place) : options.height ?? 260;
+    height = typeof options.height === "function" ? options.height(place) : (options.height ?? 260);
     if (figure.frame()) figure.resized();
   };
   const observer = new ResizeObserver(measure);
   observer.observe(parent);
-  const sight = new IntersectionObserver((entries) => {
-    seen = entries[entries.length - 1].isIntersecting;
-    if (seen && stale) figure.resized();
-  }, { rootMargin: "300px" });
+  const sight = new IntersectionObserver(
+    (entries) => {
+      seen = entries[entries.length - 1].isIntersecting;
+      if (seen && stale) figure.resized();
+    },
+    { rootMargin: "300px" },
+  );
   sight.observe(root);
   measure();
   return figure;
 }
 
-/** Make a group's children what the parts [tag, attributes, text] say; elements that fit are kept. */
+/**
+ * Make a group's children what the parts [tag, attributes, text] say; elements that fit are kept.
+ * @param {SVGGElement} group
+ * @param {Part[]} parts
+ */
 function redraw(group, parts) {
   parts.forEach(([tag, attributes, text], i) => {
     let element = group.children[i];
@@ -131,12 +192,22 @@ function redraw(group, parts) {
   while (group.children.length > parts.length) group.lastChild.remove();
 }
 
+/**
+ * @typedef {[tag: "line"|"text", attributes: Record<string, string|number>, text?: string]} Part
+ * @param {Figure} figure
+ * @param {FigureOptions} options
+ * @param {number} width
+ * @param {number} height
+ */
 function axisLines(figure, options, width, height) {
   const { margin } = figure;
   const bottom = height - margin.bottom;
+  /** @type {Part[]} */
   const parts = [];
-  const xTicks = options.xTicks?.(...figure.x) ?? ticks(...figure.x, Math.max(4, figure.width / 80)).map((v) => [v, tick(v)]);
-  const yTicks = options.yTicks?.(...figure.y) ?? ticks(...figure.y, Math.max(3, figure.height / 36)).map((v) => [v, tick(v)]);
+  const xTicks =
+    options.xTicks?.(...figure.x) ?? ticks(...figure.x, Math.max(4, figure.width / 80)).map((v) => [v, tick(v)]);
+  const yTicks =
+    options.yTicks?.(...figure.y) ?? ticks(...figure.y, Math.max(3, figure.height / 36)).map((v) => [v, tick(v)]);
   for (const [value, text] of xTicks) {
     const at = figure.sx(value);
     if (options.grid) parts.push(["line", { x1: at, x2: at, y1: margin.top, y2: bottom, class: "grid" }]);
@@ -145,41 +216,75 @@ function axisLines(figure, options, width, height) {
   }
   for (const [value, text] of yTicks) {
     const at = figure.sy(value);
-    if (!options.bare) parts.push(["line", { x1: margin.left, x2: width - margin.right, y1: at, y2: at, class: "grid" }]);
+    if (!options.bare)
+      parts.push(["line", { x1: margin.left, x2: width - margin.right, y1: at, y2: at, class: "grid" }]);
     parts.push(["text", { x: margin.left - 7, y: at + 4, "text-anchor": "end" }, text]);
   }
-  if (!options.bare) parts.push(["line", { x1: margin.left, x2: width - margin.right, y1: bottom, y2: bottom, class: "axis" }]);
+  if (!options.bare)
+    parts.push(["line", { x1: margin.left, x2: width - margin.right, y1: bottom, y2: bottom, class: "axis" }]);
   if (options.xLabel) {
-    parts.push(["text", { x: width - margin.right, y: bottom + 31, "text-anchor": "end", class: "axis-label" }, options.xLabel]);
+    parts.push([
+      "text",
+      { x: width - margin.right, y: bottom + 31, "text-anchor": "end", class: "axis-label" },
+      options.xLabel,
+    ]);
   }
   if (options.yLabel) {
     const middle = margin.top + figure.height / 2;
-    const label = { x: 13, y: middle, "text-anchor": "middle", class: "axis-label", transform: `rotate(-90 13 ${middle})` };
+    const label = {
+      x: 13,
+      y: middle,
+      "text-anchor": "middle",
+      class: "axis-label",
+      transform: `rotate(-90 13 ${middle})`,
+    };
     parts.push(["text", label, options.yLabel]);
   }
   return parts;
 }
 
-/** Which line is which, in the upper right corner. @param {[string, string, string][]} lines colour, dashes and name of each */
+/**
+ * Which line is which, in the upper right corner.
+ * @param {Figure} figure
+ * @param {string[][]} lines colour, dashes and name of each
+ * @returns {() => void} puts it in its place
+ */
 export function legend(figure, lines) {
   const rows = lines.map(([colour, dashes, name], i) => {
     const y = figure.margin.top + 10 + 15 * i;
-    return [s("path", { class: `line ${colour}`, "stroke-dasharray": dashes }), s("text", { class: "halo", y: y + 4, "text-anchor": "end", "font-size": 11 }, name), y];
+    return {
+      line: s("path", { class: `line ${colour}`, "stroke-dasharray": dashes }),
+      text: s("text", { class: "halo", y: y + 4, "text-anchor": "end", "font-size": 11 }, name),
+      y,
+    };
   });
-  figure.front.append(...rows.flatMap(([line, text]) => [line, text]));
+  figure.front.append(...rows.flatMap(({ line, text }) => [line, text]));
   return () => {
     const right = figure.margin.left + figure.width;
-    for (const [line, text, y] of rows) {
+    for (const { line, text, y } of rows) {
       set(line, { d: `M${right - 28} ${y}H${right - 4}` });
       set(text, { x: right - 34 });
     }
   };
 }
 
-/** The figure as a file of its own: every style that the page gives it is written into it. */
+/** The figure as a file of its own: every style that the page gives it is written into it. @param {SVGSVGElement} svg */
 export function standalone(svg) {
-  const copy = svg.cloneNode(true);
-  const kept = ["fill", "fill-opacity", "stroke", "stroke-width", "stroke-dasharray", "stroke-opacity", "opacity", "font-size", "font-family", "font-weight", "display", "visibility"];
+  const copy = /** @type {SVGSVGElement} */ (svg.cloneNode(true));
+  const kept = [
+    "fill",
+    "fill-opacity",
+    "stroke",
+    "stroke-width",
+    "stroke-dasharray",
+    "stroke-opacity",
+    "opacity",
+    "font-size",
+    "font-family",
+    "font-weight",
+    "display",
+    "visibility",
+  ];
   const originals = [svg, ...svg.querySelectorAll("*")];
   [copy, ...copy.querySelectorAll("*")].forEach((element, i) => {
     const style = getComputedStyle(originals[i]);
@@ -192,7 +297,7 @@ export function standalone(svg) {
   return new XMLSerializer().serializeToString(copy);
 }
 
-/** The figure as a PNG of twice its size. @returns {Promise<Blob>} */
+/** The figure as a PNG of twice its size. @param {SVGSVGElement} svg @returns {Promise<Blob>} */
 export async function picture(svg, scale = 2) {
   const image = new Image();
   image.src = `data:image/svg+xml;charset=utf-8,${encodeURIComponent(standalone(svg))}`;

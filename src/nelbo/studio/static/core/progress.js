@@ -2,7 +2,10 @@
 
 const KEY = "nelbo-worksheet";
 
-/** @returns {{get: (step: number) => {prediction?: string, met?: string}, set: Function, clear: Function}} */
+/**
+ * @typedef {{prediction?: string, met?: string}} Kept
+ * @returns {{get: (step: number) => Kept, set: (step: number, changes: Kept) => void, clear: () => void}}
+ */
 export function remembered() {
   let kept = {};
   try {

@@ -1,18 +1,8 @@
 // The state of a page as text: only what differs from its defaults, each value checked on the way in.
 
-/**
- * @typedef {Object} Page what a page module exports as default
- * @property {string} name
- * @property {string} title
- * @property {string} claim one sentence
- * @property {string} icon path data of a 24 x 24 drawing
- * @property {"explorer"|"runs"|"studio"} kind what it needs: nothing, runs, or a studio around it
- * @property {Object<string, any>} defaults the state; its types decide how text is read
- * @property {Object<string, [number, number]|any[]>} [limits] [low, high] of a number, or all values of a choice
- * @property {(slots: Object) => (Function|void)} mount
- */
+/** @import { Page, State } from "./types.js" */
 
-/** "mu_p=1&family_q=mixture" */
+/** "mu_p=1&family_q=mixture" @param {Pick<Page, "defaults">} page @param {State} values */
 export function toText(page, values) {
   const parts = [];
   for (const [name, start] of Object.entries(page.defaults)) {
@@ -26,7 +16,9 @@ export function toText(page, values) {
 
 /**
  * The state that a text or an object stands for.
- * @returns {{values: Object, said: string[]}} `said`: what was out of range or unknown, for the reader
+ * @param {Pick<Page, "defaults"|"limits"|"check">} page
+ * @param {string|State} text
+ * @returns {{values: State, said: string[]}} `said`: what was out of range or unknown, for the reader
  */
 export function fromText(page, text) {
   const values = structuredClone(page.defaults);
@@ -43,13 +35,20 @@ export function fromText(page, text) {
   return { values, said };
 }
 
-/** One value in its type and range, and a note where it was not. */
+/**
+ * One value in its type and range, and a note where it was not.
+ * @param {Pick<Page, "defaults"|"limits"|"check">} page
+ * @param {string} name
+ * @param {any} raw
+ * @returns {[any, string|null]}
+ */
 export function checked(page, name, raw) {
   const start = page.defaults[name];
   const limit = page.limits?.[name];
   if (typeof start === "number") {
     const value = typeof raw === "number" ? raw : Number(String(raw).replace("−", "-").replace(",", "."));
-    if (Number.isNaN(value) || raw === "" || raw === null) return [start, `${name} is a number; “${String(raw).slice(0, 20)}” is not. Shown: ${start}`];
+    if (Number.isNaN(value) || raw === "" || raw === null)
+      return [start, `${name} is a number; “${String(raw).slice(0, 20)}” is not. Shown: ${start}`];
     if (limit && (value < limit[0] || value > limit[1])) {
       const clamped = Math.min(limit[1], Math.max(limit[0], value));
       return [clamped, `${name} = ${raw} is outside ${limit[0]} … ${limit[1]}. Shown: ${clamped}`];
@@ -66,7 +65,11 @@ export function checked(page, name, raw) {
   } catch {
     value = undefined;
   }
-  const fits = value !== undefined && value !== null && typeof value === typeof start && Array.isArray(value) === Array.isArray(start);
+  const fits =
+    value !== undefined &&
+    value !== null &&
+    typeof value === typeof start &&
+    Array.isArray(value) === Array.isArray(start);
   const deeper = fits && page.check?.[name] ? page.check[name](value) : fits;
   return deeper ? [value, null] : [structuredClone(start), `${name} cannot be read. Shown: its default`];
 }

@@ -5,21 +5,14 @@ import { coalesced } from "./dom.js";
 
 const same = (a, b) => a === b || (typeof a === "object" && JSON.stringify(a) === JSON.stringify(b));
 
-/**
- * @typedef {Object} Model
- * @property {(name: string) => any} get
- * @property {(name: string, value: any) => void} set
- * @property {() => void} save_changes
- * @property {(event: string, callback: Function) => void} on
- * @property {(event: string, callback?: Function) => void} off
- * @property {(content: Object, callbacks?: any, buffers?: ArrayBuffer[]) => void} send
- */
+/** @import { Answer, LocalModel, Model, State } from "./types.js" */
 
 /**
  * A model that lives in this page.
- * @param {Object<string, any>} defaults
- * @param {{send: Function}} [transport] carries `send`; what it receives is passed to `model.receive`
- * @returns {Model & {receive: Function}}
+ * @param {State} defaults
+ * @param {{send: (content: any, buffers: (ArrayBuffer|ArrayBufferView)[]) => void}} [transport] carries `send`; what it
+ *   receives is passed to `model.receive`
+ * @returns {LocalModel}
  */
 export function localModel(defaults, transport) {
   const values = structuredClone(defaults);
@@ -47,7 +40,7 @@ export function localModel(defaults, transport) {
   };
 }
 
-/** The values of all names as one object. */
+/** The values of all names as one object. @param {Model} model @param {string[]} names @returns {State} */
 export function read(model, names) {
   return Object.fromEntries(names.map((name) => [name, model.get(name)]));
 }
@@ -55,7 +48,7 @@ export function read(model, names) {
 const saving = new WeakMap();
 const PAUSE = 50; // ms between two messages to a notebook's kernel during a drag
 
-/** Set several values at once and hand them to the host, at most 20 times a second. */
+/** Set several values at once and hand them to the host, at most 20 times a second. @param {Model} model @param {State} changes */
 export function write(model, changes) {
   for (const [name, value] of Object.entries(changes)) model.set(name, value);
   if (saving.has(model)) return;
@@ -70,17 +63,21 @@ export function write(model, changes) {
 
 /**
  * Draw now, and again in the next frame whenever one of the values changes.
- * @returns {Function & {now: Function, stop: Function}} asks for a drawing
+ * @param {Model} model
+ * @param {string[]} names
+ * @param {() => void} draw
+ * @returns {(() => void) & {stop: () => void}} asks for a drawing
  */
 export function watch(model, names, draw) {
   const request = coalesced(draw);
   for (const name of names) model.on(`change:${name}`, request);
   draw();
-  request.stop = () => {
-    request.cancel();
-    for (const name of names) model.off(`change:${name}`, request);
-  };
-  return request;
+  return Object.assign(request, {
+    stop() {
+      request.cancel();
+      for (const name of names) model.off(`change:${name}`, request);
+    },
+  });
 }
 
 let last = 0;
@@ -89,9 +86,9 @@ let last = 0;
  * Ask Python: one question, one answer.
  * @param {Model} model
  * @param {string} kind as in "inspect.decode"; `nelbo.studio.session.answers` registers who answers
- * @param {Object} [content]
- * @param {ArrayBuffer[]} [buffers]
- * @returns {Promise<{content: Object, buffers: DataView[]}>} rejects with the error's text
+ * @param {object} [content]
+ * @param {(ArrayBuffer|ArrayBufferView)[]} [buffers]
+ * @returns {Promise<Answer>} rejects with the error's text
  */
 export function ask(model, kind, content = {}, buffers = []) {
   const id = ++last;
@@ -108,7 +105,11 @@ export function ask(model, kind, content = {}, buffers = []) {
 
 /**
  * Ask again and again with one question in flight: newest wins, answers that are overtaken are dropped.
- * @returns {(content: Object, buffers?: ArrayBuffer[]) => void}
+ * @param {Model} model
+ * @param {string} kind
+ * @param {(answer: Answer) => void} answered
+ * @param {(error: Error) => void} [failed]
+ * @returns {(content: object, buffers?: (ArrayBuffer|ArrayBufferView)[]) => void}
  */
 export function asking(model, kind, answered, failed = () => {}) {
   let busy = false;
@@ -134,14 +135,20 @@ export function asking(model, kind, answered, failed = () => {}) {
   };
 }
 
-/** Events that Python sends by itself (`Session.tell`). @returns {Function} ends it */
+/**
+ * Events that Python sends by itself (`Session.tell`).
+ * @param {Model} model
+ * @param {string} event
+ * @param {(content: any, buffers: DataView[]) => void} callback
+ * @returns {() => void} ends it
+ */
 export function hear(model, event, callback) {
   const heard = (content, buffers) => content?.event === event && callback(content, buffers ?? []);
   model.on("msg:custom", heard);
   return () => model.off("msg:custom", heard);
 }
 
-/** A buffer of an answer as numbers; hosts give DataView or ArrayBuffer. */
+/** A buffer of an answer as numbers; hosts give DataView or ArrayBuffer. @param {ArrayBuffer|ArrayBufferView} buffer */
 export function floats(buffer, Type = Float32Array) {
   const view = ArrayBuffer.isView(buffer) ? buffer : new DataView(buffer);
   if (view.byteOffset % Type.BYTES_PER_ELEMENT === 0)

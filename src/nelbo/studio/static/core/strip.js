@@ -5,8 +5,8 @@ import { remembered } from "./progress.js";
 import { read } from "./store.js";
 
 /**
- * @param {Object} slots of the page
- * @param {Object[]} steps of the worksheet
+ * @param {import("./types.js").Slots} slots of the page
+ * @param {import("./types.js").Step[]} steps of the worksheet
  * @param {number} number of the step, from 1
  * @returns {() => void} ends it
  */
@@ -20,9 +20,16 @@ export function worksheetStrip(slots, steps, number) {
   questions.hidden = false;
   questions.append(
     h("div", { class: "head" }, h("h2", {}, `Worksheet ${number}`), h("b", {}, step.ask)),
-    h("p", {}, step.goal), result, answer,
-    h("div", { class: "row" }, h("button", { type: "button", class: "chip", onclick: () => (answer.hidden = !answer.hidden) }, "Reveal"),
-      h("button", { type: "button", class: "chip", onclick: () => host.go("worksheet") }, "Back to the worksheet")));
+    h("p", {}, step.goal),
+    result,
+    answer,
+    h(
+      "div",
+      { class: "row" },
+      h("button", { type: "button", class: "chip", onclick: () => (answer.hidden = !answer.hidden) }, "Reveal"),
+      h("button", { type: "button", class: "chip", onclick: () => host.go("worksheet") }, "Back to the worksheet"),
+    ),
+  );
   const names = Object.keys(page.defaults);
   const start = JSON.stringify(read(model, names));
   const check = () => {

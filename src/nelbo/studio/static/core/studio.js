@@ -9,23 +9,35 @@ import { localModel, read } from "./store.js";
 import { worksheetStrip } from "./strip.js";
 import { applyTheme } from "./theme.js";
 
+/** @import { Host, LocalModel, Model, Page } from "./types.js" */
+
 const SETTLED = 150; // ms without a change, until the address has it
-const place = document.querySelector("#app");
+const place = document.getElementById("app");
 applyTheme(place);
 const rail = h("nav", { class: "rail", "aria-label": "Pages" });
-const stage = h("main", { id: "stage" });
-const offline = h("div", { class: "offline", role: "status", hidden: true }, "The studio has stopped answering; trying again …");
-place.append(rail, stage, offline);
+const stage = h("main", { id: "stage", tabindex: -1 });
+// a button: what stands behind the # is the state of a page
+const skip = h("button", { type: "button", class: "skip", onclick: () => stage.focus() }, "Skip to the page");
+const offline = h(
+  "div",
+  { class: "offline", role: "status", hidden: true },
+  "The studio has stopped answering; trying again …",
+);
+place.append(skip, rail, stage, offline);
+const links = {};
 for (const [name, { title, label = title, icon: path }] of Object.entries(PAGES)) {
-  rail.append(h("a", { href: `#${name}`, "data-page": name, title: label }, icon(path), h("span", {}, label)));
+  links[name] = h("a", { href: `#${name}`, "data-page": name, title: label }, icon(path), h("span", {}, label));
+  rail.append(links[name]);
 }
 
 let leave = () => {};
-let open = null; // {page, model}
+/** @type {?{page: Page, model: Model, say?: (words: string) => void}} */
+let open = null;
 let written = "";
 let turn = 0;
 const states = new Map(); // what each page looked like when it was left
 
+/** @type {Set<LocalModel>} */
 const models = new Set();
 const socket = websocket(
   `${location.protocol === "https:" ? "wss" : "ws"}://${location.host}/ws`,
@@ -47,11 +59,20 @@ async function go() {
     return;
   }
   const mine = ++turn; // two quick clicks: the later one wins, whichever module comes first
+  /** @type {Page} */
   let page;
   try {
     page = (await import(`../pages/${known}.js`)).default;
   } catch (error) {
-    stage.replaceChildren(h("div", { class: "nelbo page" }, h("h1", {}, "This page did not load"), h("p", {}, String(error)), h("p", {}, "Is the studio still running? Then reload the page.")));
+    stage.replaceChildren(
+      h(
+        "div",
+        { class: "nelbo page" },
+        h("h1", {}, "This page did not load"),
+        h("p", {}, String(error)),
+        h("p", {}, "Is the studio still running? Then reload the page."),
+      ),
+    );
     throw error;
   }
   if (mine !== turn) return;
@@ -68,15 +89,22 @@ async function go() {
   if (page.live) socket.connect();
   open = { page, model };
   stage.replaceChildren();
-  for (const link of rail.children) link.toggleAttribute("aria-current", link.dataset.page === known);
+  for (const [other, link] of Object.entries(links))
+    if (other === known) link.setAttribute("aria-current", "page");
+    else link.removeAttribute("aria-current");
   document.title = `${page.title} · nelbo`;
   if (name && !(name in PAGES)) said.push(`There is no page “${name.slice(0, 40)}”`);
+  /** @type {Host} */
   const host = {
     said,
     studio: true,
-    go: (other, state = {}) => (location.hash = `${other}${Object.keys(state).length ? `?${new URLSearchParams(state)}` : ""}`),
+    go: (other, state = {}) =>
+      (location.hash = `${other}${Object.keys(state).length ? `?${new URLSearchParams(state)}` : ""}`),
     address: (state) => `${location.origin}/#${page.name}${state ? `?${state}` : ""}`,
-    exportUrl: page.kind === "studio" ? undefined : (state) => `/export/${page.name}?state=${encodeURIComponent(JSON.stringify(state))}`,
+    exportUrl:
+      page.kind === "studio"
+        ? undefined
+        : (state) => `/export/${page.name}?state=${encodeURIComponent(JSON.stringify(state))}`,
   };
   const names = Object.keys(page.defaults);
   if (asked) host.strip = async (slots) => worksheetStrip(slots, (await import("../pages/worksheet.js")).STEPS, asked);

@@ -5,7 +5,8 @@ const KEY = "nelbo-theme";
 /** Apply the remembered theme to an element. */
 export function applyTheme(element, theme = remembered()) {
   if (theme) element.dataset.theme = theme;
-  else if (document.body.dataset.jpThemeLight) element.dataset.theme = document.body.dataset.jpThemeLight === "false" ? "dark" : "light";
+  else if (document.body.dataset.jpThemeLight)
+    element.dataset.theme = document.body.dataset.jpThemeLight === "false" ? "dark" : "light";
   else delete element.dataset.theme;
 }
 

@@ -2,7 +2,7 @@
 
 import { openPage } from "./frame.js";
 
-/** The anywidget module of a page. */
+/** The anywidget module of a page. @param {import("./types.js").Page} page */
 export function host(page) {
   return {
     render({ model, el }) {

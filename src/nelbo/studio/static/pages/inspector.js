@@ -4,34 +4,52 @@ import { card, group } from "../core/controls.js";
 import { h } from "../core/dom.js";
 import { nats } from "../core/format.js";
 import { PAGES } from "../core/pages.js";
-import { ask, hear, write } from "../core/store.js";
+import { ask, hear, read, write } from "../core/store.js";
 import { demoOffer } from "./home/demo.js";
 import { chooseExamples } from "./inspector/board.js";
 import { areBookmarks, bookmarks } from "./inspector/bookmarks.js";
 import { code, why } from "./inspector/words.js";
 import { colouring, dropDown, layerSwitches, pickers, runLabel } from "./inspector/choose.js";
+import { settled } from "./inspector/settle.js";
 import { openRun } from "./inspector/source.js";
 
+/** @import { RunEntry, RunInfo, Slots, Source } from "../core/types.js" */
+
 const numbers = (value) => Array.isArray(value) && value.every((v) => Number.isFinite(v));
-const whole = (value) => Array.isArray(value) && value.length <= 24 && value.every((v) => Number.isInteger(v) && v >= 0);
+const whole = (value) =>
+  Array.isArray(value) && value.length <= 24 && value.every((v) => Number.isInteger(v) && v >= 0);
 
-const FARTHEST = 1000; // of a coordinate; Python takes no others
-const LEAST = 1e-3; // standard deviation of a q of one's own
-
-/** @type {import("../core/state.js").Page} */
+/** @type {import("../core/types.js").Page} */
 export default {
   name: "inspector",
   ...PAGES.inspector,
   live: true,
-  check: { pins: whole, axes: whole, z: numbers, q: numbers, lasso: numbers, bookmarks: areBookmarks, layers: (value) => value.every((v) => typeof v === "string") },
-  help: [["click", "a point in the plane pins that example"], ["drag ◆", "decode another z"], ["drag ●, ▮", "move and widen q(z|x)"], ["Shift + drag", "a lasso around examples, which the table then shows"]],
+  check: {
+    pins: whole,
+    axes: whole,
+    z: numbers,
+    q: numbers,
+    lasso: numbers,
+    bookmarks: areBookmarks,
+    layers: (value) => value.every((v) => typeof v === "string"),
+  },
+  help: [
+    ["click", "a point in the plane pins that example"],
+    ["drag ◆", "decode another z"],
+    ["drag ●, ▮", "move and widen q(z|x)"],
+    ["Shift + drag", "a lasso around examples, which the table then shows"],
+  ],
   mount,
 };
 
+/** @param {Slots} slots */
 function mount(slots) {
   const { model } = slots;
+  /** @type {RunEntry[]} */
   let entries = [];
+  /** @type {Source[]} */
   let sources = [];
+  /** @type {?ReturnType<typeof chooseExamples>} */
   let board = null;
   let loading = 0;
   let gone = false;
@@ -50,22 +68,15 @@ function mount(slots) {
     const row = model.get("pins")[model.get("active")] ?? 0;
     return `${sources[0]?.className(row) ?? "example"} #${row}${model.get("other") ? ", compared" : ""}`;
   });
-  slots.controls.append(group("Run", runBox.element, otherBox.element, splitBox.element, colourBox.element, axesBox.element), pick.element, switches.element, views.element);
+  slots.controls.append(
+    group("Run", runBox.element, otherBox.element, splitBox.element, colourBox.element, axesBox.element),
+    pick.element,
+    switches.element,
+    views.element,
+  );
   slots.why.append(...why());
-  const cards = [
-    ["reconstruction_error", card("mean reconstruction error", { colour: "recon", name: "reconstruction_error" })],
-    ["kl", card("mean KL", { colour: "kl", name: "kl" })],
-    ["nelbo", card("mean total loss", { colour: "nelbo-c whole", name: "nelbo" })],
-  ];
-  slots.numbers.append(...cards.map(([, one]) => one.element));
-  const showTotals = () => {
-    if (!sources.length) return;
-    const [{ info }] = sources;
-    for (const [term, one] of cards) {
-      const { mean, standard_error } = info.totals[term];
-      one.show(mean === null ? "∞" : `${nats(mean, model.get("unit"))} ± ${nats(standard_error, model.get("unit"), 2)}`, `over ${info.n} ${info.split} examples`);
-    }
-  };
+  const totals = totalCards(slots);
+  const showTotals = () => sources.length && totals(sources[0].info);
   model.on("change:unit", showTotals);
 
   /** Make an example the one that is looked at; with Shift or a second one, rows are added. */
@@ -93,16 +104,30 @@ function mount(slots) {
       write(model, { run: first.run });
     }
     const known = entries.some((entry) => entry.run === model.get("run"));
-    if (!known) entries = [...entries, { run: model.get("run"), title: model.get("run").split("/").pop(), status: "not in the list" }];
-    runBox.show(entries.map((entry) => [entry.run, runLabel(entry)]), model.get("run"));
-    otherBox.show([["", "nothing"], ...good.filter((entry) => entry.run !== model.get("run")).map((entry) => [entry.run, runLabel(entry)])], model.get("other"));
+    if (!known)
+      entries = [
+        ...entries,
+        { run: model.get("run"), title: model.get("run").split("/").pop(), status: "not in the list" },
+      ];
+    runBox.show(
+      entries.map((entry) => [entry.run, runLabel(entry)]),
+      model.get("run"),
+    );
+    otherBox.show(
+      [
+        ["", "nothing"],
+        ...good.filter((entry) => entry.run !== model.get("run")).map((entry) => [entry.run, runLabel(entry)]),
+      ],
+      model.get("other"),
+    );
     await load();
   }
 
   const demo = demoOffer(slots, {});
 
   async function offer() {
-    if (place.firstChild !== demo.element) place.replaceChildren(demo.element, h("p", { class: "caption" }, "Or name a run: nelbo studio runs/x"));
+    if (place.firstChild !== demo.element)
+      place.replaceChildren(demo.element, h("p", { class: "caption" }, "Or name a run: nelbo studio runs/x"));
     say("");
     demo.show((await ask(model, "train.list")).content);
   }
@@ -121,7 +146,9 @@ function mount(slots) {
     try {
       const opened = [];
       for (const name of names) {
-        const kept = sources.find((one) => one.run === name && (one.split === model.get("split") || !model.get("split")));
+        const kept = sources.find(
+          (one) => one.run === name && (one.split === model.get("split") || !model.get("split")),
+        );
         opened.push(kept ?? (await openRun(model, name, model.get("split"))));
         await opened.at(-1).makeLocal();
         if (mine !== loading || gone) return;
@@ -144,43 +171,37 @@ function mount(slots) {
       if (mine === loading) slots.figure.removeAttribute("aria-busy");
     }
     settle();
-    splitBox.show(["validation", "train", "test"].map((split) => [split, split]), sources[0].split);
-    colourBox.show([["label", "label", !sources[0].info.label_names], ["reconstruction_error", "reconstruction error"], ["kl", "KL", sources[0].info.is_point], ["nelbo", "total loss", sources[0].info.is_point]], model.get("colour"));
+    splitBox.show(
+      ["validation", "train", "test"].map((split) => [split, split]),
+      sources[0].split,
+    );
+    colourBox.show(
+      [
+        ["label", "label", !sources[0].info.label_names],
+        ["reconstruction_error", "reconstruction error"],
+        ["kl", "KL", sources[0].info.is_point],
+        ["nelbo", "total loss", sources[0].info.is_point],
+      ],
+      model.get("colour"),
+    );
     axesBox.element.hidden = !sources[0].info.principal;
-    axesBox.show([["units", "latent units"], ["principal", "principal components"]], model.get("projection"));
+    axesBox.show(
+      [
+        ["units", "latent units"],
+        ["principal", "principal components"],
+      ],
+      model.get("projection"),
+    );
     pick.refresh(sources[0]);
     showTotals();
     rebuild();
   }
 
-  /** Bring the state into what these runs have; a state from a link may name other examples or axes. */
+  /** Bring the state into what these runs have. */
   function settle() {
-    const source = sources[0];
-    const pins = model.get("pins").filter((row) => row < source.n);
-    if (pins.length < model.get("pins").length) slots.say(`Examples are 0 to ${source.n - 1}; others were left out`);
-    if (!pins.length) pins.push(firstLike(source));
-    const change = { pins, active: Math.min(model.get("active"), pins.length - 1) };
-    const axes = model.get("axes");
-    if (axes.length && (axes.length !== Math.min(2, source.latent) || axes.some((axis) => axis >= source.latent) || new Set(axes).size < axes.length)) change.axes = [];
-    if (!source.info.principal) change.projection = "units";
-    for (const name of ["z", "q", "lasso"]) {
-      const given = model.get(name);
-      const inside = given.map((v) => Math.min(FARTHEST, Math.max(-FARTHEST, v)));
-      if (String(inside) !== String(given)) slots.say(`${name} holds numbers from −${FARTHEST} to ${FARTHEST}; others were clamped`);
-      change[name] = inside;
-    }
-    if (source.latent < 2) change.lasso = [];
-    const half = Math.min(2, source.latent);
-    if (change.z.length !== source.latent) change.z = [];
-    if (change.q.length !== 2 * half || change.q.slice(half).some((sd) => sd < LEAST)) change.q = [];
+    const { change, said } = settled(read(model, ["pins", "active", "axes", "z", "q", "lasso"]), sources[0]);
+    if (said.length) slots.say(said.join(" · "));
     write(model, change);
-  }
-
-  /** The worksheet's digit, a 6, where there is one. */
-  function firstLike(source) {
-    const six = source.info.label_names?.indexOf("6") ?? -1;
-    for (let row = 0; row < source.n && six >= 0; row++) if (source.labels[row] === six) return row;
-    return 0;
   }
 
   function rebuild() {
@@ -193,7 +214,11 @@ function mount(slots) {
 
   const showCode = () => (slots.code.textContent = sources.length ? code(slots, sources) : "");
   const names = { rebuild: ["pins", "axes", "projection"], load: ["run", "other", "split"] };
-  const again = () => sources.length && rebuild();
+  const again = () => {
+    if (!sources.length) return;
+    settle(); // a link may have taken away the pins
+    rebuild();
+  };
   const reload = () => void refresh();
   let queued = 0;
   const later = (f) => () => {
@@ -227,5 +252,23 @@ function mount(slots) {
     for (const name of ["active", "z", "q", "colour"]) model.off(`change:${name}`, showCode);
     model.off("change:colour", recolour);
     model.off("change:unit", showTotals);
+  };
+}
+
+/** Means of the terms over all examples, as cards. @param {Slots} slots @returns {(info: RunInfo) => void} shows a run's */
+function totalCards({ model, numbers: place }) {
+  const cards = {
+    reconstruction_error: card("mean reconstruction error", { colour: "recon", name: "reconstruction_error" }),
+    kl: card("mean KL", { colour: "kl", name: "kl" }),
+    nelbo: card("mean total loss", { colour: "nelbo-c whole", name: "nelbo" }),
+  };
+  place.append(...Object.values(cards).map((one) => one.element));
+  return (info) => {
+    const unit = model.get("unit");
+    for (const [term, one] of Object.entries(cards)) {
+      const { mean, standard_error } = info.totals[term];
+      const text = mean === null ? "∞" : `${nats(mean, unit)} ± ${nats(standard_error, unit, 2)}`;
+      one.show(text, `over ${info.n} ${info.split} examples`);
+    }
   };
 }

@@ -16,39 +16,122 @@ const NAMES = Object.keys(defaults);
 const MOVING = 1000; // draws while something is dragged
 const PRESETS = [
   { name: "12 times noisier", title: "z² at µ = 1, σ = 0.7", state: { fn: "square", mu: 1, sigma: 0.7 } },
-  { name: "narrow q", title: "the score divides by σ: its variance explodes", state: { fn: "shifted", mu: 2, sigma: 0.05, c: 0 } },
-  { name: "wiggly f", title: "pathwise can lose where f oscillates faster than q is wide", state: { fn: "sine", mu: 0.3, sigma: 1.5 } },
-  { name: "step: pathwise fails", title: "slope 0 almost everywhere: biased, whatever the number of draws", state: { fn: "step", mu: 0, sigma: 1, c: 0.5 } },
+  {
+    name: "narrow q",
+    title: "the score divides by σ: its variance explodes",
+    state: { fn: "shifted", mu: 2, sigma: 0.05, c: 0 },
+  },
+  {
+    name: "wiggly f",
+    title: "pathwise can lose where f oscillates faster than q is wide",
+    state: { fn: "sine", mu: 0.3, sigma: 1.5 },
+  },
+  {
+    name: "step: pathwise fails",
+    title: "slope 0 almost everywhere: biased, whatever the number of draws",
+    state: { fn: "step", mu: 0, sigma: 1, c: 0.5 },
+  },
   { name: "a VAE’s own loss", title: "−log p(x, z) of the page before", state: { fn: "elbo", mu: 0, sigma: 0.6 } },
 ];
 const NAMED = { pathwise: "pathwise, z = µ + σε", score: "score function", baseline: "score, leave-one-out baseline" };
 
+/** @param {import("../core/types.js").Slots} slots */
 function mount(slots) {
   const { model } = slots;
   const place = (title) => {
     const element = h("div", { class: "panel" }, h("h2", {}, title));
     return element;
   };
-  const [top, dmu, dsigma, error, descent, relax] = [h("div", { class: "panel" }), place("d/dµ of E[f(z)], one draw each; upright: the truth"), place("d/dσ of E[f(z)]"), place("Error over the number of draws (thin: SD/√n)"), place("Three descents from the same start, same draws"), place("A discrete z: Gumbel-softmax")];
-  slots.figure.append(top, h("div", { class: "columns" }, dmu, dsigma), h("div", { class: "columns" }, error, descent), h("div", { class: "columns" }, relax));
-  const picture = graph(slots, top);
+  const [top, dmu, dsigma, error, descent, relax] = [
+    h("div", { class: "panel" }),
+    place("d/dµ of E[f(z)], one draw each; upright: the truth"),
+    place("d/dσ of E[f(z)]"),
+    place("Error over the number of draws (thin: SD/√n)"),
+    place("Three descents from the same start, same draws"),
+    place("A discrete z: Gumbel-softmax"),
+  ];
+  slots.figure.append(
+    top,
+    h("div", { class: "columns" }, dmu, dsigma),
+    h("div", { class: "columns" }, error, descent),
+    h("div", { class: "columns" }, relax),
+  );
+  const picture = graph(top);
   const charts = [histogram(dmu, 0, "d/dµ"), histogram(dsigma, 1, "d/dσ")];
   const log = convergence(error);
   const run = race(descent);
   const bernoulli = discrete(relax);
   for (const chart of [...charts, log, run, bernoulli]) chart.figure.resized = () => slots.repaint?.();
-  const cards = { ratio: card("variance of score / pathwise, d/dµ", { colour: "big", name: "ratio" }), ratioSigma: card("the same for d/dσ", { colour: "big", name: "ratio-sigma" }) };
+  const cards = {
+    ratio: card("variance of score / pathwise, d/dµ", { colour: "big", name: "ratio" }),
+    ratioSigma: card("the same for d/dσ", { colour: "big", name: "ratio-sigma" }),
+  };
   const cells = Object.fromEntries(["truth", ...ESTIMATORS].map((name) => [name, [h("td"), h("td")]]));
-  const rows = h("tbody", {}, h("tr", {}, h("td", {}, "truth"), ...cells.truth),
-    ...ESTIMATORS.map((name) => h("tr", {}, h("td", { class: `${COLOURS[name]}-ink` }, NAMED[name]), ...cells[name])));
-  slots.numbers.append(cards.ratio.element, cards.ratioSigma.element, h("div", { class: "card whole" }, h("table", { class: "tight" }, h("thead", {}, h("tr", {}, ...["d/dµ", "mean ± SE", "variance"].map((t) => h("th", { scope: "col" }, t)))), rows)));
+  const rows = h(
+    "tbody",
+    {},
+    h("tr", {}, h("td", {}, "truth"), ...cells.truth),
+    ...ESTIMATORS.map((name) => h("tr", {}, h("td", { class: `${COLOURS[name]}-ink` }, NAMED[name]), ...cells[name])),
+  );
+  slots.numbers.append(
+    cards.ratio.element,
+    cards.ratioSigma.element,
+    h(
+      "div",
+      { class: "card whole" },
+      h(
+        "table",
+        { class: "tight" },
+        h("thead", {}, h("tr", {}, ...["d/dµ", "mean ± SE", "variance"].map((t) => h("th", { scope: "col" }, t)))),
+        rows,
+      ),
+    ),
+  );
   slots.controls.append(
-    group("Sampling", choice(slots, { name: "node", label: "Node", options: [["reparam", "reparameterized"], ["stochastic", "stochastic node"]] })),
-    group("f", select(slots, { name: "fn", label: "f(z)", options: Object.entries(FUNCTIONS).map(([name, { title }]) => [name, title]) }), slider(slots, { name: "c", label: "c", low: -3, high: 3 })),
-    group("q(z) = N(µ, σ²)", slider(slots, { name: "mu", label: "µ", low: -3, high: 3, colour: "mu" }), slider(slots, { name: "sigma", label: "σ", log: true, low: 0.03, high: 3, colour: "sigma" })),
-    group("Draws", slider(slots, { name: "samples", label: "n", says: "number of draws", log: true }), h("div", { class: "row" }, h("button", { type: "button", class: "chip", onclick: () => write(model, { seed: model.get("seed") + 1 }) }, "Other draws"))),
+    group(
+      "Sampling",
+      choice(slots, {
+        name: "node",
+        label: "Node",
+        options: [
+          ["reparam", "reparameterized"],
+          ["stochastic", "stochastic node"],
+        ],
+      }),
+    ),
+    group(
+      "f",
+      select(slots, {
+        name: "fn",
+        label: "f(z)",
+        options: Object.entries(FUNCTIONS).map(([name, { title }]) => [name, title]),
+      }),
+      slider(slots, { name: "c", label: "c", low: -3, high: 3 }),
+    ),
+    group(
+      "q(z) = N(µ, σ²)",
+      slider(slots, { name: "mu", label: "µ", low: -3, high: 3, colour: "mu" }),
+      slider(slots, { name: "sigma", label: "σ", log: true, low: 0.03, high: 3, colour: "sigma" }),
+    ),
+    group(
+      "Draws",
+      slider(slots, { name: "samples", label: "n", says: "number of draws", log: true }),
+      h(
+        "div",
+        { class: "row" },
+        h(
+          "button",
+          { type: "button", class: "chip", onclick: () => write(model, { seed: model.get("seed") + 1 }) },
+          "Other draws",
+        ),
+      ),
+    ),
     group("Presets", presetButtons(slots, PRESETS)),
-    group("Gumbel-softmax", slider(slots, { name: "tau", label: "τ", says: "temperature", log: true, low: 0.01, high: 10 })));
+    group(
+      "Gumbel-softmax",
+      slider(slots, { name: "tau", label: "τ", says: "temperature", log: true, low: 0.01, high: 10 }),
+    ),
+  );
   slots.why.innerHTML = WHY;
   let later = 0;
   let kept = { key: "" }; // draws that stay while q moves
@@ -68,7 +151,8 @@ function mount(slots) {
     const state = read(model, NAMES);
     show(state, Math.min(MOVING, Math.round(state.samples)));
     clearTimeout(later);
-    if (state.samples > MOVING) later = setTimeout(() => show(read(model, NAMES), Math.round(model.get("samples"))), 220);
+    if (state.samples > MOVING)
+      later = setTimeout(() => show(read(model, NAMES), Math.round(model.get("samples"))), 220);
     follow(state);
     tell(slots.code, code(state));
   };
@@ -84,14 +168,17 @@ function mount(slots) {
     const ratio = (i) => found.score[i].variance / found.pathwise[i].variance;
     const known = variances(state);
     const flat = found.pathwise[0].variance === 0;
-    cards.ratio.show(flat ? "–" : `${number(ratio(0), 3)}×`, flat ? "pathwise never varies, and is wrong" : known ? `exactly ${number(known.score / known.pathwise)}×` : "");
+    cards.ratio.show(
+      flat ? "–" : `${number(ratio(0), 3)}×`,
+      flat ? "pathwise never varies, and is wrong" : known ? `exactly ${number(known.score / known.pathwise)}×` : "",
+    );
     cards.ratioSigma.show(flat ? "–" : `${number(ratio(1), 3)}×`);
-    const row = (name, mean, variance) => [mean, variance].forEach((text, i) => tell(cells[name][i], text));
-    row("truth", number(byMu), "–");
+    const fill = (name, mean, variance) => [mean, variance].forEach((text, i) => tell(cells[name][i], text));
+    fill("truth", number(byMu), "–");
     for (const name of ESTIMATORS) {
       const { mean, error: se, variance } = found[name][0];
       const biased = se === 0 ? mean !== byMu : Math.abs(mean - byMu) > 6 * se;
-      row(name, `${number(mean)} ± ${number(se, 2)}${biased ? ", biased" : ""}`, number(variance, 3));
+      fill(name, `${number(mean)} ± ${number(se, 2)}${biased ? ", biased" : ""}`, number(variance, 3));
       set(cells[name][0], { class: biased ? "bad" : "" });
       set(cells[name][1], { title: known?.[name] ? `exactly ${number(known[name])}` : "" });
     }
@@ -107,12 +194,28 @@ function mount(slots) {
   };
 }
 
+/** @param {import("../core/types.js").State} state */
 function code({ fn, mu, sigma, c, samples }) {
-  return ["import torch", "from torch.distributions import Normal", "",
-    `mu = torch.tensor(${literal(mu)}, requires_grad=True)`, `sigma = torch.tensor(${literal(sigma)}, requires_grad=True)`, "q = Normal(mu, sigma)", "", "",
-    "def f(z):", `    return ${FUNCTIONS[fn].python(literal(c))}`, "", "",
-    `z = q.rsample((${Math.round(samples)},))                 # z = mu + sigma * eps`, "print(torch.autograd.grad(f(z).mean(), (mu, sigma)))", "",
-    `z = q.sample((${Math.round(samples)},))                  # the score function needs no gradient of f`, "surrogate = (f(z).detach() * q.log_prob(z)).mean()", "print(torch.autograd.grad(surrogate, (mu, sigma)))"].join("\n");
+  return [
+    "import torch",
+    "from torch.distributions import Normal",
+    "",
+    `mu = torch.tensor(${literal(mu)}, requires_grad=True)`,
+    `sigma = torch.tensor(${literal(sigma)}, requires_grad=True)`,
+    "q = Normal(mu, sigma)",
+    "",
+    "",
+    "def f(z):",
+    `    return ${FUNCTIONS[fn].python(literal(c))}`,
+    "",
+    "",
+    `z = q.rsample((${Math.round(samples)},))                 # z = mu + sigma * eps`,
+    "print(torch.autograd.grad(f(z).mean(), (mu, sigma)))",
+    "",
+    `z = q.sample((${Math.round(samples)},))                  # the score function needs no gradient of f`,
+    "surrogate = (f(z).detach() * q.log_prob(z)).mean()",
+    "print(torch.autograd.grad(surrogate, (mu, sigma)))",
+  ].join("\n");
 }
 
 const [mu, sigma, eps, z] = [v("µ", "mu", "µ"), v("σ", "sigma", "σ"), v("ε", "eps", "ε"), v("z", "z", "z")];
@@ -129,6 +232,5 @@ off as a baseline removes much of the score's variance and no truth.</p>
 <p><b>Where it breaks.</b> A step has slope 0 almost everywhere: pathwise says 0, with no error bar to warn you; the score is right. A discrete z has no
 path; Gumbel–softmax bends one, biased when warm and noisy when cold.</p>`;
 
-export default {
-  name: "reparam", ...PAGES.reparam, mount, unit: false,
-};
+/** @type {import("../core/types.js").Page} */
+export default { name: "reparam", ...PAGES.reparam, mount, unit: false };

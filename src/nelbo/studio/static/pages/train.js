@@ -1,19 +1,19 @@
 // Live training: start, pause, step and stop; the two terms of the loss apart; what the latent space looks like meanwhile.
 
 import { group } from "../core/controls.js";
-import { coalesced, h } from "../core/dom.js";
-import { nats } from "../core/format.js";
+import { coalesced, h, set } from "../core/dom.js";
 import { PAGES } from "../core/pages.js";
 import { ask, hear, write } from "../core/store.js";
 import { dropDown, runLabel } from "./inspector/choose.js";
 import { demoOffer } from "./home/demo.js";
 import { curvePanel, trailPanel } from "./train/curves.js";
-import { PRESETS, settingsForm } from "./train/form.js";
+import { settingsForm } from "./train/form.js";
+import { isWorking, ordersStrip } from "./train/orders.js";
 import { runRecord } from "./train/record.js";
-import { paceText, snapshotPanel } from "./train/snapshot.js";
+import { snapshotPanel } from "./train/snapshot.js";
 import { code, why } from "./train/words.js";
 
-/** @type {import("../core/state.js").Page} */
+/** @type {import("../core/types.js").Page} */
 export default {
   name: "train",
   ...PAGES.train,
@@ -22,28 +22,47 @@ export default {
   mount,
 };
 
-const ORDERS = [["play", "Play"], ["pause", "Pause"], ["step", "Step"], ["epoch", "To epoch's end"], ["stop", "Stop"]];
+/** @import { RunRecord } from "./train/record.js" */
 
+/** @param {import("../core/types.js").Slots} slots */
 function mount(slots) {
   const { model } = slots;
   let gone = false;
+  /** @type {?RunRecord} */
   let run = null;
+  /** @type {?RunRecord} */
   let other = null;
   let job = null; // the demo trains three runs in turn: its page follows
-  const status = h("p", { class: "status", role: "status" });
-  const buttons = Object.fromEntries(ORDERS.map(([order, text]) => [order, h("button", { type: "button", class: "quiet", "data-order": order, onclick: () => send(order) }, text)]));
-  const again = h("button", { type: "button", class: "quiet", "data-do": "resume", onclick: resume }, "Go on");
-  const inspect = h("button", { type: "button", class: "quiet", "data-do": "inspect", onclick: () => slots.host.go?.("inspector", { run: run.name }) }, "Inspect");
-  const strip = h("div", { class: "row train-strip", role: "toolbar", "aria-label": "Training" }, ...Object.values(buttons), again, slots.host.studio ? inspect : null, status);
+  const strip = ordersStrip(slots, {
+    send: (order) => ask(model, "train.order", { run: run.name, order }).catch(refused),
+    resume,
+    inspect: () => slots.host.go?.("inspector", { run: run.name }),
+  });
   const offer = demoOffer(slots, { started: follow });
-  const scrub = h("input", { type: "range", min: 0, max: 1, step: 1, "aria-label": "Epoch shown", oninput: () => goTo(Number(scrub.value)) });
+  const scrub = h("input", {
+    type: "range",
+    min: 0,
+    max: 1,
+    step: 1,
+    "aria-label": "Epoch shown",
+    oninput: () => goTo(Number(scrub.value)),
+  });
   const scrubText = h("output", {});
   const live = h("button", { type: "button", class: "chip", onclick: () => write(model, { epoch: -1 }) }, "latest");
   const body = h("div", { class: "board" });
-  slots.figure.append(offer.element, strip, body);
-  const curves = curvePanel(body, { unit: () => model.get("unit"), hover: (epoch, click) => (click || model.get("epoch") >= 0) && goTo(Math.round(epoch)) });
-  body.append(h("p", { class: "caption" }, "Solid: training set; dashed: held out; pale: running epochs, and the run laid under. Click a curve to see that epoch everywhere."),
-    h("label", { class: "scrub" }, h("span", {}, "epoch"), scrub, scrubText, live));
+  slots.figure.append(offer.element, strip.element, body);
+  const curves = curvePanel(body, {
+    unit: () => model.get("unit"),
+    hover: (epoch, click = false) => (click || model.get("epoch") >= 0) && goTo(Math.round(epoch)),
+  });
+  body.append(
+    h(
+      "p",
+      { class: "caption" },
+      "Solid: training set; dashed: held out; pale: running epochs, and the run laid under. Click a curve to see that epoch everywhere.",
+    ),
+    h("label", { class: "scrub" }, h("span", {}, "epoch"), scrub, scrubText, live),
+  );
   const below = h("div", { class: "columns two" });
   body.append(below);
   const trailPlace = h("div", { class: "panel" });
@@ -67,14 +86,12 @@ function mount(slots) {
   async function resume() {
     const done = run.history.length;
     const all = run.of ?? done;
-    again.disabled = true;
     try {
       const more = done >= all ? { epochs: all + Math.max(10, Math.round(all / 2)) } : {};
       follow((await ask(model, "train.resume", { run: run.name, ...more, click: click() })).content);
     } catch (error) {
       refused(error);
     }
-    again.disabled = false;
   }
 
   function follow(summary) {
@@ -82,8 +99,6 @@ function mount(slots) {
     write(model, { run: summary.run ?? summary.job, epoch: -1 });
     list();
   }
-
-  const send = (order) => ask(model, "train.order", { run: run.name, order }).catch(refused);
 
   function goTo(epoch) {
     if (!run?.history.length) return;
@@ -99,15 +114,15 @@ function mount(slots) {
       content = { runs: [], jobs: [], demo: { out: "", models: {}, offer: false } };
     }
     if (gone) return;
-    const listed = content.runs.map((entry) => [entry.run, runLabel(entry)]);
-    for (const one of content.jobs) if (!content.runs.some((entry) => entry.run === (one.run ?? one.job))) listed.push([one.run ?? one.job, `${one.title} (${one.status})`]);
-    const running = content.jobs.filter((one) => ["starting", "training", "paused"].includes(one.status)).at(-1);
+    const running = content.jobs.filter((one) => isWorking(one.status)).at(-1);
     if (!model.get("run")) {
-      const wanted = running ? (running.run ?? running.job) : content.runs.filter((entry) => entry.status !== "damaged").at(-1)?.run;
+      const wanted = running
+        ? (running.run ?? running.job)
+        : content.runs.filter((entry) => entry.status !== "damaged").at(-1)?.run;
       if (wanted) write(model, { run: wanted });
     }
     if (running && !job) job = running.job;
-    if (model.get("run") && !listed.some(([name]) => name === model.get("run"))) listed.push([model.get("run"), model.get("run").split("/").pop()]);
+    const listed = namesOf(content, model.get("run"));
     runBox.show(listed.length ? listed : [["", "none yet"]], model.get("run"));
     otherBox.show([["", "nothing"], ...listed.filter(([name]) => name !== model.get("run"))], model.get("other"));
     offer.show(content);
@@ -131,26 +146,16 @@ function mount(slots) {
 
   const draw = coalesced(() => {
     if (gone) return;
-    const state = run?.status ?? "";
-    const working = Boolean(run?.job) && ["starting", "training", "paused"].includes(state);
-    buttons.play.hidden = !(working && state === "paused");
-    buttons.pause.hidden = !(working && state !== "paused");
-    buttons.step.hidden = buttons.epoch.hidden = !(working && state === "paused");
-    buttons.stop.hidden = !working;
-    again.hidden = !run || working || state === "damaged" || state === "training" || state === "loading" || slots.host.file;
-    again.textContent = run && run.history.length >= (run.of ?? Infinity) ? "Train on" : "Go on";
-    inspect.hidden = !run || state !== "finished";
-    status.textContent = run ? sentence(run) : "Choose a run, or start one.";
-    status.classList.toggle("bad", state === "failed" || state === "damaged" || state === "not finite");
+    strip.show(run);
     body.hidden = !run || (!run.history.length && !run.steps.length && !run.latest);
     if (!run) return;
     const epoch = model.get("epoch") < 0 ? null : model.get("epoch");
     curves.show(run, other, epoch);
     trail.show(run, other, epoch);
-    scrub.max = Math.max(1, run.history.length);
-    scrub.value = epoch ?? run.history.length;
+    scrub.max = String(Math.max(1, run.history.length));
+    scrub.value = String(epoch ?? run.history.length);
     scrubText.textContent = epoch === null ? `${run.history.length}` : `${epoch} of ${run.history.length}`;
-    live.setAttribute("aria-pressed", epoch === null);
+    set(live, { "aria-pressed": epoch === null });
     showSnapshot(epoch);
     slots.code.textContent = code(run);
   });
@@ -159,28 +164,15 @@ function mount(slots) {
   async function showSnapshot(epoch) {
     const mine = ++wanted;
     const kept = run.snapshots;
-    let at = epoch;
-    if (epoch === null && run.latest) at = null;
-    else if (!kept.length && run.status === "finished") at = null;
-    else if (!kept.length) return;
-    else at = kept.reduce((best, one) => (Math.abs(one - (epoch ?? Infinity)) < Math.abs(best - (epoch ?? Infinity)) || (epoch === null && one > best) ? one : best), kept[0]);
+    const newest = epoch === null && run.latest;
+    if (!newest && !kept.length && run.status !== "finished") return;
+    const at = newest || !kept.length ? null : nearestOf(kept, epoch);
     try {
       const found = await run.snapshot(at);
       if (mine === wanted && !gone) shot.show(found);
     } catch (error) {
       if (!gone && mine === wanted) slots.say(error.message);
     }
-  }
-
-  function sentence(one) {
-    const line = one.history.at(-1);
-    const part = line?.validation_nelbo === undefined ? "train" : "validation";
-    const total = line?.[`${part}_nelbo`];
-    const numbers_ = total === null || total === undefined ? "" : `, ${part} NELBO ${nats(total, model.get("unit"))} ${model.get("unit")}`;
-    const of = one.of ?? one.history.length;
-    const text = `${one.status}: epoch ${one.history.length} of ${of}${numbers_}`;
-    if (one.status === "damaged") return `damaged: ${one.message}`;
-    return [text, paceText(one), one.message].filter(Boolean).join(" · ");
   }
 
   const heard = hear(model, "train", (content, buffers) => {
@@ -196,7 +188,13 @@ function mount(slots) {
     list();
     run?.load();
   });
-  const changes = { run: () => (open(model.get("run")), list()), other: () => (openOther(model.get("other")), list()), epoch: draw, unit: draw, settings: draw };
+  const changes = {
+    run: () => (open(model.get("run")), list()),
+    other: () => (openOther(model.get("other")), list()),
+    epoch: draw,
+    unit: draw,
+    settings: draw,
+  };
   for (const [name, f] of Object.entries(changes)) model.on(`change:${name}`, f);
   list();
   if (model.get("run")) open(model.get("run"));
@@ -216,4 +214,20 @@ function mount(slots) {
     trail.remove();
     shot.remove();
   };
+}
+
+/** The epoch that is nearest to the one asked for; for null, the last. @param {number[]} kept @param {?number} epoch */
+function nearestOf(kept, epoch) {
+  if (epoch === null) return Math.max(...kept);
+  return kept.reduce((best, one) => (Math.abs(one - epoch) < Math.abs(best - epoch) ? one : best));
+}
+
+/** [run, what it is called] of runs and jobs; the chosen one is among them. @param {{runs: any[], jobs: any[]}} content @param {string} chosen */
+function namesOf({ runs, jobs }, chosen) {
+  const listed = runs.map((entry) => [entry.run, runLabel(entry)]);
+  for (const one of jobs)
+    if (!listed.some(([name]) => name === (one.run ?? one.job)))
+      listed.push([one.run ?? one.job, `${one.title} (${one.status})`]);
+  if (chosen && !listed.some(([name]) => name === chosen)) listed.push([chosen, chosen.split("/").pop()]);
+  return listed;
 }

@@ -13,6 +13,7 @@ import { elboAt, logEvidence, logJoint, terms } from "./model.js";
 
 const ZS = Array.from({ length: 321 }, (_, i) => -4 + (8 * i) / 320);
 
+/** @param {import("../../core/types.js").Slots} slots @param {string[]} names of the state */
 export function bound(slots, names) {
   const { model, page } = slots;
   const state = () => read(model, names);
@@ -22,31 +23,92 @@ export function bound(slots, names) {
   const [one, two, three] = [h("div"), h("div"), h("div")];
   slots.figure.append(
     h("div", { class: "panel" }, h("h2", {}, "Drag q(z) onto the posterior p(z|x)"), one),
-    h("div", { class: "panel" }, h("h2", {}, "log p(x) = ELBO + KL(q ‖ p(z|x)): the line does not move, the gap is the KL"), two));
-  const top = plot(one, { label: "Prior, posterior and q over z", height: 250, x: [-4, 4], y: [0, 1], xLabel: "z", yLabel: "density" });
+    h(
+      "div",
+      { class: "panel" },
+      h("h2", {}, "log p(x) = ELBO + KL(q ‖ p(z|x)): the line does not move, the gap is the KL"),
+      two,
+    ),
+  );
+  const top = plot(one, {
+    label: "Prior, posterior and q over z",
+    height: 250,
+    x: [-4, 4],
+    y: [0, 1],
+    xLabel: "z",
+    yLabel: "density",
+  });
   const prior = top.path({ class: "line faint dashed", "data-mark": "prior" });
   const posteriorFill = top.path({ class: "fill evidence" }, top.behind);
   const posterior = top.path({ class: "line evidence", "data-mark": "posterior" });
   const qFill = top.path({ class: "fill q", "data-mark": "q" }, top.behind);
   const q = top.path({ class: "line q", "data-mark": "q" });
-  const labels = [["faint", "p(z)"], ["evidence", "p(z|x)"], ["q", "q(z)"]].map(([c, text]) => top.front.appendChild(s("text", { class: `halo ${c}`, "font-weight": 600 }, text)));
-  const mean = handle(top, { name: "mean of q", colour: "q", drag: (x) => put({ m: Number(x.toFixed(3)) }), key: (dx, dy) => put({ m: Number((model.get("m") + 0.05 * (dx || dy)).toFixed(4)) }) });
+  const labels = [
+    ["faint", "p(z)"],
+    ["evidence", "p(z|x)"],
+    ["q", "q(z)"],
+  ].map(([c, text]) => top.front.appendChild(s("text", { class: `halo ${c}`, "font-weight": 600 }, text)));
+  const mean = handle(top, {
+    name: "mean of q",
+    colour: "q",
+    axis: "x",
+    drag: (x) => put({ m: Number(x.toFixed(3)) }),
+    key: (dx, dy) => put({ m: Number((model.get("m") + 0.05 * (dx || dy)).toFixed(4)) }),
+  });
   const width = handle(top, {
-    name: "standard deviation of q", colour: "q", shape: "diamond", radius: 6, drag: (x) => put({ v: Number(Math.max(0.02, Math.abs(x - model.get("m"))).toPrecision(3)) }),
+    name: "standard deviation of q",
+    colour: "q",
+    shape: "diamond",
+    radius: 6,
+    axis: "x",
+    drag: (x) => put({ v: Number(Math.max(0.02, x - model.get("m")).toPrecision(3)) }),
     key: (dx, dy) => put({ v: Number((model.get("v") * 1.03 ** (dx || dy)).toPrecision(4)) }),
   });
-  const stairs = plot(two, { label: "Terms of the bound in nats", height: 176, x: [-5, 0], y: [0, 3], xLabel: "nats", margin: { left: 14, top: 18 }, yTicks: () => [] });
-  const rows = [["recon", "− reconstruction error", "− error"], ["q", "− KL(q ‖ p(z))", "− KL"], ["kl", "+ KL(q ‖ p(z|x)), the gap", "+ gap"]].map(([colour, long, short]) => ({
-    bar: stairs.marks.appendChild(s("rect", { class: `fill solid ${colour}` })), text: stairs.front.appendChild(s("text", { class: "halo", "font-size": 12.5 })), long, short,
+  const stairs = plot(two, {
+    label: "Terms of the bound in nats",
+    height: 176,
+    x: [-5, 0],
+    y: [0, 3],
+    xLabel: "nats",
+    margin: { left: 14, top: 18 },
+    yTicks: () => [],
+  });
+  const rows = [
+    ["recon", "− reconstruction error", "− error"],
+    ["q", "− KL(q ‖ p(z))", "− KL"],
+    ["kl", "+ KL(q ‖ p(z|x)), the gap", "+ gap"],
+  ].map(([colour, long, short]) => ({
+    bar: stairs.marks.appendChild(s("rect", { class: `fill solid ${colour}` })),
+    text: stairs.front.appendChild(s("text", { class: "halo", "font-size": 12.5 })),
+    long,
+    short,
   }));
   const evidence = stairs.path({ class: "line evidence" });
   const elboLine = stairs.path({ class: "line ink dashed" });
-  const named = ["evidence", ""].map((c) => stairs.front.appendChild(s("text", { class: `halo ${c}`, "font-size": 12.5, "text-anchor": "middle" })));
+  const named = ["evidence", ""].map((c) =>
+    stairs.front.appendChild(s("text", { class: `halo ${c}`, "font-size": 12.5, "text-anchor": "middle" })),
+  );
 
-  const map = plot(three, { label: "The ELBO over mean and log standard deviation of q", height: 270, x: [-3, 3], y: [-3, 1], xLabel: "µ of q", yLabel: "ln σ of q" });
+  const map = plot(three, {
+    label: "The ELBO over mean and log standard deviation of q",
+    height: 270,
+    x: [-3, 3],
+    y: [-3, 1],
+    xLabel: "µ of q",
+    yLabel: "ln σ of q",
+  });
   const levels = map.path({ class: "thin faint" }, map.behind);
   const best = map.path({ class: "line ink" });
-  const dot = handle(map, { name: "q on the map of the ELBO", colour: "q", drag: (x, y) => put({ m: Number(x.toFixed(3)), v: Number(Math.exp(y).toPrecision(3)) }), key: (dx, dy) => put({ m: Number((model.get("m") + 0.05 * dx).toFixed(4)), v: Number((model.get("v") * 1.03 ** dy).toPrecision(4)) }) });
+  const dot = handle(map, {
+    name: "q on the map of the ELBO",
+    colour: "q",
+    drag: (x, y) => put({ m: Number(x.toFixed(3)), v: Number(Math.exp(y).toPrecision(3)) }),
+    key: (dx, dy) =>
+      put({
+        m: Number((model.get("m") + 0.05 * dx).toFixed(4)),
+        v: Number((model.get("v") * 1.03 ** dy).toPrecision(4)),
+      }),
+  });
   let drawn = "";
 
   function paint() {
@@ -58,7 +120,12 @@ export function bound(slots, names) {
     // q may be as narrow as it likes: it leaves the figure rather than flatten the posterior
     top.span(undefined, roomy([0, 1.1 * Math.max(...log, Math.min(Math.max(...qs), 2.2 * Math.max(...log)))]));
     top.frame();
-    set(prior, { d: top.line(ZS, ZS.map((z) => Math.exp(normalLogPdf(z, 0, 1)))) });
+    set(prior, {
+      d: top.line(
+        ZS,
+        ZS.map((z) => Math.exp(normalLogPdf(z, 0, 1))),
+      ),
+    });
     set(posterior, { d: top.line(ZS, log) });
     set(posteriorFill, { d: top.area(ZS, log) });
     set(q, { d: top.line(ZS, qs) });
@@ -78,22 +145,39 @@ export function bound(slots, names) {
   function paintStairs({ evidence: e, error, elbo, gap }) {
     const scale = model.get("unit") === "bits" ? BITS : 1;
     const unit = model.get("unit");
-    const spans = [[0, -error], [-error, elbo], [elbo, elbo + gap]].map((pair) => pair.map((v) => v * scale));
+    const spans = [
+      [0, -error],
+      [-error, elbo],
+      [elbo, elbo + gap],
+    ].map((pair) => pair.map((v) => v * scale));
     const all = [...spans.flat(), e * scale];
     const low = Math.min(...all);
     const high = Math.max(0, ...all);
     const step = 10 ** Math.floor(Math.log10(high - low || 1)) / 2;
-    stairs.span([Math.floor((low - 0.03 * (high - low)) / step) * step, Math.ceil((high + 1e-9) / step) * step], undefined);
+    stairs.span(
+      [Math.floor((low - 0.03 * (high - low)) / step) * step, Math.ceil((high + 1e-9) / step) * step],
+      undefined,
+    );
     stairs.frame();
     spans.forEach(([a, b], i) => {
       const { bar, text, long, short } = rows[i];
       const words = stairs.width < 520 ? short : long;
       const [left, right] = [stairs.sx(Math.min(a, b)), stairs.sx(Math.max(a, b))];
-      set(bar, { x: left, width: Math.max(1, right - left), y: stairs.sy(2.82 - i), height: 0.64 * (stairs.height / 3) });
+      set(bar, {
+        x: left,
+        width: Math.max(1, right - left),
+        y: stairs.sy(2.82 - i),
+        height: 0.64 * (stairs.height / 3),
+      });
       const room = stairs.margin.left + stairs.width;
       const after = right + 8 + 7.2 * (words.length + 8) < room;
       const inner = right - left > 7.2 * (words.length + 8);
-      set(text, { x: inner ? left + 8 : after ? right + 8 : left - 8, y: stairs.sy(2.5 - i) + 4, "text-anchor": inner || after ? "start" : "end", class: inner ? "inside" : "halo" });
+      set(text, {
+        x: inner ? left + 8 : after ? right + 8 : left - 8,
+        y: stairs.sy(2.5 - i) + 4,
+        "text-anchor": inner || after ? "start" : "end",
+        class: inner ? "inside" : "halo",
+      });
       tell(text, `${words} ${nats(Math.abs(b - a) / scale, unit)}`);
     });
     const vertical = (line, at, label, text, up) => {
@@ -113,8 +197,20 @@ export function bound(slots, names) {
       drawn = key;
       map.frame();
       const top_ = logEvidence(now);
-      set(levels, { d: contours(map, (m, lv) => elboAt(now, m, Math.exp(lv)) - top_, [-0.02, -0.1, -0.3, -0.7, -1.5, -3, -6, -12, -25, -50], 66, 50) });
-      set(best, { d: maxima(now).map(([x, y]) => `M${map.sx(x) - 5} ${map.sy(y) - 5}l10 10m0 -10l-10 10`).join("") });
+      set(levels, {
+        d: contours(
+          map,
+          (m, lv) => elboAt(now, m, Math.exp(lv)) - top_,
+          [-0.02, -0.1, -0.3, -0.7, -1.5, -3, -6, -12, -25, -50],
+          66,
+          50,
+        ),
+      });
+      set(best, {
+        d: maxima(now)
+          .map(([x, y]) => `M${map.sx(x) - 5} ${map.sy(y) - 5}l10 10m0 -10l-10 10`)
+          .join(""),
+      });
     }
     dot.place(now.m, Math.log(now.v), `mean ${number(now.m)}, width ${number(now.v)}`);
   }
@@ -126,7 +222,12 @@ export function bound(slots, names) {
       for (let size = 0.3; size > 1e-4; size *= 0.5) {
         for (let n = 0; n < 40; n++) {
           const [x, y] = here;
-          const next = [[x + size, y], [x - size, y], [x, y + size], [x, y - size]].find(([u, v]) => at(u, v) > at(x, y));
+          const next = [
+            [x + size, y],
+            [x - size, y],
+            [x, y + size],
+            [x, y - size],
+          ].find(([u, v]) => at(u, v) > at(x, y));
           if (!next) break;
           here = next;
         }

@@ -1,17 +1,25 @@
 // The concave logarithm: the log of a mean lies above the mean of the logs, and points dragged together close the gap.
 
 import { h, s, set, tell } from "../../core/dom.js";
-import { handle } from "../../core/drag.js";
+import { handle, onWheel } from "../../core/drag.js";
 import { nats, number } from "../../core/format.js";
 import { plot } from "../../core/plot.js";
 import { write } from "../../core/store.js";
 
+/** @param {import("../../core/types.js").Slots} slots @param {HTMLElement} place */
 export function jensen(slots, place) {
   const { model } = slots;
   const box = h("div");
   const text = h("p", { class: "caption" });
   place.append(h("h2", {}, "Jensen: drag the points together and the gap closes"), box, text);
-  const figure = plot(box, { label: "The concave logarithm with weighted points, their chord and the gap", height: 290, x: [0, 6], y: [-2.4, 2.1], xLabel: "w", yLabel: "log w (nats)" });
+  const figure = plot(box, {
+    label: "The concave logarithm with weighted points, their chord and the gap",
+    height: 290,
+    x: [0, 6],
+    y: [-2.4, 2.1],
+    xLabel: "w",
+    yLabel: "log w (nats)",
+  });
   const curve = figure.path({ class: "line faint" });
   const chord = figure.path({ class: "thin faint dashed" });
   const hull = figure.path({ class: "fill evidence" }, figure.behind);
@@ -22,18 +30,35 @@ export function jensen(slots, place) {
   const xs = Array.from({ length: 200 }, (_, i) => 0.05 + (5.95 * i) / 199);
   const inside = (x) => Math.min(5.9, Math.max(0.1, x));
   const points = () => model.get("points");
-  const put = (i, x, weight) => write(model, { points: points().map((point, k) => (k === i ? [Number(inside(x).toFixed(2)), weight ?? point[1]] : point)) });
-  const handles = [0, 1, 2].map((i) => handle(figure, {
-    name: `point ${i + 1}`, colour: "z",
-    drag: (x) => put(i, x),
-    key: (dx, dy) => put(i, points()[i][0] + 0.05 * dx, dy ? Math.min(0.9, Math.max(0.05, Number((points()[i][1] + 0.05 * dy).toFixed(2)))) : undefined),
-  }));
+  const put = (i, x, weight) =>
+    write(model, {
+      points: points().map((point, k) => (k === i ? [Number(inside(x).toFixed(2)), weight ?? point[1]] : point)),
+    });
+  const handles = [0, 1, 2].map((i) =>
+    handle(figure, {
+      name: `point ${i + 1}`,
+      colour: "z",
+      axis: "x",
+      drag: (x) => put(i, x),
+      key: (dx, dy) =>
+        put(
+          i,
+          points()[i][0] + 0.05 * dx,
+          dy ? Math.min(0.9, Math.max(0.05, Number((points()[i][1] + 0.05 * dy).toFixed(2)))) : undefined,
+        ),
+    }),
+  );
   const dots = [0, 1, 2].map(() => figure.marks.appendChild(s("circle", { class: "fill solid z" })));
-  figure.root.addEventListener("wheel", (event) => {
-    const near = points().map(([x], i) => [Math.abs(figure.sx(x) - figure.sx(figure.at(event)[0])), i]).sort((a, b) => a[0] - b[0])[0][1];
-    event.preventDefault();
-    put(near, points()[near][0], Math.min(0.9, Math.max(0.05, Number((points()[near][1] * Math.exp(-event.deltaY * 0.001)).toFixed(3)))));
-  }, { passive: false });
+  onWheel(figure, (event) => {
+    const near = points()
+      .map(([x], i) => [Math.abs(figure.sx(x) - figure.sx(figure.at(event)[0])), i])
+      .sort((a, b) => a[0] - b[0])[0][1];
+    put(
+      near,
+      points()[near][0],
+      Math.min(0.9, Math.max(0.05, Number((points()[near][1] * Math.exp(-event.deltaY * 0.001)).toFixed(3)))),
+    );
+  });
   function paint() {
     if (figure.asleep()) return;
     figure.frame();
@@ -55,7 +80,10 @@ export function jensen(slots, place) {
     set(above, { x: at - 8, y: figure.sy(Math.log(mean)) - 9, "text-anchor": "end" });
     set(below, { x: at + 10, y: figure.sy(meanLog) + 14 });
     const unit = model.get("unit");
-    tell(text, `log E[w] = ${nats(Math.log(mean), unit)} ≥ E[log w] = ${nats(meanLog, unit)}; gap ${nats(Math.max(0, Math.log(mean) - meanLog), unit)} ${unit}. With w = p(x, z)/q(z) and z ~ q, the left side is log p(x), the right side the ELBO. The wheel changes a point's weight.`);
+    tell(
+      text,
+      `log E[w] = ${nats(Math.log(mean), unit)} ≥ E[log w] = ${nats(meanLog, unit)}; gap ${nats(Math.max(0, Math.log(mean) - meanLog), unit)} ${unit}. With w = p(x, z)/q(z) and z ~ q, the left side is log p(x), the right side the ELBO. Ctrl+wheel or ↑ ↓ changes a point's weight.`,
+    );
   }
   figure.resized = paint;
   return { paint, stop: figure.remove };

@@ -43,7 +43,8 @@ export function terms(state) {
   const error = reconstructionError(state, m, v);
   const kl = normalKL(m, v, 0, 1);
   const elbo = -(error + kl);
-  if (state.model === "linear") return { evidence, error, kl, elbo, gap: elboChain(state.x, m, v, state.w, state.s).gap };
+  if (state.model === "linear")
+    return { evidence, error, kl, elbo, gap: elboChain(state.x, m, v, state.w, state.s).gap };
   let gap = 0;
   const step = 20 / 640; // where the sum ends, at 10 widths, exp(-50) is left
   for (let i = 0; i <= 640; i++) {
@@ -85,10 +86,11 @@ export function bounds(state, most) {
         }
       }
     },
-    found: () => sums.map(({ k, sum, squares }) => {
-      const mean = sum / repeats;
-      return { k, mean, error: Math.sqrt(Math.max(0, squares / repeats - mean * mean) / (repeats - 1)) };
-    }),
+    found: () =>
+      sums.map(({ k, sum, squares }) => {
+        const mean = sum / repeats;
+        return { k, mean, error: Math.sqrt(Math.max(0, squares / repeats - mean * mean) / (repeats - 1)) };
+      }),
   };
 }
 

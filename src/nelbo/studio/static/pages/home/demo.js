@@ -5,15 +5,19 @@ import { nats } from "../../core/format.js";
 import { ask, hear } from "../../core/store.js";
 
 /**
- * @param {Object} slots
- * @param {{made?: () => void, started?: (job: Object) => void}} on `made` when the runs are there
- * @returns {{element: HTMLElement, show: (listed: Object) => void, remove: Function}} `show` takes the answer to
+ * @param {import("../../core/types.js").Slots} slots
+ * @param {{made?: () => void, started?: (job: any) => void}} on `made` when the runs are there
+ * @returns {{element: HTMLElement, show: (listed: any) => void, remove: () => void}} `show` takes the answer to
  *   "train.list", and hides the offer where nothing is missing
  */
 export function demoOffer(slots, { made = () => {}, started = () => {} }) {
   const { model, host } = slots;
   const words = h("p", {}, "");
-  const button = h("button", { type: "button", class: "primary", "data-do": "demo", onclick: start }, "Make the demo's runs");
+  const button = h(
+    "button",
+    { type: "button", class: "primary", "data-do": "demo", onclick: start },
+    "Make the demo's runs",
+  );
   const bars = h("div", { class: "making", hidden: true });
   const element = h("div", { class: "offer", hidden: true }, words, bars, button);
   const rows = new Map(); // folder -> {bar, text}
@@ -54,7 +58,12 @@ export function demoOffer(slots, { made = () => {}, started = () => {} }) {
     bar.value = epoch / of;
     const unit = model.get("unit") ?? "nats";
     const error = terms?.reconstruction_error;
-    const numbers = error === null || error === undefined ? "" : terms.kl === null ? `: reconstruction error ${nats(error, unit)}` : `: ${nats(error, unit)} + ${nats(terms.kl, unit)} ${unit}`;
+    const numbers =
+      error === null || error === undefined
+        ? ""
+        : terms.kl === null
+          ? `: reconstruction error ${nats(error, unit)}`
+          : `: ${nats(error, unit)} + ${nats(terms.kl, unit)} ${unit}`;
     text.textContent = epoch === 0 ? "begins" : epoch >= of ? `done${numbers}` : `epoch ${epoch} of ${of}${numbers}`;
   }
 
@@ -82,10 +91,16 @@ export function demoOffer(slots, { made = () => {}, started = () => {} }) {
     if (content.what === "epoch" && row) {
       const { line } = content;
       const part = line.validation_reconstruction_error === undefined ? "train" : "validation";
-      at(row, line.epoch, epochs.get(content.run) ?? line.epoch, { reconstruction_error: line[`${part}_reconstruction_error`], kl: line[`${part}_kl`] ?? null });
+      at(row, line.epoch, epochs.get(content.run) ?? line.epoch, {
+        reconstruction_error: line[`${part}_reconstruction_error`],
+        kl: line[`${part}_kl`] ?? null,
+      });
     }
     if (content.what === "end" && content.job === out) {
-      refresh().then(() => content.status === "finished" && made(), () => {});
+      refresh().then(
+        () => content.status === "finished" && made(),
+        () => {},
+      );
     }
   });
   return { element, show, remove: heard };

@@ -1,6 +1,6 @@
 // All rows of the inspector, and what belongs to the active one: handles, linked cursor, units, film, table, comparison.
 
-import { coalesced, h } from "../../core/dom.js";
+import { coalesced, h, set } from "../../core/dom.js";
 import { number } from "../../core/format.js";
 import { ask, write } from "../../core/store.js";
 import { along, axesOf as axesFor, movedTo } from "./axes.js";
@@ -14,13 +14,22 @@ import { exampleRow } from "./row.js";
 import { examplesTable } from "./table.js";
 import { unitsPanel } from "./units.js";
 
+/** @import { RunEntry, Slots, Source } from "../../core/types.js" */
+
+/**
+ * @param {Slots} slots
+ * @param {HTMLElement} place
+ * @param {{sources: Source[], entries: RunEntry[], pin: (row: number) => void, said: HTMLElement,
+ *   colouring: (source: Source, by: string) => (row: number) => string}} options `said` shows what a layer has to say
+ */
 export function chooseExamples(slots, place, { sources, entries, pin, colouring, said }) {
   const { model } = slots;
   const [first, second] = sources;
   const axes = new Map(sources.map((source) => [source, axesFor(model, source, source === first)]));
   const axesOf = (source) => axes.get(source);
   const parts = [];
-  const rows = []; // [{pin, views: [row of each source]}]
+  /** @type {{pin: number, views: ReturnType<typeof exampleRow>[]}[]} */
+  const rows = []; // `views`: of each source
   const box = new Map();
   let align = null;
   let lassoing = false; // what a drag on the plane does without Shift
@@ -37,7 +46,15 @@ export function chooseExamples(slots, place, { sources, entries, pin, colouring,
     if (second && first.latent >= 2 && second.latent >= 2) {
       try {
         const [one, other] = sources.map((source) => axesOf(source).asked);
-        align = (await ask(model, "inspect.align", { run: first.run, other: second.run, split: first.split, ...(one ? { axes: one } : {}), ...(other ? { other_axes: other } : {}) })).content;
+        align = (
+          await ask(model, "inspect.align", {
+            run: first.run,
+            other: second.run,
+            split: first.split,
+            ...(one ? { axes: one } : {}),
+            ...(other ? { other_axes: other } : {}),
+          })
+        ).content;
         update();
       } catch (error) {
         slots.say(error.message);
@@ -50,20 +67,33 @@ export function chooseExamples(slots, place, { sources, entries, pin, colouring,
       const name = source.className(row);
       const isFirst = which === 0;
       const view = exampleRow(place, source, {
-        title: source.info.title, what: name === null ? `example ${row}` : `${name}, example ${row}`, axes: axesOf(source), box: box.get(source),
-        colour: colouring(source, model.get("colour")), labelled: () => model.get("colour") === "label", unit: () => model.get("unit"),
-        fixed: !isFirst, say: slots.say,
+        title: source.info.title,
+        what: name === null ? `example ${row}` : `${name}, example ${row}`,
+        axes: axesOf(source),
+        box: box.get(source),
+        colour: colouring(source, model.get("colour")),
+        labelled: () => model.get("colour") === "label",
+        unit: () => model.get("unit"),
+        fixed: !isFirst,
+        say: slots.say,
         onActive: () => index !== model.get("active") && write(model, { active: index, z: [], q: [] }),
         onCode: isFirst ? (z) => write(model, { z: full(source, row, z) }) : undefined,
-        onQ: isFirst && !source.info.is_point ? ({ mean, sd }) => write(model, { q: [...mean, ...sd].map((v) => Number(v.toPrecision(6))), z: [] }) : undefined,
-        onLasso: isFirst && first.latent > 1 ? (lasso) => write(model, { lasso }) : undefined, isLassoing: () => lassoing,
+        onQ:
+          isFirst && !source.info.is_point
+            ? ({ mean, sd }) => write(model, { q: [...mean, ...sd].map((v) => Number(v.toPrecision(6))), z: [] })
+            : undefined,
+        onLasso: isFirst && first.latent > 1 ? (lasso) => write(model, { lasso }) : undefined,
+        isLassoing: () => lassoing,
         onPick: pin,
         onHover: (near) => hover(source, near),
         onUnpin: isFirst && model.get("pins").length > 1 ? () => unpin(index) : undefined,
         onEdit: isFirst && canDraw ? () => edit(index) : undefined,
       });
       view.plane.layers.said = (text) => isFirst && (said.textContent = text);
-      source.example(row).then((example) => !gone && (view.setExample(example), update()), (error) => slots.say(error.message));
+      source.example(row).then(
+        (example) => !gone && (view.setExample(example), update()),
+        (error) => slots.say(error.message),
+      );
       return view;
     });
     rows.push({ pin: row, views });
@@ -71,7 +101,9 @@ export function chooseExamples(slots, place, { sources, entries, pin, colouring,
 
   /** A point of the plane as a code: the other units stay where they are. */
   function full(source, row, z) {
-    const start = model.get("z").length ? model.get("z") : Array.from(active().views[0].example?.mean ?? source.meanOf(row));
+    const start = model.get("z").length
+      ? model.get("z")
+      : Array.from(active().views[0].example?.mean ?? source.meanOf(row));
     return movedTo(axesOf(source).w, start, z).map((v) => Number(Math.max(-1e3, Math.min(1e3, v)).toFixed(4)));
   }
 
@@ -91,7 +123,9 @@ export function chooseExamples(slots, place, { sources, entries, pin, colouring,
       });
     }
     if (row === null) return;
-    const terms = source.info.is_point ? `reconstruction error ${number(source.terms.reconstruction_error[row])}` : `${number(source.terms.reconstruction_error[row])} + ${number(source.terms.kl[row])} = ${number(source.terms.nelbo[row])} nats`;
+    const terms = source.info.is_point
+      ? `reconstruction error ${number(source.terms.reconstruction_error[row])}`
+      : `${number(source.terms.reconstruction_error[row])} + ${number(source.terms.kl[row])} = ${number(source.terms.nelbo[row])} nats`;
     hoverWords.textContent = `${source.className(row) ?? "example"} #${row}: ${terms}`;
   }
   const hoverWords = h("p", { class: "caption hover-words" }, " ");
@@ -100,7 +134,9 @@ export function chooseExamples(slots, place, { sources, entries, pin, colouring,
   function counterpart(z) {
     if (!align || !second) return null;
     const p = along(axesOf(first).w, z).map((v, i) => v - align.center[i]);
-    return align.rotation[0].map((_, c) => align.scale * p.reduce((sum, v, r) => sum + v * align.rotation[r][c], 0) + align.target_center[c]);
+    return align.rotation[0].map(
+      (_, c) => align.scale * p.reduce((sum, v, r) => sum + v * align.rotation[r][c], 0) + align.target_center[c],
+    );
   }
 
   function update() {
@@ -145,7 +181,11 @@ export function chooseExamples(slots, place, { sources, entries, pin, colouring,
     const flat = model.get("lasso");
     for (const { views } of rows) views[0].plane.showLasso(flat);
     const { w } = axesOf(first);
-    table?.select(flat.length ? Array.from({ length: first.n }, (_, row) => row).filter((row) => isInside(flat, along(w, first.meanOf(row)))) : null);
+    table?.select(
+      flat.length
+        ? Array.from({ length: first.n }, (_, row) => row).filter((row) => isInside(flat, along(w, first.meanOf(row))))
+        : null,
+    );
   }
 
   let units = null;
@@ -154,18 +194,59 @@ export function chooseExamples(slots, place, { sources, entries, pin, colouring,
   let film = null;
   function addBelow() {
     place.append(hoverWords);
-    place.append(h("div", { class: "row" },
-      h("button", { type: "button", class: "quiet", title: "25 draws of z from q, decoded", onclick: spray, "data-do": "sample" }, "Sample q"),
-      canDraw ? h("button", { type: "button", class: "quiet", onclick: () => edit(null), "data-do": "draw" }, "Draw your own") : null,
-      h("button", { type: "button", class: "quiet", "data-do": "back", onclick: () => write(model, { z: [], q: [] }) }, "Back to the model's q"),
-      first.latent > 1 ? h("button", {
-        type: "button", class: "quiet", "data-do": "lasso", "aria-pressed": "false", title: "draw a line around examples (or hold Shift and drag)",
-        onclick(event) {
-          lassoing = !lassoing;
-          event.currentTarget.setAttribute("aria-pressed", lassoing);
-        },
-      }, "Lasso") : null,
-      model.get("pins").length > 1 ? h("button", { type: "button", class: "quiet", "data-do": "film", onclick: toggleFilm }, "Path between the first two") : null));
+    place.append(
+      h(
+        "div",
+        { class: "row" },
+        h(
+          "button",
+          {
+            type: "button",
+            class: "quiet",
+            title: "25 draws of z from q, decoded",
+            onclick: spray,
+            "data-do": "sample",
+          },
+          "Sample q",
+        ),
+        canDraw
+          ? h(
+              "button",
+              { type: "button", class: "quiet", onclick: () => edit(null), "data-do": "draw" },
+              "Draw your own",
+            )
+          : null,
+        h(
+          "button",
+          { type: "button", class: "quiet", "data-do": "back", onclick: () => write(model, { z: [], q: [] }) },
+          "Back to the model's q",
+        ),
+        first.latent > 1
+          ? h(
+              "button",
+              {
+                type: "button",
+                class: "quiet",
+                "data-do": "lasso",
+                "aria-pressed": false,
+                title: "draw a line around examples (or hold Shift and drag)",
+                onclick(event) {
+                  lassoing = !lassoing;
+                  set(event.currentTarget, { "aria-pressed": lassoing });
+                },
+              },
+              "Lasso",
+            )
+          : null,
+        model.get("pins").length > 1
+          ? h(
+              "button",
+              { type: "button", class: "quiet", "data-do": "film", onclick: toggleFilm },
+              "Path between the first two",
+            )
+          : null,
+      ),
+    );
     place.append(sprayPlace, padPlace, filmPlace);
     near = neighbours(first, pin);
     place.append(near.element);
@@ -190,16 +271,22 @@ export function chooseExamples(slots, place, { sources, entries, pin, colouring,
 
   const [sprayPlace, padPlace, filmPlace] = [h("div"), h("div"), h("div")];
 
-  const spray = () => sprayQ(slots, first, active().views[0], axesOf(first), sprayPlace).catch((error) => slots.say(error.message));
+  const spray = () =>
+    sprayQ(slots, first, active().views[0], axesOf(first), sprayPlace).catch((error) => slots.say(error.message));
 
   const toggleFilm = () => (write(model, { film: !model.get("film") }), model.get("film") ? showFilm() : hideFilm());
 
   async function showFilm() {
     hideFilm();
     if (rows.length < 2) return;
-    const pair = await Promise.all([0, 1].map((i) => first.example(rows[i].pin)));
+    const [one, other] = await Promise.all([first.example(rows[0].pin), first.example(rows[1].pin)]);
     if (gone) return;
-    film = filmPanel(first, ...pair, [0, 1].map((i) => `${first.className(rows[i].pin) ?? "example"} #${rows[i].pin}`));
+    film = filmPanel(
+      first,
+      one,
+      other,
+      [0, 1].map((i) => `${first.className(rows[i].pin) ?? "example"} #${rows[i].pin}`),
+    );
     filmPlace.replaceChildren(film.element);
     for (const { views } of rows.slice(0, 2)) views[0].plane.showPath(film.path.map((z) => along(axesOf(first).w, z)));
   }
@@ -229,7 +316,8 @@ export function chooseExamples(slots, place, { sources, entries, pin, colouring,
   return {
     recolour() {
       // the colours are the planes' own: draw the clouds anew
-      for (const { views } of rows) views.forEach((view, which) => view.plane.recolour(colouring(sources[which], model.get("colour"))));
+      for (const { views } of rows)
+        views.forEach((view, which) => view.plane.recolour(colouring(sources[which], model.get("colour"))));
     },
     remove() {
       gone = true;

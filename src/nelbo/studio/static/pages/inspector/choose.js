@@ -5,14 +5,17 @@ import { group } from "../../core/controls.js";
 import { write } from "../../core/store.js";
 import { LAYERS } from "./layers.js";
 import { CLASSES, scaleColour } from "./pixels.js";
-import { TERMS } from "./source.js";
 
-/** A labelled drop-down whose options can change. */
+/** @import { RunEntry, Slots, Source, Term } from "../../core/types.js" */
+
+/** A labelled drop-down whose options can change. @param {string} label @param {(value: string) => void} onchange */
 export function dropDown(label, onchange) {
   const box = h("select", { "aria-label": label, onchange: () => onchange(box.value) });
   const element = h("label", { class: "control select" }, h("span", {}, label), box);
   return {
-    element, box,
+    element,
+    box,
+    /** @param {any[][]} options [value, text, disabled?] each @param {string} value */
     show(options, value) {
       box.replaceChildren(...options.map(([key, text, disabled]) => h("option", { value: key, disabled }, text)));
       box.value = value;
@@ -20,13 +23,18 @@ export function dropDown(label, onchange) {
   };
 }
 
-/** What a run is called in a list. */
+/** What a run is called in a list. @param {RunEntry} entry */
 export function runLabel(entry) {
   const status = entry.status === "finished" || entry.status === "in memory" ? "" : ` (${entry.status})`;
   return `${entry.title}${entry.latent ? `, latent ${entry.latent}` : ""}${status}`;
 }
 
-/** The colour of each example's point, by the state's choice. @returns {(row: number) => string} */
+/**
+ * The colour of each example's point, by the state's choice.
+ * @param {Source} source
+ * @param {string} by "label" or a term
+ * @returns {(row: number) => string}
+ */
 export function colouring(source, by) {
   if (by === "label") {
     if (!source.info.label_names) return () => "#6f6f6f";
@@ -43,11 +51,12 @@ function scale(values) {
   return (row) => `rgb(${scaleColour((values[row] - low) / (high - low || 1))})`;
 }
 
-/** Switches of the layers, for an array in the state. */
+/** Switches of the layers, for an array in the state. @param {Slots} slots */
 export function layerSwitches(slots) {
   const boxes = Object.entries(LAYERS).map(([name, [label, title]]) => {
     const box = h("input", {
-      type: "checkbox", "data-layer": name,
+      type: "checkbox",
+      "data-layer": name,
       onchange() {
         const shown = new Set(slots.model.get("layers"));
         box.checked ? shown.add(name) : shown.delete(name);
@@ -63,9 +72,19 @@ export function layerSwitches(slots) {
   return { element: group("Layers", h("div", { class: "toggles" }, ...boxes.map((one) => one.element)), said), said };
 }
 
-/** Ways to pick an example: by its number, at random, by label, or the one with the most of a term. */
+/**
+ * Ways to pick an example: by its number, at random, by label, or the one with the most of a term.
+ * @param {Slots} slots
+ * @param {() => ?Source} sourceOf
+ * @param {(row: number) => void} pin
+ */
 export function pickers(slots, sourceOf, pin) {
-  const field = h("input", { type: "text", inputmode: "numeric", "aria-label": "Example number", placeholder: "number" });
+  const field = h("input", {
+    type: "text",
+    inputmode: "numeric",
+    "aria-label": "Example number",
+    placeholder: "number",
+  });
   const take = () => {
     const source = sourceOf();
     const wanted = Number(field.value);
@@ -73,36 +92,69 @@ export function pickers(slots, sourceOf, pin) {
     if (!Number.isInteger(wanted) || wanted < 0 || wanted >= source.n) {
       const nearest = Math.min(source.n - 1, Math.max(0, Math.round(wanted) || 0));
       slots.say(`Examples are 0 to ${source.n - 1}; “${field.value.slice(0, 12)}” is none. Shown: ${nearest}`);
-      field.value = nearest;
+      field.value = String(nearest);
       return pin(nearest);
     }
     pin(wanted);
   };
   field.addEventListener("keydown", (event) => event.key === "Enter" && take());
-  const label = h("select", { "aria-label": "First example of a class", onchange: () => label.value && pin(firstOf(sourceOf(), Number(label.value), slots.model.get("pins"))) });
-  const most = (text, term, largest) => h("button", { type: "button", class: "chip", onclick: () => sourceOf() && pin(extreme(sourceOf(), term, largest)) }, text);
-  const element = group("Examples",
-    h("div", { class: "pick-row" }, field, h("button", { type: "button", class: "quiet", onclick: take }, "Pin"), label),
-    h("div", { class: "presets" },
-      h("button", { type: "button", class: "chip", onclick: () => sourceOf() && pin(Math.floor(Math.random() * sourceOf().n)) }, "any"),
-      most("largest loss", "nelbo", true), most("smallest loss", "nelbo", false), most("largest KL", "kl", true), most("worst reconstruction", "reconstruction_error", true)));
+  const label = h("select", {
+    "aria-label": "First example of a class",
+    onchange: () => label.value && pin(firstOf(sourceOf(), Number(label.value), slots.model.get("pins"))),
+  });
+  /** @param {string} text @param {Term} term @param {boolean} largest */
+  const most = (text, term, largest) =>
+    h(
+      "button",
+      { type: "button", class: "chip", onclick: () => sourceOf() && pin(extreme(sourceOf(), term, largest)) },
+      text,
+    );
+  const element = group(
+    "Examples",
+    h(
+      "div",
+      { class: "pick-row" },
+      field,
+      h("button", { type: "button", class: "quiet", onclick: take }, "Pin"),
+      label,
+    ),
+    h(
+      "div",
+      { class: "presets" },
+      h(
+        "button",
+        { type: "button", class: "chip", onclick: () => sourceOf() && pin(Math.floor(Math.random() * sourceOf().n)) },
+        "any",
+      ),
+      most("largest loss", "nelbo", true),
+      most("smallest loss", "nelbo", false),
+      most("largest KL", "kl", true),
+      most("worst reconstruction", "reconstruction_error", true),
+    ),
+  );
   return {
     element,
+    /** @param {Source} source */
     refresh(source) {
       const names = source.info.label_names ?? [];
       label.hidden = !names.length;
-      label.replaceChildren(h("option", { value: "" }, "class …"), ...names.map((name, i) => h("option", { value: i }, name)));
+      label.replaceChildren(
+        h("option", { value: "" }, "class …"),
+        ...names.map((name, i) => h("option", { value: i }, name)),
+      );
     },
   };
 }
 
+/** @param {Source} source @param {number} label @param {number[]} pins */
 function firstOf(source, label, pins) {
   for (let row = 0; row < source.n; row++) if (source.labels[row] === label && !pins.includes(row)) return row;
   return 0;
 }
 
+/** @param {Source} source @param {Term} term @param {boolean} largest */
 function extreme(source, term, largest) {
-  const values = source.info.is_point ? source.terms.reconstruction_error : source.terms[TERMS.includes(term) ? term : "nelbo"];
+  const values = source.terms[source.info.is_point ? "reconstruction_error" : term];
   let best = 0;
   for (let i = 1; i < values.length; i++) if (largest ? values[i] > values[best] : values[i] < values[best]) best = i;
   return best;

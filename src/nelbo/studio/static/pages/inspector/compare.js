@@ -10,7 +10,9 @@ import { TERMS } from "./source.js";
 
 const Z95 = 1.959963984540054;
 
-/** Mean and half width of its 95 % confidence interval, over the examples. */
+/** @import { Range, RunEntry, Slots, Source } from "../../core/types.js" */
+
+/** Mean and half width of its 95 % confidence interval, over the examples. @param {ArrayLike<number>} values @returns {[number, number]} */
 export function mean95(values) {
   const n = values.length;
   let mean = 0;
@@ -21,9 +23,9 @@ export function mean95(values) {
 }
 
 /**
- * @param {Object} slots
- * @param {Object[]} pair two sources on the same examples
- * @param {Object[]} entries all runs with their last terms
+ * @param {Slots} slots
+ * @param {Source[]} pair two on the same examples
+ * @param {RunEntry[]} entries all runs with their last terms
  * @param {(row: number) => void} pin
  */
 export function comparePanel(slots, pair, entries, pin) {
@@ -31,52 +33,77 @@ export function comparePanel(slots, pair, entries, pin) {
   const n = Math.min(a.n, b.n);
   const bounds = !a.info.is_point && !b.info.is_point;
   const terms = bounds ? TERMS : ["reconstruction_error"];
-  const differences = Object.fromEntries(terms.map((term) => [term, Float64Array.from({ length: n }, (_, i) => a.terms[term][i] - b.terms[term][i])]));
-  const totals = h("tbody");
-  const table = h("table", { class: "totals" },
-    h("thead", {}, h("tr", {}, ["", a.info.title, b.info.title, `${a.info.title} − ${b.info.title}`].map((text) => h("th", { scope: "col" }, text)))), totals);
-  const words = h("p", { class: "caption" });
+  const differences = Object.fromEntries(
+    terms.map((term) => [term, Float64Array.from({ length: n }, (_, i) => a.terms[term][i] - b.terms[term][i])]),
+  );
+  const totals = totalsTable(slots, pair, n, differences);
   const scatter = h("div", { class: "panel" });
   const rates = h("div", { class: "panel" });
-  const element = h("section", { class: "panel compare" },
-    h("h2", {}, `${a.info.title} against ${b.info.title}, on the same ${n} examples`), h("div", { class: "scroll" }, table), words,
-    h("div", { class: "columns" }, scatter, rates));
+  const element = h(
+    "section",
+    { class: "panel compare" },
+    h("h2", {}, `${a.info.title} against ${b.info.title}, on the same ${n} examples`),
+    ...totals.elements,
+    h("div", { class: "columns" }, scatter, rates),
+  );
 
-  function showTotals() {
-    const unit = slots.model.get("unit");
-    const cell = ([mean, half]) => `${nats(mean, unit)} ± ${nats(half, unit, 2)}`;
-    totals.replaceChildren(...TERMS.map((term) => h("tr", {}, h("th", { scope: "row" }, NAMES[term]),
-      ...pair.map((one) => h("td", {}, one.info.is_point && term !== "reconstruction_error" ? "∞" : cell(mean95(one.terms[term].subarray(0, n))))),
-      h("td", { "data-difference": term }, terms.includes(term) ? cell(mean95(differences[term])) : "–"))));
-    words.textContent = `Means with 95 % confidence intervals over the examples, in ${unit}. The last column pairs the examples, so its interval is narrower than the two others suggest.`;
-  }
-
-  const [px, py] = bounds ? [differences.reconstruction_error, differences.kl] : [a.terms.reconstruction_error, b.terms.reconstruction_error];
-  scatter.append(h("h2", {}, bounds ? "Each example: what changes between the models (click one)" : "Each example's reconstruction error (click one)"));
+  const [px, py] = bounds
+    ? [differences.reconstruction_error, differences.kl]
+    : [a.terms.reconstruction_error, b.terms.reconstruction_error];
+  scatter.append(
+    h(
+      "h2",
+      {},
+      bounds
+        ? "Each example: what changes between the models (click one)"
+        : "Each example's reconstruction error (click one)",
+    ),
+  );
   const figure = plot(scatter, {
-    label: "Differences between the two models for each example", ...spans(px, py, !bounds), height: 300,
-    xLabel: bounds ? "Δ reconstruction error, nats" : `${a.info.title}, nats`, yLabel: bounds ? "Δ KL, nats" : `${b.info.title}, nats`,
+    label: "Differences between the two models for each example",
+    ...spans(px, py, !bounds),
+    height: 300,
+    xLabel: bounds ? "Δ reconstruction error, nats" : `${a.info.title}, nats`,
+    yLabel: bounds ? "Δ KL, nats" : `${b.info.title}, nats`,
   });
   const cloud = s("image", { preserveAspectRatio: "none" });
   const even = figure.path({ class: "thin faint dashed" });
   const marked = s("g", { class: "marked" });
   figure.behind.append(cloud);
   figure.marks.append(marked);
+  /** @returns {[number, number]} */
   const at = (i) => [figure.sx(px[i]), figure.sy(py[i])];
   const draw = () => {
-    const box = { x: figure.margin.left, y: figure.margin.top, width: Math.max(1, figure.width), height: Math.max(1, figure.height) };
+    const box = {
+      x: figure.margin.left,
+      y: figure.margin.top,
+      width: Math.max(1, figure.width),
+      height: Math.max(1, figure.height),
+    };
     const colour = getComputedStyle(slots.root).getPropertyValue("--faint").trim();
-    const drawn = drawCloud({ ...box, n, colour: () => colour, alpha: 0.5, place: (i) => at(i).map((v, k) => v - (k ? box.y : box.x)) });
+    const drawn = drawCloud({
+      ...box,
+      n,
+      colour: () => colour,
+      alpha: 0.5,
+      place: (i) => [at(i)[0] - box.x, at(i)[1] - box.y],
+    });
     set(cloud, { ...box, href: drawn.toDataURL() });
     // equal totals: what one term gains, the other loses
     const [low, high] = figure.x;
     set(even, { d: figure.line([low, high], bounds ? [-low, -high] : [low, high]) });
     showPins();
   };
-  const showPins = () => marked.replaceChildren(...slots.model.get("pins").filter((row) => row < n).map((row) => {
-    const [cx, cy] = at(row);
-    return s("circle", { cx, cy, r: 5.5 });
-  }));
+  const showPins = () =>
+    marked.replaceChildren(
+      ...slots.model
+        .get("pins")
+        .filter((row) => row < n)
+        .map((row) => {
+          const [cx, cy] = at(row);
+          return s("circle", { cx, cy, r: 5.5 });
+        }),
+    );
   figure.resized = draw;
   figure.root.addEventListener("click", (event) => {
     const bounds_ = figure.root.getBoundingClientRect();
@@ -89,19 +116,25 @@ export function comparePanel(slots, pair, entries, pin) {
     }
     if (best !== null) pin(best);
   });
-  scatter.append(h("p", { class: "caption" }, bounds
-    ? `Right of 0, ${a.info.title} reconstructs worse; above 0, it pays more KL. On the dashed line the totals are equal; below it, ${a.info.title} is better.`
-    : `An autoencoder has no KL. Below the dashed line, ${b.info.title} reconstructs better.`));
+  scatter.append(
+    h(
+      "p",
+      { class: "caption" },
+      bounds
+        ? `Right of 0, ${a.info.title} reconstructs worse; above 0, it pays more KL. On the dashed line the totals are equal; below it, ${a.info.title} is better.`
+        : `An autoencoder has no KL. Below the dashed line, ${b.info.title} reconstructs better.`,
+    ),
+  );
   const rate = ratesPlot(rates, entries, [a.run, b.run]);
-  const unitChanged = () => showTotals();
-  slots.model.on("change:unit", unitChanged);
+  slots.model.on("change:unit", totals.show);
   slots.model.on("change:pins", showPins);
-  showTotals();
+  totals.show();
   draw();
   return {
-    element, draw,
+    element,
+    draw,
     remove() {
-      slots.model.off("change:unit", unitChanged);
+      slots.model.off("change:unit", totals.show);
       slots.model.off("change:pins", showPins);
       figure.remove();
       rate?.remove();
@@ -109,9 +142,50 @@ export function comparePanel(slots, pair, entries, pin) {
   };
 }
 
-/** All runs between rate (KL) and distortion (reconstruction error), with lines of equal NELBO. */
+/**
+ * Means of each term under both models, and of what they differ by.
+ * @param {Slots} slots
+ * @param {Source[]} pair
+ * @param {number} n examples that both have
+ * @param {Record<string, Float64Array>} differences per example, of the terms that both have
+ */
+function totalsTable({ model }, pair, n, differences) {
+  const body = h("tbody");
+  const words = h("p", { class: "caption" });
+  const [a, b] = pair.map((one) => one.info.title);
+  const heads = ["", a, b, `${a} − ${b}`].map((text) => h("th", { scope: "col" }, text));
+  const table = h("table", { class: "totals" }, h("thead", {}, h("tr", {}, heads)), body);
+  const infinite = (source, term) => source.info.is_point && term !== "reconstruction_error";
+  function show() {
+    const unit = model.get("unit");
+    const cell = ([mean, half]) => `${nats(mean, unit)} ± ${nats(half, unit, 2)}`;
+    const value = (source, term) => (infinite(source, term) ? "∞" : cell(mean95(source.terms[term].subarray(0, n))));
+    body.replaceChildren(
+      ...TERMS.map((term) =>
+        h(
+          "tr",
+          {},
+          h("th", { scope: "row" }, NAMES[term]),
+          ...pair.map((source) => h("td", {}, value(source, term))),
+          h("td", { "data-difference": term }, term in differences ? cell(mean95(differences[term])) : "–"),
+        ),
+      ),
+    );
+    words.textContent = `Means with 95 % confidence intervals over the examples, in ${unit}. The last column pairs the examples, so its interval is narrower than the two others suggest.`;
+  }
+  return { elements: [h("div", { class: "scroll" }, table), words], show };
+}
+
+/**
+ * All runs between rate (KL) and distortion (reconstruction error), with lines of equal NELBO.
+ * @param {HTMLElement} parent
+ * @param {RunEntry[]} entries
+ * @param {string[]} [current] runs to mark
+ */
 export function ratesPlot(parent, entries, current = []) {
-  const dots = entries.filter((entry) => entry.terms && entry.terms.kl !== null && entry.terms.reconstruction_error !== null);
+  const dots = entries.filter(
+    (entry) => entry.terms && entry.terms.kl !== null && entry.terms.reconstruction_error !== null,
+  );
   parent.append(h("h2", {}, "Rate and distortion of all runs"));
   if (!dots.length) {
     parent.append(h("p", { class: "caption" }, "No run with a KL yet."));
@@ -119,29 +193,63 @@ export function ratesPlot(parent, entries, current = []) {
   }
   const xs = dots.map((entry) => entry.terms.kl);
   const ys = dots.map((entry) => entry.terms.reconstruction_error);
-  const figure = plot(parent, { label: "KL against reconstruction error of all runs", ...spans([0, ...xs], ys, false, 0.16), height: 300, xLabel: "rate: KL, nats", yLabel: "distortion: reconstruction error, nats" });
+  const figure = plot(parent, {
+    label: "KL against reconstruction error of all runs",
+    ...spans([0, ...xs], ys, false, 0.16),
+    height: 300,
+    xLabel: "rate: KL, nats",
+    yLabel: "distortion: reconstruction error, nats",
+  });
   const lines = figure.path({ class: "thin faint dashed" });
   const marks = s("g", { class: "runs" });
   figure.marks.append(marks);
   const draw = () => {
     const totals = dots.map((entry) => entry.terms.nelbo);
-    set(lines, { d: [...new Set(totals)].map((total) => figure.line(figure.x, figure.x.map((x) => total - x))).join("") });
-    marks.replaceChildren(...dots.flatMap((entry) => {
-      const [cx, cy] = [figure.sx(entry.terms.kl), figure.sy(entry.terms.reconstruction_error)];
-      const right = cx > figure.margin.left + 0.7 * figure.width;
-      return [
-        s("circle", { cx, cy, r: 5, class: current.includes(entry.run) ? "current" : "" }),
-        s("text", { x: cx + (right ? -9 : 9), y: cy + (right ? 17 : -8), "text-anchor": right ? "end" : "start", class: "halo" }, `${entry.title} ${nats(entry.terms.nelbo, "nats")}`),
-      ];
-    }));
+    set(lines, {
+      d: [...new Set(totals)]
+        .map((total) =>
+          figure.line(
+            figure.x,
+            figure.x.map((x) => total - x),
+          ),
+        )
+        .join(""),
+    });
+    marks.replaceChildren(
+      ...dots.flatMap((entry) => {
+        const [cx, cy] = [figure.sx(entry.terms.kl), figure.sy(entry.terms.reconstruction_error)];
+        const right = cx > figure.margin.left + 0.7 * figure.width;
+        return [
+          s("circle", { cx, cy, r: 5, class: current.includes(entry.run) ? "current" : "" }),
+          s(
+            "text",
+            {
+              x: cx + (right ? -9 : 9),
+              y: cy + (right ? 17 : -8),
+              "text-anchor": right ? "end" : "start",
+              class: "halo",
+            },
+            `${entry.title} ${nats(entry.terms.nelbo, "nats")}`,
+          ),
+        ];
+      }),
+    );
   };
   figure.resized = draw;
   draw();
-  parent.append(h("p", { class: "caption" }, "Dashed: equal NELBO = rate + distortion, the bound on −log p(x). Down and left is better."));
+  parent.append(
+    h(
+      "p",
+      { class: "caption" },
+      "Dashed: equal NELBO = rate + distortion, the bound on −log p(x). Down and left is better.",
+    ),
+  );
   return figure;
 }
 
+/** @param {ArrayLike<number>} xs @param {ArrayLike<number>} ys @param {boolean} square @returns {{x: Range, y: Range}} */
 function spans(xs, ys, square, margin = 0.08) {
+  /** @returns {Range} */
   const span = (values) => {
     const sorted = Float64Array.from(values).sort();
     const [low, high] = [sorted[0], sorted[sorted.length - 1]];
@@ -149,6 +257,7 @@ function spans(xs, ys, square, margin = 0.08) {
     return [low - room, high + room];
   };
   const [x, y] = [span(xs), span(ys)];
+  /** @type {Range} */
   const both = [Math.min(x[0], y[0]), Math.max(x[1], y[1])];
   return square ? { x: both, y: both } : { x, y };
 }

@@ -14,7 +14,9 @@ export function sampled(values, { n, low, high }) {
     const [c0, r0] = [Math.min(n - 2, Math.floor(c)), Math.min(n - 2, Math.floor(r))];
     const [u, v] = [c - c0, r - r0];
     const at = (column, row) => values[row * n + column];
-    return (1 - v) * ((1 - u) * at(c0, r0) + u * at(c0 + 1, r0)) + v * ((1 - u) * at(c0, r0 + 1) + u * at(c0 + 1, r0 + 1));
+    return (
+      (1 - v) * ((1 - u) * at(c0, r0) + u * at(c0 + 1, r0)) + v * ((1 - u) * at(c0, r0 + 1) + u * at(c0 + 1, r0 + 1))
+    );
   };
 }
 

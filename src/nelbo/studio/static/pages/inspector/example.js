@@ -8,30 +8,47 @@ const FEW = 40; // bars that can still be told apart
 
 /**
  * @param {HTMLElement} parent
- * @param {Object} source
+ * @param {import("../../core/types.js").Source} source
  * @param {string} caption
+ * @returns {ExampleView}
+ *
+ * @typedef {Object} ExampleView
+ * @property {HTMLElement} words
+ * @property {(text: string) => void} say
+ * @property {(values: ArrayLike<number>) => void} show
+ * @property {(a: ?ArrayLike<number>, b: ArrayLike<number>) => void} difference lays |a - b| over it, or b beside it; null
+ *   takes it away
  */
 export function exampleView(parent, source, caption) {
   const event = source.info.event;
   const words = h("figcaption", {}, caption);
-  const view = { words, say: (text) => (words.textContent = text) };
+  const say = (text) => (words.textContent = text);
   if (isImage(event)) {
     const canvas = h("canvas", { class: "pixels", role: "img", "aria-label": caption });
     const over = h("canvas", { class: "pixels difference", hidden: true, "aria-hidden": "true" });
     parent.append(h("figure", { class: "example" }, h("div", { class: "pix" }, canvas, over), words));
     canvas.style.aspectRatio = over.style.aspectRatio = `${event[2]} / ${event[1]}`;
-    view.canvas = canvas;
-    view.show = (values) => drawImage(canvas, values, event, source.range);
-    /** Lay |a - b| over the picture; null takes it away. */
-    view.difference = (a, b) => {
-      over.hidden = !a;
-      if (a) drawDifference(over, a, b, event, source.range, "#d0400a");
+    return {
+      words,
+      say,
+      show: (values) => drawImage(canvas, values, event, source.range),
+      difference(a, b) {
+        over.hidden = !a;
+        if (a) drawDifference(over, a, b, event, source.range, "#d0400a");
+      },
     };
-    return view;
   }
   const bars = s("svg", { class: "bars", role: "img", "aria-label": caption, preserveAspectRatio: "none" });
   const table = h("table", { class: "values" });
-  parent.append(h("figure", { class: "example" }, bars, source.features <= FEW ? h("details", {}, h("summary", {}, "values"), table) : null, words));
+  parent.append(
+    h(
+      "figure",
+      { class: "example" },
+      bars,
+      source.features <= FEW ? h("details", {}, h("summary", {}, "values"), table) : null,
+      words,
+    ),
+  );
   const names = source.info.features ?? Array.from({ length: source.features }, (_, i) => `x${i + 1}`);
   const size = { width: 200, height: 150 };
   set(bars, { viewBox: `0 0 ${size.width} ${size.height}` });
@@ -41,6 +58,7 @@ export function exampleView(parent, source, caption) {
     const [low, high] = [Math.min(0, source.info.range[0]), Math.max(0, source.info.range[1])];
     const y = (v) => 4 + (1 - (Math.min(high, Math.max(low, v)) - low) / (high - low || 1)) * (size.height - 8);
     const wide = size.width / source.features;
+    /** @type {SVGElement[]} */
     const parts = [s("line", { x1: 0, x2: size.width, y1: y(0), y2: y(0), class: "axis" })];
     let path = "";
     for (let i = 0; i < source.features; i++) {
@@ -48,20 +66,33 @@ export function exampleView(parent, source, caption) {
     }
     parts.push(s("path", { d: path, class: "bar" }));
     if (against && source.features <= 4 * FEW) {
-      for (let i = 0; i < source.features; i++) parts.push(s("circle", { cx: (i + 0.5) * wide, cy: y(against[i]), r: Math.min(3, wide / 3), class: "input" }));
+      for (let i = 0; i < source.features; i++)
+        parts.push(s("circle", { cx: (i + 0.5) * wide, cy: y(against[i]), r: Math.min(3, wide / 3), class: "input" }));
     }
     bars.replaceChildren(...parts);
     if (source.features > FEW) return;
-    table.replaceChildren(...Array.from({ length: source.features }, (_, i) =>
-      h("tr", {}, h("th", { scope: "row" }, names[i]), h("td", {}, number(shown[i], 3)), against ? h("td", { class: "input" }, number(against[i], 3)) : null)));
+    table.replaceChildren(
+      ...Array.from({ length: source.features }, (_, i) =>
+        h(
+          "tr",
+          {},
+          h("th", { scope: "row" }, names[i]),
+          h("td", {}, number(shown[i], 3)),
+          against ? h("td", { class: "input" }, number(against[i], 3)) : null,
+        ),
+      ),
+    );
   };
-  view.show = (values) => {
-    shown = values;
-    draw();
+  return {
+    words,
+    say,
+    show(values) {
+      shown = values;
+      draw();
+    },
+    difference(a, b) {
+      against = a ? b : null;
+      if (shown) draw();
+    },
   };
-  view.difference = (a, b) => {
-    against = a ? b : null;
-    if (shown) draw();
-  };
-  return view;
 }

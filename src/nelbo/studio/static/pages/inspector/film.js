@@ -8,35 +8,59 @@ const FRAMES = 11;
 const FINE = 81;
 
 /**
- * @param {Object} source
- * @param {import("./source.js").Example} a
- * @param {import("./source.js").Example} b
+ * @param {import("../../core/types.js").Source} source
+ * @param {import("../../core/types.js").Example} a
+ * @param {import("../../core/types.js").Example} b
  * @param {string[]} names
  */
 export function filmPanel(source, a, b, names) {
   const at = (t) => Float32Array.from(a.mean, (v, d) => v + t * (b.mean[d] - v));
   const strip = h("div", { class: "strip film" });
   const curves = h("div", {});
-  const element = h("section", { class: "panel" },
-    h("h2", {}, `From ${names[0]} to ${names[1]}: along the line between their means`), strip,
-    h("p", { class: "caption" }, source.isLocal ? "Below: −log p(x|z) of both examples along the way, in nats. Where neither is low, the path crosses a region that belongs to other examples." : ""),
-    curves);
+  const element = h(
+    "section",
+    { class: "panel" },
+    h("h2", {}, `From ${names[0]} to ${names[1]}: along the line between their means`),
+    strip,
+    h(
+      "p",
+      { class: "caption" },
+      source.isLocal
+        ? "Below: −log p(x|z) of both examples along the way, in nats. Where neither is low, the path crosses a region that belongs to other examples."
+        : "",
+    ),
+    curves,
+  );
   const points = Array.from({ length: FRAMES }, (_, i) => at(i / (FRAMES - 1)));
-  source.decode(points).then((pictures) => {
-    if (!isImage(source.info.event)) return;
-    points.forEach((_, i) => {
-      const canvas = h("canvas", { class: "pixels", role: "img", "aria-label": `${Math.round((100 * i) / (FRAMES - 1))} % of the way` });
-      drawImage(canvas, pictures, source.info.event, source.range, i * source.features);
-      strip.append(canvas);
-    });
-  }, () => {});
+  source.decode(points).then(
+    (pictures) => {
+      if (!isImage(source.info.event)) return;
+      points.forEach((_, i) => {
+        const canvas = h("canvas", {
+          class: "pixels",
+          role: "img",
+          "aria-label": `${Math.round((100 * i) / (FRAMES - 1))} % of the way`,
+        });
+        drawImage(canvas, pictures, source.info.event, source.range, i * source.features);
+        strip.append(canvas);
+      });
+    },
+    () => {},
+  );
   let figure = null;
   if (source.isLocal) {
     const ts = Array.from({ length: FINE }, (_, i) => i / (FINE - 1));
     const errors = [a, b].map((one) => ts.map((t) => source.errorNow(at(t), one.x)));
     const all = errors.flat();
     const [low, high] = [Math.min(...all), Math.max(...all)];
-    figure = plot(curves, { label: "−log p(x|z) along the path", x: [0, 1], y: [low - 0.05 * (high - low), high + 0.05 * (high - low)], xLabel: "share of the way", yLabel: "−log p(x|z), nats", height: 190 });
+    figure = plot(curves, {
+      label: "−log p(x|z) along the path",
+      x: [0, 1],
+      y: [low - 0.05 * (high - low), high + 0.05 * (high - low)],
+      xLabel: "share of the way",
+      yLabel: "−log p(x|z), nats",
+      height: 190,
+    });
     const lines = errors.map((_, i) => figure.path({ class: `line recon ${i ? "dashed" : ""}` }));
     const draw = () => lines.forEach((line, i) => set(line, { d: figure.line(ts, errors[i]) }));
     figure.resized = draw;

@@ -3,12 +3,18 @@
 const MOST = 40; // corners that are kept: the polygon stands in the address
 const round = (v) => Number(v.toPrecision(4));
 
-/** A polygon under the hand. @param {ReturnType<import("../../core/plot.js").plot>} figure */
+/** A polygon under the hand. @param {import("../../core/types.js").Figure} figure */
 export function lasso(figure) {
   const outline = figure.path({ class: "lasso" });
   let points = [];
   let kept = [];
-  const path = (corners) => (corners.length < 2 ? "" : `${figure.line(corners.map(([x]) => x), corners.map(([, y]) => y))}Z`);
+  const path = (corners) =>
+    corners.length < 2
+      ? ""
+      : `${figure.line(
+          corners.map(([x]) => x),
+          corners.map(([, y]) => y),
+        )}Z`;
   const one = {
     begin: (event) => (points = [figure.at(event)]),
     move(event) {
@@ -35,8 +41,9 @@ export function lasso(figure) {
 
 const corners = (flat) => Array.from({ length: flat.length >> 1 }, (_, i) => [flat[2 * i], flat[2 * i + 1]]);
 
-/** Whether a point lies within the polygon: a ray from it crosses the outline an odd number of times. */
-export function isInside(flat, [x, y]) {
+/** Whether a point lies within the polygon: a ray from it crosses the outline an odd number of times. @param {number[]} flat @param {number[]} point */
+export function isInside(flat, point) {
+  const [x, y] = point;
   const around = corners(flat);
   let odd = false;
   around.forEach(([ax, ay], i) => {

@@ -16,10 +16,11 @@ const APART = 15; // pixels between the grips of µ and σ where σ is too small
 
 /**
  * @param {HTMLElement} parent
- * @param {Awaited<ReturnType<import("./source.js").openRun>>} source
- * @param {{title: string, axes: import("./axes.js").Axes, box: number[][], colour: (row: number) => string, size?: number,
+ * @param {import("../../core/types.js").Source} source
+ * @param {{title: string, axes: import("../../core/types.js").Axes, box: number[][], colour: (row: number) => string, size?: number,
  *   onCode?: (z: number[]) => void, onQ?: (q: {mean: number[], sd: number[]}) => void, onQEnd?: () => void,
- *   onLasso?: (corners: number[]) => void, isLassoing?: () => boolean, onPick?: (row: number) => void, onHover?: (row: ?number) => void, fixed?: boolean}} options
+ *   onLasso?: (corners: number[]) => void, isLassoing?: () => boolean, onPick?: (row: number) => void,
+ *   onHover?: (row: ?number) => void, labelled?: () => boolean, fixed?: boolean}} options
  *   `onCode` and `onQ` get coordinates in the plane
  */
 export function latentView(parent, source, options) {
@@ -56,7 +57,21 @@ export function latentView(parent, source, options) {
   let code = null;
   const kept = { ghost: null, path: [], draws: [] }; // in the plane, for when its size changes
 
-  const view = { figure, layers, place, redraw, showQ, showCode, showGhost, showPath, showDraws, showNear, showLasso: line.show, recolour, remove: () => figure.remove() };
+  const view = {
+    figure,
+    layers,
+    place,
+    redraw,
+    showQ,
+    showCode,
+    showGhost,
+    showPath,
+    showDraws,
+    showNear,
+    showLasso: line.show,
+    recolour,
+    remove: () => figure.remove(),
+  };
   let colour = options.colour;
   const step = (high[0] - low[0]) / 200;
   const handles = options.fixed ? null : makeHandles();
@@ -69,7 +84,12 @@ export function latentView(parent, source, options) {
 
   function redraw() {
     figure.frame();
-    const box = { x: figure.margin.left, y: figure.margin.top, width: Math.max(1, figure.width), height: Math.max(1, figure.height) };
+    const box = {
+      x: figure.margin.left,
+      y: figure.margin.top,
+      width: Math.max(1, figure.width),
+      height: Math.max(1, figure.height),
+    };
     const drawn = drawCloud({
       width: box.width,
       height: box.height,
@@ -92,7 +112,8 @@ export function latentView(parent, source, options) {
   }
   figure.resized = redraw;
 
-  const nameClasses = () => names.replaceChildren(...classNames(figure, source, at, options.labelled?.() ? colour : null));
+  const nameClasses = () =>
+    names.replaceChildren(...classNames(figure, source, at, options.labelled?.() ? colour : null));
 
   function recolour(next) {
     colour = next;
@@ -101,7 +122,9 @@ export function latentView(parent, source, options) {
 
   /** The grips of σ stand a little farther out than σ, so that they can be told from that of µ. */
   function apart(i) {
-    return i ? APART * ((figure.y[1] - figure.y[0]) / figure.height) : APART * ((figure.x[1] - figure.x[0]) / figure.width);
+    return i
+      ? APART * ((figure.y[1] - figure.y[0]) / figure.height)
+      : APART * ((figure.x[1] - figure.x[0]) / figure.width);
   }
 
   function makeHandles() {
@@ -110,21 +133,34 @@ export function latentView(parent, source, options) {
       options.onQ?.({ mean: q.mean, sd: sds(q) });
     };
     const mean = handle(figure, {
-      name: "mean µ of q(z|x)", colour: "q", radius: 6,
+      name: "mean µ of q(z|x)",
+      colour: "q",
+      radius: 6,
+      axis: flat ? "x" : "xy",
       drag: (x, y) => move({ mean: flat ? [x] : [x, y] }),
       key: (dx, dy) => move({ mean: flat ? [q.mean[0] + dx * step] : [q.mean[0] + dx * step, q.mean[1] + dy * step] }),
       end: () => options.onQEnd?.(),
     });
     const widths = w.map((_, i) =>
       handle(figure, {
-        name: `width σ of q(z|x) along ${axisNames[i]}`, colour: "q", shape: "bar", radius: 3,
-        drag: (x, y) => move({ covariance: withSd(q.covariance, i, Math.max(1e-3, (i ? y : x) - q.mean[i] - apart(i))) }),
-        key: (dx, dy) => move({ covariance: withSd(q.covariance, i, Math.max(1e-3, sds(q)[i] + (i ? dy : dx) * step)) }),
+        name: `width σ of q(z|x) along ${axisNames[i]}`,
+        colour: "q",
+        shape: "bar",
+        radius: 3,
+        axis: i ? "y" : "x",
+        drag: (x, y) =>
+          move({ covariance: withSd(q.covariance, i, Math.max(1e-3, (i ? y : x) - q.mean[i] - apart(i))) }),
+        key: (dx, dy) =>
+          move({ covariance: withSd(q.covariance, i, Math.max(1e-3, sds(q)[i] + (i ? dy : dx) * step)) }),
         end: () => options.onQEnd?.(),
       }),
     );
     const z = handle(figure, {
-      name: "code z", colour: "z", shape: "diamond", radius: 8,
+      name: "code z",
+      colour: "z",
+      shape: "diamond",
+      radius: 8,
+      axis: flat ? "x" : "xy",
       drag: (x, y) => options.onCode?.(flat ? [x] : [x, y]),
       key: (dx, dy) => options.onCode?.(flat ? [code[0] + dx * step] : [code[0] + dx * step, code[1] + dy * step]),
     });
@@ -138,7 +174,7 @@ export function latentView(parent, source, options) {
     };
     draggable(figure.root, {
       start: (event) => {
-        if (event.target.closest(".handle")) return false;
+        if (/** @type {Element} */ (event.target).closest(".handle")) return false;
         moved = false;
         const around = Boolean(options.onLasso) && (event.shiftKey || options.isLassoing());
         if (around) line.begin(event);
@@ -165,14 +201,20 @@ export function latentView(parent, source, options) {
     const y = flat ? 0 : q.mean[1];
     set(dot, { cx: figure.sx(q.mean[0]), cy: figure.sy(y) });
     const l = root(q.covariance);
-    rings.forEach((ring, i) => ring.setAttribute("d", flat ? interval(q.mean[0], (2 - i) * l[0][0]) : ellipse(figure, q.mean, l, 2 - i)));
+    rings.forEach((ring, i) =>
+      ring.setAttribute("d", flat ? interval(q.mean[0], (2 - i) * l[0][0]) : ellipse(figure, q.mean, l, 2 - i)),
+    );
     if (!handles) return;
     const width = sds(q);
     const isPoint = !(width[0] > 0);
     handles.mean.place(q.mean[0], y, `mean at ${q.mean.map((v) => number(v, 3)).join(", ")}`);
     handles.widths.forEach((one, i) => {
       one.element.style.display = isPoint ? "none" : "";
-      one.place(q.mean[0] + (i ? 0 : width[0] + apart(0)), y + (i ? width[1] + apart(1) : 0), `σ = ${number(width[i], 3)}`);
+      one.place(
+        q.mean[0] + (i ? 0 : width[0] + apart(0)),
+        y + (i ? width[1] + apart(1) : 0),
+        `σ = ${number(width[i], 3)}`,
+      );
     });
   }
 
@@ -202,7 +244,9 @@ export function latentView(parent, source, options) {
 
   function showDraws(points) {
     kept.draws = points;
-    trace.replaceChildren(...points.map(([x, y]) => s("circle", { r: 2.5, cx: figure.sx(x), cy: figure.sy(flat ? 0 : y) })));
+    trace.replaceChildren(
+      ...points.map(([x, y]) => s("circle", { r: 2.5, cx: figure.sx(x), cy: figure.sy(flat ? 0 : y) })),
+    );
   }
 
   function showNear(rows) {
@@ -232,7 +276,7 @@ export function latentView(parent, source, options) {
     });
   }
   if (options.onHover) {
-    figure.root.addEventListener("pointermove", (event) => event.buttons === 0 && options.onHover(nearestTo(event), event));
+    figure.root.addEventListener("pointermove", (event) => event.buttons === 0 && options.onHover(nearestTo(event)));
     figure.root.addEventListener("pointerleave", () => options.onHover(null));
   }
   redraw();

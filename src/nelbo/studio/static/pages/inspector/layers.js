@@ -11,7 +11,10 @@ import { CLASSES, isImage, scaleColour, sheet } from "./pixels.js";
 export const LAYERS = {
   prior: ["Prior p(z)", "grey lines around 39, 86 and 99 % of it: 1, 2 and 3 σ of a normal"],
   aggregate: ["Aggregate q(z)", "where the codes of all examples lie, widths included: the mean of q(z|x)"],
-  holes: ["Holes", "likely under the prior, ten times less so under the aggregate: samples from here belong to no example"],
+  holes: [
+    "Holes",
+    "likely under the prior, ten times less so under the aggregate: samples from here belong to no example",
+  ],
   classes: ["Classes", "where the codes of each class lie: the mean and 1 σ of their means, as an ellipse"],
   pictures: ["Pictures", "what the decoder makes of each place"],
   stretch: ["Stretch", "how much the decoder magnifies: bright where a small step in z changes the picture most"],
@@ -20,9 +23,9 @@ const FINE = 72;
 const HOLE = Math.log(10);
 
 /**
- * @param {ReturnType<import("../../core/plot.js").plot>} figure
- * @param {Object} source
- * @param {import("./axes.js").Axes} axes
+ * @param {import("../../core/types.js").Figure} figure
+ * @param {import("../../core/types.js").Source} source
+ * @param {import("../../core/types.js").Axes} axes
  */
 export function addLayers(figure, source, axes) {
   const sheetImage = s("image", { class: "pictures", preserveAspectRatio: "none" });
@@ -40,11 +43,19 @@ export function addLayers(figure, source, axes) {
   const layers = {
     /** Share of the prior's mass that lies in holes; null before it is known. */
     inHoles: null,
+    /** @type {(text: string) => void} */
     said: () => {},
     /** @param {string[]} names @param {?number[]} through the point that the plane goes through */
     show(names, through) {
       // where the plane passes the other units; a drag within it changes nothing
-      const next = source.latent > axes.w.length ? movedTo(axes.w, through, axes.w.map(() => 0)).map((v) => Number(v.toFixed(4))) : null;
+      const next =
+        source.latent > axes.w.length
+          ? movedTo(
+              axes.w,
+              through,
+              axes.w.map(() => 0),
+            ).map((v) => Number(v.toFixed(4)))
+          : null;
       const key = JSON.stringify([names, next]);
       if (key === drawn) return; // a drag asks in every frame
       drawn = key;
@@ -54,10 +65,18 @@ export function addLayers(figure, source, axes) {
     },
     async redraw() {
       const mine = ++state;
-      const box = { x: figure.margin.left, y: figure.margin.top, width: Math.max(1, figure.width), height: Math.max(1, figure.height) };
+      const box = {
+        x: figure.margin.left,
+        y: figure.margin.top,
+        width: Math.max(1, figure.width),
+        height: Math.max(1, figure.height),
+      };
       for (const image of [sheetImage, stretch, holes]) set(image, box);
       const flat = axes.w.length === 1;
-      figure.root.parentElement.classList.toggle("covered", (shown.has("pictures") && isImage(source.info.event)) || shown.has("stretch"));
+      figure.root.parentElement.classList.toggle(
+        "covered",
+        (shown.has("pictures") && isImage(source.info.event)) || shown.has("stretch"),
+      );
       set(prior, { d: shown.has("prior") && !flat && source.info.standard_normal_prior ? circles() : "" });
       set(sheetImage, { visibility: shown.has("pictures") && !flat ? "visible" : "hidden" });
       set(stretch, { visibility: shown.has("stretch") && !flat ? "visible" : "hidden" });
@@ -74,18 +93,21 @@ export function addLayers(figure, source, axes) {
   };
 
   async function fetched(mine) {
-    const densities = shown.has("aggregate") || shown.has("holes") || (shown.has("prior") && !source.info.standard_normal_prior);
+    const densities =
+      shown.has("aggregate") || shown.has("holes") || (shown.has("prior") && !source.info.standard_normal_prior);
     if (densities) {
       const plane = await source.plane(axes, ["prior", "aggregate"], FINE);
       if (mine !== state) return;
-      const lines = (values) => contours(figure, sampled(values, plane), levels(values, SIGMA_MASSES), plane.n, plane.n);
+      const lines = (values) =>
+        contours(figure, sampled(values, plane), levels(values, SIGMA_MASSES), plane.n, plane.n);
       if (shown.has("prior") && !source.info.standard_normal_prior) set(prior, { d: lines(plane.layers.prior) });
       if (shown.has("aggregate")) set(aggregate, { d: lines(plane.layers.aggregate) });
       if (shown.has("holes")) showHoles(plane);
     }
     if (shown.has("pictures") && isImage(source.info.event)) {
       const plane = await source.decodedGrid(axes, at);
-      if (mine === state) set(sheetImage, { href: sheet(plane.layers.decoded, source.info.event, source.range, plane.n).toDataURL() });
+      if (mine === state)
+        set(sheetImage, { href: sheet(plane.layers.decoded, source.info.event, source.range, plane.n).toDataURL() });
     }
     if (shown.has("stretch")) {
       const plane = await source.plane(axes, ["stretch"], 32, at);
@@ -104,11 +126,23 @@ export function addLayers(figure, source, axes) {
 
   function classEllipses() {
     return (source.info.label_names ?? []).flatMap((name, k) => {
-      const points = Array.from(source.labels.keys()).filter((row) => source.labels[row] === k).map((row) => along(axes.w, source.meanOf(row)));
+      const points = Array.from(source.labels.keys())
+        .filter((row) => source.labels[row] === k)
+        .map((row) => along(axes.w, source.meanOf(row)));
       if (points.length < 3) return [];
       const mean = [0, 1].map((d) => points.reduce((sum, p) => sum + p[d], 0) / points.length);
-      const spread = [0, 1].map((r) => [0, 1].map((c) => points.reduce((sum, p) => sum + (p[r] - mean[r]) * (p[c] - mean[c]), 0) / (points.length - 1)));
-      return [s("path", { d: ellipse(figure, mean, root(spread), 1), style: `stroke:${CLASSES[k % CLASSES.length]}` }, s("title", {}, name))];
+      const spread = [0, 1].map((r) =>
+        [0, 1].map(
+          (c) => points.reduce((sum, p) => sum + (p[r] - mean[r]) * (p[c] - mean[c]), 0) / (points.length - 1),
+        ),
+      );
+      return [
+        s(
+          "path",
+          { d: ellipse(figure, mean, root(spread), 1), style: `stroke:${CLASSES[k % CLASSES.length]}` },
+          s("title", {}, name),
+        ),
+      ];
     });
   }
 
@@ -137,4 +171,5 @@ function heat(values, n) {
 }
 
 /** A square of n x n cells as the address of a picture, so that a saved figure holds it. */
-const field = (n, colour) => paint(document.createElement("canvas"), n, n, (column, row) => colour(row * n + column)).toDataURL();
+const field = (n, colour) =>
+  paint(document.createElement("canvas"), n, n, (column, row) => colour(row * n + column)).toDataURL();

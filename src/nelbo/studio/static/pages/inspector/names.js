@@ -6,10 +6,10 @@ const APART = 17; // pixels between the middles of two discs
 
 /**
  * The name of each class in its colour, at the median of its points, moved apart where two would overlap.
- * @param {Object} figure
- * @param {Object} source
+ * @param {import("../../core/types.js").Figure} figure
+ * @param {import("../../core/types.js").Source} source
  * @param {(row: number) => number[]} at
- * @param {?(row: number) => string} colour null where the colour does not stand for the class
+ * @param {?((row: number) => string)} colour null where the colour does not stand for the class
  * @returns {SVGElement[]}
  */
 export function classNames(figure, source, at, colour) {
@@ -23,24 +23,31 @@ export function classNames(figure, source, at, colour) {
     .filter(Boolean);
   spread(discs);
   return discs.map((disc) =>
-    s("g", { transform: `translate(${disc.x.toFixed(1)} ${disc.y.toFixed(1)})` }, s("circle", { r: 8, fill: disc.colour }),
-      s("text", { y: 4, "text-anchor": "middle", style: `fill:${inkOn(disc.colour)}` }, disc.name)));
+    s(
+      "g",
+      { transform: `translate(${disc.x.toFixed(1)} ${disc.y.toFixed(1)})` },
+      s("circle", { r: 8, fill: disc.colour }),
+      s("text", { y: 4, "text-anchor": "middle", style: `fill:${inkOn(disc.colour)}` }, disc.name),
+    ),
+  );
 }
 
 function spread(discs) {
   for (let round = 0; round < 60; round++) {
     let moved = false;
-    discs.forEach((a, i) => discs.slice(i + 1).forEach((b) => {
-      const [dx, dy] = [b.x - a.x || 0.01, b.y - a.y || 0.01];
-      const far = Math.hypot(dx, dy);
-      if (far >= APART) return;
-      const push = (APART - far) / 2 / far;
-      a.x -= dx * push;
-      a.y -= dy * push;
-      b.x += dx * push;
-      b.y += dy * push;
-      moved = true;
-    }));
+    discs.forEach((a, i) =>
+      discs.slice(i + 1).forEach((b) => {
+        const [dx, dy] = [b.x - a.x || 0.01, b.y - a.y || 0.01];
+        const far = Math.hypot(dx, dy);
+        if (far >= APART) return;
+        const push = (APART - far) / 2 / far;
+        a.x -= dx * push;
+        a.y -= dy * push;
+        b.x += dx * push;
+        b.y += dy * push;
+        moved = true;
+      }),
+    );
     if (!moved) return;
   }
 }

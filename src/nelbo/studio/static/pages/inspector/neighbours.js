@@ -5,11 +5,15 @@ import { drawImage, isImage } from "./pixels.js";
 
 const COUNT = 8;
 
-/** @param {(row: number) => void} pin */
+/** @param {import("../../core/types.js").Source} source @param {(row: number) => void} pin */
 export function neighbours(source, pin) {
   const strip = h("div", { class: "strip" });
-  const element = h("section", { class: "panel neighbours", hidden: !isImage(source.info.event) },
-    h("h2", {}, "Nearest examples in the latent space, by the distance of their means (click one)"), strip);
+  const element = h(
+    "section",
+    { class: "panel neighbours", hidden: !isImage(source.info.event) },
+    h("h2", {}, "Nearest examples in the latent space, by the distance of their means (click one)"),
+    strip,
+  );
   let newest = 0;
   return {
     element,
@@ -25,11 +29,23 @@ export function neighbours(source, pin) {
         return strip.replaceChildren(); // a file without Python
       }
       if (mine !== newest) return;
-      strip.replaceChildren(...rows.map((row, i) => {
-        const canvas = h("canvas", { class: "pixels", "aria-hidden": "true" });
-        drawImage(canvas, pictures[i][0], source.info.event, source.range);
-        return h("button", { type: "button", class: "picture", "aria-label": `Pin ${source.className(row) ?? "example"} #${row}`, title: `#${row}`, onclick: () => pin(row) }, canvas);
-      }));
+      strip.replaceChildren(
+        ...rows.map((row, i) => {
+          const canvas = h("canvas", { class: "pixels", "aria-hidden": "true" });
+          drawImage(canvas, pictures[i][0], source.info.event, source.range);
+          return h(
+            "button",
+            {
+              type: "button",
+              class: "picture",
+              "aria-label": `Pin ${source.className(row) ?? "example"} #${row}`,
+              title: `#${row}`,
+              onclick: () => pin(row),
+            },
+            canvas,
+          );
+        }),
+      );
     },
   };
 }

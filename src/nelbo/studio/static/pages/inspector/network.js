@@ -27,7 +27,7 @@ export function network(content, buffers) {
     return { weight: floats(buffers[next++]), bias: floats(buffers[next++]), out: new Float32Array(outputs), inputs };
   });
   return (input) => {
-    let h = input;
+    let h = Float32Array.from(input); // what is handed in stays as it is
     for (const step of steps) {
       if (step.activate) {
         for (let i = 0; i < h.length; i++) h[i] = step.activate(h[i]);
@@ -55,10 +55,7 @@ export function likelihood(picture) {
     return Array.isArray(picture.scale) ? picture.scale[i] : picture.scale;
   };
   const families = {
-    bernoulli: {
-      mean: (l) => 1 / (1 + Math.exp(-l)),
-      error: (l, x) => softplus(l) - x * l,
-    },
+    bernoulli: { mean: (l) => 1 / (1 + Math.exp(-l)), error: (l, x) => softplus(l) - x * l },
     continuous_bernoulli: {
       mean: (l) => (Math.abs(l) < 1e-2 ? 0.5 + l / 12 : -1 / Math.expm1(-l) - 1 / l),
       error: (l, x) => normalizer(l) - x * l,
@@ -76,7 +73,8 @@ export function likelihood(picture) {
     },
   };
   const family = families[picture.family];
-  const count = (outputs) => (picture.family === "normal" && picture.scale === null ? outputs.length / 2 : outputs.length);
+  const count = (outputs) =>
+    picture.family === "normal" && picture.scale === null ? outputs.length / 2 : outputs.length;
   return {
     /** The mean of p(x|z). @returns {Float32Array} */
     mean(outputs) {
@@ -124,7 +122,10 @@ function erf(v) {
 
 const HERMITE = {
   // nodes and weights for the standard normal
-  3: [[-Math.sqrt(3), 0, Math.sqrt(3)], [1 / 6, 2 / 3, 1 / 6]],
+  3: [
+    [-Math.sqrt(3), 0, Math.sqrt(3)],
+    [1 / 6, 2 / 3, 1 / 6],
+  ],
   5: [
     [-2.8569700138728056, -1.3556261799742659, 0, 1.3556261799742659, 2.8569700138728056],
     [0.011257411327720693, 0.2220759220056126, 0.5333333333333333, 0.2220759220056126, 0.011257411327720693],

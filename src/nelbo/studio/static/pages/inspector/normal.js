@@ -24,7 +24,7 @@ export function root(covariance) {
 
 /**
  * The ellipse at k sigma of a normal in the plane, as path data.
- * @param {ReturnType<import("../../core/plot.js").plot>} figure
+ * @param {import("../../core/types.js").Figure} figure
  * @param {number[]} mean
  * @param {number[][]} l lower triangular root of the covariance
  */

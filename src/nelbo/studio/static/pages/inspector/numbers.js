@@ -22,7 +22,14 @@ export function termsPanel(parent, source) {
     const marker = h("i", { class: "marker" });
     const median = h("i", { class: "median", title: "median of the data set" });
     const track = h("div", { class: "track", "aria-hidden": "true" }, median, marker);
-    const element = h("div", { class: `term ${COLOURS[term]}` }, h("span", { class: "label" }, term === "nelbo" ? "= total loss" : (term === "kl" ? "+ " : "") + NAMES[term]), value, track, place);
+    const element = h(
+      "div",
+      { class: `term ${COLOURS[term]}` },
+      h("span", { class: "label" }, term === "nelbo" ? "= total loss" : (term === "kl" ? "+ " : "") + NAMES[term]),
+      value,
+      track,
+      place,
+    );
     return { element, value, place, marker, median, track };
   }
 
@@ -35,7 +42,8 @@ export function termsPanel(parent, source) {
       const { value, place, marker, median, track } = lines[term];
       const nothing = terms[term] === null || terms[term] === undefined;
       const isPoint = source.info.is_point && term !== "reconstruction_error";
-      const about = terms.standard_error >= 0.05 && term !== "kl" && !nothing ? ` ± ${nats(terms.standard_error, unit, 2)}` : "";
+      const about =
+        terms.standard_error >= 0.05 && term !== "kl" && !nothing ? ` ± ${nats(terms.standard_error, unit, 2)}` : "";
       value.textContent = nothing ? (isPoint ? "∞" : "…") : nats(terms[term], unit) + about;
       track.hidden = place.hidden = isPoint || nothing;
       if (isPoint || nothing) continue;

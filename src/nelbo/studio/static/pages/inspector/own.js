@@ -8,7 +8,16 @@ import { root } from "./normal.js";
 
 const SPRAY = 25;
 
-/** Decode draws of z from q(z|x), or from the reader's q, and mark them in the plane. */
+/** @import { Axes, Slots, Source } from "../../core/types.js" */
+
+/**
+ * Decode draws of z from q(z|x), or from the reader's q, and mark them in the plane.
+ * @param {Slots} slots
+ * @param {Source} source
+ * @param {View} view
+ * @param {Axes} axes
+ * @param {HTMLElement} place
+ */
 export async function sprayQ(slots, source, view, { w }, place) {
   if (!view.example) return;
   const q = slots.model.get("q");
@@ -22,7 +31,7 @@ export async function sprayQ(slots, source, view, { w }, place) {
   const l = root(covariance);
   const codes = Array.from({ length: SPRAY }, () => {
     const eps = Array.from({ length: n }, gaussian);
-    return Float32Array.from(mean, (v, d) => v + l[d].reduce((sum, w, k) => sum + w * eps[k], 0));
+    return Float32Array.from(mean, (v, d) => v + l[d].reduce((sum, share, k) => sum + share * eps[k], 0));
   });
   view.plane.showDraws(codes.map((z) => along(w, z)));
   const pictures = await source.decode(codes);
@@ -32,13 +41,20 @@ export async function sprayQ(slots, source, view, { w }, place) {
     drawImage(canvas, pictures, source.info.event, source.range, i * source.features);
     return canvas;
   });
-  place.replaceChildren(h("h2", {}, `${SPRAY} draws of z from ${q.length ? "your q" : "q(z|x)"}, decoded`), h("div", { class: "strip" }, ...canvases));
+  place.replaceChildren(
+    h("h2", {}, `${SPRAY} draws of z from ${q.length ? "your q" : "q(z|x)"}, decoded`),
+    h("div", { class: "strip" }, ...canvases),
+  );
 }
 
 /**
  * A pad to draw on; the row shows what the models make of it, newest stroke first.
- * @param {{pin: number, views: Object[]}} chosen the row
+ * @typedef {ReturnType<typeof import("./row.js").exampleRow>} View
+ * @param {Slots} slots
+ * @param {Source[]} sources
+ * @param {{pin: number, views: View[]}} chosen the row
  * @param {boolean} change start from the row's example, else from an empty sheet
+ * @param {HTMLElement} place
  * @returns {{remove: () => void}}
  */
 export function drawnInput(slots, sources, chosen, change, place) {
@@ -69,11 +85,24 @@ export function drawnInput(slots, sources, chosen, change, place) {
       gone = true;
       pad.remove();
       place.replaceChildren();
-      chosen.views.forEach((view, which) => sources[which].example(chosen.pin).then((example) => view.setExample(example), () => {}));
+      chosen.views.forEach((view, which) =>
+        sources[which].example(chosen.pin).then(
+          (example) => view.setExample(example),
+          () => {},
+        ),
+      );
     },
   };
   const done = h("button", { type: "button", class: "quiet", onclick: own.remove }, "Done");
-  place.replaceChildren(h("h2", {}, change ? `Example ${chosen.pin}, changed by you` : "Draw: the active row shows what the model makes of it"), pad.element, done);
+  place.replaceChildren(
+    h(
+      "h2",
+      {},
+      change ? `Example ${chosen.pin}, changed by you` : "Draw: the active row shows what the model makes of it",
+    ),
+    pad.element,
+    done,
+  );
   encode(pad.x);
   return own;
 }

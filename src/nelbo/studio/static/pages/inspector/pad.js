@@ -1,11 +1,11 @@
 // Draw an input of one's own, or change a pinned one, and see µ, σ and the loss move.
 
-import { h } from "../../core/dom.js";
+import { h, set } from "../../core/dom.js";
 import { draggable } from "../../core/drag.js";
 import { drawImage } from "./pixels.js";
 
 /**
- * @param {Object} source
+ * @param {import("../../core/types.js").Source} source
  * @param {?Float32Array} start null for an empty sheet
  * @param {(x: Float32Array) => void} changed at most once a frame
  */
@@ -14,7 +14,12 @@ export function drawingPad(source, start, changed) {
   const binary = source.info.picture?.family === "bernoulli";
   const [low, high] = source.range;
   const x = start ? Float32Array.from(start) : new Float32Array(source.features).fill(low);
-  const canvas = h("canvas", { class: "pixels pad", tabindex: 0, role: "application", "aria-label": "Drawing pad: drag to draw" });
+  const canvas = h("canvas", {
+    class: "pixels pad",
+    tabindex: 0,
+    role: "application",
+    "aria-label": "Drawing pad: drag to draw",
+  });
   canvas.style.aspectRatio = `${width} / ${height}`;
   let brush = 1; // 1 draws, 0 wipes, 2 is a grey box
   let due = 0;
@@ -35,7 +40,11 @@ export function drawingPad(source, start, changed) {
         if (ink <= 0) continue;
         for (let k = 0; k < channels; k++) {
           const i = (k * height + r) * width + c;
-          x[i] = brush ? Math.max(x[i], low + ink * (high - low)) : binary || far < 1 ? low : Math.min(x[i], high - ink * (high - low));
+          x[i] = brush
+            ? Math.max(x[i], low + ink * (high - low))
+            : binary || far < 1
+              ? low
+              : Math.min(x[i], high - ink * (high - low));
         }
       }
     }
@@ -46,7 +55,8 @@ export function drawingPad(source, start, changed) {
     const to = [((event.clientX - box.left) / box.width) * width, ((event.clientY - box.top) / box.height) * height];
     const from = before ?? to;
     const steps = Math.max(1, Math.ceil(2 * Math.hypot(to[0] - from[0], to[1] - from[1])));
-    for (let i = 1; i <= steps; i++) dab(from[0] + ((to[0] - from[0]) * i) / steps, from[1] + ((to[1] - from[1]) * i) / steps);
+    for (let i = 1; i <= steps; i++)
+      dab(from[0] + ((to[0] - from[0]) * i) / steps, from[1] + ((to[1] - from[1]) * i) / steps);
     before = to;
     told();
   };
@@ -58,21 +68,41 @@ export function drawingPad(source, start, changed) {
     told();
   };
   const cover = () => {
-    for (let k = 0; k < channels; k++) for (let r = Math.floor(height / 2); r < height; r++) x.fill(low, (k * height + r) * width, (k * height + r + 1) * width);
+    for (let k = 0; k < channels; k++)
+      for (let r = Math.floor(height / 2); r < height; r++)
+        x.fill(low, (k * height + r) * width, (k * height + r + 1) * width);
     told();
   };
-  const tools = [["Draw", 1], ["Wipe", 0]].map(([text, value]) => h("button", {
-    type: "button", class: "chip", "aria-pressed": value === brush,
-    onclick(event) {
-      brush = value;
-      for (const one of event.target.parentElement.children) if (one.hasAttribute("aria-pressed")) one.setAttribute("aria-pressed", one === event.target);
-    },
-  }, text));
+  const tools = ["Wipe", "Draw"].map((text, value) =>
+    h(
+      "button",
+      {
+        type: "button",
+        class: "chip",
+        "aria-pressed": value === brush,
+        onclick(event) {
+          brush = value;
+          for (const one of event.currentTarget.parentElement.children)
+            if (one.hasAttribute("aria-pressed")) set(one, { "aria-pressed": one === event.currentTarget });
+        },
+      },
+      text,
+    ),
+  );
   const clear = h("button", { type: "button", class: "chip", onclick: () => (x.fill(low), told()) }, "Clear");
-  const element = h("div", { class: "pad-box" }, canvas,
-    h("div", { class: "presets" }, ...tools, clear,
+  const element = h(
+    "div",
+    { class: "pad-box" },
+    canvas,
+    h(
+      "div",
+      { class: "presets" },
+      ...tools,
+      clear,
       h("button", { type: "button", class: "chip", title: "flip 5 % of the values", onclick: noise }, "Noise"),
-      h("button", { type: "button", class: "chip", title: "cover the lower half", onclick: cover }, "Cover half")));
+      h("button", { type: "button", class: "chip", title: "cover the lower half", onclick: cover }, "Cover half"),
+    ),
+  );
   show();
   return { element, x, remove: () => cancelAnimationFrame(due) };
 }

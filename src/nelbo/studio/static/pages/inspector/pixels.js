@@ -1,22 +1,42 @@
 // Pixels: examples as pictures, clouds of points, and the colours of classes and values.
 
-import { channels } from "../../core/raster.js";
+import { channels as rgb } from "../../core/raster.js";
 
 /** Whether one example is a picture: (1 or 3, height, width). */
 export const isImage = (event) => event.length === 3 && (event[0] === 1 || event[0] === 3);
 
 /** The colours of ten classes, the same as in nelbo.figures. */
 export const CLASSES = [
-  "#235cd8", "#debe5f", "#b91d26", "#5ee1df", "#932994", "#dc6210", "#9e6e7d", "#ec8687", "#0191c2", "#1ab0f7",
+  "#235cd8",
+  "#debe5f",
+  "#b91d26",
+  "#5ee1df",
+  "#932994",
+  "#dc6210",
+  "#9e6e7d",
+  "#ec8687",
+  "#0191c2",
+  "#1ab0f7",
 ];
 
 /** viridis, from dark to light, for values. */
-const SCALE = ["#440154", "#482878", "#3e4989", "#31688e", "#26828e", "#1f9e89", "#35b779", "#6ece58", "#b5de2b", "#fde725"];
+const SCALE = [
+  "#440154",
+  "#482878",
+  "#3e4989",
+  "#31688e",
+  "#26828e",
+  "#1f9e89",
+  "#35b779",
+  "#6ece58",
+  "#b5de2b",
+  "#fde725",
+];
 
 /** A share from 0 to 1 as [r, g, b]. */
 export function scaleColour(share) {
   const at = Math.min(SCALE.length - 1.0001, Math.max(0, share * (SCALE.length - 1)));
-  const [low, high, t] = [channels(SCALE[Math.floor(at)]), channels(SCALE[Math.floor(at) + 1]), at % 1];
+  const [low, high, t] = [rgb(SCALE[Math.floor(at)]), rgb(SCALE[Math.floor(at) + 1]), at % 1];
   return low.map((v, i) => Math.round(v + t * (high[i] - v)));
 }
 
@@ -54,12 +74,12 @@ export function drawDifference(canvas, a, b, event, range, colour) {
   const size = height * width;
   if (canvas.width !== width || canvas.height !== height) Object.assign(canvas, { width, height });
   const data = new ImageData(width, height);
-  const [r, g, bl] = channels(colour);
+  const [r, g, b_] = rgb(colour);
   const span = range[1] - range[0] || 1;
   for (let i = 0; i < size; i++) {
     let off = 0;
     for (let c = 0; c < channels; c++) off += Math.abs(a[c * size + i] - b[c * size + i]) / channels;
-    data.data.set([r, g, bl, 255 * Math.min(1, off / span)], 4 * i);
+    data.data.set([r, g, b_, 255 * Math.min(1, off / span)], 4 * i);
   }
   canvas.getContext("2d").putImageData(data, 0, 0);
 }
@@ -83,7 +103,10 @@ export function sheet(values, event, range, n) {
  */
 export function drawCloud(cloud) {
   const ratio = Math.min(2, globalThis.devicePixelRatio || 1);
-  const canvas = Object.assign(document.createElement("canvas"), { width: cloud.width * ratio, height: cloud.height * ratio });
+  const canvas = Object.assign(document.createElement("canvas"), {
+    width: cloud.width * ratio,
+    height: cloud.height * ratio,
+  });
   const context = canvas.getContext("2d");
   context.scale(ratio, ratio);
   context.globalAlpha = cloud.alpha ?? 0.6;

@@ -14,27 +14,44 @@ const REST = 160; // ms without a move, before Python is asked for many draws
 
 /**
  * @param {HTMLElement} parent
- * @param {Object} source
- * @param {{title: string, what: string, axes: import("./axes.js").Axes, box: number[][], colour: Function, unit: () => string,
- *   onCode?: Function, onQ?: Function, onPick?: Function, onHover?: Function, onActive?: Function, onUnpin?: Function,
- *   onEdit?: Function, fixed?: boolean, say: (text: string) => void}} options
+ * @param {import("../../core/types.js").Source} source
+ * @param {Parameters<typeof latentView>[2] & {what: string, unit: () => string, onActive?: () => void, onUnpin?: () => void,
+ *   onEdit?: () => void, say: (text: string) => void}} options
  */
 export function exampleRow(parent, source, options) {
   const left = h("div", { class: "cell original" });
   const middle = h("div", { class: "cell plane" });
   const right = h("div", { class: "cell rebuilt" });
   const last = h("div", { class: "cell terms-cell" });
-  const buttons = h("div", { class: "row-tools" },
+  const buttons = h(
+    "div",
+    { class: "row-tools" },
     options.onEdit ? h("button", { type: "button", class: "quiet", onclick: options.onEdit }, "Edit") : null,
-    options.onUnpin ? h("button", { type: "button", class: "quiet", "aria-label": `Unpin ${options.what}`, onclick: options.onUnpin }, "Unpin") : null);
-  const element = h("section", { class: "example-row", "aria-label": `${options.what} under ${options.title}` },
-    h("header", {}, h("h3", {}, options.title), h("span", { class: "what" }, options.what), buttons), left, middle, right, last);
+    options.onUnpin
+      ? h(
+          "button",
+          { type: "button", class: "quiet", "aria-label": `Unpin ${options.what}`, onclick: options.onUnpin },
+          "Unpin",
+        )
+      : null,
+  );
+  const element = h(
+    "section",
+    { class: "example-row", "aria-label": `${options.what} under ${options.title}` },
+    h("header", {}, h("h3", {}, options.title), h("span", { class: "what" }, options.what), buttons),
+    left,
+    middle,
+    right,
+    last,
+  );
   parent.append(element);
   if (options.onActive) element.addEventListener("pointerdown", options.onActive, true);
   const original = exampleView(left, source, "original x");
   const rebuilt = exampleView(right, source, "reconstruction");
   const difference = h("input", { type: "checkbox", checked: !isImage(source.info.event), onchange: () => draw() });
-  right.append(h("label", { class: "toggle" }, difference, source.info.event.length === 3 ? "|difference|" : "input as dots"));
+  right.append(
+    h("label", { class: "toggle" }, difference, source.info.event.length === 3 ? "|difference|" : "input as dots"),
+  );
   const panel = termsPanel(last, source);
   const plane = latentView(middle, source, { ...options });
   const { w } = options.axes;
@@ -44,6 +61,8 @@ export function exampleRow(parent, source, options) {
   let answered = null;
   let timer = 0;
   let newest = 0;
+  let decoding = false;
+  let waiting = null; // the code to decode next
 
   const ownQ = () => {
     let covariance = rowsOf(example.covariance, source.latent);
@@ -78,21 +97,27 @@ export function exampleRow(parent, source, options) {
     const guess = source.blend(z);
     if (guess) show(guess);
     const mine = ++newest;
-    if (showPicture.busy) {
-      showPicture.waiting = z;
+    if (decoding) {
+      waiting = z;
       return;
     }
-    showPicture.busy = true;
-    source.decode([z]).then((values) => {
-      if (mine !== newest) return;
-      show(values);
-      if (source.isBlended) rebuilt.say("blend of pictures near z");
-    }, (error) => options.say(error.message)).finally(() => {
-      showPicture.busy = false;
-      const next = showPicture.waiting;
-      showPicture.waiting = null;
-      if (next) showPicture(next);
-    });
+    decoding = true;
+    source
+      .decode([z])
+      .then(
+        (values) => {
+          if (mine !== newest) return;
+          show(values);
+          if (source.isBlended) rebuilt.say("blend of pictures near z");
+        },
+        (error) => options.say(error.message),
+      )
+      .finally(() => {
+        decoding = false;
+        const next = waiting;
+        waiting = null;
+        if (next) showPicture(next);
+      });
   }
 
   function showModel(z) {
@@ -111,14 +136,19 @@ export function exampleRow(parent, source, options) {
     const found = answered?.key === key ? answered : { ...formula(q), ...quadrature(q, 3), key };
     const sum = found.reconstruction_error === null || found.kl === null ? null : found.reconstruction_error + found.kl;
     const gap = sum === null || example.nelbo === null ? "" : ` The model's own q: ${said(example.nelbo)}.`;
-    panel.show({ ...found, nelbo: sum }, { unit: options.unit(), text: `Your q(z).${found.parts ?? ""} ${found.how ?? ""}${gap}` });
+    panel.show(
+      { ...found, nelbo: sum },
+      { unit: options.unit(), text: `Your q(z).${found.parts ?? ""} ${found.how ?? ""}${gap}` },
+    );
     if (answered?.key === key) return;
     clearTimeout(timer);
     timer = setTimeout(async () => {
       try {
         const asked = await source.termsUnder(example.x, q.mean, q.covariance.flat());
         answered = {
-          key, ...formula(q), kl: asked.kl.value,
+          key,
+          ...formula(q),
+          kl: asked.kl.value,
           reconstruction_error: asked.reconstruction_error.value,
           standard_error: asked.reconstruction_error.standard_error,
           how: "1,024 draws.",
@@ -146,7 +176,12 @@ export function exampleRow(parent, source, options) {
   function quadrature(q, nodes) {
     if (!source.isLocal) return { reconstruction_error: null };
     const center = pick(q.mean);
-    const at = (off) => movedTo(w, q.mean, center.map((v, i) => v + off[i]));
+    const at = (off) =>
+      movedTo(
+        w,
+        q.mean,
+        center.map((v, i) => v + off[i]),
+      );
     const value = expectation((off) => source.errorNow(at(off), example.x), root(sub(q.covariance)), nodes);
     const others = source.latent > w.length ? ", the rest at µ" : "";
     return { reconstruction_error: value, how: `Quadrature with ${nodes ** w.length} nodes${others}.` };
@@ -156,8 +191,12 @@ export function exampleRow(parent, source, options) {
   const sub = (covariance) => acrossPlane(w, covariance);
 
   return {
-    element, plane, draw,
-    get example() { return example; },
+    element,
+    plane,
+    draw,
+    get example() {
+      return example;
+    },
     setExample(next) {
       example = next;
       original.show(next.x);

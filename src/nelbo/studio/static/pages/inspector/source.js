@@ -5,57 +5,51 @@ import { movedTo } from "./axes.js";
 import { likelihood, network } from "./network.js";
 
 const GRID = 15; // decoded pictures along an axis of the plane
+/** @type {import("../../core/types.js").Term[]} */
 export const TERMS = ["reconstruction_error", "kl", "nelbo"];
 
-/**
- * @typedef {Object} Example one input under a model
- * @property {?number} row
- * @property {?number} reconstruction_error
- * @property {?number} kl null where it is infinite: an autoencoder's
- * @property {?number} nelbo
- * @property {number} standard_error
- * @property {number} at_mean -log p(x|z) at the mean of q
- * @property {Float32Array} x
- * @property {Float32Array} reconstruction
- * @property {Float32Array} mean
- * @property {Float32Array} covariance (latent x latent)
- */
+/** @import { Answer, Code, Example, Model, Plane, Range, RunInfo, Source } from "../../core/types.js" */
 
 /**
- * @param {import("../../core/store.js").Model} model the host
+ * @param {Model} model the host
  * @param {string} run
  * @param {string} split "" for what was held out
+ * @returns {Promise<Source>}
  */
 export async function openRun(model, run, split) {
   const which = split ? { run, split } : { run };
-  const { content: info, buffers } = await ask(model, "inspect.open", which);
-  const [mean, sd, reconstruction_error, kl, nelbo, standard_error, labels] = buffers.map((buffer) => floats(buffer));
+  const opened = await ask(model, "inspect.open", which);
+  const info = /** @type {RunInfo} */ (opened.content);
+  const [means, sd, reconstruction_error, kl, nelbo, standard_error, labels] = opened.buffers.map((buffer) =>
+    floats(buffer),
+  );
   const features = info.event.reduce((product, size) => product * size, 1);
-  const examples = new Map();
-  const planes = new Map();
+  const terms = { reconstruction_error, kl, nelbo };
   const local = { decoder: null };
-  let inputs = null;
   const px = info.picture && likelihood(info.picture);
+  const answers = remembering();
+  const together = (pictures) => concatenated(pictures, features);
 
+  /** @type {Source} */
   const source = {
-    run, split: info.split, info, features, mean, sd, labels,
+    run,
+    split: info.split,
+    info,
+    features,
+    mean: means,
+    sd,
+    labels,
     n: info.n,
     latent: info.latent,
-    terms: { reconstruction_error, kl, nelbo },
+    terms,
     standard_error,
-    sorted: {},
     range: pictureRange(info),
-    /** Whether a decoding costs less than a frame, because it happens here. */
     get isLocal() {
       return Boolean(local.decoder && px);
     },
-    /** The posterior mean of an example. */
-    meanOf: (row) => mean.subarray(row * info.latent, (row + 1) * info.latent),
-    /** The mean of p(x|z), at once; null where Python has to be asked. @returns {?Float32Array} */
+    meanOf: (row) => means.subarray(row * info.latent, (row + 1) * info.latent),
     decodeNow: (z) => (source.isLocal ? px.mean(local.decoder(z)) : null),
-    /** -log p(x|z) in nats, at once; null where Python has to be asked. */
     errorNow: (z, x) => (source.isLocal ? px.error(local.decoder(z), x) : null),
-    /** The means of p(x|z) of several codes, one after the other. @returns {Promise<Float32Array>} */
     async decode(codes) {
       if (source.isLocal) return together(codes.map(source.decodeNow));
       const flat = new Float32Array(codes.length * info.latent);
@@ -72,31 +66,13 @@ export async function openRun(model, run, split) {
       }
     },
     isBlended: false,
-    /** A picture between those of the decoded grid, until the decoder's own comes; null where there is no grid. */
-    blend(z) {
-      if (!source.grid) return null;
-      const { n, low, high, layers: { decoded } } = source.grid;
-      const at = (v, from, to) => Math.min(n - 1.001, Math.max(0, ((v - from) / (to - from)) * n - 0.5));
-      const [column, row] = [at(z[0], low[0], high[0]), at(-z[1], -high[1], -low[1])];
-      const [c, r] = [Math.floor(column), Math.floor(row)];
-      const picture = new Float32Array(features);
-      for (const [i, j] of [[0, 0], [1, 0], [0, 1], [1, 1]]) {
-        const share = (i ? column - c : 1 - column + c) * (j ? row - r : 1 - row + r);
-        const start = ((r + j) * n + c + i) * features;
-        for (let k = 0; k < features; k++) picture[k] += share * decoded[start + k];
-      }
-      return picture;
-    },
-    /** An example, looked at closely; in a file without Python, one that did not travel is put together here. */
-    example(row) {
-      if (!examples.has(row)) {
-        const asked = ask(model, "inspect.examples", { ...which, rows: [row] }).then(firstExample, (error) => putTogether(row, error));
-        asked.catch(() => examples.delete(row));
-        examples.set(row, asked);
-      }
-      return examples.get(row);
-    },
-    /** Inputs of some examples, and their reconstructions. @returns {Promise<Float32Array[][]>} [x, reconstruction] each */
+    blend: (z) => (source.grid ? blended(source.grid, z, features) : null),
+    example: (row) =>
+      answers(`example ${row}`, () =>
+        ask(model, "inspect.examples", { ...which, rows: [row] }).then(firstExample, (error) =>
+          putTogether(row, error),
+        ),
+      ),
     async glance(rows) {
       try {
         const { buffers } = await ask(model, "inspect.pictures", { run, split: info.split, rows });
@@ -106,63 +82,160 @@ export async function openRun(model, run, split) {
         return Promise.all(rows.map((row) => source.example(row).then((one) => [one.x, one.reconstruction])));
       }
     },
-    /** An input of one's own. @returns {Promise<Example>} */
     encode: (x) => ask(model, "inspect.encode", which, [x.slice().buffer]).then(firstExample),
-    /** The terms of an input under a normal q of one's own. */
     async termsUnder(x, own, covariance) {
       const parts = [x, own, covariance].map((values) => Float32Array.from(values).buffer);
       return (await ask(model, "inspect.terms", which, parts)).content;
     },
-    /**
-     * Layers over the plane of these axes through `at`, in the box that Python chooses.
-     * @param {import("./axes.js").Axes} axes
-     */
     plane(axes, layers, n, at = null) {
       const own = { ...(axes.asked ? { axes: axes.asked } : {}), ...(at ? { at } : {}) };
-      const key = JSON.stringify([own, layers, n]);
-      if (!planes.has(key)) {
-        const asked = ask(model, "inspect.plane", { ...which, ...own, layers, n }).then(({ content, buffers }) => ({
-          n: content.n,
-          low: content.low,
-          high: content.high,
-          layers: Object.fromEntries(content.layers.map((name, i) => [name, floats(buffers[i])])),
-        }));
-        asked.catch(() => planes.delete(key));
-        planes.set(key, asked);
-      }
-      return planes.get(key);
+      return answers(JSON.stringify([own, layers, n]), () =>
+        ask(model, "inspect.plane", { ...which, ...own, layers, n }).then(readPlane),
+      );
     },
-    /** Lower and upper ends of the plane of these axes. */
     async box(axes) {
       if (!axes.asked) return info.box;
       const { low, high } = await source.plane(axes, ["prior"], 8);
       return [low, high];
     },
-    /** Pictures over a plane, GRID x GRID from the top down; decoded here where the decoder is. */
     async decodedGrid(axes, at) {
       if (!source.isLocal) return source.plane(axes, ["decoded"], GRID, at);
       const [low, high] = await source.box(axes);
       const middle = (end, i) => low[end] + ((high[end] - low[end]) * (i + 0.5)) / GRID;
       const base = at ?? new Array(info.latent).fill(0);
-      const codes = Array.from({ length: GRID ** 2 }, (_, i) => movedTo(axes.w, base, [middle(0, i % GRID), middle(1, GRID - 1 - Math.floor(i / GRID))]));
+      const codes = Array.from({ length: GRID ** 2 }, (_, i) =>
+        movedTo(axes.w, base, [middle(0, i % GRID), middle(1, GRID - 1 - Math.floor(i / GRID))]),
+      );
       return { n: GRID, low, high, layers: { decoded: together(codes.map(source.decodeNow)) } };
     },
-    /** The decoded grid of a plane that is all of the latent space, from Python: pictures between its own. */
     grid: null,
-    /** Fetch the decoder, where it is small and dense, so that pictures follow the hand; else a grid to blend from. */
     async makeLocal() {
       if (px && info.dense.decoder) {
         if (local.decoder) return;
         const answer = await ask(model, "inspect.weights", { run, part: "decoder" });
         local.decoder = network(answer.content, answer.buffers);
       } else if (info.latent === 2 && !source.grid) {
-        const axes = { asked: null, w: [[1, 0], [0, 1]] };
-        source.plane(axes, ["decoded"], GRID).then((plane) => (source.grid = plane), () => {});
+        const axes = {
+          asked: null,
+          w: [
+            [1, 0],
+            [0, 1],
+          ],
+        };
+        source.plane(axes, ["decoded"], GRID).then(
+          (plane) => (source.grid = plane),
+          () => {},
+        );
       }
     },
-    /** How many examples of the set have a lower value, from 0 to n. */
+    ...order(terms),
+    nearest(z, count) {
+      const far = new Float64Array(info.n);
+      for (let i = 0; i < info.n; i++) {
+        for (let d = 0; d < info.latent; d++) far[i] += (means[i * info.latent + d] - z[d]) ** 2;
+      }
+      return Array.from(far.keys())
+        .sort((a, b) => far[a] - far[b])
+        .slice(0, count);
+    },
+    className: (row) => (info.label_names?.length ? info.label_names[labels[row]] : null),
+  };
+  return source;
+
+  /** An example from its input and the terms of the set. @param {number} row @param {Error} error @returns {Promise<Example>} */
+  async function putTogether(row, error) {
+    if (!source.isLocal) throw error;
+    const { content, buffers } = await answers("inputs", () => ask(model, "inspect.inputs", which)).catch(() => {
+      throw error;
+    });
+    const all = unpacked(content.coding, buffers[0]);
+    const covariances = buffers[1] && floats(buffers[1]);
+    const x = Float32Array.from({ length: features }, (_, i) => all(row * features + i));
+    const center = Float32Array.from(source.meanOf(row));
+    const size = info.latent ** 2;
+    const covariance = covariances?.subarray(row * size, (row + 1) * size) ?? new Float32Array(size);
+    if (!covariances)
+      for (let d = 0; d < info.latent; d++) covariance[d * (info.latent + 1)] = sd[row * info.latent + d] ** 2;
+    const finite = (v) => (Number.isFinite(v) ? v : null);
+    return {
+      row,
+      draws: info.draws,
+      standard_error: standard_error[row],
+      at_mean: source.errorNow(center, x),
+      x,
+      reconstruction_error: finite(source.terms.reconstruction_error[row]),
+      kl: finite(source.terms.kl[row]),
+      nelbo: finite(source.terms.nelbo[row]),
+      reconstruction: source.decodeNow(center),
+      mean: center,
+      covariance,
+    };
+  }
+}
+
+/** Promises by a key; one that fails is asked for again. */
+function remembering() {
+  const known = new Map();
+  return (key, make) => {
+    if (!known.has(key)) {
+      const asked = make();
+      asked.catch(() => known.delete(key));
+      known.set(key, asked);
+    }
+    return known.get(key);
+  };
+}
+
+/** @param {Answer} answer @returns {Example} */
+function firstExample({ content, buffers }) {
+  const [x, reconstruction, mean, covariance] = buffers.map((buffer) => floats(buffer));
+  return { ...content.examples[0], x, reconstruction, mean, covariance };
+}
+
+/** @param {Answer} answer @returns {Plane} */
+function readPlane({ content, buffers }) {
+  const layers = Object.fromEntries(content.layers.map((name, i) => [name, floats(buffers[i])]));
+  return { n: content.n, low: content.low, high: content.high, layers };
+}
+
+function concatenated(pictures, features) {
+  const all = new Float32Array(pictures.length * features);
+  pictures.forEach((picture, i) => all.set(picture, i * features));
+  return all;
+}
+
+/**
+ * The picture of a code from those of the four cells around it, bilinearly.
+ * @param {Plane} grid
+ * @param {Code} z
+ * @param {number} features
+ */
+function blended({ n, low, high, layers: { decoded } }, z, features) {
+  const at = (v, from, to) => Math.min(n - 1.001, Math.max(0, ((v - from) / (to - from)) * n - 0.5));
+  const [column, row] = [at(z[0], low[0], high[0]), at(-z[1], -high[1], -low[1])];
+  const [c, r] = [Math.floor(column), Math.floor(row)];
+  const picture = new Float32Array(features);
+  for (const i of [0, 1]) {
+    for (const j of [0, 1]) {
+      const share = (i ? column - c : 1 - column + c) * (j ? row - r : 1 - row + r);
+      const start = ((r + j) * n + c + i) * features;
+      for (let k = 0; k < features; k++) picture[k] += share * decoded[start + k];
+    }
+  }
+  return picture;
+}
+
+/**
+ * Ranks and quantiles of the terms, which are sorted when first asked for.
+ * @param {Source["terms"]} terms
+ * @returns {Pick<Source, "rank"|"quantile">}
+ */
+function order(terms) {
+  const kept = {};
+  const sorted = (term) => (kept[term] ??= Float32Array.from(terms[term]).sort());
+  return {
     rank(term, value) {
-      const all = (source.sorted[term] ??= Float32Array.from(source.terms[term]).sort());
+      const all = sorted(term);
       let low = 0;
       let high = all.length;
       while (low < high) {
@@ -172,54 +245,11 @@ export async function openRun(model, run, split) {
       }
       return low;
     },
-    /** The value that a share of the examples stays below. */
     quantile(term, share) {
-      const all = (source.sorted[term] ??= Float32Array.from(source.terms[term]).sort());
+      const all = sorted(term);
       return all[Math.min(all.length - 1, Math.floor(share * all.length))];
     },
-    /** Examples nearest to a code in the latent space, nearest first. */
-    nearest(z, count) {
-      const far = new Float64Array(info.n);
-      for (let i = 0; i < info.n; i++) {
-        for (let d = 0; d < info.latent; d++) far[i] += (mean[i * info.latent + d] - z[d]) ** 2;
-      }
-      return Array.from(far.keys()).sort((a, b) => far[a] - far[b]).slice(0, count);
-    },
-    className: (row) => (info.label_names?.length ? info.label_names[labels[row]] : null),
   };
-  return source;
-
-  function together(pictures) {
-    const all = new Float32Array(pictures.length * features);
-    pictures.forEach((picture, i) => all.set(picture, i * features));
-    return all;
-  }
-
-  /** An example from its input and the terms of the set. @returns {Promise<Example>} */
-  async function putTogether(row, error) {
-    if (!source.isLocal) throw error;
-    inputs ??= ask(model, "inspect.inputs", which).then(({ content, buffers }) => [unpacked(content.coding, buffers[0]), buffers[1] && floats(buffers[1])]);
-    const [all, covariances] = await inputs.catch(() => {
-      inputs = null;
-      throw error;
-    });
-    const x = Float32Array.from({ length: features }, (_, i) => all(row * features + i));
-    const center = Float32Array.from(source.meanOf(row));
-    const size = info.latent ** 2;
-    const covariance = covariances?.subarray(row * size, (row + 1) * size) ?? new Float32Array(size);
-    if (!covariances) for (let d = 0; d < info.latent; d++) covariance[d * (info.latent + 1)] = sd[row * info.latent + d] ** 2;
-    const finite = (v) => (Number.isFinite(v) ? v : null);
-    return {
-      row, draws: info.draws, standard_error: standard_error[row], at_mean: source.errorNow(center, x), x,
-      ...Object.fromEntries(TERMS.map((term) => [term, finite(source.terms[term][row])])),
-      reconstruction: source.decodeNow(center), mean: center, covariance,
-    };
-  }
-
-  function firstExample({ content, buffers }) {
-    const [x, reconstruction, mean, covariance] = buffers.map((buffer) => floats(buffer));
-    return { ...content.examples[0], x, reconstruction, mean, covariance };
-  }
 }
 
 /** The values of `inputs` in inspect.py, one by one. @returns {(i: number) => number} */
@@ -233,7 +263,11 @@ function unpacked(coding, buffer) {
   return coding === "pixels" ? (i) => bytes[i] / 255 : (i) => bytes[i];
 }
 
-/** Which values are black and white: 0 and 1 where the data lie within, else the data's own range. */
+/**
+ * Which values are black and white: 0 and 1 where the data lie within, else the data's own range.
+ * @param {RunInfo} info
+ * @returns {Range}
+ */
 function pictureRange(info) {
   const [low, high] = info.range;
   return low >= 0 && high <= 1 ? [0, 1] : [low, high];

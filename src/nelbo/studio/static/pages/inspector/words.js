@@ -4,7 +4,9 @@ import { h } from "../../core/dom.js";
 
 export function why() {
   return [
-    h("p", { html: `The loss of one example has two terms, in nats, summed over pixels and latent units and never averaged:` }),
+    h("p", {
+      html: `The loss of one example has two terms, in nats, summed over pixels and latent units and never averaged:`,
+    }),
     h("div", {
       html: `<math display="block"><mrow>
       <mi class="nelbo-ink">nelbo</mi><mo>(</mo><mi>x</mi><mo>)</mo><mo>=</mo>
@@ -13,11 +15,19 @@ export function why() {
       <munder><mrow class="kl"><mi>KL</mi><mo>(</mo><mi>q</mi><mo>(</mo><mi>z</mi><mo>|</mo><mi>x</mi><mo>)</mo><mo>‖</mo><mi>p</mi><mo>(</mo><mi>z</mi><mo>)</mo><mo>)</mo></mrow><mtext class="kl">what x costs in the latent space</mtext></munder>
       <mo>≥</mo><mo>−</mo><mi>log</mi><mspace width=".2em"/><mi>p</mi><mo>(</mo><mi>x</mi><mo>)</mo></mrow></math>`,
     }),
-    h("p", {}, "For a normal q(z|x) and the standard normal prior the KL is a sum over the latent units, half of it for the place of q, half for its width:"),
+    h(
+      "p",
+      {},
+      "For a normal q(z|x) and the standard normal prior the KL is a sum over the latent units, half of it for the place of q, half for its width:",
+    ),
     h("div", {
       html: `<math display="block"><mrow><mi class="kl">KL</mi><mo>=</mo><munder><mo>∑</mo><mi>j</mi></munder><mfrac><msubsup><mi class="mu">µ</mi><mi>j</mi><mn>2</mn></msubsup><mn>2</mn></mfrac><mo>+</mo><mfrac><mrow><msubsup><mi class="sigma">σ</mi><mi>j</mi><mn>2</mn></msubsup><mo>−</mo><mn>1</mn></mrow><mn>2</mn></mfrac><mo>−</mo><mi>ln</mi><mspace width=".2em"/><msub><mi class="sigma">σ</mi><mi>j</mi></msub></mrow></math>`,
     }),
-    h("p", {}, "Drag the ellipse: a narrow q far from the origin tells the decoder much about x and pays for it in KL; a q as wide as the prior is free and tells nothing. The encoder's q is where the sum is meant to be smallest. If you find a q with a smaller total, you have found the amortization gap of this example."),
+    h(
+      "p",
+      {},
+      "Drag the ellipse: a narrow q far from the origin tells the decoder much about x and pays for it in KL; a q as wide as the prior is free and tells nothing. The encoder's q is where the sum is meant to be smallest. If you find a q with a smaller total, you have found the amortization gap of this example.",
+    ),
   ];
 }
 
@@ -37,7 +47,18 @@ export function code(slots, sources) {
     "    qz = run.model.posterior(x)                     # q(z|x)",
     "picture = run.model.reconstruct(x)",
   ];
-  if (model.get("z").length) lines.push(`at_z = run.model.decode(torch.tensor([[${model.get("z").map((v) => Number(v.toFixed(4))).join(", ")}]]))`);
-  if (sources.length > 1) lines.push("", `other = nelbo.load(${JSON.stringify(sources[1].info.path ?? sources[1].run)})`, "difference = terms.nelbo - nelbo.loss(other.model, x, samples=1024).nelbo");
+  if (model.get("z").length)
+    lines.push(
+      `at_z = run.model.decode(torch.tensor([[${model
+        .get("z")
+        .map((v) => Number(v.toFixed(4)))
+        .join(", ")}]]))`,
+    );
+  if (sources.length > 1)
+    lines.push(
+      "",
+      `other = nelbo.load(${JSON.stringify(sources[1].info.path ?? sources[1].run)})`,
+      "difference = terms.nelbo - nelbo.loss(other.model, x, samples=1024).nelbo",
+    );
   return lines.join("\n");
 }

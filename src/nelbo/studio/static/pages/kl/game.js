@@ -14,7 +14,11 @@ export function game(slots, place) {
   let timer = 0;
   let last = null;
   let shown = "";
-  const text = h("p", { class: "caption", "aria-live": "polite" }, "Drag q (red) until the KL is the target. Ten seconds; the numbers are hidden until the time is up.");
+  const text = h(
+    "p",
+    { class: "caption", "aria-live": "polite" },
+    "Drag q (red) until the KL is the target. Ten seconds; the numbers are hidden until the time is up.",
+  );
   const clock = h("progress", { max: SECONDS, value: 0, "aria-label": "time" });
   const button = h("button", { type: "button", class: "primary", onclick: start }, "Start");
   const scores = h("p", { class: "caption" });

@@ -12,10 +12,14 @@ const Q = '<span class="q-ink">q</span>';
 export function numbers(slots) {
   const { model, numbers: place } = slots;
   const cards = {
-    pq: card(`KL(${P} ‖ ${Q})`, { colour: "big p", name: "pq" }), qp: card(`KL(${Q} ‖ ${P})`, { colour: "big q", name: "qp" }),
-    jeffreys: card("Jeffreys, the sum", { name: "jeffreys" }), js: card("Jensen–Shannon", { name: "js", title: "at most log 2 = 0.693 nats" }),
-    tv: card("total variation", { name: "tv", title: "at most 1" }), hellinger: card("Hellinger", { name: "hellinger", title: "at most 1" }),
-    w2: card("Wasserstein, W₂", { name: "w2", title: "in units of x" }), python: card("nelbo.kl says", { name: "python" }),
+    pq: card(`KL(${P} ‖ ${Q})`, { colour: "big p", name: "pq" }),
+    qp: card(`KL(${Q} ‖ ${P})`, { colour: "big q", name: "qp" }),
+    jeffreys: card("Jeffreys, the sum", { name: "jeffreys" }),
+    js: card("Jensen–Shannon", { name: "js", title: "at most log 2 = 0.693 nats" }),
+    tv: card("total variation", { name: "tv", title: "at most 1" }),
+    hellinger: card("Hellinger", { name: "hellinger", title: "at most 1" }),
+    w2: card("Wasserstein, W₂", { name: "w2", title: "in units of x" }),
+    python: card("nelbo.kl says", { name: "python" }),
   };
   place.append(...Object.values(cards).map((c) => c.element));
   // without Python behind the page, the card beside it takes the row
@@ -27,11 +31,13 @@ export function numbers(slots) {
   cards.python.show("", "asking …");
   let timer = 0;
   const ask = asking(
-    model, "explore.kl",
+    model,
+    "explore.kl",
     ({ content }) => {
       answered(true);
       cards.python.show("", `KL(p‖q) ${said(content.pq)}; KL(q‖p) ${said(content.qp)}`);
-      if (content.w2 !== null && closedForms(...pair(read(model, NAMES))) === null) cards.w2.show(number(content.w2), "from Python");
+      if (content.w2 !== null && closedForms(...pair(read(model, NAMES))) === null)
+        cards.w2.show(number(content.w2), "from Python");
     },
     () => answered(false),
   );
@@ -43,7 +49,8 @@ export function numbers(slots) {
     off = { pq: Math.abs(exact.pq - found.pq), qp: Math.abs(exact.qp - found.qp) };
     slots.repaint?.();
   };
-  const said = ([value, error, method]) => `${value === null ? "∞" : number(value, 6)}${error ? ` ± ${number(error, 2)}` : ""} (${method.replace(/_/g, " ")})`;
+  const said = ([value, error, method]) =>
+    `${value === null ? "∞" : number(value, 6)}${error ? ` ± ${number(error, 2)}` : ""} (${method.replace(/_/g, " ")})`;
   const later = () => {
     clearTimeout(timer);
     cards.python.element.classList.add("hidden");
@@ -67,14 +74,18 @@ export function numbers(slots) {
       const values = exact ?? integrals(p, q);
       const show = (value) => (unit === "bits" ? `${nats(value, unit)} bits` : nats(value, unit));
       const how = (name) => {
-        if (values[name] === Infinity) return name === "pq" ? "p has mass where q has none" : "q has mass where p has none";
+        if (values[name] === Infinity)
+          return name === "pq" ? "p has mass where q has none" : "q has mass where p has none";
         if (!exact) return "by quadrature";
         return off ? `closed form; quadrature differs by ${number(off[name], 2)}` : "closed form";
       };
       let extra = { pq: how("pq"), qp: how("qp") };
       if (state.bins >= 1) {
         const cut = binned(p, q, edges(p, q, Math.round(state.bins)));
-        extra = { pq: `in ${Math.round(state.bins) + 2} bins: ${show(cut.pq)}`, qp: `in ${Math.round(state.bins) + 2} bins: ${show(cut.qp)}` };
+        extra = {
+          pq: `in ${Math.round(state.bins) + 2} bins: ${show(cut.pq)}`,
+          qp: `in ${Math.round(state.bins) + 2} bins: ${show(cut.qp)}`,
+        };
       }
       cards.pq.show(show(values.pq), extra.pq);
       cards.qp.show(show(values.qp), extra.qp);

@@ -17,12 +17,27 @@ export function strip(slots, place) {
   const box = h("div");
   const table = h("tbody");
   let playing = 0;
-  const play = h("button", { type: "button", class: "chip", onclick: () => (playing ? stop() : start()) }, "▶ Draw more and more");
-  const again = h("button", { type: "button", class: "chip", onclick: () => write(model, { seed: model.get("seed") + 1 }) }, "Other draws");
+  const play = h(
+    "button",
+    { type: "button", class: "chip", onclick: () => (playing ? stop() : start()) },
+    "▶ Draw more and more",
+  );
+  const again = h(
+    "button",
+    { type: "button", class: "chip", onclick: () => write(model, { seed: model.get("seed") + 1 }) },
+    "Other draws",
+  );
   place.append(
-    h("h2", {}, "The same number from draws of p"), box,
-    slider(slots, { name: "samples", label: "draws", log: true }), h("div", { class: "row" }, play, again),
-    h("table", { class: "tight" }, h("thead", {}, h("tr", {}, ...["KL(p‖q) by", "mean ± SE", "off by"].map((t) => h("th", { scope: "col" }, t)))), table),
+    h("h2", {}, "The same number from draws of p"),
+    box,
+    slider(slots, { name: "samples", label: "draws", log: true }),
+    h("div", { class: "row" }, play, again),
+    h(
+      "table",
+      { class: "tight" },
+      h("thead", {}, h("tr", {}, ...["KL(p‖q) by", "mean ± SE", "off by"].map((t) => h("th", { scope: "col" }, t)))),
+      table,
+    ),
   );
   const cells = ["log p/q", "(log p/q)² / 2", "q/p − 1 + log p/q"].map((of, i) => {
     const [mean, off] = [h("td"), h("td")];
@@ -30,12 +45,24 @@ export function strip(slots, place) {
     return [mean, off];
   });
   const figure = plot(box, {
-    label: "Running means of the estimators k1, k2, k3 of KL(p‖q) over the number of draws", height: 210, x: [1, 3], y: [0, 1], xLabel: "draws of p", yLabel: "nats",
-    margin: { left: 54 }, xTicks: (a, b) => Array.from({ length: Math.floor(b) - Math.ceil(a) + 1 }, (_, i) => [Math.ceil(a) + i, tick(10 ** (Math.ceil(a) + i))]),
+    label: "Running means of the estimators k1, k2, k3 of KL(p‖q) over the number of draws",
+    height: 210,
+    x: [1, 3],
+    y: [0, 1],
+    xLabel: "draws of p",
+    yLabel: "nats",
+    margin: { left: 54 },
+    xTicks: (a, b) =>
+      Array.from({ length: Math.floor(b) - Math.ceil(a) + 1 }, (_, i) => [
+        Math.ceil(a) + i,
+        tick(10 ** (Math.ceil(a) + i)),
+      ]),
   });
   const bands = COLOURS.map((c) => figure.path({ class: `fill ${c}` }, figure.behind));
   const curves = COLOURS.map((c) => figure.path({ class: `line ${c}` }));
-  const names = COLOURS.map((c, i) => figure.front.appendChild(s("text", { class: "halo", "font-size": 11, style: `fill:var(--${c})` }, `k${i + 1}`)));
+  const names = COLOURS.map((c, i) =>
+    figure.front.appendChild(s("text", { class: "halo", "font-size": 11, style: `fill:var(--${c})` }, `k${i + 1}`)),
+  );
   const truth = figure.path({ class: "line ink dashed" });
 
   function start() {
@@ -76,18 +103,42 @@ export function strip(slots, place) {
     const last = Math.log10(count);
     const traces = running(ratios, last);
     const finite = [exact, ...found.map((f) => f.mean)].filter(Number.isFinite);
-    const spread = Math.max(1e-3, ...found.map((f) => f.error).filter(Number.isFinite).map((e) => 4 * e), ...finite.map((v) => 0.25 * Math.abs(v)));
+    const spread = Math.max(
+      1e-3,
+      ...found
+        .map((f) => f.error)
+        .filter(Number.isFinite)
+        .map((e) => 4 * e),
+      ...finite.map((v) => 0.25 * Math.abs(v)),
+    );
     const ends = found.map((f) => f.mean).filter((mean) => Math.abs(mean - (exact ?? mean)) < 8 * spread);
-    const middle = Number.isFinite(exact) ? exact : finite[0] ?? 0;
-    figure.span([1, Math.max(1.3, last)], roomy([Math.min(middle - spread, ...ends) * scale, Math.max(middle + spread, ...ends) * scale]));
+    const middle = Number.isFinite(exact) ? exact : (finite[0] ?? 0);
+    figure.span(
+      [1, Math.max(1.3, last)],
+      roomy([Math.min(middle - spread, ...ends) * scale, Math.max(middle + spread, ...ends) * scale]),
+    );
     figure.frame();
     traces.forEach((trace, i) => {
-      set(curves[i], { d: figure.line(trace.x, trace.mean.map((v) => v * scale)) });
-      const up = figure.line(trace.x, trace.mean.map((v, j) => (v + trace.error[j]) * scale));
-      const down = figure.line([...trace.x].reverse(), trace.mean.map((v, j) => (v - trace.error[j]) * scale).reverse());
+      set(curves[i], {
+        d: figure.line(
+          trace.x,
+          trace.mean.map((v) => v * scale),
+        ),
+      });
+      const up = figure.line(
+        trace.x,
+        trace.mean.map((v, j) => (v + trace.error[j]) * scale),
+      );
+      const down = figure.line(
+        [...trace.x].reverse(),
+        trace.mean.map((v, j) => (v - trace.error[j]) * scale).reverse(),
+      );
       set(bands[i], { d: up && down ? `${up}${down.replace("M", "L")}Z` : "" });
       const end = trace.mean[trace.mean.length - 1] * scale;
-      set(names[i], { x: figure.margin.left + figure.width - 18 - 16 * i, y: Math.min(figure.margin.top + figure.height - 4, Math.max(14, figure.sy(end) - 6)) });
+      set(names[i], {
+        x: figure.margin.left + figure.width - 18 - 16 * i,
+        y: Math.min(figure.margin.top + figure.height - 4, Math.max(14, figure.sy(end) - 6)),
+      });
     });
     set(truth, { d: Number.isFinite(exact) ? figure.line(figure.x, [exact * scale, exact * scale]) : "" });
     found.forEach((f, i) => {

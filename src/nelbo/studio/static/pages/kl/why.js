@@ -1,10 +1,13 @@
 // What the KL explorer shows, as formulas whose symbols light up their marks.
 
-import { display, fn, frac, indexed, inline, KL, n, o, row, sup, v, word } from "../../core/formula.js";
+import { display, fn, frac, indexed, inline, KL, n, o, row, sup, v } from "../../core/formula.js";
 
-const p = v("p", "p", "p"), q = v("q", "q", "q");
-const mp = indexed("µ", "p", "p", "mu_p"), mq = indexed("µ", "q", "q", "mu_q");
-const sp = indexed("σ", "p", "p", "sigma_p"), sq = indexed("σ", "q", "q", "sigma_q");
+const p = v("p", "p", "p"),
+  q = v("q", "q", "q");
+const mp = indexed("µ", "p", "p", "mu_p"),
+  mq = indexed("µ", "q", "q", "mu_q");
+const sp = indexed("σ", "p", "p", "sigma_p"),
+  sq = indexed("σ", "q", "q", "sigma_q");
 const squared = (x) => sup(x, n(2));
 const log = (x) => fn("log", x);
 const sinh = (...x) => fn("sinh", ...x);

@@ -11,29 +11,87 @@ import { roomy } from "../../core/view.js";
 
 const WHO = ["p", "q", "r"];
 
+/**
+ * @param {import("../../core/types.js").Slots} slots
+ * @param {() => import("./divergences.js").Normal[]} triple
+ */
 export function plane(slots, triple) {
   const { model, page } = slots;
   const [left, right, below] = [h("div"), h("div"), h("div")];
   slots.figure.append(
-    h("div", { class: "columns" },
+    h(
+      "div",
+      { class: "columns" },
       h("div", { class: "panel" }, h("h2", {}, "Three normals: drag the dots"), left),
-      h("div", { class: "panel" }, h("h2", {}, "Their distances as sticks"), right)),
-    below);
-  const map = plot(left, { label: "Means and standard deviations of p, q, r", height: 300, x: [-4, 4], y: [0, 2.6], xLabel: "mean µ", yLabel: "standard deviation σ", grid: true });
-  const edges = [["p", "q"], ["q", "r"], ["p", "r"]].map((pair) => ({ pair, path: map.path({ class: pair.join("") === "pr" ? "line ink" : "line faint" }), text: map.front.appendChild(s("text", { class: "halo", "font-size": 12, "text-anchor": "middle" })) }));
-  const dots = WHO.map((who) => handle(map, {
-    name: `distribution ${who}`, colour: who, radius: 8,
-    drag: (x, y) => put({ [`mu_${who}`]: Number(x.toFixed(2)), [`sigma_${who}`]: Number(Math.max(0.05, y).toFixed(2)) }),
-    key: (dx, dy) => put({ [`mu_${who}`]: Number((model.get(`mu_${who}`) + 0.05 * dx).toFixed(3)), [`sigma_${who}`]: Number((model.get(`sigma_${who}`) + 0.02 * dy).toFixed(3)) }),
+      h("div", { class: "panel" }, h("h2", {}, "Their distances as sticks"), right),
+    ),
+    below,
+  );
+  const map = plot(left, {
+    label: "Means and standard deviations of p, q, r",
+    height: 300,
+    x: [-4, 4],
+    y: [0, 2.6],
+    xLabel: "mean µ",
+    yLabel: "standard deviation σ",
+    grid: true,
+    reaches: true,
+    floor: true,
+  });
+  const edges = [
+    ["p", "q"],
+    ["q", "r"],
+    ["p", "r"],
+  ].map((pair) => ({
+    pair,
+    path: map.path({ class: pair.join("") === "pr" ? "line ink" : "line faint" }),
+    text: map.front.appendChild(s("text", { class: "halo", "font-size": 12, "text-anchor": "middle" })),
   }));
-  const letters = WHO.map((who) => map.front.appendChild(s("text", { class: `halo ${who}`, "font-weight": 700, "text-anchor": "middle" }, who)));
-  const sticks = plot(right, { label: "The sides d(p,q), d(q,r) and d(p,r) as a triangle of sticks", height: 300, x: [0, 1], y: [0, 1], margin: { left: 14, right: 14, bottom: 14 }, xTicks: () => [], yTicks: () => [], bare: true });
+  const dots = WHO.map((who) =>
+    handle(map, {
+      name: `distribution ${who}`,
+      colour: who,
+      radius: 8,
+      drag: (x, y) =>
+        put({ [`mu_${who}`]: Number(x.toFixed(2)), [`sigma_${who}`]: Number(Math.max(0.05, y).toFixed(2)) }),
+      key: (dx, dy) =>
+        put({
+          [`mu_${who}`]: Number((model.get(`mu_${who}`) + 0.05 * dx).toFixed(3)),
+          [`sigma_${who}`]: Number((model.get(`sigma_${who}`) + 0.02 * dy).toFixed(3)),
+        }),
+    }),
+  );
+  const letters = WHO.map((who) =>
+    map.front.appendChild(s("text", { class: `halo ${who}`, "font-weight": 700, "text-anchor": "middle" }, who)),
+  );
+  const sticks = plot(right, {
+    label: "The sides d(p,q), d(q,r) and d(p,r) as a triangle of sticks",
+    height: 300,
+    x: [0, 1],
+    y: [0, 1],
+    margin: { left: 14, right: 14, bottom: 14 },
+    xTicks: () => [],
+    yTicks: () => [],
+    bare: true,
+  });
   const base = sticks.path({ class: "line thick ink" });
   const [first, second] = ["faint", "faint"].map((c) => sticks.path({ class: `line thick ${c}` }));
   const gap = sticks.path({ class: "line gap bad" });
-  const words = Array.from({ length: 4 }, () => sticks.front.appendChild(s("text", { class: "halo", "font-size": 13, "text-anchor": "middle" })));
-  const densities = plot(below, { label: "Densities of p, q, r", height: 190, x: [-6, 6], y: [0, 1], xLabel: "x", yLabel: "density" });
-  const curves = WHO.map((who) => [densities.path({ class: `fill ${who}` }, densities.behind), densities.path({ class: `line ${who}` })]);
+  const words = Array.from({ length: 4 }, () =>
+    sticks.front.appendChild(s("text", { class: "halo", "font-size": 13, "text-anchor": "middle" })),
+  );
+  const densities = plot(below, {
+    label: "Densities of p, q, r",
+    height: 190,
+    x: [-6, 6],
+    y: [0, 1],
+    xLabel: "x",
+    yLabel: "density",
+  });
+  const curves = WHO.map((who) => [
+    densities.path({ class: `fill ${who}` }, densities.behind),
+    densities.path({ class: `line ${who}` }),
+  ]);
 
   function put(changes) {
     for (const [name, value] of Object.entries(changes)) write(model, { [name]: checked(page, name, value)[0] });
@@ -42,17 +100,19 @@ export function plane(slots, triple) {
   function paint(found) {
     const members = triple();
     if (!(map.width > 0) || !(sticks.width > 0)) return;
-    if (!document.querySelector(".dragging")) {
-      const reach = Math.max(4, ...members.map(([m]) => Math.abs(m) * 1.15));
-      map.span([-reach, reach], [0, Math.max(2.6, ...members.map(([, sd]) => sd * 1.15))]);
-    }
+    const reach = Math.max(4, ...members.map(([m]) => Math.abs(m) * 1.15));
+    map.span([-reach, reach], [0, Math.max(2.6, ...members.map(([, sd]) => sd * 1.15))]);
     map.frame();
     members.forEach(([m, sd], i) => {
       dots[i].place(m, sd, `mean ${number(m)}, width ${number(sd)}`);
       set(letters[i], { x: map.sx(m), y: map.sy(sd) - 14 });
     });
     const at = Object.fromEntries(WHO.map((who, i) => [who, members[i]]));
-    for (const { pair: [a, b], path, text } of edges) {
+    for (const {
+      pair: [a, b],
+      path,
+      text,
+    } of edges) {
       const ends = [a, b].map((who) => [map.sx(at[who][0]), map.sy(at[who][1])]);
       const middle = [0, 1].map((i) => (ends[0][i] + ends[1][i]) / 2);
       // the direct way bends downwards, or three dots in a row would hide it
@@ -112,7 +172,13 @@ export function plane(slots, triple) {
     if (closes) {
       label(1, (x0 + top[0]) / 2 - 8, (y0 + top[1]) / 2 - 8, number(pq), "faint");
       label(2, (x1 + top[0]) / 2 + 8, (y0 + top[1]) / 2 - 8, number(qr), "faint");
-      label(3, sticks.margin.left + w / 2, sticks.margin.top + tall - 2, `closes: the detour is ${number(-excess, 3)} longer`, "faint");
+      label(
+        3,
+        sticks.margin.left + w / 2,
+        sticks.margin.top + tall - 2,
+        `closes: the detour is ${number(-excess, 3)} longer`,
+        "faint",
+      );
     } else {
       label(1, x0 + (scale * pq) / 2, y0 - 36, number(pq), "faint");
       label(2, x1 - (scale * qr) / 2, y0 - 36, number(qr), "faint");

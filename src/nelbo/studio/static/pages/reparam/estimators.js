@@ -10,22 +10,48 @@ export const LINEAR = { x: 1.5, w: 1, s: 0.7 };
 
 /** name -> {title, f, slope, exact(mu, sigma, c): [value, d/dmu, d/dsigma], python} */
 export const FUNCTIONS = {
-  square: { title: "z²", f: (z) => z * z, slope: (z) => 2 * z, exact: (m, s) => [m * m + s * s, 2 * m, 2 * s], python: () => "z**2" },
-  shifted: { title: "(z − c)²", f: (z, c) => (z - c) ** 2, slope: (z, c) => 2 * (z - c), exact: (m, s, c) => [(m - c) ** 2 + s * s, 2 * (m - c), 2 * s], python: (c) => `(z - ${c}) ** 2` },
+  square: {
+    title: "z²",
+    f: (z) => z * z,
+    slope: (z) => 2 * z,
+    exact: (m, s) => [m * m + s * s, 2 * m, 2 * s],
+    python: () => "z**2",
+  },
+  shifted: {
+    title: "(z − c)²",
+    f: (z, c) => (z - c) ** 2,
+    slope: (z, c) => 2 * (z - c),
+    exact: (m, s, c) => [(m - c) ** 2 + s * s, 2 * (m - c), 2 * s],
+    python: (c) => `(z - ${c}) ** 2`,
+  },
   sine: {
-    title: "sin 3z", f: (z) => Math.sin(3 * z), slope: (z) => 3 * Math.cos(3 * z), python: () => "torch.sin(3 * z)",
-    exact: (m, s) => [1, 3, -9 * s].map((k, i) => k * [Math.sin(3 * m), Math.cos(3 * m), Math.sin(3 * m)][i] * Math.exp(-4.5 * s * s)),
+    title: "sin 3z",
+    f: (z) => Math.sin(3 * z),
+    slope: (z) => 3 * Math.cos(3 * z),
+    python: () => "torch.sin(3 * z)",
+    exact: (m, s) =>
+      [1, 3, -9 * s].map((k, i) => k * [Math.sin(3 * m), Math.cos(3 * m), Math.sin(3 * m)][i] * Math.exp(-4.5 * s * s)),
   },
   step: {
-    title: "step: z > c", f: (z, c) => (z > c ? 1 : 0), slope: () => 0, python: (c) => `(z > ${c}).double() + 0 * z`,
+    title: "step: z > c",
+    f: (z, c) => (z > c ? 1 : 0),
+    slope: () => 0,
+    python: (c) => `(z > ${c}).double() + 0 * z`,
     exact: (m, s, c) => [Phi((m - c) / s), phi((m - c) / s) / s, (-phi((m - c) / s) * (m - c)) / (s * s)],
   },
   elbo: {
-    title: "−log p(x, z)", f: (z) => 0.5 * ((LINEAR.x - LINEAR.w * z) / LINEAR.s) ** 2 + 0.5 * z * z + Math.log(LINEAR.s) + Math.log(2 * Math.PI),
-    slope: (z) => (-LINEAR.w * (LINEAR.x - LINEAR.w * z)) / LINEAR.s ** 2 + z, python: () => `-Normal(${LINEAR.w} * z, ${LINEAR.s}).log_prob(torch.tensor(${LINEAR.x})) - Normal(0.0, 1.0).log_prob(z)`,
+    title: "−log p(x, z)",
+    f: (z) =>
+      0.5 * ((LINEAR.x - LINEAR.w * z) / LINEAR.s) ** 2 + 0.5 * z * z + Math.log(LINEAR.s) + Math.log(2 * Math.PI),
+    slope: (z) => (-LINEAR.w * (LINEAR.x - LINEAR.w * z)) / LINEAR.s ** 2 + z,
+    python: () =>
+      `-Normal(${LINEAR.w} * z, ${LINEAR.s}).log_prob(torch.tensor(${LINEAR.x})) - Normal(0.0, 1.0).log_prob(z)`,
     exact: (m, s) => {
       const { x, w, s: noise } = LINEAR;
-      const value = 0.5 * (((x - w * m) ** 2 + w * w * s * s) / noise ** 2 + m * m + s * s) + Math.log(noise) + Math.log(2 * Math.PI);
+      const value =
+        0.5 * (((x - w * m) ** 2 + w * w * s * s) / noise ** 2 + m * m + s * s) +
+        Math.log(noise) +
+        Math.log(2 * Math.PI);
       return [value, (-w * (x - w * m)) / noise ** 2 + m, s * ((w / noise) ** 2 + 1)];
     },
   },
@@ -36,11 +62,14 @@ export const ESTIMATORS = ["pathwise", "score", "baseline"];
 /**
  * One gradient for each draw: {pathwise, score, baseline} -> [d/dmu, d/dsigma] arrays. The baseline is the mean of f over
  * the other draws, which keeps the estimator unbiased.
+ * @param {import("../../core/types.js").State} state
+ * @param {ArrayLike<number>} eps
  */
 export function gradients({ fn, mu, sigma, c }, eps) {
   const { f, slope } = FUNCTIONS[fn];
   const count = eps.length;
-  const made = Object.fromEntries(ESTIMATORS.map((name) => [name, [new Float64Array(count), new Float64Array(count)]]));
+  const both = () => /** @type {[Float64Array, Float64Array]} */ ([new Float64Array(count), new Float64Array(count)]);
+  const made = { pathwise: both(), score: both(), baseline: both() };
   const values = new Float64Array(count);
   let sum = 0;
   for (let i = 0; i < count; i++) sum += values[i] = f(mu + sigma * eps[i], c);

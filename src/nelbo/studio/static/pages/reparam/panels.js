@@ -10,14 +10,28 @@ import { ESTIMATORS, gradients, relaxed } from "./estimators.js";
 export const COLOURS = { pathwise: "z", score: "eps", baseline: "recon" };
 const DASH = { pathwise: "", score: "7 4", baseline: "2 3" };
 const BINS = 90;
-const LEGEND = [["pathwise", "pathwise"], ["score", "score function"], ["baseline", "with baseline"]].map(([name, text]) => [COLOURS[name], DASH[name], text]);
+const LEGEND = [
+  ["pathwise", "pathwise"],
+  ["score", "score function"],
+  ["baseline", "with baseline"],
+].map(([name, text]) => [COLOURS[name], DASH[name], text]);
 
 const quantile = (sorted, q) => sorted[Math.min(sorted.length - 1, Math.max(0, Math.floor(q * sorted.length)))];
 
 /** Histograms of the estimators for one parameter. @param {0|1} which d/dmu or d/dsigma */
 export function histogram(place, which, label) {
-  const figure = plot(place, { label: `Histograms of single-draw gradients ${label}`, height: 200, x: [-5, 5], y: [0, 1], xLabel: `${label} from one draw`, yLabel: "density" });
-  const shapes = ESTIMATORS.map((name) => [figure.path({ class: `fill ${COLOURS[name]}` }, figure.behind), figure.path({ class: `line ${COLOURS[name]}`, "stroke-dasharray": DASH[name] })]);
+  const figure = plot(place, {
+    label: `Histograms of single-draw gradients ${label}`,
+    height: 200,
+    x: [-5, 5],
+    y: [0, 1],
+    xLabel: `${label} from one draw`,
+    yLabel: "density",
+  });
+  const shapes = ESTIMATORS.map((name) => [
+    figure.path({ class: `fill ${COLOURS[name]}` }, figure.behind),
+    figure.path({ class: `line ${COLOURS[name]}`, "stroke-dasharray": DASH[name] }),
+  ]);
   const truth = figure.path({ class: "line ink" });
   const names = legend(figure, LEGEND);
   return {
@@ -26,7 +40,8 @@ export function histogram(place, which, label) {
       if (figure.asleep()) return;
       names();
       const wide = [];
-      for (const draws of [made.score[which], made.pathwise[which]]) for (let i = 0; i < draws.length; i += 7) wide.push(draws[i]);
+      for (const draws of [made.score[which], made.pathwise[which]])
+        for (let i = 0; i < draws.length; i += 7) wide.push(draws[i]);
       wide.sort((a, b) => a - b);
       let range = [Math.min(exact, quantile(wide, 0.03)), Math.max(exact, quantile(wide, 0.97))];
       const pad = Math.max(0.15 * (range[1] - range[0]), 0.2);
@@ -66,9 +81,25 @@ export function histogram(place, which, label) {
 
 /** |mean of n draws - truth| over n, on log axes. */
 export function convergence(place) {
-  const powers = (a, b) => Array.from({ length: Math.floor(b) - Math.ceil(a) + 1 }, (_, i) => [Math.ceil(a) + i, `10${[...String(Math.ceil(a) + i)].map((c) => (c === "-" ? "⁻" : "⁰¹²³⁴⁵⁶⁷⁸⁹"[c])).join("")}`]);
-  const figure = plot(place, { label: "Error of the gradient for mu over the number of draws", height: 220, x: [1, 4], y: [-3, 1], xLabel: "draws", yLabel: "|error|, d/dµ", xTicks: powers, yTicks: powers });
-  const curves = ESTIMATORS.map((name) => figure.path({ class: `line ${COLOURS[name]}`, "stroke-dasharray": DASH[name] }));
+  /** @type {import("../../core/types.js").Ticks} */
+  const powers = (a, b) =>
+    Array.from({ length: Math.floor(b) - Math.ceil(a) + 1 }, (_, i) => [
+      Math.ceil(a) + i,
+      `10${[...String(Math.ceil(a) + i)].map((c) => (c === "-" ? "⁻" : "⁰¹²³⁴⁵⁶⁷⁸⁹"[c])).join("")}`,
+    ]);
+  const figure = plot(place, {
+    label: "Error of the gradient for mu over the number of draws",
+    height: 220,
+    x: [1, 4],
+    y: [-3, 1],
+    xLabel: "draws",
+    yLabel: "|error|, d/dµ",
+    xTicks: powers,
+    yTicks: powers,
+  });
+  const curves = ESTIMATORS.map((name) =>
+    figure.path({ class: `line ${COLOURS[name]}`, "stroke-dasharray": DASH[name] }),
+  );
   const guides = ESTIMATORS.map((name) => figure.path({ class: `thin ${COLOURS[name]}` }, figure.behind));
   return {
     figure,
@@ -96,9 +127,16 @@ export function convergence(place) {
       figure.span([1, last], [Math.floor(low), Math.ceil(Math.max(...ends, ...errors.flat(), low + 1))]);
       figure.frame();
       ESTIMATORS.forEach((_, k) => {
-        set(curves[k], { d: figure.line(places.map((n) => Math.log10(n)), errors[k]) });
+        set(curves[k], {
+          d: figure.line(
+            places.map((n) => Math.log10(n)),
+            errors[k],
+          ),
+        });
         // the expected size, sd / sqrt n
-        set(guides[k], { d: sds[k] > 0 ? figure.line([1, last], [Math.log10(sds[k]) - 0.5, Math.log10(sds[k]) - last / 2]) : "" });
+        set(guides[k], {
+          d: sds[k] > 0 ? figure.line([1, last], [Math.log10(sds[k]) - 0.5, Math.log10(sds[k]) - last / 2]) : "",
+        });
       });
     },
   };
@@ -106,8 +144,17 @@ export function convergence(place) {
 
 /** Three descents of E f from the same start with the same draws. */
 export function race(place) {
-  const figure = plot(place, { label: "Mean of q over the steps of three descents", height: 220, x: [0, 300], y: [-2, 4], xLabel: "step, one draw each", yLabel: "µ" });
-  const curves = ESTIMATORS.map((name) => figure.path({ class: `line ${COLOURS[name]}`, "stroke-dasharray": DASH[name] }));
+  const figure = plot(place, {
+    label: "Mean of q over the steps of three descents",
+    height: 220,
+    x: [0, 300],
+    y: [-2, 4],
+    xLabel: "step, one draw each",
+    yLabel: "µ",
+  });
+  const curves = ESTIMATORS.map((name) =>
+    figure.path({ class: `line ${COLOURS[name]}`, "stroke-dasharray": DASH[name] }),
+  );
   const goal = figure.path({ class: "hair" });
   const names = legend(figure, LEGEND);
   return {
@@ -149,7 +196,15 @@ export function discrete(place) {
   const text = h("p", { class: "caption" });
   const box = h("div");
   place.append(box, text);
-  const figure = plot(box, { label: "Gradient through a relaxed Bernoulli over its temperature", height: 200, x: [-2, 1], y: [-1, 2], xLabel: "temperature τ", yLabel: "d/dπ, mean ± SD", xTicks: () => [-2, -1, 0, 1].map((k) => [k, String(10 ** k)]) });
+  const figure = plot(box, {
+    label: "Gradient through a relaxed Bernoulli over its temperature",
+    height: 200,
+    x: [-2, 1],
+    y: [-1, 2],
+    xLabel: "temperature τ",
+    yLabel: "d/dπ, mean ± SD",
+    xTicks: () => [-2, -1, 0, 1].map((k) => [k, String(10 ** k)]),
+  });
   const band = figure.path({ class: "fill sigma" }, figure.behind);
   const curve = figure.path({ class: "line sigma" });
   const truth = figure.path({ class: "line ink" });
@@ -165,18 +220,31 @@ export function discrete(place) {
       if (kept.seed !== state.seed) kept = { seed: state.seed, found: ts.map((t) => at(10 ** t)) };
       const { found } = kept;
       const sd = found.map((f) => Math.sqrt(f.variance));
-      figure.span(undefined, [Math.max(-6, Math.min(...found.map((f, i) => f.mean - sd[i]))), Math.min(6, Math.max(...found.map((f, i) => f.mean + sd[i])))]);
+      figure.span(undefined, [
+        Math.max(-6, Math.min(...found.map((f, i) => f.mean - sd[i]))),
+        Math.min(6, Math.max(...found.map((f, i) => f.mean + sd[i]))),
+      ]);
       figure.frame();
-      set(curve, { d: figure.line(ts, found.map((f) => f.mean)) });
-      const up = figure.line(ts, found.map((f, i) => f.mean + sd[i]));
+      set(curve, {
+        d: figure.line(
+          ts,
+          found.map((f) => f.mean),
+        ),
+      });
+      const up = figure.line(
+        ts,
+        found.map((f, i) => f.mean + sd[i]),
+      );
       const down = figure.line([...ts].reverse(), found.map((f, i) => f.mean - sd[i]).reverse());
       set(band, { d: `${up}${down.replace("M", "L")}Z` });
       set(truth, { d: figure.line(figure.x, [exact, exact]) });
       const mine = kept.tau === state.tau ? kept.mine : at(state.tau);
       Object.assign(kept, { tau: state.tau, mine });
       set(here, { cx: figure.sx(Math.log10(state.tau)), cy: figure.sy(mine.mean) });
-      tell(text, `b ~ Bernoulli(0.4), f = (b − 0.45)². True d/dπ = ${number(exact)}; relaxed at τ = ${number(state.tau, 2)}: ${number(mine.mean, 3)} ± ${number(mine.error, 2)} (SE), SD of one draw ${number(Math.sqrt(mine.variance), 3)}. Warm is biased, cold is noisy.`);
+      tell(
+        text,
+        `b ~ Bernoulli(0.4), f = (b − 0.45)². True d/dπ = ${number(exact)}; relaxed at τ = ${number(state.tau, 2)}: ${number(mine.mean, 3)} ± ${number(mine.error, 2)} (SE), SD of one draw ${number(Math.sqrt(mine.variance), 3)}. Warm is biased, cold is noisy.`,
+      );
     },
   };
 }
-

@@ -7,14 +7,65 @@ const POLL = 2000; // ms between two looks at a run that another process trains
 const STEPS = 4000;
 
 /**
- * @param {import("../../core/store.js").Model} model
+ * @typedef {Object} Tensor
+ * @property {number[]} shape
+ * @property {Float32Array} values
+ *
+ * @typedef {Object} Snapshot what the model looked like at one moment
+ * @property {any} at an epoch, or a step
+ * @property {Tensor} z means of q(z|x)
+ * @property {Tensor} x
+ * @property {Tensor} reconstruction
+ * @property {Tensor} samples
+ * @property {Tensor} kl_per_unit
+ * @property {Tensor} [labels]
+ *
+ * @typedef {Object} RunRecord
+ * @property {string} name
+ * @property {Record<string, any>[]} history lines of history.jsonl
+ * @property {Record<string, any>[]} steps
+ * @property {number[]} snapshots epochs of which a picture is kept
+ * @property {Map<number, number[]>} units KL of each unit after some epochs
+ * @property {?any} job
+ * @property {string} status
+ * @property {string} message
+ * @property {?Snapshot} latest
+ * @property {?any} settings of run.json
+ * @property {?number} of epochs asked for
+ * @property {Map<number, Snapshot>} cache
+ * @property {boolean} closed
+ * @property {() => Promise<void>} load
+ * @property {(content: any, buffers: DataView[]) => void} event takes an event of the studio
+ * @property {() => void} close
+ * @property {(epoch: ?number) => Promise<Snapshot>} snapshot the picture after an epoch, or, for null, the latest
+ */
+
+/**
+ * @param {import("../../core/types.js").Model} model
  * @param {string} name
  * @param {() => void} changed
+ * @returns {RunRecord}
  */
 export function runRecord(model, name, changed) {
+  /** @type {RunRecord} */
   const record = {
-    name, history: [], steps: [], snapshots: [], units: new Map(), job: null, status: "loading", message: "", latest: null, settings: null, of: null,
-    cache: new Map(), closed: false, load, event, close, snapshot,
+    name,
+    history: [],
+    steps: [],
+    snapshots: [],
+    units: new Map(),
+    job: null,
+    status: "loading",
+    message: "",
+    latest: null,
+    settings: null,
+    of: null,
+    cache: new Map(),
+    closed: false,
+    load,
+    event,
+    close,
+    snapshot,
   };
   let timer = 0;
 
@@ -22,13 +73,20 @@ export function runRecord(model, name, changed) {
     try {
       const { content } = await ask(model, "train.state", { run: name });
       if (record.closed) return;
-      Object.assign(record, { name: content.run, history: content.history, steps: content.steps, snapshots: content.snapshots, job: content.job });
+      Object.assign(record, {
+        name: content.run,
+        history: content.history,
+        steps: content.steps,
+        snapshots: content.snapshots,
+        job: content.job,
+      });
       for (const [epoch, kl] of content.units) record.units.set(epoch, kl);
       record.status = content.job?.status ?? content.record.status ?? "unfinished";
       record.message = content.job?.message ?? content.record.error ?? "";
       record.settings = content.record;
       record.of = content.record.training?.epochs ?? record.of;
-      if (record.job && ["training", "paused", "starting"].includes(record.status)) await snapshot(null).catch(() => {});
+      if (record.job && ["training", "paused", "starting"].includes(record.status))
+        await snapshot(null).catch(() => {});
       clearTimeout(timer);
       if (!record.job && record.status === "training") timer = setTimeout(load, POLL);
     } catch (error) {
@@ -75,7 +133,11 @@ export function runRecord(model, name, changed) {
   async function snapshot(epoch) {
     if (epoch === null && record.latest) return record.latest;
     if (epoch !== null && record.cache.has(epoch)) return record.cache.get(epoch);
-    const { content, buffers } = await ask(model, "train.snapshot", epoch === null ? { run: record.name } : { run: record.name, epoch });
+    const { content, buffers } = await ask(
+      model,
+      "train.snapshot",
+      epoch === null ? { run: record.name } : { run: record.name, epoch },
+    );
     const found = read(content, buffers);
     if (epoch === null) record.latest = found;
     else record.cache.set(epoch, found);
@@ -89,13 +151,19 @@ export function runRecord(model, name, changed) {
   return record;
 }
 
+/** @param {any} content @param {DataView[]} buffers @returns {Snapshot} */
 function read(content, buffers) {
-  const found = { at: content.at };
+  const found = /** @type {Snapshot} */ ({ at: content.at });
   content.names.forEach((name, i) => (found[name] = { shape: content.shapes[i], values: floats(buffers[i]).slice() }));
   return found;
 }
 
-/** One number a line: [epochs, values], for train_ or validation_. */
+/**
+ * One number a line: [epochs, values], for train_ or validation_.
+ * @param {Record<string, any>[]} history
+ * @param {string} name
+ * @returns {[number[], number[]]}
+ */
 export function series(history, name) {
   const lines = history.filter((line) => line[name] !== null && line[name] !== undefined);
   return [lines.map((line) => line.epoch), lines.map((line) => line[name])];

@@ -12,7 +12,10 @@ const ACROSS = 8;
 export function snapshotPanel(parent) {
   const cloudPlace = h("div", { class: "panel" }, h("h2", {}, "Means of q(z|x)"));
   const figure = plot(cloudPlace, {
-    label: "Latent means of held-out examples", x: [-4, 4], y: [-4, 4], margin: { left: 36, right: 8, top: 6, bottom: 34 },
+    label: "Latent means of held-out examples",
+    x: [-4, 4],
+    y: [-4, 4],
+    margin: { left: 36, right: 8, top: 6, bottom: 34 },
     height: (width) => Math.max(120, width - 44) + 40,
   });
   const image = s("image", { preserveAspectRatio: "none" });
@@ -22,40 +25,58 @@ export function snapshotPanel(parent) {
   cloudPlace.append(units);
   const rebuilt = h("div", { class: "strip pairs" });
   const samples = h("div", { class: "strip samples" });
-  const pictures = h("div", { class: "panel pictures-of" },
+  const pictures = h(
+    "div",
+    { class: "panel pictures-of" },
     h("div", {}, h("h2", {}, "Held-out examples, each above its reconstruction"), rebuilt),
-    h("div", {}, h("h2", {}, "Decoded from the same draws of the prior"), samples));
+    h("div", {}, h("h2", {}, "Decoded from the same draws of the prior"), samples),
+  );
   parent.append(cloudPlace, pictures);
   let last = null;
 
+  /** @param {import("./record.js").Snapshot} snapshot */
   function show(snapshot) {
     last = snapshot;
     const z = snapshot.z;
     const [n, latent] = z.shape;
     const axes = mostActive(z.values, n, latent);
-    const at = (i, k) => (axes.length > k ? z.values[i * latent + axes[k]] : 0.8 * Math.sin(12.9898 * (i + 1) * 78.233));
+    const at = (i, k) =>
+      axes.length > k ? z.values[i * latent + axes[k]] : 0.8 * Math.sin(12.9898 * (i + 1) * 78.233);
     let reach = 3.2;
     for (let i = 0; i < n; i++) reach = Math.max(reach, 1.05 * Math.abs(at(i, 0)), 1.05 * Math.abs(at(i, 1)));
     reach = Math.ceil(2 * reach) / 2; // a box that does not tremble
     figure.span([-reach, reach], [-reach, reach]);
     figure.frame();
     const classes = snapshot.labels ? [...new Set(snapshot.labels.values)].sort((a, b) => a - b) : [];
-    const box = { x: figure.margin.left, y: figure.margin.top, width: Math.max(1, figure.width), height: Math.max(1, figure.height) };
+    const box = {
+      x: figure.margin.left,
+      y: figure.margin.top,
+      width: Math.max(1, figure.width),
+      height: Math.max(1, figure.height),
+    };
     const drawn = drawCloud({
-      ...box, n, radius: 2,
+      ...box,
+      n,
+      radius: 2,
       place: (i) => [figure.sx(at(i, 0)) - box.x, figure.sy(at(i, 1)) - box.y],
-      colour: (i) => (snapshot.labels ? CLASSES[classes.indexOf(snapshot.labels.values[i]) % CLASSES.length] : "#7a7f87"),
+      colour: (i) =>
+        snapshot.labels ? CLASSES[classes.indexOf(snapshot.labels.values[i]) % CLASSES.length] : "#7a7f87",
     });
     set(image, { ...box, href: drawn.toDataURL() });
-    set(rings, { d: [1, 2, 3].map((k) => {
-      const [rx, ry] = [figure.sx(k) - figure.sx(0), figure.sy(0) - figure.sy(k)];
-      return `M${figure.sx(-k)} ${figure.sy(0)}a${rx} ${ry} 0 1 0 ${2 * rx} 0a${rx} ${ry} 0 1 0 ${-2 * rx} 0`;
-    }).join("") });
+    set(rings, {
+      d: [1, 2, 3]
+        .map((k) => {
+          const [rx, ry] = [figure.sx(k) - figure.sx(0), figure.sy(0) - figure.sy(k)];
+          return `M${figure.sx(-k)} ${figure.sy(0)}a${rx} ${ry} 0 1 0 ${2 * rx} 0a${rx} ${ry} 0 1 0 ${-2 * rx} 0`;
+        })
+        .join(""),
+    });
     const kl = Array.from(snapshot.kl_per_unit.values);
     const inUse = kl.filter((v) => v >= COLLAPSED).length;
-    units.textContent = kl.every(Number.isFinite) && kl.length === latent
-      ? `${inUse} of ${latent} units carry more than ${COLLAPSED} nats${inUse < latent ? `: ${latent - inUse} collapsed` : ""}. Shown: ${axes.map(axisName).join(", ")}; grey: 1, 2, 3 σ of N(0, I).`
-      : `Shown: ${axes.map(axisName).join(", ")}; grey: 1, 2, 3 σ of N(0, I).`;
+    units.textContent =
+      kl.every(Number.isFinite) && kl.length === latent
+        ? `${inUse} of ${latent} units carry more than ${COLLAPSED} nats${inUse < latent ? `: ${latent - inUse} collapsed` : ""}. Shown: ${axes.map(axisName).join(", ")}; grey: 1, 2, 3 σ of N(0, I).`
+        : `Shown: ${axes.map(axisName).join(", ")}; grey: 1, 2, 3 σ of N(0, I).`;
     const event = snapshot.x.shape.slice(1);
     pictures.hidden = !isImage(event);
     if (!isImage(event)) return;
@@ -65,9 +86,12 @@ export function snapshotPanel(parent) {
     fill(rebuilt, 2 * count, (canvas, i) => {
       const [line, column] = [Math.floor(i / ACROSS), i % ACROSS];
       const example = (line >> 1) * ACROSS + column;
-      if (example < count) drawImage(canvas, (line % 2 ? snapshot.reconstruction : snapshot.x).values, event, range, example * features);
+      if (example < count)
+        drawImage(canvas, (line % 2 ? snapshot.reconstruction : snapshot.x).values, event, range, example * features);
     });
-    fill(samples, snapshot.samples.shape[0], (canvas, i) => drawImage(canvas, snapshot.samples.values, event, range, i * features));
+    fill(samples, snapshot.samples.shape[0], (canvas, i) =>
+      drawImage(canvas, snapshot.samples.values, event, range, i * features),
+    );
   }
   figure.resized = () => last && show(last);
   return { show, remove: () => figure.remove() };
@@ -78,6 +102,7 @@ function fill(place, count, draw) {
   for (let i = 0; i < count; i++) draw(place.children[i], i);
 }
 
+/** @param {ArrayLike<number> & Iterable<number>} values @returns {[number, number]} */
 function rangeOf(values) {
   let [low, high] = [Infinity, -Infinity];
   for (const v of values) {
@@ -98,7 +123,10 @@ function mostActive(values, n, latent) {
     }
     return squares / n - (sum / n) ** 2;
   });
-  return Array.from(variance.keys()).sort((a, b) => variance[b] - variance[a]).slice(0, 2).sort((a, b) => a - b);
+  return Array.from(variance.keys())
+    .sort((a, b) => variance[b] - variance[a])
+    .slice(0, 2)
+    .sort((a, b) => a - b);
 }
 
 /** "3.2 min" of training, "2,100 examples/s". */
@@ -107,7 +135,8 @@ export function paceText(run) {
   const line = run.history.at(-1);
   const speed = step?.examples_per_second ?? line?.examples_per_second;
   const parts = [];
-  if (line?.seconds !== undefined) parts.push(line.seconds < 90 ? `${number(line.seconds, 3)} s` : `${number(line.seconds / 60, 3)} min`);
+  if (line?.seconds !== undefined)
+    parts.push(line.seconds < 90 ? `${number(line.seconds, 3)} s` : `${number(line.seconds / 60, 3)} min`);
   if (speed) parts.push(`${Math.round(speed).toLocaleString("en")} examples/s`);
   if (step?.gradient_norm !== undefined) parts.push(`gradient norm ${number(step.gradient_norm, 3)}`);
   return parts.join(" · ");

@@ -1,0 +1,372 @@
+// The shapes that the modules of the studio pass to each other, for readers and for the type checker; no browser asks
+// for this file.
+
+export type Range = [number, number];
+export type State = Record<string, any>;
+
+// --- elements
+
+export type AttributeValue = string | number | boolean | null | undefined;
+export type Child = Node | string | null | undefined | Child[];
+type Listeners<E> = {
+  [N in keyof GlobalEventHandlersEventMap as `on${N}`]?: (
+    event: GlobalEventHandlersEventMap[N] & { readonly currentTarget: E; readonly target: Node },
+  ) => any;
+};
+/** `on...` are listeners; false and null are left out, but for the false of `aria-...`, which says something. */
+export interface Attributes<E = Element> extends Listeners<E> {
+  /** constant text of these modules, never a reader's */
+  html?: string;
+  [name: string]: AttributeValue | ((event: any) => any);
+}
+
+// --- pages, and what a host gives them
+
+/** What core/pages.js holds of a page. */
+export interface Facts {
+  title: string;
+  /** in the rail, where the title is too long */
+  label?: string;
+  /** path data of a 24 x 24 drawing */
+  icon: string;
+  /** what it needs: nothing, runs, or a studio around it */
+  kind: "explorer" | "runs" | "studio";
+  /** its class in nelbo.widgets */
+  widget?: string;
+  /** the module of nelbo.studio that answers what the page asks */
+  answers?: string;
+  /** one sentence */
+  claim: string;
+  question?: string;
+  /** the state; its types decide how text is read. The report's is the inspector's. */
+  defaults?: State;
+  /** [low, high] of a number, or all values of a choice */
+  limits?: Record<string, any[]>;
+}
+
+/** What a page module exports as default. */
+export interface Page extends Facts {
+  name: string;
+  /** whether it talks to Python as soon as it opens */
+  live?: boolean;
+  /** false: it shows nothing in nats or bits */
+  unit?: boolean;
+  /** whether a value of the state that is neither number nor text can be used */
+  check?: Record<string, (value: any) => boolean>;
+  /** keys and gestures of its own, and what they do */
+  help?: [string, string][];
+  /** Draw into the slots; what it returns removes it. */
+  mount(slots: Slots): () => void;
+}
+
+/** The contract of anywidget: events are "change:NAME", "change" and "msg:custom". */
+export interface Model {
+  get(name: string): any;
+  set(name: string, value: any): void;
+  save_changes(): void;
+  on(event: string, callback: (...rest: any[]) => void): void;
+  off(event: string, callback?: (...rest: any[]) => void): void;
+  send(content: object, callbacks?: any, buffers?: (ArrayBuffer | ArrayBufferView)[]): void;
+}
+
+/** A model that lives in this page. */
+export interface LocalModel extends Model {
+  receive(content: object, buffers: DataView[]): void;
+}
+
+export interface Answer {
+  content: any;
+  buffers: DataView[];
+}
+
+/** What a host can do besides. */
+export interface Host {
+  exportUrl?: (state: State) => string;
+  /** the link to a state, which is given as text */
+  address?: (state: string) => string;
+  /** what was wrong with the state that the page opens with */
+  said?: string[];
+  studio?: boolean;
+  notebook?: boolean;
+  file?: boolean;
+  /** open another page of the studio */
+  go?: (page: string, state?: State) => void;
+  /** the worksheet's strip below the page */
+  strip?: (slots: Slots) => Promise<() => void>;
+  /** set by the frame */
+  say?: (text: string) => void;
+}
+
+export interface Preset {
+  name: string;
+  title?: string;
+  state: State;
+}
+
+/** The places of a page's frame, and what the frame does for it. */
+export interface Slots {
+  page: Page;
+  model: Model;
+  host: Host;
+  root: HTMLElement;
+  figure: HTMLElement;
+  numbers: HTMLElement;
+  controls: HTMLElement;
+  questions: HTMLElement;
+  why: HTMLElement;
+  code: HTMLElement;
+  bar: HTMLElement;
+  /** below the body, as wide as the page */
+  wide: HTMLElement;
+  /** Tell the reader in words; also read aloud. */
+  say(text: string): void;
+  /** Read aloud only. */
+  announce(text: string): void;
+  /** Take a state of this page, checked; what was wrong with it is said. */
+  load(state: State | string): void;
+  presets: Preset[];
+  presetIndex?: number;
+  /** of a page that draws from its state: do it once more */
+  repaint?: () => void;
+  /** what the KL explorer says of what is under the pointer, and when nothing is */
+  reading?: HTMLElement;
+  idle?: string;
+}
+
+/** A step of the worksheet. */
+export interface Step {
+  page: string;
+  ask: string;
+  goal: string;
+  met: (state: any) => boolean;
+  shown: (state: any) => string;
+  reveal: string;
+}
+
+// --- figures
+
+export type Ticks = (low: number, high: number) => [number, string][];
+
+export interface FigureOptions {
+  /** says what the figure shows */
+  label: string;
+  height?: number | ((width: number) => number);
+  x: Range;
+  y: Range;
+  xLabel?: string;
+  yLabel?: string;
+  margin?: { left?: number; right?: number; top?: number; bottom?: number };
+  xTicks?: Ticks;
+  yTicks?: Ticks;
+  /** vertical lines too */
+  grid?: boolean;
+  /** no lines at all */
+  bare?: boolean;
+  /** its axes grow where a hand waits beyond their end */
+  reaches?: boolean;
+  /** the lower end of y is where y ends */
+  floor?: boolean;
+}
+
+/** One SVG figure with two axes. */
+export interface Figure {
+  root: SVGSVGElement;
+  behind: SVGGElement;
+  marks: SVGGElement;
+  front: SVGGElement;
+  margin: { left: number; right: number; top: number; bottom: number };
+  /** what the axes span */
+  readonly x: Range;
+  readonly y: Range;
+  readonly width: number;
+  readonly height: number;
+  /** from data to pixels, and back */
+  sx(value: number): number;
+  sy(value: number): number;
+  ix(pixel: number): number;
+  iy(pixel: number): number;
+  /** Where a pointer is, in data coordinates. */
+  at(event: { clientX: number; clientY: number }): [number, number];
+  /** Whether drawing once more would be in vain: no place yet, or out of sight; then it is drawn when it comes into sight. */
+  asleep(): boolean;
+  /** What the axes span; the next `frame` draws it. An axis that is held takes it on release. */
+  span(x?: Range, y?: Range): void;
+  /** Which axes a hand holds. */
+  readonly held: { x: boolean; y: boolean } | null;
+  /** Keep the scale of these axes until `release`. */
+  hold(axes: { x?: boolean; y?: boolean }): void;
+  /** Let go: the axes take what was asked for meanwhile. */
+  release(): void;
+  /** what happens on release, where the page has its own way to settle */
+  settled: (() => void) | null;
+  /** Let a held axis reach a little farther on a side (-1, 0 or 1); whether an axis did. */
+  reach(dx: number, dy: number): boolean;
+  handles: Handle[];
+  /** Measure the place there is and draw the axes; whether anything about them changed. */
+  frame(): boolean;
+  /** The outline through points; y beyond the figure is held just outside of it. */
+  line(xs: ArrayLike<number>, ys: ArrayLike<number>): string;
+  /** The same, closed along a level, for filling. */
+  area(xs: ArrayLike<number>, ys: ArrayLike<number>, level?: number): string;
+  path(attributes: Attributes<SVGPathElement>, where?: Element): SVGPathElement;
+  /** called when its size changed; for its owner to set */
+  resized(): void;
+  remove(): void;
+}
+
+/** A part of a figure that is dragged. */
+export interface Handle {
+  element: SVGGElement;
+  /** in pixels of the figure; null before it was placed */
+  at: [number, number] | null;
+  /** Put it there, in data coordinates. */
+  place(x: number, y: number, text: string): void;
+}
+
+// --- runs
+
+/** A run in a list (nelbo.studio.library). */
+export interface RunEntry {
+  run: string;
+  title: string;
+  status: string;
+  recipe?: string;
+  latent?: number;
+  data?: string;
+  epochs?: number;
+  of?: number;
+  error?: string;
+  terms?: { reconstruction_error: number | null; kl: number | null; nelbo: number | null };
+}
+
+export type Term = "reconstruction_error" | "kl" | "nelbo";
+
+/** What "inspect.open" says of a run (nelbo.studio.inspect.opened). */
+export interface RunInfo {
+  title: string;
+  split: string;
+  n: number;
+  latent: number;
+  /** shape of an example */
+  event: number[];
+  /** the units shown at first */
+  axes: number[];
+  /** lower and upper ends of their plane */
+  box: [number[], number[]];
+  /** directions of the two principal components of the means */
+  principal: number[][] | null;
+  is_point: boolean;
+  is_normal: boolean;
+  standard_normal_prior: boolean;
+  prior: string;
+  posterior: string;
+  likelihood: string;
+  support: string;
+  draws: number;
+  label_names: string[] | null;
+  kl_per_unit: (number | null)[];
+  activity: number[];
+  totals: Record<Term, { mean: number | null; standard_error: number | null }>;
+  features: string[] | null;
+  /** least and largest value of the examples */
+  range: Range;
+  /** `Likelihood.browser_form`; null where only Python can tell the mean */
+  picture: { family: string; scale?: number | number[] | null } | null;
+  dense: { decoder: boolean; encoder: boolean };
+  record: Record<string, any>;
+  path: string | null;
+}
+
+/** One input under a model. */
+export interface Example {
+  row?: number | null;
+  reconstruction_error: number | null;
+  /** null where it is infinite: an autoencoder's */
+  kl: number | null;
+  nelbo: number | null;
+  standard_error: number;
+  draws?: number;
+  /** -log p(x|z) at the mean of q */
+  at_mean: number;
+  x: Float32Array;
+  reconstruction: Float32Array;
+  mean: Float32Array;
+  /** latent x latent */
+  covariance: Float32Array;
+}
+
+/** The directions that a latent plane is spanned by. */
+export interface Axes {
+  /** as Python is asked for them; null for those it chooses */
+  asked: number[] | string | null;
+  /** orthonormal, one row for each axis */
+  w: number[][];
+  names?: string[];
+}
+
+/** Layers over a plane, n x n from the top down. */
+export interface Plane {
+  n: number;
+  low: number[];
+  high: number[];
+  layers: Record<string, Float32Array>;
+}
+
+export type Code = ArrayLike<number>;
+
+/** A run as the inspector sees it: its examples in latent space, their terms, and its decoder, here or in Python. */
+export interface Source {
+  run: string;
+  split: string;
+  info: RunInfo;
+  /** numbers in an example */
+  features: number;
+  mean: Float32Array;
+  sd: Float32Array;
+  labels: Float32Array;
+  n: number;
+  latent: number;
+  terms: Record<Term, Float32Array>;
+  standard_error: Float32Array;
+  /** which values are black and white */
+  range: Range;
+  /** whether a decoding costs less than a frame, because it happens here */
+  readonly isLocal: boolean;
+  /** The posterior mean of an example. */
+  meanOf(row: number): Float32Array;
+  /** The mean of p(x|z), at once; null where Python has to be asked. */
+  decodeNow(z: Code): Float32Array | null;
+  /** -log p(x|z) in nats, at once; null where Python has to be asked. */
+  errorNow(z: Code, x: Float32Array): number | null;
+  /** The means of p(x|z) of several codes, one after the other. */
+  decode(codes: Code[]): Promise<Float32Array>;
+  /** whether the last `decode` was put together from `grid` */
+  isBlended: boolean;
+  /** A picture between those of the decoded grid, until the decoder's own comes; null where there is no grid. */
+  blend(z: Code): Float32Array | null;
+  /** An example, looked at closely; in a file without Python, one that did not travel is put together here. */
+  example(row: number): Promise<Example>;
+  /** Inputs of some examples, and their reconstructions: [x, reconstruction] each. */
+  glance(rows: number[]): Promise<Float32Array[][]>;
+  /** An input of one's own. */
+  encode(x: Float32Array): Promise<Example>;
+  /** The terms of an input under a normal q of one's own. */
+  termsUnder(x: Code, mean: Code, covariance: Code): Promise<any>;
+  /** Layers over the plane of these axes through `at`, in the box that Python chooses. */
+  plane(axes: Axes, layers: string[], n: number, at?: number[] | null): Promise<Plane>;
+  /** Lower and upper ends of the plane of these axes. */
+  box(axes: Axes): Promise<number[][]>;
+  /** Pictures over a plane, from the top down; decoded here where the decoder is. */
+  decodedGrid(axes: Axes, at: number[] | null): Promise<Plane>;
+  /** the decoded grid of a plane that is all of the latent space, from Python */
+  grid: Plane | null;
+  /** Fetch the decoder, where it is small and dense, so that pictures follow the hand; else a grid to blend from. */
+  makeLocal(): Promise<void>;
+  /** How many examples of the set have a lower value, from 0 to n. */
+  rank(term: Term, value: number): number;
+  /** The value that a share of the examples stays below. */
+  quantile(term: Term, share: number): number;
+  /** Examples nearest to a code in the latent space, nearest first. */
+  nearest(z: Code, count: number): number[];
+  className(row: number): string | null;
+}

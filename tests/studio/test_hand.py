@@ -1,0 +1,119 @@
+"""What a hand does in a figure: a handle stays under it, the nearest one is taken, the wheel scrolls the page."""
+
+import pytest
+
+from nelbo.studio.session import Session
+from tests.studio.reading import state_of
+
+PLACES = [
+    "kl?mu_p=-1&mu_q=2",
+    "kl?family_p=mixture&family_q=truncated&mu_q=4&low_q=1&high_q=6",
+    "kl?family_p=skew&mu_q=3",
+    "kl?view=fit",
+    "kl?mu_q=300&sigma_q=100",
+    "metric",
+    "metric?mu_r=80&sigma_r=60",
+    "elbo",
+    "elbo?model=square",
+]
+OF_RUNS = [("first", {}), ("table", {}), ("first", {"z": [0.5, 0.5]})]
+
+
+class Mouse:
+    """The pointer as a mouse."""
+
+    def __init__(self, page):
+        self.move = page.mouse.move
+        self.up = page.mouse.up
+        self.page = page
+
+    def down(self, x, y):
+        self.page.mouse.move(x, y)
+        self.page.mouse.down()
+
+
+class Finger:
+    """The pointer as a finger on glass."""
+
+    def __init__(self, page):
+        self.session = page.context.new_cdp_session(page)
+
+    def _send(self, kind, *points):
+        touches = [{"x": x, "y": y} for x, y in points]
+        self.session.send("Input.dispatchTouchEvent", {"type": kind, "touchPoints": touches})
+
+    def down(self, x, y):
+        self._send("touchStart", (x, y))
+
+    def move(self, x, y):
+        self._send("touchMove", (x, y))
+
+    def up(self):
+        self._send("touchEnd")
+
+
+def _centre(grip):
+    box = grip.bounding_box()
+    return box["x"] + box["width"] / 2, box["y"] + box["height"] / 2
+
+
+def _runaways(page, pointer):
+    """How far each handle of a page is off the pointer, along its axes, at worst in 20 moves there and back."""
+    off = {}
+    frames = "() => new Promise(done => requestAnimationFrame(() => requestAnimationFrame(done)))"
+    for handle in page.locator("[data-handle]").all():
+        if not handle.is_visible() or not handle.locator(".grip").bounding_box():
+            continue
+        name, axis = handle.get_attribute("data-handle"), handle.get_attribute("data-axis")
+        handle.scroll_into_view_if_needed()
+        page.evaluate(frames)
+        figure = page.evaluate_handle("e => e.ownerSVGElement", handle.element_handle()).as_element()
+        x, y = _centre(handle.locator(".grip"))
+        area = figure.bounding_box()
+        is_width = "deviation" in name or "width" in name  # which end at the mean
+        side = 1 if is_width or x < area["x"] + area["width"] / 2 else -1
+        rise = 1 if not is_width and y < area["y"] + area["height"] / 2 else -1
+        room = {1: area["x"] + area["width"] - 16 - x, -1: x - area["x"] - 56}[side]
+        height = {1: area["y"] + area["height"] - 40 - y, -1: y - area["y"] - 14}[rise]
+        reach = [max(0, min(9, room / 14)), max(0, min(4, height / 14))]  # within the figure
+        pointer.down(x, y)
+        page.evaluate(frames)
+        if not page.locator(".dragging").count():
+            pointer.up()
+            continue  # another handle lies exactly there and is nearer to itself
+        if page.locator(".dragging").get_attribute("data-handle") != name:
+            pointer.up()
+            page.evaluate(frames)
+            continue
+        worst = 0.0
+        steps = [*range(1, 15), *range(13, 7, -1)]
+        for step in steps:
+            at = x + reach[0] * side * step, y + reach[1] * rise * step
+            pointer.move(*at)
+            page.evaluate(frames)
+            now = _centre(handle.locator(".grip"))
+            worst = max([worst, *(abs(now[i] - at[i]) for i in (0, 1) if "xy"[i] in axis)])
+        pointer.up()
+        page.evaluate(frames)
+        off[name] = worst
+    return off
+
+
+@pytest.mark.parametrize("place", PLACES)
+@pytest.mark.parametrize("pointer", [Mouse, Finger])
+def test_a_handle_stays_under_the_hand(studio, visit, place, pointer):
+    page = visit(studio.address(place), has_touch=pointer is Finger)
+    off = _runaways(page, pointer(page))
+    assert off
+    assert {name: far for name, far in off.items() if far > 2} == {}
+
+
+@pytest.mark.parametrize(("run", "state"), OF_RUNS)
+@pytest.mark.parametrize("pointer", [Mouse, Finger])
+def test_a_handle_of_the_inspector_stays_under_the_hand(run_folder, serving, visit, run, state, pointer):
+    address = serving(Session([run_folder])).address(state_of(run=str(run_folder / run), **state))
+    page = visit(address, has_touch=pointer is Finger)
+    page.wait_for_selector("[data-handle='code z']")
+    off = _runaways(page, pointer(page))
+    assert len(off) >= 2
+    assert {name: far for name, far in off.items() if far > 2} == {}
