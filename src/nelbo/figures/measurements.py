@@ -159,7 +159,7 @@ def rate_distortion(points: Sequence[Point], *, title: str | None = None) -> Fig
     for point in points:
         if not math.isfinite(point.rate):
             axes.axhline(point.distortion, color=palette.RECONSTRUCTION_ERROR, linewidth=1.2, linestyle=(0, (1, 1.5)))
-            words_there = words | {"ha": "right", "va": "top", "color": palette.RECONSTRUCTION_ERROR}
+            words_there: dict[str, Any] = words | {"ha": "right", "va": "top", "color": palette.RECONSTRUCTION_ERROR}
             place = (axes.get_xlim()[1], point.distortion)
             axes.annotate(f"{point.name}: rate ∞", place, (-4, -4), **words_there)
             continue

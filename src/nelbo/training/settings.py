@@ -93,7 +93,9 @@ def limits_of(name: str) -> Limits | None:
 
 
 def _checked(name: str, value: Any, hint: Any) -> Any:
-    hint, limits = get_args(hint)[:2] if get_origin(hint) is Annotated else (hint, None)
+    limits = Limits("a number")
+    if get_origin(hint) is Annotated:
+        hint, limits = get_args(hint)[:2]
     if value is None and type(None) in get_args(hint):
         return None
     if get_origin(hint) is Literal:
