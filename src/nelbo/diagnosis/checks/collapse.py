@@ -18,7 +18,7 @@ _LITTLE = 0.1  # nats of gain from z below which nobody would call it informatio
 State = Literal["used", "collapsed", "without information", "ignored"]
 
 
-def state_of(case: Case) -> State:
+def _state(case: Case) -> State:
     """The use of z, by three numbers: how much it helps to explain x, its KL, and its information about x."""
     if case.gain_of_z.t > z_critical() and float(case.gain_of_z) > _LITTLE:
         return "used"
@@ -36,7 +36,7 @@ def pays(left: Estimate) -> bool:
 
 @check("posterior-collapse")
 def posterior_collapse(case: Case) -> Verdict:
-    if state_of(case) != "collapsed":
+    if _state(case) != "collapsed":
         return passed(case.kl, case.gain_of_z)
     try:
         left = case.structure_left
@@ -59,7 +59,7 @@ def posterior_collapse(case: Case) -> Verdict:
 
 @check("kl-without-information")
 def kl_without_information(case: Case) -> Verdict:
-    if state_of(case) != "without information":
+    if _state(case) != "without information":
         return passed(case.kl, case.information)
     cost = case.kl.named("the KL, which buys nothing")
     return found("severe", case.kl, case.gain_of_z, case.information, cost=cost)
@@ -67,7 +67,7 @@ def kl_without_information(case: Case) -> Verdict:
 
 @check("decoder-ignores-z")
 def decoder_ignores_z(case: Case) -> Verdict:
-    if state_of(case) != "ignored":
+    if _state(case) != "ignored":
         return passed(case.gain_of_z)
     cost = case.kl.named("the KL, which buys nothing")
     return found("severe", case.gain_of_z, case.kl, case.information, cost=cost)

@@ -5,7 +5,7 @@ from typing import Any
 import numpy as np
 
 from nelbo.diagnosis.case import Case
-from nelbo.diagnosis.checks.collapse import pays, state_of
+from nelbo.diagnosis.checks.collapse import pays
 from nelbo.diagnosis.history import Column, History
 from nelbo.diagnosis.registry import NotApplicable, Verdict, check, found, measured, passed
 from nelbo.diagnosis.significance import ALPHA, roughness, slope_of, z_critical
@@ -74,29 +74,25 @@ def not_converged(case: Case) -> Verdict:
     return found("severe" if -float(slope) > error else "warning", *numbers, cost=cost)
 
 
-_SHORT = 5  # epochs; in fewer, no other cause need be looked for where nothing is learned
+_SHORT = 5  # epochs; after more, a bound below that of the mean has other causes than too little training
 
 
 def _nothing_learned(case: Case) -> Verdict | None:
-    """A finding where the bound is no better than that of the mean of the data, for want of training."""
+    """A finding where a few epochs have brought the bound hardly beyond that of the mean of the data."""
+    if len(_history(case, 1)) >= _SHORT:
+        return None
     try:
         gain, left = case.gain_over_mean, case.structure_left
     except NotApplicable:
         return None
-    no_gain, more_to_learn = gain.t <= z_critical(), pays(left)
-    if len(_history(case, 1)) < _SHORT:
-        if not (no_gain or (more_to_learn and float(gain) < float(left))):
-            return None
-        severity = "severe" if more_to_learn else "warning"
-    elif no_gain and more_to_learn and state_of(case) == "used":
-        severity = "warning"
-    else:
+    more_to_learn = pays(left)
+    if gain.t > z_critical() and not (more_to_learn and float(gain) < float(left)):
         return None
     meaning = (
         "The model has hardly learned anything: its bound is about that of a model without latents, which gives every "
         "example the mean of the data. What is measured now is the state in which training began."
     )
-    return found(severity, gain, left, meaning=meaning)
+    return found("severe" if more_to_learn else "warning", gain, left, meaning=meaning)
 
 
 @check("kl-rises-early")
