@@ -1,15 +1,16 @@
 // The reparameterization trick: why the gradient goes through the sample, measured against the score function.
 
-import { card, choice, group, presetButtons, select, slider } from "../core/controls.js";
-import { h, set, tell, trailing } from "../core/dom.js";
+import { choice, group, presetButtons, select, slider } from "../core/controls.js";
+import { h, tell, trailing } from "../core/dom.js";
 import { display, frac, o, row, sub, sup, v, word, n } from "../core/formula.js";
-import { literal, number } from "../core/format.js";
-import { meanAndError, randomness } from "../core/math.js";
+import { literal } from "../core/format.js";
+import { randomness } from "../core/math.js";
 import { PAGES } from "../core/pages.js";
 import { read, watch, write } from "../core/store.js";
-import { ESTIMATORS, FUNCTIONS, gradients, variances } from "./reparam/estimators.js";
+import { FUNCTIONS, gradients } from "./reparam/estimators.js";
 import { graph } from "./reparam/graph.js";
-import { COLOURS, convergence, discrete, histogram, race } from "./reparam/panels.js";
+import { numbers } from "./reparam/numbers.js";
+import { convergence, discrete, histogram, race } from "./reparam/panels.js";
 
 const { defaults } = PAGES.reparam;
 const NAMES = Object.keys(defaults);
@@ -33,7 +34,6 @@ const PRESETS = [
   },
   { name: "a VAE’s own loss", title: "−log p(x, z) of the page before", state: { fn: "elbo", mu: 0, sigma: 0.6 } },
 ];
-const NAMED = { pathwise: "pathwise, z = µ + σε", score: "score function", baseline: "score, leave-one-out baseline" };
 
 /** @param {import("../core/types.js").Slots} slots */
 function mount(slots) {
@@ -62,31 +62,56 @@ function mount(slots) {
   const run = race(descent);
   const bernoulli = discrete(relax);
   for (const chart of [...charts, log, run, bernoulli]) chart.figure.resized = () => slots.repaint?.();
-  const cards = {
-    ratio: card("variance of score / pathwise, d/dµ", { colour: "big", name: "ratio" }),
-    ratioSigma: card("the same for d/dσ", { colour: "big", name: "ratio-sigma" }),
+  const showNumbers = numbers(slots.numbers);
+  addControls(slots);
+  slots.why.innerHTML = WHY;
+  let later = 0;
+  let kept = { key: "" }; // draws that stay while q moves
+  const draws = (seed, count) => {
+    if (kept.key !== `${seed},${count}`) {
+      const random = randomness(seed);
+      kept = { key: `${seed},${count}`, eps: Float64Array.from({ length: count }, () => random.normal()) };
+    }
+    return kept.eps;
   };
-  const cells = Object.fromEntries(["truth", ...ESTIMATORS].map((name) => [name, [h("td"), h("td")]]));
-  const rows = h(
-    "tbody",
-    {},
-    h("tr", {}, h("td", {}, "truth"), ...cells.truth),
-    ...ESTIMATORS.map((name) => h("tr", {}, h("td", { class: `${COLOURS[name]}-ink` }, NAMED[name]), ...cells[name])),
-  );
-  slots.numbers.append(
-    cards.ratio.element,
-    cards.ratioSigma.element,
-    h(
-      "div",
-      { class: "card whole" },
-      h(
-        "table",
-        { class: "tight" },
-        h("thead", {}, h("tr", {}, ...["d/dµ", "mean ± SE", "variance"].map((t) => h("th", { scope: "col" }, t)))),
-        rows,
-      ),
-    ),
-  );
+  const follow = trailing((state) => {
+    run.paint(state);
+    bernoulli.paint(state);
+  }, 200);
+  const drawError = trailing((...given) => log.paint(...given));
+  const paint = () => {
+    const state = read(model, NAMES);
+    show(state, Math.min(MOVING, Math.round(state.samples)));
+    clearTimeout(later);
+    if (state.samples > MOVING)
+      later = setTimeout(() => show(read(model, NAMES), Math.round(model.get("samples"))), 220);
+    follow(state);
+    tell(slots.code, code(state));
+  };
+  function show(state, count) {
+    const eps = draws(state.seed, count);
+    const made = gradients(state, eps);
+    const [, byMu, bySigma] = FUNCTIONS[state.fn].exact(state.mu, state.sigma, state.c);
+    picture.paint(state, eps[0]);
+    charts[0].paint(made, byMu);
+    charts[1].paint(made, bySigma);
+    drawError(made, byMu);
+    showNumbers(state, made);
+  }
+  const watching = watch(model, NAMES, paint);
+  slots.repaint = watching;
+  return () => {
+    watching.stop();
+    follow.stop();
+    drawError.stop();
+    clearTimeout(later);
+    for (const chart of [...charts, log, run, bernoulli]) chart.figure.remove();
+  };
+}
+
+/** @param {import("../core/types.js").Slots} slots */
+function addControls(slots) {
+  const { model } = slots;
   slots.controls.append(
     group(
       "Sampling",
@@ -132,66 +157,6 @@ function mount(slots) {
       slider(slots, { name: "tau", label: "τ", says: "temperature", log: true, low: 0.01, high: 10 }),
     ),
   );
-  slots.why.innerHTML = WHY;
-  let later = 0;
-  let kept = { key: "" }; // draws that stay while q moves
-  const draws = (seed, count) => {
-    if (kept.key !== `${seed},${count}`) {
-      const random = randomness(seed);
-      kept = { key: `${seed},${count}`, eps: Float64Array.from({ length: count }, () => random.normal()) };
-    }
-    return kept.eps;
-  };
-  const follow = trailing((state) => {
-    run.paint(state);
-    bernoulli.paint(state);
-  }, 200);
-  const drawError = trailing((...given) => log.paint(...given));
-  const paint = () => {
-    const state = read(model, NAMES);
-    show(state, Math.min(MOVING, Math.round(state.samples)));
-    clearTimeout(later);
-    if (state.samples > MOVING)
-      later = setTimeout(() => show(read(model, NAMES), Math.round(model.get("samples"))), 220);
-    follow(state);
-    tell(slots.code, code(state));
-  };
-  function show(state, count) {
-    const eps = draws(state.seed, count);
-    const made = gradients(state, eps);
-    const [, byMu, bySigma] = FUNCTIONS[state.fn].exact(state.mu, state.sigma, state.c);
-    picture.paint(state, eps[0]);
-    charts[0].paint(made, byMu);
-    charts[1].paint(made, bySigma);
-    drawError(made, byMu);
-    const found = Object.fromEntries(ESTIMATORS.map((name) => [name, made[name].map((g) => meanAndError(g))]));
-    const ratio = (i) => found.score[i].variance / found.pathwise[i].variance;
-    const known = variances(state);
-    const flat = found.pathwise[0].variance === 0;
-    cards.ratio.show(
-      flat ? "–" : `${number(ratio(0), 3)}×`,
-      flat ? "pathwise never varies, and is wrong" : known ? `exactly ${number(known.score / known.pathwise)}×` : "",
-    );
-    cards.ratioSigma.show(flat ? "–" : `${number(ratio(1), 3)}×`);
-    const fill = (name, mean, variance) => [mean, variance].forEach((text, i) => tell(cells[name][i], text));
-    fill("truth", number(byMu), "–");
-    for (const name of ESTIMATORS) {
-      const { mean, error: se, variance } = found[name][0];
-      const biased = se === 0 ? mean !== byMu : Math.abs(mean - byMu) > 6 * se;
-      fill(name, `${number(mean)} ± ${number(se, 2)}${biased ? ", biased" : ""}`, number(variance, 3));
-      set(cells[name][0], { class: biased ? "bad" : "" });
-      set(cells[name][1], { title: known?.[name] ? `exactly ${number(known[name])}` : "" });
-    }
-  }
-  const watching = watch(model, NAMES, paint);
-  slots.repaint = watching;
-  return () => {
-    watching.stop();
-    follow.stop();
-    drawError.stop();
-    clearTimeout(later);
-    for (const chart of [...charts, log, run, bernoulli]) chart.figure.remove();
-  };
 }
 
 /** @param {import("../core/types.js").State} state */

@@ -87,7 +87,10 @@ export function gradients({ fn, mu, sigma, c }, eps) {
   return made;
 }
 
-/** The variances of one draw for f = (z - c)^2, from the moments of the normal; null for other f. */
+/**
+ * The variances of one draw for f = (z - c)^2, from the moments of the normal; null for other f.
+ * @param {import("../../core/types.js").State} state
+ */
 export function variances({ fn, mu, sigma, c }) {
   if (fn !== "square" && fn !== "shifted") return null;
   const m = fn === "square" ? mu : mu - c;
