@@ -27,6 +27,46 @@ PAGES = {
 }
 
 
+AXE = Path(__file__).parents[2] / "node_modules" / "axe-core" / "axe.min.js"
+FOUND = """async () => (await axe.run(document)).violations.map((one) =>
+  `${one.id} (${one.impact}): ${one.nodes.map((node) => node.html.slice(0, 160)).join("\\n    ")}`)"""
+# what axe looks at: page and state -> what stands in it when it is ready
+LOOKED_AT = {
+    "home": "h1",
+    "kl?view=fit": "svg.plot:visible",
+    "kl?view=game": "svg.plot:visible",
+    "inspector?run=first&other=second": ".term .rank:visible",
+    **PAGES,
+}
+
+
+@pytest.fixture
+def axe():
+    """The source of axe-core, as make js installs it."""
+    if not AXE.exists():
+        if os.environ.get("CI") == "true":
+            pytest.fail(f"{AXE} is missing; make js installs it")
+        pytest.skip("no axe-core: make js installs it")
+    return AXE.read_text("utf-8")
+
+
+@pytest.mark.parametrize("theme", ["light", "dark"])
+@pytest.mark.parametrize("place", LOOKED_AT)
+def test_axe_finds_nothing(serving, visit, run_folder, axe, place, theme):
+    name, _, state = place.partition("?")
+    if name in OF_RUNS:
+        chosen = dict(part.split("=") for part in (state or "run=first").split("&"))
+        state = "&".join(f"{key}={quote(str(run_folder / run))}" for key, run in chosen.items())
+    page = visit(serving(Session([run_folder])).address(f"{name}?{state}" if state else name), color_scheme=theme)
+    page.locator(LOOKED_AT[place]).first.wait_for()
+    page.evaluate("document.querySelectorAll('details.fold').forEach((fold) => (fold.open = true))")
+    page.evaluate(axe)
+    for width in (1280, 390):
+        page.set_viewport_size({"width": width, "height": 900})
+        page.evaluate(FRAME)
+        assert page.evaluate(FOUND) == [], f"{place}, {theme}, {width} px"
+
+
 @pytest.mark.parametrize("theme", ["light", "dark"])
 @pytest.mark.parametrize("name", PAGES)
 def test_a_page_can_be_used_by_everyone(serving, visit, run_folder, name, theme):

@@ -59,7 +59,16 @@ def test_a_body_moves_the_wheel_widens_and_a_shoulder_widens(tab, studio):
     mu, sigma, *q = state(tab)
     assert mu < -0.5
     assert (sigma, q) == (1, [1, 2])
+    before = state(tab)
+    tab.page.evaluate("document.activeElement.blur()")
+    tab.page.mouse.wheel(0, 60)  # belongs to the page
+    tab.page.wait_for_function("scrollY > 0")
+    assert state(tab) == before
+    tab.page.mouse.wheel(0, -60)
+    tab.page.wait_for_function("scrollY === 0")
+    tab.page.keyboard.down("Control")
     tab.page.mouse.wheel(0, 200)
+    tab.page.keyboard.up("Control")
     tab.page.wait_for_function(f"() => !({STATE})().every((value, i) => value === [{sigma}, {q[1]}][i])")
     assert state(tab)[1] < 1 or state(tab)[3] < 2
     before = state(tab)[3]

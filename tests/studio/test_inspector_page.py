@@ -144,7 +144,7 @@ def test_layers_samples_drawing_and_the_table(studio, visit, run_folder):
     page.mouse.move(box["x"] + 90, box["y"] + 120, steps=5)
     page.mouse.up()
     page.wait_for_function(f"() => ({PIXELS})('.original canvas.pixels').filter((v) => v > 0).length > 3")
-    page.locator(".example-button:not([aria-label='Pin example 0'])").first.click()
+    page.locator(".example-button:not([aria-label*='#0:'])").first.click()
     page.wait_for_function("() => document.querySelectorAll('.example-row').length === 2")
 
 

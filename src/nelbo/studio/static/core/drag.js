@@ -49,7 +49,8 @@ function nearest(figure, event) {
   if (!event.target.closest?.(".handle")) return null;
   const box = figure.root.getBoundingClientRect();
   const far = ({ at: [x, y] }) => Math.hypot(event.clientX - box.left - x, event.clientY - box.top - y);
-  const shown = figure.handles.filter((one) => one.at && one.element.style.display !== "none");
+  const isShown = (one) => one.at && one.element.style.display !== "none";
+  const shown = figure.handles.filter((one) => isShown(one) && getComputedStyle(one.element).pointerEvents !== "none");
   return shown.reduce((best, one) => (best && far(best) < far(one) ? best : one), null);
 }
 

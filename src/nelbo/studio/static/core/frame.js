@@ -148,6 +148,8 @@ export function openPage(page, model, el, host = {}) {
   });
   const leave = page.mount(slots) ?? (() => {});
   linkSymbols(root);
+  // a formula wider than its place scrolls, also by the keyboard
+  for (const formula of slots.why.querySelectorAll("math[display=block]")) formula.setAttribute("tabindex", "0");
   let leaveStrip = () => {};
   host.strip?.(slots).then((end) => (leaveStrip = end));
   host.say = slots.say;

@@ -25,8 +25,9 @@ const offline = h(
 );
 place.append(skip, rail, stage, offline);
 const links = {};
+const here = location.href.split("#")[0]; // in full: a reader of the page must not take them for skip links
 for (const [name, { title, label = title, icon: path }] of Object.entries(PAGES)) {
-  links[name] = h("a", { href: `#${name}`, "data-page": name, title: label }, icon(path), h("span", {}, label));
+  links[name] = h("a", { href: `${here}#${name}`, "data-page": name, title: label }, icon(path), h("span", {}, label));
   rail.append(links[name]);
 }
 

@@ -101,7 +101,7 @@ function mount(slots) {
     back: card("d(r, p)", { name: "back" }),
     excess: card("excess", { name: "excess" }),
   };
-  const lamps = AXIOMS.map((axiom) => h("div", { class: "lamp" }, h("span", {}, axiom), h("small")));
+  const lamps = AXIOMS.map((axiom) => h("div", { class: "lamp", role: "listitem" }, h("span", {}, axiom), h("small")));
   slots.numbers.append(
     ...Object.values(cards).map((c) => c.element),
     h("div", { class: "lamps card whole", role: "list", "aria-label": "Axioms" }, ...lamps),

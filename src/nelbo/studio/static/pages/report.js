@@ -182,7 +182,7 @@ function rows(section) {
         h(
           "tr",
           {},
-          h("th", { scope: "col" }, ""),
+          h("th", { scope: "col" }, "quantity"),
           h("th", { scope: "col" }, "held-out"),
           training ? h("th", { scope: "col" }, "training") : null,
         ),

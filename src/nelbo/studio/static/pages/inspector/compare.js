@@ -153,7 +153,7 @@ function totalsTable({ model }, pair, n, differences) {
   const body = h("tbody");
   const words = h("p", { class: "caption" });
   const [a, b] = pair.map((one) => one.info.title);
-  const heads = ["", a, b, `${a} − ${b}`].map((text) => h("th", { scope: "col" }, text));
+  const heads = ["mean", a, b, `${a} − ${b}`].map((text) => h("th", { scope: "col" }, text));
   const table = h("table", { class: "totals" }, h("thead", {}, h("tr", {}, heads)), body);
   const infinite = (source, term) => source.info.is_point && term !== "reconstruction_error";
   function show() {

@@ -38,7 +38,7 @@ export function exampleRow(parent, source, options) {
   const element = h(
     "section",
     { class: "example-row", "aria-label": `${options.what} under ${options.title}` },
-    h("header", {}, h("h3", {}, options.title), h("span", { class: "what" }, options.what), buttons),
+    h("header", {}, h("h2", {}, options.title), h("span", { class: "what" }, options.what), buttons),
     left,
     middle,
     right,

@@ -118,7 +118,7 @@ export function examplesTable(slots, source, pin) {
               {
                 type: "button",
                 class: "quiet example-button",
-                "aria-label": `Pin example ${row}`,
+                "aria-label": `${source.className(row) ?? ""} #${row}: pin this example`.trim(),
                 onclick: () => pin(row),
               },
               ...(isImage(source.info.event) ? canvases[i] : []),

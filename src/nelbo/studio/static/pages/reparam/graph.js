@@ -13,7 +13,10 @@ export function graph(place) {
     "aria-label": "Computation graph from epsilon, mu and sigma to z and f(z)",
     style: "max-width:860px;min-width:520px",
   }); // on a phone it scrolls: smaller, nobody could read it
-  place.append(h("h2", {}, "One draw, and where its gradient goes"), h("div", { class: "scroll" }, root));
+  place.append(
+    h("h2", {}, "One draw, and where its gradient goes"),
+    h("div", { class: "scroll", tabindex: 0, role: "group", "aria-label": "Graph" }, root),
+  );
   const node = (x, y, colour, text) => {
     const value = s("text", { x, y: y + 15, "text-anchor": "middle", "font-size": 13 });
     root.append(
