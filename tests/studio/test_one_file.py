@@ -1,8 +1,11 @@
 """Pages of runs as one file, written from the shell and opened from disk: no server, and the inspector still works."""
 
+import functools
+import http.server
 import json
 import re
 import shutil
+import threading
 
 import numpy as np
 import pytest
@@ -116,3 +119,51 @@ def test_what_cannot_be_written_is_said(arguments, words, capsys, tmp_path, monk
     assert main(["export", *arguments]) == 1
     assert words in capsys.readouterr().err
     assert list(tmp_path.iterdir()) == []
+
+
+class Silent(http.server.SimpleHTTPRequestHandler):
+    """Plain files, as any web server offers them."""
+
+    def log_message(self, *_):
+        pass
+
+
+@pytest.fixture
+def offered(tmp_path):
+    """The address at which a folder below tmp_path is offered."""
+    handler = functools.partial(Silent, directory=tmp_path)
+    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        yield lambda folder: f"http://127.0.0.1:{server.server_port}/{folder.relative_to(tmp_path)}/"
+        server.shutdown()
+
+
+def test_a_site_needs_no_python(run_folder, tmp_path, visit, offered, capsys):
+    first, second, out = run_folder / "first", run_folder / "second", tmp_path / "public" / "vae"
+    export("site", first, second, run_folder / "table", out)
+    assert f"python -m http.server --directory {out}" in capsys.readouterr().out
+    parts = str(run_folder.parent).encode()
+    assert [path.name for path in out.rglob("*") if path.is_file() and parts in path.read_bytes()] == []
+    page = visit(offered(out))
+    page.locator("text=Inspect").first.click()
+    page.wait_for_selector("#stage[data-ready=inspector]")
+    page.goto(offered(out) + "#inspector?run=first&other=second&pins=[7]")
+    page.wait_for_selector("[data-difference=nelbo]")
+    run = nelbo.load(first)
+    x = run.data.validation.take([7])
+    with torch.no_grad():
+        assert number(shown(page, "kl")) == pytest.approx(float(nelbo.loss(run, x).kl), rel=1e-3)
+    z = drag(page)
+    picture = run.decode(torch.tensor([z]))[0].flatten().numpy()
+    np.testing.assert_allclose(
+        np.array(page.evaluate(PIXELS, ".rebuilt canvas.pixels")) / 255, picture, atol=1.01 / 255
+    )
+    for name in ("kl", "train", "report", "worksheet"):
+        page.locator(f".rail [data-page={name}]").click()
+        page.wait_for_selector(f"#stage[data-ready={name}]")
+
+
+def test_a_site_is_not_written_into_a_run(run_folder, capsys):
+    assert main(["export", "site", str(run_folder / "first")]) == 1
+    assert "name the folder to write last" in capsys.readouterr().err
+    assert not (run_folder / "first" / "index.html").exists()

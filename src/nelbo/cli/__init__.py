@@ -91,11 +91,12 @@ COMMANDS: dict[str, tuple[str, str, tuple[str, ...]]] = {
     ),
     "export": (
         "studio:export",
-        "Write a page of the studio, of its theory or of your runs, as one HTML file.",
+        "Write a page of the studio, of its theory or of your runs, as one HTML file; or all pages as a site.",
         (
             'nelbo export kl kl.html --state "mu_p=2&sigma_q=0.5"',
             "nelbo export inspector runs/x runs/y two.html",
             "nelbo export report runs/x report.html",
+            "nelbo export site runs/x runs/y public",
         ),
     ),
 }

@@ -33,29 +33,48 @@ def studio(
 
 
 def export(page: str, *path: Path, state: str = "") -> None:
-    """Write one page of the studio as a single HTML file that opens from disk, without a server or a network.
+    """Write one page of the studio as a single HTML file that opens from disk, or all of it as a static site.
 
     An explorer needs no run: nelbo export kl out.html. The others show runs, which travel in the file: nelbo export
-    inspector RUN [RUN] out.html, nelbo export report RUN out.html.
+    inspector RUN [RUN] out.html, nelbo export report RUN out.html. A site needs no Python where it is opened: nelbo
+    export site [RUN ...] FOLDER; look at it with python -m http.server -d FOLDER, and put it on any web server.
 
     Args:
-        page: kl, metric, elbo or reparam; inspector or train, of one run or of two to compare; report, of one.
-        path: the runs, then the file; by default the first finished run below runs/, and nelbo-PAGE.html.
+        page: kl, metric, elbo or reparam; inspector or train, of one run or of two to compare; report, of one; site.
+        path: the runs, then the file or folder; by default the first finished run below runs/, and nelbo-PAGE.html.
         state: what to show, as the studio's address has it behind the question mark: "mu_p=2&sigma_q=0.5".
     """
     from nelbo.files import write_bytes
 
+    if page == "site":
+        return _site(path, state)
     runs, out = _runs_and_file(page, path)
     document = _document(page, runs, _values(state))
     write_bytes(out, document.encode())
     print(f"{out}: {_size(len(document))}, opens in any browser")
 
 
+def _site(paths: Sequence[Path], state: str) -> None:
+    from nelbo.files import DamagedFileError
+    from nelbo.studio.exporting import export_site
+    from nelbo.studio.session import Session
+
+    if not paths:
+        raise ValueError("the folder to write is missing; write nelbo export site FOLDER")
+    if state:
+        raise ValueError("--state is for one page; a site opens at its home page")
+    *runs, out = paths
+    if (out / "run.json").exists():
+        raise DamagedFileError(f"{out} is a run, and would be filled with pages; name the folder to write last")
+    size = export_site(Session(runs), out)
+    print(f"{out}: {_size(size)}; look at it: python -m http.server --directory {out}")
+
+
 def _runs_and_file(page: str, paths: Sequence[Path]) -> tuple[list[Path], Path]:
     from nelbo.studio.link import OF_RUNS, PAGES
 
     if page not in PAGES:
-        raise ValueError(f"no page {page!r} to export; expected one of {', '.join(PAGES)}")
+        raise ValueError(f"no page {page!r} to export; expected one of {', '.join(PAGES)}, site")
     if page not in OF_RUNS:
         if len(paths) > 1:
             raise ValueError(f"{page} does not show a run; write nelbo export {page} {paths[-1]}")

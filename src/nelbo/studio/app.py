@@ -22,7 +22,7 @@ from starlette.types import Scope
 from starlette.websockets import WebSocket, WebSocketDisconnect
 
 from nelbo.studio.guard import LocalOnly
-from nelbo.studio.link import FACTS, OF_RUNS, PAGES, STATIC, export_html, modules
+from nelbo.studio.link import OF_RUNS, PAGES, STATIC, export_html, preloads
 from nelbo.studio.session import Reply, Session
 from nelbo.studio.wire import FrameError, pack, unpack
 
@@ -57,8 +57,7 @@ def _content(path: str, _etag: str) -> bytes:
 @cache
 def _index() -> str:
     """The first document; it names every module that a page needs, so that a browser asks for all of them at once."""
-    shell = [name for name, _ in modules("core/studio.js")]
-    more = {page: [name for name, _ in modules(f"pages/{page}.js") if name not in shell] for page in FACTS}
+    shell, more = preloads()
     links = "\n".join(f'<link rel="modulepreload" href="/{name}">' for name in shell)
     return (STATIC / "index.html").read_text("utf-8").replace("<!-- shell -->", links).replace("{}", json.dumps(more))
 

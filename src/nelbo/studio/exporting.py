@@ -1,18 +1,22 @@
-"""One-file pages of runs: what the page would ask Python for, asked when the file is written."""
+"""Pages and sites without Python: what their pages of runs would ask for, asked when they are written."""
 
+import hashlib
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from math import prod
+from pathlib import Path
 from typing import Any
 
+from nelbo.files import write_bytes
 from nelbo.studio.library import Library
-from nelbo.studio.link import OF_RUNS, export_html
+from nelbo.studio.link import OF_RUNS, STATIC, export_html, site_index
 from nelbo.studio.networks import LARGEST
 from nelbo.studio.session import Session
 from nelbo.studio.wire import pack
 
 _OF_EACH_CLASS, _AT_LEAST = 3, 24  # examples that travel with the file, besides the pinned ones
 _SNAPSHOTS = 12
+_LONGEST_PATH = 1000
 
 Ask = Callable[..., dict[str, Any]]
 
@@ -35,13 +39,54 @@ def export_page(session: Session, page: str, state: Mapping[str, Any]) -> str:
     return export_html(page, made, attachments=found, title=f"nelbo: {page} of {name}" if name else None)
 
 
-def prepared(session: Session, page: str, state: Mapping[str, Any]) -> tuple[dict[str, Any], dict[str, bytes]]:
+def export_site(session: Session, out: Path) -> int:
+    """Write the studio as a folder of files that any web server can offer: every page, and what it shows of the runs.
+
+    Args:
+        session: that knows the runs; each travels alone, and the first two beside each other.
+        out: the folder; files of a site that was written there before are replaced.
+
+    Returns:
+        The size of all files, in bytes.
+
+    Raises:
+        ValueError: a run cannot be opened.
+    """
+    runs = [entry["run"] for entry in Library.of(session).entries() if entry["status"] in ("finished", "in memory")]
+    names = _short(runs)
+    found: dict[str, bytes] = {}
+    for run in runs:
+        for page in OF_RUNS:
+            others = [{"other": other} for other in runs[:2] if other != run] if page == "inspector" else []
+            for more in ({}, *others):
+                found |= prepared(session, page, {"run": run, **more}, names=names)[1]
+    _only(session, found, runs, names)
+    files = {path.relative_to(STATIC).as_posix(): path.read_bytes() for path in STATIC.rglob("*") if _travels(path)}
+    manifest: dict[str, str] = {}
+    for question, answer in found.items():
+        manifest[question] = f"answers/{hashlib.sha256(answer).hexdigest()[:16]}.bin"
+        files[manifest[question]] = answer
+    files["index.html"] = site_index(manifest).encode()
+    for name, content in files.items():
+        (out / name).parent.mkdir(parents=True, exist_ok=True)
+        write_bytes(out / name, content)
+    return sum(map(len, files.values()))
+
+
+def _travels(path: Path) -> bool:
+    return path.suffix in (".js", ".css")
+
+
+def prepared(
+    session: Session, page: str, state: Mapping[str, Any], *, names: Mapping[str, str] | None = None
+) -> tuple[dict[str, Any], dict[str, bytes]]:
     """The state of a page of runs with its run named, and the answers that it will need, by their questions.
 
     Args:
         session: that knows the runs.
         page: "inspector", "train" or "report"; others need nothing.
         state: of the page.
+        names: how runs are called in what travels; by default by their folder, without the path to it.
 
     Raises:
         ValueError: there is no such run, or it cannot be opened.
@@ -49,6 +94,9 @@ def prepared(session: Session, page: str, state: Mapping[str, Any]) -> tuple[dic
     if page not in OF_RUNS:
         return dict(state), {}
     found: dict[str, bytes] = {}
+    made = {**state, "run": state.get("run") or _first(session)}
+    runs = [name for name in (made["run"], made.get("other")) if name]
+    called = _short(runs) if names is None else names
 
     def ask(kind: str, *, required: bool = True, **content: Any) -> dict[str, Any]:
         reply = session.ask({"kind": kind, "id": 0, **content})
@@ -57,19 +105,43 @@ def prepared(session: Session, page: str, state: Mapping[str, Any]) -> tuple[dic
                 raise ValueError(reply.content["error"])
             return {}
         answer = {name: value for name, value in reply.content.items() if name not in ("id", "kind")}
-        found[f"{kind} {json.dumps(content, sort_keys=True, separators=(',', ':'))}"] = pack(answer, reply.buffers)
+        question = json.dumps(_renamed(content, called), sort_keys=True, separators=(",", ":"))
+        found[f"{kind} {question}"] = pack(_renamed(answer, called), reply.buffers)
         return answer
 
-    made = {**state, "run": state.get("run") or _first(session)}
-    names = [name for name in (made["run"], made.get("other")) if name]
     if page == "train":
-        _training(session, ask, names)
+        _training(session, ask, runs)
     else:
-        _inspector(session, ask, made, names)
+        _inspector(session, ask, made, runs)
     if page == "report":
         ask("report.open", run=made["run"])
-    _only(session, found, names)
-    return made, found
+    _only(session, found, runs, called)
+    return _renamed(made, called), found
+
+
+def _short(runs: Sequence[str]) -> dict[str, str]:
+    """Each run's folder as its name, numbered where two are called the same: paths of a disk are nobody's business."""
+    names: dict[str, str] = {}
+    for run in runs:
+        name = Path(run).name
+        same = sum(Path(other).name == name for other in names)
+        names[run] = f"{name}-{same + 1}" if same else name
+    return names
+
+
+def _renamed(value: Any, names: Mapping[str, str]) -> Any:
+    """A value of JSON in which runs have other names, also in words, and data are named without the path to them."""
+    if isinstance(value, Mapping):
+        return {key: _renamed(each, names) for key, each in value.items()}
+    if isinstance(value, list):
+        return [_renamed(each, names) for each in value]
+    if not isinstance(value, str) or value in names:
+        return names.get(value, value)
+    for run, name in names.items():
+        for path in (str(Path(run).absolute()), run):
+            value = value.replace(path, name) if "/" in path else value
+    is_place = len(value) < _LONGEST_PATH and Path(value).is_absolute() and Path(value).exists()
+    return Path(value).name if is_place else value  # of the data
 
 
 def _first(session: Session) -> str:
@@ -145,9 +217,9 @@ def _training(session: Session, ask: Ask, names: list[str]) -> None:
             ask("train.snapshot", required=False, run=name)
 
 
-def _only(session: Session, found: dict[str, bytes], names: list[str]) -> None:
+def _only(session: Session, found: dict[str, bytes], runs: Sequence[str], names: Mapping[str, str]) -> None:
     """The lists of runs name only those that travel."""
-    entries = [entry for entry in Library.of(session).entries() if entry["run"] in names]
+    entries = _renamed([entry for entry in Library.of(session).entries() if entry["run"] in runs], names)
     found["inspect.runs {}"] = pack({"runs": entries})
     found["train.list {}"] = pack(
         {"runs": entries, "jobs": [], "demo": {"out": "", "models": {}, "missing": [], "offer": False}}

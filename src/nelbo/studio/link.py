@@ -82,6 +82,31 @@ def loader(*entries: str) -> str:
     return _LOADER % json.dumps(list(linked.items()), ensure_ascii=False)
 
 
+def preloads() -> tuple[list[str], dict[str, list[str]]]:
+    """The modules of the shell, and those that each page needs besides: a browser fetches them side by side."""
+    shell = [name for name, _ in modules("core/studio.js")]
+    return shell, {page: [name for name, _ in modules(f"pages/{page}.js") if name not in shell] for page in FACTS}
+
+
+def site_index(answers: Mapping[str, str]) -> str:
+    """The front page of a site without Python, in any folder of any server.
+
+    Args:
+        answers: the file of each answer, by its question.
+    """
+    shell, more = preloads()
+    links = "\n".join(f'<link rel="modulepreload" href="./{name}">' for name in shell)
+    recorded = json.dumps(dict(answers)).replace("</", "<\\/")
+    return (
+        (STATIC / "index.html")
+        .read_text("utf-8")
+        .replace('href="/', 'href="./')
+        .replace('src="/', 'src="./')
+        .replace("{}", json.dumps(more))
+        .replace("<!-- shell -->", f'{links}\n<script type="application/json" id="answers">{recorded}</script>')
+    )
+
+
 @cache
 def widget_esm(page: str) -> str:
     """The ESM string of a notebook widget."""

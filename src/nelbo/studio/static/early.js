@@ -5,7 +5,7 @@
   for (const name of lists[page] ?? lists.home) {
     const link = document.createElement("link");
     link.rel = "modulepreload";
-    link.href = `/${name}`;
+    link.href = `./${name}`;
     document.head.append(link);
   }
 }

@@ -1,7 +1,7 @@
 // A page as one file on disk: no server; what the page would ask Python for was asked when the file was written.
 
 import { openPage } from "./frame.js";
-import { unpack } from "./link.js";
+import { recorded } from "./recorded.js";
 import { fromText, toText } from "./state.js";
 import { localModel, read } from "./store.js";
 import { applyTheme } from "./theme.js";
@@ -18,20 +18,11 @@ export async function open(page, state, attachments) {
   const asked = location.hash.length > 1 ? decodeURI(location.hash.slice(1)).replace(/^[^?]*\?/, "") : "";
   const start = fromText(page, { ...state });
   const { values, said } = asked ? fromText({ ...page, defaults: start.values }, asked) : start;
-  const transport = {
-    send({ id, kind, ...content }) {
-      const found = attachments[`${kind} ${sorted(content)}`];
-      queueMicrotask(() => {
-        if (!found)
-          return model.receive(
-            { id, kind, error: "this file has no Python behind it; open the studio: nelbo studio" },
-            [],
-          );
-        const [answer, buffers] = unpack(bytes(found));
-        return model.receive({ ...answer, id, kind }, buffers);
-      });
-    },
-  };
+  const transport = recorded(
+    async (question) => (attachments[question] ? bytes(attachments[question]) : null),
+    (content, buffers) => model.receive(content, buffers),
+    "this file has no Python behind it; open the studio: nelbo studio",
+  );
   const model = localModel({ unit: "nats", ...values }, transport);
   const here = location.href.replace(/#.*/, "");
   const names = Object.keys(page.defaults);
@@ -44,15 +35,6 @@ export async function open(page, state, attachments) {
     }, 150);
   });
   openPage(page, model, root, { said, file: true, address: (text) => `${here}#?${text}` });
-}
-
-function sorted(value) {
-  if (Array.isArray(value)) return `[${value.map(sorted).join(",")}]`;
-  if (value === null || typeof value !== "object") return JSON.stringify(value);
-  return `{${Object.keys(value)
-    .sort()
-    .map((key) => `${JSON.stringify(key)}:${sorted(value[key])}`)
-    .join(",")}}`;
 }
 
 function bytes(base64) {

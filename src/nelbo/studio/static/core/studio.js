@@ -3,6 +3,7 @@
 import { h, icon } from "./dom.js";
 import { openPage } from "./frame.js";
 import { websocket } from "./link.js";
+import { recorded } from "./recorded.js";
 import { PAGES } from "./pages.js";
 import { fromText, toText } from "./state.js";
 import { localModel, read } from "./store.js";
@@ -40,14 +41,25 @@ const states = new Map(); // what each page looked like when it was left
 
 /** @type {Set<LocalModel>} */
 const models = new Set();
-const socket = websocket(
-  `${location.protocol === "https:" ? "wss" : "ws"}://${location.host}/ws`,
-  (content, buffers) => models.forEach((model) => model.receive(content, buffers)),
-  (connected) => {
+const hear = (content, buffers) => models.forEach((model) => model.receive(content, buffers));
+const answers = document.querySelector("#answers"); // of a site, which has no Python behind it
+const isSite = answers !== null;
+const socket = isSite ? recorded(answerOf, hear, "this site has no Python behind it; run nelbo studio") : studio();
+
+function studio() {
+  return websocket(`${location.protocol === "https:" ? "wss" : "ws"}://${location.host}/ws`, hear, (connected) => {
     offline.hidden = connected;
-    models.forEach((model) => model.receive({ event: connected ? "connected" : "disconnected" }, []));
-  },
-);
+    hear({ event: connected ? "connected" : "disconnected" }, []);
+  });
+}
+
+async function answerOf(question) {
+  const file = JSON.parse(answers.textContent)[question];
+  if (!file) return null;
+  const response = await fetch(file);
+  if (!response.ok) throw new Error(`${file} is missing on this server (${response.status})`);
+  return response.arrayBuffer();
+}
 
 async function go() {
   const [name, text = ""] = decoded(location.hash.slice(1)).split(/\?(.*)/s);
@@ -99,11 +111,12 @@ async function go() {
   const host = {
     said,
     studio: true,
+    file: isSite,
     go: (other, state = {}) =>
       (location.hash = `${other}${Object.keys(state).length ? `?${new URLSearchParams(state)}` : ""}`),
-    address: (state) => `${location.origin}/#${page.name}${state ? `?${state}` : ""}`,
+    address: (state) => `${isSite ? here : `${location.origin}/`}#${page.name}${state ? `?${state}` : ""}`,
     exportUrl:
-      page.kind === "studio"
+      page.kind === "studio" || isSite
         ? undefined
         : (state) => `/export/${page.name}?state=${encodeURIComponent(JSON.stringify(state))}`,
   };
