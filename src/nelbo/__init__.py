@@ -25,6 +25,7 @@ if TYPE_CHECKING:
         priors,
         recipes,
         reparameterization,
+        studio,
         widgets,
     )
     from nelbo.diagnosis import diagnose
@@ -61,6 +62,7 @@ __all__ = [
     "recipes",
     "reparameterization",
     "resume",
+    "studio",
     "widgets",
     "wrap",
 ]

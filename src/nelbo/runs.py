@@ -63,8 +63,10 @@ class Run:
 
     @property
     def name(self) -> str:
-        """The directory's name, or the recipe's."""
-        return self.path.name if self.path else (self.record.get("recipe") or {}).get("name", "run")
+        """The directory's name, or of a run in memory the one in its record, or the recipe's."""
+        if self.path:
+            return self.path.name
+        return self.record.get("name") or (self.record.get("recipe") or {}).get("name", "run")
 
     @property
     def data(self) -> nelbo_data.Data:

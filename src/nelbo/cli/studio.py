@@ -9,7 +9,7 @@ from cyclopts import Parameter
 
 
 def studio(
-    *run: Path,
+    *run: str,
     port: int | None = None,
     open: Annotated[bool, Parameter(negative="--no-open")] = True,
     allow_origin: list[str] | None = None,
@@ -20,7 +20,8 @@ def studio(
     It listens on this machine only, at an address that carries a token. Ctrl-C ends it.
 
     Args:
-        run: directories of runs to inspect; by default those of `nelbo demo`, if they exist.
+        run: directories of runs to inspect; by default those of `nelbo demo`, if they exist. Or module:function, a
+            function of yours without arguments that returns (model, x), for a model from elsewhere.
         port: to listen at; 0 for any free one; by default 8765 or the next free one.
         open: open the browser (--no-open: only print the address).
         allow_origin: an origin to let in besides, as in https://hub.example.org, for a proxy in front of the studio.
@@ -29,7 +30,14 @@ def studio(
     _needs_extra()
     from nelbo.studio.server import serve
 
-    serve(run, port=port, open_browser=open, allow_origins=allow_origin or [], page=page)
+    from_elsewhere = [each for each in run if ":" in each and not Path(each).exists()]
+    if from_elsewhere:
+        from nelbo.studio.in_memory import from_reference  # which needs torch
+
+        runs = [from_reference(each) if each in from_elsewhere else each for each in run]
+    else:
+        runs = list(run)
+    serve(runs, port=port, open_browser=open, allow_origins=allow_origin or [], page=page)
 
 
 def export(page: str, *path: Path, state: str = "") -> None:

@@ -4,8 +4,9 @@ import socket
 import sys
 import threading
 import webbrowser
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 from urllib.parse import quote
 
 import uvicorn
@@ -15,13 +16,16 @@ from nelbo.studio.guard import new_token
 from nelbo.studio.link import OF_RUNS
 from nelbo.studio.session import Session
 
+if TYPE_CHECKING:
+    from nelbo.runs import Run
+
 PORT = 8765
 _TRIES = 50
 _RECORD = "run.json"  # nelbo.runs.RECORD, whose module takes a second to load
 
 
 def serve(
-    runs: Sequence[str | Path] = (),
+    runs: "Sequence[str | Path | Run]" = (),
     *,
     port: int | None = None,
     open_browser: bool = True,
@@ -31,7 +35,7 @@ def serve(
     """Serve the studio on 127.0.0.1 until Ctrl-C.
 
     Args:
-        runs: folders of runs to inspect.
+        runs: folders of runs to inspect, or runs in memory.
         port: to listen at; 0 for any free one; by default 8765 or the next free one.
         open_browser: whether to open the address in the browser.
         allow_origins: origins of a proxy in front of the studio.
@@ -42,8 +46,9 @@ def serve(
     """
     listening = listen(port)
     number = listening.getsockname()[1]
-    session, token = Session([Path(run) for run in runs]), new_token()
-    first = page or _first(session.runs)
+    session, token = Session([Path(run) for run in runs if isinstance(run, str | Path)]), new_token()
+    in_memory = [run for run in runs if not isinstance(run, str | Path)]
+    first = page or (_added(session, in_memory) if in_memory else _first(session.runs))
     address = f"http://127.0.0.1:{number}/?token={token}{'#' + first if first else ''}"
     config = uvicorn.Config(
         create_app(session, port=number, token=token, allow=allow_origins),
@@ -68,12 +73,24 @@ def serve(
         listening.close()
 
 
+def _added(session: Session, runs: "Sequence[Run]") -> str:
+    """Make runs in memory known, and begin with the inspector of the first two."""
+    from nelbo.studio.library import Library  # which needs torch
+
+    names = [Library.of(session).add(run) for run in runs]
+    return _inspector(names)
+
+
 def _first(runs: Sequence[Path]) -> str:
     """The page to begin with: what there is, or the inspector of the runs named, two of them side by side."""
     if len(runs) < 2 or not all((run / _RECORD).exists() for run in runs[:2]):
         return "inspector" if runs else ""
-    named = zip(("run", "other"), runs, strict=False)
-    return "inspector?" + "&".join(f"{name}={quote(str(run))}" for name, run in named)
+    return _inspector(map(str, runs))
+
+
+def _inspector(names: Iterable[str]) -> str:
+    named = zip(("run", "other"), names, strict=False)
+    return "inspector?" + "&".join(f"{key}={quote(name)}" for key, name in named)
 
 
 def listen(port: int | None) -> socket.socket:
