@@ -201,4 +201,5 @@ def test_a_damaged_run(folders, capsys, tmp_path, swept):
 def test_data_of_another_shape(folders, capsys, tmp_path):
     np.save(tmp_path / "wide.npy", np.zeros((50, 12), dtype=np.float32))
     assert main(["measure", folders[0], str(tmp_path / "wide.npy")]) == 1
-    assert "the run was trained on (1, 8, 8)" in capsys.readouterr().err
+    said = "must hold examples of shape (1, 8, 8), as the run was trained on, got an array of shape (50, 12)"
+    assert said in capsys.readouterr().err

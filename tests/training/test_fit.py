@@ -305,7 +305,7 @@ def test_an_objective_of_one_s_own(tmp_path):
     out, x = tmp_path / "run", binary()
     whole = quick(small(), x, objective=PlainObjective(2.0), epochs=4)
     quick(small(), x, objective=PlainObjective(2.0), out=out)
-    with pytest.raises(ValueError, match=r"PlainObjective' is not one of nelbo's .* pass objective= again"):
+    with pytest.raises(ValueError, match=r"own .*PlainObjective.*; pass the same again: .*objective=Pl"):
         nelbo.resume(out, data=x, progress=False)
     run = nelbo.resume(out, data=x, objective=PlainObjective(2.0), epochs=4, progress=False)
     assert same(weights(run.model), weights(whole.model))

@@ -216,8 +216,12 @@ def _same_data(record: dict[str, Any], data: Any) -> Data:
     got = plain(loaded.origin)
     for name in ("sha256", "sizes", "preparation", "options"):
         if name in origin and origin[name] != got.get(name):
+            how = f"its {name} must be {origin[name]}, got {got.get(name)}"
+            if name == "sha256":
+                how = "its values or labels are not the same, nor its condition, if it has one"
             raise ValueError(
-                f"data= must be what the run was trained on: expected {name} {origin[name]}, got {got.get(name)}"
+                f"data= must be what the run was trained on: {how}. Pass the same data, or train a new run on these: "
+                "nelbo.fit(model, data)"
             )
     return loaded
 
