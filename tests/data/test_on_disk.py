@@ -241,7 +241,7 @@ def test_the_next_buffer_is_read_while_this_one_is_gone_through(tmp_path):
     train._fill = watched
     batches = train.batches(64, order=0)
     next(batches)
-    assert started.wait(5)  # although nobody has asked for a row of the second buffer
+    assert started.wait(600)  # although nobody has asked for a row of the second buffer
     batches.close()
     assert threading.main_thread() not in filled
 

@@ -159,9 +159,8 @@ def rate_distortion(points: Sequence[Point], *, title: str | None = None) -> Fig
     for point in points:
         if not math.isfinite(point.rate):
             axes.axhline(point.distortion, color=palette.RECONSTRUCTION_ERROR, linewidth=1.2, linestyle=(0, (1, 1.5)))
-            words_there: dict[str, Any] = words | {"ha": "right", "va": "top", "color": palette.RECONSTRUCTION_ERROR}
-            place = (axes.get_xlim()[1], point.distortion)
-            axes.annotate(f"{point.name}: rate ∞", place, (-4, -4), **words_there)
+            place, color = (axes.get_xlim()[1], point.distortion), palette.RECONSTRUCTION_ERROR
+            axes.annotate(f"{point.name}: rate ∞", place, (-4, -4), ha="right", va="top", color=color, **words)
             continue
         place, errors = (point.rate, point.distortion), (point.rate_error, point.distortion_error)
         mark: dict[str, Any] = {"fmt": "o" if point.on_curve else "D", "markersize": 5, "linewidth": 1, "zorder": 3}
