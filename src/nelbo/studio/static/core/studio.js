@@ -52,7 +52,9 @@ async function go() {
   const [name, text = ""] = decoded(location.hash.slice(1)).split(/\?(.*)/s);
   const known = name in PAGES ? name : "home";
   if (open?.page.name === known) {
+    turn++; // a page that is still on its way comes too late
     if (location.hash === written) return;
+    written = location.hash;
     const { values, said } = fromText(open.page, text);
     for (const [key, value] of Object.entries(values)) open.model.set(key, value);
     if (said.length) open.say(said.join(" · "));
@@ -88,6 +90,7 @@ async function go() {
   models.add(model);
   if (page.live) socket.connect();
   open = { page, model };
+  written = location.hash;
   stage.replaceChildren();
   for (const [other, link] of Object.entries(links))
     if (other === known) link.setAttribute("aria-current", "page");
@@ -112,10 +115,11 @@ async function go() {
   open.say = (words) => host.say?.(words);
   let timer = 0;
   const remember = () => {
+    if (location.hash !== written) return; // a link was followed, whose page is on its way
     const state = toText(page, read(model, names));
     states.set(page.name, state);
     written = `#${page.name}${state ? `?${state}` : ""}`;
-    if (location.hash !== written) window.history.replaceState(null, "", written);
+    window.history.replaceState(null, "", written);
     written = location.hash; // as the browser spells it
   };
   // not while a hand moves: an address costs the browser as much as a frame (and it allows 200 of them in 30 s)
