@@ -21,7 +21,10 @@ export function raster(figure) {
     draw(cell, columns = 110, rows = 80) {
       const { margin } = figure;
       if (!(figure.width > 0)) return;
-      canvas.style.cssText = `left:${margin.left}px;top:${margin.top}px;width:${figure.width}px;height:${figure.height}px`;
+      // in shares of the figure, which paper may scale
+      const across = (v) => `${(100 * v) / (figure.width + margin.left + margin.right)}%`;
+      const down = (v) => `${(100 * v) / (figure.height + margin.top + margin.bottom)}%`;
+      canvas.style.cssText = `left:${across(margin.left)};top:${down(margin.top)};width:${across(figure.width)};height:${down(figure.height)}`;
       const [dx, dy] = [(figure.x[1] - figure.x[0]) / columns, (figure.y[1] - figure.y[0]) / rows];
       paint(canvas, columns, rows, (column, row) =>
         cell(figure.x[0] + (column + 0.5) * dx, figure.y[1] - (row + 0.5) * dy),

@@ -88,7 +88,11 @@ function mount(slots) {
         high: 3,
         colour: "q",
       }),
-      h("div", { class: "row" }, h("button", { type: "button", class: "chip", onclick: chain.snap }, "Best normal q")),
+      h(
+        "div",
+        { class: "row", "data-answer": "" },
+        h("button", { type: "button", class: "chip", onclick: chain.snap }, "Best normal q"),
+      ),
     ),
     group("Presets", presetButtons(slots, PRESETS)),
     group("Importance weighting", slider(slots, { name: "logk", label: "log₂ K", step: 1 })),

@@ -90,9 +90,9 @@ function mount(slots) {
   const triple = () => WHO.map((who) => [model.get(`mu_${who}`), model.get(`sigma_${who}`)]);
   const load = (members) => write(model, stateOf(members));
   const figure = plane(slots, triple);
-  const below = h("div", { class: "panel" });
-  const table = h("div", { class: "panel scroll" });
-  slots.figure.append(below, h("h2", {}, "All divergences: click a violation to see it"), table);
+  const below = h("div", { class: "panel", "data-answer": "" });
+  const table = h("div", { class: "panel scroll", "data-answer": "" });
+  slots.figure.append(below, h("h2", { "data-answer": "" }, "All divergences: click a violation to see it"), table);
   const finder = search(slots, below, load);
 
   const cards = {
@@ -104,7 +104,7 @@ function mount(slots) {
   const lamps = AXIOMS.map((axiom) => h("div", { class: "lamp", role: "listitem" }, h("span", {}, axiom), h("small")));
   slots.numbers.append(
     ...Object.values(cards).map((c) => c.element),
-    h("div", { class: "lamps card whole", role: "list", "aria-label": "Axioms" }, ...lamps),
+    h("div", { class: "lamps card whole", role: "list", "aria-label": "Axioms", "data-answer": "" }, ...lamps),
   );
   slots.controls.append(
     group(

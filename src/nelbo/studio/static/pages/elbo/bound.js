@@ -22,11 +22,11 @@ export function bound(slots, names) {
   };
   const [one, two, three] = [h("div"), h("div"), h("div")];
   slots.figure.append(
-    h("div", { class: "panel" }, h("h2", {}, "Drag q(z) onto the posterior p(z|x)"), one),
+    h("div", { class: "panel" }, h("h2", { "data-answer": "" }, "Drag q(z) onto the posterior p(z|x)"), one),
     h(
       "div",
       { class: "panel" },
-      h("h2", {}, "log p(x) = ELBO + KL(q ‖ p(z|x)): the line does not move, the gap is the KL"),
+      h("h2", { "data-answer": "" }, "log p(x) = ELBO + KL(q ‖ p(z|x)): the line does not move, the gap is the KL"),
       two,
     ),
   );

@@ -10,8 +10,8 @@ import { write } from "../../core/store.js";
 export function jensen(slots, place) {
   const { model } = slots;
   const box = h("div");
-  const text = h("p", { class: "caption" });
-  place.append(h("h2", {}, "Jensen: drag the points together and the gap closes"), box, text);
+  const text = h("p", { class: "caption", "data-answer": "numbers" });
+  place.append(h("h2", { "data-answer": "" }, "Jensen: drag the points together and the gap closes"), box, text);
   const figure = plot(box, {
     label: "The concave logarithm with weighted points, their chord and the gap",
     height: 290,
@@ -25,8 +25,12 @@ export function jensen(slots, place) {
   const hull = figure.path({ class: "fill evidence" }, figure.behind);
   const guides = figure.path({ class: "hair" });
   const gap = figure.path({ class: "line gap kl", "data-mark": "gap" });
-  const above = figure.front.appendChild(s("text", { class: "halo evidence", "font-size": 12.5 }, "log E[w]"));
-  const below = figure.front.appendChild(s("text", { class: "halo recon", "font-size": 12.5 }, "E[log w]"));
+  const above = figure.front.appendChild(
+    s("text", { class: "halo evidence", "font-size": 12.5, "data-answer": "numbers" }, "log E[w]"),
+  );
+  const below = figure.front.appendChild(
+    s("text", { class: "halo recon", "font-size": 12.5, "data-answer": "numbers" }, "E[log w]"),
+  );
   const xs = Array.from({ length: 200 }, (_, i) => 0.05 + (5.95 * i) / 199);
   const inside = (x) => Math.min(5.9, Math.max(0.1, x));
   const points = () => model.get("points");

@@ -23,7 +23,7 @@ export function plane(slots, triple) {
       "div",
       { class: "columns" },
       h("div", { class: "panel" }, h("h2", {}, "Three normals: drag the dots"), left),
-      h("div", { class: "panel" }, h("h2", {}, "Their distances as sticks"), right),
+      h("div", { class: "panel", "data-answer": "numbers" }, h("h2", {}, "Their distances as sticks"), right),
     ),
     below,
   );
