@@ -18,14 +18,18 @@ import { strip } from "./kl/strip.js";
 import { symmetric } from "./kl/symmetric.js";
 import { why } from "./kl/why.js";
 
+const IDLE = {
+  densities:
+    "Drag a peak to move it, a shoulder to widen it, a body for both; Ctrl+wheel or a pinch widens; double click to type.",
+  counts: "Drag a handle or a bar; double click a handle to type. Bars below the line are negative terms.",
+};
 const OF_FAMILIES = PRESETS.findIndex(({ name }) => name === "two Laplaces");
 
 /** @param {import("../core/types.js").Slots} slots */
 function mount(slots) {
   const { model, figure, controls } = slots;
   const leave = keepTogether(model);
-  slots.idle =
-    "Drag a peak to move it, a shoulder to widen it, a body for both; Ctrl+wheel or a pinch widens; double click to type.";
+  slots.idle = IDLE.densities;
   slots.reading = h("p", { class: "caption reading", "data-reading": "" }, slots.idle);
   const [ofDensities, ofCounts, other, map, draws] = Array.from({ length: 5 }, () => h("div", { class: "panel" }));
   const explore = h("div", { class: "panel" }, ofDensities, slots.reading);
@@ -38,11 +42,9 @@ function mount(slots) {
   const carlo = strip(slots, draws);
   const drawStrip = trailing(carlo.paint, 200); // thousands of draws need not keep up with the mouse
   const sides = [sideControls(slots, "p"), sideControls(slots, "q")];
-  const layers = group(
-    "Layers",
-    h("div", { class: "toggles" }, toggle(slots, { name: "running", label: "running integral" })),
-    slider(slots, { name: "bins", label: "bins", step: 1, low: 0, high: 64 }),
-  );
+  const bins = slider(slots, { name: "bins", label: "bins", step: 1, low: 0, high: 64 });
+  const running = toggle(slots, { name: "running", label: "running integral" });
+  const layers = group("Layers", h("div", { class: "toggles" }, running), bins);
   controls.append(views(slots), ...presets(slots), ...sides.map((side) => side.element), layers);
   slots.why.innerHTML = why;
 
@@ -67,7 +69,12 @@ function mount(slots) {
     const state = read(model, NAMES);
     const isOnCounts = isOfCounts(state.family_p);
     const panel = isOnCounts ? ofCounts : ofDensities;
-    if (explore.firstChild !== panel) explore.replaceChildren(panel, slots.reading);
+    if (explore.firstChild !== panel) {
+      explore.replaceChildren(panel, slots.reading);
+      slots.idle = isOnCounts ? IDLE.counts : IDLE.densities;
+      tell(slots.reading, slots.idle);
+    }
+    bins.hidden = state.family_p === "bernoulli";
     sides[0].paint(state.view === "fit");
     sides[1].paint(state.view === "fit");
     if (state.view !== "fit") (isOnCounts ? onCounts : onLine).paint();

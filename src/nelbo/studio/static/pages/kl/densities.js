@@ -57,9 +57,12 @@ export function densities(slots, box) {
     const now = state();
     const densities_ = pair(now);
     const windows = ["p", "q"].map((which) => window_(side(now, which)));
+    const [low, high] = [Math.min(windows[0][0], windows[1][0]), Math.max(windows[0][1], windows[1][1])];
+    // all that lies below 0 is empty, if both are exponential
+    const [from, to] = roomy([low, high]);
     /** @type {Range} */
-    const x = [Math.min(windows[0][0], windows[1][0]), Math.max(windows[0][1], windows[1][1])];
-    return { x: roomy(x), y: /** @type {Range} */ ([0, Math.max(...densities_.map(peakOf)) * 1.14 || 1]) };
+    const x = [densities_.every((d) => d.support[0] === 0) ? -0.05 * to : from, to];
+    return { x, y: /** @type {Range} */ ([0, Math.max(...densities_.map(peakOf)) * 1.14 || 1]) };
   };
   const axes = view(wanted, () => paint(), top);
   const changed = () => axes.changed();
@@ -84,11 +87,15 @@ export function densities(slots, box) {
       set(grip, { d: outline });
       set(curve, { d: top.line(grid, heights) });
       handles.place(shape, d);
-      const left = shape.family === "exponential" ? 0.15 / shape.rate : shape.mu - shape.sigma * 1.05;
+      const isExponential = shape.family === "exponential";
+      const near = isExponential ? 0.2 / shape.rate : shape.mu - shape.sigma * 1.05;
       set(label, {
-        x: Math.max(top.margin.left + 4, Math.min(top.margin.left + top.width - 12, top.sx(left))),
-        y: Math.max(16, top.sy(Math.exp(d.log(left)) || 0) - 8),
-        "text-anchor": "end",
+        x: Math.max(
+          top.margin.left + 4,
+          Math.min(top.margin.left + top.width - 12, top.sx(near) + (isExponential ? 8 : 0)),
+        ),
+        y: Math.max(16, top.sy(Math.exp(d.log(near)) || 0) - 8),
+        "text-anchor": isExponential ? "start" : "end",
       });
     }
     paintBins(now.bins, p, q);

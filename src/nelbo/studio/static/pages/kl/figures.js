@@ -76,12 +76,13 @@ export function hairline(slots, figures, snap) {
 /**
  * Which line is which, in the upper right corner, with words that change.
  * @param {Figure} figure
- * @param {{colour: string, dashes?: string, kind?: string}[]} lines
+ * @param {{colour: string, dashes?: string}[]} lines
+ * @param {number} [top] of the first line of words
  */
-export function key(figure, lines) {
-  const rows = lines.map(({ colour, dashes = "", kind = "line" }, i) => {
-    const y = figure.margin.top + 8 + 15 * i;
-    const line = s("path", { class: `${kind} ${colour}`, "stroke-dasharray": dashes });
+export function key(figure, lines, top = figure.margin.top + 8) {
+  const rows = lines.map(({ colour, dashes = "" }, i) => {
+    const y = top + 15 * i;
+    const line = s("path", { class: `line ${colour}`, "stroke-dasharray": dashes });
     const text = s("text", { class: "halo", y: y + 4, "text-anchor": "end", "font-size": 11 }, "");
     figure.front.append(line, text);
     return { line, text, y };

@@ -1,6 +1,6 @@
 // Both integrands on the axis of the densities: the area under each is its KL.
 
-import { set } from "../../core/dom.js";
+import { s, set, tell } from "../../core/dom.js";
 import { BITS, number } from "../../core/format.js";
 import { plot } from "../../core/plot.js";
 import { roomy } from "../../core/view.js";
@@ -12,11 +12,12 @@ const LINES = { pq: { colour: "p" }, qp: { colour: "q", dashes: "6 4" } };
 export function integrands({ model }, box) {
   const figure = plot(box, {
     label: "Integrands p log p/q and q log q/p over x",
-    height: (w) => Math.min(230, Math.max(160, w * 0.22)),
+    height: (w) => Math.min(250, Math.max(184, w * 0.24)),
     x: [-7, 9],
     y: [-0.2, 0.4],
     xLabel: "x",
     yLabel: "nats per unit of x",
+    margin: { top: 36 },
   });
   const zero = figure.path({ class: "thin faint" }, figure.behind);
   const marks = Object.entries(LINES).map(([name, { colour, dashes = "" }]) => ({
@@ -26,7 +27,8 @@ export function integrands({ model }, box) {
     curve: figure.path({ class: `line ${colour}`, "stroke-dasharray": dashes, "data-mark": name }),
     running: figure.path({ class: `thin ${colour} running`, "stroke-dasharray": dashes }),
   }));
-  const legend = key(figure, [...Object.values(LINES), { colour: "faint", kind: "thin" }]);
+  const legend = key(figure, Object.values(LINES), 8);
+  const thin = figure.front.appendChild(s("text", { class: "halo faint", y: 12, "font-size": 11 }, ""));
 
   /** @param {number[]} grid @param {number[]} lp @param {number[]} lq @param {import("../../core/types.js").Range} x */
   function paint(grid, lp, lq, x) {
@@ -59,7 +61,9 @@ export function integrands({ model }, box) {
       const [above, under] = areas(grid, ys);
       return `${formula}: area ${number(above, 3)} − ${number(-under, 3)} ${unit}`;
     });
-    legend.paint([...words, isRunning ? "running integrals" : ""]);
+    legend.paint(words);
+    tell(thin, isRunning ? "thin: running integrals" : "");
+    set(thin, { x: figure.margin.left });
   }
   return { figure, paint };
 }

@@ -38,11 +38,12 @@ export function masses(slots, box) {
   const top = plot(box, options);
   const low = plot(box, {
     label: "What each count adds to KL(p‖q) and to KL(q‖p)",
-    height: (w) => Math.min(230, Math.max(160, w * 0.22)),
+    height: (w) => Math.min(250, Math.max(184, w * 0.24)),
     x: [-0.7, 1.7],
     y: [-0.2, 0.4],
     xLabel: "count",
     yLabel: "nats per count",
+    margin: { top: 36 },
     xTicks: whole,
   });
   const state = () => read(model, NAMES);
@@ -59,7 +60,7 @@ export function masses(slots, box) {
   }));
   for (const { which, bars } of sides) barsOf(top, slots, which, bars);
   const names = key(top, [{ colour: "p" }, { colour: "q" }]);
-  const legend = key(low, [{ colour: "p" }, { colour: "q" }]);
+  const legend = key(low, [{ colour: "p" }, { colour: "q" }], 8);
   const wanted = () => {
     const [p, q] = pair(state());
     const [first, last] = countsShown(p, q);

@@ -88,12 +88,10 @@ export function numbers(slots) {
         return `closed form; ${p.isDiscrete ? "the sum" : "quadrature"} differs by ${number(off[name], 2)}`;
       };
       let extra = { pq: how("pq"), qp: how("qp") };
-      if (state.bins >= 1) {
+      if (state.bins >= 1 && p.family !== "bernoulli") {
         const cut = binned(p, q, edges(p, q, Math.round(state.bins)));
-        extra = {
-          pq: `in ${Math.round(state.bins) + 2} bins: ${show(cut.pq)}`,
-          qp: `in ${Math.round(state.bins) + 2} bins: ${show(cut.qp)}`,
-        };
+        const words = (value) => `in ${cut.masses.length} bins: ${show(value)}`;
+        extra = { pq: words(cut.pq), qp: words(cut.qp) };
       }
       cards.pq.show(show(values.pq), extra.pq);
       cards.qp.show(show(values.qp), extra.qp);

@@ -2,7 +2,7 @@
 
 import { h, s, set } from "../../core/dom.js";
 import { handle } from "../../core/drag.js";
-import { number } from "../../core/format.js";
+import { number, tick, ticks } from "../../core/format.js";
 import { plot } from "../../core/plot.js";
 import { contours } from "../../core/raster.js";
 import { checked } from "../../core/state.js";
@@ -29,6 +29,7 @@ export function surface(slots, goal, redrawn) {
     y: [-1.6, 1.6],
     xLabel: "µ of q",
     yLabel: "ln σ of q",
+    xTicks: (a, b) => ticks(a, b, 6).map((v) => [v, tick(v)]),
   });
   const levels = figure.path({ class: "thin faint" }, figure.behind);
   const trail = figure.path({ class: `line ${goal.colour}` });

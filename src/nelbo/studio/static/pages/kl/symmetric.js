@@ -110,7 +110,12 @@ export function symmetric(slots, place) {
     figure.frame();
     if (drawn !== `${family} ${family === "student" ? get("nu_p") : 0}`) colours();
     set(zero, { d: isEverywhere ? "" : figure.line(X, [0, 0]) });
-    set(label, { x: figure.sx(X[0]) + 8, y: isEverywhere ? figure.sy(Y[1]) + 20 : figure.sy(0) - 6 });
+    set(label, {
+      x: isEverywhere ? figure.sx(0) : figure.sx(X[0]) + 8,
+      y: figure.sy(0) + (isEverywhere ? 5 : -6),
+      "text-anchor": isEverywhere ? "middle" : "start",
+      "font-size": isEverywhere ? 16 : 12,
+    });
     tell(label, isEverywhere ? "equal everywhere" : `equal: ${LETTER[family]}p = ${LETTER[family]}q`);
     dot.place(
       Math.min(X[1], Math.max(X[0], x)),
