@@ -32,6 +32,33 @@ SHAPES = [
     {"family": "truncated", "mu": 0.0, "sigma": 0.4, "low": 3.0, "high": 3.5},
     {"family": "mixture", "mu": -2.0, "sigma": 0.6, "mu2": 2.0, "sigma2": 0.9, "weight": 0.3},
 ]
+OTHERS = [
+    {"family": "laplace", "mu": -1.0, "sigma": 0.8},
+    {"family": "laplace", "mu": 0.3, "sigma": 5.0},
+    {"family": "cauchy", "mu": 1.0, "sigma": 0.6},
+    {"family": "cauchy", "mu": -2.0, "sigma": 3.0},
+    {"family": "student", "mu": 0.0, "sigma": 1.2, "nu": 3.0},
+    {"family": "student", "mu": 1.0, "sigma": 0.4, "nu": 0.7},
+    {"family": "student", "mu": -0.5, "sigma": 2.0, "nu": 60.0},
+    {"family": "exponential", "rate": 0.7},
+    {"family": "exponential", "rate": 4.0},
+]
+COUNTS = [
+    *({"family": "bernoulli", "prob": prob} for prob in (0.0, 0.02, 0.3, 0.9, 1.0)),
+    *({"family": "poisson", "rate": rate} for rate in (0.03, 1.0, 2.5, 40.0, 900.0)),
+]
+# tails so heavy that the mean of -log q is only just finite, or is infinite
+HEAVY = [
+    ({"family": "student", "mu": 0.0, "sigma": 1.2, "nu": 2.01}, {"family": "normal", "mu": 0.5, "sigma": 1.5}),
+    ({"family": "student", "mu": 1.0, "sigma": 0.1, "nu": 2.2}, SHAPES[1]),
+    ({"family": "student", "mu": -1.0, "sigma": 0.3, "nu": 2.5}, SHAPES[5]),
+    ({"family": "student", "mu": 0.0, "sigma": 1.2, "nu": 1.05}, OTHERS[0]),
+    ({"family": "student", "mu": 0.0, "sigma": 1.0, "nu": 2.0}, SHAPES[0]),
+    ({"family": "student", "mu": 0.0, "sigma": 1.0, "nu": 1.0}, OTHERS[0]),
+    (OTHERS[2], SHAPES[5]),
+    (OTHERS[7], OTHERS[3]),
+    (OTHERS[3], OTHERS[7]),
+]
 CHAINS = [
     (1.5, 0.0, 1.0, 1.0, 0.7),
     (-3.0, 0.4, 0.02, 2.5, 0.05),
@@ -52,6 +79,19 @@ def four_numbers():
 
 def pairs_of_shapes():
     return [(a, b) for a in SHAPES for b in SHAPES if a is not b]
+
+
+def pairs_with_others():
+    """Each of OTHERS beside three shapes, with two of them both ways."""
+    found = []
+    for k, other in enumerate(OTHERS):
+        shape, next_one, third = SHAPES[k % len(SHAPES)], OTHERS[(k + 1) % len(OTHERS)], OTHERS[(k + 4) % len(OTHERS)]
+        found += [(other, shape), (shape, other), (other, next_one), (next_one, other), (other, third)]
+    return found
+
+
+def pairs_of_counts():
+    return [(a, b) for a in COUNTS for b in COUNTS if a["family"] == b["family"]]
 
 
 def kl(m, s, n, r):
@@ -85,6 +125,27 @@ def total_variation(m, s, n, r):
     return sum(abs(gaps[i + 1] - gaps[i]) for i in range(len(ends) - 1)) / 2
 
 
+def laplace(m, b, n, c):
+    d = abs(m - n)
+    return mp.log(c / b) + (b * mp.exp(-d / b) + d) / c - 1
+
+
+def cauchy(m, b, n, c):
+    return mp.log(((b + c) ** 2 + (m - n) ** 2) / (4 * b * c))
+
+
+def exponential(a, b):
+    return mp.log(a / b) + b / a - 1
+
+
+def poisson(a, b):
+    return b - a + a * mp.log(a / b)
+
+
+def bernoulli(a, b):
+    return sum(u * mp.log(u / v) if u else 0 for u, v in ((a, b), (1 - a, 1 - b)))
+
+
 def in_forty_digits(function, numbers):
     with mp.workdps(40):
         return float(function(*map(mp.mpf, numbers)))
@@ -97,6 +158,21 @@ CLOSED = {
     "normalHellinger": hellinger,
     "normalTV": total_variation,
 }
+OF_WIDTHS = {"laplaceKL": laplace, "cauchyKL": cauchy}
+RATES = {"exponentialKL": exponential, "poissonKL": poisson}
+
+
+def two_numbers():
+    """Rates: extremes, and what a hand might drag."""
+    generator = torch.Generator().manual_seed(1)
+    drawn = torch.exp(2 * torch.randn(40, 2, generator=generator, dtype=torch.float64)).tolist()
+    return [(1.0, 1.0), (1.0, 1.0 + 1e-9), (1e-3, 1e3), (1e3, 1e-3), *map(tuple, drawn)]
+
+
+def two_probabilities():
+    generator = torch.Generator().manual_seed(2)
+    drawn = torch.rand(40, 2, generator=generator, dtype=torch.float64).tolist()
+    return [(0.5, 0.5), (0.3, 0.3 + 1e-9), (0.0, 0.4), (1.0, 0.4), (1e-9, 0.5), *map(tuple, drawn)]
 
 
 def chain(x, m, v, w, s):
@@ -116,6 +192,109 @@ def chain(x, m, v, w, s):
             "elbo": float(-error - prior),
             "gap": float(posterior),
         }
+
+
+def log_ndtr(z):
+    """log of the normal distribution function in thirty digits, however far out."""
+    if z > -30:
+        return mp.log(mp.ncdf(z))
+    series = sum((-1) ** k * mp.fac2(2 * k - 1) / z ** (2 * k) for k in range(12))
+    return -z * z / 2 - mp.log(-z * mp.sqrt(2 * mp.pi)) + mp.log(series)
+
+
+def log_mixture(one, other):
+    """log(exp(one) + exp(other))"""
+    high, low = max(one, other), min(one, other)
+    return high if high - low > 100 else high + mp.log(1 + mp.exp(low - high))
+
+
+def exact_log(shape):
+    """The log-density by its definition, in mpmath's digits."""
+    m, s, nu, rate, prob = (mp.mpf(shape.get(name, 0)) for name in ("mu", "sigma", "nu", "rate", "prob"))
+    slant, m2, s2, share = (mp.mpf(shape.get(name, 0)) for name in ("skew", "mu2", "sigma2", "weight"))
+
+    def normal(x, m, s):
+        return -mp.log(2 * mp.pi * s**2) / 2 - ((x - m) / s) ** 2 / 2
+
+    def student(x):
+        top = mp.loggamma((nu + 1) / 2) - mp.loggamma(nu / 2) - mp.log(nu * mp.pi) / 2 - mp.log(s)
+        return top - (nu + 1) / 2 * mp.log(1 + ((x - m) / s) ** 2 / nu)
+
+    def bernoulli(x):
+        mass = {1: prob, 0: 1 - prob}.get(x, 0)
+        return mp.log(mass) if mass else mp.ninf
+
+    return {
+        "normal": lambda x: normal(x, m, s),
+        "laplace": lambda x: -abs(x - m) / s - mp.log(2 * s),
+        "cauchy": lambda x: -mp.log(mp.pi * s * (1 + ((x - m) / s) ** 2)),
+        "student": student,
+        "skew": lambda x: mp.log(2) + normal(x, m, s) + log_ndtr(slant * (x - m) / s),
+        "mixture": lambda x: log_mixture(mp.log(1 - share) + normal(x, m, s), mp.log(share) + normal(x, m2, s2)),
+        "exponential": lambda x: mp.log(rate) - rate * x if x >= 0 else mp.ninf,
+        "bernoulli": bernoulli,
+        "poisson": lambda x: x * mp.log(rate) - rate - mp.loggamma(x + 1) if x >= 0 and x == int(x) else mp.ninf,
+    }[shape["family"]]
+
+
+def exact_logs(shape):
+    """At POINTS, or at the first counts and some around the mean."""
+    points = POINTS
+    if shape in COUNTS:
+        mean = int(shape.get("rate", 0))
+        points = [-1.0, 0.5, *map(float, sorted({0, 1, 2, 9, 10, 11, mean, mean + 5, 2 * mean}))]
+    with mp.workdps(40):
+        log = exact_log(shape)
+        values = [(x, log(mp.mpf(x))) for x in points]
+    return [[x, None if value == mp.ninf else float(value)] for x, value in values]
+
+
+def exact_sums(a, b):
+    """Over the counts, in forty digits; None where KL is infinite."""
+    with mp.workdps(40):
+        log_p, log_q = exact_log(a), exact_log(b)
+        last = 1 if "prob" in a else int(max(d["rate"] + 14 * d["rate"] ** 0.5 for d in (a, b))) + 40
+        logs = [(log_p(k), log_q(k)) for k in range(last + 1)]
+        masses = [(mp.exp(u), mp.exp(v)) for u, v in logs]
+
+        def relative(u, v):
+            return u * mp.log(u / v) if u else mp.mpf(0)
+
+        infinite = any(u and not v for u, v in masses)
+        halves = ((relative(u, (u + v) / 2) + relative(v, (u + v) / 2)) / 2 for u, v in masses)
+        return {
+            "pq": None
+            if infinite
+            else float(sum(m * (u - v) for (u, v), (m, _) in zip(logs, masses, strict=True) if m)),
+            "js": float(sum(halves)),
+            "hellinger": float(mp.sqrt(sum((mp.sqrt(u) - mp.sqrt(v)) ** 2 for u, v in masses) / 2)),
+            "tv": float(sum(abs(u - v) for u, v in masses) / 2),
+        }
+
+
+def exact_kl(a, b):
+    """KL(a || b) over t, x = m + s sinh t; None where p escapes from q, or the mean of -log q diverges."""
+    needs = {"laplace": 1, "exponential": 1, "normal": 2, "skew": 2, "mixture": 2}.get(b["family"], 0)
+    moments = {"student": a.get("nu"), "cauchy": 1.0}.get(a["family"], 99.0)
+    if (needs and moments <= needs) or (b["family"] == "exponential" and a["family"] != "exponential"):
+        return None
+    with mp.workdps(20):
+        log_p, log_q = exact_log(a), exact_log(b)
+        m, s = mp.mpf(a.get("mu", 0)), mp.mpf(a.get("sigma", 1))
+        far = 60 / min(moments - needs, 5)
+        bends = [b.get("mu", 0), b.get("mu2", 0), 0] if a["family"] != "exponential" else []
+        inner = sorted({0.0, 0.5, 1.0, *(float(mp.asinh(abs(x - m) / s)) for x in bends)})
+        ends = [*inner, *(max(inner) + 2.0**k for k in range(14) if 2.0**k < far), far + max(inner)]
+
+        def integrand(t):
+            x = m + s * mp.sinh(t)
+            at = log_p(x)
+            return mp.exp(at) * (at - log_q(x)) * s * mp.cosh(t)
+
+        right = mp.quad(integrand, ends, maxdegree=5)
+        if a["family"] == "exponential":
+            return float(right)
+        return float(right + mp.quad(integrand, [-t for t in reversed(ends)], maxdegree=5))
 
 
 def log_densities(shape):
@@ -146,7 +325,13 @@ def vectors():
         "chains": [[list(case), chain(*case)] for case in CHAINS],
         "points": POINTS,
         "shapes": [[shape, log_densities(shape)] for shape in SHAPES],
-        "pairs": [[a, b, integrals(a, b)] for a, b in pairs_of_shapes()],
+        "pairs": [[a, b, integrals(a, b)] for a, b in (*pairs_of_shapes(), *pairs_with_others())],
+        "widths": {name: [in_forty_digits(f, four) for four in numbers] for name, f in OF_WIDTHS.items()},
+        "rates": [[*pair, {name: in_forty_digits(f, pair) for name, f in RATES.items()}] for pair in two_numbers()],
+        "coins": [[*pair, in_forty_digits(bernoulli, pair)] for pair in two_probabilities()],
+        "logs": [[shape, exact_logs(shape)] for shape in (*OTHERS, *COUNTS)],
+        "counts": [[a, b, exact_sums(a, b)] for a, b in pairs_of_counts()],
+        "heavy": [[a, b, exact_kl(a, b)] for a, b in HEAVY],
     }
 
 

@@ -2,6 +2,7 @@
 
 from torch.distributions import Distribution, Normal
 
+from nelbo.studio.link import FACTS
 from nelbo.widgets.page import Page
 
 
@@ -9,10 +10,11 @@ class KLExplorer(Page, page="kl"):
     """KL(p || q) and KL(q || p) between two distributions on the line, live.
 
     Args:
-        state: ``mu_p``, ``sigma_p``, ``family_p`` ("normal", "skew", "truncated", "mixture") with ``skew_p``,
-            ``low_p``, ``high_p``, ``mu2_p``, ``sigma2_p``, ``weight_p``, the same for q, and ``view``, ``running``,
-            ``bins``, ``samples``, ``seed``, ``target``. Each is a trait: reading it says what was dragged, setting it
-            moves the plot.
+        state: ``family_p`` ("normal", "laplace", "cauchy", "student", "skew", "truncated", "mixture", "exponential",
+            "bernoulli", "poisson") with its parameters among ``mu_p``, ``sigma_p`` (the width: b of a Laplace, gamma of
+            a Cauchy), ``nu_p``, ``skew_p``, ``low_p``, ``high_p``, ``mu2_p``, ``sigma2_p``, ``weight_p``, ``rate_p``,
+            ``prob_p``, the same for q, and ``view``, ``running``, ``bins``, ``samples``, ``seed``, ``target``. Each is
+            a trait: reading it says what was dragged, setting it moves the plot.
     """
 
     @property
@@ -28,7 +30,7 @@ class KLExplorer(Page, page="kl"):
     def _distribution(self, side: str) -> Distribution:
         from nelbo.studio.explore import distribution
 
-        names = ("family", "mu", "sigma", "skew", "low", "high", "mu2", "sigma2", "weight")
+        names = [name.removesuffix("_p") for name in FACTS["kl"]["defaults"] if name.endswith("_p")]
         return distribution({name: getattr(self, f"{name}_{side}") for name in names})
 
 

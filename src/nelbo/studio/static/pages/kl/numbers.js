@@ -1,9 +1,10 @@
 // The number cards: both directions first, each with how it was found.
 
 import { card } from "../../core/controls.js";
-import { binned, closedForms, integrals } from "../../core/families.js";
+import { binned, closedForms, integrals, measured, whyInfinite } from "../../core/families.js";
 import { nats, number } from "../../core/format.js";
 import { asking, read } from "../../core/store.js";
+import { edges } from "./figures.js";
 import { NAMES, pair, SHAPE, side } from "./state.js";
 
 const P = '<span class="p-ink">p</span>';
@@ -36,18 +37,26 @@ export function numbers(slots) {
     ({ content }) => {
       answered(true);
       cards.python.show("", `KL(p‖q) ${said(content.pq)}; KL(q‖p) ${said(content.qp)}`);
-      if (content.w2 !== null && closedForms(...pair(read(model, NAMES))) === null)
-        cards.w2.show(number(content.w2), "from Python");
+      if ("w2" in closedForms(...pair(read(model, NAMES)))) return;
+      if (content.w2 === null) cards.w2.show("–", "not computed for this pair");
+      else cards.w2.show(number(content.w2), "units of x, from Python");
     },
     () => answered(false),
   );
-  let off = null; // of quadrature from the closed forms; a check that need not keep up with the hand
+  let off = null; // of integrals and sums from the closed forms; a check that need not keep up with the hand
   const compare = (p, q) => {
     const exact = closedForms(p, q);
-    if (!exact) return;
+    if (!("pq" in exact) || !Number.isFinite(exact.pq + exact.qp)) return;
     const found = integrals(p, q);
-    off = { pq: Math.abs(exact.pq - found.pq), qp: Math.abs(exact.qp - found.qp) };
+    off = { of: p.family, pq: Math.abs(exact.pq - found.pq), qp: Math.abs(exact.qp - found.qp) };
     slots.repaint?.();
+  };
+  let asked = ""; // the pair that W2 was last shown for
+  const showW2 = (w2) => {
+    const now = JSON.stringify(read(model, SHAPE));
+    if (w2 !== undefined) cards.w2.show(number(w2), w2 === Infinity ? "a variance is infinite" : "units of x");
+    else if (now !== asked) cards.w2.show("…", slots.host.file ? "needs Python" : "asking Python");
+    asked = now;
   };
   const said = ([value, error, method]) =>
     `${value === null ? "∞" : number(value, 6)}${error ? ` ± ${number(error, 2)}` : ""} (${method.replace(/_/g, " ")})`;
@@ -70,22 +79,19 @@ export function numbers(slots) {
       const state = read(model, NAMES);
       const unit = state.unit ?? model.get("unit");
       const [p, q] = pair(state);
-      const exact = closedForms(p, q);
-      const values = exact ?? integrals(p, q);
+      const { values, closed } = measured(p, q);
       const show = (value) => (unit === "bits" ? `${nats(value, unit)} bits` : nats(value, unit));
       const how = (name) => {
-        if (values[name] === Infinity)
-          return name === "pq" ? "p has mass where q has none" : "q has mass where p has none";
-        if (!exact) return "by quadrature";
-        return off ? `closed form; quadrature differs by ${number(off[name], 2)}` : "closed form";
+        if (values[name] === Infinity) return name === "pq" ? whyInfinite(p, q, "p", "q") : whyInfinite(q, p, "q", "p");
+        if (!(name in closed)) return "by quadrature";
+        if (off?.of !== p.family) return "closed form";
+        return `closed form; ${p.isDiscrete ? "the sum" : "quadrature"} differs by ${number(off[name], 2)}`;
       };
       let extra = { pq: how("pq"), qp: how("qp") };
-      if (state.bins >= 1) {
+      if (state.bins >= 1 && p.family !== "bernoulli") {
         const cut = binned(p, q, edges(p, q, Math.round(state.bins)));
-        extra = {
-          pq: `in ${Math.round(state.bins) + 2} bins: ${show(cut.pq)}`,
-          qp: `in ${Math.round(state.bins) + 2} bins: ${show(cut.qp)}`,
-        };
+        const words = (value) => `in ${cut.masses.length} bins: ${show(value)}`;
+        extra = { pq: words(cut.pq), qp: words(cut.qp) };
       }
       cards.pq.show(show(values.pq), extra.pq);
       cards.qp.show(show(values.qp), extra.qp);
@@ -93,7 +99,7 @@ export function numbers(slots) {
       cards.js.show(show(values.js), `${number((100 * values.js) / Math.LN2, 3)} % of log 2`);
       cards.tv.show(number(values.tv));
       cards.hellinger.show(number(values.hellinger));
-      if (exact) cards.w2.show(number(exact.w2), "units of x");
+      showW2(values.w2);
       return values;
     },
     stop() {
@@ -101,12 +107,4 @@ export function numbers(slots) {
       for (const name of SHAPE) model.off(`change:${name}`, later);
     },
   };
-}
-
-/** Edges of n equal bins over where both have their mass; beyond them, two bins that reach to infinity. */
-export function edges(p, q, n) {
-  const parts = [...p.parts, ...q.parts];
-  const from = Math.min(...parts.map(([m, s]) => m - 3 * s));
-  const to = Math.max(...parts.map(([m, s]) => m + 3 * s));
-  return Array.from({ length: n + 1 }, (_, i) => from + ((to - from) * i) / n);
 }

@@ -1,0 +1,56 @@
+// Logarithms of gamma functions, and gaps that vanish where two parameters meet, without cancellation.
+
+import { LOG_2PI, logGap } from "./math.js";
+
+/** log Gamma(x) - (x - 1/2) log x + x - log(2 pi) / 2 for x >= 10: what Stirling's formula leaves. */
+function stirlingRest(x) {
+  const y = 1 / (x * x);
+  return (1 / 12 - y * (1 / 360 - y * (1 / 1260 - y * (1 / 1680 - y * (1 / 1188 - (y * 691) / 360360))))) / x;
+}
+
+/** log Gamma(x), x > 0 */
+export function logGamma(x) {
+  let product = 1;
+  let z = x;
+  for (; z < 10; z++) product *= z;
+  return (z - 0.5) * Math.log(z) - z + LOG_2PI / 2 + stirlingRest(z) - Math.log(product);
+}
+
+/** log Gamma(x + 1/2) - log Gamma(x), x > 0, where both are large too. */
+export function logGammaHalfStep(x) {
+  let product = 1;
+  let z = x;
+  for (; z < 10; z++) product *= z / (z + 0.5);
+  const far = z * Math.log1p(0.5 / z) + 0.5 * Math.log(z) - 0.5 + stirlingRest(z + 0.5) - stirlingRest(z);
+  return far + Math.log(product);
+}
+
+/** log of the Poisson mass exp(-rate) rate^x / Gamma(x + 1), also between the counts (Loader 2000). */
+export function poissonLogMass(x, rate) {
+  if (x < 10) return x * Math.log(rate) - rate - logGamma(x + 1);
+  return -0.5 * (LOG_2PI + Math.log(x)) - stirlingRest(x) - x * logGap((rate - x) / x, Math.log(rate) - Math.log(x));
+}
+
+/** e^x - 1 - x >= 0 */
+export function expGap(x) {
+  if (Math.abs(x) > 0.5) return Math.expm1(x) - x;
+  let sum = 0;
+  for (let k = 18; k >= 2; k--) sum = (x / k) * (1 + sum);
+  return x * sum;
+}
+
+/** a log(a / b) - a + b >= 0 for masses, given b - a. */
+export function massGap(a, b, step = b - a) {
+  if (a === 0) return b;
+  if (b === 0) return Infinity;
+  return a * logGap(step / a, Math.log(b) - Math.log(a));
+}
+
+/** p log(p/q) - p + q >= 0 from log p and log q. */
+export function excess(lp, lq) {
+  if (lp === -Infinity) return Math.exp(lq);
+  if (lq === -Infinity) return Infinity;
+  const r = lp - lq;
+  const mass = Math.exp(lp);
+  return Math.abs(r) < 1 ? mass * expGap(-r) : Math.exp(lq) - mass + mass * r;
+}
