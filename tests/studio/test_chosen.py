@@ -14,7 +14,7 @@ def test_the_rail_says_which_page_is_open(tab, studio):
 
 def test_a_choice_says_what_is_chosen(tab, studio):
     tab.show(studio, "kl?view=fit")
-    for label, chosen, other in (("View", "Fit q to p", None), ("Surface of", "KL(q‖p)", "Hellinger²")):
+    for label, chosen, other in (("View", "Fit q to p", None), ("Divergences", "Both KLs", "All four")):
         radios = tab.page.get_by_role("radiogroup", name=label)
         assert radios.get_by_role("radio", checked=True).all_inner_texts() == [chosen]
         assert {radio.get_attribute("aria-checked") for radio in radios.get_by_role("radio").all()} == {"true", "false"}

@@ -10,6 +10,7 @@ from torch.distributions import Normal
 
 import nelbo
 from nelbo import widgets
+from nelbo.studio.explore import distribution
 from nelbo.studio.link import EXPLORERS, FACTS, PAGES, export_html, modules
 
 STATIC = Path(nelbo.__file__).parent / "studio" / "static"
@@ -112,7 +113,7 @@ def test_undo_takes_back_a_whole_drag_and_reset_everything(tab, studio):
 
 
 def test_what_is_out_of_range_is_clamped_and_said(tab, studio):
-    tab.show(studio, "kl?sigma_p=-3&mu_q=1e9&family_q=cauchy&nonsense=1&seed=abc")
+    tab.show(studio, "kl?sigma_p=-3&mu_q=1e9&family_q=levy&nonsense=1&seed=abc")
     assert state(tab)[1:3] == [0.001, 1000]
     said = tab.page.locator(".note").inner_text()
     for text in (
@@ -145,7 +146,7 @@ def test_the_symmetric_set_and_the_python_check(tab, studio):
 
 @pytest.mark.parametrize(
     ("address", "expected"),
-    [("kl?view=fit", "descending"), ("kl?view=game", "Start"), ("kl?family_p=truncated&family_q=skew", "∞")],
+    [("kl?view=fit", "descends"), ("kl?view=game", "Start"), ("kl?family_p=truncated&family_q=skew", "∞")],
 )
 def test_other_views_of_the_kl_explorer(tab, studio, address, expected):
     tab.show(studio, address)
@@ -154,6 +155,52 @@ def test_other_views_of_the_kl_explorer(tab, studio, address, expected):
         tab.page.get_by_role("button", name=re.compile("^(Start|▶ Play)$")).click()
         tab.settle(0.3)
     assert expected in tab.page.locator("article.page").inner_text()
+
+
+@pytest.mark.parametrize(
+    ("family", "handle", "move", "name"),
+    [
+        ("bernoulli", "probability of 1 under p", (0, 40), "prob_p"),
+        ("poisson", "rate of p", (60, 0), "rate_p"),
+        ("exponential", "mean of p", (60, 0), "rate_p"),
+        ("cauchy", "width γ of p", (30, 0), "sigma_p"),
+    ],
+)
+def test_a_handle_of_another_family_changes_what_nelbo_says_too(tab, studio, family, handle, move, name):
+    tab.show(studio, f"kl?family_p={family}&family_q={family}")
+    before = tab.hash().get(name)
+    tab.drag(handle, *move)
+    shape = dict(FACTS["kl"]["defaults"]) | {
+        key: value for key, value in tab.hash().items() if key in FACTS["kl"]["defaults"]
+    }
+    assert shape[name] != before
+    p, q = (distribution({key[:-2]: shape[key] for key in shape if key.endswith(end)}) for end in ("_p", "_q"))
+    assert cards(tab) == [shown(float(nelbo.kl(p, q))), shown(float(nelbo.kl(q, p)))]
+
+
+def test_a_count_and_a_density_do_not_stand_side_by_side(tab, studio):
+    tab.show(studio, "kl?family_q=poisson")
+    assert tab.page.locator("select[data-name=family_p]").input_value() == "poisson"
+    tab.page.locator("select[data-name=family_q]").select_option("cauchy")
+    tab.settle()
+    assert tab.page.locator("select[data-name=family_p]").input_value() == "cauchy"
+
+
+def test_python_answers_for_a_family_without_a_cdf(tab, studio):
+    tab.show(studio, "kl?family_p=skew")
+    tab.page.wait_for_function("() => /nelbo.kl says[^]*quadrature/.test(document.body.innerText)")
+
+
+def test_in_fit_p_is_dragged_and_the_axis_holds_the_peaks_of_q(tab, studio):
+    tab.show(studio, "kl?view=fit")
+    panels = tab.page.locator("[data-goal]:visible")
+    assert [panel.get_attribute("data-goal") for panel in panels.all()] == ["pq", "qp"]
+    top = tab.page.locator("svg.plot").first
+    inside = "e => { const box = e.getBBox(), clip = e.ownerSVGElement.querySelector('clipPath rect').getBBox();"
+    assert all(top.locator(f"path.line.{c}").first.evaluate(inside + " return box.y >= clip.y - 1; }") for c in "pq")
+    before = tab.field("mu2_p")
+    tab.drag("mean of the second bump of p", 40)
+    assert tab.field("mu2_p") > before
 
 
 def test_a_triple_is_dragged_searched_and_loaded_from_the_table(tab, studio):

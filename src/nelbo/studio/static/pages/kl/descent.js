@@ -18,8 +18,8 @@ export const FITTED = ["normal", "laplace", "skew", "mixture"];
 
 const RATE = 0.06;
 const ENOUGH = 600; // steps
-const STEP = 0.1875;
-const ACROSS = Array.from({ length: 97 }, (_, i) => STEP * (i - 48)); // of q, in its standard deviations
+const STEP = 0.09375;
+const ACROSS = Array.from({ length: 193 }, (_, i) => STEP * (i - 96)); // of q, in its standard deviations
 const WEIGHTS = ACROSS.map((z) => STEP * Math.exp(normalLogPdf(z, 0, 1)));
 
 /**

@@ -72,7 +72,7 @@ export function fit(slots, place) {
     const [x, y] = planeOf(side(state(), "p"));
     for (const i of shownGoals()) surfaces[i].draw(values[i], x, y);
   };
-  const redraw = trailing(() => (draw(), paint()), 60);
+  const redraw = trailing(() => (draw(), paint()), 120); // level lines and minima need not keep up with the hand
 
   let [of_p, of_q, goals] = ["", "", ""];
   /** What follows from a change of p, of the start, or of what is to be shown. */

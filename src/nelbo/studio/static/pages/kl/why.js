@@ -25,4 +25,10 @@ ${inline(squared(v("δ")), o("="), frac(squared(row(o("("), mp, o("−"), mq, o(
 ${display(KL(p, q), o("−"), KL(q, p), o("="), row(o("("), sinh(n(2), v("t")), o("−"), n(2), v("t"), o(")")), o("+"), squared(v("δ")), sinh(v("t")))}
 <p>Both terms have the sign of t, so they never cancel: the difference is 0 exactly at t = 0, whatever the means are. The larger direction is the
 one that averages over the wider distribution.</p>
+<p><b>Does it extend?</b> For two densities of one family of location and scale, symmetric about their places, equal widths are enough: the
+reflection that trades the places trades p for q. For unequal widths it depends on the family: two Laplace distributions are never symmetric
+then, two Cauchy distributions always are. For Student’s t the larger direction changes sides at ν = 1, Cauchy’s. Two exponential or two
+Poisson distributions agree only if they are equal; two coins also if one is the other turned over.</p>
+<p><b>Infinite</b> is KL(p‖q) where p has mass that q has not, and where p’s tail is too heavy: against a normal q the mean of x² has to exist
+under p, against a Laplace q the mean of |x|.</p>
 <p><b>Binning loses information.</b> Discretised, both KLs can only shrink (the data-processing inequality).</p>`;
