@@ -97,8 +97,8 @@ def _lopsided(hand):
 
 def _negative(hand):
     hand.page.check("[data-name=running]")
+    hand.press("[data-handle='mean of q']", "Shift+ArrowLeft", 4)
     hand.type(sigma_q=1)
-    hand.drag("mean of q", -80)
 
 
 def _support(hand):
