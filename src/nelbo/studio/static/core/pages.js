@@ -239,8 +239,9 @@ export const PAGES = {
     "title": "Worksheet",
     "icon": "M9 6h11M9 12h11M9 18h11M4 6l1 1 2-2M4 12l1 1 2-2M4 18l1 1 2-2",
     "kind": "studio",
-    "claim": "Twelve questions on KL, the ELBO and gradients: predict, drag, reveal.",
-    "question": "Twelve questions: predict, drag, reveal.",
-    "defaults": {}
+    "claim":
+      "A lecture in eighteen steps. Predict first; then open the page, reach the goal by hand, and the answer unfolds.",
+    "question": "Eighteen steps: predict, reach the goal by hand, reveal.",
+    "defaults": { "steps": "", "title": "", "at": "" }
   }
 };

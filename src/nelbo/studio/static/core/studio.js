@@ -31,7 +31,7 @@ for (const [name, { title, label = title, icon: path }] of Object.entries(PAGES)
 }
 
 let leave = () => {};
-/** @type {?{page: Page, model: Model, say?: (words: string) => void}} */
+/** @type {?{page: Page, model: Model, step: number, say?: (words: string) => void}} */
 let open = null;
 let written = "";
 let turn = 0;
@@ -49,9 +49,10 @@ const socket = websocket(
 );
 
 async function go() {
-  const [name, text = ""] = decoded(location.hash.slice(1)).split(/\?(.*)/s);
+  const [name, behind = ""] = decoded(location.hash.slice(1)).split(/\?(.*)/s);
   const known = name in PAGES ? name : "home";
-  if (open?.page.name === known) {
+  const { step, text } = parted(behind);
+  if (open?.page.name === known && open.step === step) {
     turn++; // a page that is still on its way comes too late
     if (location.hash === written) return;
     written = location.hash;
@@ -79,19 +80,16 @@ async function go() {
   }
   if (mine !== turn) return;
   leave();
-  // "step=3" is the worksheet's, which leads here
-  const parts = new URLSearchParams(text);
-  const asked = Number(parts.get("step"));
-  parts.delete("step");
-  const { values, said } = fromText(page, asked ? parts.toString() : text || states.get(known) || "");
+  const { values, said } = fromText(page, step ? text : text || states.get(known) || "");
   const unit = open?.model.get("unit") ?? "nats";
   const model = localModel({ unit, ...values }, socket);
   models.clear();
   models.add(model);
   if (page.live) socket.connect();
-  open = { page, model };
+  open = { page, model, step };
   written = location.hash;
   stage.replaceChildren();
+  scrollTo(0, 0);
   for (const [other, link] of Object.entries(links))
     if (other === known) link.setAttribute("aria-current", "page");
     else link.removeAttribute("aria-current");
@@ -110,7 +108,12 @@ async function go() {
         : (state) => `/export/${page.name}?state=${encodeURIComponent(JSON.stringify(state))}`,
   };
   const names = Object.keys(page.defaults);
-  if (asked) host.strip = async (slots) => worksheetStrip(slots, (await import("../pages/worksheet.js")).STEPS, asked);
+  if (step)
+    host.strip = async (slots) => {
+      slots.root.dataset.step = "predict"; // before the first frame shows what a step hides
+      const worksheet = await import("../pages/worksheet.js");
+      return open.model === model ? worksheetStrip(slots, worksheet, step) : () => {};
+    };
   const slotsLeave = openPage(page, model, stage, host);
   open.say = (words) => host.say?.(words);
   let timer = 0;
@@ -118,7 +121,8 @@ async function go() {
     if (location.hash !== written) return; // a link was followed, whose page is on its way
     const state = toText(page, read(model, names));
     states.set(page.name, state);
-    written = `#${page.name}${state ? `?${state}` : ""}`;
+    const all = [step ? `step=${step}` : "", state].filter(Boolean).join("&");
+    written = `#${page.name}${all ? `?${all}` : ""}`;
     window.history.replaceState(null, "", written);
     written = location.hash; // as the browser spells it
   };
@@ -135,6 +139,18 @@ async function go() {
   };
   stage.dataset.ready = page.name;
   performance.mark("nelbo-ready");
+}
+
+/**
+ * "step=3" is the worksheet's, which leads to a page; the rest is the page's own.
+ * @param {string} text
+ */
+function parted(text) {
+  const parts = new URLSearchParams(text);
+  const step = Math.round(Number(parts.get("step"))) || 0;
+  if (!parts.has("step")) return { step: 0, text };
+  parts.delete("step");
+  return { step, text: parts.toString() };
 }
 
 /** What stands behind the #; a link that was cut in the middle of a character is taken as it is. */

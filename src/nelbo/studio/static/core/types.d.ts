@@ -133,14 +133,73 @@ export interface Slots {
   idle?: string;
 }
 
+// --- the worksheet
+
+/** How a change of the state came about. "pick": a click on something in a figure; "button" also stands for links. */
+export type Gesture = "handle" | "slider" | "field" | "control" | "pick" | "button";
+
+/** "predict": nothing is predicted yet; "open": predicted, and not answered. */
+export type Phase = "predict" | "open" | "done";
+
+/** A run that a step looks at: the demo's, or one of its kind. */
+export type Role = "autoencoder" | "vae" | "heavy";
+
 /** A step of the worksheet. */
 export interface Step {
+  /** under which the browser keeps what was done in it */
+  id: string;
+  part: string;
   page: string;
   ask: string;
+  /** what can be predicted, and the position of what holds */
+  options: string[];
+  right: number;
   goal: string;
-  met: (state: any) => boolean;
-  shown: (state: any) => string;
+  /** what the page opens with, where that is not its defaults */
+  start?: State;
+  /** the runs it opens with; `start` is then of their page */
+  runs?: { run: Role; other: Role };
+  /** what the goal asks of these runs; null where they are not what the step needs */
+  look?: (model: Model, state: State) => Promise<any>;
+  /** gestures that count besides those of the hand */
+  also?: Gesture[];
+  /** `found` is what `look` found */
+  met: (state: State, found?: any) => boolean;
+  /** what was reached, for the record */
+  shown: (state: State, found?: any) => string;
   reveal: string;
+}
+
+/** What was done in a step. */
+export interface Kept {
+  /** of the options */
+  choice?: number;
+  /** in the reader's own words */
+  words?: string;
+  /** whether the prediction stands */
+  predicted?: boolean;
+  /** whether the answer was shown */
+  answered?: boolean;
+  /** what was reached */
+  met?: string;
+  /** the state that reached it, as text */
+  state?: string;
+}
+
+/** The steps of a class, as its link has them. */
+export interface Course {
+  /** numbers and ranges, "1,3,7-9"; "" is all */
+  steps: string;
+  title: string;
+}
+
+/** What core/strip.js needs of the worksheet's page. */
+export interface Worksheet {
+  STEPS: Step[];
+  /** the numbers of a course's steps, in its order */
+  orderOf: (steps: string) => number[];
+  /** the state that a step's page opens with; null where its runs are missing */
+  startOf: (step: Step, model: Model) => Promise<State | null>;
 }
 
 // --- figures
