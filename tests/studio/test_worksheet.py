@@ -8,7 +8,6 @@ import pytest
 import torch
 
 import nelbo
-from nelbo.studio.link import FACTS
 from nelbo.studio.session import Session
 from tests.studio.test_access import UNUSABLE
 
@@ -183,8 +182,6 @@ def _text(state):
 
 @pytest.mark.parametrize("name", HANDS)
 def test_a_goal_counts_by_hand_and_not_by_a_button_or_a_link(studio, visit, steps, name):
-    if name == "families" and "cauchy" not in FACTS["kl"]["limits"]["family_p"]:
-        pytest.skip("the KL explorer has no Cauchy family")
     number, step = _numbered(steps, name)
     place = f"{step['page']}?step={number}&{_text(step['start'])}".rstrip("&")
     page = visit(studio.address(place))

@@ -6,7 +6,8 @@ import { PAGES } from "../../../src/nelbo/studio/static/core/pages.js";
 import { checked } from "../../../src/nelbo/studio/static/core/state.js";
 import { orderOf, readSteps } from "../../../src/nelbo/studio/static/pages/worksheet/course.js";
 import { rolesOf } from "../../../src/nelbo/studio/static/pages/worksheet/models.js";
-import { cauchyKL, dip, STEPS } from "../../../src/nelbo/studio/static/pages/worksheet/steps.js";
+import { cauchyKL } from "../../../src/nelbo/studio/static/core/families.js";
+import { dip, STEPS } from "../../../src/nelbo/studio/static/pages/worksheet/steps.js";
 
 const NUMBERS = STEPS.map((_, i) => i + 1);
 

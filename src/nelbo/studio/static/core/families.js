@@ -15,7 +15,7 @@ export { reach } from "./quadrature.js";
 export const laplaceKL = (m, b, n, c) =>
   logGap((b - c) / c, Math.log(b) - Math.log(c)) + (b / c) * expGap(-Math.abs(m - n) / b);
 
-/** Cauchy's: log(((b + c)^2 + (m - n)^2) / (4 b c)), which is the same both ways */
+/** Cauchy's: log(((b + c)^2 + (m - n)^2) / (4 b c)), which is the same both ways (Chyzak & Nielsen 2019) */
 export const cauchyKL = (m, b, n, c) =>
   Math.log1p(0.25 * (((b - c) / b) * ((b - c) / c) + ((m - n) / b) * ((m - n) / c)));
 

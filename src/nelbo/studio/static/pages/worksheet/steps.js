@@ -1,7 +1,7 @@
 // The steps of the worksheet, in the order of a lecture. A goal is a property of the state that a page has; whether a hand
 // reached it, core/strip.js sees to.
 
-import { integrals } from "../../core/families.js";
+import { cauchyKL, integrals } from "../../core/families.js";
 import { number } from "../../core/format.js";
 import { elboChain, klAsymmetry, normalKL, normalLogPdf } from "../../core/math.js";
 import { terms } from "../elbo/model.js";
@@ -28,9 +28,6 @@ const excess = (s) =>
   normalKL(s.mu_q, s.sigma_q, s.mu_r, s.sigma_r);
 const sigmas = (s) => [s.sigma_p, s.sigma_q, s.sigma_r].map((v) => number(v, 3)).join(", ");
 const means = (s) => [s.mu_p, s.mu_q, s.mu_r];
-
-/** KL between two Cauchy distributions, the same in both directions (Chyzak & Nielsen 2019). */
-export const cauchyKL = (m, s, n, r) => Math.log1p(((s - r) ** 2 + (m - n) ** 2) / (4 * s * r));
 
 /** The lowest point of the running integral of p log p/q, both normal; never below -1/e. */
 export function dip(m, s, n, r) {
