@@ -63,10 +63,10 @@ def test_a_body_moves_the_wheel_widens_and_a_shoulder_widens(tab, studio):
     before = state(tab)
     tab.page.evaluate("document.activeElement.blur()")
     tab.page.mouse.wheel(0, 60)  # belongs to the page
-    tab.page.wait_for_function("scrollY > 0")
+    tab.page.wait_for_function("() => scrollY > 0")
     assert state(tab) == before
     tab.page.mouse.wheel(0, -60)
-    tab.page.wait_for_function("scrollY === 0")
+    tab.page.wait_for_function("() => scrollY === 0")
     tab.page.keyboard.down("Control")
     tab.page.mouse.wheel(0, 200)
     tab.page.keyboard.up("Control")
