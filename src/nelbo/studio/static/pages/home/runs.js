@@ -24,7 +24,7 @@ export function runsTable(slots) {
     "Compare side by side",
   );
   const hint = h("p", { class: "caption" }, "Choose two runs to compare them on the same examples.");
-  const titles = ["", "run", "model", "data", "epochs", "reconstruction error", "KL", "total loss", ""];
+  const titles = ["choose", "run", "model", "data", "epochs", "reconstruction error", "KL", "total loss", "open"];
   const heads = titles.map((text) => h("th", { scope: "col" }, text));
   const element = h(
     "section",
