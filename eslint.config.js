@@ -2,6 +2,7 @@ import js from "@eslint/js";
 import globals from "globals";
 
 export default [
+  { ignores: [".venv*/**", "runs/**", "dist/**", "build/**"] }, // environments and runs carry JavaScript of others
   js.configs.recommended,
   {
     files: ["src/nelbo/studio/static/**/*.js", "tests/studio/**/*.js"],
