@@ -160,8 +160,18 @@ class Preparation:
             return self._scaled(raw).to(torch.float32)
         # years in seconds or cells in the millions lose their differences in float32 before the mean is taken off
         x = self._scaled(raw.to(torch.float64 if raw.dtype in _WIDE else torch.float32))
-        mean, std = (_per_feature(values, x.ndim, x.device, x.dtype) for values in (self.mean, self.std))
+        key = (x.device, x.dtype, x.ndim)
+        if key not in self._shifts:
+            shape = (-1, *(1,) * (x.ndim - 2))
+            mean, std = (torch.tensor(v, device=x.device, dtype=x.dtype).view(shape) for v in (self.mean, self.std))
+            self._shifts[key] = (mean, std)
+        mean, std = self._shifts[key]
         return ((x - mean) / std).to(torch.float32)
+
+    @functools.cached_property
+    def _shifts(self) -> dict[Any, tuple[Tensor, Tensor]]:
+        """Mean and standard deviation as tensors, by device, dtype and axes: to hash them for each batch takes long."""
+        return {}
 
     @property
     def sentence(self) -> str:
@@ -205,9 +215,3 @@ def _add_within(raw: Tensor, u: Tensor) -> Tensor:
     """Float32 raw + u, kept below raw + 1, which rounding would reach (255 + u once in 130,000 draws)."""
     x = raw.to(torch.float32)
     return torch.minimum(x + u.to(torch.float32), torch.nextafter(x + 1, x))
-
-
-@functools.lru_cache(maxsize=16)
-def _per_feature(values: tuple[float, ...] | None, axes: int, device: torch.device, dtype: torch.dtype) -> Tensor:
-    """One number for each feature of vectors or channel of images, ready to be broadcast over a batch."""
-    return torch.tensor(values, device=device, dtype=dtype).view(-1, *(1,) * (axes - 2))
