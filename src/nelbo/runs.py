@@ -206,7 +206,7 @@ def rebuild_data(record: Mapping[str, Any], path: Path | None) -> nelbo_data.Dat
         )
     try:
         return nelbo_data.rebuild(origin)
-    except (KeyError, TypeError) as error:
+    except TypeError as error:
         raise DamagedFileError(f"{(path or Path()) / RECORD} is damaged: its data cannot be loaded: {error}") from error
 
 

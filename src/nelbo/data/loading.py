@@ -2,7 +2,6 @@
 
 import difflib
 import functools
-import inspect
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -199,7 +198,7 @@ def rebuild(origin: dict[str, Any], source: Any = None) -> Data:
 
     Args:
         origin: as a run stores it.
-        source: the array, for data that were an array; or where the file lies now.
+        source: the array, for data that were an array; where the file lies now; or a data set, which must be the same.
 
     Raises:
         ValueError: the data have changed since, in a way that the message describes, or the array is missing.
@@ -211,27 +210,33 @@ def rebuild(origin: dict[str, Any], source: Any = None) -> Data:
             "these data were an array in memory, which runs do not store; write rebuild(origin, x) with the same x (or "
             "(x, y))"
         )
-    _refuse_damaged(origin)
-    if isinstance(where, Dataset):
-        data = as_data(where)
-        _refuse_changed(origin, "the Dataset", data.origin["sha256"], (len(where), *where.event_shape))
-        return data
-    if not origin["options"]:
-        raise ValueError(
-            "the run was trained on a Dataset, and how its examples were read is not recorded; pass the same Dataset"
-        )
     if source is None and where not in NAMED and not Path(where).exists():
         raise FileNotFoundError(
             f"{where}, on which the run was trained, does not exist; put it back"
             + advice(", or pass the place where it lies now, as in nelbo.resume('runs/x', data='table.csv')", "")
         )
-    what, name, read = _reader(where)
+    reader = None if isinstance(where, Data | Dataset) else _reader(where)
     try:
-        stored = _read(read, origin["options"])
-        _refuse_changed(origin, what, stored.sha256, stored.shape, stored.features)
-        return _assembled(name, stored, origin["options"])
-    except (KeyError, TypeError) as error:  # the options are no one's but the record's
-        raise ValueError(f"the record of the data is damaged: its 'options' cannot be used ({error})") from error
+        return _given(origin, as_data(where)) if reader is None else _read_again(origin, *reader)
+    except (AttributeError, KeyError, TypeError) as error:  # the record's entries, which nothing else has checked
+        lacks = f"it lacks {error}" if isinstance(error, KeyError) else str(error)
+        raise ValueError(f"the record of the data is damaged: {lacks}; copy run.json again, or train anew") from error
+
+
+def _given(origin: dict[str, Any], data: Data) -> Data:
+    got = data.origin
+    _refuse_changed(origin, "the data set", got.get("sha256"), (sum(got.get("sizes", {}).values()), *data.event_shape))
+    return data
+
+
+def _read_again(origin: dict[str, Any], what: str, name: str | None, read: Callable[..., Source]) -> Data:
+    if not origin["options"]:
+        raise ValueError(
+            "the run was trained on a Dataset, and how its examples were read is not recorded; pass the same Dataset"
+        )
+    stored = _read(read, origin["options"])
+    _refuse_changed(origin, what, stored.sha256, stored.shape, stored.features)
+    return _assembled(name, stored, origin["options"])
 
 
 def prepared_like(origin: dict[str, Any], source: str | Path) -> Dataset:
@@ -281,29 +286,6 @@ def _read(read: Callable[..., Source], options: dict[str, Any]) -> Source:
 def _assembled(name: str | None, stored: Source, options: dict[str, Any]) -> Data:
     train, validation, test, record = assemble(stored, options)
     return Data(train, validation, test, {"source": name, "sha256": stored.sha256, "options": options, **record})
-
-
-# the entries of an origin that are read again, and their types
-_ORIGIN: dict[str, tuple[Any, str]] = {
-    "options": (dict, "an object"),
-    "sha256": (str | None, "a text or null"),
-    "event_shape": (list, "a list"),
-    "sizes": (dict, "an object"),
-}
-
-
-def _refuse_damaged(origin: dict[str, Any]) -> None:
-    """Raise a ValueError that names what an origin lacks, or holds in another type."""
-    wrong = [name for name, (kind, _) in _ORIGIN.items() if not isinstance(origin.get(name, ...), kind)]
-    if wrong:
-        got = repr(origin[wrong[0]]) if wrong[0] in origin else "nothing"
-        raise ValueError(f"the record of the data is damaged: {wrong[0]!r} must be {_ORIGIN[wrong[0]][1]}, got {got}")
-    known = {p.name for p in inspect.signature(load).parameters.values() if p.kind == p.KEYWORD_ONLY} - {"sha256"}
-    lacking = sorted(known - set(origin["options"])) if origin["options"] else []
-    if lacking:
-        raise ValueError(f"the record of the data is damaged: its 'options' lack {', '.join(map(repr, lacking))}")
-    if not all(isinstance(size, int) for size in (*origin["event_shape"], *origin["sizes"].values())):
-        raise ValueError("the record of the data is damaged: 'event_shape' and 'sizes' must hold integers")
 
 
 def _refuse_changed(

@@ -10,7 +10,7 @@ import torch
 
 from nelbo import data as nelbo_data
 from nelbo import runs
-from nelbo.data import Data, Dataset, as_data
+from nelbo.data import Data, as_data
 from nelbo.files import DamagedFileError, plain
 from nelbo.objectives import Objective, from_dict
 from nelbo.objectives.record import KNOWN
@@ -211,17 +211,13 @@ def _check_extension(epochs: int, settings: Settings, position: Position) -> Non
 def _same_data(record: dict[str, Any], data: Any) -> Data:
     """The data given again for a run; a ValueError when they are others."""
     origin = record.get("data") or {}
-    given = isinstance(data, Data | Dataset)
-    loaded = as_data(data) if given or "options" not in origin else nelbo_data.rebuild(origin, data)
+    loaded = nelbo_data.rebuild(origin, data) if "options" in origin else as_data(data)
     got = plain(loaded.origin)
-    for name in ("sha256", "sizes", "preparation", "options"):
+    for name in ("sizes", "preparation", "options"):
         if name in origin and origin[name] != got.get(name):
-            how = f"its {name} must be {origin[name]}, got {got.get(name)}"
-            if name == "sha256":
-                how = "its values or labels are not the same, nor its condition, if it has one"
             raise ValueError(
-                f"data= must be what the run was trained on: {how}. Pass the same data, or train a new run on these: "
-                "nelbo.fit(model, data)"
+                f"data= must be what the run was trained on: its {name} must be {origin[name]}, got {got.get(name)}. "
+                "Pass the same data, or train a new run on these: nelbo.fit(model, data)"
             )
     return loaded
 
