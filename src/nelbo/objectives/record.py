@@ -8,7 +8,7 @@ from nelbo.objectives.elbo import ELBO, Beta, Capacity, FreeBits, Reconstruction
 from nelbo.objectives.importance import ImportanceWeighted
 from nelbo.objectives.objective import Objective
 from nelbo.objectives.schedules import Cyclical, Linear, Schedule
-from nelbo.registry import nearest
+from nelbo.registry import did_you_mean
 
 KNOWN: dict[str, type] = {
     known.__name__: known
@@ -30,8 +30,7 @@ def from_dict(record: dict[str, Any]) -> Any:
     settings = {key: from_dict(value) if isinstance(value, dict) else value for key, value in record.items()}
     name = settings.pop("name", None)
     if str(name) not in KNOWN:
-        near = nearest(str(name), KNOWN)
-        meant = f", did you mean {near!r}?" if near else ""
+        meant = did_you_mean(str(name), KNOWN).removesuffix(".")
         raise ValueError(
             f"the objective {name!r} is not one of nelbo's ({', '.join(KNOWN)}){meant}; pass objective= again"
         )
