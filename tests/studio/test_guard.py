@@ -178,7 +178,7 @@ def test_answers_are_sent_at_once():
 def test_the_first_document_names_all_modules_and_a_file_is_sent_once(studio):
     status, text, _ = get(studio, Cookie=cookie(studio))
     assert status == 200
-    assert 'href="/core/plot.js"' in text  # of the shell
+    assert 'href="./core/plot.js"' in text  # of the shell
     assert '"pages/metric/plane.js"' in text  # of a page
     status, text, headers = get(studio, "/core/plot.js", Cookie=cookie(studio))
     assert (status, headers["cache-control"]) == (200, "no-cache")

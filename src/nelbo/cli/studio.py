@@ -3,9 +3,12 @@
 from collections.abc import Sequence
 from importlib.util import find_spec
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 from cyclopts import Parameter
+
+if TYPE_CHECKING:
+    from nelbo.runs import Run
 
 
 def studio(
@@ -30,14 +33,14 @@ def studio(
     _needs_extra()
     from nelbo.studio.server import serve
 
-    from_elsewhere = [each for each in run if ":" in each and not Path(each).exists()]
-    if from_elsewhere:
-        from nelbo.studio.in_memory import from_reference  # which needs torch
-
-        runs = [from_reference(each) if each in from_elsewhere else each for each in run]
-    else:
-        runs = list(run)
+    runs = [_made(each) if ":" in each and not Path(each).exists() else each for each in run]
     serve(runs, port=port, open_browser=open, allow_origins=allow_origin or [], page=page)
+
+
+def _made(reference: str) -> "Run":
+    from nelbo.studio.in_memory import from_reference  # which needs torch
+
+    return from_reference(reference)
 
 
 def export(page: str, *path: Path, state: str = "") -> None:
@@ -63,7 +66,6 @@ def export(page: str, *path: Path, state: str = "") -> None:
 
 
 def _site(paths: Sequence[Path], state: str) -> None:
-    from nelbo.files import DamagedFileError
     from nelbo.studio.exporting import export_site
     from nelbo.studio.session import Session
 
@@ -73,7 +75,7 @@ def _site(paths: Sequence[Path], state: str) -> None:
         raise ValueError("--state is for one page; a site opens at its home page")
     *runs, out = paths
     if (out / "run.json").exists():
-        raise DamagedFileError(f"{out} is a run, and would be filled with pages; name the folder to write last")
+        raise ValueError(f"{out} is a run, and would be filled with pages; name the folder to write last")
     size = export_site(Session(runs), out)
     print(f"{out}: {_size(size)}; look at it: python -m http.server --directory {out}")
 

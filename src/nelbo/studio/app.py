@@ -22,7 +22,7 @@ from starlette.types import Scope
 from starlette.websockets import WebSocket, WebSocketDisconnect
 
 from nelbo.studio.guard import LocalOnly
-from nelbo.studio.link import OF_RUNS, PAGES, STATIC, export_html, preloads
+from nelbo.studio.link import OF_RUNS, PAGES, STATIC, export_html, index_html
 from nelbo.studio.session import Reply, Session
 from nelbo.studio.wire import FrameError, pack, unpack
 
@@ -54,12 +54,7 @@ def _content(path: str, _etag: str) -> bytes:
     return Path(path).read_bytes()
 
 
-@cache
-def _index() -> str:
-    """The first document; it names every module that a page needs, so that a browser asks for all of them at once."""
-    shell, more = preloads()
-    links = "\n".join(f'<link rel="modulepreload" href="/{name}">' for name in shell)
-    return (STATIC / "index.html").read_text("utf-8").replace("<!-- shell -->", links).replace("{}", json.dumps(more))
+_index = cache(index_html)
 
 
 def create_app(session: Session, *, port: int, token: str, allow: Sequence[str] = ()) -> Starlette:

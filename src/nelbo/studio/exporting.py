@@ -9,7 +9,7 @@ from typing import Any
 
 from nelbo.files import write_bytes
 from nelbo.studio.library import Library
-from nelbo.studio.link import OF_RUNS, STATIC, export_html, site_index
+from nelbo.studio.link import OF_RUNS, STATIC, export_html, index_html
 from nelbo.studio.networks import LARGEST
 from nelbo.studio.session import Session
 from nelbo.studio.wire import pack
@@ -43,7 +43,7 @@ def export_site(session: Session, out: Path) -> int:
     """Write the studio as a folder of files that any web server can offer: every page, and what it shows of the runs.
 
     Args:
-        session: that knows the runs; each travels alone, and the first two beside each other.
+        session: that knows the runs; each travels alone, and beside each of the first two.
         out: the folder; files of a site that was written there before are replaced.
 
     Returns:
@@ -53,70 +53,96 @@ def export_site(session: Session, out: Path) -> int:
         ValueError: a run cannot be opened.
     """
     runs = [entry["run"] for entry in Library.of(session).entries() if entry["status"] in ("finished", "in memory")]
-    names = _short(runs)
-    found: dict[str, bytes] = {}
+    answers = Answers(session, _short(runs))
     for run in runs:
         for page in OF_RUNS:
             others = [{"other": other} for other in runs[:2] if other != run] if page == "inspector" else []
             for more in ({}, *others):
-                found |= prepared(session, page, {"run": run, **more}, names=names)[1]
-    _only(session, found, runs, names)
-    files = {path.relative_to(STATIC).as_posix(): path.read_bytes() for path in STATIC.rglob("*") if _travels(path)}
+                _ask_for(answers, page, {"run": run, **more})
+    answers.list_only(runs)
+    travels = [path for path in STATIC.rglob("*") if path.suffix in (".js", ".css")]
+    files = {path.relative_to(STATIC).as_posix(): path.read_bytes() for path in travels}
     manifest: dict[str, str] = {}
-    for question, answer in found.items():
+    for question, answer in answers.packed.items():
         manifest[question] = f"answers/{hashlib.sha256(answer).hexdigest()[:16]}.bin"
         files[manifest[question]] = answer
-    files["index.html"] = site_index(manifest).encode()
+    files["index.html"] = index_html(manifest).encode()
     for name, content in files.items():
         (out / name).parent.mkdir(parents=True, exist_ok=True)
         write_bytes(out / name, content)
     return sum(map(len, files.values()))
 
 
-def _travels(path: Path) -> bool:
-    return path.suffix in (".js", ".css")
+class Answers:
+    """The answers to a page's questions, each asked once.
+
+    Args:
+        session: that answers.
+        names: how runs are called in what travels, by their names in the session.
+    """
+
+    def __init__(self, session: Session, names: Mapping[str, str]) -> None:
+        self.session, self.names = session, names
+        self.packed: dict[str, bytes] = {}
+        """By the question, as core/recorded.js spells it."""
+        self._known: dict[str, dict[str, Any]] = {}
+
+    def ask(self, kind: str, *, required: bool = True, **content: Any) -> dict[str, Any]:
+        """The answer, which is kept; {} where there is none and none is required."""
+        question = f"{kind} {json.dumps(_renamed(content, self.names), sort_keys=True, separators=(',', ':'))}"
+        if question not in self._known:
+            reply = self.session.ask({"kind": kind, "id": 0, **content})
+            if "error" in reply.content:
+                if required:
+                    raise ValueError(reply.content["error"])
+                return {}
+            answer = {name: value for name, value in reply.content.items() if name not in ("id", "kind")}
+            self._known[question] = answer
+            self.packed[question] = pack(_renamed(answer, self.names), reply.buffers)
+        return self._known[question]
+
+    def list_only(self, runs: Sequence[str]) -> None:
+        """Have the lists of runs name only those that travel."""
+        entries = [entry for entry in Library.of(self.session).entries() if entry["run"] in runs]
+        entries = _renamed(entries, self.names)
+        demo = {"out": "", "models": {}, "missing": [], "offer": False}
+        self.packed["inspect.runs {}"] = pack({"runs": entries})
+        self.packed["train.list {}"] = pack({"runs": entries, "jobs": [], "demo": demo})
 
 
-def prepared(
-    session: Session, page: str, state: Mapping[str, Any], *, names: Mapping[str, str] | None = None
-) -> tuple[dict[str, Any], dict[str, bytes]]:
+def prepared(session: Session, page: str, state: Mapping[str, Any]) -> tuple[dict[str, Any], dict[str, bytes]]:
     """The state of a page of runs with its run named, and the answers that it will need, by their questions.
 
     Args:
         session: that knows the runs.
         page: "inspector", "train" or "report"; others need nothing.
         state: of the page.
-        names: how runs are called in what travels; by default by their folder, without the path to it.
 
     Raises:
         ValueError: there is no such run, or it cannot be opened.
     """
     if page not in OF_RUNS:
         return dict(state), {}
-    found: dict[str, bytes] = {}
     made = {**state, "run": state.get("run") or _first(session)}
-    runs = [name for name in (made["run"], made.get("other")) if name]
-    called = _short(runs) if names is None else names
+    runs = _runs_of(made)
+    answers = Answers(session, _short(runs))
+    _ask_for(answers, page, made)
+    answers.list_only(runs)
+    return _renamed(made, answers.names), answers.packed
 
-    def ask(kind: str, *, required: bool = True, **content: Any) -> dict[str, Any]:
-        reply = session.ask({"kind": kind, "id": 0, **content})
-        if "error" in reply.content:
-            if required:
-                raise ValueError(reply.content["error"])
-            return {}
-        answer = {name: value for name, value in reply.content.items() if name not in ("id", "kind")}
-        question = json.dumps(_renamed(content, called), sort_keys=True, separators=(",", ":"))
-        found[f"{kind} {question}"] = pack(_renamed(answer, called), reply.buffers)
-        return answer
 
+def _runs_of(state: Mapping[str, Any]) -> list[str]:
+    return [name for name in (state["run"], state.get("other")) if name]
+
+
+def _ask_for(answers: Answers, page: str, state: Mapping[str, Any]) -> None:
+    """Ask what a page of runs will ask."""
     if page == "train":
-        _training(session, ask, runs)
+        _training(answers.ask, _runs_of(state))
     else:
-        _inspector(session, ask, made, runs)
+        _inspector(answers.session, answers.ask, state, _runs_of(state))
     if page == "report":
-        ask("report.open", run=made["run"])
-    _only(session, found, runs, called)
-    return _renamed(made, called), found
+        answers.ask("report.open", run=state["run"])
 
 
 def _short(runs: Sequence[str]) -> dict[str, str]:
@@ -206,7 +232,7 @@ def _rows(session: Session, which: Mapping[str, Any], n: int, pins: Any, *, few:
     return list(chosen)
 
 
-def _training(session: Session, ask: Ask, names: list[str]) -> None:
+def _training(ask: Ask, names: list[str]) -> None:
     for name in names:
         state = ask("train.state", run=name)
         kept = state["snapshots"]
@@ -215,12 +241,3 @@ def _training(session: Session, ask: Ask, names: list[str]) -> None:
             ask("train.snapshot", required=False, run=name, epoch=epoch)
         if not kept:
             ask("train.snapshot", required=False, run=name)
-
-
-def _only(session: Session, found: dict[str, bytes], runs: Sequence[str], names: Mapping[str, str]) -> None:
-    """The lists of runs name only those that travel."""
-    entries = _renamed([entry for entry in Library.of(session).entries() if entry["run"] in runs], names)
-    found["inspect.runs {}"] = pack({"runs": entries})
-    found["train.list {}"] = pack(
-        {"runs": entries, "jobs": [], "demo": {"out": "", "models": {}, "missing": [], "offer": False}}
-    )

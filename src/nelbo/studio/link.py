@@ -82,29 +82,20 @@ def loader(*entries: str) -> str:
     return _LOADER % json.dumps(list(linked.items()), ensure_ascii=False)
 
 
-def preloads() -> tuple[list[str], dict[str, list[str]]]:
-    """The modules of the shell, and those that each page needs besides: a browser fetches them side by side."""
-    shell = [name for name, _ in modules("core/studio.js")]
-    return shell, {page: [name for name, _ in modules(f"pages/{page}.js") if name not in shell] for page in FACTS}
-
-
-def site_index(answers: Mapping[str, str]) -> str:
-    """The front page of a site without Python, in any folder of any server.
+def index_html(answers: Mapping[str, str] | None = None) -> str:
+    """The studio's first document, which names every module that a page needs, so that all are asked for at once.
 
     Args:
-        answers: the file of each answer, by its question.
+        answers: of a site without Python, in any folder of any server: the file of each answer, by its question.
     """
-    shell, more = preloads()
-    links = "\n".join(f'<link rel="modulepreload" href="./{name}">' for name in shell)
-    recorded = json.dumps(dict(answers)).replace("</", "<\\/")
-    return (
-        (STATIC / "index.html")
-        .read_text("utf-8")
-        .replace('href="/', 'href="./')
-        .replace('src="/', 'src="./')
-        .replace("{}", json.dumps(more))
-        .replace("<!-- shell -->", f'{links}\n<script type="application/json" id="answers">{recorded}</script>')
-    )
+    shell = [name for name, _ in modules("core/studio.js")]
+    more = {page: [name for name, _ in modules(f"pages/{page}.js") if name not in shell] for page in FACTS}
+    head = [f'<link rel="modulepreload" href="./{name}">' for name in shell]
+    if answers is not None:
+        recorded = json.dumps(dict(answers)).replace("</", "<\\/")
+        head.append(f'<script type="application/json" id="answers">{recorded}</script>')
+    text = (STATIC / "index.html").read_text("utf-8")
+    return text.replace("{}", json.dumps(more)).replace("<!-- shell -->", "\n".join(head))
 
 
 @cache

@@ -47,8 +47,8 @@ def serve(
     listening = listen(port)
     number = listening.getsockname()[1]
     session, token = Session([Path(run) for run in runs if isinstance(run, str | Path)]), new_token()
-    in_memory = [run for run in runs if not isinstance(run, str | Path)]
-    first = page or (_added(session, in_memory) if in_memory else _first(session.runs))
+    names = None if len(session.runs) == len(runs) else _names(session, runs)
+    first = page or (_first(session.runs) if names is None else _inspector(names))
     address = f"http://127.0.0.1:{number}/?token={token}{'#' + first if first else ''}"
     config = uvicorn.Config(
         create_app(session, port=number, token=token, allow=allow_origins),
@@ -73,12 +73,11 @@ def serve(
         listening.close()
 
 
-def _added(session: Session, runs: "Sequence[Run]") -> str:
-    """Make runs in memory known, and begin with the inspector of the first two."""
+def _names(session: Session, runs: "Sequence[str | Path | Run]") -> list[str]:
+    """What the session calls the runs; those in memory become known to it."""
     from nelbo.studio.library import Library  # which needs torch
 
-    names = [Library.of(session).add(run) for run in runs]
-    return _inspector(names)
+    return [Library.of(session).add(Path(run) if isinstance(run, str) else run) for run in runs]
 
 
 def _first(runs: Sequence[Path]) -> str:
