@@ -1,7 +1,7 @@
 // Sums over pairs of distributions of counts.
 
 import { logAdd } from "./math.js";
-import { excess } from "./special.js";
+import { excess, hellingerTerm, shannonTerm } from "./special.js";
 
 /** @import { Density } from "./densities.js" */
 
@@ -23,14 +23,12 @@ export function sums(p, q) {
     overlap = 0,
     tv = 0,
     mass = 0;
-  const part = (lp, m) => (lp === -Infinity ? 0 : Math.exp(lp) * (lp - m));
   for (const k of countsOf(p, q)) {
     const [lp, lq] = [p.log(k), q.log(k)];
     pq += excess(lp, lq);
     qp += excess(lq, lp);
-    const m = logAdd(lp, lq) - Math.LN2;
-    js += 0.5 * (part(lp, m) + part(lq, m));
-    overlap += 0.5 * (Math.exp(lp / 2) - Math.exp(lq / 2)) ** 2;
+    js += shannonTerm(lp, lq);
+    overlap += hellingerTerm(lp, lq);
     tv += 0.5 * Math.abs(Math.exp(lp) - Math.exp(lq));
     mass += Math.exp(lp);
   }

@@ -4,7 +4,7 @@ import { countsW2, logMassesOfCounts, sums } from "./counts.js";
 import { density } from "./densities.js";
 import { logGap, normalHellinger, normalKL, normalLogPdf, normalTV, normalW2 } from "./math.js";
 import { escapes, logMassesBetween, outweighs, quadrature } from "./quadrature.js";
-import { excess, expGap, massGap } from "./special.js";
+import { excess, expGap, massGap, shannonTerm } from "./special.js";
 
 export { density, isOfCounts } from "./densities.js";
 export { reach } from "./quadrature.js";
@@ -40,11 +40,9 @@ export function normalJS(m, s, n, r) {
   let sum = 0;
   for (let i = 0; i <= count; i++) {
     const x = from + i * step;
-    const [a, b] = [normalLogPdf(x, m, s), normalLogPdf(x, n, r)];
-    const mixed = Math.max(a, b) + Math.log1p(Math.exp(-Math.abs(a - b))) - Math.LN2;
-    sum += Math.exp(a) * (a - mixed) + Math.exp(b) * (b - mixed);
+    sum += shannonTerm(normalLogPdf(x, m, s), normalLogPdf(x, n, r));
   }
-  return Math.max(0, 0.5 * sum * step);
+  return Math.max(0, sum * step);
 }
 
 /** Both directions of a formula of (parameters of p, parameters of q). */

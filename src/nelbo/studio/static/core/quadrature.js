@@ -2,7 +2,7 @@
 // a heavy tail and -log q grows like a power, what lies beyond the panels is added in closed form.
 
 import { logAdd } from "./math.js";
-import { excess } from "./special.js";
+import { excess, hellingerTerm, shannonTerm } from "./special.js";
 
 /** @import { Density } from "./densities.js" */
 
@@ -59,13 +59,13 @@ function panels(p, q, from, to) {
   return inside.filter((x, i) => i === 0 || x - inside[i - 1] > 1e-12 * (1 + Math.abs(x)));
 }
 
-/** Integrate between two points, where both densities are smooth. @param {Function} f (lp, lq, weight) adds to its sums */
+/** Integrate between two points, where both densities are smooth. @param {Function} f (lp, lq, weight, x) adds to its sums */
 function panel(p, q, left, right, f) {
   const half = (right - left) / 2;
   const middle = (right + left) / 2;
   for (let j = 0; j < 16; j++) {
     const x = middle + half * NODES[j];
-    f(p.log(x), q.log(x), WEIGHTS[j] * half);
+    f(p.log(x), q.log(x), WEIGHTS[j] * half, x);
   }
 }
 
@@ -119,13 +119,8 @@ export function nodesOf(d) {
   const points = panels(d, d, from, to);
   /** @type {{x: number, weight: number}[]} */
   const nodes = [];
-  for (let i = 1; i < points.length; i++) {
-    const half = (points[i] - points[i - 1]) / 2;
-    for (let j = 0; j < 16; j++) {
-      const x = (points[i] + points[i - 1]) / 2 + half * NODES[j];
-      nodes.push({ x, weight: WEIGHTS[j] * half * Math.exp(d.log(x)) });
-    }
-  }
+  for (let i = 1; i < points.length; i++)
+    panel(d, d, points[i - 1], points[i], (log, _, w, x) => nodes.push({ x, weight: w * Math.exp(log) }));
   return nodes;
 }
 
@@ -149,9 +144,8 @@ export function quadrature(p, q) {
       // p log(p/q) - p + q integrates to the same and is never negative: no cancellation between panels
       pq += w * excess(lp, lq);
       qp += w * excess(lq, lp);
-      const m = logAdd(lp, lq) - Math.LN2;
-      js += 0.5 * w * ((of_p && of_p * (lp - m)) + (of_q && of_q * (lq - m)));
-      overlap += 0.5 * w * (Math.exp(lp / 2) - Math.exp(lq / 2)) ** 2;
+      js += w * shannonTerm(lp, lq);
+      overlap += w * hellingerTerm(lp, lq);
       mass += w * of_p;
       gap += w * (of_p - of_q);
       if (lp > lq) above = true;

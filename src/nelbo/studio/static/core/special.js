@@ -1,6 +1,6 @@
 // Logarithms of gamma functions, and gaps that vanish where two parameters meet, without cancellation.
 
-import { LOG_2PI, logGap } from "./math.js";
+import { logAdd, LOG_2PI, logGap } from "./math.js";
 
 /** log Gamma(x) - (x - 1/2) log x + x - log(2 pi) / 2 for x >= 10: what Stirling's formula leaves. */
 function stirlingRest(x) {
@@ -45,6 +45,16 @@ export function massGap(a, b, step = b - a) {
   if (b === 0) return Infinity;
   return a * logGap(step / a, Math.log(b) - Math.log(a));
 }
+
+/** (p log(p/m) + q log(q/m)) / 2 with m = (p + q) / 2, the integrand of Jensen-Shannon's, from log p and log q. */
+export function shannonTerm(lp, lq) {
+  const m = logAdd(lp, lq) - Math.LN2;
+  const part = (l) => (l === -Infinity ? 0 : Math.exp(l) * (l - m));
+  return 0.5 * (part(lp) + part(lq));
+}
+
+/** (sqrt p - sqrt q)^2 / 2, the integrand of Hellinger's squared distance, from log p and log q. */
+export const hellingerTerm = (lp, lq) => 0.5 * (Math.exp(lp / 2) - Math.exp(lq / 2)) ** 2;
 
 /** p log(p/q) - p + q >= 0 from log p and log q. */
 export function excess(lp, lq) {
