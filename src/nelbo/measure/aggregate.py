@@ -1,6 +1,7 @@
 """The aggregate posterior q(z) of a data set, and whether the codes lie where the prior says."""
 
 import math
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, NamedTuple, final
 
@@ -146,32 +147,78 @@ def aggregate_match(model: Any, x: Any, *, draws: int = 1000, seed: int = 0) -> 
         ValueError: fewer than 20 examples.
     """
     evaluation = evaluate(model, x, seed=seed)
-    n = len(evaluation)
-    if n < 20:
-        raise ValueError(f"aggregate_match needs 20 or more examples, got {n}; write aggregate_match(vae, data.train)")
     with evaluation_mode(evaluation.model, seed):
-        m = min(n, draws)
-        codes, own = one_code_each(evaluation, "aggregate", m)
-        z, fresh = codes[own], evaluation.pz.sample(torch.Size((m,)))
-        if evaluation.is_point:
-            d = evaluation.latent
-            inside = -d * _reach(z, codes, itself=True).log()
-            outside = -d * _reach(fresh, codes, itself=False).log()
-            method = f"{LEVEL:.0%} quantile of q(z) / p(z), q(z) by the {_NEIGHBOURS}th nearest code"
-        else:
-            density = AggregatePosterior(evaluation.qz)
-            inside, outside = density.log_prob(z, without=own), density.log_prob(fresh)
-            method = f"{LEVEL:.0%} quantile of q(z) / p(z)"
-        inside = inside - evaluation.pz.log_prob(z)
-        outside = outside - evaluation.pz.log_prob(fresh)
-        z, fresh = z.cpu(), fresh.cpu()
+        codes, fresh, ratio = prior_and_codes(evaluation, draws)
+        holes = ratio.holes(fresh, seed)
+    z, fresh = codes.cpu(), fresh.cpu()
     return AggregateMatch(
         mmd_test(z, fresh, permutations=200, seed=seed),
         classifier_test(z, fresh, seed=seed),
-        _holes(inside.double().cpu(), outside.double().cpu(), method, seed),
-        m,
-        n,
+        holes,
+        len(z),
+        len(evaluation),
     )
+
+
+@final
+class DensityRatio:
+    """Log q(z) - log p(z), and the level that all but 2 % of the codes z ~ q(z) exceed: below it lie the holes.
+
+    Args:
+        codes: (N, d), a draw z ~ q(z|x_j) of each example, or their coordinates in a plane.
+        own: (m,) numbers of the codes that set the level, each judged by the posteriors of the other examples.
+        qz: batch shape (N,), event shape (d,); None for points, whose density the 5th nearest code gives.
+        log_prior: log p(z), (k,), at z: (k, d).
+    """
+
+    def __init__(
+        self, codes: Tensor, own: Tensor, qz: Distribution | None, log_prior: Callable[[Tensor], Tensor]
+    ) -> None:
+        self.codes, self.own, self.log_prior = codes, own, log_prior
+        self.density = None if qz is None else AggregatePosterior(qz)
+        z = codes[own]
+        if self.density is None:
+            inside = -z.shape[1] * _reach(z, codes, itself=True).log()
+        else:
+            inside = self.density.log_prob(z, without=own)
+        self.inside = (inside - log_prior(z)).double().cpu()
+
+    def __call__(self, z: Tensor) -> Tensor:
+        """At z: (k, d), up to a constant for points; (k,), float64, on the CPU."""
+        if self.density is None:
+            outside = -z.shape[1] * _reach(z, self.codes, itself=False).log()
+        else:
+            outside = self.density.log_prob(z)
+        return (outside - self.log_prior(z)).double().cpu()
+
+    def is_hole(self, z: Tensor) -> Tensor:
+        """Whether each z: (k, d) lies in a hole, (k,)."""
+        return self(z) < torch.quantile(self.inside, LEVEL)
+
+    def holes(self, fresh: Tensor, seed: int) -> Estimate:
+        """The share of the prior's mass in holes, from draws of it, (m, d); the error by bootstrap."""
+        by = "" if self.density is not None else f", q(z) by the {_NEIGHBOURS}th nearest code"
+        return _holes(self.inside, self(fresh), f"{LEVEL:.0%} quantile of q(z) / p(z){by}", seed)
+
+
+def prior_and_codes(evaluation: Evaluation, draws: int) -> tuple[Tensor, Tensor, DensityRatio]:
+    """As many codes z ~ q(z) as draws of p(z), (m, latent) each, and the ratio of the two densities.
+
+    Args:
+        evaluation: of the examples whose posteriors make up q(z); under `evaluation_mode`, which seeds the draws.
+        draws: of each, at most as many as there are examples.
+
+    Raises:
+        ValueError: fewer than 20 examples.
+    """
+    n = len(evaluation)
+    if n < 20:
+        raise ValueError(f"aggregate_match needs 20 or more examples, got {n}; write aggregate_match(vae, data.train)")
+    m = min(n, draws)
+    codes, own = one_code_each(evaluation, "aggregate", m)
+    fresh = evaluation.pz.sample(torch.Size((m,)))
+    qz = None if evaluation.is_point else evaluation.qz
+    return codes[own], fresh, DensityRatio(codes, own, qz, evaluation.pz.log_prob)
 
 
 def one_code_each(evaluation: Evaluation, purpose: str, m: int) -> tuple[Tensor, Tensor]:
