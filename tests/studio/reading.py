@@ -21,6 +21,15 @@ def number(text):
     return float(re.split(r"[±\s]", text.strip())[0].replace("−", "-").replace(",", ""))
 
 
+def told(text):
+    """A number and the standard error that stands behind it, both as they are shown: half of the last digit if none."""
+    number_, _, error = text.strip().replace("−", "-").replace(",", "").partition(" ± ")
+    digits = re.match(r"-?[\d.]+", number_)[0]
+    return float(digits), float(re.match(r"[\d.]+", error)[0]) if error else 0.5 * 10.0 ** -len(
+        digits.partition(".")[2]
+    )
+
+
 def shown(page, term, row=0):
     output = page.locator(".example-row").nth(row).locator(f"[data-term={term}]")
     output.wait_for()

@@ -16,7 +16,7 @@ PLACES = [
     "elbo",
     "elbo?model=square",
 ]
-OF_RUNS = [("first", {}), ("table", {}), ("first", {"z": [0.5, 0.5]})]
+OF_RUNS = [("first", {}), ("table", {}), ("first", {"z": [0.5, 0.5]}), ("first", {"view": [0.3, -0.2, 0.9]})]
 
 
 class Mouse:

@@ -3,6 +3,7 @@
 import json
 import math
 import shutil
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -71,7 +72,7 @@ def test_the_numbers_of_an_example_are_those_of_nelbo_loss(ask, folder):
     torch.manual_seed(0)
     with torch.no_grad():
         draws = torch.stack([torch.stack(nelbo.loss(run.model, x)) for _ in range(1000)]).double()[..., 0]
-    error = math.hypot(float(draws[:, 2].std()) / 1000**0.5, one["standard_error"])
+    error = math.hypot(float(draws[:, 2].std()) / 1000**0.5, one["standard_errors"]["nelbo"])
     assert abs(one["nelbo"] - float(draws[:, 2].mean())) < 5 * error
     assert one["kl"] == pytest.approx(float(draws[0, 1]), rel=1e-5)
     assert one["nelbo"] == pytest.approx(one["reconstruction_error"] + one["kl"])
@@ -84,16 +85,41 @@ def test_the_numbers_of_an_example_are_those_of_nelbo_loss(ask, folder):
     np.testing.assert_allclose(covariance.reshape(2, 2).diagonal(), qz.variance[0], rtol=1e-5)
 
 
+def test_the_terms_of_an_example_are_the_same_wherever_they_are_asked_for(folder):
+    """In the table, in the row, and in a page that opens later."""
+    run = str(folder / "first")
+
+    def answer(kind, **content):
+        return session.ask({"kind": f"inspect.{kind}", "id": 1, "run": run, **content})
+
+    session = Session([folder])
+    before = [numbers(buffer) for buffer in answer("open").buffers]
+    table = answer("refine", rows=[7, 2]).content["examples"]
+    rows = answer("examples", rows=[2, 7]).content["examples"]
+    after = [numbers(buffer) for buffer in answer("open").buffers]
+    for i, name in enumerate(("reconstruction_error", "kl", "nelbo"), 2):
+        assert [one[name] for one in table] == [one[name] for one in reversed(rows)]
+        assert [one["standard_errors"][name] for one in table] == [one["standard_errors"][name] for one in rows[::-1]]
+        assert after[i][[7, 2]].tolist() == [np.float32(one[name]) for one in table]
+        assert after[i + 3][[7, 2]].tolist() == [np.float32(one["standard_errors"][name]) for one in table]
+        others = [row for row in range(20) if row not in (7, 2)]
+        assert after[i][others].tolist() == before[i][others].tolist()
+    assert after[8][[7, 2, 0]].tolist() == [1024, 1024, 8]
+    assert bool((after[5][[7, 2]] < before[5][[7, 2]]).all())  # more draws, less error
+
+
 def test_opening_a_run(ask, folder):
     reply = ask("open", run=str(folder / "first"))
     content, n = reply.content, reply.content["n"]
     assert (n, content["latent"], content["event"], content["axes"]) == (20, 2, [1, 8, 8], [0, 1])
     assert content["dense"] == {"decoder": True, "encoder": True}
     assert content["picture"] == {"family": "bernoulli"}
-    mean, _, error, kl, nelbo_, _, labels = (numbers(buffer) for buffer in reply.buffers)
+    mean, _, error, kl, nelbo_, *_, draws, labels = (numbers(buffer) for buffer in reply.buffers)
     assert len(mean) == 2 * n
     np.testing.assert_allclose(error + kl, nelbo_, rtol=1e-5)
     assert set(labels.astype(int)) <= set(range(10))
+    assert set(draws.astype(int)) <= {content["draws"], 1024}
+    assert content["of"] == n
     assert content["totals"]["kl"]["mean"] == pytest.approx(float(kl.mean()), rel=1e-5)
 
 
@@ -154,6 +180,7 @@ def test_two_runs_are_aligned(ask, folder):
         ("examples", {"rows": [20]}, "from 0 to 19"),
         ("examples", {"rows": "all"}, "from 0 to 19"),
         ("examples", {"rows": [1] * 65}, "at most 64"),
+        ("refine", {"rows": [20]}, "from 0 to 19"),
         ("open", {"split": "holdout"}, "have no holdout part"),
         ("weights", {"part": "all"}, "'decoder' or 'encoder'"),
         ("plane", {"low": [0, 0], "high": [0, 1], "layers": ["prior"]}, "low ends must lie below"),
@@ -195,6 +222,30 @@ def test_damaged_folders_are_listed_with_what_is_wrong(folder, tmp_path):
     assert "not a whole safetensors file" in error
     nothing = Session([tmp_path / "nowhere"])
     assert "is not a directory" in nothing.ask({"kind": "inspect.runs", "id": 1}).content["runs"][0]["error"]
+
+
+def test_a_run_is_meant_by_its_name_or_its_folder(folder, tmp_path):
+    """Links hold names: they survive a studio that is started elsewhere."""
+    for place in ("a/first", "b/first", "b/second"):
+        shutil.copytree(folder / "first", tmp_path / place)
+    library = Library([tmp_path])
+    names = {Path(entry["run"]).relative_to(tmp_path): entry["name"] for entry in library.entries()}
+    assert names == {Path("a/first"): "a/first", Path("b/first"): "b/first", Path("b/second"): "second"}
+    second = str(tmp_path / "b/second")
+    for written in ("second", "b/second", second):
+        assert library.named(written) == second
+        assert library.folder(written) == tmp_path / "b/second"
+        assert library.inspection(written) is library.inspection(second)
+    for written, words in (
+        ("first", "may be any of"),
+        ("third", "no run 'third' here"),
+        ("", "no run ''"),
+        (3, "no run 3"),
+    ):
+        with pytest.raises(ValueError, match=words):
+            library.named(written)
+    relative = Library([Path("b/second")])  # as typed where the studio was started
+    assert relative.named(second) == "b/second"
 
 
 def test_a_run_in_memory():

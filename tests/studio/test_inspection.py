@@ -7,13 +7,25 @@ import numpy as np
 import pytest
 import torch
 
-from nelbo import VAE, likelihoods, nn, priors
+from nelbo import VAE, fit, likelihoods, nn, priors, recipes
+from nelbo import data as nelbo_data
+from nelbo.data import Preparation
 from nelbo.evaluation import evaluate
+from nelbo.measure import aggregate_match
 from nelbo.objectives import loss
 from nelbo.studio import planes
 from nelbo.studio.alignment import align
+from nelbo.studio.holes import holes
 from nelbo.studio.inspect import looked_at, opened
-from nelbo.studio.inspection import DRAWS_OF_ONE, inspect, kl_per_unit, terms_of, terms_under
+from nelbo.studio.inspection import (
+    DRAWS_OF_ONE,
+    checkpoint_epoch,
+    inspect,
+    kl_per_unit,
+    load,
+    terms_of,
+    terms_under,
+)
 from nelbo.studio.networks import dense
 from nelbo.studio.planes import Plane
 from nelbo.vae import as_model
@@ -29,11 +41,26 @@ def test_terms_are_those_of_nelbo_loss():
     torch.manual_seed(3)
     with torch.no_grad():
         again = torch.stack([torch.stack(loss(vae, x)) for _ in range(400)]).double()
-    torch.testing.assert_close(found.kl, again[0, 1])
-    error = (again[:, 0].std(0) / 20).square().add(found.standard_error.square()).sqrt()
-    assert bool(((found.reconstruction_error - again[:, 0].mean(0)).abs() < 5 * error).all())
-    torch.testing.assert_close(found.nelbo, found.reconstruction_error + found.kl)
-    torch.testing.assert_close(kl_per_unit(evaluation, 400).sum(1), found.kl)
+    kl, reconstruction_error = found["kl"].value, found["reconstruction_error"]
+    torch.testing.assert_close(kl, again[0, 1])
+    error = (again[:, 0].std(0) / 20).square().add(reconstruction_error.standard_error.square()).sqrt()
+    assert bool(((reconstruction_error.value - again[:, 0].mean(0)).abs() < 5 * error).all())
+    torch.testing.assert_close(found["nelbo"].value, reconstruction_error.value + kl)
+    torch.testing.assert_close(kl_per_unit(evaluation, 400).sum(1), kl)
+
+
+def test_what_was_looked_at_closely_stands_among_the_others():
+    inspection = inspect(small_run(), limit=10, draws=4)
+    first = {name: each.value.clone() for name, each in inspection.terms.items()}
+    alone = terms_of(evaluate(inspection.model, inspection.x[3:4]), DRAWS_OF_ONE)
+    one = terms_of(inspection.closely(3), DRAWS_OF_ONE)
+    assert inspection.draws_of_each.tolist() == [*[4] * 3, DRAWS_OF_ONE, *[4] * 6]
+    others = [i for i in range(10) if i != 3]
+    for name, term in inspection.terms.items():
+        assert term[3].value == one[name][0].value, name
+        assert term[3].standard_error == one[name][0].standard_error, name
+        torch.testing.assert_close(one[name].value, alone[name].value)  # whatever else is in the batch
+        torch.testing.assert_close(term.value[others], first[name][others], rtol=0, atol=0)
 
 
 def test_the_caller_s_random_numbers_are_left_alone():
@@ -86,6 +113,37 @@ def test_densities_over_a_plane_are_densities(name):
         assert float(log_density(inspection, plane, 96).exp().sum()) * cell == pytest.approx(1, abs=0.03)
 
 
+@pytest.mark.parametrize("kind", ["vae", "autoencoder"])
+def test_holes_are_those_of_the_report(kind):
+    """The number is that of aggregate_match, and what is shaded holds about as much of the prior's mass."""
+    run = small_run(kind)
+    inspection = inspect(run, limit=20, draws=2)
+    whole = torch.eye(LATENT)[:, :LATENT]
+    match = aggregate_match(run, run.data.train).holes
+    found = holes(inspection, whole)
+    assert (found.share.text, found.in_plane, found.examples) == (match.text, None, 60)
+    assert holes(inspection, whole) is found  # measured once
+    # of the marginals in a plane of two of the three units: by draws of the prior, and by the shaded cells of its grid
+    flat = holes(inspection, planes.units((0, 1), LATENT))
+    assert flat.share.text == match.text
+    plane = Plane(planes.units((0, 1), LATENT), (-5.0, -5.0), (5.0, 5.0), (0.0,) * LATENT)
+    mass = planes.log_prior(inspection, plane, 100).exp() * 0.01
+    shaded = float(mass[flat.over(plane, 100)].sum())
+    assert (
+        abs(shaded - float(flat.in_plane)) < 5 * (float(flat.in_plane) * (1 - float(flat.in_plane)) / 60) ** 0.5 + 0.02
+    )
+
+
+def test_a_prior_has_a_box_in_the_plane():
+    for prior in ("standard_normal", "mixture"):
+        inspection = inspect(small_run(prior=prior), limit=20, draws=2)
+        box = planes.around_prior(inspection, planes.units((0, 2), LATENT))
+        with torch.no_grad():
+            drawn = inspection.model.prior.sample(torch.Size((4000,)))[:, [0, 2]]
+        inside = (drawn > torch.tensor(box.low)) & (drawn < torch.tensor(box.high))
+        assert float(inside.all(1).double().mean()) > 0.97
+
+
 def test_the_grid_starts_at_the_upper_left():
     grid = Plane(torch.eye(2), (0.0, 10.0), (4.0, 14.0), (0.0, 0.0)).grid(4)
     assert grid[0].tolist() == [0.5, 13.5]
@@ -124,7 +182,8 @@ def test_terms_under_a_q_of_one_s_own_by_quadrature():
     torch.manual_seed(1)
     vae = VAE(nn.MLP(6, 2), nn.MLP(1, 6, hidden=(8,)), latent=1, likelihood=likelihoods.Bernoulli()).eval()
     x, mean, sd = LIKELIHOODS["bernoulli"][1](1), 0.4, 0.7
-    error, kl = terms_under(vae, x, torch.tensor([mean]), torch.tensor([[sd**2]]))
+    terms = terms_under(vae, x, torch.tensor([mean]), torch.tensor([[sd**2]]))
+    error, kl = terms["reconstruction_error"], terms["kl"]
     nodes, weights = np.polynomial.hermite_e.hermegauss(60)
     with torch.no_grad():
         z = torch.tensor(mean + sd * nodes, dtype=torch.float32)[:, None]
@@ -137,10 +196,10 @@ def test_terms_under_a_q_of_one_s_own_by_quadrature():
 def test_terms_under_a_q_against_a_mixture_prior():
     vae = make_vae(prior="mixture")
     x, mean = LIKELIHOODS["bernoulli"][1](1), torch.zeros(LATENT)
-    _, kl = terms_under(vae, x, mean, 0.1 * torch.eye(LATENT))
+    kl = terms_under(vae, x, mean, 0.1 * torch.eye(LATENT))["kl"]
     assert kl.method == f"monte_carlo ({DRAWS_OF_ONE} draws of z)"
     assert float(kl) + 5 * float(kl.standard_error) > 0
-    assert float(terms_under(vae, x, mean, torch.zeros(LATENT, LATENT))[1]) == math.inf
+    assert float(terms_under(vae, x, mean, torch.zeros(LATENT, LATENT))["kl"]) == math.inf
 
 
 def test_alignment_finds_the_map_that_made_the_second_space():
@@ -181,8 +240,8 @@ def test_splits_and_autoencoders():
     inspection = inspect(run, split="train", limit=10)
     assert inspection.evaluation.is_point
     terms = terms_of(inspection.evaluation, inspection.draws)
-    assert bool(terms.kl.isinf().all())
-    assert bool(terms.standard_error.isfinite().all())
+    assert bool(terms["kl"].value.isinf().all())
+    assert bool(terms["reconstruction_error"].standard_error.isfinite().all())
     with pytest.raises(ValueError, match="have no test part; they have: validation, train"):
         inspect(run, split="test")
 
@@ -194,6 +253,38 @@ def test_priors_of_the_table_are_all_here():
         priors.VampPrior,
         priors.Flow,
     }
+
+
+def test_labels_that_were_words_keep_them_and_values_their_units():
+    run = small_run()
+    content = opened(inspect(run, limit=9)).content
+    assert content["label_names"] == ["0", "1", "2"]
+    assert content["preparation"] == {"mean": None, "std": None, "scale": 1.0}
+    assert len(content["columns"]["low"]) == 6
+    run.record["data"] = {"label_names": ["lark", "wren", "owl"]}
+    assert opened(inspect(run, limit=9)).content["label_names"] == ["lark", "wren", "owl"]
+    run.data.train.preparation = Preparation(mean=(1.0,) * 6, std=(2.0,) * 6)
+    content = opened(inspect(run, limit=9)).content
+    assert content["preparation"] == {"mean": (1.0,) * 6, "std": (2.0,) * 6, "scale": 1.0}
+
+
+def test_a_run_without_weights_is_loaded_from_its_checkpoint(tmp_path):
+    data = nelbo_data.load("digits", binarize="threshold", limit=200)
+
+    def stop(epoch):
+        if epoch["epoch"] == 2:
+            raise KeyboardInterrupt
+
+    settings = {"epochs": 5, "seed": 1, "progress": False, "checkpoint_every": 1e-6}
+    with pytest.raises(KeyboardInterrupt):
+        fit(recipes.vae(data.event_shape, hidden=(8,)), data, out=tmp_path / "cut", callback=stop, **settings)
+    epoch = checkpoint_epoch(tmp_path / "cut")
+    run = load(tmp_path / "cut")
+    assert 1 <= epoch == len(run.history)
+    assert checkpoint_epoch(tmp_path) is None
+    expected = fit(recipes.vae(data.event_shape, hidden=(8,)), data, **{**settings, "epochs": epoch})
+    for name, weight in expected.model.state_dict().items():
+        torch.testing.assert_close(run.model.state_dict()[name], weight, rtol=0, atol=0)
 
 
 def test_columns_of_a_table_keep_their_names():

@@ -1,6 +1,7 @@
 """The inspector in a browser, on runs trained for seconds."""
 
 import json
+import math
 import re
 import shutil
 
@@ -11,10 +12,18 @@ from matplotlib.path import Path as Polygon
 from torch.distributions import Independent, Normal
 
 import nelbo
-from nelbo.studio.inspection import terms_under
+from nelbo.evaluation import evaluate
+from nelbo.files import write_json
+from nelbo.measure.context import report_context
+from nelbo.measure.sections import SECTIONS
+from nelbo.report import MEASURES
+from nelbo.studio.inspection import inspect, terms_of, terms_under
+from nelbo.studio.library import Library
 from nelbo.studio.session import Session
 from tests.studio.conftest import COLUMNS
-from tests.studio.reading import PIXELS, number, shown, state_of
+from tests.studio.reading import PIXELS, number, shown, state_of, told
+from tests.studio.runs import small_run
+from tests.studio.tab import at_rest
 
 
 @pytest.fixture
@@ -25,6 +34,19 @@ def studio(run_folder, serving):
 @pytest.fixture(scope="module")
 def run(run_folder):
     return nelbo.load(run_folder / "first")
+
+
+@pytest.fixture(scope="module")
+def table_of_birds(tmp_path_factory):
+    """A run on three named columns and labels that are words."""
+    out = tmp_path_factory.mktemp("birds")
+    draws = torch.randn(200, 3, generator=torch.Generator().manual_seed(0)).double().numpy()
+    lines = [f"{20 + 3 * a:.4f},{30 + a + b:.4f},{7 + 0.1 * c:.4f},{'lark' if a > 0 else 'wren'}" for a, b, c in draws]
+    (out / "birds.csv").write_text("\n".join(["length,weight,wing,species", *lines]) + "\n")
+    data = nelbo.data.load(out / "birds.csv", label="species", standardize=True)
+    model = nelbo.recipes.vae(data.event_shape, likelihood="normal", latent=2, hidden=(16,))
+    nelbo.fit(model, data, epochs=2, out=out / "birds", progress=False)
+    return out
 
 
 def test_the_three_numbers_are_those_of_nelbo_loss(studio, visit, run, run_folder):
@@ -39,6 +61,82 @@ def test_the_three_numbers_are_those_of_nelbo_loss(studio, visit, run, run_folde
     assert abs(values["reconstruction_error"] - float(draws[:, 0].mean())) < error
     assert abs(values["nelbo"] - float(draws[:, 2].mean())) < error
     assert values["nelbo"] == pytest.approx(values["reconstruction_error"] + values["kl"], abs=0.02)
+
+
+TERMS = ("reconstruction_error", "kl", "nelbo")
+HOVERED = r"#(\d+): (.+?) \+ (.+?) = (.+?) nats"
+
+
+def test_one_quantity_is_one_number(run_folder, serving, visit, tmp_path):
+    """Whatever two places show for a run and an example agrees within the standard errors that they print."""
+    shutil.copytree(run_folder / "first", tmp_path / "kept")
+    run = nelbo.load(tmp_path / "kept")
+    context = report_context(run, effort="quick")
+    sections = dict(SECTIONS)
+    report = context.report((sections["loss"](context), sections["aggregate posterior"](context)))
+    write_json(tmp_path / "kept" / MEASURES, report.to_dict())
+    served = serving(Session([tmp_path]))
+    page = visit(served.address(state_of(run=str(tmp_path / "kept"), pins=[4], layers=["holes"])))
+    page.wait_for_selector("table.examples[aria-busy=false]")
+    page.wait_for_selector("text=lies in holes")
+
+    # one example: the table, its row, the caption under the pointer, the button, and nelbo.loss
+    worst = int(page.locator("[data-pin]").first.get_attribute("data-pin"))
+    page.click("text=largest loss")
+    page.wait_for_function("() => document.querySelectorAll('.example-row').length === 2")
+    assert page.locator(".example-row").nth(1).get_by_text(f"example {worst}").count() == 1
+    for row, place in ((worst, 1), (4, 0)):
+        texts = [shown(page, term, place) for term in TERMS]
+        cells = [page.locator(f"[data-cell='{row} {term}']") for term in TERMS]
+        in_table = [cell.inner_text() for cell in cells if cell.count()]
+        assert in_table in ([], texts)
+        x = run.data.validation.take([row])
+        with torch.no_grad():
+            again = nelbo.loss(run.model, x, samples=1024)
+        alone = {name: each[0] for name, each in terms_of(evaluate(run, x), 1024).items()}
+        for term, text in zip(TERMS, texts, strict=True):
+            value, error = told(text)
+            assert abs(value - float(alone[term])) <= 0.5 * 10.0 ** -len(text.partition(".")[2].partition(" ")[0])
+            assert abs(value - float(getattr(again, term))) < 5 * 2**0.5 * error + 0.01
+        if row == worst:
+            assert in_table == texts
+    others = [int(one.get_attribute("data-pin")) for one in page.locator("[data-pin]").all()]
+    values = [told(page.locator(f"[data-cell='{row} nelbo']").inner_text())[0] for row in others]
+    assert values == sorted(values, reverse=True)
+
+    # the set: the cards and the report; the holes are those of the report, to the digit
+    said = page.locator(".group", has=page.locator("[data-layer=holes]")).locator(".caption").inner_text()
+    page.click(".rail [data-page=report]")
+    page.wait_for_selector("text=prior mass without data")
+    for term, title in zip(TERMS, ("reconstruction error", "+ KL", "= NELBO, the total loss"), strict=True):
+        card = told(page.locator(f"[data-number={term}]").inner_text())
+        row = page.locator("tr", has=page.get_by_role("rowheader", name=title, exact=True)).first
+        reported = told(row.locator("td").first.inner_text())
+        assert abs(card[0] - reported[0]) < 2 * math.hypot(card[1], reported[1]), term
+    row = page.locator("tr", has=page.get_by_role("rowheader", name="prior mass without data")).first
+    assert said.startswith(f"{row.locator('td').last.inner_text()} of the prior's mass lies in holes")
+
+
+def test_the_caption_under_the_pointer_is_the_number_of_the_row(studio, visit, run_folder):
+    page = visit(studio.address(state_of(run=str(run_folder / "first"), pins=[4])))
+    texts = [shown(page, term) for term in TERMS]
+    page.wait_for_selector("table.examples[aria-busy=false]")
+    dot = page.locator(".latent .mean").bounding_box()
+    page.mouse.move(dot["x"] + dot["width"] / 2, dot["y"] + dot["height"] / 2)
+    page.wait_for_selector("text=/#4: /")
+    assert re.search(HOVERED, page.locator(".hover-words").inner_text()).groups() == ("4", *texts)
+
+
+def test_the_code_gives_the_numbers_shown(studio, visit, run_folder):
+    page = visit(studio.address(state_of(run="first", other="second", pins=[4], z=[0.5, -0.5])))
+    texts = [[shown(page, term, row) for term in TERMS] for row in (0, 1)]
+    given = {}
+    exec(page.locator("pre.code").text_content(), given)
+    for name, text in zip(("error", "kl", "nelbo_"), texts[0], strict=True):
+        assert abs(told(text)[0] - float(given[name])) < 0.006
+    difference = told(texts[0][2])[0] - told(texts[1][2])[0]
+    assert float(given["difference"]) == pytest.approx(difference, abs=0.011)
+    assert given["at_z"].shape == (1, 1, 8, 8)
 
 
 def test_the_browser_decodes_as_the_model_does(studio, visit, run, run_folder):
@@ -73,7 +171,7 @@ def test_dragging_q_moves_its_kl_as_the_formula_says(studio, visit, run, run_fol
     pz = Independent(Normal(torch.zeros(2), torch.ones(2)), 1)
     kl = float(nelbo.kl(Independent(Normal(mean, sd), 1), pz))
     assert number(shown(page, "kl")) == pytest.approx(kl, rel=2e-3)
-    error, _ = terms_under(run.model, run.data.validation.take([2]), mean, torch.diag(sd.square()))
+    error = terms_under(run.model, run.data.validation.take([2]), mean, torch.diag(sd.square()))["reconstruction_error"]
     assert number(shown(page, "reconstruction_error")) == pytest.approx(
         float(error), abs=5 * float(error.standard_error) + 0.01
     )
@@ -102,26 +200,24 @@ def test_two_models_side_by_side(studio, visit, run_folder):
     page.wait_for_selector("[data-difference=nelbo]")
     assert page.locator(".example-row").count() == 2
     page.wait_for_selector(".ghost[visibility=visible]", state="attached")  # the cursor at the place that corresponds
-    from nelbo.studio.inspection import inspect, terms_of
 
     opened = [inspect(nelbo.load(run_folder / name)) for name in ("first", "second")]
-    terms = [terms_of(each.evaluation, each.draws).nelbo for each in opened]
+    terms = [each.first_terms["nelbo"].value for each in opened]
     difference = (terms[0] - terms[1]).mean()
     assert number(page.locator("[data-difference=nelbo]").inner_text()) == pytest.approx(float(difference), abs=0.01)
 
 
-def test_columns_of_a_table_show_as_bars_and_units_of_three(studio, visit, run_folder):
+def test_columns_of_a_table_show_by_name_and_units_of_three(studio, visit, run_folder):
     page = visit(studio.address(state_of(run=str(run_folder / "table"))))
-    page.wait_for_selector("svg.bars path.bar", state="attached")
-    assert page.locator("svg.bars circle.input").count() == 6  # the input, over the bars of its reconstruction
-    assert page.locator("table.values").first.locator("th").all_text_contents() == list(COLUMNS)
+    page.wait_for_selector(".value-track .fill", state="attached")
+    assert page.locator("table.columns-of tbody th").all_text_contents() == list(COLUMNS)
     assert page.locator(".unit-row").count() == 3
     page.locator(".unit-row button").first.click()  # another unit on the horizontal axis
     page.wait_for_function("() => location.hash.includes('axes=')")
-    page.wait_for_selector("svg.bars path.bar", state="attached")
+    page.wait_for_selector(".value-track .fill", state="attached")
 
 
-def test_layers_samples_drawing_and_the_table(studio, visit, run_folder):
+def test_layers_samples_and_the_table(studio, visit, run_folder):
     page = visit(
         studio.address(
             state_of(
@@ -134,18 +230,272 @@ def test_layers_samples_drawing_and_the_table(studio, visit, run_folder):
         "() => document.querySelector('image.pictures')?.getAttribute('href')?.startsWith('data:image/png')"
     )
     page.wait_for_selector("text=of the prior's mass lies in holes")
+    page.uncheck("[data-layer=holes]")
+    page.wait_for_function("() => !document.body.textContent.includes('lies in holes')")
+    assert page.locator("image.holes[visibility=visible]").count() == 0
     page.click("[data-do=sample]")
     page.wait_for_selector("text=25 draws of z")
+    page.locator(".example-button:not([data-pin='0'])").first.click()
+    page.wait_for_function("() => document.querySelectorAll('.example-row').length === 2")
+
+
+def test_a_drawing_takes_the_place_of_the_original_and_all_follows_the_stroke(studio, visit, run, run_folder):
+    page = visit(studio.address(state_of(run="first", pins=[0])), viewport={"width": 1280, "height": 800})
+    before = shown(page, "kl")
     page.click("[data-do=draw]")
-    page.locator(".pad").scroll_into_view_if_needed()
-    box = page.locator(".pad").bounding_box()
+    box = page.locator(".original .pad").bounding_box()
+    assert box["y"] >= 0
+    assert box["y"] + box["height"] <= 800  # in sight, without scrolling
+    assert page.locator(".original figure").is_hidden()
+    dot = page.locator(".latent .mean")
+    at = [dot.get_attribute(name) for name in ("cx", "cy")]
     page.mouse.move(box["x"] + 20, box["y"] + 20)
     page.mouse.down()
-    page.mouse.move(box["x"] + 90, box["y"] + 120, steps=5)
+    for i in range(1, 8):
+        page.mouse.move(box["x"] + 20 + 15 * i, box["y"] + 20 + 12 * i)
+    moved = "([dot, at]) => dot.getAttribute('cx') !== at[0] || dot.getAttribute('cy') !== at[1]"
+    page.wait_for_function(moved, arg=[dot.element_handle(), at])  # while the hand is still down
     page.mouse.up()
-    page.wait_for_function(f"() => ({PIXELS})('.original canvas.pixels').filter((v) => v > 0).length > 3")
-    page.locator(".example-button:not([aria-label*='#0:'])").first.click()
-    page.wait_for_function("() => document.querySelectorAll('.example-row').length === 2")
+    at_rest(page)
+    x = torch.tensor(np.array(page.evaluate(PIXELS, ".pad")) / 255).float().round().reshape(1, 1, 8, 8)
+    assert x.sum() > 3
+    expected = {name: each[0] for name, each in terms_of(evaluate(run, x), 1024).items()}
+    kl = number(f"{float(expected['kl']):.4g}")
+    page.wait_for_function(
+        "(kl) => Number(document.querySelector('[data-term=kl]').textContent) === kl", arg=kl
+    )  # over as many draws as any example
+    assert told(shown(page, "nelbo"))[0] == pytest.approx(float(expected["nelbo"]), abs=0.006)
+    with torch.no_grad():
+        mean = run.model.posterior(x).mean[0]
+    handle = page.locator("[data-handle='mean µ of q(z|x)']")
+    assert float(handle.get_attribute("aria-valuenow")) == pytest.approx(float(mean[0]), abs=1e-3)
+    page.click("[data-do=done]")
+    page.wait_for_function("(kl) => document.querySelector('[data-term=kl]').textContent === kl", arg=before)
+    assert page.locator(".pad").count() == 0
+    page.click("[data-do=edit]")  # a change of the example starts from it
+    np.testing.assert_array_equal(page.evaluate(PIXELS, ".pad"), 255 * run.data.validation.take([0]).flatten().numpy())
+    page.locator(".pad").press("Space")  # with the keyboard
+    page.wait_for_function("(kl) => document.querySelector('[data-term=kl]').textContent !== kl", arg=before)
+
+
+def test_a_walk_between_links_says_nothing_wrong(studio, visit, run_folder):
+    page = visit(studio.address(state_of(run="first", pins=[1, 2])))
+    shown(page, "kl", 1)
+    for state in ("run=second", "run=first", "run=table&pins=[3]", "run=first&pins=[4]&z=[0.5,0.5]"):
+        page.evaluate("(state) => (location.hash = `#inspector?${state}`)", state)
+        title = state.partition("&")[0].removeprefix("run=")
+        page.wait_for_function("(title) => document.querySelector('.example-row h2')?.textContent === title", arg=title)
+        shown(page, "kl")
+        at_rest(page)
+        assert page.locator(".note").is_hidden() or not page.locator(".note").inner_text()
+    page.go_back()
+    page.wait_for_function("() => document.querySelector('.example-row h2')?.textContent === 'table'")
+    shown(page, "kl")
+
+
+def view_of(page):
+    """The view of the plane in the address, once it is written."""
+    at_rest(page)
+    found = re.search(r"[?&]view=(\[[^&]*\])", page.evaluate("decodeURIComponent(location.hash)"))
+    return json.loads(found[1]) if found else []
+
+
+AXES = """(svg) => {
+  const ticks = [...svg.querySelectorAll('.axes text[text-anchor=middle]:not(.axis-label)')];
+  const [a, b] = [ticks[0], ticks.at(-1)].map((t) => {
+    return [Number(t.getAttribute('x')), Number(t.textContent.replace('−', '-'))];
+  });
+  return [a, b];
+}"""
+
+
+def z1_at(page, x):
+    """The first coordinate at a place on the screen, read off the ticks."""
+    svg = page.locator(".latent svg").first
+    (ax, av), (bx, bv) = page.evaluate(AXES, svg.element_handle())
+    return av + (x - svg.bounding_box()["x"] - ax) * (bv - av) / (bx - ax)
+
+
+def test_the_plane_is_zoomed_where_the_pointer_is_and_the_view_is_kept(studio, visit, run_folder):
+    page = visit(studio.address(state_of(run="first", pins=[0])))
+    shown(page, "kl")
+    plane = page.locator(".latent svg").first.bounding_box()
+    x, y = plane["x"] + 0.6 * plane["width"], plane["y"] + 0.3 * plane["height"]
+    page.mouse.move(x, y)
+    page.mouse.wheel(0, 60)  # without Ctrl the page scrolls
+    page.wait_for_function("() => scrollY > 0")
+    page.evaluate("scrollTo(0, 0)")
+    assert view_of(page) == []
+    page.mouse.move(x, y)
+    before = z1_at(page, x)
+    page.keyboard.down("Control")
+    page.mouse.wheel(0, -300)
+    page.keyboard.up("Control")
+    view = view_of(page)
+    assert view[2] == pytest.approx(3.4 * math.exp(-0.75), rel=0.01)
+    assert z1_at(page, x) == pytest.approx(before, abs=0.03)
+    assert page.evaluate("scrollY") == 0
+    # Alt and the mouse move it; a link opens the same
+    page.keyboard.down("Alt")
+    page.mouse.down()
+    page.mouse.move(x + 60, y, steps=3)
+    page.mouse.up()
+    page.keyboard.up("Alt")
+    moved = view_of(page)
+    assert moved[0] < view[0]
+    assert z1_at(page, x + 60) == pytest.approx(before, abs=0.03)
+    again = visit(studio.address(state_of(run="first", pins=[0], view=moved)))
+    shown(again, "kl")
+    assert z1_at(again, x + 60) == pytest.approx(before, abs=0.03)
+    # a click on an empty place decodes there, a double click goes back to the whole
+    page.mouse.dblclick(x, y)
+    assert view_of(page) == []
+    # a box, the buttons, the keyboard
+    page.click("[data-zoom=box]")
+    page.mouse.move(plane["x"] + 100, plane["y"] + 100)
+    page.mouse.down()
+    page.mouse.move(plane["x"] + 180, plane["y"] + 170, steps=4)
+    page.mouse.up()
+    boxed = view_of(page)
+    assert 0 < boxed[2] < 1.5
+    assert "z=" not in page.evaluate("location.hash")
+    page.click("[data-zoom=prior]")
+    assert view_of(page) == [0, 0, 3.4]
+    page.locator(".latent svg").first.press("+")
+    assert view_of(page)[2] == pytest.approx(3.4 / 1.5, rel=0.01)
+    page.locator(".latent svg").first.press("ArrowRight")
+    assert view_of(page)[0] > 0
+    page.locator(".latent svg").first.press("0")
+    assert view_of(page) == []
+
+
+def test_two_fingers_zoom_the_plane(studio, visit, run_folder):
+    page = visit(studio.address(state_of(run="first", pins=[0])), has_touch=True)
+    shown(page, "kl")
+    plane = page.locator(".latent svg").first
+    plane.scroll_into_view_if_needed()
+    box = plane.bounding_box()
+    x, y = box["x"] + 0.7 * box["width"], box["y"] + 0.3 * box["height"]
+    before = z1_at(page, x)
+    session = page.context.new_cdp_session(page)
+
+    def touch(kind, *points):
+        session.send("Input.dispatchTouchEvent", {"type": kind, "touchPoints": [{"x": a, "y": b} for a, b in points]})
+
+    touch("touchStart", (x - 20, y))
+    touch("touchStart", (x - 20, y), (x + 20, y))
+    for i in range(1, 6):
+        touch("touchMove", (x - 20 - 4 * i, y), (x + 20 + 4 * i, y))
+    touch("touchEnd")
+    assert view_of(page)[2] == pytest.approx(3.4 / 2, rel=0.02)
+    assert z1_at(page, x) == pytest.approx(before, abs=0.05)
+    assert page.locator(".example-row").count() == 1  # a finger that is lifted picks nothing
+    assert "z=" not in page.evaluate("location.hash")
+
+
+def test_the_holes_of_an_autoencoder_are_seen_after_a_zoom_to_the_prior(serving, visit):
+    session = Session()
+    name = Library.of(session).add(small_run("autoencoder"))
+    page = visit(serving(session).address(state_of(run=name, layers=["holes"], view=[0, 0, 40])))
+    page.click("text=Zoom to the prior")
+    assert view_of(page)[2] == pytest.approx(3.4)
+    page.wait_for_function("() => document.querySelector('image.holes').getAttribute('visibility') === 'visible'")
+
+
+def test_links_name_a_run_by_its_name_and_survive_another_folder(run_folder, serving, visit, tmp_path):
+    served = serving(Session([run_folder]))
+    for written in (str(run_folder / "first"), "first", "runs/first"):
+        page = visit(served.address(state_of(run=written, pins=[3])))
+        shown(page, "kl")
+        at_rest(page)
+        assert page.evaluate("location.hash").startswith("#inspector?run=first&")
+        assert page.locator("select[aria-label=Model]").input_value() == "first"
+    page = visit(served.address(state_of(run="nowhere")))
+    page.wait_for_selector("text=no run 'nowhere' here")
+    shutil.copytree(run_folder / "first", tmp_path / "elsewhere" / "deep" / "first")
+    moved = serving(Session([tmp_path / "elsewhere"]))
+    page = visit(moved.address("inspector?run=first"))
+    shown(page, "kl")
+    for folder in ("a", "b"):
+        shutil.copytree(run_folder / "first", tmp_path / "twice" / folder / "first")
+    page = visit(serving(Session([tmp_path / "twice"])).address("inspector?run=first"))
+    page.wait_for_selector("text='first' may be any of")
+    page.locator("select[aria-label=Model]").select_option("b/first")
+    shown(page, "kl")
+
+
+def test_a_run_that_was_interrupted_is_inspected_from_its_checkpoint(run_folder, serving, visit, tmp_path):
+    data = nelbo.data.load("digits", binarize="threshold", limit=200)
+
+    def stop(epoch):
+        if epoch["epoch"] == 2:
+            raise KeyboardInterrupt
+
+    model = nelbo.recipes.vae(data.event_shape, hidden=(16,))
+    with pytest.raises(KeyboardInterrupt):
+        nelbo.fit(model, data, epochs=5, out=tmp_path / "cut", progress=False, callback=stop, checkpoint_every=1e-6)
+    page = visit(serving(Session([tmp_path])).address("inspector"))
+    shown(page, "kl")
+    words = page.locator("select[aria-label=Model] option").inner_text()
+    assert re.fullmatch(r"cut, latent 2 \(interrupted: checkpoint after epoch \d\)", words)
+
+
+def test_a_table_has_its_names_and_both_units(serving, visit, table_of_birds):
+    page = visit(serving(Session([table_of_birds])).address(state_of(run="birds", pins=[3])))
+    shown(page, "kl")
+    run = nelbo.load(table_of_birds / "birds")
+    x = run.data.validation.take([3])[0]
+    mean, std = (torch.tensor(values) for values in (run.data.preparation.mean, run.data.preparation.std))
+    rows = page.locator("table.columns-of tbody tr")
+    assert rows.locator("th").all_inner_texts() == ["length", "weight", "wing"]
+
+    def column(cell):
+        return [number(text) for text in page.locator(f"table.columns-of [{cell}]").all_inner_texts()]
+
+    np.testing.assert_allclose(column("data-x"), x * std + mean, rtol=2e-3)
+    rebuilt = run.reconstruct(x[None])[0]
+    np.testing.assert_allclose(column("data-rebuilt"), rebuilt * std + mean, rtol=2e-3)
+    page.click("text=as the model sees them")
+    page.wait_for_function("() => location.hash.includes('values=standardized')")
+    np.testing.assert_allclose(column("data-x"), x, atol=2e-3, rtol=2e-3)
+    # names of labels, and only what there is to choose
+    assert "lark" in page.locator("select[aria-label='First example of a class']").inner_text()
+    assert page.locator(".example-row .what").inner_text().split(",")[0] in ("lark", "wren")
+    assert page.locator("[data-layer=pictures]").is_hidden()
+    assert page.locator("[data-do=draw]").count() == 0
+    assert page.locator("text=To the right").count() == 0
+    page.wait_for_selector("text=/(length|weight|wing) \\S+ → /")  # what each unit changes
+    # a value changed by the reader
+    before = shown(page, "nelbo")
+    page.click("[data-do=edit]")
+    page.locator("table.columns-of input[type=text]").nth(1).fill("4")
+    page.locator("table.columns-of input[type=text]").nth(1).press("Enter")
+    page.wait_for_function("(was) => document.querySelector('[data-term=nelbo]').textContent !== was", arg=before)
+    at_rest(page)
+    changed = x.clone()
+    changed[1] = 4
+    with torch.no_grad():
+        kl = float(nelbo.loss(run.model, changed[None]).kl)
+    assert number(shown(page, "kl")) == pytest.approx(kl, rel=1e-3)
+    page.click("[data-do=done]")
+    page.wait_for_function("(was) => document.querySelector('[data-term=nelbo]').textContent === was", arg=before)
+
+
+def test_counts_are_seen_beside_much_larger_ones(serving, visit):
+    session = Session()
+    run = small_run(likelihood="poisson")
+    run.data.validation.x[0, 0] = 500  # the largest of the set
+    name = Library.of(session).add(run)
+    page = visit(serving(session).address(state_of(run=name, pins=[5])))
+    shown(page, "kl")
+    x = run.data.validation.take([5]).flatten()
+    at = [
+        float(left)
+        for left in page.locator(".value-track .dot").evaluate_all("(all) => all.map((e) => parseFloat(e.style.left))")
+    ]
+    largest = max(float(x.max()), *[number(t) for t in page.locator("[data-rebuilt]").all_inner_texts()])
+    np.testing.assert_allclose(at, 100 * (x / largest).sqrt(), atol=1)
+    assert min(at[i] for i in range(len(x)) if x[i] > 0) > 10  # of a hundred: the smallest count is seen
 
 
 def test_numbers_out_of_range_are_clamped_and_said(studio, visit, run_folder):
@@ -175,9 +525,9 @@ def test_damaged_and_deleted_runs(studio, visit, run_folder, tmp_path, serving):
     page.press("[aria-label='Example number']", "Enter")  # deleted while open: still there
     page.wait_for_function("() => document.querySelectorAll('.example-row').length === 2")
     shown(page, "kl", 1)
-    page.locator("select[aria-label=Model]").select_option(str(tmp_path / "half"))
+    page.locator("select[aria-label=Model]").select_option("half")
     page.wait_for_selector("text=not a whole safetensors file")
-    page.locator("select[aria-label=Model]").select_option(str(tmp_path / "good"))
+    page.locator("select[aria-label=Model]").select_option("good")
     shown(page, "kl")
 
 

@@ -17,6 +17,7 @@ from nelbo.studio.wire import pack
 _OF_EACH_CLASS, _AT_LEAST = 3, 24  # examples that travel with the file, besides the pinned ones
 _SNAPSHOTS = 12
 _LONGEST_PATH = 1000
+_RANKED = 12  # examples at either end of the order by a term
 
 Ask = Callable[..., dict[str, Any]]
 
@@ -97,6 +98,8 @@ class Answers:
                     raise ValueError(reply.content["error"])
                 return {}
             answer = {name: value for name, value in reply.content.items() if name not in ("id", "kind")}
+            if kind == "inspect.open":
+                answer["name"] = answer["run"]  # what travels has one name for a run
             self._known[question] = answer
             self.packed[question] = pack(_renamed(answer, self.names), reply.buffers)
         return self._known[question]
@@ -104,7 +107,7 @@ class Answers:
     def list_only(self, runs: Sequence[str]) -> None:
         """Have the lists of runs name only those that travel."""
         entries = [entry for entry in Library.of(self.session).entries() if entry["run"] in runs]
-        entries = _renamed(entries, self.names)
+        entries = _renamed([{**entry, "name": entry["run"]} for entry in entries], self.names)
         demo = {"out": "", "models": {}, "missing": [], "offer": False}
         self.packed["inspect.runs {}"] = pack({"runs": entries})
         self.packed["train.list {}"] = pack({"runs": entries, "jobs": [], "demo": demo})
@@ -123,7 +126,9 @@ def prepared(session: Session, page: str, state: Mapping[str, Any]) -> tuple[dic
     """
     if page not in OF_RUNS:
         return dict(state), {}
+    library = Library.of(session)
     made = {**state, "run": state.get("run") or _first(session)}
+    made |= {key: library.named(made[key]) for key in ("run", "other") if made.get(key)}
     runs = _runs_of(made)
     answers = Answers(session, _short(runs))
     _ask_for(answers, page, made)
@@ -182,6 +187,7 @@ def _inspector(session: Session, ask: Ask, state: Mapping[str, Any], names: list
     asked: list[dict[str, Any]] = []
     for name in names:
         which = {"run": name, **split}
+        _look_closely(session, which, state.get("pins"))
         info = ask("inspect.open", **which)
         asked.append(_axes(state, info, own=not asked))
         local = bool(info["dense"]["decoder"] and info["picture"])
@@ -194,11 +200,26 @@ def _inspector(session: Session, ask: Ask, state: Mapping[str, Any], names: list
         for row in _rows(session, which, info["n"], state.get("pins"), few=all_inputs):
             ask("inspect.examples", **which, rows=[row])
         if len(info["axes"]) == 2:
-            _planes(ask, {**which, **asked[-1]}, info["latent"], local=local)
+            _planes(ask, {**which, **asked[-1]}, info, local=local)
     if len(names) == 2:
         first = ask("inspect.open", run=names[0], **split)
         both = {**asked[0], **{f"other_{key}": axes for key, axes in asked[1].items()}}
         ask("inspect.align", required=False, run=names[0], other=names[1], split=first["split"], **both)
+
+
+def _look_closely(session: Session, which: Mapping[str, Any], pins: Any) -> None:
+    """Measure the examples with the largest and smallest terms over many draws: the file's table ranks by them."""
+    library = Library.of(session)
+    with library.busy:
+        inspection = library.inspection(which["run"], which.get("split"))
+        n = len(inspection.x)
+        if inspection.evaluation.is_point:
+            return
+        some = min(_RANKED, n)
+        order = [each.value.argsort().tolist() for each in inspection.terms.values()]
+        pinned = [row for row in pins if type(row) is int and 0 <= row < n] if isinstance(pins, list) else []
+        for row in {*pinned, *(row for rows in order for row in rows[:some] + rows[-some:])}:
+            inspection.closely(row)
 
 
 def _axes(state: Mapping[str, Any], info: Mapping[str, Any], *, own: bool) -> dict[str, Any]:
@@ -209,11 +230,15 @@ def _axes(state: Mapping[str, Any], info: Mapping[str, Any], *, own: bool) -> di
     return {"axes": units} if units and units != info["axes"] else {}
 
 
-def _planes(ask: Ask, which: Mapping[str, Any], latent: int, *, local: bool) -> None:
+def _planes(ask: Ask, which: Mapping[str, Any], info: Mapping[str, Any], *, local: bool) -> None:
     if "axes" in which:
         ask("inspect.plane", **which, layers=["prior"], n=8)
-    ask("inspect.plane", **which, layers=["prior", "aggregate"], n=72)
-    if latent == 2:
+    # the whole plane, and the part that holds the prior: an autoencoder's codes lie far beyond it
+    prior = dict(zip(("low", "high"), info["prior_box"], strict=True)) if "axes" not in which else {}
+    for ends in ({}, prior) if prior else ({},):
+        ask("inspect.plane", **which, layers=["prior", "aggregate"], n=72, **ends)
+        ask("inspect.plane", required=False, **which, layers=["prior", "holes"], n=72, **ends)
+    if info["latent"] == 2:
         ask("inspect.plane", **which, layers=["stretch"], n=32)
         if not local:
             ask("inspect.plane", **which, layers=["decoded"], n=15)

@@ -13,9 +13,19 @@ from nelbo import latents
 from nelbo.estimate import Estimate
 from nelbo.evaluation import Evaluation, decode, evaluate
 from nelbo.figures.points import read_labels
+from nelbo.measure.aggregate import LEVEL
 from nelbo.studio import planes
 from nelbo.studio.alignment import align
-from nelbo.studio.inspection import DRAWS_OF_ONE, Inspection, kl_per_unit, terms_of, terms_under
+from nelbo.studio.holes import Holes, holes
+from nelbo.studio.inspection import (
+    DRAWS_OF_ONE,
+    Inspection,
+    Terms,
+    checkpoint_epoch,
+    kl_per_unit,
+    terms_of,
+    terms_under,
+)
 from nelbo.studio.library import Library
 from nelbo.studio.networks import dense
 from nelbo.studio.session import Buffers, Content, Reply, Session, answers
@@ -24,7 +34,7 @@ from nelbo.vae import Model
 _FARTHEST = 1e3  # of a coordinate that a page may ask for; beyond, float32 pictures say nothing
 _MOST_AT_ONCE = 1024  # codes decoded for one message
 _MOST_EXAMPLES, _MOST_PICTURES = 64, 256
-_TERMS = ("reconstruction_error", "kl", "nelbo")
+_FEW = 40  # features that a page names one by one
 _FINEST = 128  # cells of a plane's grid along an axis
 
 
@@ -37,29 +47,36 @@ def list_runs(session: Session, content: Content, buffers: Buffers) -> Reply:
 @answers("inspect.open")
 def open_run(session: Session, content: Content, buffers: Buffers) -> Reply:
     """A run's examples: where q(z|x) lies for each, and its terms."""
-    return opened(_inspection(session, content))
+    library, inspection = Library.of(session), _inspection(session, content)
+    reply, run = opened(inspection), library.named(content["run"])
+    name = next((entry["name"] for entry in library.entries() if entry["run"] == run), run)
+    path = inspection.run.path
+    known = {"run": run, "name": name, "checkpoint": None if path is None else checkpoint_epoch(path)}
+    return Reply({**reply.content, **known}, reply.buffers)
 
 
 def opened(inspection: Inspection) -> Reply:
     """What a page needs to draw the latent space of a run.
 
-    Buffers, float32: mean (n, latent), standard deviation (n, latent), reconstruction error, kl, nelbo, standard error
-    and labels, each (n,).
+    Buffers, float32: mean (n, latent) and standard deviation (n, latent) of q(z|x); reconstruction error, kl and nelbo,
+    the standard errors of these three, the draws of z that they are over, and labels, each (n,).
     """
     model, evaluation, draws = inspection.model, inspection.evaluation, inspection.draws
-    terms, prior = terms_of(evaluation, draws), latents.moments(evaluation.pz)
+    terms, prior = inspection.terms.values(), latents.moments(evaluation.pz)
     deviation = inspection.covariance.diagonal(dim1=1, dim2=2).clamp(min=0).sqrt()
     labels = read_labels(inspection.labels, len(inspection.x))
-    box = planes.around(inspection, planes.units(inspection.axes, model.latent), (0.0,) * model.latent)
+    directions = planes.units(inspection.axes, model.latent)
     values = torch.full((len(inspection.x),), math.nan) if labels is None else torch.from_numpy(labels.values)
     content = {
         "title": inspection.run.name,
         "split": inspection.split,
         "n": len(inspection.x),
+        "of": inspection.of,
         "latent": model.latent,
         "event": list(inspection.x.shape[1:]),
         "axes": list(inspection.axes),
-        "box": [list(box.low), list(box.high)],
+        "box": _ends(planes.around(inspection, directions, (0.0,) * model.latent)),
+        "prior_box": _ends(planes.around_prior(inspection, directions)),
         "principal": planes.principal(inspection.mean).tolist() if model.latent > 2 and len(inspection.x) > 2 else None,
         "is_point": evaluation.is_point,
         "is_normal": evaluation.moments.exact,
@@ -69,18 +86,22 @@ def opened(inspection: Inspection) -> Reply:
         "likelihood": type(model.px_family).__name__,
         "support": model.px_family.support,
         "draws": draws,
-        "label_names": None if labels is None else list(labels.names),
+        "label_names": None if labels is None else _label_names(inspection, labels.names),
         "kl_per_unit": [_number(value) for value in kl_per_unit(evaluation, draws).mean(0)],
         "activity": inspection.mean.double().var(0, correction=0).tolist(),
-        "totals": {name: _with_error(Estimate.mean_of(values)) for name, values in zip(_TERMS, terms, strict=False)},
+        "totals": {name: _with_error(Estimate.mean_of(each)) for name, each in inspection.first_terms.items()},
         "features": _features(inspection),
+        "preparation": _preparation(inspection),
         "range": [float(value) for value in inspection.x.aminmax()],
+        "columns": _columns(inspection),
         "picture": model.px_family.browser_form(),
         "dense": {part: dense(getattr(model, part, None)) is not None for part in ("decoder", "encoder")},
         "record": {key: inspection.run.record.get(key) for key in ("recipe", "objective", "data", "model", "training")},
         "path": None if inspection.run.path is None else str(inspection.run.path),
     }
-    return Reply(content, [_floats(t) for t in (inspection.mean, deviation, *terms, values)])
+    measured = [each.value for each in terms] + [each.standard_error for each in terms]
+    columns = (inspection.mean, deviation, *measured, inspection.draws_of_each, values)
+    return Reply(content, [_floats(column) for column in columns])
 
 
 @answers("inspect.weights")
@@ -102,7 +123,16 @@ def examples(session: Session, content: Content, buffers: Buffers) -> Reply:
     inspection = _inspection(session, content)
     rows = _rows(inspection, content["rows"], _MOST_EXAMPLES)
     with Library.of(session).busy:
-        return looked_at([evaluate(inspection.run, inspection.x[row : row + 1]) for row in rows], rows)
+        return looked_at([inspection.closely(row) for row in rows], rows)
+
+
+@answers("inspect.refine")
+def refine(session: Session, content: Content, buffers: Buffers) -> Reply:
+    """The terms of some examples over many draws: the numbers of `inspect.examples`, without what they look like."""
+    inspection = _inspection(session, content)
+    rows = _rows(inspection, content["rows"], _MOST_EXAMPLES)
+    with Library.of(session).busy:
+        return Reply({"examples": [_closer(inspection.closely(row), row) for row in rows]})
 
 
 @answers("inspect.pictures")
@@ -129,27 +159,39 @@ def inputs(session: Session, content: Content, buffers: Buffers) -> Reply:
 
 @answers("inspect.encode")
 def encode(session: Session, content: Content, buffers: Buffers) -> Reply:
-    """An input that the user drew."""
-    inspection = _inspection(session, content)
+    """An input that the user drew or changed; its terms over as many draws as the page asks for."""
+    inspection, draws = _inspection(session, content), content.get("draws", DRAWS_OF_ONE)
+    if type(draws) is not int or not 2 <= draws <= DRAWS_OF_ONE:
+        raise ValueError(f"draws must be an integer from 2 to {DRAWS_OF_ONE}, got {draws!r}")
     x = _input(inspection, buffers)
     with Library.of(session).busy:
-        return looked_at([evaluate(inspection.run, x)], [None])
+        return looked_at([evaluate(inspection.run, x)], [None], draws=draws)
 
 
-def looked_at(examples: Sequence[Evaluation], rows: Sequence[int | None]) -> Reply:
+def looked_at(examples: Sequence[Evaluation], rows: Sequence[int | None], *, draws: int = DRAWS_OF_ONE) -> Reply:
     """Examples as a message; buffers, float32: x, reconstruction, mean and covariance of each example in turn."""
     listed = [
         {
-            "row": row,
-            **{name: _number(value[0]) for name, value in terms_of(one, DRAWS_OF_ONE)._asdict().items()},
-            "draws": DRAWS_OF_ONE,
+            **_closer(one, row, draws),
             "at_mean": _number(one.error_at_embedding[0]),
-            "kl_per_unit": [_number(value) for value in kl_per_unit(one, DRAWS_OF_ONE)[0]],
+            "kl_per_unit": [_number(value) for value in kl_per_unit(one, draws)[0]],
         }
         for row, one in zip(rows, examples, strict=True)
     ]
     buffers = [_floats(t) for one in examples for t in (one.x, one.reconstruction, *one.moments[:2])]
     return Reply({"examples": listed}, buffers)
+
+
+def _closer(one: Evaluation, row: int | None, draws: int = DRAWS_OF_ONE) -> dict[str, Any]:
+    """The number of an example and its terms over many draws."""
+    terms = {name: each[0] for name, each in terms_of(one, draws).items()}
+    return {"row": row, **_values(terms), "draws": draws}
+
+
+def _values(terms: Terms) -> dict[str, Any]:
+    """The terms of one example, and their standard errors."""
+    errors = {name: _number(each.standard_error) for name, each in terms.items()}
+    return {**{name: _number(each.value) for name, each in terms.items()}, "standard_errors": errors}
 
 
 @answers("inspect.decode")
@@ -174,16 +216,15 @@ def terms_of_own_q(session: Session, content: Content, buffers: Buffers) -> Repl
     if mean.shape != (latent,) or covariance.shape != (latent * latent,):
         raise ValueError(f"q has a mean of {latent} numbers and a covariance of {latent * latent}")
     with Library.of(session).busy:
-        error, kl = terms_under(inspection.model, x, mean, covariance.reshape(latent, latent))
-    terms = {"reconstruction_error": error, "kl": kl}
-    return Reply({name: _with_error(term, value="value") | {"method": term.method} for name, term in terms.items()})
+        return Reply({"terms": _values(terms_under(inspection.model, x, mean, covariance.reshape(latent, latent)))})
 
 
 @answers("inspect.plane")
 def plane(session: Session, content: Content, buffers: Buffers) -> Reply:
-    """Layers over a rectangle of the latent space: prior, aggregate, stretch (log densities), decoded (pictures).
+    """Layers over a rectangle of the latent space: log densities (prior, aggregate, stretch), holes, decoded pictures.
 
-    A float32 buffer for each layer asked for, in their order: (n * n,), or (n * n, features) for pictures.
+    A float32 buffer for each layer asked for, in their order: (n * n,), or (n * n, features) for pictures. The holes
+    come with the share of the prior's mass that lies in them.
     """
     inspection, n = _inspection(session, content), content.get("n", 64)
     if type(n) is not int or not 2 <= n <= _FINEST:
@@ -194,13 +235,27 @@ def plane(session: Session, content: Content, buffers: Buffers) -> Reply:
         "aggregate": lambda: planes.log_aggregate(inspection, where, n),
         "decoded": lambda: planes.decoded(inspection, where, n),
         "stretch": lambda: planes.stretch(inspection.model, where, n),
+        "holes": lambda: holes(inspection, where.directions).over(where, n),
     }
     wanted = content["layers"]
     if not isinstance(wanted, Sequence) or not wanted or not all(name in layers for name in wanted):
         raise ValueError(f"layers must be some of {', '.join(layers)}; got {wanted!r}")
     with Library.of(session).busy:
         values = [_floats(layers[name]()) for name in wanted]
-    return Reply({"layers": list(wanted), "n": n, "low": list(where.low), "high": list(where.high)}, values)
+        said = _said_of(holes(inspection, where.directions)) if "holes" in wanted else {}
+        prior_box = _ends(planes.around_prior(inspection, where.directions))
+    low, high = _ends(where)
+    return Reply({"layers": list(wanted), "n": n, "low": low, "high": high, "prior_box": prior_box, **said}, values)
+
+
+def _ends(where: planes.Plane) -> list[list[float]]:
+    return [list(where.low), list(where.high)]
+
+
+def _said_of(found: Holes) -> dict[str, Any]:
+    """The numbers of the holes, as a report writes them."""
+    in_plane = None if found.in_plane is None else found.in_plane.text
+    return {"holes": {"share": found.share.text, "in_plane": in_plane, "level": LEVEL, "examples": found.examples}}
 
 
 @answers("inspect.align")
@@ -303,6 +358,28 @@ def _features(inspection: Inspection) -> list[str] | None:
     return list(names) if isinstance(names, Sequence) and len(names) == inspection.x[0].numel() else None
 
 
+def _preparation(inspection: Inspection) -> dict[str, Any]:
+    """How the values of an example follow from those of the data: a page shows both."""
+    prepared = inspection.run.data.preparation
+    own = prepared.mean is not None and len(prepared.mean) == inspection.x[0].numel()
+    return {"mean": prepared.mean if own else None, "std": prepared.std if own else None, "scale": prepared.scale}
+
+
+def _columns(inspection: Inspection) -> dict[str, list[float]] | None:
+    """Least and largest value of each of few features; None where each example has many."""
+    values = inspection.x.flatten(1).float()
+    if values.shape[1] > _FEW:
+        return None
+    return {"low": values.amin(0).tolist(), "high": values.amax(0).tolist()}
+
+
+def _label_names(inspection: Inspection, names: Sequence[str]) -> list[str]:
+    """What the classes were called in the data, where labels were text; else their numbers."""
+    known = (inspection.run.record.get("data") or {}).get("label_names") or []
+    numbers = {str(number): str(name) for number, name in enumerate(known)}
+    return [numbers.get(name, name) for name in names]
+
+
 def _is_standard(mean: Tensor, covariance: Tensor) -> bool:
     return not bool(mean.any()) and torch.equal(covariance, torch.eye(len(covariance)).to(covariance))
 
@@ -312,8 +389,8 @@ def _family(model: Model, name: str, distribution: Distribution) -> str:
     return type(getattr(model, name, distribution)).__name__
 
 
-def _with_error(estimate: Estimate, *, value: str = "mean") -> dict[str, Any]:
-    return {value: _number(estimate.value), "standard_error": _number(estimate.standard_error)}
+def _with_error(estimate: Estimate) -> dict[str, Any]:
+    return {"mean": _number(estimate.value), "standard_error": _number(estimate.standard_error)}
 
 
 def _number(value: Tensor | float) -> float | None:

@@ -1,17 +1,22 @@
 """What the inspector shows of a run: where q(z|x) lies for each example, and the terms of its loss, in nats."""
 
-from dataclasses import dataclass
-from typing import Any, NamedTuple
+import json
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
 
 import torch
+from safetensors import SafetensorError, safe_open
 from torch import Tensor
 from torch.distributions import MultivariateNormal
 
+from nelbo import runs
 from nelbo.data import Dataset
 from nelbo.estimate import Estimate
 from nelbo.evaluation import Evaluation, evaluate
 from nelbo.figures.points import active
-from nelbo.runs import Run
+from nelbo.runs import WEIGHTS, Run
+from nelbo.training import checkpoint
 from nelbo.vae import Model
 
 EXAMPLES = 1000
@@ -21,15 +26,8 @@ DRAWS, DRAWS_OF_ONE = 8, 1024
 _FLAT = 1e-12  # the variance that stands for none where z is drawn, as a share of the largest
 
 
-class Terms(NamedTuple):
-    """The terms of the negative ELBO of each example, (n,) float64, in nats, averaged over draws of z."""
-
-    reconstruction_error: Tensor
-    kl: Tensor
-    """Infinite for an autoencoder, and so is nelbo."""
-    nelbo: Tensor
-    standard_error: Tensor
-    """Of the nelbo (of the reconstruction error, for an autoencoder), over the draws."""
+Terms = dict[str, Estimate]
+"""Reconstruction error, KL and NELBO of each example, (n,), in nats; of an autoencoder, the last two are infinite."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -41,12 +39,17 @@ class Inspection:
         split: which part of the data the examples are from.
         evaluation: of the model on the examples.
         draws: of z for each example.
+        of: how many examples the part has, of which these are the first.
     """
 
     run: Run
     split: str
     evaluation: Evaluation
     draws: int
+    of: int
+    holes: dict[str, Any] = field(default_factory=dict[str, Any])
+    """What `nelbo.studio.holes` measured, by the plane."""
+    _looked_at: dict[int, Evaluation] = field(default_factory=dict[int, Evaluation])
 
     @property
     def model(self) -> Model:
@@ -78,6 +81,64 @@ class Inspection:
         """The two most active latent dimensions, by the variance of the posterior means; all, where there are <= 2."""
         return active(self.mean)
 
+    def closely(self, row: int) -> Evaluation:
+        """One example alone, with its terms over `DRAWS_OF_ONE` draws; who asks again gets the same numbers."""
+        if row not in self._looked_at:
+            one = self.evaluation[row]
+            terms_of(one, DRAWS_OF_ONE)
+            self._looked_at[row] = one
+        return self._looked_at[row]
+
+    @property
+    def draws_of_each(self) -> Tensor:
+        """(n,) over how many draws of z the terms of each example are averaged."""
+        draws = torch.full((len(self.x),), self.draws)
+        draws[list(self._looked_at)] = DRAWS_OF_ONE
+        return draws
+
+    @property
+    def terms(self) -> Terms:
+        """The terms of each example, as well as they are known: those looked at closely over more draws."""
+        terms = {name: (each.value.clone(), each.standard_error.clone()) for name, each in self.first_terms.items()}
+        for row, one in list(self._looked_at.items()):
+            for name, each in terms_of(one, DRAWS_OF_ONE).items():
+                terms[name][0][row], terms[name][1][row] = each.value[0], each.standard_error[0]
+        return {name: Estimate(*pair) for name, pair in terms.items()}
+
+    @property
+    def first_terms(self) -> Terms:
+        """The terms of each example, all over as many draws."""
+        return terms_of(self.evaluation, self.draws)
+
+
+def load(path: Path) -> Run:
+    """A run from its folder; one whose training did not finish, from its last checkpoint.
+
+    Raises:
+        DamagedFileError: the folder is damaged, or holds neither weights nor a checkpoint.
+    """
+    if (path / WEIGHTS).is_file() or not (path / checkpoint.FILE).is_file():
+        return runs.load(path)
+    record = runs.read_record(path)
+    snapshot = checkpoint.Snapshot.load(path)
+    model = runs.rebuild_model(record, path)
+    runs.in_dtype(model, runs.machine_of(record, path)["dtype"])
+    runs.load_weights(model, snapshot.part("average") or snapshot.part("model"))
+    return Run(model.eval(), runs.read_history(path)[: snapshot.position["lines"]], path, record)
+
+
+def checkpoint_epoch(path: Path) -> int | None:
+    """After how many epochs the checkpoint of a run was made that has no weights yet; None where there is none."""
+    file = path / checkpoint.FILE
+    if (path / WEIGHTS).is_file() or not file.is_file():
+        return None
+    try:
+        with safe_open(file, framework="pt") as opened:
+            written = json.loads((opened.metadata() or {}).get("nelbo", "{}"))
+        return int(written["content"]["epoch"])
+    except (SafetensorError, OSError, ValueError, KeyError, TypeError):
+        return None  # who opens the run is told what is wrong
+
 
 def inspect(
     run: Run, *, split: str | None = None, limit: int = EXAMPLES, draws: int = DRAWS, seed: int = 0
@@ -98,16 +159,17 @@ def inspect(
     evaluation = evaluate(run, dataset.examples(min(limit, len(dataset)), seed=seed), seed=seed)
     terms_of(evaluation, draws)
     _ = evaluation.moments, kl_per_unit(evaluation, draws)  # whoever draws next holds no lock
-    return Inspection(run, name, evaluation, draws)
+    return Inspection(run, name, evaluation, draws, len(dataset))
 
 
 def terms_of(evaluation: Evaluation, draws: int) -> Terms:
-    """The terms of each example over draws of z."""
+    """The terms of the negative ELBO of each example, averaged over draws of z, with standard errors over the draws."""
     terms = evaluation.terms(draws)
-    noisy = torch.where(
-        terms.elbo.value.isfinite(), terms.elbo.standard_error, terms.reconstruction_error.standard_error
-    )
-    return Terms(terms.reconstruction_error.value, terms.kl.value, -terms.elbo.value, noisy)
+    return {
+        "reconstruction_error": terms.reconstruction_error,
+        "kl": terms.kl,
+        "nelbo": terms.elbo.scaled(-1),
+    }
 
 
 def kl_per_unit(evaluation: Evaluation, draws: int) -> Tensor:
@@ -118,8 +180,8 @@ def kl_per_unit(evaluation: Evaluation, draws: int) -> Tensor:
 
 def terms_under(
     model: Model, x: Tensor, mean: Tensor, covariance: Tensor, *, draws: int = DRAWS_OF_ONE, seed: int = 0
-) -> tuple[Estimate, Estimate]:
-    """-E_q[log p(x|z)] and KL(q || p(z)) in nats for q = N(mean, covariance) of the user's own.
+) -> Terms:
+    """The terms of one example for q = N(mean, covariance) of the user's own; each of them one number, in nats.
 
     Args:
         model: any.
@@ -130,15 +192,15 @@ def terms_under(
         seed: of the draws.
 
     Returns:
-        The two estimates; the KL of a q without extent is infinite.
+        Reconstruction error, KL and NELBO; the last two are infinite for a q without extent.
     """
     variances, directions = torch.linalg.eigh(covariance.double())
     flat = variances <= 0
     variances = torch.where(flat, _FLAT * variances.max().clamp(min=1), variances)
     root = torch.linalg.cholesky(directions * variances @ directions.T)
     qz = MultivariateNormal(mean[None], scale_tril=root.to(mean)[None])
-    terms = evaluate(model, x, seed=seed).with_posterior(qz).terms(draws)
-    return terms.reconstruction_error[0], Estimate.exactly(torch.inf) if flat.any() else terms.kl[0]
+    terms = {name: each[0] for name, each in terms_of(evaluate(model, x, seed=seed).with_posterior(qz), draws).items()}
+    return terms | dict.fromkeys(("kl", "nelbo"), Estimate.exactly(torch.inf)) if flat.any() else terms
 
 
 def _split(run: Run, split: str | None) -> tuple[str, Dataset]:

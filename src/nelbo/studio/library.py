@@ -2,18 +2,18 @@
 
 import copy
 import threading
-from collections import OrderedDict
+from collections import Counter, OrderedDict
 from collections.abc import Iterable
 from dataclasses import replace
-from pathlib import Path
+from pathlib import Path, PurePath
 from typing import Any, final
 
-import nelbo
 from nelbo import runs
 from nelbo.files import DamagedFileError
 from nelbo.runs import Run
-from nelbo.studio.inspection import Inspection, inspect
+from nelbo.studio.inspection import Inspection, checkpoint_epoch, inspect, load
 from nelbo.studio.session import Session
+from nelbo.training.checkpoint import FILE
 
 HOME = Path("runs")
 """Where runs are looked for when none is named, and where new ones go."""
@@ -38,6 +38,8 @@ class Library:
         self._guard = threading.Lock()
         self._in_memory: dict[str, Run] = {}
         self._loaded: OrderedDict[tuple[str, str | None], tuple[int, Inspection]] = OrderedDict()
+        self._meant: dict[str, str] = {}
+        """By other names than its own, the run that was found under each."""
 
     @classmethod
     def of(cls, session: Session) -> "Library":
@@ -82,7 +84,29 @@ class Library:
         for name, run in loaded:
             if name not in listed:
                 listed[name] = _described(name, run.name, {**run.record, "status": "deleted"}, run.history)
-        return list(listed.values())
+        names = short_names(listed)
+        return [{**entry, "name": names[name]} for name, entry in listed.items()]
+
+    def named(self, name: Any) -> str:
+        """The run, as `paths` names it, that is meant by its folder or by the end of that, as in a link from elsewhere.
+
+        Raises:
+            ValueError: there is no such run, or there are several.
+        """
+        with self._guard:
+            loaded = [key for key, _ in self._loaded]
+        known = [*self._in_memory, *loaded]
+        if name in known:
+            return name
+        known = list(dict.fromkeys([*self.paths(), *known]))
+        if name in known:
+            return name
+        found = [key for key in known if isinstance(name, str) and name and _same_run(name, key)]
+        if not found:
+            raise ValueError(f"no run {name!r} here; there are: {', '.join(known) or 'none yet'}")
+        if len(found) > 1:
+            raise ValueError(f"{name!r} may be any of {', '.join(found)}; write more of its path")
+        return found[0]
 
     def folder(self, name: Any) -> Path:
         """The folder of a run that the library knows.
@@ -90,10 +114,10 @@ class Library:
         Raises:
             ValueError: it knows none of that name; a page cannot make it read anywhere else.
         """
-        paths = self.paths()
-        if not isinstance(name, str) or name not in paths:
+        paths, key = self.paths(), self.named(name)
+        if key not in paths:
             raise ValueError(f"no run {name!r} here; there are: {', '.join(paths) or 'none yet'}")
-        return paths[name]
+        return paths[key]
 
     def inspection(self, name: Any, split: str | None = None) -> Inspection:
         """A run with its first examples under its model; from memory, where its weights have not changed.
@@ -103,17 +127,17 @@ class Library:
             ValueError: an unknown run or split, or one whose data or model cannot be rebuilt.
         """
         with self.busy:
-            kept = self._loaded.get((name, split))
-            if name in self._in_memory:
-                version, run = id(self._in_memory[name]), self._in_memory[name]
-            else:
-                # a drag asks in every frame: folders are searched once
-                path = self.folder(name) if kept is None else Path(name)
-                if kept is not None and not (path / runs.RECORD).exists():
-                    return kept[1]  # deleted while open: what is in memory still serves
-                version, run = _version(path), None
+            # a drag asks in every frame: folders are searched once
+            if name not in self._meant:
+                self._meant[name] = self.named(name)
+            name = self._meant[name]
+            kept, run = self._loaded.get((name, split)), self._in_memory.get(name)
+            path = Path(name)
+            if run is None and kept is not None and not (path / runs.RECORD).exists():
+                return kept[1]  # deleted while open: what is in memory still serves
+            version = _version(path) if run is None else id(run)
             if kept is None or kept[0] != version:
-                kept = (version, inspect(run or nelbo.load(name), split=split))
+                kept = (version, inspect(load(path) if run is None else run, split=split))
             self._keep(name, split, kept)
             return kept[1]
 
@@ -131,6 +155,28 @@ class Library:
         return next(free for free in names if free not in self._in_memory)
 
 
+def short_names(names: Iterable[str]) -> dict[str, str]:
+    """The shortest end of each path that is the end of no other: what a link calls the run.
+
+    >>> short_names(["runs/a/vae", "runs/b/vae", "runs/b/ae"])
+    {'runs/a/vae': 'a/vae', 'runs/b/vae': 'b/vae', 'runs/b/ae': 'ae'}
+    """
+    parts = {name: PurePath(name).parts for name in names}
+    ends = Counter(own[-n:] for own in parts.values() for n in range(1, len(own) + 1))
+
+    def shortest(name: str, own: tuple[str, ...]) -> str:
+        return next((str(PurePath(*own[-n:])) for n in range(1, len(own)) if ends[own[-n:]] == 1), name)
+
+    return {name: shortest(name, own) for name, own in parts.items()}
+
+
+def _same_run(one: str, other: str) -> bool:
+    """Whether two paths are of one folder, as far as they go: one is the end of the other, or both lead there."""
+    a, b = PurePath(one).parts, PurePath(other).parts
+    n = min(len(a), len(b))
+    return n > 0 and (a[-n:] == b[-n:] or Path(one).absolute() == Path(other).absolute())
+
+
 def _on_cpu(run: Run) -> Run:
     """The run; with a copy of its model on the CPU, where the examples are, if it is on an accelerator."""
     if all(parameter.device.type == "cpu" for parameter in run.model.parameters()):
@@ -145,13 +191,14 @@ def _age(record: Path) -> float:
 
 
 def _version(path: Path) -> int:
-    weights = path / runs.WEIGHTS
-    return weights.stat().st_mtime_ns if weights.exists() else 0
+    files = [path / runs.WEIGHTS, path / FILE]
+    return next((file.stat().st_mtime_ns for file in files if file.exists()), 0)
 
 
 def _entry(name: str, path: Path) -> dict[str, Any]:
     try:
-        return _described(name, path.name, runs.read_record(path), runs.read_history(path))
+        entry = _described(name, path.name, runs.read_record(path), runs.read_history(path))
+        return {**entry, "weights": (path / runs.WEIGHTS).is_file(), "checkpoint": checkpoint_epoch(path)}
     except (DamagedFileError, OSError) as error:
         return {"run": name, "title": path.name, "status": "damaged", "error": str(error)}
 
@@ -166,6 +213,7 @@ def _described(name: str, title: str, record: dict[str, Any], history: list[runs
         "run": name,
         "title": title,
         "status": record.get("status", "unfinished"),
+        "weights": True,
         "error": record.get("error"),
         "recipe": recipe.get("name"),
         "latent": arguments.get("latent"),

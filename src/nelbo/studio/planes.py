@@ -1,7 +1,7 @@
 """Densities and pictures over a plane through the latent space: prior, aggregate posterior, decoded grid, stretch."""
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import torch
@@ -80,22 +80,43 @@ def around(inspection: Inspection, directions: Tensor, at: tuple[float, ...]) ->
     return Plane(directions, tuple((center - half).tolist()), tuple((center + half).tolist()), at)
 
 
-def log_prior(inspection: Inspection, plane: Plane, n: int) -> Tensor:
-    """Log of the marginal of p(z) in the plane's coordinates over its grid, (n * n,), in nats.
-
-    Exact for a normal and where the latent space has no other dimensions; else a kernel estimate from draws.
-    """
-    grid = plane.grid(n)
+def around_prior(inspection: Inspection, directions: Tensor) -> Plane:
+    """The square (or interval) that holds nearly all of the prior's mass."""
     with evaluation_mode(inspection.model):
         pz = inspection.evaluation.pz
         known = normal_moments(pz)
         if known is not None:
-            mean, covariance = _along(plane.directions, *known)
-            return _log_mixture(grid, mean[None], covariance[None])
-        if inspection.model.latent == len(plane.directions):
-            return pz.log_prob(plane.points(n))
-        drawn = pz.sample(torch.Size((_DRAWS,))) @ plane.directions.T
-    return _log_mixture(grid, drawn, torch.diag(_silverman(drawn).square()).expand(len(drawn), -1, -1))
+            mean, covariance = _along(directions, *known)
+            center, half = mean.double(), _SIGMAS * float(covariance.diagonal().max().sqrt())
+        else:
+            drawn = (pz.sample(torch.Size((_DRAWS,))) @ directions.T).double()
+            low, high = drawn.quantile(torch.tensor([0.005, 0.995]).to(drawn), dim=0)
+            center, half = (low + high) / 2, _MARGIN * float((high - low).max()) / 2
+    at = (0.0,) * inspection.model.latent
+    return Plane(directions, tuple((center - half).tolist()), tuple((center + half).tolist()), at)
+
+
+def log_prior(inspection: Inspection, plane: Plane, n: int) -> Tensor:
+    """Log of the marginal of p(z) in the plane's coordinates over its grid, (n * n,), in nats."""
+    with evaluation_mode(inspection.model):
+        return prior_density(inspection, plane.directions)(plane.grid(n))
+
+
+def prior_density(inspection: Inspection, directions: Tensor) -> Callable[[Tensor], Tensor]:
+    """Log of the marginal of p(z) at coordinates (k, d) along d directions, in nats; under `evaluation_mode`.
+
+    Exact for a normal and where the latent space has no other dimensions; else a kernel estimate from draws.
+    """
+    pz = inspection.evaluation.pz
+    known = normal_moments(pz)
+    if known is not None:
+        mean, covariance = _along(directions, *known)
+        return lambda at: _log_mixture(at, mean[None], covariance[None])
+    if inspection.model.latent == len(directions):
+        return lambda at: pz.log_prob(at @ directions)
+    drawn = pz.sample(torch.Size((_DRAWS,))) @ directions.T
+    kernel = torch.diag(_silverman(drawn).square()).expand(len(drawn), -1, -1)
+    return lambda at: _log_mixture(at, drawn, kernel)
 
 
 def log_aggregate(inspection: Inspection, plane: Plane, n: int) -> Tensor:

@@ -223,8 +223,11 @@ export const PAGES = {
       "z": [],
       "q": [],
       "axes": [],
+      "view": [],
+      "other_view": [],
       "projection": "units",
       "colour": "label",
+      "values": "raw",
       "layers": ["prior"],
       "film": false,
       "lasso": [],
@@ -233,6 +236,7 @@ export const PAGES = {
     "limits": {
       "projection": ["units", "principal"],
       "colour": ["label", "reconstruction_error", "kl", "nelbo"],
+      "values": ["raw", "standardized"],
       "split": ["", "train", "validation", "test"],
       "active": [0, 23]
     }

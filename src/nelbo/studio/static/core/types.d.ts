@@ -287,6 +287,12 @@ export interface Handle {
 /** A run in a list (nelbo.studio.library). */
 export interface RunEntry {
   run: string;
+  /** the shortest end of its path that is the end of no other: what a link calls it */
+  name?: string;
+  /** false: it has none yet */
+  weights?: boolean;
+  /** of a run without weights, after how many epochs its checkpoint was made */
+  checkpoint?: number | null;
   title: string;
   status: string;
   recipe?: string;
@@ -303,8 +309,14 @@ export type Term = "reconstruction_error" | "kl" | "nelbo";
 /** What "inspect.open" says of a run (nelbo.studio.inspect.opened). */
 export interface RunInfo {
   title: string;
+  /** as `RunEntry` has them */
+  run: string;
+  name: string;
+  checkpoint: number | null;
   split: string;
   n: number;
+  /** how many examples the part has, of which these are the first */
+  of: number;
   latent: number;
   /** shape of an example */
   event: number[];
@@ -312,6 +324,8 @@ export interface RunInfo {
   axes: number[];
   /** lower and upper ends of their plane */
   box: [number[], number[]];
+  /** of what holds nearly all of the prior */
+  prior_box: [number[], number[]];
   /** directions of the two principal components of the means */
   principal: number[][] | null;
   is_point: boolean;
@@ -327,6 +341,10 @@ export interface RunInfo {
   activity: number[];
   totals: Record<Term, { mean: number | null; standard_error: number | null }>;
   features: string[] | null;
+  /** raw = (seen * std + mean) / scale; mean and std for each feature, or null */
+  preparation: { mean: number[] | null; std: number[] | null; scale: number };
+  /** least and largest value of each feature, where there are few */
+  columns: { low: number[]; high: number[] } | null;
   /** least and largest value of the examples */
   range: Range;
   /** `Likelihood.browser_form`; null where only Python can tell the mean */
@@ -343,8 +361,9 @@ export interface Example {
   /** null where it is infinite: an autoencoder's */
   kl: number | null;
   nelbo: number | null;
-  standard_error: number;
-  draws?: number;
+  standard_errors: Partial<Record<string, number | null>>;
+  /** of z, over which the terms are averaged */
+  draws: number;
   /** -log p(x|z) at the mean of q */
   at_mean: number;
   x: Float32Array;
@@ -368,10 +387,41 @@ export interface Plane {
   n: number;
   low: number[];
   high: number[];
+  prior_box: number[][];
+  /** how much of the prior's mass the holes hold, where they were asked for */
+  holes?: { share: string; in_plane: string | null; level: number; examples: number };
   layers: Record<string, Float32Array>;
 }
 
 export type Code = ArrayLike<number>;
+
+/** The terms of each example, as well as they are known, in nats: the one place that every number is read from. */
+export interface Terms {
+  values: Record<Term, Float64Array>;
+  /** over the draws of z */
+  errors: Record<Term, Float64Array>;
+  draws: Float64Array;
+  /** what they were when the run was opened, all over few draws: for means over all examples */
+  opened: Record<Term, Float64Array>;
+  /** Whether the terms of an example are over few draws only. */
+  isRough(row: number): boolean;
+  /** Take what is known of an example, if it is over more draws. */
+  write(example: Example): void;
+  /** Look closely at those that are rough, as long as `goesOn`; false where there is no Python to ask. */
+  refine(rows: number[], goesOn?: () => boolean): Promise<boolean>;
+  /** The rows themselves, sorted in place. */
+  sort(rows: number[], term: Term, largest: boolean): number[];
+  /** The same, after those in front were looked at closely. */
+  ranked(rows: number[], term: Term, largest: boolean, count: number, goesOn?: () => boolean): Promise<number[]>;
+  /** The example with the most, or the least, of a term. */
+  extreme(term: Term, largest: boolean): Promise<number>;
+  /** How many examples of the set have a lower value, from 0 to n. */
+  rank(term: Term, value: number): number;
+  /** The value that a share of the examples stays below. */
+  quantile(term: Term, share: number): number;
+  /** Call when a value changed; returns what ends that. */
+  listen(listener: () => void): () => void;
+}
 
 /** A run as the inspector sees it: its examples in latent space, their terms, and its decoder, here or in Python. */
 export interface Source {
@@ -385,8 +435,9 @@ export interface Source {
   labels: Float32Array;
   n: number;
   latent: number;
-  terms: Record<Term, Float32Array>;
-  standard_error: Float32Array;
+  /** the values of `loss` */
+  terms: Record<Term, Float64Array>;
+  loss: Terms;
   /** which values are black and white */
   range: Range;
   /** whether a decoding costs less than a frame, because it happens here */
@@ -407,24 +458,26 @@ export interface Source {
   example(row: number): Promise<Example>;
   /** Inputs of some examples, and their reconstructions: [x, reconstruction] each. */
   glance(rows: number[]): Promise<Float32Array[][]>;
-  /** An input of one's own. */
-  encode(x: Float32Array): Promise<Example>;
+  /** An input of one's own, its terms over so many draws of z. */
+  encode(x: Float32Array, draws: number): Promise<Example>;
   /** The terms of an input under a normal q of one's own. */
   termsUnder(x: Code, mean: Code, covariance: Code): Promise<any>;
-  /** Layers over the plane of these axes through `at`, in the box that Python chooses. */
-  plane(axes: Axes, layers: string[], n: number, at?: number[] | null): Promise<Plane>;
-  /** Lower and upper ends of the plane of these axes. */
-  box(axes: Axes): Promise<number[][]>;
-  /** Pictures over a plane, from the top down; decoded here where the decoder is. */
-  decodedGrid(axes: Axes, at: number[] | null): Promise<Plane>;
+  /** Layers over the plane of these axes through `at`, between these ends, else in the box that Python chooses. */
+  plane(
+    axes: Axes,
+    layers: string[],
+    n: number,
+    at?: number[] | null,
+    ends?: { low: number[]; high: number[] } | null,
+  ): Promise<Plane>;
+  /** Lower and upper ends of the plane of these axes, and of what holds the prior in it. */
+  boxes(axes: Axes): Promise<{ whole: number[][]; prior: number[][] }>;
+  /** Pictures over a view of a plane, else over all of it, from the top down; decoded here where the decoder is. */
+  decodedGrid(axes: Axes, at: number[] | null, view?: { x: Range; y: Range } | null): Promise<Plane>;
   /** the decoded grid of a plane that is all of the latent space, from Python */
   grid: Plane | null;
   /** Fetch the decoder, where it is small and dense, so that pictures follow the hand; else a grid to blend from. */
   makeLocal(): Promise<void>;
-  /** How many examples of the set have a lower value, from 0 to n. */
-  rank(term: Term, value: number): number;
-  /** The value that a share of the examples stays below. */
-  quantile(term: Term, share: number): number;
   /** Examples nearest to a code in the latent space, nearest first. */
   nearest(z: Code, count: number): number[];
   className(row: number): string | null;

@@ -1,15 +1,17 @@
 // The VAE inspector: an example, where it lies in the latent space, its reconstruction, and what its loss is made of.
 
-import { card, group } from "../core/controls.js";
+import { card, choice, group } from "../core/controls.js";
 import { h } from "../core/dom.js";
-import { nats } from "../core/format.js";
 import { PAGES } from "../core/pages.js";
 import { ask, hear, read, write } from "../core/store.js";
 import { demoOffer } from "./home/demo.js";
 import { chooseExamples } from "./inspector/board.js";
 import { areBookmarks, bookmarks } from "./inspector/bookmarks.js";
+import { colourOf, coloursOf, dropDown, layerSwitches, pickers, runLabel } from "./inspector/choose.js";
+import { isPrepared } from "./inspector/columns.js";
+import { told } from "./inspector/numbers.js";
+import { isImage } from "./inspector/pixels.js";
 import { code, why } from "./inspector/words.js";
-import { colouring, dropDown, layerSwitches, pickers, runLabel } from "./inspector/choose.js";
 import { settled } from "./inspector/settle.js";
 import { openRun } from "./inspector/source.js";
 
@@ -29,6 +31,8 @@ export default {
     axes: whole,
     z: numbers,
     q: numbers,
+    view: numbers,
+    other_view: numbers,
     lasso: numbers,
     bookmarks: areBookmarks,
     layers: (value) => value.every((v) => typeof v === "string"),
@@ -38,13 +42,16 @@ export default {
     ["drag ◆", "decode another z"],
     ["drag ●, ▮", "move and widen q(z|x)"],
     ["Shift + drag", "a lasso around examples, which the table then shows"],
+    ["Ctrl + wheel, pinch", "zoom the plane; + and − with the plane in focus"],
+    ["Alt + drag, two fingers", "move the plane; arrows with the plane in focus"],
+    ["double click, 0", "all of the plane"],
   ],
   mount,
 };
 
 /** @param {Slots} slots */
 function mount(slots) {
-  const { model } = slots;
+  const { model, page } = slots;
   /** @type {RunEntry[]} */
   let entries = [];
   /** @type {Source[]} */
@@ -57,11 +64,23 @@ function mount(slots) {
   const place = h("div", { class: "board" });
   slots.figure.append(status, place);
 
-  const runBox = dropDown("Model", (run) => write(model, { run, split: "", z: [], q: [], axes: [], lasso: [] }));
-  const otherBox = dropDown("Compare", (other) => write(model, { other, z: [], q: [] }));
+  const runBox = dropDown("Model", (run) =>
+    write(model, { run, split: "", z: [], q: [], axes: [], view: [], lasso: [] }),
+  );
+  const otherBox = dropDown("Compare", (other) => write(model, { other, other_view: [], z: [], q: [] }));
   const splitBox = dropDown("Part of the data", (split) => write(model, { split, pins: [], active: 0, z: [], q: [] }));
-  const axesBox = dropDown("Axes", (projection) => write(model, { projection, axes: [], z: [], q: [], lasso: [] }));
+  const axesBox = dropDown("Axes", (projection) =>
+    write(model, { projection, axes: [], view: [], other_view: [], z: [], q: [], lasso: [] }),
+  );
   const colourBox = dropDown("Colour by", (colour) => write(model, { colour }));
+  const valuesBox = choice(slots, {
+    name: "values",
+    label: "Values",
+    options: [
+      ["raw", "units of the data"],
+      ["standardized", "as the model sees them"],
+    ],
+  });
   const switches = layerSwitches(slots);
   const pick = pickers(slots, () => sources[0], pin);
   const views = bookmarks(slots, () => {
@@ -69,7 +88,7 @@ function mount(slots) {
     return `${sources[0]?.className(row) ?? "example"} #${row}${model.get("other") ? ", compared" : ""}`;
   });
   slots.controls.append(
-    group("Run", runBox.element, otherBox.element, splitBox.element, colourBox.element, axesBox.element),
+    group("Run", runBox.element, otherBox.element, splitBox.element, colourBox.element, axesBox.element, valuesBox),
     pick.element,
     switches.element,
     views.element,
@@ -87,7 +106,21 @@ function mount(slots) {
     write(model, { pins: [...pins, row], active: pins.length, z: [], q: [] });
   }
 
-  const usable = (entry) => entry.status !== "damaged" && entry.status !== "training";
+  const usable = (entry) => entry.status !== "damaged" && (entry.weights || entry.checkpoint !== null);
+  /** The run that the state means, by its name or by its folder. @param {string} run */
+  const entryOf = (run) => entries.find((entry) => entry.name === run || entry.run === run);
+  let isQuiet = false; // while the state gets other words for what it means already
+  const quietly = (change) => {
+    isQuiet = true;
+    write(model, change);
+    isQuiet = false;
+  };
+  // a link names a run by its name: its folder is another one on another machine; a report and Python name its folder
+  const isByName = !slots.host.notebook && page.name === "inspector";
+  /** @param {{run: string, name?: string}} entry */
+  const nameOf = (entry) => (isByName ? (entry.name ?? entry.run) : entry.run);
+  /** @param {?{run: string, name?: string}} entry @param {string} key */
+  const nameRun = (entry, key) => entry && nameOf(entry) !== model.get(key) && quietly({ [key]: nameOf(entry) });
 
   async function refresh() {
     try {
@@ -101,26 +134,28 @@ function mount(slots) {
     if (!model.get("run")) {
       const first = good.find((entry) => entry.recipe !== "autoencoder") ?? good[0];
       if (!first) return offer();
-      write(model, { run: first.run });
+      quietly({ run: nameOf(first) });
     }
-    const known = entries.some((entry) => entry.run === model.get("run"));
-    if (!known)
-      entries = [
-        ...entries,
-        { run: model.get("run"), title: model.get("run").split("/").pop(), status: "not in the list" },
-      ];
+    for (const key of ["run", "other"]) nameRun(entryOf(model.get(key)), key);
+    showRuns();
+    await load();
+  }
+
+  function showRuns() {
+    const run = model.get("run");
+    const known = entryOf(run);
+    const unknown = { run, name: run, title: run.split("/").pop(), status: "not in the list" };
     runBox.show(
-      entries.map((entry) => [entry.run, runLabel(entry)]),
-      model.get("run"),
+      [...entries, ...(known ? [] : [unknown])].map((entry) => [nameOf(entry), runLabel(entry)]),
+      run,
     );
     otherBox.show(
       [
         ["", "nothing"],
-        ...good.filter((entry) => entry.run !== model.get("run")).map((entry) => [entry.run, runLabel(entry)]),
+        ...entries.filter((entry) => usable(entry) && entry !== known).map((entry) => [nameOf(entry), runLabel(entry)]),
       ],
       model.get("other"),
     );
-    await load();
   }
 
   const demo = demoOffer(slots, {});
@@ -146,9 +181,8 @@ function mount(slots) {
     try {
       const opened = [];
       for (const name of names) {
-        const kept = sources.find(
-          (one) => one.run === name && (one.split === model.get("split") || !model.get("split")),
-        );
+        const isKept = (one) => name === one.run || name === one.info.name || name === one.info.run;
+        const kept = sources.find((one) => isKept(one) && (one.split === model.get("split") || !model.get("split")));
         opened.push(kept ?? (await openRun(model, name, model.get("split"))));
         await opened.at(-1).makeLocal();
         if (mine !== loading || gone) return;
@@ -159,6 +193,8 @@ function mount(slots) {
         write(model, { other: "" });
       }
       sources = opened;
+      ["run", "other"].forEach((key, i) => nameRun(opened[i]?.info ?? null, key));
+      showRuns();
       say("");
     } catch (error) {
       if (mine !== loading || gone) return;
@@ -175,15 +211,9 @@ function mount(slots) {
       ["validation", "train", "test"].map((split) => [split, split]),
       sources[0].split,
     );
-    colourBox.show(
-      [
-        ["label", "label", !sources[0].info.label_names],
-        ["reconstruction_error", "reconstruction error"],
-        ["kl", "KL", sources[0].info.is_point],
-        ["nelbo", "total loss", sources[0].info.is_point],
-      ],
-      model.get("colour"),
-    );
+    colourBox.show(coloursOf(sources[0]), colourOf(sources[0], model.get("colour")));
+    switches.refresh(sources[0]);
+    valuesBox.hidden = isImage(sources[0].info.event) || !isPrepared(sources[0]);
     axesBox.element.hidden = !sources[0].info.principal;
     axesBox.show(
       [
@@ -199,7 +229,10 @@ function mount(slots) {
 
   /** Bring the state into what these runs have. */
   function settle() {
-    const { change, said } = settled(read(model, ["pins", "active", "axes", "z", "q", "lasso"]), sources[0]);
+    const { change, said } = settled(
+      read(model, ["pins", "active", "axes", "view", "other_view", "z", "q", "lasso"]),
+      sources[0],
+    );
     if (said.length) slots.say(said.join(" · "));
     write(model, change);
   }
@@ -208,7 +241,7 @@ function mount(slots) {
     board?.remove();
     place.replaceChildren();
     place.classList.toggle("pair", sources.length > 1);
-    board = chooseExamples(slots, place, { sources, entries, pin, colouring, said: switches.said });
+    board = chooseExamples(slots, place, { sources, entries, pin, said: switches.said });
     showCode();
   }
 
@@ -219,7 +252,7 @@ function mount(slots) {
     settle(); // a link may have taken away the pins
     rebuild();
   };
-  const reload = () => void refresh();
+  const reload = () => void (isQuiet || refresh());
   let queued = 0;
   const later = (f) => () => {
     cancelAnimationFrame(queued);
@@ -230,7 +263,7 @@ function mount(slots) {
   for (const name of names.load) model.on(`change:${name}`, onLoad);
   for (const name of ["active", "z", "q", "colour"]) model.on(`change:${name}`, showCode);
   const recolour = () => {
-    colourBox.box.value = model.get("colour");
+    if (sources.length) colourBox.box.value = colourOf(sources[0], model.get("colour"));
     board?.recolour();
   };
   model.on("change:colour", recolour);
@@ -267,8 +300,11 @@ function totalCards({ model, numbers: place }) {
     const unit = model.get("unit");
     for (const [term, one] of Object.entries(cards)) {
       const { mean, standard_error } = info.totals[term];
-      const text = mean === null ? "∞" : `${nats(mean, unit)} ± ${nats(standard_error, unit, 2)}`;
-      one.show(text, `over ${info.n} ${info.split} examples`);
+      const some = info.of > info.n ? `the first ${info.n.toLocaleString("en")} of ` : "";
+      one.show(
+        mean === null ? "∞" : told(mean, standard_error, unit),
+        `over ${some}${info.of.toLocaleString("en")} ${info.split} examples`,
+      );
     }
   };
 }

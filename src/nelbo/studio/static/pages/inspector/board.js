@@ -1,28 +1,32 @@
 // All rows of the inspector, and what belongs to the active one: handles, linked cursor, units, film, table, comparison.
 
-import { coalesced, h, set } from "../../core/dom.js";
-import { number } from "../../core/format.js";
+import { coalesced, h, set, trailing } from "../../core/dom.js";
 import { ask, write } from "../../core/store.js";
 import { along, axesOf as axesFor, movedTo } from "./axes.js";
+import { colouring, colourOf } from "./choose.js";
+import { isNamed } from "./columns.js";
 import { comparePanel } from "./compare.js";
 import { filmPanel } from "./film.js";
 import { isInside } from "./lasso.js";
 import { neighbours } from "./neighbours.js";
-import { drawnInput, sprayQ } from "./own.js";
+import { told } from "./numbers.js";
+import { ownInput, sprayQ } from "./own.js";
 import { isImage } from "./pixels.js";
 import { exampleRow } from "./row.js";
 import { examplesTable } from "./table.js";
+import { TERMS } from "./terms.js";
 import { unitsPanel } from "./units.js";
 
 /** @import { RunEntry, Slots, Source } from "../../core/types.js" */
 
+const VIEWS = ["view", "other_view"]; // of the first model's plane and of the second's
+
 /**
  * @param {Slots} slots
  * @param {HTMLElement} place
- * @param {{sources: Source[], entries: RunEntry[], pin: (row: number) => void, said: HTMLElement,
- *   colouring: (source: Source, by: string) => (row: number) => string}} options `said` shows what a layer has to say
+ * @param {{sources: Source[], entries: RunEntry[], pin: (row: number) => void, said: HTMLElement}} options `said` shows what a layer has to say
  */
-export function chooseExamples(slots, place, { sources, entries, pin, colouring, said }) {
+export function chooseExamples(slots, place, { sources, entries, pin, said }) {
   const { model } = slots;
   const [first, second] = sources;
   const axes = new Map(sources.map((source) => [source, axesFor(model, source, source === first)]));
@@ -30,15 +34,16 @@ export function chooseExamples(slots, place, { sources, entries, pin, colouring,
   const parts = [];
   /** @type {{pin: number, views: ReturnType<typeof exampleRow>[]}[]} */
   const rows = []; // `views`: of each source
-  const box = new Map();
+  const boxes = new Map();
   let align = null;
   let lassoing = false; // what a drag on the plane does without Shift
   let gone = false;
   let edited = null;
-  const canDraw = isImage(first.info.event) && !slots.host.file; // the encoder stays in Python
+  const isPicture = isImage(first.info.event);
+  const canDraw = (isPicture || isNamed(first)) && !slots.host.file; // the encoder stays in Python
 
   async function build() {
-    for (const source of sources) box.set(source, await source.box(axesOf(source)));
+    for (const source of sources) boxes.set(source, await source.boxes(axesOf(source)));
     if (gone) return;
     model.get("pins").forEach((row, index) => addRow(row, index));
     addBelow();
@@ -62,6 +67,16 @@ export function chooseExamples(slots, place, { sources, entries, pin, colouring,
     }
   }
 
+  const missing = (row, error) =>
+    slots.host.file ? `Example ${row} did not travel with this file; the studio shows it.` : error.message;
+
+  /** What is looked at of a source's plane; a view that does not fit it is that of another run. */
+  const viewOf = (which) => {
+    const view = model.get(VIEWS[which]);
+    return view.length === axesOf(sources[which]).w.length + 1 ? view : [];
+  };
+  const lookAgain = () => rows.forEach(({ views }) => views.forEach((view) => view.plane.look()));
+
   function addRow(row, index) {
     const views = sources.map((source, which) => {
       const name = source.className(row);
@@ -70,9 +85,11 @@ export function chooseExamples(slots, place, { sources, entries, pin, colouring,
         title: source.info.title,
         what: name === null ? `example ${row}` : `${name}, example ${row}`,
         axes: axesOf(source),
-        box: box.get(source),
-        colour: colouring(source, model.get("colour")),
-        labelled: () => model.get("colour") === "label",
+        boxes: boxes.get(source),
+        view: () => viewOf(which),
+        onView: (next) => write(model, { [VIEWS[which]]: next }),
+        colour: colouring(source, colourOf(source, model.get("colour"))),
+        labelled: () => colourOf(source, model.get("colour")) === "label",
         unit: () => model.get("unit"),
         fixed: !isFirst,
         say: slots.say,
@@ -88,15 +105,27 @@ export function chooseExamples(slots, place, { sources, entries, pin, colouring,
         onHover: (near) => hover(source, near),
         onUnpin: isFirst && model.get("pins").length > 1 ? () => unpin(index) : undefined,
         onEdit: isFirst && canDraw ? () => edit(index) : undefined,
+        onDone: stopEdit,
+        units: () => model.get("values"),
       });
-      view.plane.layers.said = (text) => isFirst && (said.textContent = text);
+      view.plane.layers.said = (text, hint) => isFirst && index === model.get("active") && tellLayer(text, hint);
       source.example(row).then(
         (example) => !gone && (view.setExample(example), update()),
-        (error) => slots.say(error.message),
+        (error) => !gone && view.explain(missing(row, error)),
       );
       return view;
     });
     rows.push({ pin: row, views });
+  }
+
+  /** What a layer has to say; a hint names what would show it better. */
+  function tellLayer(text, hint = "") {
+    const zoom = h(
+      "button",
+      { type: "button", class: "chip", onclick: () => active().views[0].plane.toPrior() },
+      "Zoom to the prior",
+    );
+    said.replaceChildren(text, ...(hint === "prior" ? [" ", zoom] : []));
   }
 
   /** A point of the plane as a code: the other units stay where they are. */
@@ -122,13 +151,26 @@ export function chooseExamples(slots, place, { sources, entries, pin, colouring,
         if (row < other.n) view.plane.showNear([row]);
       });
     }
+    hovered = row === null ? null : { source, row };
     if (row === null) return;
-    const terms = source.info.is_point
-      ? `reconstruction error ${number(source.terms.reconstruction_error[row])}`
-      : `${number(source.terms.reconstruction_error[row])} + ${number(source.terms.kl[row])} = ${number(source.terms.nelbo[row])} nats`;
-    hoverWords.textContent = `${source.className(row) ?? "example"} #${row}: ${terms}`;
+    sayHovered();
+    refineHovered();
   }
   const hoverWords = h("p", { class: "caption hover-words" }, " ");
+  /** @type {?{source: Source, row: number}} */
+  let hovered = null;
+  const refineHovered = trailing(() => void (hovered && hovered.source.loss.refine([hovered.row])));
+
+  function sayHovered() {
+    if (!hovered) return;
+    const { source, row } = hovered;
+    const unit = model.get("unit");
+    const [error, kl, total] = TERMS.map((term) =>
+      told(source.loss.values[term][row], source.loss.errors[term][row], unit),
+    );
+    const terms = source.info.is_point ? `reconstruction error ${error}` : `${error} + ${kl} = ${total}`;
+    hoverWords.textContent = `${source.className(row) ?? "example"} #${row}: ${terms} ${unit}`;
+  }
 
   /** Where a code of the first model lies in the second one's plane. */
   function counterpart(z) {
@@ -194,60 +236,7 @@ export function chooseExamples(slots, place, { sources, entries, pin, colouring,
   let film = null;
   function addBelow() {
     place.append(hoverWords);
-    place.append(
-      h(
-        "div",
-        { class: "row" },
-        h(
-          "button",
-          {
-            type: "button",
-            class: "quiet",
-            title: "25 draws of z from q, decoded",
-            onclick: spray,
-            "data-do": "sample",
-          },
-          "Sample q",
-        ),
-        canDraw
-          ? h(
-              "button",
-              { type: "button", class: "quiet", onclick: () => edit(null), "data-do": "draw" },
-              "Draw your own",
-            )
-          : null,
-        h(
-          "button",
-          { type: "button", class: "quiet", "data-do": "back", onclick: () => write(model, { z: [], q: [] }) },
-          "Back to the model's q",
-        ),
-        first.latent > 1
-          ? h(
-              "button",
-              {
-                type: "button",
-                class: "quiet",
-                "data-do": "lasso",
-                "aria-pressed": false,
-                title: "draw a line around examples (or hold Shift and drag)",
-                onclick(event) {
-                  lassoing = !lassoing;
-                  set(event.currentTarget, { "aria-pressed": lassoing });
-                },
-              },
-              "Lasso",
-            )
-          : null,
-        model.get("pins").length > 1
-          ? h(
-              "button",
-              { type: "button", class: "quiet", "data-do": "film", onclick: toggleFilm },
-              "Path between the first two",
-            )
-          : null,
-      ),
-    );
-    place.append(sprayPlace, padPlace, filmPlace);
+    place.append(actions(), sprayPlace, filmPlace);
     near = neighbours(first, pin);
     place.append(near.element);
     if (second) {
@@ -269,10 +258,32 @@ export function chooseExamples(slots, place, { sources, entries, pin, colouring,
     if (model.get("film")) showFilm();
   }
 
-  const [sprayPlace, padPlace, filmPlace] = [h("div"), h("div"), h("div")];
+  const [sprayPlace, filmPlace] = [h("div"), h("div")];
+
+  /** Buttons for the active row. */
+  function actions() {
+    const button = (name, text, onclick, attributes = {}) =>
+      h("button", { type: "button", class: "quiet", "data-do": name, onclick, ...attributes }, text);
+    const lasso = (event) => {
+      lassoing = !lassoing;
+      set(event.currentTarget, { "aria-pressed": lassoing });
+    };
+    const lassoTitle = "draw a line around examples (or hold Shift and drag)";
+    return h(
+      "div",
+      { class: "row" },
+      button("sample", "Sample q", spray, { title: "25 draws of z from q, decoded" }),
+      canDraw && isPicture ? button("draw", "Draw your own", () => edit(null)) : null,
+      button("back", "Back to the model's q", () => write(model, { z: [], q: [] })),
+      first.latent > 1 ? button("lasso", "Lasso", lasso, { "aria-pressed": false, title: lassoTitle }) : null,
+      model.get("pins").length > 1 ? button("film", "Path between the first two", toggleFilm) : null,
+    );
+  }
 
   const spray = () =>
-    sprayQ(slots, first, active().views[0], axesOf(first), sprayPlace).catch((error) => slots.say(error.message));
+    sprayQ(slots, first, active().views[0], axesOf(first), sprayPlace).catch((error) =>
+      sprayPlace.replaceChildren(h("p", { class: "caption" }, `The draws stand in the plane. ${error.message}`)),
+    );
 
   const toggleFilm = () => (write(model, { film: !model.get("film") }), model.get("film") ? showFilm() : hideFilm());
 
@@ -298,18 +309,33 @@ export function chooseExamples(slots, place, { sources, entries, pin, colouring,
     for (const { views } of rows) views[0].plane.showPath([]);
   }
 
-  /** Draw on an empty sheet, or on a pinned example; the row shows what the models make of it. */
+  /** Draw on an empty sheet in the active row, or change a pinned example. */
   function edit(index) {
-    if (index !== null) write(model, { active: index });
-    edited?.remove();
-    write(model, { z: [], q: [] });
+    stopEdit();
     const chosen = rows[index ?? Math.min(model.get("active"), rows.length - 1)];
-    edited = drawnInput(slots, sources, chosen, index !== null, padPlace);
+    if (!chosen.views[0].example) return;
+    write(model, { active: rows.indexOf(chosen), z: [], q: [] });
+    edited = ownInput(slots, sources, chosen, index !== null, () => gone || redraw());
+  }
+
+  function stopEdit() {
+    edited?.remove();
+    edited = null;
   }
 
   const redraw = coalesced(update);
+  const leaveTerms = sources.map((source) =>
+    source.loss.listen(() => {
+      sayHovered();
+      redraw(); // the ranks
+    }),
+  );
   const watched = ["z", "q", "active", "layers", "unit"];
   for (const name of watched) model.on(`change:${name}`, redraw);
+  const looked = coalesced(lookAgain);
+  const inUnits = () => rows.forEach(({ views }) => views.forEach((view) => view.inUnits()));
+  model.on("change:values", inUnits);
+  for (const name of VIEWS) model.on(`change:${name}`, looked);
   model.on("change:lasso", select);
   slots.wide.replaceChildren();
   build().catch((error) => slots.say(error.message));
@@ -317,14 +343,22 @@ export function chooseExamples(slots, place, { sources, entries, pin, colouring,
     recolour() {
       // the colours are the planes' own: draw the clouds anew
       for (const { views } of rows)
-        views.forEach((view, which) => view.plane.recolour(colouring(sources[which], model.get("colour"))));
+        views.forEach((view, which) => {
+          const source = sources[which];
+          view.plane.recolour(colouring(source, colourOf(source, model.get("colour"))));
+        });
     },
     remove() {
       gone = true;
       clearTimeout(rest);
+      refineHovered.stop();
+      leaveTerms.forEach((leave) => leave());
       redraw.cancel();
+      looked.cancel();
       for (const name of watched) model.off(`change:${name}`, redraw);
+      for (const name of VIEWS) model.off(`change:${name}`, looked);
       model.off("change:lasso", select);
+      model.off("change:values", inUnits);
       for (const { views } of rows) for (const view of views) view.remove();
       for (const part of parts) part.remove();
       film?.remove();

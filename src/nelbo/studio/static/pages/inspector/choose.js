@@ -1,9 +1,9 @@
 // Runs to choose from, what to colour by, which example to look at.
 
-import { h } from "../../core/dom.js";
+import { h, set } from "../../core/dom.js";
 import { group } from "../../core/controls.js";
 import { write } from "../../core/store.js";
-import { LAYERS } from "./layers.js";
+import { hasLayer, LAYERS } from "./layers.js";
 import { CLASSES, scaleColour } from "./pixels.js";
 
 /** @import { RunEntry, Slots, Source, Term } from "../../core/types.js" */
@@ -25,7 +25,8 @@ export function dropDown(label, onchange) {
 
 /** What a run is called in a list. @param {RunEntry} entry */
 export function runLabel(entry) {
-  const status = entry.status === "finished" || entry.status === "in memory" ? "" : ` (${entry.status})`;
+  const from = typeof entry.checkpoint === "number" ? `: checkpoint after epoch ${entry.checkpoint}` : "";
+  const status = entry.status === "finished" || entry.status === "in memory" ? "" : ` (${entry.status}${from})`;
   return `${entry.title}${entry.latent ? `, latent ${entry.latent}` : ""}${status}`;
 }
 
@@ -51,6 +52,27 @@ function scale(values) {
   return (row) => `rgb(${scaleColour((values[row] - low) / (high - low || 1))})`;
 }
 
+/**
+ * What the points of a run can be coloured by, as options of a drop-down.
+ * @param {Source} source
+ * @returns {string[][]}
+ */
+export function coloursOf({ info }) {
+  const options = [
+    ["label", "label", Boolean(info.label_names)],
+    ["reconstruction_error", "reconstruction error", true],
+    ["kl", "KL", !info.is_point],
+    ["nelbo", "total loss", !info.is_point],
+  ];
+  return options.filter(([, , has]) => has).map(([value, text]) => [String(value), String(text)]);
+}
+
+/** The state's choice of a colour, or another where the run has no such thing. @param {Source} source @param {string} wanted */
+export function colourOf(source, wanted) {
+  const values = coloursOf(source).map(([value]) => value);
+  return values.includes(wanted) ? wanted : values.at(-1);
+}
+
 /** Switches of the layers, for an array in the state. @param {Slots} slots */
 export function layerSwitches(slots) {
   const boxes = Object.entries(LAYERS).map(([name, [label, title]]) => {
@@ -69,7 +91,12 @@ export function layerSwitches(slots) {
   const show = () => boxes.forEach(({ name, box }) => (box.checked = slots.model.get("layers").includes(name)));
   slots.model.on("change:layers", show);
   show();
-  return { element: group("Layers", h("div", { class: "toggles" }, ...boxes.map((one) => one.element)), said), said };
+  return {
+    element: group("Layers", h("div", { class: "toggles" }, ...boxes.map((one) => one.element)), said),
+    said,
+    /** Offer those that a run has. @param {Source} source */
+    refresh: (source) => boxes.forEach(({ name, element }) => (element.hidden = !hasLayer(name, source))),
+  };
 }
 
 /**
@@ -106,7 +133,18 @@ export function pickers(slots, sourceOf, pin) {
   const most = (text, term, largest) =>
     h(
       "button",
-      { type: "button", class: "chip", onclick: () => sourceOf() && pin(extreme(sourceOf(), term, largest)) },
+      {
+        type: "button",
+        class: "chip",
+        async onclick({ currentTarget }) {
+          const source = sourceOf();
+          if (!source) return;
+          set(currentTarget, { "aria-busy": true });
+          const row = await source.loss.extreme(source.info.is_point ? "reconstruction_error" : term, largest);
+          currentTarget.removeAttribute("aria-busy");
+          if (source === sourceOf()) pin(row);
+        },
+      },
       text,
     );
   const element = group(
@@ -150,12 +188,4 @@ export function pickers(slots, sourceOf, pin) {
 function firstOf(source, label, pins) {
   for (let row = 0; row < source.n; row++) if (source.labels[row] === label && !pins.includes(row)) return row;
   return 0;
-}
-
-/** @param {Source} source @param {Term} term @param {boolean} largest */
-function extreme(source, term, largest) {
-  const values = source.terms[source.info.is_point ? "reconstruction_error" : term];
-  let best = 0;
-  for (let i = 1; i < values.length; i++) if (largest ? values[i] > values[best] : values[i] < values[best]) best = i;
-  return best;
 }

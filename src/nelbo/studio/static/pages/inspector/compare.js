@@ -6,7 +6,7 @@ import { nats } from "../../core/format.js";
 import { plot } from "../../core/plot.js";
 import { NAMES } from "./numbers.js";
 import { drawCloud } from "./pixels.js";
-import { TERMS } from "./source.js";
+import { TERMS } from "./terms.js";
 
 const Z95 = 1.959963984540054;
 
@@ -34,7 +34,10 @@ export function comparePanel(slots, pair, entries, pin) {
   const bounds = !a.info.is_point && !b.info.is_point;
   const terms = bounds ? TERMS : ["reconstruction_error"];
   const differences = Object.fromEntries(
-    terms.map((term) => [term, Float64Array.from({ length: n }, (_, i) => a.terms[term][i] - b.terms[term][i])]),
+    terms.map((term) => [
+      term,
+      Float64Array.from({ length: n }, (_, i) => a.loss.opened[term][i] - b.loss.opened[term][i]),
+    ]),
   );
   const totals = totalsTable(slots, pair, n, differences);
   const scatter = h("div", { class: "panel" });
@@ -49,7 +52,7 @@ export function comparePanel(slots, pair, entries, pin) {
 
   const [px, py] = bounds
     ? [differences.reconstruction_error, differences.kl]
-    : [a.terms.reconstruction_error, b.terms.reconstruction_error];
+    : [a.loss.opened.reconstruction_error, b.loss.opened.reconstruction_error];
   scatter.append(
     h(
       "h2",
@@ -159,7 +162,8 @@ function totalsTable({ model }, pair, n, differences) {
   function show() {
     const unit = model.get("unit");
     const cell = ([mean, half]) => `${nats(mean, unit)} ± ${nats(half, unit, 2)}`;
-    const value = (source, term) => (infinite(source, term) ? "∞" : cell(mean95(source.terms[term].subarray(0, n))));
+    const value = (source, term) =>
+      infinite(source, term) ? "∞" : cell(mean95(source.loss.opened[term].subarray(0, n)));
     body.replaceChildren(
       ...TERMS.map((term) =>
         h(

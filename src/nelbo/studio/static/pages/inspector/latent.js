@@ -2,46 +2,59 @@
 
 import { h, s, set } from "../../core/dom.js";
 import { draggable, handle } from "../../core/drag.js";
-import { number, ticks } from "../../core/format.js";
+import { number, tick, ticks } from "../../core/format.js";
 import { plot } from "../../core/plot.js";
 import { along } from "./axes.js";
 import { lasso } from "./lasso.js";
 import { addLayers } from "./layers.js";
-import { classNames } from "./names.js";
+import { classMiddles, classNames } from "./names.js";
 import { drawCloud } from "./pixels.js";
 import { ellipse, root } from "./normal.js";
+import { viewOf, zooming } from "./zoom.js";
 
 const MARGIN = { left: 40, right: 8, top: 8, bottom: 36 };
 const APART = 15; // pixels between the grips of µ and σ where σ is too small to see
+const SETTLED = 140; // ms without a change of the view, until all is drawn sharply
+const DOUBLE = 260; // ms in which a second click makes a double click
 
 /**
  * @param {HTMLElement} parent
  * @param {import("../../core/types.js").Source} source
- * @param {{title: string, axes: import("../../core/types.js").Axes, box: number[][], colour: (row: number) => string, size?: number,
+ * @param {{title: string, axes: import("../../core/types.js").Axes, boxes: Boxes, colour: (row: number) => string, size?: number,
  *   onCode?: (z: number[]) => void, onQ?: (q: {mean: number[], sd: number[]}) => void, onQEnd?: () => void,
  *   onLasso?: (corners: number[]) => void, isLassoing?: () => boolean, onPick?: (row: number) => void,
- *   onHover?: (row: ?number) => void, labelled?: () => boolean, fixed?: boolean}} options
- *   `onCode` and `onQ` get coordinates in the plane
+ *   onHover?: (row: ?number) => void, labelled?: () => boolean, fixed?: boolean,
+ *   view: () => number[], onView: (view: number[]) => void}} options
+ *   `onCode` and `onQ` get coordinates in the plane; an empty view is the whole of it
+ *
+ * @typedef {{whole: number[][], prior: number[][]}} Boxes lower and upper ends of the plane, and of what holds the prior
  */
 export function latentView(parent, source, options) {
   const place = h("div", { class: "latent" });
   parent.append(place);
   const { w, names: axisNames } = options.axes;
   const flat = w.length === 1;
-  const [low, high] = options.box;
+  const [low, high] = options.boxes.whole;
   const figure = plot(place, {
     label: `Latent space of ${options.title}: means of q(z|x) of ${source.n} examples`,
     x: [low[0], high[0]],
     y: flat ? [-1, 1] : [low[1], high[1]],
     xLabel: axisNames[0],
     yLabel: axisNames[1],
-    xTicks: (from, to) => ticks(from, to, 7).map((v) => [v, number(v, 2).replace(/\.0+$/, "")]),
-    yTicks: (from, to) => (flat ? [] : ticks(from, to, 7).map((v) => [v, number(v, 2).replace(/\.0+$/, "")])),
+    xTicks: (from, to) => ticks(from, to, 7).map((v) => [v, tick(v)]),
+    yTicks: (from, to) => (flat ? [] : ticks(from, to, 7).map((v) => [v, tick(v)])),
     height: (width) => (flat ? 190 : Math.max(60, width - MARGIN.left - MARGIN.right) + MARGIN.top + MARGIN.bottom),
     margin: MARGIN,
   });
+  const zoom = zooming(place, figure, {
+    whole: viewOf(options.boxes.whole),
+    prior: viewOf(options.boxes.prior),
+    view: options.view,
+    onView: options.onView,
+  });
   const cloud = s("image", { class: "cloud", preserveAspectRatio: "none" });
-  const layers = addLayers(figure, source, options.axes);
+  let cloudFor = { x: figure.x, y: figure.y }; // the view that it was drawn for
+  const layers = addLayers(figure, source, options.axes, () => !options.view().length);
   const names = s("g", { class: "class-names", "aria-hidden": "true" });
   const path = s("path", { class: "between", fill: "none" });
   const trace = s("g", { class: "draws" });
@@ -55,7 +68,7 @@ export function latentView(parent, source, options) {
   figure.marks.append(dot, ghost);
   let q = null; // {mean, covariance} in the plane
   let code = null;
-  const kept = { ghost: null, path: [], draws: [] }; // in the plane, for when its size changes
+  const kept = { ghost: null, path: [], draws: [], near: [] }; // in the plane, for when its size changes
 
   const view = {
     figure,
@@ -70,10 +83,18 @@ export function latentView(parent, source, options) {
     showNear,
     showLasso: line.show,
     recolour,
-    remove: () => figure.remove(),
+    look,
+    toPrior: zoom.toPrior,
+    remove() {
+      clearTimeout(settling);
+      clearTimeout(clicked);
+      figure.remove();
+    },
   };
+  let clicked = 0; // a click that may turn out to be the first of two
+
   let colour = options.colour;
-  const step = (high[0] - low[0]) / 200;
+  const step = () => (figure.x[1] - figure.x[0]) / 200;
   const handles = options.fixed ? null : makeHandles();
 
   const jitter = (row) => 0.8 * Math.sin(12.9898 * (row + 1) * 78.233);
@@ -82,38 +103,58 @@ export function latentView(parent, source, options) {
     return flat ? [place_[0], jitter(row)] : place_;
   };
 
+  /** Look at what the view says: what is drawn moves at once, and is drawn sharply when the view rests. */
+  function look() {
+    const { x, y } = zoom.axes();
+    figure.span(x, y);
+    if (!figure.frame()) return;
+    move();
+    clearTimeout(settling);
+    settling = setTimeout(redraw, SETTLED);
+  }
+  let settling = 0;
+
   function redraw() {
     figure.frame();
-    const box = {
-      x: figure.margin.left,
-      y: figure.margin.top,
+    const { left, top } = figure.margin;
+    const drawn = drawCloud({
       width: Math.max(1, figure.width),
       height: Math.max(1, figure.height),
-    };
-    const drawn = drawCloud({
-      width: box.width,
-      height: box.height,
       n: source.n,
       place: (i) => {
         const [x, y] = at(i);
-        return [figure.sx(x) - box.x, figure.sy(y) - box.y];
+        return [figure.sx(x) - left, figure.sy(y) - top];
       },
       colour,
     });
-    set(cloud, { ...box, href: drawn.toDataURL() });
+    set(cloud, { href: drawn.toDataURL() });
+    cloudFor = { x: figure.x, y: figure.y };
     layers.redraw();
+    move();
+  }
+
+  /** Put all that is drawn where it belongs in the present view. */
+  function move() {
+    const [x, y] = [figure.sx(cloudFor.x[0]), figure.sy(cloudFor.y[1])];
+    set(cloud, { x, y, width: figure.sx(cloudFor.x[1]) - x, height: figure.sy(cloudFor.y[0]) - y });
+    layers.move();
     line.redraw();
     nameClasses();
     showGhost(kept.ghost);
     showPath(kept.path);
     showDraws(kept.draws);
+    showNear(kept.near);
     if (q) showQ(q);
     if (code) showCode(code, handles?.z.element.classList.contains("chosen"));
   }
   figure.resized = redraw;
 
   const nameClasses = () =>
-    names.replaceChildren(...classNames(figure, source, at, options.labelled?.() ? colour : null));
+    names.replaceChildren(
+      ...classNames(figure, (middles ??= classMiddles(source, at)), options.labelled?.() ? colour : null),
+    );
+  /** @type {?ReturnType<typeof classMiddles>} */
+  let middles = null;
 
   function recolour(next) {
     colour = next;
@@ -128,7 +169,7 @@ export function latentView(parent, source, options) {
   }
 
   function makeHandles() {
-    const move = (change) => {
+    const moveQ = (change) => {
       q = { ...q, ...change };
       options.onQ?.({ mean: q.mean, sd: sds(q) });
     };
@@ -137,8 +178,9 @@ export function latentView(parent, source, options) {
       colour: "q",
       radius: 6,
       axis: flat ? "x" : "xy",
-      drag: (x, y) => move({ mean: flat ? [x] : [x, y] }),
-      key: (dx, dy) => move({ mean: flat ? [q.mean[0] + dx * step] : [q.mean[0] + dx * step, q.mean[1] + dy * step] }),
+      drag: (x, y) => moveQ({ mean: flat ? [x] : [x, y] }),
+      key: (dx, dy) =>
+        moveQ({ mean: flat ? [q.mean[0] + dx * step()] : [q.mean[0] + dx * step(), q.mean[1] + dy * step()] }),
       end: () => options.onQEnd?.(),
     });
     const widths = w.map((_, i) =>
@@ -149,9 +191,9 @@ export function latentView(parent, source, options) {
         radius: 3,
         axis: i ? "y" : "x",
         drag: (x, y) =>
-          move({ covariance: withSd(q.covariance, i, Math.max(1e-3, (i ? y : x) - q.mean[i] - apart(i))) }),
+          moveQ({ covariance: withSd(q.covariance, i, Math.max(1e-3, (i ? y : x) - q.mean[i] - apart(i))) }),
         key: (dx, dy) =>
-          move({ covariance: withSd(q.covariance, i, Math.max(1e-3, sds(q)[i] + (i ? dy : dx) * step)) }),
+          moveQ({ covariance: withSd(q.covariance, i, Math.max(1e-3, sds(q)[i] + (i ? dy : dx) * step())) }),
         end: () => options.onQEnd?.(),
       }),
     );
@@ -162,9 +204,25 @@ export function latentView(parent, source, options) {
       radius: 8,
       axis: flat ? "x" : "xy",
       drag: (x, y) => options.onCode?.(flat ? [x] : [x, y]),
-      key: (dx, dy) => options.onCode?.(flat ? [code[0] + dx * step] : [code[0] + dx * step, code[1] + dy * step]),
+      key: (dx, dy) =>
+        options.onCode?.(flat ? [code[0] + dx * step()] : [code[0] + dx * step(), code[1] + dy * step()]),
     });
     z.element.classList.add("free");
+    const take = (event) => {
+      const row = nearestTo(event);
+      if (row !== null) options.onPick?.(row);
+      else follow(event);
+    };
+    /** Where a part of the plane is looked at, a double click goes back to all of it. */
+    const click = (event) => {
+      if (!options.view().length) return take(event);
+      clearTimeout(clicked);
+      clicked = setTimeout(() => take(event), DOUBLE);
+    };
+    figure.root.addEventListener("dblclick", () => {
+      clearTimeout(clicked);
+      if (options.view().length) zoom.fit();
+    });
     // anywhere on the plane: press and drag to decode there; a click picks the example under it
     let moved = false;
     const follow = (event) => {
@@ -176,20 +234,20 @@ export function latentView(parent, source, options) {
       start: (event) => {
         if (/** @type {Element} */ (event.target).closest(".handle")) return false;
         moved = false;
-        const around = Boolean(options.onLasso) && (event.shiftKey || options.isLassoing());
+        const isBox = zoom.isBoxing;
+        const around = !isBox && Boolean(options.onLasso) && (event.shiftKey || options.isLassoing());
         if (around) line.begin(event);
-        return { x: event.clientX, y: event.clientY, around };
+        return { press: event, around, isBox };
       },
-      move(event, { x, y, around }) {
-        moved ||= Math.hypot(event.clientX - x, event.clientY - y) > 4;
-        if (moved) around ? line.move(event) : follow(event);
+      move(event, { press, around, isBox }) {
+        moved ||= Math.hypot(event.clientX - press.clientX, event.clientY - press.clientY) > 4;
+        if (isBox) zoom.drawBox(press, event);
+        else if (moved) around ? line.move(event) : follow(event);
       },
-      end(event, { around }) {
+      end(event, { press, around, isBox }) {
+        if (isBox) return zoom.takeBox(press, event);
         if (around) return options.onLasso(line.end());
-        if (moved) return;
-        const row = nearestTo(event);
-        if (row !== null) options.onPick?.(row);
-        else follow(event);
+        if (!moved && !zoom.pinched) click(event);
       },
     });
     return { mean, widths, z };
@@ -250,6 +308,7 @@ export function latentView(parent, source, options) {
   }
 
   function showNear(rows) {
+    kept.near = rows;
     near.replaceChildren(
       ...rows.map((row) => {
         const [x, y] = at(row);
@@ -279,6 +338,8 @@ export function latentView(parent, source, options) {
     figure.root.addEventListener("pointermove", (event) => event.buttons === 0 && options.onHover(nearestTo(event)));
     figure.root.addEventListener("pointerleave", () => options.onHover(null));
   }
+  const { x, y } = zoom.axes();
+  figure.span(x, y);
   redraw();
   return view;
 }

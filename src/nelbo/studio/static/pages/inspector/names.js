@@ -3,31 +3,47 @@
 import { s } from "../../core/dom.js";
 
 const APART = 17; // pixels between the middles of two discs
+const SHORT = 2; // characters that a disc holds
+
+/**
+ * The median of the points of each class, and one of its examples.
+ * @param {import("../../core/types.js").Source} source
+ * @param {(row: number) => number[]} at
+ * @returns {{name: string, row: number, x: number, y: number}[]}
+ */
+export function classMiddles(source, at) {
+  return (source.info.label_names ?? []).flatMap((name, k) => {
+    const rows = Array.from({ length: source.n }, (_, i) => i).filter((i) => source.labels[i] === k);
+    const middle = (d) => rows.map((i) => at(i)[d]).sort((a, b) => a - b)[rows.length >> 1];
+    return rows.length ? [{ name, row: rows[0], x: middle(0), y: middle(1) }] : [];
+  });
+}
 
 /**
  * The name of each class in its colour, at the median of its points, moved apart where two would overlap.
  * @param {import("../../core/types.js").Figure} figure
- * @param {import("../../core/types.js").Source} source
- * @param {(row: number) => number[]} at
+ * @param {ReturnType<typeof classMiddles>} middles
  * @param {?((row: number) => string)} colour null where the colour does not stand for the class
  * @returns {SVGElement[]}
  */
-export function classNames(figure, source, at, colour) {
-  const known = colour ? (source.info.label_names ?? []) : [];
-  const discs = known
-    .map((name, k) => {
-      const rows = Array.from({ length: source.n }, (_, i) => i).filter((i) => source.labels[i] === k);
-      const middle = (d) => rows.map((i) => at(i)[d]).sort((a, b) => a - b)[rows.length >> 1];
-      return rows.length ? { name, colour: colour(rows[0]), x: figure.sx(middle(0)), y: figure.sy(middle(1)) } : null;
-    })
-    .filter(Boolean);
+export function classNames(figure, middles, colour) {
+  const discs = colour
+    ? middles.map(({ name, row, x, y }) => ({ name, colour: colour(row), x: figure.sx(x), y: figure.sy(y) }))
+    : [];
   spread(discs);
   return discs.map((disc) =>
     s(
       "g",
       { transform: `translate(${disc.x.toFixed(1)} ${disc.y.toFixed(1)})` },
-      s("circle", { r: 8, fill: disc.colour }),
-      s("text", { y: 4, "text-anchor": "middle", style: `fill:${inkOn(disc.colour)}` }, disc.name),
+      ...(disc.name.length > SHORT
+        ? [
+            s("circle", { r: 4.5, fill: disc.colour }),
+            s("text", { class: "halo", y: -8, "text-anchor": "middle" }, disc.name),
+          ]
+        : [
+            s("circle", { r: 8, fill: disc.colour }),
+            s("text", { y: 4, "text-anchor": "middle", style: `fill:${inkOn(disc.colour)}` }, disc.name),
+          ]),
     ),
   );
 }

@@ -26,7 +26,9 @@ export function neighbours(source, pin) {
       try {
         pictures = await source.glance(rows);
       } catch {
-        return strip.replaceChildren(); // a file without Python
+        if (mine !== newest) return;
+        const words = `Their pictures did not travel with this file: ${rows.map((row) => `#${row}`).join(", ")}.`;
+        return strip.replaceChildren(h("p", { class: "caption" }, words));
       }
       if (mine !== newest) return;
       strip.replaceChildren(

@@ -7,6 +7,8 @@ import { drawImage, isImage } from "./pixels.js";
 import { root } from "./normal.js";
 
 const SPRAY = 25;
+const [FEW, MANY] = [64, 1024]; // draws of z for the terms of an input of the reader's own
+const REST = 250; // ms without a change
 
 /** @import { Axes, Slots, Source } from "../../core/types.js" */
 
@@ -48,63 +50,67 @@ export async function sprayQ(slots, source, view, { w }, place) {
 }
 
 /**
- * A pad to draw on; the row shows what the models make of it, newest stroke first.
+ * Change an example, or draw one, in its place in the row; what the models make of it follows.
  * @typedef {ReturnType<typeof import("./row.js").exampleRow>} View
  * @param {Slots} slots
  * @param {Source[]} sources
  * @param {{pin: number, views: View[]}} chosen the row
  * @param {boolean} change start from the row's example, else from an empty sheet
- * @param {HTMLElement} place
+ * @param {() => void} shown what follows the row
  * @returns {{remove: () => void}}
  */
-export function drawnInput(slots, sources, chosen, change, place) {
+export function ownInput(slots, sources, chosen, change, shown) {
   let busy = false;
   let next = null;
   let gone = false;
-  async function encode(x) {
+  let rested = 0;
+  /** @param {Float32Array} x @param {number} draws of z: few while a stroke is under way, many when it rests */
+  async function encode(x, draws) {
     if (busy) {
-      next = x;
+      next = [x, draws];
       return;
     }
     busy = true;
     try {
-      const found = await Promise.all(sources.map((source) => source.encode(x)));
-      if (!gone) chosen.views.forEach((view, which) => view.setExample(found[which]));
+      const found = await Promise.all(sources.map((source) => source.encode(x, draws)));
+      if (!gone) {
+        chosen.views.forEach((one, which) => one.setExample(found[which]));
+        shown();
+      }
     } catch (error) {
       slots.say(error.message);
     }
     busy = false;
     if (!next || gone) return;
-    const newest = next;
+    const [newest, of] = next;
     next = null;
-    encode(newest);
+    encode(newest, of);
   }
-  const pad = drawingPad(sources[0], change ? chosen.views[0].example?.x : null, encode);
-  const own = {
+  const changed = (x) => {
+    encode(x, FEW);
+    clearTimeout(rested);
+    rested = setTimeout(() => encode(x, MANY), REST);
+  };
+  const [view] = chosen.views;
+  const start = change ? view.example.x : null;
+  const pad = isImage(sources[0].info.event) ? drawingPad(sources[0], start, changed) : null;
+  view.startEdit(pad?.element ?? null, change ? `example ${chosen.pin}, changed by you` : "drawn by you", changed);
+  pad?.focus();
+  if (pad) encode(pad.x, MANY);
+  return {
     remove() {
       gone = true;
-      pad.remove();
-      place.replaceChildren();
-      chosen.views.forEach((view, which) =>
+      clearTimeout(rested);
+      pad?.remove();
+      view.endEdit();
+      chosen.views.forEach((one, which) =>
         sources[which].example(chosen.pin).then(
-          (example) => view.setExample(example),
+          (example) => (one.setExample(example), shown()),
           () => {},
         ),
       );
     },
   };
-  const done = h("button", { type: "button", class: "quiet", onclick: own.remove }, "Done");
-  place.replaceChildren(
-    h(
-      "h2",
-      {},
-      change ? `Example ${chosen.pin}, changed by you` : "Draw: the active row shows what the model makes of it",
-    ),
-    pad.element,
-    done,
-  );
-  encode(pad.x);
-  return own;
 }
 
 function gaussian() {

@@ -1,7 +1,7 @@
 // Draw an input of one's own, or change a pinned one, and see µ, σ and the loss move.
 
 import { h, set } from "../../core/dom.js";
-import { draggable } from "../../core/drag.js";
+import { arrows, draggable } from "../../core/drag.js";
 import { drawImage } from "./pixels.js";
 
 /**
@@ -18,8 +18,9 @@ export function drawingPad(source, start, changed) {
     class: "pixels pad",
     tabindex: 0,
     role: "application",
-    "aria-label": "Drawing pad: drag to draw",
+    "aria-label": "Drawing pad: drag to draw; with the keyboard, arrows move the brush and Space dabs",
   });
+  const brushMark = h("i", { class: "brush", "aria-hidden": "true" });
   canvas.style.aspectRatio = `${width} / ${height}`;
   let brush = 1; // 1 draws, 0 wipes, 2 is a grey box
   let due = 0;
@@ -61,6 +62,25 @@ export function drawingPad(source, start, changed) {
     told();
   };
   draggable(canvas, { start: stroke, move: stroke, end: () => (before = null) });
+  const place = [width / 2, height / 2]; // of the brush, for the keyboard
+  const showBrush = () =>
+    set(brushMark, {
+      style: `left:${(100 * place[0]) / width}%;top:${(100 * place[1]) / height}%;width:${(200 * radius) / width}%`,
+    });
+  canvas.addEventListener("keydown", (event) => {
+    const step = arrows(event);
+    if (step) {
+      place[0] = Math.min(width, Math.max(0, place[0] + Math.sign(step[0])));
+      place[1] = Math.min(height, Math.max(0, place[1] - Math.sign(step[1])));
+      showBrush();
+      if (event.shiftKey) dab(place[0], place[1]);
+    } else if (event.key === " ") dab(place[0], place[1]);
+    else return;
+    event.preventDefault();
+    event.stopPropagation();
+    if (!step || event.shiftKey) told();
+  });
+  showBrush();
   const noise = () => {
     for (let i = 0; i < x.length; i++) {
       if (Math.random() < 0.05) x[i] = binary ? low + high - x[i] : low + Math.random() * (high - low);
@@ -93,7 +113,7 @@ export function drawingPad(source, start, changed) {
   const element = h(
     "div",
     { class: "pad-box" },
-    canvas,
+    h("div", { class: "pix" }, canvas, brushMark),
     h(
       "div",
       { class: "presets" },
@@ -104,5 +124,5 @@ export function drawingPad(source, start, changed) {
     ),
   );
   show();
-  return { element, x, remove: () => cancelAnimationFrame(due) };
+  return { element, x, focus: () => canvas.focus({ preventScroll: true }), remove: () => cancelAnimationFrame(due) };
 }

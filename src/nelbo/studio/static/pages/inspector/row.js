@@ -3,55 +3,53 @@
 import { coalesced, h } from "../../core/dom.js";
 import { nats } from "../../core/format.js";
 import { acrossPlane, along, movedTo, rowsOf, stretchedTo } from "./axes.js";
+import { valuesView } from "./columns.js";
 import { exampleView } from "./example.js";
 import { latentView } from "./latent.js";
 import { expectation } from "./network.js";
-import { termsPanel } from "./numbers.js";
+import { termsPanel, told } from "./numbers.js";
 import { isImage } from "./pixels.js";
 import { klParts, root } from "./normal.js";
 
 const REST = 160; // ms without a move, before Python is asked for many draws
+const NEEDS_PYTHON = {
+  reconstruction_error: null,
+  missing: "–",
+  how: "The decoder did not travel with this file: the reconstruction error of your q needs the studio.",
+};
 
 /**
  * @param {HTMLElement} parent
  * @param {import("../../core/types.js").Source} source
  * @param {Parameters<typeof latentView>[2] & {what: string, unit: () => string, onActive?: () => void, onUnpin?: () => void,
- *   onEdit?: () => void, say: (text: string) => void}} options
+ *   onEdit?: () => void, onDone?: () => void, units: () => string, say: (text: string) => void}} options
  */
 export function exampleRow(parent, source, options) {
-  const left = h("div", { class: "cell original" });
-  const middle = h("div", { class: "cell plane" });
-  const right = h("div", { class: "cell rebuilt" });
-  const last = h("div", { class: "cell terms-cell" });
-  const buttons = h(
-    "div",
-    { class: "row-tools" },
-    options.onEdit ? h("button", { type: "button", class: "quiet", onclick: options.onEdit }, "Edit") : null,
-    options.onUnpin
-      ? h(
-          "button",
-          { type: "button", class: "quiet", "aria-label": `Unpin ${options.what}`, onclick: options.onUnpin },
-          "Unpin",
-        )
-      : null,
-  );
+  const isPicture = isImage(source.info.event);
+  const cell = (name) => h("div", { class: `cell ${name}` });
+  const [left, middle, right, values, last] = ["original", "plane", "rebuilt", "values-cell", "terms-cell"].map(cell);
+  const words = h("span", { class: "what" }, options.what);
+  const tool = (name, text, onclick, attributes = {}) =>
+    h("button", { type: "button", class: "quiet", "data-do": name, onclick, ...attributes }, text);
+  const editButton = options.onEdit ? tool("edit", "Edit", options.onEdit) : null;
+  const doneButton = tool("done", "Done", () => options.onDone?.(), { hidden: true });
+  const unpin = options.onUnpin
+    ? tool("unpin", "Unpin", options.onUnpin, { "aria-label": `Unpin ${options.what}` })
+    : null;
   const element = h(
     "section",
-    { class: "example-row", "aria-label": `${options.what} under ${options.title}` },
-    h("header", {}, h("h2", {}, options.title), h("span", { class: "what" }, options.what), buttons),
-    left,
-    middle,
-    right,
+    { class: `example-row ${isPicture ? "" : "of-values"}`, "aria-label": `${options.what} under ${options.title}` },
+    h("header", {}, h("h2", {}, options.title), words, h("div", { class: "row-tools" }, doneButton, editButton, unpin)),
+    ...(isPicture ? [left, middle, right] : [middle, values]),
     last,
   );
   parent.append(element);
   if (options.onActive) element.addEventListener("pointerdown", options.onActive, true);
-  const original = exampleView(left, source, "original x");
-  const rebuilt = exampleView(right, source, "reconstruction");
-  const difference = h("input", { type: "checkbox", checked: !isImage(source.info.event), onchange: () => draw() });
-  right.append(
-    h("label", { class: "toggle" }, difference, source.info.event.length === 3 ? "|difference|" : "input as dots"),
-  );
+  const original = isPicture ? exampleView(left, source, "original x") : null;
+  const rebuilt = isPicture ? exampleView(right, source, "reconstruction") : null;
+  const columns = isPicture ? null : valuesView(values, source, options.units);
+  const difference = h("input", { type: "checkbox", onchange: () => draw() });
+  if (isPicture) right.append(h("label", { class: "toggle" }, difference, "|difference|"));
   const panel = termsPanel(last, source);
   const plane = latentView(middle, source, { ...options });
   const { w } = options.axes;
@@ -88,10 +86,11 @@ export function exampleRow(parent, source, options) {
     const atMean = !code && !own;
     const picture = atMean ? example.reconstruction : source.decodeNow(z);
     const label = atMean ? "reconstruction at µ" : code ? "decoded at z" : "decoded at your µ";
-    rebuilt.say(label);
-    const show = (values) => {
-      rebuilt.show(values);
-      rebuilt.difference(difference.checked ? values : null, example.x);
+    (rebuilt ?? columns).say(label);
+    const show = (given) => {
+      columns?.rebuilt(given);
+      rebuilt?.show(given);
+      rebuilt?.difference(difference.checked ? given : null, example.x);
     };
     if (picture) return show(picture);
     const guess = source.blend(z);
@@ -105,12 +104,12 @@ export function exampleRow(parent, source, options) {
     source
       .decode([z])
       .then(
-        (values) => {
+        (decoded) => {
           if (mine !== newest) return;
-          show(values);
-          if (source.isBlended) rebuilt.say("blend of pictures near z");
+          show(decoded);
+          if (source.isBlended) (rebuilt ?? columns).say(isPicture ? "blend of pictures near z" : "blend near z");
         },
-        (error) => options.say(error.message),
+        () => (rebuilt ?? columns).say("the decoder did not travel with this file"),
       )
       .finally(() => {
         decoding = false;
@@ -134,27 +133,23 @@ export function exampleRow(parent, source, options) {
   function showOwn(q) {
     const key = `${q.mean}|${q.covariance}`;
     const found = answered?.key === key ? answered : { ...formula(q), ...quadrature(q, 3), key };
-    const sum = found.reconstruction_error === null || found.kl === null ? null : found.reconstruction_error + found.kl;
-    const gap = sum === null || example.nelbo === null ? "" : ` The model's own q: ${said(example.nelbo)}.`;
+    const { reconstruction_error: error, kl } = found;
+    const sum = error === null || kl === null ? null : error + kl;
+    const own_ = example.nelbo === null ? "" : told(example.nelbo, example.standard_errors.nelbo, options.unit());
+    const gap = sum === null || !own_ ? "" : ` The model's own q: ${own_} ${options.unit()}.`;
     panel.show(
       { ...found, nelbo: sum },
-      { unit: options.unit(), text: `Your q(z).${found.parts ?? ""} ${found.how ?? ""}${gap}` },
+      { unit: options.unit(), text: `Your q(z).${found.parts ?? ""} ${found.how ?? ""}${gap}`, missing: found.missing },
     );
     if (answered?.key === key) return;
     clearTimeout(timer);
     timer = setTimeout(async () => {
       try {
         const asked = await source.termsUnder(example.x, q.mean, q.covariance.flat());
-        answered = {
-          key,
-          ...formula(q),
-          kl: asked.kl.value,
-          reconstruction_error: asked.reconstruction_error.value,
-          standard_error: asked.reconstruction_error.standard_error,
-          how: "1,024 draws.",
-        };
+        answered = { key, ...formula(q), ...asked, how: "1,024 draws." };
       } catch {
-        answered = { key, ...formula(q), ...quadrature(q, 5) }; // a file without Python
+        // a file without Python
+        answered = { key, ...formula(q), ...(source.isLocal ? quadrature(q, 5) : NEEDS_PYTHON) };
       }
       if (own) draw();
     }, REST);
@@ -199,9 +194,41 @@ export function exampleRow(parent, source, options) {
     },
     setExample(next) {
       example = next;
-      original.show(next.x);
+      answered = null;
+      original?.show(next.x);
+      columns?.original(next.x);
       draw();
     },
+    /** Let the reader change the example in its place. @param {?HTMLElement} pad for a picture @param {string} text */
+    startEdit(pad, text, changed = null) {
+      words.textContent = text;
+      element.classList.add("editing");
+      doneButton.hidden = false;
+      if (editButton) editButton.hidden = true;
+      if (pad) {
+        original.element.hidden = true;
+        left.append(pad);
+      }
+      columns?.edit(changed);
+      element.scrollIntoView({ block: "nearest" });
+    },
+    endEdit() {
+      words.textContent = options.what;
+      element.classList.remove("editing");
+      doneButton.hidden = true;
+      if (editButton) editButton.hidden = false;
+      if (original) {
+        original.element.hidden = false;
+        left.replaceChildren(original.element);
+      }
+      columns?.edit(null);
+    },
+    /** Why the example cannot be shown. @param {string} text */
+    explain(text) {
+      panel.show({ reconstruction_error: null, kl: null, nelbo: null }, { unit: options.unit(), text, missing: "–" });
+    },
+    /** The values in other units. */
+    inUnits: () => columns?.draw(),
     setCode(z) {
       code = z;
       draw();

@@ -7,7 +7,7 @@ const LEAST = 1e-3; // standard deviation of a q of one's own
 
 /**
  * What has to change in a state, and what is said of it.
- * @param {State} state pins, active, axes, z, q and lasso
+ * @param {State} state pins, active, axes, view, other_view, z, q and lasso
  * @param {Source} source
  * @returns {{change: State, said: string[]}}
  */
@@ -29,6 +29,9 @@ export function settled(state, source) {
       said.push(`${name} holds numbers from −${FARTHEST} to ${FARTHEST}; others were clamped`);
   }
   if (source.latent < 2) change.lasso = [];
+  const view = state.view;
+  if (view.length && (view.length !== across + 1 || !(view.at(-1) > 0))) change.view = [];
+  if (state.other_view.length && !(state.other_view.at(-1) > 0)) change.other_view = [];
   if (change.z.length !== source.latent) change.z = [];
   if (change.q.length !== 2 * across || change.q.slice(across).some((sd) => sd < LEAST)) change.q = [];
   return { change, said };

@@ -3,12 +3,12 @@
 import { ask, floats } from "../../core/store.js";
 import { movedTo } from "./axes.js";
 import { likelihood, network } from "./network.js";
+import { termsOf, TERMS } from "./terms.js";
 
 const GRID = 15; // decoded pictures along an axis of the plane
-/** @type {import("../../core/types.js").Term[]} */
-export const TERMS = ["reconstruction_error", "kl", "nelbo"];
+const VIEWS = 12; // views of planes that are kept
 
-/** @import { Answer, Code, Example, Model, Plane, Range, RunInfo, Source } from "../../core/types.js" */
+/** @import { Answer, Code, Example, Model, Plane, Range, RunInfo, Source, Term } from "../../core/types.js" */
 
 /**
  * @param {Model} model the host
@@ -20,14 +20,17 @@ export async function openRun(model, run, split) {
   const which = split ? { run, split } : { run };
   const opened = await ask(model, "inspect.open", which);
   const info = /** @type {RunInfo} */ (opened.content);
-  const [means, sd, reconstruction_error, kl, nelbo, standard_error, labels] = opened.buffers.map((buffer) =>
-    floats(buffer),
-  );
+  const [means, sd, ...columns] = opened.buffers.map((buffer) => floats(buffer));
+  const labels = columns.pop();
   const features = info.event.reduce((product, size) => product * size, 1);
-  const terms = { reconstruction_error, kl, nelbo };
+  const loss = termsOf(info, columns, async (rows) => {
+    const { content } = await ask(model, "inspect.refine", { ...which, rows });
+    return content.examples;
+  });
   const local = { decoder: null };
   const px = info.picture && likelihood(info.picture);
   const answers = remembering();
+  const views = remembering(VIEWS);
   const together = (pictures) => concatenated(pictures, features);
 
   /** @type {Source} */
@@ -41,8 +44,8 @@ export async function openRun(model, run, split) {
     labels,
     n: info.n,
     latent: info.latent,
-    terms,
-    standard_error,
+    terms: loss.values,
+    loss,
     range: pictureRange(info),
     get isLocal() {
       return Boolean(local.decoder && px);
@@ -68,11 +71,12 @@ export async function openRun(model, run, split) {
     isBlended: false,
     blend: (z) => (source.grid ? blended(source.grid, z, features) : null),
     example: (row) =>
-      answers(`example ${row}`, () =>
-        ask(model, "inspect.examples", { ...which, rows: [row] }).then(firstExample, (error) =>
-          putTogether(row, error),
-        ),
-      ),
+      answers(`example ${row}`, async () => {
+        const asked = ask(model, "inspect.examples", { ...which, rows: [row] });
+        const example = await asked.then(firstExample, (error) => putTogether(row, error));
+        loss.write(example);
+        return example;
+      }),
     async glance(rows) {
       try {
         const { buffers } = await ask(model, "inspect.pictures", { run, split: info.split, rows });
@@ -82,31 +86,41 @@ export async function openRun(model, run, split) {
         return Promise.all(rows.map((row) => source.example(row).then((one) => [one.x, one.reconstruction])));
       }
     },
-    encode: (x) => ask(model, "inspect.encode", which, [x.slice().buffer]).then(firstExample),
+    encode: (x, draws) => ask(model, "inspect.encode", { ...which, draws }, [x.slice().buffer]).then(firstExample),
     async termsUnder(x, own, covariance) {
       const parts = [x, own, covariance].map((values) => Float32Array.from(values).buffer);
-      return (await ask(model, "inspect.terms", which, parts)).content;
+      return (await ask(model, "inspect.terms", which, parts)).content.terms;
     },
-    plane(axes, layers, n, at = null) {
-      const own = { ...(axes.asked ? { axes: axes.asked } : {}), ...(at ? { at } : {}) };
-      return answers(JSON.stringify([own, layers, n]), () =>
-        ask(model, "inspect.plane", { ...which, ...own, layers, n }).then(readPlane),
-      );
+    plane(axes, layers, n, at = null, ends = null) {
+      const own = { ...(axes.asked ? { axes: axes.asked } : {}), ...(at ? { at } : {}), ...ends };
+      const asked = () => ask(model, "inspect.plane", { ...which, ...own, layers, n }).then(readPlane);
+      const key = JSON.stringify([own, layers, n]);
+      return ends ? views(key, asked) : answers(key, asked);
     },
-    async box(axes) {
-      if (!axes.asked) return info.box;
-      const { low, high } = await source.plane(axes, ["prior"], 8);
-      return [low, high];
+    async boxes(axes) {
+      if (!axes.asked) return { whole: info.box, prior: info.prior_box };
+      const { low, high, prior_box } = await source.plane(axes, ["prior"], 8);
+      return { whole: [low, high], prior: prior_box };
     },
-    async decodedGrid(axes, at) {
-      if (!source.isLocal) return source.plane(axes, ["decoded"], GRID, at);
-      const [low, high] = await source.box(axes);
+    async decodedGrid(axes, at, view) {
+      const ends = view && { low: [view.x[0], view.y[0]], high: [view.x[1], view.y[1]] };
+      if (!source.isLocal) {
+        const whole = () => source.plane(axes, ["decoded"], GRID, at);
+        return ends ? source.plane(axes, ["decoded"], GRID, at, ends).catch(whole) : whole();
+      }
+      const [low, high] = ends ? [ends.low, ends.high] : (await source.boxes(axes)).whole;
       const middle = (end, i) => low[end] + ((high[end] - low[end]) * (i + 0.5)) / GRID;
       const base = at ?? new Array(info.latent).fill(0);
       const codes = Array.from({ length: GRID ** 2 }, (_, i) =>
         movedTo(axes.w, base, [middle(0, i % GRID), middle(1, GRID - 1 - Math.floor(i / GRID))]),
       );
-      return { n: GRID, low, high, layers: { decoded: together(codes.map(source.decodeNow)) } };
+      return {
+        n: GRID,
+        low,
+        high,
+        prior_box: info.prior_box,
+        layers: { decoded: together(codes.map(source.decodeNow)) },
+      };
     },
     grid: null,
     async makeLocal() {
@@ -128,7 +142,6 @@ export async function openRun(model, run, split) {
         );
       }
     },
-    ...order(terms),
     nearest(z, count) {
       const far = new Float64Array(info.n);
       for (let i = 0; i < info.n; i++) {
@@ -157,15 +170,16 @@ export async function openRun(model, run, split) {
     if (!covariances)
       for (let d = 0; d < info.latent; d++) covariance[d * (info.latent + 1)] = sd[row * info.latent + d] ** 2;
     const finite = (v) => (Number.isFinite(v) ? v : null);
+    const [values, errors] = [loss.values, loss.errors].map((of) =>
+      Object.fromEntries(TERMS.map((term) => [term, finite(of[term][row])])),
+    );
     return {
       row,
-      draws: info.draws,
-      standard_error: standard_error[row],
+      draws: loss.draws[row],
+      .../** @type {Record<Term, ?number>} */ (values),
+      standard_errors: errors,
       at_mean: source.errorNow(center, x),
       x,
-      reconstruction_error: finite(source.terms.reconstruction_error[row]),
-      kl: finite(source.terms.kl[row]),
-      nelbo: finite(source.terms.nelbo[row]),
       reconstruction: source.decodeNow(center),
       mean: center,
       covariance,
@@ -173,14 +187,15 @@ export async function openRun(model, run, split) {
   }
 }
 
-/** Promises by a key; one that fails is asked for again. */
-function remembering() {
+/** Promises by a key; one that fails is asked for again, and the oldest of more than `most` is forgotten. */
+function remembering(most = Infinity) {
   const known = new Map();
   return (key, make) => {
     if (!known.has(key)) {
       const asked = make();
       asked.catch(() => known.delete(key));
       known.set(key, asked);
+      if (known.size > most) known.delete(known.keys().next().value);
     }
     return known.get(key);
   };
@@ -195,7 +210,8 @@ function firstExample({ content, buffers }) {
 /** @param {Answer} answer @returns {Plane} */
 function readPlane({ content, buffers }) {
   const layers = Object.fromEntries(content.layers.map((name, i) => [name, floats(buffers[i])]));
-  return { n: content.n, low: content.low, high: content.high, layers };
+  const { n, low, high, prior_box, holes } = content;
+  return { n, low, high, prior_box, holes, layers };
 }
 
 function concatenated(pictures, features) {
@@ -223,33 +239,6 @@ function blended({ n, low, high, layers: { decoded } }, z, features) {
     }
   }
   return picture;
-}
-
-/**
- * Ranks and quantiles of the terms, which are sorted when first asked for.
- * @param {Source["terms"]} terms
- * @returns {Pick<Source, "rank"|"quantile">}
- */
-function order(terms) {
-  const kept = {};
-  const sorted = (term) => (kept[term] ??= Float32Array.from(terms[term]).sort());
-  return {
-    rank(term, value) {
-      const all = sorted(term);
-      let low = 0;
-      let high = all.length;
-      while (low < high) {
-        const middle = (low + high) >> 1;
-        if (all[middle] < value) low = middle + 1;
-        else high = middle;
-      }
-      return low;
-    },
-    quantile(term, share) {
-      const all = sorted(term);
-      return all[Math.min(all.length - 1, Math.floor(share * all.length))];
-    },
-  };
 }
 
 /** The values of `inputs` in inspect.py, one by one. @returns {(i: number) => number} */

@@ -1,61 +1,62 @@
 // Examples as a table, sorted by a term of their loss; a click pins one.
 
-import { h } from "../../core/dom.js";
-import { nats } from "../../core/format.js";
-import { drawImage, isImage } from "./pixels.js";
+import { h, set } from "../../core/dom.js";
 import { write } from "../../core/store.js";
-import { NAMES } from "./numbers.js";
-import { TERMS } from "./source.js";
+import { NAMES, told } from "./numbers.js";
+import { drawImage, isImage } from "./pixels.js";
+import { TERMS } from "./terms.js";
+
+/** @import { Slots, Source, Term } from "../../core/types.js" */
 
 const SHOWN = 12;
 
 /**
- * @param {import("../../core/types.js").Slots} slots
- * @param {import("../../core/types.js").Source} source
+ * @param {Slots} slots
+ * @param {Source} source
  * @param {(row: number) => void} pin
  */
 export function examplesTable(slots, source, pin) {
-  const terms = source.info.is_point ? ["reconstruction_error"] : TERMS;
+  const { model } = slots;
+  const { loss, info } = source;
+  /** @type {Term[]} */
+  const terms = info.is_point ? ["reconstruction_error"] : TERMS;
   let by = terms[terms.length - 1];
   let largest = true;
   let start = 0;
-  const names = source.info.label_names ?? [];
+  let selected = null; // rows within the lasso
+  let newest = 0;
+  let gone = false;
+  const names = info.label_names ?? [];
   const label = h(
     "select",
-    { "aria-label": "Class", onchange: () => ((start = 0), show()) },
+    { "aria-label": "Class", onchange: () => restart() },
     h("option", { value: "" }, "all classes"),
     ...names.map((name, i) => h("option", { value: i }, name)),
   );
   label.hidden = !names.length;
   const body = h("tbody");
-  const heads = terms.map((term) =>
+  const sorter = (term) =>
     h(
-      "th",
-      { scope: "col", "aria-sort": "none" },
-      h(
-        "button",
-        {
-          type: "button",
-          class: "sorter",
-          onclick() {
-            largest = by === term ? !largest : true;
-            by = term;
-            start = 0;
-            show();
-          },
+      "button",
+      {
+        type: "button",
+        class: "sorter",
+        onclick() {
+          largest = by === term ? !largest : true;
+          by = term;
+          restart();
         },
-        NAMES[term],
-      ),
-    ),
-  );
+      },
+      NAMES[term],
+    );
+  const heads = terms.map((term) => h("th", { scope: "col", "aria-sort": "none" }, sorter(term)));
   const position = h("span", { class: "caption" });
   const means = h("p", { class: "caption", "data-selection": "", hidden: true });
   const all = h(
     "button",
-    { type: "button", class: "chip", hidden: true, onclick: () => write(slots.model, { lasso: [] }) },
+    { type: "button", class: "chip", hidden: true, onclick: () => write(model, { lasso: [] }) },
     "All examples",
   );
-  let selected = null; // rows within the lasso
   const turn = (step) =>
     h(
       "button",
@@ -67,44 +68,53 @@ export function examplesTable(slots, source, pin) {
       },
       step > 0 ? "›" : "‹",
     );
+  const head = h("thead", {}, h("tr", {}, h("th", { scope: "col" }, "example"), ...heads));
+  const table = h("table", { class: "examples" }, head, body);
   const element = h(
     "section",
     { class: "panel" },
     h("h2", {}, "Examples by their loss"),
     h("div", { class: "pick-row" }, label, turn(-1), turn(1), position, all),
     means,
-    h(
-      "div",
-      { class: "scroll" },
-      h(
-        "table",
-        { class: "examples" },
-        h("thead", {}, h("tr", {}, h("th", { scope: "col" }, "example"), ...heads)),
-        body,
-      ),
-    ),
+    h("div", { class: "scroll" }, table),
   );
-  let newest = 0;
+  const restart = () => {
+    start = 0;
+    show();
+  };
 
+  /** In the order as far as it is known, and once more when those in front were looked at closely. */
   async function show() {
+    const mine = ++newest;
     const wanted = label.value === "" ? null : Number(label.value);
     const rows = (selected ?? Array.from({ length: source.n }, (_, i) => i)).filter(
       (row) => wanted === null || source.labels[row] === wanted,
     );
-    rows.sort((a, b) => (largest ? -1 : 1) * (source.terms[by][a] - source.terms[by][b]) || a - b);
     start = Math.max(0, Math.min(start, Math.floor(Math.max(0, rows.length - 1) / SHOWN) * SHOWN));
+    draw(loss.sort(rows, by, largest));
+    fill();
+    set(table, { "aria-busy": true });
+    if (rows.slice(0, start + SHOWN).some(loss.isRough)) position.textContent += ", being looked at more closely …";
+    await loss.ranked(rows, by, largest, start + SHOWN, () => mine === newest && !gone);
+    if (mine !== newest || gone) return;
+    set(table, { "aria-busy": false });
+    draw(rows);
+    fill();
+  }
+
+  let drawn = { rows: [], cells: [] };
+  function draw(rows) {
     const some = rows.slice(start, start + SHOWN);
     position.textContent = rows.length
       ? `${start + 1}–${start + some.length} of ${rows.length}${selected ? " in the lasso" : ""}`
       : "none";
     all.hidden = means.hidden = !selected;
-    if (selected && rows.length)
-      means.textContent = `Their means: ${terms.map((term) => `${NAMES[term]} ${nats(mean(rows, source.terms[term]), slots.model.get("unit"))}`).join(", ")} ${slots.model.get("unit")}.`;
-    else means.textContent = "";
-    heads.forEach((head, i) =>
-      head.setAttribute("aria-sort", terms[i] === by ? (largest ? "descending" : "ascending") : "none"),
+    means.textContent = selected && rows.length ? meansOf(rows) : "";
+    heads.forEach((one, i) =>
+      one.setAttribute("aria-sort", terms[i] === by ? (largest ? "descending" : "ascending") : "none"),
     );
-    const canvases = some.map(() => [0, 1].map(() => h("canvas", { class: "pixels tiny", "aria-hidden": "true" })));
+    const focused = body.querySelector(":focus")?.getAttribute("data-pin");
+    const cells = some.map((row) => terms.map((term) => h("td", { "data-cell": `${row} ${term}` })));
     body.replaceChildren(
       ...some.map((row, i) =>
         h(
@@ -119,37 +129,82 @@ export function examplesTable(slots, source, pin) {
                 type: "button",
                 class: "quiet example-button",
                 "aria-label": `${source.className(row) ?? ""} #${row}: pin this example`.trim(),
+                "data-pin": row,
                 onclick: () => pin(row),
               },
-              ...(isImage(source.info.event) ? canvases[i] : []),
+              ...(isImage(info.event) ? pictures(row) : []),
               `${source.className(row) ?? ""} #${row}`,
             ),
           ),
-          ...terms.map((term) => h("td", {}, nats(source.terms[term][row], slots.model.get("unit")))),
+          ...cells[i],
         ),
       ),
     );
-    if (!isImage(source.info.event) || !some.length) return;
-    const mine = ++newest;
+    if (focused) /** @type {?HTMLElement} */ (body.querySelector(`[data-pin="${focused}"]`))?.focus();
+    drawn = { rows: some, cells };
+    tellNumbers();
+  }
+
+  function tellNumbers() {
+    const unit = model.get("unit");
+    drawn.rows.forEach((row, i) =>
+      terms.forEach(
+        (term, k) => (drawn.cells[i][k].textContent = told(loss.values[term][row], loss.errors[term][row], unit)),
+      ),
+    );
+  }
+
+  function meansOf(rows) {
+    const unit = model.get("unit");
+    const each = terms.map((term) => `${NAMES[term]} ${told(...meanOf(rows, loss.values[term]), unit)}`);
+    return `Their means: ${each.join(", ")} ${unit}.`;
+  }
+
+  /** @type {Map<number, HTMLCanvasElement[]>} */
+  const known = new Map(); // input and reconstruction of the rows that were shown
+  function pictures(row) {
+    if (!known.has(row))
+      known.set(
+        row,
+        [0, 1].map(() => h("canvas", { class: "pixels tiny", "aria-hidden": "true" })),
+      );
+    return known.get(row);
+  }
+
+  async function fill() {
+    const some = drawn.rows;
+    if (!isImage(info.event) || !some.length) return;
     try {
       const pairs = await source.glance(some);
-      if (mine !== newest) return;
-      canvases.forEach((pair, i) =>
-        pair.forEach((canvas, k) => drawImage(canvas, pairs[i][k], source.info.event, source.range)),
+      some.forEach((row, i) =>
+        pictures(row).forEach((canvas, k) => drawImage(canvas, pairs[i][k], info.event, source.range)),
       );
     } catch {
-      canvases.flat().forEach((canvas) => canvas.remove()); // a file without Python
+      some.flatMap(pictures).forEach((canvas) => canvas.remove()); // a file without Python
     }
   }
-  slots.model.on("change:unit", show);
+
+  model.on("change:unit", show);
+  const leaveTerms = loss.listen(tellNumbers);
   show();
-  const select = (rows) => {
-    if (!rows && !selected) return;
-    selected = rows;
-    start = 0;
-    show();
+  return {
+    element,
+    select(rows) {
+      if (!rows && !selected) return;
+      selected = rows;
+      restart();
+    },
+    remove() {
+      gone = true;
+      leaveTerms();
+      model.off("change:unit", show);
+    },
   };
-  return { element, select, remove: () => slots.model.off("change:unit", show) };
 }
 
-const mean = (rows, values) => rows.reduce((sum, row) => sum + values[row], 0) / rows.length;
+/** Mean over some examples and its standard error. @returns {[number, number]} */
+function meanOf(rows, values) {
+  const mean = rows.reduce((sum, row) => sum + values[row], 0) / rows.length;
+  const squares = rows.reduce((sum, row) => sum + (values[row] - mean) ** 2, 0);
+  return [mean, rows.length > 1 ? Math.sqrt(squares / (rows.length - 1) / rows.length) : 0];
+}

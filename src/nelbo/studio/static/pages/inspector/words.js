@@ -36,16 +36,23 @@ export function code(slots, sources) {
   const { model } = slots;
   const [source] = sources;
   const row = model.get("pins")[model.get("active")] ?? 0;
-  const run = JSON.stringify(source.info.path ?? source.run);
+  const path = ({ info, run }) => JSON.stringify(info.path ?? run);
+  const isCut = sources.some(({ info }) => info.checkpoint !== null);
+  const load = (one) => (one.info.checkpoint === null ? `nelbo.load(${path(one)})` : `load(Path(${path(one)}))`);
+  const from = source.info.checkpoint === null ? "" : `  # its checkpoint after epoch ${source.info.checkpoint}`;
   const lines = [
+    ...(isCut ? ["from pathlib import Path", ""] : []),
     "import nelbo, torch",
+    "from nelbo.evaluation import evaluate",
+    ...(isCut ? ["from nelbo.studio.inspection import load"] : []),
     "",
-    `run = nelbo.load(${run})`,
-    `x = run.data.${source.split}.take([${row}])                # example ${row}, ${JSON.stringify(source.info.event)}`,
-    "with torch.no_grad():",
-    "    terms = nelbo.loss(run.model, x, samples=1024)  # reconstruction_error, kl, nelbo: nats",
-    "    qz = run.model.posterior(x)                     # q(z|x)",
-    "picture = run.model.reconstruct(x)",
+    `run = ${load(source)}${from}`,
+    `x = run.data.${source.split}.take([${row}])  # example ${row}, ${JSON.stringify(source.info.event)}`,
+    "terms = evaluate(run, x).terms(1024)  # nats, means over 1024 draws of z, with standard errors",
+    "error, kl = terms.reconstruction_error, terms.kl",
+    "nelbo_ = terms.elbo.scaled(-1)  # the total loss; nelbo.loss(run.model, x) is one draw of it",
+    "qz = run.model.posterior(x)  # q(z|x)",
+    "picture = run.reconstruct(x)",
   ];
   if (model.get("z").length)
     lines.push(
@@ -57,8 +64,8 @@ export function code(slots, sources) {
   if (sources.length > 1)
     lines.push(
       "",
-      `other = nelbo.load(${JSON.stringify(sources[1].info.path ?? sources[1].run)})`,
-      "difference = terms.nelbo - nelbo.loss(other.model, x, samples=1024).nelbo",
+      `other = ${load(sources[1])}`,
+      "difference = nelbo_.value + evaluate(other, x).terms(1024).elbo.value",
     );
   return lines.join("\n");
 }
