@@ -68,7 +68,7 @@ export function chooseExamples(slots, place, { sources, entries, pin, said }) {
   }
 
   const missing = (row, error) =>
-    slots.host.file ? `Example ${row} did not travel with this file; the studio shows it.` : error.message;
+    slots.host.file ? `Example ${row} did not travel with this page; the studio shows it.` : error.message;
 
   /** What is looked at of a source's plane; a view that does not fit it is that of another run. */
   const viewOf = (which) => {

@@ -27,7 +27,7 @@ export function neighbours(source, pin) {
         pictures = await source.glance(rows);
       } catch {
         if (mine !== newest) return;
-        const words = `Their pictures did not travel with this file: ${rows.map((row) => `#${row}`).join(", ")}.`;
+        const words = `Their pictures did not travel with this page: ${rows.map((row) => `#${row}`).join(", ")}.`;
         return strip.replaceChildren(h("p", { class: "caption" }, words));
       }
       if (mine !== newest) return;

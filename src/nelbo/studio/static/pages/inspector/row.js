@@ -15,7 +15,7 @@ const REST = 160; // ms without a move, before Python is asked for many draws
 const NEEDS_PYTHON = {
   reconstruction_error: null,
   missing: "–",
-  how: "The decoder did not travel with this file: the reconstruction error of your q needs the studio.",
+  how: "The decoder did not travel with this page: the reconstruction error of your q needs the studio.",
 };
 
 /**
@@ -109,7 +109,7 @@ export function exampleRow(parent, source, options) {
           show(decoded);
           if (source.isBlended) (rebuilt ?? columns).say(isPicture ? "blend of pictures near z" : "blend near z");
         },
-        () => (rebuilt ?? columns).say("the decoder did not travel with this file"),
+        () => (rebuilt ?? columns).say("the decoder did not travel with this page"),
       )
       .finally(() => {
         decoding = false;
