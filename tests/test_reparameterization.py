@@ -43,7 +43,7 @@ def test_both_estimators_agree_and_the_pathwise_varies_less():
 
 def test_an_unknown_baseline_is_refused():
     vae = make_vae()
-    with pytest.raises(ValueError, match="baseline must be one of mean, none; got 'median'"):
+    with pytest.raises(ValueError, match="baseline must be one of 'mean', 'none'; got 'median'"):
         reparameterization.compare(vae, binary(2), samples=2, baseline="median")
 
 

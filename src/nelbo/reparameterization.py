@@ -19,6 +19,7 @@ from torch import Tensor
 
 from nelbo import latents, randomness
 from nelbo.evaluation import Evaluation, evaluate, evaluation_mode, rows_at_once
+from nelbo.registry import check_choice
 
 __all__ = [
     "Comparison",
@@ -96,8 +97,7 @@ def compare(model: Any, x: Any, *, samples: int = 1000, baseline: Baseline = "me
     """
     if samples < 2:
         raise ValueError(f"samples must be at least 2, for a variance; got {samples}")
-    if baseline not in get_args(Baseline):
-        raise ValueError(f"baseline must be one of {', '.join(get_args(Baseline))}; got {baseline!r}")
+    check_choice("baseline", baseline, get_args(Baseline))
     evaluation = evaluate(model, x, seed=seed)
     qz = evaluation.qz
     if not (latents.factorizes(qz) and evaluation.moments.exact and not evaluation.is_point):

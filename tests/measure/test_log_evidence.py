@@ -229,6 +229,7 @@ class Broken(torch.nn.Module):
         ({"x": torch.full((3, 16), 0.5)}, "What fits"),
         ({"x": torch.full((3, 16), torch.nan)}, "NaN"),
         ({"method": "exact"}, "method must be one of"),
+        ({"method": "anealed"}, "did you mean 'annealed'"),
         ({"method": "importance", "samples": 1}, "samples must be at least 2"),
         ({"method": "importance", "samples": 0}, "samples must be at least 2"),
         ({"method": "annealed", "chains": 1}, "chains must be at least 2"),

@@ -207,7 +207,8 @@ def test_without_held_out_data(runs, digits):
     [
         ({"split": "test"}, "the data have no test part; they have: validation, train. Write split='validation'"),
         ({"split": "all"}, "split must be auto, test, validation, train; got 'all'"),
-        ({"effort": "much"}, "effort must be one of quick, normal, thorough; got 'much'"),
+        ({"effort": "much"}, "effort must be one of 'quick', 'normal', 'thorough'; got 'much'"),
+        ({"effort": "quik"}, "did you mean 'quick'"),
         ({"examples": 3}, "examples must be at least 20"),
         ({"samples": 1}, "samples must be at least 2"),
     ],

@@ -334,7 +334,7 @@ def test_title_icon_and_choices_stand_once(tab, studio):
 
 
 def test_an_unknown_page_cannot_be_exported():
-    with pytest.raises(ValueError, match="page must be one of kl, metric.*got 'x'"):
+    with pytest.raises(ValueError, match="page must be one of 'kl', 'metric'.*got 'x'"):
         export_html("x")
     with pytest.raises(ValueError, match="state must be an object"):
         export_html("kl", [1])

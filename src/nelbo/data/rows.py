@@ -11,6 +11,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from nelbo.registry import check_choice
 from nelbo.wording import advice
 
 Layout = Literal["auto", "vectors", "images", "channels_first", "channels_last", "as_is"]
@@ -233,8 +234,7 @@ def choose_layout(shape: tuple[int, ...], layout: Layout) -> tuple[Layout, str |
     Raises:
         ValueError: the layout is unknown, does not fit, or is ``"auto"`` and unclear.
     """
-    if layout not in get_args(Layout):
-        raise ValueError(f"layout must be one of {', '.join(map(repr, get_args(Layout)))}, got {layout!r}")
+    check_choice("layout", layout, get_args(Layout))
     chosen = _recognize(shape) if layout == "auto" else layout
     axes, words = _AXES.get(chosen, (max(2, len(shape)), "(n, ...)"))
     if len(shape) != axes:

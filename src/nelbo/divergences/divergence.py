@@ -22,6 +22,7 @@ from nelbo.divergences.supports import (
     shared_dimensions,
 )
 from nelbo.estimate import Estimate
+from nelbo.registry import check_choice
 
 Of = Callable[[Tensor, Tensor], Tensor]
 """(log p(x), log q(x)) -> what is averaged over draws of x."""
@@ -60,8 +61,7 @@ class Divergence:
         """
         check_pair(p, q, what=self.name)
         method = options.method
-        if method not in get_args(Method):
-            raise ValueError(f"{self.name}: method must be one of {', '.join(get_args(Method))}, got {method!r}.")
+        check_choice(f"{self.name}: method", method, get_args(Method))
         if method in ("auto", "closed_form") and self.closed_form is not None:
             value = self.closed_form(p, q)
             if value is not None:

@@ -12,6 +12,7 @@ from nelbo.estimate import Estimate
 from nelbo.evaluation import ElboTerms, Evaluation, evaluate, rows_at_once
 from nelbo.measure.evidence import Evidence
 from nelbo.measure.log_evidence import log_evidence
+from nelbo.registry import check_choice
 from nelbo.report import Report, Section
 from nelbo.runs import Run, versions
 from nelbo.vae import Model, as_model
@@ -177,8 +178,7 @@ def report_context(
         raise ValueError(
             "a model alone does not know its data; write report(vae, data), or report(nelbo.load('runs/x'))"
         )
-    if effort not in EFFORTS:
-        raise ValueError(f"effort must be one of {', '.join(EFFORTS)}; got {effort!r}")
+    check_choice("effort", effort, EFFORTS)
     level = EFFORTS.index(effort)
     if samples is not None and samples < 2:
         raise ValueError(f"samples must be at least 2, for a standard error; got {samples}")

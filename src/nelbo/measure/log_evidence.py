@@ -7,6 +7,7 @@ from nelbo.measure.annealing import CHAINS, TEMPERATURES, Start, by_annealing
 from nelbo.measure.evidence import Evidence
 from nelbo.measure.importance import by_importance
 from nelbo.measure.quadrature import MOST_DIMENSIONS, TOLERANCE, by_quadrature
+from nelbo.registry import check_choice
 
 Method = Literal["auto", "quadrature", "importance", "annealed"]
 
@@ -73,8 +74,7 @@ def log_evidence(
     Source: importance: Burda, Grosse & Salakhutdinov 2016; Pareto k: Vehtari et al. 2024; annealed: Neal 2001, Wu et
     al. 2017.
     """
-    if method not in get_args(Method):
-        raise ValueError(f"method must be one of {', '.join(map(repr, get_args(Method)))}; got {method!r}")
+    check_choice("method", method, get_args(Method))
     if target_standard_error is not None and not target_standard_error > 0:
         raise ValueError(f"target_standard_error must be a number of nats > 0, got {target_standard_error}")
     evaluation = evaluate(model, x, seed=seed)

@@ -15,6 +15,8 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
+from nelbo.registry import check_choice
+
 STATIC = Path(__file__).parent / "static"
 STYLES = ("theme.css", "inspector.css")
 FACTS: dict[str, dict[str, Any]] = json.loads(
@@ -133,8 +135,7 @@ def export_html(
     Raises:
         ValueError: there is no such page, or the state is not a mapping.
     """
-    if page not in PAGES:
-        raise ValueError(f"page must be one of {', '.join(PAGES)}, got {page!r}")
+    check_choice("page", page, PAGES)
     if state is not None and not isinstance(state, Mapping):  # pyright: ignore[reportUnnecessaryIsInstance]
         raise ValueError(f'state must be an object, as in {{"mu_p": 1.0}}, got {type(state).__name__}')
     packed = {name: base64.b64encode(content).decode() for name, content in (attachments or {}).items()}

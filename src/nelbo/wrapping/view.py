@@ -16,6 +16,7 @@ from nelbo.likelihoods.likelihood import AS_PARAMETERS
 from nelbo.posteriors import DiagonalNormal
 from nelbo.priors import Prior
 from nelbo.randomness import own_randomness, seed_noise
+from nelbo.registry import check_choice
 from nelbo.vae import Model, place_of
 from nelbo.wrapping import decoder, encoder_side
 from nelbo.wrapping.decoder import DecoderSide, Place
@@ -269,8 +270,8 @@ def _check(*, encode: Any, decode: Any, x: Any, scale: Any) -> None:
         raise TypeError(f"x must be a batch of examples as a tensor, got {type(x).__name__}; write torch.as_tensor(x)")
     if x.dim() < 2 or len(x) < 2:
         raise ValueError(f"x must have shape (batch, *event) with two or more examples, got {tuple(x.shape)}")
-    if scale is not None and scale not in LOG_STD:
-        raise ValueError(f"scale must be one of {', '.join(map(repr, LOG_STD))}; got {scale!r}")
+    if scale is not None:
+        check_choice("scale", scale, LOG_STD)
 
 
 def _modes(modules: tuple[nn.Module, ...]) -> list[Conclusion]:
