@@ -4,6 +4,7 @@ import re
 from pathlib import Path
 from types import SimpleNamespace
 
+import mpmath as mp
 import pytest
 import torch
 import torch.distributions as D
@@ -51,6 +52,40 @@ def test_double_copies_inverse_transforms_and_keeps_the_graph():
     torch.testing.assert_close(twin.log_prob(x).float(), p.log_prob(x.float()))
     assert torch.autograd.grad(twin.log_prob(x), scale)[0] != 0
     assert any(part is scale for part in internals.parameters(p))
+
+
+def _kumaraswamy(x, a, b):
+    return mp.log(a) + mp.log(b) + (a - 1) * mp.log(x) + (b - 1) * mp.log1p(-(x**a))
+
+
+def _weibull(x, scale, k):
+    return mp.log(k / scale) + (k - 1) * mp.log(x / scale) - (x / scale) ** k
+
+
+def _pareto(x, loc, scale, c):
+    z = (x - loc) / scale
+    return -mp.log(scale) - (z if c == 0 else (1 + 1 / c) * mp.log1p(c * z))
+
+
+@pytest.mark.parametrize(
+    ("family", "density", "parameters", "points"),
+    [
+        (D.Kumaraswamy, _kumaraswamy, (1, 1), (1e-300, 1e-17, 0.3, 1 - 2**-53)),
+        (D.Kumaraswamy, _kumaraswamy, (2, 3), (1e-300, 1e-17, 0.3, 1 - 2**-53)),
+        (D.Kumaraswamy, _kumaraswamy, (0.5, 0.5), (1e-300, 1e-17, 0.3, 1 - 2**-53)),
+        (D.Weibull, _weibull, (2, 3), (1e-200, 1e-17, 0.3, 8.0)),
+        (D.GeneralizedPareto, _pareto, (1, 2, 0.3), (1 + 2**-50, 3.0, 1e200)),
+        (D.GeneralizedPareto, _pareto, (1, 2, 0), (1 + 2**-50, 3.0, 600.0)),
+        (D.GeneralizedPareto, _pareto, (1, 2, -0.25), (1 + 2**-50, 3.0, 8.99)),
+    ],
+)
+def test_log_prob_holds_to_the_ends_of_the_support(family, density, parameters, points):
+    """torch's own is -inf near an end where it takes a family apart into transforms, or stops in float64."""
+    d = family(*(torch.tensor(float(each), dtype=torch.float64) for each in parameters), validate_args=False)
+    with mp.workdps(400):
+        truth = [float(density(mp.mpf(x), *map(mp.mpf, parameters))) for x in points]
+    got = internals.log_prob(d, torch.tensor(points, dtype=torch.float64))
+    torch.testing.assert_close(got, torch.tensor(truth, dtype=torch.float64), rtol=1e-13, atol=1e-13)
 
 
 @pytest.mark.parametrize("on", [True, False])

@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 from torch.distributions import Distribution, MixtureSameFamily, TransformedDistribution
 
-from nelbo.divergences.internals import double
+from nelbo.divergences.internals import double, log_prob
 from nelbo.divergences.supports import Support, batch_shape, device, on_a_line, scalar_support
 
 Integrand = Callable[[Tensor, Tensor, Tensor], tuple[Tensor, Tensor]]
@@ -154,7 +154,7 @@ class _Line:
                 logs.append(self.of(d, torch.minimum(torch.maximum(x, bottom), top)))
                 continue
             inside = (low >= bottom) & (high <= top)
-            log = d.log_prob(torch.where(inside, x, self._anywhere(d, bottom, top)))
+            log = log_prob(d, torch.where(inside, x, self._anywhere(d, bottom, top)))
             log = torch.where(inside.expand_as(log), log, torch.full_like(log, -torch.inf))
             logs.append(torch.where(torch.isnan(log), torch.full_like(log, -torch.inf), log))
         return logs[0], logs[1]

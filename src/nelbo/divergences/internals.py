@@ -5,7 +5,16 @@ from typing import Any
 
 import torch
 from torch import Tensor
-from torch.distributions import Categorical, Distribution, ExpTransform, Transform
+from torch.distributions import (
+    Categorical,
+    Distribution,
+    ExpTransform,
+    GeneralizedPareto,
+    Kumaraswamy,
+    MixtureSameFamily,
+    Transform,
+    Weibull,
+)
 from torch.distributions.utils import lazy_property
 
 _Inverse: Any = type(ExpTransform().inv)
@@ -51,6 +60,30 @@ def parameters(p: Any) -> list[Tensor]:
     if not isinstance(p, Distribution | Transform):
         return []
     return [t for name, part in vars(p).items() if name not in _CACHES for t in parameters(part)]
+
+
+def log_prob(d: Any, x: Tensor) -> Tensor:
+    """d.log_prob(x) inside of the support, by a formula where torch's own log_prob fails.
+
+    torch takes a Kumaraswamy or Weibull apart into transforms of a uniform or exponential number, which rounds onto the
+    end of its range where the density is small but positive, so that its log_prob is -inf; and a GeneralizedPareto in
+    float64 stops with an error.
+    """
+    if isinstance(d, MixtureSameFamily) and not d.event_shape:
+        weights = torch.log_softmax(d.mixture_distribution.logits, -1)
+        return torch.logsumexp(log_prob(d.component_distribution, x.unsqueeze(-1)) + weights, -1)
+    if type(d) is Kumaraswamy:
+        a, b = d.concentration1, d.concentration0
+        return a.log() + b.log() + torch.xlogy(a - 1, x) + torch.xlogy(b - 1, -torch.expm1(a * x.log()))
+    if type(d) is Weibull:
+        z = x.log() - d.scale.log()
+        k = d.concentration
+        return k.log() - d.scale.log() + (k - 1) * z - (k * z).exp()
+    if type(d) is GeneralizedPareto:
+        z, c = (x - d.loc) / d.scale, d.concentration
+        safe = torch.where(c == 0, torch.ones_like(c), c)
+        return -d.scale.log() - torch.where(c == 0, z, (1 + 1 / safe) * torch.log1p(safe * z))
+    return d.log_prob(x)
 
 
 def double(p: Any) -> Any:

@@ -7,6 +7,7 @@ import torch
 from torch import Tensor
 from torch.distributions import Distribution
 
+from nelbo.divergences.internals import log_prob
 from nelbo.divergences.supports import batch_shape, constraint
 from nelbo.estimate import Estimate
 from nelbo.randomness import as_seed
@@ -78,7 +79,7 @@ def average(values: Callable[[int], Tensor], elements: int, options: Options) ->
 
 def _values(f: Callable[[Tensor, Tensor], Tensor], p: Any, q: Any, count: int) -> Tensor:
     x = (p.rsample if p.has_rsample else p.sample)(torch.Size([count]))
-    log_p, log_q = p.log_prob(x), log_density(q, x)
+    log_p, log_q = log_prob(p, x), log_density(q, x)
     values = f(log_p, log_q)
     if not p.has_rsample and log_p.requires_grad:
         # d/dp E_p[f] = E_p[f dlog p] + E_p[df]: the factor below is 0 in value and dlog p in gradient
@@ -90,12 +91,12 @@ def log_density(q: Distribution, x: Tensor) -> Tensor:
     """q.log_prob(x), and -inf outside of q's support, where torch raises or answers nonsense."""
     support = constraint(q)
     if support is None:
-        return q.log_prob(x)
+        return log_prob(q, x)
     inside: Tensor = support.check(x)
     if bool(inside.all()):
-        return q.log_prob(x)
+        return log_prob(q, x)
     shape = torch.broadcast_shapes(inside.shape, x.shape[: x.dim() - len(q.event_shape)])
     inside = inside.expand(shape)
     mask = inside.reshape(*shape, *(1 for _ in q.event_shape))
     safe = torch.where(mask, x, q.sample().detach())
-    return torch.where(inside, q.log_prob(safe), -torch.inf)
+    return torch.where(inside, log_prob(q, safe), -torch.inf)
