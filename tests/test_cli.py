@@ -1,6 +1,7 @@
 """The command line as a user meets it."""
 
 import json
+import re
 
 import numpy as np
 import pytest
@@ -46,10 +47,35 @@ def test_resume_goes_on_to_more_epochs(run, here, capsys):
     assert len((here / run / "metrics.jsonl").read_text().splitlines()) == 20
 
 
-def test_resume_on_another_machine(run, here):
-    with pytest.warns(UserWarning, match="threads 1 -> 2"):
-        assert main(["fit", "--resume", run, "--epochs", "2", "--device", "cpu", "--threads", "2"]) == 0
+@pytest.mark.filterwarnings("default")
+def test_resume_on_another_machine(run, here, capsys):
+    assert main(["fit", "--resume", run, "--epochs", "2", "--device", "cpu", "--threads", "2"]) == 0
+    assert re.search(r"^nelbo: .*threads 1 -> 2", capsys.readouterr().err, re.MULTILINE)
     assert len(json.loads((here / run / "run.json").read_text())["machines"]) == 2
+
+
+@pytest.fixture
+def killed(run, here):
+    """A run as a power cut leaves it after the first of three epochs."""
+    record = json.loads((here / run / "run.json").read_text())
+    record["status"], record["training"]["epochs"] = "training", 3
+    (here / run / "run.json").write_text(json.dumps(record))
+    (here / run / "weights.safetensors").unlink()
+    return run
+
+
+@pytest.mark.filterwarnings("default")
+@pytest.mark.parametrize(
+    "command", ["sample", "reconstruct", "embed", "measure", "compare", "diagnose", "export inspector"]
+)
+def test_a_run_that_did_not_finish_is_taken_from_its_checkpoint(killed, here, capsys, command):
+    name, *words = command.split()
+    more = {"compare": [killed], "measure": ["--effort", "quick", "--no-diagnose"], "export": ["out.html"]}
+    assert main([name, *words, killed, *more.get(name, [])]) == 0
+    printed = capsys.readouterr()
+    said = "these are the weights of its last checkpoint, after 1 of 3 epochs"
+    assert name == "export" or said in " ".join((printed.out + printed.err).split())
+    assert (here / killed / "weights.safetensors").exists() is False
 
 
 @pytest.mark.parametrize("suffix", ["png", "npy", "parquet"])

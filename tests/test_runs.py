@@ -97,7 +97,7 @@ def test_damaged_and_foreign_folders(run, tmp_path):
     with pytest.raises(DamagedFileError, match=r"weights\.safetensors is not a whole safetensors file"):
         nelbo.load(run.path)
     (run.path / "weights.safetensors").unlink()
-    with pytest.raises(DamagedFileError, match=r"has no weights\.safetensors yet: .*nelbo fit --resume"):
+    with pytest.raises(DamagedFileError, match=r"has no weights\.safetensors, .* write them again: nelbo\.resume"):
         nelbo.load(run.path)
     (run.path / "run.json").write_text("[]")
     with pytest.raises(DamagedFileError, match="it has no 'training'"):

@@ -3,6 +3,7 @@
 import json
 import os
 import platform
+import warnings
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -17,13 +18,18 @@ from nelbo.data import as_batch
 from nelbo.evaluation import decode, evaluate, sample
 from nelbo.files import DamagedFileError, json_line, read_json, read_tensors, write_bytes
 from nelbo.vae import Model
+from nelbo.wording import advice
 
 Epoch = dict[str, Any]
 """One line of metrics.jsonl: an epoch's number, its terms in nats on train_ and validation_ data, and its speed."""
 
 RECORD, METRICS, WEIGHTS = "run.json", "metrics.jsonl", "weights.safetensors"
+CHECKPOINT = "checkpoint/state.safetensors"
 FORMAT = 2
 """Of run.json; another number is refused."""
+
+STOPPED = "not finite"
+"""The status of a run that a NaN or an infinity stopped; its record then says why."""
 
 _ABSENT = object()
 _ENTRIES: dict[str, tuple[Any, str]] = {
@@ -39,6 +45,11 @@ _ENTRIES: dict[str, tuple[Any, str]] = {
     "machines": (list, "a list"),
 }
 """The entries of run.json, by the types and the words of what they hold."""
+_UNFINISHED = {
+    "training": "has not ended, or was killed",
+    "interrupted": "was interrupted",
+    STOPPED: "was stopped by a NaN or an infinity",
+}
 _MACHINE = {"device": str, "threads": int, "dtype": str, "instructions": str, "torch_version": str}
 """The entries of one of its machines."""
 
@@ -74,6 +85,17 @@ class Run:
         if self._data is None:
             self._data = rebuild_data(self.record, self.path)
         return self._data
+
+    @property
+    def unfinished(self) -> str | None:
+        """That the training has not finished and whose weights these are, in a sentence; None where it has."""
+        status = self.record.get("status", "finished")
+        # of a run that is trained further, the weights are those that it had reached before
+        if status == "finished" or self.path is None or (self.path / WEIGHTS).is_file():
+            return None
+        what = _UNFINISHED.get(status, f"has the status {status!r}")
+        epochs = f"{len(self.history)} of {self.record['training']['epochs']} epochs"
+        return f"the training {what}; these are the weights of its last checkpoint, after {epochs}"
 
     def encode(self, x: Any, *, seed: int = 0) -> Tensor:
         """The mean of q(z|x) of each example, (batch, latent): where it lies in latent space.
@@ -121,23 +143,64 @@ def load(path: str | Path, *, model: Model | None = None) -> Run:
         model: the untrained model, for a run whose model was built by hand rather than from a recipe.
 
     Returns:
-        The run; its model is in evaluation mode, on the CPU.
+        The run; its model is in evaluation mode, on the CPU. Where the training has not finished, it is that of the
+        last checkpoint, with a warning; ``run.unfinished`` says so too.
 
     Raises:
         DamagedFileError: a file is missing, cut short, foreign or of another format; the message names it.
         ValueError: the run's model cannot be rebuilt, or ``model`` does not fit its weights.
     """
+    run = read(path, model=model)
+    if run.unfinished:
+        warnings.warn(f"{path}: {run.unfinished}", stacklevel=2)
+    return run
+
+
+def read(path: str | Path, *, model: Model | None = None) -> Run:
+    """As `load`, without a warning, for a caller that says itself what is unfinished."""
     path = Path(path)
     record = read_record(path)
-    if not (path / WEIGHTS).is_file():
-        raise DamagedFileError(
-            f"{path} has no {WEIGHTS} yet: its training is {record['status']}. Go on with: nelbo fit --resume {path}"
-        )
-    weights, _ = read_tensors(path / WEIGHTS)
+    history = read_history(path)
+    if (path / WEIGHTS).is_file():
+        weights, _ = read_tensors(path / WEIGHTS)
+    elif record["status"] != "finished" and (path / CHECKPOINT).is_file():
+        tensors, position = read_checkpoint(path)
+        weights = part_of(tensors, "average") or part_of(tensors, "model")
+        history = history[: position["lines"]]
+    else:
+        raise DamagedFileError(_without_weights(path, record["status"]))
     model = rebuild_model(record, path) if model is None else model
     in_dtype(model, machine_of(record, path)["dtype"])
     load_weights(model, weights)
-    return Run(model.eval(), read_history(path), path, record)
+    return Run(model.eval(), history, path, record)
+
+
+def _without_weights(path: Path, status: str) -> str:
+    if (path / CHECKPOINT).is_file():
+        line = advice(f"nelbo.resume({str(path)!r})", f"nelbo fit --resume {path}")
+        return f"{path} has no {WEIGHTS}, and its training is {status}; write them again: {line}"
+    return (
+        f"{path} has neither {WEIGHTS} nor a checkpoint: its training ({status}) did not come so far, or they were "
+        "deleted; train it again in another directory"
+    )
+
+
+def read_checkpoint(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
+    """The tensors of a run's checkpoint, by part and name as in "model.encoder.0.weight", and its position.
+
+    Raises:
+        DamagedFileError: there is none, or it is damaged or foreign.
+    """
+    tensors, position = read_tensors(path / CHECKPOINT)
+    if not isinstance(position, dict) or not isinstance(position.get("lines"), int) or "totals." not in tensors:
+        raise DamagedFileError(f"{path / CHECKPOINT} holds tensors but no position: it is not a checkpoint of nelbo")
+    return tensors, position
+
+
+def part_of(tensors: Mapping[str, Tensor], name: str) -> dict[str, Tensor]:
+    """The tensors of one part of a checkpoint: model, optimizer, average, best or totals."""
+    prefix = f"{name}."
+    return {key.removeprefix(prefix): value for key, value in tensors.items() if key.startswith(prefix)}
 
 
 def read_record(path: Path) -> dict[str, Any]:

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 import torch
 
-from nelbo import VAE, fit, likelihoods, nn, priors, recipes
+from nelbo import VAE, fit, likelihoods, nn, priors, recipes, runs
 from nelbo import data as nelbo_data
 from nelbo.data import Preparation
 from nelbo.evaluation import evaluate
@@ -22,7 +22,6 @@ from nelbo.studio.inspection import (
     checkpoint_epoch,
     inspect,
     kl_per_unit,
-    load,
     terms_of,
     terms_under,
 )
@@ -279,7 +278,7 @@ def test_a_run_without_weights_is_loaded_from_its_checkpoint(tmp_path):
     with pytest.raises(KeyboardInterrupt):
         fit(recipes.vae(data.event_shape, hidden=(8,)), data, out=tmp_path / "cut", callback=stop, **settings)
     epoch = checkpoint_epoch(tmp_path / "cut")
-    run = load(tmp_path / "cut")
+    run = runs.read(tmp_path / "cut")
     assert 1 <= epoch == len(run.history)
     assert checkpoint_epoch(tmp_path) is None
     expected = fit(recipes.vae(data.event_shape, hidden=(8,)), data, **{**settings, "epochs": epoch})

@@ -2,6 +2,8 @@
 
 import os
 import sys
+import warnings
+from typing import Any
 
 from cyclopts import App, Parameter
 
@@ -111,7 +113,8 @@ def main(arguments: list[str] | None = None) -> int:
     NELBO_TRACEBACK=1 shows the traceback all the same.
     """
     try:
-        with in_shell():
+        with in_shell(), warnings.catch_warnings():
+            warnings.showwarning = _show_warning
             result = app(arguments, exit_on_error=True, print_error=True, result_action="return_value")
     except KeyboardInterrupt as stop:
         print(f"\n{stop or 'stopped'}", file=sys.stderr)
@@ -128,3 +131,8 @@ def main(arguments: list[str] | None = None) -> int:
         print(f"nelbo: {in_flags(str(error), flags)}", file=sys.stderr)
         return 1
     return result if isinstance(result, int) else 0
+
+
+def _show_warning(message: Warning | str, category: type[Warning], *_place: Any) -> None:
+    """What Python would show with a line of the source, as a sentence."""
+    print(f"nelbo: {message}", file=sys.stderr)

@@ -35,9 +35,9 @@ def diagnose(
         json: print one JSON object instead of text.
         strict: exit with status 1 if there is a severe finding, for use in continuous integration.
     """
-    from nelbo.diagnosis import unfinished
+    from nelbo import runs
 
-    loaded = unfinished.load(run)
+    loaded = runs.read(run)
     place = out or (run if data is None else None)
     findings = examine(loaded, place, data=data, examples=examples, seed=seed)
     if json:

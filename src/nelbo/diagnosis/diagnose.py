@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from nelbo.data import Data, Dataset, as_batch, as_data
-from nelbo.diagnosis import checks, unfinished
+from nelbo.diagnosis import checks
 from nelbo.diagnosis.case import Case
 from nelbo.diagnosis.history import History
 from nelbo.diagnosis.order import ordered
@@ -19,7 +19,7 @@ from nelbo.objectives import Objective, from_dict
 from nelbo.randomness import generator
 from nelbo.registry import did_you_mean
 from nelbo.report import Finding, Findings, Passed
-from nelbo.runs import Run
+from nelbo.runs import STOPPED, Run
 from nelbo.vae import Model, as_model, placed
 from nelbo.wrapping.modules import noisy_layers
 
@@ -87,9 +87,9 @@ def diagnose(
         objective=objective,
         reported=_reported(reported),
         sets=None if held_out is None else lambda: (_first(train), _first(held_out)),
-        failure=None if run is None else unfinished.failure(run),
+        failure=None if run is None else _failure(run),
     )
-    notes = () if run is None else unfinished.standing(run)
+    notes = () if run is None or not run.unfinished else (run.unfinished,)
     noisy = noisy_layers(case.networks)
     if noisy:
         notes += (
@@ -176,6 +176,11 @@ def _objective_of(run: Run) -> Objective | None:
         return from_dict(run.record["objective"])
     except (KeyError, ValueError):
         return None  # of the user's own: what it weighs is not written down
+
+
+def _failure(run: Run) -> str | None:
+    """The error of a run whose training a NaN or an infinity stopped."""
+    return str(run.record["error"]) if run.record.get("status") == STOPPED and "error" in run.record else None
 
 
 def _splits(data: Any, held_out: Any) -> tuple[Any, Any]:

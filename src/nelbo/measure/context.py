@@ -150,6 +150,8 @@ class ReportContext:
             epochs = len(self.run.history) if self.run is not None else training["epochs"]
             length = f"{epochs} epoch{'s' if epochs != 1 else ''}"
             facts.append(("training", f"{length} of batches of {training['batch_size']}, {record.get('status')}"))
+        if self.run is not None and self.run.unfinished:
+            facts.append(("unfinished", self.run.unfinished))
         counts = f"{len(self.held_out):,} {_SPLITS[self.split]} examples"
         if self.train is not None:
             counts += f", beside {len(self.train):,} training examples"

@@ -10,13 +10,11 @@ from safetensors import SafetensorError, safe_open
 from torch import Tensor
 from torch.distributions import MultivariateNormal
 
-from nelbo import runs
 from nelbo.data import Dataset
 from nelbo.estimate import Estimate
 from nelbo.evaluation import Evaluation, evaluate
 from nelbo.figures.points import active
-from nelbo.runs import WEIGHTS, Run
-from nelbo.training import checkpoint
+from nelbo.runs import CHECKPOINT, WEIGHTS, Run
 from nelbo.vae import Model
 
 EXAMPLES = 1000
@@ -111,25 +109,9 @@ class Inspection:
         return terms_of(self.evaluation, self.draws)
 
 
-def load(path: Path) -> Run:
-    """A run from its folder; one whose training did not finish, from its last checkpoint.
-
-    Raises:
-        DamagedFileError: the folder is damaged, or holds neither weights nor a checkpoint.
-    """
-    if (path / WEIGHTS).is_file() or not (path / checkpoint.FILE).is_file():
-        return runs.load(path)
-    record = runs.read_record(path)
-    snapshot = checkpoint.Snapshot.load(path)
-    model = runs.rebuild_model(record, path)
-    runs.in_dtype(model, runs.machine_of(record, path)["dtype"])
-    runs.load_weights(model, snapshot.part("average") or snapshot.part("model"))
-    return Run(model.eval(), runs.read_history(path)[: snapshot.position["lines"]], path, record)
-
-
 def checkpoint_epoch(path: Path) -> int | None:
     """After how many epochs the checkpoint of a run was made that has no weights yet; None where there is none."""
-    file = path / checkpoint.FILE
+    file = path / CHECKPOINT
     if (path / WEIGHTS).is_file() or not file.is_file():
         return None
     try:

@@ -11,9 +11,8 @@ from typing import Any, final
 from nelbo import runs
 from nelbo.files import DamagedFileError
 from nelbo.runs import Run
-from nelbo.studio.inspection import Inspection, checkpoint_epoch, inspect, load
+from nelbo.studio.inspection import Inspection, checkpoint_epoch, inspect
 from nelbo.studio.session import Session
-from nelbo.training.checkpoint import FILE
 
 HOME = Path("runs")
 """Where runs are looked for when none is named, and where new ones go."""
@@ -137,7 +136,7 @@ class Library:
                 return kept[1]  # deleted while open: what is in memory still serves
             version = _version(path) if run is None else id(run)
             if kept is None or kept[0] != version:
-                kept = (version, inspect(load(path) if run is None else run, split=split))
+                kept = (version, inspect(runs.read(path) if run is None else run, split=split))
             self._keep(name, split, kept)
             return kept[1]
 
@@ -191,7 +190,7 @@ def _age(record: Path) -> float:
 
 
 def _version(path: Path) -> int:
-    files = [path / runs.WEIGHTS, path / FILE]
+    files = [path / runs.WEIGHTS, path / runs.CHECKPOINT]
     return next((file.stat().st_mtime_ns for file in files if file.exists()), 0)
 
 

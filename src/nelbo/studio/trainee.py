@@ -83,7 +83,7 @@ def _report(task: Mapping[str, Any], pipe: Connection) -> None:
             pipe.send_bytes(pack({"event": "section", "run": folder, "title": title}))
 
     tell("loading the run")
-    run = runs.load(folder)
+    run = runs.read(folder)
     report = measure.report(run, effort=task["effort"], progress=tell)
     report.save(folder)  # before the diagnosis, which may fail
     tell("looking for faults")

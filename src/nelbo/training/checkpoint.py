@@ -10,11 +10,10 @@ from typing import Any, final
 import torch
 from torch import Tensor, nn
 
-from nelbo.files import DamagedFileError, read_tensors, write_tensors
-from nelbo.runs import flush_history, load_weights
+from nelbo.files import DamagedFileError, write_tensors
+from nelbo.runs import CHECKPOINT, flush_history, load_weights, part_of, read_checkpoint
 from nelbo.training.optimizers import flat_state, load_flat_state
 
-FILE = "checkpoint/state.safetensors"
 _AT_MOST_EVERY = 5.0  # seconds: short epochs shall not spend their time on writing checkpoints
 
 
@@ -103,19 +102,18 @@ class Snapshot:
 
     def part(self, name: str) -> dict[str, Tensor]:
         """The tensors of one part: model, optimizer, average, best or totals."""
-        prefix = f"{name}."
-        return {key.removeprefix(prefix): value for key, value in self.tensors.items() if key.startswith(prefix)}
+        return part_of(self.tensors, name)
 
     def save(self, folder: Path) -> None:
         """Write it into a run's folder, atomically."""
-        write_tensors(folder / FILE, self.tensors, self.position)
+        write_tensors(folder / CHECKPOINT, self.tensors, self.position)
 
     @classmethod
     def load(cls, folder: Path) -> "Snapshot":
         """Read it from a run's folder, or raise a DamagedFileError."""
-        tensors, position = read_tensors(folder / FILE)
-        if not isinstance(position, dict) or position.keys() != asdict(Position()).keys() or "totals." not in tensors:
-            raise DamagedFileError(f"{folder / FILE} holds tensors but no position: it is not a checkpoint of nelbo")
+        tensors, position = read_checkpoint(folder)
+        if position.keys() != asdict(Position()).keys():
+            raise DamagedFileError(f"{folder / CHECKPOINT} is the checkpoint of another version of nelbo")
         return cls(tensors, position)
 
 

@@ -13,7 +13,7 @@ from nelbo.files import exclusive, sweep, write_json, write_tensors
 from nelbo.objectives import Objective, default_for, to_dict
 from nelbo.randomness import seeded_weights
 from nelbo.runs import Epoch, Run
-from nelbo.training.checkpoint import FILE, Keeper, Snapshot, State
+from nelbo.training.checkpoint import Keeper, Snapshot, State
 from nelbo.training.loop import Loop
 from nelbo.training.machine import Machine, pick_device, training_arithmetic
 from nelbo.training.nonfinite import NonFiniteError
@@ -222,7 +222,7 @@ def train(
             stack.enter_context(exclusive(folder))
             if snapshot is None:
                 _new_folder(folder)  # once more: another process may have been faster
-            for place in (folder, folder / Path(FILE).parent):
+            for place in (folder, folder / Path(runs.CHECKPOINT).parent):
                 sweep(place)
         loop = Loop(updates, Keeper(updates.state, folder, every=settings.checkpoint_every), data, callback)
         if snapshot is not None and folder is not None:
@@ -262,7 +262,7 @@ def _status(folder: Path | None, record: dict[str, Any]) -> Generator[None]:
         raise
     except NonFiniteError as error:
         record["error"] = str(error)
-        write("not finite")
+        write(runs.STOPPED)
         raise
     except BaseException:
         write("failed")
