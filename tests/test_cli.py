@@ -54,6 +54,23 @@ def test_resume_on_another_machine(run, here, capsys):
     assert len(json.loads((here / run / "run.json").read_text())["machines"]) == 2
 
 
+@pytest.mark.parametrize("command", ["measure --effort quick", "diagnose", "compare", "sweep"])
+def test_what_was_computed_is_shown_where_it_cannot_be_written(run, here, capsys, command):
+    name, *words = command.split()
+    files = {"measure": "measure.json", "diagnose": "findings.json", "compare": "../comparison.html"}
+    blocked = here / run / files.get(name, "sweep.json")
+    blocked.mkdir()  # no file can take a folder's place, whoever asks
+    capsys.readouterr()
+    if name == "sweep":
+        arguments = ["digits", "--betas", "1", "--epochs", "1", "--hidden", "16", "--limit", "200", "--out", run]
+    else:
+        arguments = [run, *([run] if name == "compare" else []), *words]
+    assert main([name, *arguments]) == 1
+    printed = capsys.readouterr()
+    assert "nats" in printed.out or "findings" in printed.out
+    assert re.search(rf"nelbo: not written: .*{blocked.name}: Is a directory; write elsewhere with --out", printed.err)
+
+
 @pytest.fixture
 def killed(run, here):
     """A run as a power cut leaves it after the first of three epochs."""

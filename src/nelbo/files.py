@@ -26,7 +26,18 @@ class DamagedFileError(ValueError):
 
 
 def write_bytes(path: Path, content: bytes) -> None:
-    """Write a file so that a crash at any moment leaves the old content or the new, never a part."""
+    """Write a file so that a crash at any moment leaves the old content or the new, never a part.
+
+    Raises:
+        OSError: it cannot be written; its ``filename`` is the path.
+    """
+    try:
+        _write_bytes(path, content)
+    except OSError as error:
+        raise OSError(error.errno, error.strerror, str(path)) from error
+
+
+def _write_bytes(path: Path, content: bytes) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
     temporary = path.with_name(f".{path.name}.{secrets.token_hex(4)}{_TEMPORARY}")
     # the mode that open() gives, which the umask narrows: a run is shared as far as its user shares files

@@ -36,3 +36,8 @@ def listed(names: Sequence[str]) -> str:
     """
     shown = ", ".join(map(repr, names[:SHOWN]))
     return f"{shown} and {len(names) - SHOWN} more" if len(names) > SHOWN else shown
+
+
+def said(error: OSError) -> str:
+    """What went wrong with which file, as in "runs/x/measure.json: No space left on device"."""
+    return f"{error.filename}: {error.strerror}" if error.filename and error.strerror else str(error)

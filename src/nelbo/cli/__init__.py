@@ -9,7 +9,7 @@ from cyclopts import App, Parameter
 
 from nelbo import __version__
 from nelbo.cli.flags import in_flags, shown
-from nelbo.wording import in_shell
+from nelbo.wording import in_shell, said
 
 app = App(
     name="nelbo",
@@ -128,7 +128,8 @@ def main(arguments: list[str] | None = None) -> int:
             raise
         command = app[(sys.argv[1:] if arguments is None else arguments)[0]]
         flags = [name for argument in command.assemble_argument_collection() for name in argument.names]
-        print(f"nelbo: {in_flags(str(error), flags)}", file=sys.stderr)
+        text = said(error) if isinstance(error, OSError) else str(error)
+        print(f"nelbo: {in_flags(text, flags)}", file=sys.stderr)
         return 1
     return result if isinstance(result, int) else 0
 

@@ -3,6 +3,8 @@
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from nelbo.cli.writing import Writing
+
 if TYPE_CHECKING:
     from nelbo.report import Findings
     from nelbo.runs import Run
@@ -39,7 +41,8 @@ def diagnose(
 
     loaded = runs.read(run)
     place = out or (run if data is None else None)
-    findings = examine(loaded, place, data=data, examples=examples, seed=seed)
+    writing = Writing()
+    findings = examine(loaded, place, data=data, examples=examples, seed=seed, writing=writing)
     if json:
         from nelbo.files import json_text
 
@@ -52,12 +55,19 @@ def diagnose(
         from nelbo.report import FINDINGS
 
         written = f"Written to {place / FINDINGS}" if place else "Not written: --out DIR keeps findings on other data"
-        console.print(f"\n{written}", soft_wrap=True)
-    return int(strict and not findings.healthy)
+        if not writing.failures:
+            console.print(f"\n{written}", soft_wrap=True)
+    return writing.end() or int(strict and not findings.healthy)
 
 
 def examine(
-    run: "Run", out: Path | None, *, data: str | None = None, examples: int = 1000, seed: int = 0
+    run: "Run",
+    out: Path | None,
+    *,
+    data: str | None = None,
+    examples: int = 1000,
+    seed: int = 0,
+    writing: Writing,
 ) -> "Findings":
     """Diagnose a run, on its own data or with others as held out, and write findings.json into ``out``, if given."""
     from nelbo.diagnosis import diagnose
@@ -69,7 +79,7 @@ def examine(
         held_out = examples_of(run, data, "test")
     findings = diagnose(run, held_out=held_out, examples=examples, seed=seed)
     if out is not None:
-        findings.save(out)
+        writing(lambda: findings.save(out))
     return findings
 
 

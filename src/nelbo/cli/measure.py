@@ -12,6 +12,7 @@ from nelbo import measure as measuring
 from nelbo import runs
 from nelbo.cli.diagnose import examine
 from nelbo.cli.outputs import examples_of
+from nelbo.cli.writing import Writing
 from nelbo.data import Data
 from nelbo.measure.context import Effort, Split, report_context
 from nelbo.report import Section
@@ -59,6 +60,7 @@ def measure(
         samples=samples,
         seed=seed,
     )
+    writing = Writing()
     done: list[Section] = []
     begun: list[str] = []
 
@@ -73,28 +75,34 @@ def measure(
         if not done:
             print("\nstopped before anything was measured; nothing was written", file=sys.stderr)
             return 130
-        context.report(tuple(done), complete=False).save(out or run)
+        partial = context.report(tuple(done), complete=False)
         lost = f"; the section in progress ({begun[-1]}) is lost" if begun else ""
-        print(f"\nstopped; the finished sections are in {out or run}{lost}", file=sys.stderr)
+        place = f"in {out or run}" if writing(lambda: partial.save(out or run)) else "below"
+        print(f"\nstopped; the finished sections are {place}{lost}", file=sys.stderr)
+        if writing.end():
+            print(partial.to_json() if json else partial)
         return 130
     report = context.report(tuple(done))
     # before the diagnosis, which may fail or be stopped: what is measured stays
-    record, page = report.save(out or run)
+    files = writing(lambda: report.save(out or run))
     findings = None
     if diagnose and judged is None:  # of the run as it was trained, on its own data
-        findings = examine(loaded, out or run, seed=seed)
-        report.save(out or run, first=[findings.to_html()])
+        findings = examine(loaded, out or run, seed=seed, writing=writing)
+        with_findings = [findings.to_html()]
+        writing(lambda: report.save(out or run, first=with_findings))
     if json:
         print(report.to_json())
-        return 0
+        return writing.end()
     console = Console()
     console.print(report.table())
     for sentence in str(report).splitlines():
         console.print(f"- {sentence}", highlight=False)
     if findings is not None:
         console.print(f"- {findings.verdict} (nelbo diagnose {run})", highlight=False)
-    console.print(f"\n{page}  the report\n{record}  the numbers", highlight=False, soft_wrap=True)
-    return 0
+    if files is not None:
+        record, page = files
+        console.print(f"\n{page}  the report\n{record}  the numbers", highlight=False, soft_wrap=True)
+    return writing.end()
 
 
 def compare(
@@ -137,16 +145,19 @@ def compare(
         progress=say,
     )
     beside = Path(os.path.commonpath([path.absolute().parent for path in run]))
-    page = report.save_page(out or beside / "comparison.html")
+    writing = Writing("--out PAGE.html")
+    page = writing(lambda: report.save_page(out or beside / "comparison.html"))
     if json:
         print(report.to_json())
-        return 0
+        return writing.end()
     console = Console()
     console.print(row_table(report.rows))
     for sentence in str(report).splitlines():
         console.print(f"- {sentence}", highlight=False)
-    console.print(f"\n{page}  held-out example {report.settings['index']} under each", highlight=False, soft_wrap=True)
-    return 0
+    if page is not None:
+        shown = f"held-out example {report.settings['index']} under each"
+        console.print(f"\n{page}  {shown}", highlight=False, soft_wrap=True)
+    return writing.end()
 
 
 def say(what: str) -> None:

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 _IMAGE_AXES = 3
+_FORMATS = (".png", ".npy", ".parquet")
 _PAIRS = 10  # images above their reconstructions, unless a number is given
 Split = Literal["train", "validation", "test"]
 Number = Annotated[int, Parameter(name=("-n", "--number"))]
@@ -33,6 +34,7 @@ def sample(run: Path, *, n: Number = 64, seed: int = 0, mean: bool = False, out:
         mean: write the mean of p(x|z) instead of a draw.
         out: a .png, .npy or .parquet file; by default samples.png in the run, samples.npy for other examples.
     """
+    _check_format(out)
     x = runs.load(run).sample(n, mean=mean, seed=seed)
 
     def picture() -> "Figure":
@@ -62,6 +64,7 @@ def reconstruct(
         seed: of dynamic binarization.
         out: a .png (originals above reconstructions), .npy or .parquet file; by default reconstructions.png in the run.
     """
+    _check_format(out)
     loaded = runs.load(run)
     examples = examples_of(loaded, data, split)
     path = out or run / f"reconstructions{_suffix(examples.event_shape)}"
@@ -94,6 +97,7 @@ def embed(
         seed: of dynamic binarization.
         out: a .npy, .parquet or .png file (a scatter, coloured by label); by default embeddings.npy in the run.
     """
+    _check_format(out)
     loaded = runs.load(run)
     examples = examples_of(loaded, data, split)
     z = loaded.encode(examples.examples(len(examples), seed=seed))
@@ -128,6 +132,12 @@ def _suffix(event: Sequence[int]) -> str:
     return ".png" if len(event) == _IMAGE_AXES else ".npy"
 
 
+def _check_format(out: Path | None) -> None:
+    """Refuse, before anything is computed, a file of a kind that none is written of."""
+    if out is not None and out.suffix not in _FORMATS:
+        raise ValueError(f"--out must end in .png, .npy or .parquet, got {out.name!r}")
+
+
 def _write(
     x: Tensor,
     path: Path,
@@ -146,10 +156,8 @@ def _write(
         buffer = BytesIO()
         np.save(buffer, values, allow_pickle=False)
         write_bytes(path, buffer.getvalue())
-    elif path.suffix == ".parquet":
-        write_bytes(path, _parquet(values.reshape(len(values), -1), names, beside or {}))
     else:
-        raise ValueError(f"--out must end in .png, .npy or .parquet, got {path.name!r}")
+        write_bytes(path, _parquet(values.reshape(len(values), -1), names, beside or {}))
     print(f"{len(x):,} {kind} of shape {tuple(x.shape[1:])}: {path}")
     return 0
 

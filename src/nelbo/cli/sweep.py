@@ -10,6 +10,8 @@ from nelbo import data as nelbo_data
 from nelbo import recipes
 from nelbo.cli.fit import DATA, MODEL, TRAINING, given
 from nelbo.cli.flags import with_flags
+from nelbo.cli.writing import Writing
+from nelbo.files import json_text
 from nelbo.measure.sweep import BETAS
 from nelbo.measure.sweep import sweep as train_all
 from nelbo.report.terminal import row_table
@@ -43,11 +45,14 @@ def sweep(
     settings = {name: value for name, value in given(TRAINING, values).items() if name != "seed"}
     folder = out or Path("runs") / f"{Path(data).stem}-sweep"
     found = train_all(loaded, out=folder, betas=betas, model=model, seed=seed, **settings)
-    record, picture = found.save(folder)
+    writing = Writing()
+    files = writing(lambda: found.save(folder))
     if json:
-        print(record.read_text("utf-8"), end="")
-        return 0
+        print(json_text(found.to_dict()))
+        return writing.end()
     console = Console()
     console.print(row_table(found.rows, "per held-out example"))
-    console.print(f"{picture}  the curve\n{record}  the numbers", highlight=False, soft_wrap=True)
-    return 0
+    if files is not None:
+        record, picture = files
+        console.print(f"{picture}  the curve\n{record}  the numbers", highlight=False, soft_wrap=True)
+    return writing.end()
