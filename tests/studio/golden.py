@@ -317,6 +317,61 @@ def integrals(a, b):
     return {name: value if value < torch.inf else None for name, value in values.items()}
 
 
+# of small VAEs: sizes, examples in a batch, beta, learning rate
+NETWORKS = [
+    ({"features": 6, "hidden": 5, "latent": 2}, 4, 1.0, 0.003),
+    ({"features": 6, "hidden": 5, "latent": 2}, 3, 0.0, 0.01),
+    ({"features": 7, "hidden": 4, "latent": 3}, 2, 20.0, 0.1),
+]
+
+
+def waves(n, shift, scale):
+    """Numbers that JavaScript makes too."""
+    return scale * torch.sin(1.7 * torch.arange(n, dtype=torch.float64) + shift)
+
+
+def vae_of(sizes, weights):
+    """A recipe's VAE in double precision, its parameters filled from one list in their order."""
+    with torch.random.fork_rng([]):
+        model = nelbo.recipes.vae((sizes["features"],), hidden=(sizes["hidden"],), latent=sizes["latent"]).double()
+        model.posterior(torch.zeros(1, sizes["features"], dtype=torch.float64))
+    torch.nn.utils.vector_to_parameters(weights, model.parameters())
+    return model
+
+
+def terms_and_gradient(model, x, eps, beta):
+    """Reconstruction error and KL under given noise, means over the batch, and the gradient of their weighed sum."""
+    q = model.posterior(x)
+    z = q.mean + q.stddev * eps
+    reconstruction, kl = -model.log_likelihood(x, z).mean(), nelbo.kl(q, model.prior).value.mean()
+    gradient = torch.autograd.grad(reconstruction + beta * kl, list(model.parameters()))
+    return float(reconstruction.detach()), float(kl.detach()), torch.cat([part.flatten() for part in gradient])
+
+
+def network_steps(sizes, examples, beta, rate):
+    """Two steps of Adam on a batch of a small VAE: terms, gradient and weights of each."""
+    count = sum((i + 1) * o for i, o in layer_sizes(**sizes))
+    weights = waves(count, 0.3, 0.6)
+    x = (waves(examples * sizes["features"], 2.0, 1.0) > 0).double().reshape(examples, -1)
+    eps = waves(examples * sizes["latent"], 5.0, 1.5).reshape(examples, -1)
+    model = vae_of(sizes, weights)
+    optimizer = torch.optim.Adam(model.parameters(), lr=rate)
+    steps = []
+    for _ in range(2):
+        reconstruction, kl, gradient = terms_and_gradient(model, x, eps, beta)
+        torch.nn.utils.vector_to_parameters(gradient, (made := [torch.empty_like(p) for p in model.parameters()]))
+        for parameter, part in zip(model.parameters(), made, strict=True):
+            parameter.grad = part
+        optimizer.step()
+        moved = torch.nn.utils.parameters_to_vector(model.parameters()).detach()
+        steps.append([reconstruction, kl, gradient.tolist(), moved.tolist()])
+    return [{**sizes, "examples": examples, "beta": beta, "rate": rate}, steps]
+
+
+def layer_sizes(*, features, hidden, latent):
+    return [(features, hidden), (hidden, 2 * latent), (latent, hidden), (hidden, features)]
+
+
 def vectors():
     numbers = four_numbers()
     return {
@@ -331,6 +386,7 @@ def vectors():
         "coins": [[*pair, in_forty_digits(bernoulli, pair)] for pair in two_probabilities()],
         "logs": [[shape, exact_logs(shape)] for shape in (*OTHERS, *COUNTS)],
         "counts": [[a, b, exact_sums(a, b)] for a, b in pairs_of_counts()],
+        "networks": [network_steps(*case) for case in NETWORKS],
         "heavy": [[a, b, exact_kl(a, b)] for a, b in HEAVY],
     }
 
