@@ -1,6 +1,17 @@
 """All benchmarks, one table: ``python -m benchmarks``."""
 
-from benchmarks import divergences, evidence, memory, mnist, startup, studio, studio_latent, train_conv, train_mlp
+from benchmarks import (
+    divergences,
+    evidence,
+    memory,
+    mnist,
+    startup,
+    studio,
+    studio_latent,
+    studio_playground,
+    train_conv,
+    train_mlp,
+)
 from benchmarks.results import options, show
 
 
@@ -16,6 +27,7 @@ def main() -> None:
         *startup.measure(rounds=chosen.rounds),
         *studio.measure(rounds=chosen.rounds),
         *studio_latent.measure(),
+        *studio_playground.measure(),
     ]
     show(rows, as_json=chosen.json)
 

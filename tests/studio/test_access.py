@@ -20,6 +20,7 @@ PAGES = {
     "metric": ".lamp",
     "elbo": "[data-number]",
     "reparam": "svg.plot",
+    "playground": ".page[data-epoch]",
     "worksheet": ".step",
     "inspector": ".term .rank:visible",
     "train": ".train-strip .status:has-text('finished')",

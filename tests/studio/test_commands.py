@@ -24,7 +24,7 @@ def test_export_writes_one_file_with_the_state(tmp_path, capsys):
 
 def test_export_of_an_unknown_page_names_the_known_ones(capsys):
     assert main(["export", "pca"]) == 1
-    assert "no page 'pca' to export; expected one of kl, metric, elbo, reparam" in capsys.readouterr().err
+    assert "no page 'pca' to export; expected one of kl, metric, elbo, reparam, playground" in capsys.readouterr().err
 
 
 def test_a_taken_port_is_named(capsys):

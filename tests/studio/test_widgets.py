@@ -13,7 +13,13 @@ from nelbo import widgets
 from nelbo.studio.session import Reply
 
 NOTEBOOK = Path(__file__).parents[2] / "notebooks" / "explorer.ipynb"
-PAGES = {"kl": "KLExplorer", "metric": "MetricLab", "elbo": "ElboLab", "reparam": "ReparamLab"}
+PAGES = {
+    "kl": "KLExplorer",
+    "metric": "MetricLab",
+    "elbo": "ElboLab",
+    "reparam": "ReparamLab",
+    "playground": "Playground",
+}
 
 
 @pytest.fixture

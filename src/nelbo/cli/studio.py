@@ -28,7 +28,7 @@ def studio(
         port: to listen at; 0 for any free one; by default 8765 or the next free one.
         open: open the browser (--no-open: only print the address).
         allow_origin: an origin to let in besides, as in https://hub.example.org, for a proxy in front of the studio.
-        page: to open first: home, kl, metric, elbo, reparam, inspector, train, report or worksheet.
+        page: to open first: home, kl, metric, elbo, reparam, playground, inspector, train, report or worksheet.
     """
     _needs_extra()
     from nelbo.studio.server import serve
@@ -51,7 +51,8 @@ def export(page: str, *path: Path, state: str = "") -> None:
     export site [RUN ...] FOLDER; look at it with python -m http.server -d FOLDER, and put it on any web server.
 
     Args:
-        page: kl, metric, elbo or reparam; inspector or train, of one run or of two to compare; report, of one; site.
+        page: kl, metric, elbo, reparam or playground; inspector or train, of one run or of two to compare; report, of
+            one; site.
         path: the runs, then the file or folder; by default the first finished run below runs/, and nelbo-PAGE.html.
         state: what to show, as the studio's address has it behind the question mark: "mu_p=2&sigma_q=0.5".
     """

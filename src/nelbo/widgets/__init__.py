@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 from nelbo.studio.link import FACTS
 
 if TYPE_CHECKING:
-    from nelbo.widgets.explorers import ElboLab, KLExplorer, MetricLab, ReparamLab
+    from nelbo.widgets.explorers import ElboLab, KLExplorer, MetricLab, Playground, ReparamLab
     from nelbo.widgets.of_runs import Inspector, Training
 
 _WHERE = {
@@ -21,7 +21,7 @@ _WHERE = {
     for facts in FACTS.values()
     if "widget" in facts
 }
-__all__ = ["ElboLab", "Inspector", "KLExplorer", "MetricLab", "ReparamLab", "Training"]
+__all__ = ["ElboLab", "Inspector", "KLExplorer", "MetricLab", "Playground", "ReparamLab", "Training"]
 
 
 def __getattr__(name: str) -> Any:

@@ -1,4 +1,4 @@
-"""The four explorers, which need no run."""
+"""The explorers, which need no run."""
 
 from torch.distributions import Distribution, Normal
 
@@ -66,6 +66,15 @@ class ReparamLab(Page, page="reparam"):
     Args:
         state: ``fn`` ("square", "shifted", "sine", "step", "elbo"), ``mu``, ``sigma``, ``c``, ``node``, ``samples``,
             ``tau``, ``seed``.
+    """
+
+
+class Playground(Page, page="playground"):
+    """A small VAE that learns handwritten digits in the browser, with beta to move while it trains.
+
+    Args:
+        state: ``beta``, ``rate`` and ``batch`` of Adam, ``seed``, ``pace`` ("slow", "normal", "fast"), ``running``, and
+            ``z``, the place of the latent plane that is decoded.
     """
 
 

@@ -13,23 +13,26 @@ const unique = (name) => `nelbo-${name}-${++count}`;
 /**
  * A slider and a field for one number of the state.
  * @param {Slots} slots of the page
- * @param {{name: string, label: string, says?: string, log?: boolean, step?: number, low?: number, high?: number, colour?: string}} options
- *   `low`, `high`: of the slider; the field takes what `page.limits` allow
+ * @param {{name: string, label: string, says?: string, log?: boolean, power?: number, step?: number, low?: number, high?: number,
+ *   colour?: string}} options
+ *   `low`, `high`: of the slider; the field takes what `page.limits` allow; `power`: of the way along it, for a value that
+ *   starts at 0 and is set finely there
  */
-export function slider(slots, { name, label, says, log = false, step = 0.01, low, high, colour = "" }) {
+export function slider(slots, { name, label, says, log = false, power = 1, step = 0.01, low, high, colour = "" }) {
   const { model, page } = slots;
   const limit = page.limits?.[name] ?? [-Infinity, Infinity];
   const from = low ?? limit[0];
   const to = high ?? limit[1];
-  const into = log ? Math.log : (v) => v;
-  const back = log ? Math.exp : (v) => v;
+  const into = log ? Math.log : (v) => v ** (1 / power);
+  const back = log ? Math.exp : (v) => v ** power;
+  const isBent = log || power !== 1;
   const id = unique(name);
   const range = h("input", {
     type: "range",
     id,
     min: into(from),
     max: into(to),
-    step: log ? (into(to) - into(from)) / 400 : step,
+    step: isBent ? (into(to) - into(from)) / 400 : step,
     "data-name": name,
     "aria-label": says ?? label,
     class: colour,
@@ -50,7 +53,7 @@ export function slider(slots, { name, label, says, log = false, step = 0.01, low
   range.addEventListener("input", () => {
     const value = back(Number(range.value));
     write(model, {
-      [name]: Math.min(limit[1], Math.max(limit[0], log ? Number(value.toPrecision(3)) : Number(value.toFixed(6)))),
+      [name]: Math.min(limit[1], Math.max(limit[0], isBent ? Number(value.toPrecision(3)) : Number(value.toFixed(6)))),
     });
   });
   field.addEventListener("change", () => take(field.value));

@@ -205,6 +205,23 @@ export const PAGES = {
       "seed": [0, 1000000]
     }
   },
+  "playground": {
+    "title": "VAE playground",
+    "icon": "M7 4v16l13-8zM3 4v16",
+    "kind": "explorer",
+    "widget": "Playground",
+    "claim":
+      "A VAE learns handwritten digits in this tab. Move β while it trains: it trades reconstruction error for KL, and back.",
+    "question": "What does β do to a VAE while it learns? Trained in the browser.",
+    "defaults": { "beta": 1, "rate": 0.003, "batch": 32, "seed": 0, "pace": "normal", "running": false, "z": [0, 0] },
+    "limits": {
+      "beta": [0, 20],
+      "rate": [0.0001, 0.1],
+      "batch": [1, 512],
+      "seed": [0, 1000000],
+      "pace": ["slow", "normal", "fast"]
+    }
+  },
   "inspector": {
     "title": "VAE inspector",
     "icon": "M4 4h7v7H4zM14 14h6v6h-6zM17.5 4a3.5 3.5 0 1 0 0 7 3.5 3.5 0 0 0 0-7zM4 20l6-5",
