@@ -207,6 +207,7 @@ export const PAGES = {
   },
   "playground": {
     "title": "VAE playground",
+    "label": "VAE play\u00adground",
     "icon": "M7 4v16l13-8zM3 4v16",
     "kind": "explorer",
     "widget": "Playground",

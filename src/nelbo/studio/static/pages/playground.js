@@ -21,10 +21,10 @@ import { trainer } from "./playground/worker.js";
 const NAMES = Object.keys(PAGES.playground.defaults);
 const MOST = 1600; // points of the curves; then every other one goes
 const PRESETS = [
-  { name: "β = 0: autoencoder", title: "nothing holds the codes near the prior", state: { beta: 0, running: true } },
-  { name: "β = 1: VAE", title: "the sum is −ELBO", state: { beta: 1, running: true } },
-  { name: "β = 3: few nats", title: "only what saves three times its cost is said", state: { beta: 3, running: true } },
-  { name: "β = 20: collapse", title: "a nat of KL costs more than it can save", state: { beta: 20, running: true } },
+  { name: "β = 0: autoencoder", title: "nothing holds the codes near the prior", beta: 0 },
+  { name: "β = 1: VAE", title: "the sum is −ELBO", beta: 1 },
+  { name: "β = 3: few nats", title: "only what saves three times its cost is said", beta: 3 },
+  { name: "β = 20: collapse", title: "a nat of KL costs more than it can save", beta: 20 },
 ];
 
 /** @param {Slots} slots */
@@ -35,7 +35,6 @@ function mount(slots) {
   /** @type {?Shown} */
   let shown = null;
   let run = 0;
-  let wasRunning = false;
   const strip = orders(slots, { step, restart });
   const panels = panelsOf(slots);
   const cards = cardsOf(slots);
@@ -47,11 +46,10 @@ function mount(slots) {
     points = points.concat(told.points);
     if (points.length > MOST) points = points.filter((_, i) => i % 2 === 0);
     shown = told;
-    if (wasRunning && !told.playing && model.get("running")) {
+    if (told.isEnd) {
       write(model, { running: false });
       slots.say(`Paused after ${Math.round(told.now.epoch)} epochs. Play goes on.`);
     }
-    wasRunning = told.playing;
     draw();
   });
 
@@ -71,11 +69,23 @@ function mount(slots) {
     set(slots.root, { "data-epoch": shown.now.epoch.toFixed(3), "data-run": run });
   });
   for (const one of [panels.cloud, panels.trail, panels.curves, panels.grid]) one.figure.resized = draw;
+  // what follows the hand, at once and alone
+  const drawBeta = coalesced(() => {
+    if (!shown) return;
+    const [beta, unit] = [model.get("beta"), model.get("unit")];
+    panels.trail.paint(points, shown.now, beta, unit);
+    cards(shown, beta, unit);
+    tell(slots.code, code(read(model, NAMES), shown.now.epoch));
+  });
+  const drawZ = coalesced(() => {
+    if (!shown) return;
+    panels.cloud.place(model.get("z"));
+    panels.rebuilt.paint(shown, model.get("z"));
+  });
 
   const settings = () => ({ ...read(model, ["beta", "rate", "pace"]) });
   function restart() {
     points = [];
-    wasRunning = false;
     const { seed, batch } = read(model, ["seed", "batch"]);
     work.tell({ do: "start", run: ++run, seed: Math.round(seed), batch: Math.round(batch) });
     if (model.get("running")) work.tell({ do: "play" });
@@ -86,25 +96,24 @@ function mount(slots) {
   }
   const change = {
     running: () => {
-      wasRunning = false;
       work.tell({ do: model.get("running") ? "play" : "pause" });
       strip.ask();
     },
     seed: restart,
     batch: restart,
-    z: draw,
+    z: drawZ,
     unit: draw,
   };
   for (const name of ["beta", "rate", "pace"])
     change[name] = () => {
       work.tell({ do: "set", ...settings() });
-      draw();
+      drawBeta();
     };
   for (const [name, f] of Object.entries(change)) model.on(`change:${name}`, f);
   work.tell({ do: "set", ...settings() });
   restart();
   return () => {
-    draw.cancel();
+    for (const one of [draw, drawBeta, drawZ]) one.cancel();
     work.stop();
     for (const [name, f] of Object.entries(change)) model.off(`change:${name}`, f);
     for (const one of [panels.cloud, panels.trail, panels.curves, panels.grid]) one.figure.remove();
@@ -214,8 +223,15 @@ function cardsOf(slots) {
 /** @param {Slots} slots */
 function addControls(slots) {
   const { model } = slots;
+  // the training under way goes on, from where it is
+  const presets = PRESETS.map(({ beta, ...preset }) => ({
+    ...preset,
+    get state() {
+      return { ...read(model, NAMES), beta, running: true };
+    },
+  }));
   slots.controls.append(
-    group("β while it trains", presetButtons(slots, PRESETS)),
+    group("β while it trains", presetButtons(slots, presets)),
     group(
       "Adam",
       slider(slots, { name: "rate", label: "rate", says: "learning rate", log: true }),

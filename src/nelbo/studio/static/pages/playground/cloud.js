@@ -2,7 +2,7 @@
 
 import { h, s, set } from "../../core/dom.js";
 import { handle } from "../../core/drag.js";
-import { number } from "../../core/format.js";
+import { number, tick, ticks } from "../../core/format.js";
 import { plot } from "../../core/plot.js";
 import { CLASSES } from "../inspector/pixels.js";
 import { COUNT, labels } from "./digits.js";
@@ -26,6 +26,7 @@ export function cloudPanel(parent, slots, on) {
     label: "Means of q(z|x) of all digits in the latent plane",
     x: [-4, 4],
     y: [-4, 4],
+    xTicks: (low, high) => ticks(low, high, 9).map((v) => [v, tick(v)]),
     xLabel: "z₁",
     yLabel: "z₂",
     margin: { left: 44, right: 8, top: 6, bottom: 36 },
@@ -71,9 +72,14 @@ export function cloudPanel(parent, slots, on) {
     set(rings, { d: [1, 2, 3].map((k) => ellipse(figure, 0, 0, k * rx, k * ry)).join("") });
     drawNames(figure, means, names);
     drawBatch(shown.batch, rx, ry);
-    grip.place(z[0], z[1], `z = ${number(z[0], 3)}, ${number(z[1], 3)}`);
+    place(z);
     const used = shown.now.units.filter((v) => v >= 0.01).length;
-    caption.textContent = `Grey: 1, 2 and 3 σ of the prior N(0, I). ${used} of 2 units carry more than 0.01 nats${used < 2 ? `: ${2 - used} collapsed` : ""}.`;
+    caption.textContent = `Grey: 1, 2 and 3 σ of the prior N(0, I). ${used} of 2 units carry more than 0.01 nats${used < 2 && shown.now.epoch >= 1 ? `: ${2 - used} collapsed` : ""}.`;
+  }
+
+  /** Show where z is. @param {number[]} z */
+  function place(z) {
+    grip.place(z[0], z[1], `z = ${number(z[0], 3)}, ${number(z[1], 3)}`);
   }
 
   /** @param {?Batch} batch @param {number} rx @param {number} ry pixels of a unit */
@@ -89,7 +95,7 @@ export function cloudPanel(parent, slots, on) {
     set(moves, { d: arrows });
     set(drawn, { d: dots });
   }
-  return { figure, paint };
+  return { figure, paint, place };
 }
 
 const at = (figure, x, y) => `${figure.sx(x).toFixed(1)} ${figure.sy(y).toFixed(1)}`;

@@ -68,6 +68,7 @@ export function gridPanel(parent) {
   parent.append(place);
   const figure = plot(place, {
     label: "Pictures decoded from a grid of the latent plane",
+    bare: true,
     x: [-REACH, REACH],
     y: [-REACH, REACH],
     xLabel: "z₁",
@@ -86,7 +87,8 @@ export function gridPanel(parent) {
     const pictures = grid(weights, ACROSS, REACH);
     map.draw(
       (x, y) => {
-        const [column, row] = [x, -y].map((v) => Math.floor(((v + REACH) / (2 * REACH)) * size));
+        const column = Math.floor(((x + REACH) / (2 * REACH)) * size);
+        const row = Math.floor(((REACH - y) / (2 * REACH)) * size);
         const cell = Math.floor(row / SIDE) * ACROSS + Math.floor(column / SIDE);
         const v = 255 * pictures[cell * FEATURES + (row % SIDE) * SIDE + (column % SIDE)];
         return [v, v, v, 255];

@@ -21,7 +21,7 @@ export function trailPanel(parent) {
     y: /** @type {[number, number]} */ ([16, 27]),
     xLabel: "rate: KL, nats",
     yLabel: "distortion: reconstruction error, nats",
-    margin: { left: 48, right: 12, top: 6, bottom: 36 },
+    margin: { left: 60, right: 12, top: 6, bottom: 36 },
     height: (width) => Math.min(340, Math.max(200, width - 10)),
   };
   const figure = plot(parent, options);

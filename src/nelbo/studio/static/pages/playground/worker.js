@@ -11,7 +11,7 @@ export const PACES = { slow: 2, normal: 200, fast: Infinity };
 /** After so many epochs it pauses by itself. */
 export const EPOCHS = 200;
 const SLICE = 10; // ms of work between two looks at what was asked for
-const SHOW = 60; // ms between two pictures of a training under way
+const SHOW = 60; // ms between two pictures of a training under way; more, where they would take over a fifth of the time
 
 /**
  * @typedef {Object} Shown what the page is told
@@ -21,7 +21,7 @@ const SHOW = 60; // ms between two pictures of a training under way
  * @property {?Batch} batch what happened in the last step, where there was time to look
  * @property {Float32Array} means of q(z|x) of all digits
  * @property {Float32Array} weights
- * @property {boolean} playing
+ * @property {boolean} isEnd whether it paused by itself
  * @property {number} speed epochs in a second
  */
 
@@ -52,7 +52,7 @@ export function loop(show, slice = SLICE) {
   let points = [];
   /** @type {?Batch} */
   let batch = null;
-  let shownAt = 0;
+  let shownNext = 0;
   let owed = 0; // steps that the pace asks for
   let last = 0;
   const done = { epoch: 0, at: 0 }; // when the speed was last taken
@@ -84,17 +84,16 @@ export function loop(show, slice = SLICE) {
       owed--;
     }
     if (job.epoch >= until) playing = false;
-    if (performance.now() - shownAt >= SHOW || !playing) report();
+    if (performance.now() >= shownNext || !playing) report(!playing);
     if (playing) schedule(owed >= 1 ? 0 : Math.min(50, Math.max(4, (1000 * (1 - owed)) / pace)));
   }
 
-  function report() {
+  function report(isEnd = false) {
     const now = performance.now();
     if (now - done.at > 500) {
       speed = done.at && playing ? (1000 * (job.epoch - done.epoch)) / (now - done.at) : 0;
       Object.assign(done, { epoch: job.epoch, at: now });
     }
-    shownAt = now;
     show({
       run,
       points,
@@ -102,10 +101,12 @@ export function loop(show, slice = SLICE) {
       batch,
       means: Float32Array.from(job.codesOf(ALL).mean),
       weights: Float32Array.from(job.weights),
-      playing,
+      isEnd,
       speed,
     });
     points = [];
+    const end = performance.now();
+    shownNext = end + Math.max(SHOW, 4 * (end - now));
   }
 
   const orders = {
@@ -120,7 +121,6 @@ export function loop(show, slice = SLICE) {
     set(order) {
       settings = { ...settings, ...order };
       owed = Math.min(owed, 1);
-      if (!playing) report();
     },
     play() {
       playing = true;
