@@ -161,7 +161,10 @@ function orders(slots, { step, restart }) {
       h(
         "p",
         { class: "scale-words", "aria-hidden": "true" },
-        ...["0: autoencoder", "1: VAE", "20: collapse"].map((text) => h("span", {}, text)),
+        ...["0: autoencoder", "1: VAE", "20: collapse"].map((text) => {
+          const [value, meaning] = text.split(/(?=:)/);
+          return h("span", {}, value, h("span", {}, meaning));
+        }),
       ),
     ),
   );
@@ -203,8 +206,8 @@ function panelsOf(slots) {
 /** @param {Slots} slots */
 function cardsOf(slots) {
   const made = {
-    reconstruction: card("reconstruction error", { colour: "recon", name: "reconstruction" }),
-    kl: card("KL(q ‖ p)", { colour: "kl", name: "kl" }),
+    reconstruction: card("reconstruction error", { colour: "recon big", name: "reconstruction" }),
+    kl: card("KL(q ‖ p)", { colour: "kl big", name: "kl" }),
     total: card("−ELBO = their sum", { colour: "nelbo-c", name: "total" }),
     loss: card("loss with β", { name: "loss" }),
   };

@@ -103,7 +103,7 @@ export function curvePanel(parent) {
         texts.push(
           s(
             "text",
-            { class: "halo faint", x: at + 3, y: margin.top + 11, "font-size": 11 },
+            { class: "halo faint", x: at + 3, y: margin.top + height - 24, "font-size": 11 },
             `β = ${number(points[from].beta, 3)}`,
           ),
         );

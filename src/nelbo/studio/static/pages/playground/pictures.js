@@ -11,8 +11,9 @@ import { grid, LOOKED_AT } from "./worker.js";
 /** @import { Shown } from "./worker.js" */
 
 const EVENT = [1, SIDE, SIDE];
-const ACROSS = 13;
+const ACROSS = 11;
 const REACH = 3;
+const CLEAR = [0, 0, 0, 0];
 
 /** A canvas for one digit. @param {string} [label] @returns {HTMLCanvasElement} */
 export const canvasOf = (label) =>
@@ -78,7 +79,8 @@ export function gridPanel(parent) {
   });
   const map = raster(figure);
   map.canvas.classList.add("pixels");
-  const size = ACROSS * SIDE;
+  const pitch = SIDE + 2; // digits reach from edge to edge: without gaps they would run together
+  const size = ACROSS * pitch;
 
   /** @param {Shown} shown */
   function paint({ weights }) {
@@ -89,8 +91,10 @@ export function gridPanel(parent) {
       (x, y) => {
         const column = Math.floor(((x + REACH) / (2 * REACH)) * size);
         const row = Math.floor(((REACH - y) / (2 * REACH)) * size);
-        const cell = Math.floor(row / SIDE) * ACROSS + Math.floor(column / SIDE);
-        const v = 255 * pictures[cell * FEATURES + (row % SIDE) * SIDE + (column % SIDE)];
+        const [i, j] = [(row % pitch) - 1, (column % pitch) - 1];
+        if (i < 0 || j < 0 || i >= SIDE || j >= SIDE) return CLEAR;
+        const cell = Math.floor(row / pitch) * ACROSS + Math.floor(column / pitch);
+        const v = 255 * pictures[cell * FEATURES + i * SIDE + j];
         return [v, v, v, 255];
       },
       size,

@@ -120,7 +120,7 @@ export function vae({ features, hidden, latent }) {
   };
 }
 
-/** y = W x + b, in four sums at a time, which a processor adds side by side. @param {Layer} layer */
+/** y = W x + b, in four sums at a time, which a processor adds side by side. */
 function dense(w, { inputs, outputs, weight, bias }, x, start, y) {
   const whole = inputs - (inputs % 4);
   for (let o = 0; o < outputs; o++) {
@@ -140,7 +140,7 @@ function dense(w, { inputs, outputs, weight, bias }, x, start, y) {
   }
 }
 
-/** The way back through it: adds to the gradient of its weights, and gives that of its input. @param {Layer} layer */
+/** The way back through it: adds to the gradient of its weights, and gives that of its input. */
 function back(w, gradient, { inputs, outputs, weight, bias }, x, start, dy, dx) {
   dx?.fill(0);
   for (let o = 0; o < outputs; o++) {

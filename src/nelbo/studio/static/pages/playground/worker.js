@@ -154,7 +154,7 @@ export function trainer(show) {
   let hasAnswered = false;
   /** @type {?Worker} */
   let worker = null;
-  /** @type {?(order: any) => void} */
+  /** @type {((order: any) => void)|null} */
   let here = null;
   let gone = false;
   const stayHere = () => {
