@@ -38,7 +38,7 @@ PICTURES = {
     "studio-metric": Picture("metric", ".lamp", 640),
     "studio-elbo": Picture("elbo", "[data-number]", 640),
     "studio-reparam": Picture("reparam", "svg.plot", 640),
-    "studio-playground": Picture("playground", ".page[data-epoch]", 820, "seed=2"),
+    "studio-playground": Picture("playground", ".page[data-epoch='20.000']", 940, "epochs=20&pace=fast&running=true"),
     "studio-inspector": Picture("inspector", "[data-difference=nelbo]", 760, "pins=[11]", runs=2),
     "studio-train": Picture("train", ".strip.pairs canvas:nth-child(32)", 900, runs=2),
     "studio-report": Picture("report", "[data-term=nelbo]", 760, runs=1),

@@ -90,6 +90,20 @@ def test_it_trains_in_a_worker_and_the_loss_falls(shown):
     assert len(tab.page.workers) == 1
 
 
+def test_a_link_trains_to_an_epoch_and_pauses(shown):
+    """Two readers of one link see the same numbers."""
+    told = []
+    for _ in range(2):
+        tab = shown("pace=fast&running=true&epochs=1&seed=7")
+        tab.page.wait_for_selector("text=Paused after epoch 1")
+        tab.settle()
+        assert tab.page.locator(".page").get_attribute("data-epoch") == "1.000"
+        assert button(tab, "play").inner_text() == "Play"
+        told.append(numbers(tab))
+        tab.page.goto("about:blank")
+    assert told[0] == told[1]
+
+
 def test_beta_moves_the_trail_while_it_trains(shown):
     tab = shown("pace=fast&running=true")
     until(tab, 3)

@@ -73,8 +73,8 @@ class Playground(Page, page="playground"):
     """A small VAE that learns handwritten digits in the browser, with beta to move while it trains.
 
     Args:
-        state: ``beta``, ``rate`` and ``batch`` of Adam, ``seed``, ``pace`` ("slow", "normal", "fast"), ``running``, and
-            ``z``, the place of the latent plane that is decoded.
+        state: ``beta``, ``rate`` and ``batch`` of Adam, ``epochs`` after which it pauses, ``seed``, ``pace`` ("slow",
+            "normal", "fast"), ``running``, and ``z``, the place of the latent plane that is decoded.
     """
 
 

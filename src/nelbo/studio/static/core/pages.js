@@ -214,11 +214,21 @@ export const PAGES = {
     "claim":
       "A VAE learns handwritten digits in this tab. Move β while it trains: it trades reconstruction error for KL, and back.",
     "question": "What does β do to a VAE while it learns? Trained in the browser.",
-    "defaults": { "beta": 1, "rate": 0.003, "batch": 32, "seed": 0, "pace": "normal", "running": false, "z": [0, 0] },
+    "defaults": {
+      "beta": 1,
+      "rate": 0.003,
+      "batch": 32,
+      "epochs": 200,
+      "seed": 0,
+      "pace": "normal",
+      "running": false,
+      "z": [0, 0]
+    },
     "limits": {
       "beta": [0, 20],
       "rate": [0.0001, 0.1],
       "batch": [1, 512],
+      "epochs": [1, 2000],
       "seed": [0, 1000000],
       "pace": ["slow", "normal", "fast"]
     }

@@ -19,6 +19,7 @@ import { trainer } from "./playground/worker.js";
 /** @import { Shown } from "./playground/worker.js" */
 
 const NAMES = Object.keys(PAGES.playground.defaults);
+const LIVE = ["beta", "rate", "pace", "epochs"]; // may be changed while it trains
 const MOST = 1600; // points of the curves; then every other one goes
 const PRESETS = [
   { name: "β = 0: autoencoder", title: "nothing holds the codes near the prior", beta: 0 },
@@ -48,7 +49,7 @@ function mount(slots) {
     shown = told;
     if (told.isEnd) {
       write(model, { running: false });
-      slots.say(`Paused after ${Math.round(told.now.epoch)} epochs. Play goes on.`);
+      slots.say(`Paused after epoch ${Math.round(told.now.epoch)}. Play goes on.`);
     }
     draw();
   });
@@ -83,7 +84,7 @@ function mount(slots) {
     panels.rebuilt.paint(shown, model.get("z"));
   });
 
-  const settings = () => ({ ...read(model, ["beta", "rate", "pace"]) });
+  const settings = () => ({ ...read(model, LIVE) });
   function restart() {
     points = [];
     const { seed, batch } = read(model, ["seed", "batch"]);
@@ -104,7 +105,7 @@ function mount(slots) {
     z: drawZ,
     unit: draw,
   };
-  for (const name of ["beta", "rate", "pace"])
+  for (const name of LIVE)
     change[name] = () => {
       work.tell({ do: "set", ...settings() });
       drawBeta();
@@ -245,6 +246,17 @@ function addControls(slots) {
         step: 8,
         low: 8,
         high: 256,
+      }),
+    ),
+    group(
+      "Pause after",
+      slider(slots, {
+        name: "epochs",
+        label: "epochs",
+        says: "epochs after which it pauses",
+        step: 10,
+        low: 10,
+        high: 300,
       }),
     ),
     group(

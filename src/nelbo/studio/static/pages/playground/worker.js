@@ -8,8 +8,6 @@ import { LATENT, network, training } from "./training.js";
 
 /** Steps in a second, as far as the machine goes. */
 export const PACES = { slow: 2, normal: 200, fast: Infinity };
-/** After so many epochs it pauses by itself. */
-export const EPOCHS = 200;
 const SLICE = 10; // ms of work between two looks at what was asked for
 const SHOW = 60; // ms between two pictures of a training under way; more, where they would take over a fifth of the time
 
@@ -35,14 +33,14 @@ export const LOOKED_AT = Array.from({ length: 10 }, (_, kind) => {
 const ALL = Array.from({ length: COUNT }, (_, row) => row);
 
 /**
- * The training as it is told to go: {do: "start", run, seed, batch}, {do: "set", beta, rate, pace}, {do: "play"},
- * {do: "pause"}, {do: "step"}.
+ * The training as it is told to go: {do: "start", run, seed, batch}, {do: "set", beta, rate, pace, epochs},
+ * {do: "play"}, {do: "pause"}, {do: "step"}.
  * @param {(shown: Shown) => void} show
  * @param {number} [slice] ms
  * @returns {(order: any) => void}
  */
 export function loop(show, slice = SLICE) {
-  let settings = { beta: 1, rate: 0.003, pace: "normal" };
+  let settings = { beta: 1, rate: 0.003, pace: "normal", epochs: 200 };
   let run = 0;
   let job = training({ seed: 0, batch: 32 });
   let playing = false;
@@ -113,18 +111,19 @@ export function loop(show, slice = SLICE) {
     start({ run: number, seed, batch: size }) {
       run = number;
       job = training({ seed, batch: size });
-      until = EPOCHS;
+      until = settings.epochs;
       batch = null;
       points = [job.point(settings.beta)];
       report();
     },
     set(order) {
+      if (order.epochs !== settings.epochs) until = Math.max(order.epochs, Math.ceil(job.epoch));
       settings = { ...settings, ...order };
       owed = Math.min(owed, 1);
     },
     play() {
       playing = true;
-      if (job.epoch >= until) until += EPOCHS;
+      if (job.epoch >= until) until = Math.floor(job.epoch) + settings.epochs;
       Object.assign(done, { epoch: job.epoch, at: performance.now() });
       last = performance.now();
       owed = 1;
