@@ -8,6 +8,8 @@ from pathlib import Path
 
 import mpmath as mp
 import torch
+from numpy.polynomial.hermite_e import hermegauss
+from torch.distributions import Normal
 
 import nelbo
 from nelbo import divergences
@@ -372,6 +374,76 @@ def layer_sizes(*, features, hidden, latent):
     return [(features, hidden), (hidden, 2 * latent), (latent, hidden), (hidden, features)]
 
 
+REPARAM = {
+    "square": lambda z, c: z**2,
+    "shifted": lambda z, c: (z - c) ** 2,
+    "sine": lambda z, c: torch.sin(3 * z),
+    "elbo": lambda z, c: -Normal(z, 0.7).log_prob(double(1.5)) - Normal(0.0, 1.0).log_prob(z),
+}
+HELD = [(-1.0, 0.4, 0.5, 1.2), (2.0, 0.05, -0.3, -2.7), (0.3, 1.5, 1.0, 0.0)]
+
+
+def double(value, **options):
+    return torch.tensor(value, dtype=torch.float64, **options)
+
+
+def one_draw(fn, mu, sigma, c, eps):
+    """z, f(z), its slope, and both gradients by mu and sigma, by autograd."""
+    m, s = double(mu, requires_grad=True), double(sigma, requires_grad=True)
+    z = m + s * eps
+    value = REPARAM[fn](z, c)
+    slope, *pathwise = torch.autograd.grad(value, (z, m, s))
+    score = torch.autograd.grad(value.detach() * Normal(m, s).log_prob(z.detach()), (m, s))
+    return {
+        "z": z.item(),
+        "f": value.item(),
+        "slope": float(slope),
+        "pathwise": [float(g) for g in pathwise],
+        "score": [float(g) for g in score],
+    }
+
+
+def descent(fn, mu, sigma, c, rate, estimator, pairs):
+    """The mean of q after each step by the mean gradient of two draws, of which each is the other's baseline."""
+    m = double(mu, requires_grad=True)
+    places = [mu]
+    for pair in pairs:
+        z = m + sigma * double(pair)
+        values = REPARAM[fn](z, c)
+        if estimator == "pathwise":
+            surrogate = values.mean()
+        else:
+            taken = values.flip(0) if estimator == "baseline" else torch.zeros(2)
+            surrogate = ((values - taken).detach() * Normal(m, sigma).log_prob(z.detach())).mean()
+        (gradient,) = torch.autograd.grad(surrogate, m)
+        m = (m - rate * gradient).detach().requires_grad_()
+        places.append(float(m))
+    return places
+
+
+def variances_of_gradients(fn, mu, sigma, c):
+    """Of one draw of d/dmu, by Gauss-Hermite quadrature, which is exact for a quadratic f."""
+    nodes, weights = (torch.from_numpy(v) for v in hermegauss(20))
+    z = (mu + sigma * nodes).requires_grad_()
+    values = REPARAM[fn](z, c)
+    (slopes,) = torch.autograd.grad(values.sum(), z)
+    weights = weights / weights.sum()
+    score = values.detach() * nodes / sigma
+
+    def variance(g):
+        return float((weights * (g - (weights * g).sum()) ** 2).sum())
+
+    return {"pathwise": variance(slopes), "score": variance(score)}
+
+
+def descents():
+    pairs = torch.randn(12, 2, dtype=torch.float64, generator=torch.Generator().manual_seed(0)).tolist()
+    for fn, mu, sigma, c, rate in (("elbo", -1.0, 0.4, 0.5, 0.03), ("shifted", 2.0, 0.7, -0.3, 0.05)):
+        state = {"fn": fn, "mu": mu, "sigma": sigma, "c": c, "rate": rate}
+        ways = ("pathwise", "score", "baseline")
+        yield [state, pairs, {way: descent(fn, mu, sigma, c, rate, way, pairs) for way in ways}]
+
+
 def vectors():
     numbers = four_numbers()
     return {
@@ -388,6 +460,17 @@ def vectors():
         "counts": [[a, b, exact_sums(a, b)] for a, b in pairs_of_counts()],
         "networks": [network_steps(*case) for case in NETWORKS],
         "heavy": [[a, b, exact_kl(a, b)] for a, b in HEAVY],
+        "draws": [
+            [dict(zip(("fn", "mu", "sigma", "c", "eps"), (fn, *held), strict=True)), one_draw(fn, *held)]
+            for fn in REPARAM
+            for held in HELD
+        ],
+        "descents": list(descents()),
+        "gradientVariances": [
+            [{"fn": fn, "mu": mu, "sigma": sigma, "c": c}, variances_of_gradients(fn, mu, sigma, c)]
+            for fn in ("square", "shifted", "elbo")
+            for mu, sigma, c, _ in HELD
+        ],
     }
 
 

@@ -240,12 +240,57 @@ def test_the_bound_is_tight_at_the_posterior_and_never_above(tab, studio):
 
 
 def test_the_variance_ratio_is_the_known_one(tab, studio):
-    tab.show(studio, "reparam").rest()
+    tab.show(studio, "reparam?fn=square&mu=1&sigma=0.7").rest()
     exact = (1 + 18 * 0.49 + 15 * 0.7**4) / 0.49 - 4
     assert f"exactly {exact / (4 * 0.49):.2f}" in tab.page.locator(".numbers").inner_text()
     assert float(tab.number("ratio").rstrip("×")) == pytest.approx(exact / (4 * 0.49), rel=0.15)
     tab.show(studio, "reparam?fn=step")
     assert "biased" in tab.page.locator(".numbers").inner_text()
+
+
+def _z(tab):
+    return float(tab.handle("draw of z").get_attribute("aria-valuenow"))
+
+
+def test_a_draw_is_held_and_a_stochastic_node_lets_no_gradient_through(tab, studio):
+    tab.show(studio, "reparam?mu=0&sigma=1&eps=0.5")
+    tab.drag("draw of ε", 40)
+    eps = tab.field("eps")
+    assert eps > 0.7
+    assert _z(tab) == pytest.approx(eps)
+    tab.drag("mean of q", -40)
+    assert tab.field("eps") == eps
+    assert _z(tab) == pytest.approx(tab.field("mu") + eps, abs=1e-4)
+    pulls = tab.page.locator("[data-pull=good]")
+    assert [pull.get_attribute("d") != "" for pull in pulls.all()] == [True] * 3
+
+    tab.page.get_by_role("radio", name="stochastic node").click()
+    tab.settle()
+    assert [pull.get_attribute("d") for pull in pulls.all()] == [""] * 3
+    before, mu = _z(tab), tab.field("mu")
+    tab.drag("mean of q", 60)
+    assert tab.field("mu") > mu
+    assert _z(tab) == pytest.approx(before, abs=1e-4)
+    tab.drag("draw of z", 30)
+    assert _z(tab) > before
+
+
+def test_the_race_is_played_stepped_and_started_again(tab, studio):
+    tab.show(studio, "reparam")
+    excess = {way: float(tab.page.locator(f"[data-cell={way}-cost]").inner_text()) for way in ("pathwise", "score")}
+    assert excess["score"] > 10 * excess["pathwise"]
+    mu = tab.page.locator("[data-cell=score-mu]")
+    end = mu.inner_text()
+    tab.page.get_by_role("button", name="Start again").click()
+    assert mu.inner_text() == "−1.00"
+    tab.page.get_by_role("button", name="Step", exact=True).click()
+    assert mu.inner_text() not in ("−1.00", end)
+    tab.page.get_by_role("button", name="Play").click()
+    tab.page.wait_for_function(
+        "(end) => document.querySelector('[data-cell=score-mu]').textContent === end"
+        " && document.querySelector('button.primary').textContent.includes('Play')",
+        arg=end,
+    )
 
 
 @pytest.mark.parametrize("page", EXPLORERS)

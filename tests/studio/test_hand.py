@@ -15,6 +15,8 @@ PLACES = [
     "metric?mu_r=80&sigma_r=60",
     "elbo",
     "elbo?model=square",
+    "reparam",
+    "reparam?node=stochastic&mu=2",
 ]
 OF_RUNS = [("first", {}), ("table", {}), ("first", {"z": [0.5, 0.5]}), ("first", {"view": [0.3, -0.2, 0.9]})]
 

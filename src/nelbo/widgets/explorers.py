@@ -64,8 +64,8 @@ class ReparamLab(Page, page="reparam"):
     """The pathwise gradient against the score function's, for q = N(mu, sigma^2) and an f(z) to choose.
 
     Args:
-        state: ``fn`` ("square", "shifted", "sine", "step", "elbo"), ``mu``, ``sigma``, ``c``, ``node``, ``samples``,
-            ``tau``, ``seed``.
+        state: ``fn`` ("square", "shifted", "sine", "step", "elbo"), ``mu``, ``sigma``, ``c``, ``node``, ``eps``,
+            ``samples``, ``rate``, ``tau``, ``seed``.
     """
 
 

@@ -185,14 +185,16 @@ export const PAGES = {
       "z = µ + σε lets the gradient through the sample: the same truth as the score function, at a fraction of the variance.",
     "question": "Why does the gradient go through the sample?",
     "defaults": {
-      "fn": "square",
-      "mu": 1,
-      "sigma": 0.7,
+      "fn": "elbo",
+      "mu": -1,
+      "sigma": 0.4,
       "c": 0.5,
       "node": "reparam",
       "samples": 10000,
+      "rate": 0.03,
       "tau": 0.5,
-      "seed": 0
+      "seed": 0,
+      "eps": 1.2
     },
     "limits": {
       "fn": ["square", "shifted", "sine", "step", "elbo"],
@@ -201,8 +203,10 @@ export const PAGES = {
       "c": [-20, 20],
       "node": ["reparam", "stochastic"],
       "samples": [100, 100000],
+      "rate": [0.001, 1],
       "tau": [0.01, 10],
-      "seed": [0, 1000000]
+      "seed": [0, 1000000],
+      "eps": [-10000, 10000]
     }
   },
   "playground": {

@@ -3,19 +3,32 @@
 import { choice, group, presetButtons, select, slider } from "../core/controls.js";
 import { h, tell, trailing } from "../core/dom.js";
 import { display, frac, o, row, sub, sup, v, word, n } from "../core/formula.js";
-import { literal } from "../core/format.js";
+import { literal, rounded } from "../core/format.js";
 import { randomness } from "../core/math.js";
 import { PAGES } from "../core/pages.js";
 import { read, watch, write } from "../core/store.js";
+import { keepSample, oneDraw } from "./reparam/draw.js";
 import { FUNCTIONS, gradients } from "./reparam/estimators.js";
 import { graph } from "./reparam/graph.js";
+import { hand } from "./reparam/hand.js";
 import { numbers } from "./reparam/numbers.js";
-import { convergence, discrete, histogram, race } from "./reparam/panels.js";
+import { convergence, discrete, histogram } from "./reparam/panels.js";
+import { race } from "./reparam/race.js";
 
 const { defaults } = PAGES.reparam;
 const NAMES = Object.keys(defaults);
 const MOVING = 1000; // draws while something is dragged
 const PRESETS = [
+  {
+    name: "a VAE’s own loss",
+    title: "−log p(x, z) of the page before: its constant alone makes the score function noisy",
+    state: { fn: "elbo", mu: -1, sigma: 0.4, rate: 0.03 },
+  },
+  {
+    name: "too long a step",
+    title: "the descent by the score function runs away; the pathwise one arrives",
+    state: { fn: "elbo", mu: -1, sigma: 0.3, rate: 0.06 },
+  },
   { name: "12 times noisier", title: "z² at µ = 1, σ = 0.7", state: { fn: "square", mu: 1, sigma: 0.7 } },
   {
     name: "narrow q",
@@ -32,7 +45,6 @@ const PRESETS = [
     title: "slope 0 almost everywhere: biased, whatever the number of draws",
     state: { fn: "step", mu: 0, sigma: 1, c: 0.5 },
   },
-  { name: "a VAE’s own loss", title: "−log p(x, z) of the page before", state: { fn: "elbo", mu: 0, sigma: 0.6 } },
 ];
 
 /** @param {import("../core/types.js").Slots} slots */
@@ -42,8 +54,9 @@ function mount(slots) {
     const element = h("div", { class: "panel" }, h("h2", {}, title));
     return element;
   };
-  const [top, dmu, dsigma, error, descent, relax] = [
+  const [top, held, dmu, dsigma, error, descent, relax] = [
     h("div", { class: "panel" }),
+    place("The same draw to hold"),
     place("d/dµ of E[f(z)], one draw each; upright: the truth"),
     place("d/dσ of E[f(z)]"),
     place("Error over the number of draws (thin: SD/√n)"),
@@ -52,14 +65,16 @@ function mount(slots) {
   ];
   slots.figure.append(
     top,
+    h("div", { class: "columns" }, held, descent),
     h("div", { class: "columns" }, dmu, dsigma),
-    h("div", { class: "columns" }, error, descent),
-    h("div", { class: "columns" }, relax),
+    h("div", { class: "columns" }, error, relax),
   );
+  const leaveSample = keepSample(model);
   const picture = graph(top);
+  const draw = hand(slots, held, () => paint());
   const charts = [histogram(dmu, 0, "d/dµ"), histogram(dsigma, 1, "d/dσ")];
   const log = convergence(error);
-  const run = race(descent);
+  const run = race(slots, descent);
   const bernoulli = discrete(relax);
   for (const chart of [...charts, log, run, bernoulli]) chart.figure.resized = () => slots.repaint?.();
   const showNumbers = numbers(slots.numbers);
@@ -74,13 +89,14 @@ function mount(slots) {
     }
     return kept.eps;
   };
-  const follow = trailing((state) => {
-    run.paint(state);
-    bernoulli.paint(state);
-  }, 200);
+  const follow = trailing((state) => bernoulli.paint(state), 200);
   const drawError = trailing((...given) => log.paint(...given));
   const paint = () => {
     const state = read(model, NAMES);
+    const one = oneDraw(state);
+    picture.paint(state, one);
+    draw.paint(state, one);
+    run.paint(state);
     show(state, Math.min(MOVING, Math.round(state.samples)));
     clearTimeout(later);
     if (state.samples > MOVING)
@@ -92,7 +108,6 @@ function mount(slots) {
     const eps = draws(state.seed, count);
     const made = gradients(state, eps);
     const [, byMu, bySigma] = FUNCTIONS[state.fn].exact(state.mu, state.sigma, state.c);
-    picture.paint(state, eps[0]);
     charts[0].paint(made, byMu);
     charts[1].paint(made, bySigma);
     drawError(made, byMu);
@@ -105,6 +120,9 @@ function mount(slots) {
     follow.stop();
     drawError.stop();
     clearTimeout(later);
+    run.stop();
+    draw.stop();
+    leaveSample();
     for (const chart of [...charts, log, run, bernoulli]) chart.figure.remove();
   };
 }
@@ -137,6 +155,7 @@ function addControls(slots) {
       "q(z) = N(µ, σ²)",
       slider(slots, { name: "mu", label: "µ", low: -3, high: 3, colour: "mu" }),
       slider(slots, { name: "sigma", label: "σ", log: true, low: 0.03, high: 3, colour: "sigma" }),
+      slider(slots, { name: "eps", label: "ε", low: -4, high: 4, colour: "eps" }),
     ),
     group(
       "Draws",
@@ -144,11 +163,7 @@ function addControls(slots) {
       h(
         "div",
         { class: "row" },
-        h(
-          "button",
-          { type: "button", class: "chip", onclick: () => write(model, { seed: model.get("seed") + 1 }) },
-          "Other draws",
-        ),
+        h("button", { type: "button", class: "chip", onclick: () => otherDraws(model) }, "Other draws"),
       ),
     ),
     group("Presets", presetButtons(slots, PRESETS)),
@@ -159,8 +174,14 @@ function addControls(slots) {
   );
 }
 
+/** Another seed, and its first draw of epsilon to hold. @param {import("../core/types.js").Model} model */
+function otherDraws(model) {
+  const seed = model.get("seed") + 1;
+  write(model, { seed, eps: rounded(randomness(seed).normal(), 0.01) });
+}
+
 /** @param {import("../core/types.js").State} state */
-function code({ fn, mu, sigma, c, samples }) {
+function code({ fn, mu, sigma, c, eps, samples, seed }) {
   return [
     "import torch",
     "from torch.distributions import Normal",
@@ -174,10 +195,14 @@ function code({ fn, mu, sigma, c, samples }) {
     `    return ${FUNCTIONS[fn].python(literal(c))}`,
     "",
     "",
-    `z = q.rsample((${Math.round(samples)},))                 # z = mu + sigma * eps`,
+    `z = mu + sigma * ${literal(eps)}  # the draw that is held`,
+    "print(z, f(z), *torch.autograd.grad(f(z), (mu, sigma)))",
+    "",
+    `torch.manual_seed(${seed})  # torch's draws: other ones than the page's, alike within the standard errors`,
+    `z = q.rsample((${Math.round(samples)},))  # z = mu + sigma * eps`,
     "print(torch.autograd.grad(f(z).mean(), (mu, sigma)))",
     "",
-    `z = q.sample((${Math.round(samples)},))                  # the score function needs no gradient of f`,
+    `z = q.sample((${Math.round(samples)},))  # the score function needs no gradient of f`,
     "surrogate = (f(z).detach() * q.log_prob(z)).mean()",
     "print(torch.autograd.grad(surrogate, (mu, sigma)))",
   ].join("\n");
@@ -198,4 +223,13 @@ off as a baseline removes much of the score's variance and no truth.</p>
 path; Gumbel–softmax bends one, biased when warm and noisy when cold.</p>`;
 
 /** @type {import("../core/types.js").Page} */
-export default { name: "reparam", ...PAGES.reparam, mount, unit: false };
+export default {
+  name: "reparam",
+  ...PAGES.reparam,
+  mount,
+  unit: false,
+  help: [
+    ["drag ε or z", "the draw; f(z) and its slope follow"],
+    ["drag µ or ◆", "mean and standard deviation of q: z goes along, unless it is a stochastic node’s"],
+  ],
+};

@@ -7,6 +7,7 @@ import { density, integrals } from "../../core/families.js";
 import { nats, number } from "../../core/format.js";
 import { normalLogPdf } from "../../core/math.js";
 import { plot } from "../../core/plot.js";
+import { button, runner } from "../../core/runner.js";
 import { read, write } from "../../core/store.js";
 import { roomy, view } from "../../core/view.js";
 import { gridOf, peakOf, window_ } from "./densities.js";
@@ -23,8 +24,6 @@ const STARTS = [
   { name: "Start beside a bump", q: { mu_q: -0.8, sigma_q: 0.8 } },
   { name: "Start on the ridge", q: { mu_q: 0, sigma_q: 2.5 } },
 ];
-const TOGETHER = 4; // steps for each frame of a quick run
-const SLOWLY = 0.25;
 
 /** @param {Slots} slots @param {HTMLElement} place */
 export function fit(slots, place) {
@@ -122,8 +121,6 @@ export function fit(slots, place) {
   };
 }
 
-const button = (text, onclick, kind = "chip") => h("button", { type: "button", class: kind, onclick }, text);
-
 /** A p that a normal can be fitted to, and a normal q. @param {Slots} slots @param {boolean} wantsTwo one normal is too easy */
 function settle(slots, wantsTwo) {
   const { model } = slots;
@@ -132,47 +129,6 @@ function settle(slots, wantsTwo) {
   else if (model.get("family_q") !== "normal") write(model, { family_q: "normal" });
   if (!isFitted)
     slots.say("A normal is fitted to a p that is positive everywhere and has no heavy tail; shown: two bumps");
-}
-
-/** Play, slow and step. @param {() => boolean} step whether there is more to do @param {() => void} paint */
-function runner(step, paint) {
-  let frame = 0;
-  let speed = TOGETHER;
-  let rest = 0;
-  let isFollowing = false; // it was played, and goes on where p changes
-  const play = button("", () => (frame ? stop() : start(TOGETHER)), "primary");
-  const words = () => (play.textContent = frame ? "■ Stop" : "▶ Play");
-  const go = () => {
-    rest += speed;
-    let more = true;
-    for (; rest >= 1; rest--) more = step();
-    frame = more ? requestAnimationFrame(go) : 0;
-    paint();
-    words();
-  };
-  function start(pace) {
-    cancelAnimationFrame(frame);
-    [speed, isFollowing] = [pace, true];
-    frame = requestAnimationFrame(go);
-    words();
-  }
-  function stop() {
-    cancelAnimationFrame(frame);
-    [frame, isFollowing] = [0, false];
-    words();
-  }
-  words();
-  const once = button("Step", () => {
-    stop();
-    step();
-    paint();
-  });
-  return {
-    buttons: [play, button("Slow", () => start(SLOWLY)), once],
-    stop,
-    /** p has changed: what had arrived sets out again. */
-    goOn: () => isFollowing && !frame && start(speed),
-  };
 }
 
 /** p with its handles, and the q of each descent. @param {Slots} slots @param {HTMLElement} box @param {() => void} redraw */

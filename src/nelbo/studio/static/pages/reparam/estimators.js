@@ -8,13 +8,14 @@ const Phi = (x) => 0.5 * (1 + erf(x / Math.SQRT2));
 /** The x, w, s of "Jensen and the ELBO" at its start. */
 export const LINEAR = { x: 1.5, w: 1, s: 0.7 };
 
-/** name -> {title, f, slope, exact(mu, sigma, c): [value, d/dmu, d/dsigma], python} */
+/** name -> {title, f, slope, exact(mu, sigma, c): [value, d/dmu, d/dsigma], best(c): a mean with the least value, python} */
 export const FUNCTIONS = {
   square: {
     title: "z²",
     f: (z) => z * z,
     slope: (z) => 2 * z,
     exact: (m, s) => [m * m + s * s, 2 * m, 2 * s],
+    best: () => 0,
     python: () => "z**2",
   },
   shifted: {
@@ -22,6 +23,7 @@ export const FUNCTIONS = {
     f: (z, c) => (z - c) ** 2,
     slope: (z, c) => 2 * (z - c),
     exact: (m, s, c) => [(m - c) ** 2 + s * s, 2 * (m - c), 2 * s],
+    best: (c) => c,
     python: (c) => `(z - ${c}) ** 2`,
   },
   sine: {
@@ -29,6 +31,7 @@ export const FUNCTIONS = {
     f: (z) => Math.sin(3 * z),
     slope: (z) => 3 * Math.cos(3 * z),
     python: () => "torch.sin(3 * z)",
+    best: () => -Math.PI / 6,
     exact: (m, s) =>
       [1, 3, -9 * s].map((k, i) => k * [Math.sin(3 * m), Math.cos(3 * m), Math.sin(3 * m)][i] * Math.exp(-4.5 * s * s)),
   },
@@ -37,6 +40,7 @@ export const FUNCTIONS = {
     f: (z, c) => (z > c ? 1 : 0),
     slope: () => 0,
     python: (c) => `(z > ${c}).double() + 0 * z`,
+    best: null,
     exact: (m, s, c) => [Phi((m - c) / s), phi((m - c) / s) / s, (-phi((m - c) / s) * (m - c)) / (s * s)],
   },
   elbo: {
@@ -44,6 +48,7 @@ export const FUNCTIONS = {
     f: (z) =>
       0.5 * ((LINEAR.x - LINEAR.w * z) / LINEAR.s) ** 2 + 0.5 * z * z + Math.log(LINEAR.s) + Math.log(2 * Math.PI),
     slope: (z) => (-LINEAR.w * (LINEAR.x - LINEAR.w * z)) / LINEAR.s ** 2 + z,
+    best: () => (LINEAR.w * LINEAR.x) / (LINEAR.w ** 2 + LINEAR.s ** 2),
     python: () =>
       `-Normal(${LINEAR.w} * z, ${LINEAR.s}).log_prob(torch.tensor(${LINEAR.x})) - Normal(0.0, 1.0).log_prob(z)`,
     exact: (m, s) => {
@@ -87,15 +92,29 @@ export function gradients({ fn, mu, sigma, c }, eps) {
   return made;
 }
 
+/** f = a (z - b)^2 + k of the functions that are of that kind, as [a, b, k]. */
+const QUADRATIC = {
+  square: () => [1, 0, 0],
+  shifted: (c) => [1, c, 0],
+  elbo: () => {
+    const best = FUNCTIONS.elbo.best();
+    return [0.5 * ((LINEAR.w / LINEAR.s) ** 2 + 1), best, FUNCTIONS.elbo.f(best)];
+  },
+};
+
 /**
- * The variances of one draw for f = (z - c)^2, from the moments of the normal; null for other f.
+ * The variances of one draw of d/dmu for a quadratic f, from the moments of the normal; null for other f.
  * @param {import("../../core/types.js").State} state
  */
 export function variances({ fn, mu, sigma, c }) {
-  if (fn !== "square" && fn !== "shifted") return null;
-  const m = fn === "square" ? mu : mu - c;
+  if (!(fn in QUADRATIC)) return null;
+  const [a, b, k] = QUADRATIC[fn](c);
+  const m = mu - b;
   const v = sigma * sigma;
-  return { pathwise: 4 * v, score: (m ** 4 + 18 * m * m * v + 15 * v * v) / v - 4 * m * m };
+  // f = p + q eps + r eps^2
+  const [p, q, r] = [a * m * m + k, 2 * a * m * sigma, a * v];
+  const score = (p * p + 3 * q * q + 6 * p * r + 15 * r * r) / v - (2 * a * m) ** 2;
+  return { pathwise: 4 * a * a * v, score };
 }
 
 /** d/dpi of E[(b - 0.45)^2], b ~ Bernoulli(pi), by relaxing b at a temperature. @returns {number[]} one for each draw */

@@ -1,13 +1,13 @@
-// epsilon -> z = mu + sigma epsilon -> f(z), with the numbers of one draw; gradients flow back, or are blocked.
+// epsilon -> z = mu + sigma epsilon -> f(z), with the numbers of one draw. Gradients flow back while something is dragged,
+// or are blocked.
 
 import { h, s, set, tell } from "../../core/dom.js";
 import { number } from "../../core/format.js";
-import { FUNCTIONS } from "./estimators.js";
 
 /** @param {HTMLElement} place */
 export function graph(place) {
   const root = s("svg", {
-    class: "plot",
+    class: "plot graph",
     viewBox: "0 0 760 226",
     role: "img",
     "aria-label": "Computation graph from epsilon, mu and sigma to z and f(z)",
@@ -20,7 +20,15 @@ export function graph(place) {
   const node = (x, y, colour, text) => {
     const value = s("text", { x, y: y + 15, "text-anchor": "middle", "font-size": 13 });
     root.append(
-      s("circle", { cx: x, cy: y, r: 31, class: `line ${colour}`, "data-mark": text }),
+      s("rect", {
+        x: x - 32,
+        y: y - 30,
+        width: 64,
+        height: 60,
+        rx: 14,
+        class: `node fill ${colour}`,
+        "data-mark": text,
+      }),
       s("text", { x, y: y - 6, "text-anchor": "middle", "font-weight": 700, "font-size": 15 }, text),
       value,
     );
@@ -55,7 +63,7 @@ export function graph(place) {
     ["M262 80 C226 44 170 26 124 30", 216, 34],
     ["M253 116 C220 132 160 132 124 118", 190, 144],
   ].map(([d, x, y]) => ({
-    path: arrow(`g${id}`, d, "good"),
+    path: arrow(`g${id}`, d, "good back"),
     text: root.appendChild(s("text", { x, y, "text-anchor": "middle", "font-size": 12.5, class: "halo" })),
   }));
   const wall = root.appendChild(
@@ -67,14 +75,12 @@ export function graph(place) {
     s("text", { x: 286, y: 160, "text-anchor": "middle", "font-size": 12.5, class: "faint" }, ""),
   );
   return {
-    paint(state, eps) {
-      const { f, slope } = FUNCTIONS[state.fn];
-      const z = state.mu + state.sigma * eps;
-      const d = slope(z, state.c);
-      const values = { mu: state.mu, sigma: state.sigma, eps, z, f: f(z, state.c) };
+    /** @param {import("../../core/types.js").State} state @param {ReturnType<typeof import("./draw.js").oneDraw>} draw */
+    paint(state, { z, f, slope: d, score }) {
+      const values = { mu: state.mu, sigma: state.sigma, eps: state.eps, z, f };
       for (const [name, element] of Object.entries(nodes)) tell(element, number(values[name], 3));
       const through = state.node === "reparam";
-      const texts = [`∂f/∂z = ${number(d, 3)}`, `× 1 = ${number(d, 3)}`, `× ε = ${number(d * eps, 3)}`];
+      const texts = [`∂f/∂z = ${number(d, 3)}`, `× 1 = ${number(d, 3)}`, `× ε = ${number(d * state.eps, 3)}`];
       back.forEach(({ path, text }, i) => {
         const on = through || i === 0;
         path.style.display = on ? "" : "none";
@@ -83,7 +89,10 @@ export function graph(place) {
       // a sample drawn from N(mu, sigma) without epsilon has no derivative by them
       forward[2].style.display = through ? "" : "none";
       set(wall, { visibility: through ? "hidden" : "visible" });
-      tell(word, through ? "" : "sampling blocks the gradient: only f(z) · ∂ log q(z) gets through");
+      root.toggleAttribute("data-blocked", !through);
+      const [byMu, bySigma] = score.map((g) => number(g, 3));
+      const said = `a draw blocks the gradient; f(z) · ∂ log q(z) remains: ${byMu} by µ, ${bySigma} by σ`;
+      tell(word, through ? "" : said);
       tell(how, through ? "z = µ + σ ε" : "z ~ N(µ, σ²)");
     },
   };

@@ -1,22 +1,22 @@
-// Histograms of single-draw gradients, their error over the number of draws, a race of descents, and a discrete z.
+// Histograms of single-draw gradients, their error over the number of draws, and a discrete z.
 
 import { h, s, set, tell } from "../../core/dom.js";
 import { number } from "../../core/format.js";
 import { meanAndError, randomness } from "../../core/math.js";
 import { legend, plot } from "../../core/plot.js";
 import { roomy } from "../../core/view.js";
-import { ESTIMATORS, gradients, relaxed } from "./estimators.js";
+import { ESTIMATORS, relaxed } from "./estimators.js";
 
 export const COLOURS = { pathwise: "z", score: "eps", baseline: "recon" };
-const DASH = { pathwise: "", score: "7 4", baseline: "2 3" };
+export const DASH = { pathwise: "", score: "7 4", baseline: "2 3" };
 const BINS = 90;
-const LEGEND = [
+export const LEGEND = [
   ["pathwise", "pathwise"],
   ["score", "score function"],
   ["baseline", "with baseline"],
 ].map(([name, text]) => [COLOURS[name], DASH[name], text]);
 
-const quantile = (sorted, q) => sorted[Math.min(sorted.length - 1, Math.max(0, Math.floor(q * sorted.length)))];
+export const quantile = (sorted, q) => sorted[Math.min(sorted.length - 1, Math.max(0, Math.floor(q * sorted.length)))];
 
 /** Histograms of the estimators for one parameter. @param {0|1} which d/dmu or d/dsigma */
 export function histogram(place, which, label) {
@@ -138,55 +138,6 @@ export function convergence(place) {
           d: sds[k] > 0 ? figure.line([1, last], [Math.log10(sds[k]) - 0.5, Math.log10(sds[k]) - last / 2]) : "",
         });
       });
-    },
-  };
-}
-
-/** Three descents of E f from the same start with the same draws. */
-export function race(place) {
-  const figure = plot(place, {
-    label: "Mean of q over the steps of three descents",
-    height: 220,
-    x: [0, 300],
-    y: [-2, 4],
-    xLabel: "step, one draw each",
-    yLabel: "µ",
-  });
-  const curves = ESTIMATORS.map((name) =>
-    figure.path({ class: `line ${COLOURS[name]}`, "stroke-dasharray": DASH[name] }),
-  );
-  const goal = figure.path({ class: "hair" });
-  const names = legend(figure, LEGEND);
-  return {
-    figure,
-    paint(state) {
-      if (figure.asleep()) return;
-      names();
-      const steps = 300;
-      const random = randomness(state.seed + 5);
-      const draws = Array.from({ length: steps }, () => [random.normal(), random.normal()]);
-      const rate = 0.02;
-      const traces = ESTIMATORS.map((name) => {
-        let mu = state.mu;
-        const trace = [mu];
-        for (const pair of draws) {
-          // two draws a step, so that the leave-one-out baseline exists for all on equal terms
-          const made = gradients({ ...state, mu }, pair)[name][0];
-          mu -= rate * (0.5 * (made[0] + made[1]));
-          mu = Math.max(-50, Math.min(50, mu));
-          trace.push(mu);
-        }
-        return trace;
-      });
-      const all = traces.flat().sort((a, b) => a - b);
-      const range = [quantile(all, 0.01), quantile(all, 0.99)];
-      const pad = Math.max(0.3, 0.15 * (range[1] - range[0]));
-      figure.span(undefined, roomy([range[0] - pad, range[1] + pad]));
-      figure.frame();
-      const xs = Array.from({ length: steps + 1 }, (_, i) => i);
-      traces.forEach((trace, k) => set(curves[k], { d: figure.line(xs, trace) }));
-      const best = { square: 0, shifted: state.c, elbo: 1.5 / 1.49 }[state.fn];
-      set(goal, { d: best === undefined ? "" : figure.line(figure.x, [best, best]) });
     },
   };
 }

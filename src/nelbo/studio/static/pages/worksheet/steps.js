@@ -64,7 +64,7 @@ const LINEAR = { model: "linear", x: 1.5, w: 1, s: 0.7 };
 const SQUARE = { model: "square", x: 2, w: 1, s: 0.5 };
 
 function ratio(s) {
-  const found = variances(s);
+  const found = s.fn === "elbo" ? null : variances(s);
   return found ? found.score / found.pathwise : 0;
 }
 
@@ -271,6 +271,7 @@ export const STEPS = [
       "Through the sample, the more so the narrower q is",
     ],
     right: 3,
+    start: { fn: "square", mu: 1, sigma: 0.7 },
     goal: "For f = z² or (z − c)², make the score function’s variance more than 1,000 times the other.",
     met: (s) => ratio(s) > 1000,
     shown: (s) => `${number(ratio(s), 3)} times, at σ = ${number(s.sigma, 3)}`,
