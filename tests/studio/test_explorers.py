@@ -156,7 +156,7 @@ def test_the_symmetric_set_and_the_python_check(tab, studio):
 
 @pytest.mark.parametrize(
     ("address", "expected"),
-    [("kl?view=fit", "descends"), ("kl?view=game", "Start"), ("kl?family_p=truncated&family_q=skew", "∞")],
+    [("kl?view=fit", "seeks a bump"), ("kl?view=game", "Start"), ("kl?family_p=truncated&family_q=skew", "∞")],
 )
 def test_other_views_of_the_kl_explorer(tab, studio, address, expected):
     tab.show(studio, address)
@@ -209,6 +209,39 @@ def test_in_fit_p_is_dragged_and_the_axis_holds_the_peaks_of_q(tab, studio):
     before = tab.field("mu2_p")
     tab.drag("mean of the second bump of p", 40)
     assert tab.field("mu2_p") > before
+
+
+def _fitted(tab, goal):
+    """Value, mean and width of the q that descends a divergence."""
+    card = tab.page.locator(".card", has=tab.page.locator(f"[data-number=fit-{goal}]")).inner_text()
+    value, place = card.splitlines()[1:3]
+    return float(value), *(float(v.replace("−", "-")) for v in re.findall(r"[−\d.]+(?=,)", place))
+
+
+def test_both_fits_run_side_by_side_and_follow_p_while_it_is_dragged(tab, studio):
+    tab.show(studio, "kl?view=fit")
+    tab.page.get_by_role("button", name="▶ Play").click()
+    tab.page.wait_for_function("() => /seeks a bump[^]*µ −2\\.0/.test(document.body.innerText)")
+    box = tab.handle("mean of p").locator(".grip").bounding_box()
+    x, y = box["x"] + box["width"] / 2, box["y"] + box["height"] / 2
+    tab.page.mouse.move(x, y)
+    tab.page.mouse.down()
+    tab.page.mouse.move(x - 60, y, steps=6)
+    tab.page.wait_for_function(
+        "() => /seeks a bump[^]*µ −2\\.[5-9]/.test(document.body.innerText)"
+    )  # the hand still holds p
+    tab.page.mouse.up()
+    tab.page.get_by_role("button", name="▶ Play").wait_for()
+    trails = tab.page.locator("[data-goal]:visible path.line:not(.ink)")
+    assert all(len(trail.get_attribute("d")) > 100 for trail in trails.all())
+    means = [tab.field("mu_p"), tab.field("mu2_p")]
+    covering, seeking = _fitted(tab, "pq"), _fitted(tab, "qp")
+    assert covering[1] == pytest.approx(sum(means) / 2, abs=0.03)
+    assert seeking[1:] == pytest.approx((means[0], 0.6), abs=0.02)
+    p = distribution({"family": "mixture", "mu": means[0], "sigma": 0.6, "mu2": 2.0, "sigma2": 0.6, "weight": 0.5})
+    for found, both in ((covering, lambda q: nelbo.kl(p, q)), (seeking, lambda q: nelbo.kl(q, p))):
+        q = distribution({"family": "normal", "mu": found[1], "sigma": found[2]})
+        assert found[0] == pytest.approx(float(both(q)), rel=2e-3)
 
 
 def test_a_triple_is_dragged_searched_and_loaded_from_the_table(tab, studio):

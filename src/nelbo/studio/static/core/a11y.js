@@ -17,6 +17,11 @@ const KEYS = [
   ["[ ]", "previous, next preset"],
   ["Ctrl+Z", "undo; a whole drag is one step"],
   ["Ctrl+Shift+Z, Ctrl+Y", "redo"],
+  ["F", "presenter mode: the figure fills the screen, with larger words; Escape leaves it"],
+  [
+    "Page Up, Page Down",
+    "in presenter mode, the previous or next saved view, else preset; ← → where no handle has the focus",
+  ],
   ["?", "this help"],
 ];
 
@@ -73,7 +78,8 @@ const typing = (target) => target.closest?.("input:not([type=range]):not([type=c
 /**
  * Keys of the page.
  * @param {HTMLElement} root
- * @param {{undo: () => void, redo: () => void, help: () => void, preset: (by: number) => void}} actions
+ * @param {{undo: () => void, redo: () => void, help: () => void, preset: (by: number) => void, present: () => void,
+ *   leave: () => boolean, view: (by: number) => boolean}} actions the last two say whether there was anything to do
  * @returns {() => void} ends them
  */
 export function shortcuts(root, actions) {
@@ -84,7 +90,15 @@ export function shortcuts(root, actions) {
     const letter = event.key.toLowerCase();
     const command = letter === "z" ? (event.shiftKey ? "redo" : "undo") : letter === "y" ? "redo" : null;
     const key = isCommand ? command : event.altKey ? null : event.key;
+    const isHeld = event.target.closest?.(".handle, input, [role=radio], [role=menuitem], [tabindex='0']");
+    const turn = { PageUp: -1, PageDown: 1, ...(isHeld ? {} : { ArrowLeft: -1, ArrowRight: 1 }) }[key];
+    if ((turn && actions.view(turn)) || (key === "Escape" && actions.leave())) {
+      event.preventDefault();
+      return;
+    }
     const action = {
+      f: actions.present,
+      F: actions.present,
       undo: actions.undo,
       redo: actions.redo,
       "?": actions.help,

@@ -1,9 +1,12 @@
 // What every page looks like, in every host: bar, claim, figure, numbers, controls, and below the questions, Why and Code.
 
 import { announce, help, shortcuts } from "./a11y.js";
+import { bookmarks } from "./bookmarks.js";
 import { download, h, icon } from "./dom.js";
+import { iframe, notebookLines } from "./embed.js";
 import { history } from "./history.js";
 import { picture, standalone } from "./plot.js";
+import { presenter } from "./present.js";
 import { fromText, toText } from "./state.js";
 import { read, write } from "./store.js";
 import { applyTheme, switchTheme } from "./theme.js";
@@ -16,6 +19,7 @@ const ICONS = {
   reset: "M4 4v6h6M4.5 15a8 8 0 1 0 2-8.5L4 10",
   theme: "M12 3a9 9 0 1 0 9 9 7 7 0 0 1-9-9z",
   share: "M10 14a4 4 0 0 0 6 0l3-3a4 4 0 0 0-6-6l-1 1M14 10a4 4 0 0 0-6 0l-3 3a4 4 0 0 0 6 6l1-1",
+  present: "M4 9V4h5m6 0h5v5m0 6v5h-5m-6 0H4v-5",
   save: "M12 4v11m-5-5 5 5 5-5M5 20h14",
   help: "M9 9a3 3 0 1 1 4 3c-1 .5-1 1-1 2m0 3v.5M12 3a9 9 0 1 0 0 18 9 9 0 0 0 0-18z",
 };
@@ -30,7 +34,7 @@ const ICONS = {
  */
 export function openPage(page, model, el, host = {}) {
   const names = Object.keys(page.defaults);
-  const root = h("article", { class: "nelbo page", "data-page": page.name });
+  const root = h("article", { class: `nelbo page${host.isEmbedded ? " embedded" : ""}`, "data-page": page.name });
   applyTheme(root);
   let saying = 0; // until when a note stands
   const live = h("div", { class: "unseen", role: "status", "aria-live": "polite" });
@@ -59,6 +63,8 @@ export function openPage(page, model, el, host = {}) {
     announce: (text) => announce(live, text),
     load(state) {
       const { values, said } = fromText(page, state);
+      const given = typeof state === "string" ? Object.fromEntries(new URLSearchParams(state)) : state;
+      if (!("bookmarks" in given)) delete values.bookmarks; // saved views stay where one is opened
       write(model, values);
       if (said.length) slots.say(said.join(" · "));
     },
@@ -73,16 +79,8 @@ export function openPage(page, model, el, host = {}) {
       { type: "button", class: "tool", title: text, "aria-label": text, onclick, ...attributes },
       icon(ICONS[name]),
     );
-  const unit = h("button", {
-    type: "button",
-    class: "tool unit",
-    title: "Show nats or bits",
-    "aria-label": "Unit: nats or bits",
-    onclick: () => write(model, { unit: model.get("unit") === "bits" ? "nats" : "bits" }),
-  });
-  const showUnit = () => (unit.textContent = model.get("unit"));
-  model.on("change:unit", showUnit);
-  showUnit();
+  const unit = unitSwitch(model);
+  const presenting = presenter(slots);
   const address = () => host.address?.(toText(page, read(model, names)));
   const menu = saveMenu(page, model, slots, host, names);
   const wantsUnit = page.unit !== false;
@@ -94,16 +92,17 @@ export function openPage(page, model, el, host = {}) {
       "div",
       { class: "tools", role: "toolbar", "aria-label": "Page" },
       slots.bar,
-      wantsUnit ? unit : null,
+      wantsUnit ? unit.element : null,
       button("undo", "Undo (Ctrl+Z)", undo),
       button("redo", "Redo (Ctrl+Shift+Z)", redo),
-      button("reset", "Reset", () => write(model, structuredClone(page.defaults))),
+      button("reset", "Reset", () => slots.load({})),
       host.address
         ? button("share", "Copy a link to exactly this", async () =>
             slots.say((await copy(address())) ? "Link copied" : address()),
           )
         : null,
       menu,
+      button("present", "Presenter mode (F)", presenting.toggle),
       button("theme", "Light or dark", () => switchTheme(root)),
       button("help", "Help (?)", () => help(root, slots)),
     ),
@@ -122,7 +121,6 @@ export function openPage(page, model, el, host = {}) {
   );
   root.append(
     bar,
-    note,
     slots.questions,
     h(
       "div",
@@ -138,6 +136,7 @@ export function openPage(page, model, el, host = {}) {
       h("details", { class: "fold", "data-fold": "code" }, h("summary", {}, "Code"), copyCode, slots.code),
     ),
     live,
+    note,
   );
   el.append(root);
   const leaveKeys = shortcuts(root, {
@@ -145,8 +144,14 @@ export function openPage(page, model, el, host = {}) {
     redo,
     help: () => help(root, slots),
     preset: (by) => stepPreset(slots, by),
+    present: presenting.toggle,
+    leave: presenting.leave,
+    view: presenting.step,
   });
   const leave = page.mount(slots) ?? (() => {});
+  const views = "bookmarks" in page.defaults && !slots.hasViews ? bookmarks(slots) : null;
+  if (views) slots.controls.append(views.element);
+  if (host.isEmbedded) root.append(wayOut(address));
   linkSymbols(root);
   // a formula wider than its place scrolls, also by the keyboard
   for (const formula of slots.why.querySelectorAll("math[display=block]")) formula.setAttribute("tabindex", "0");
@@ -155,14 +160,50 @@ export function openPage(page, model, el, host = {}) {
   host.say = slots.say;
   if (host.said?.length) slots.say(host.said.join(" · "));
   return () => {
+    presenting.stop();
+    views?.remove();
     leave();
     leaveStrip();
     leaveKeys();
     past.stop();
     clearTimeout(saying);
-    model.off("change:unit", showUnit);
+    unit.leave();
     root.remove();
   };
+}
+
+/** Nats or bits, with the one that holds in bold. @param {Model} model */
+function unitSwitch(model) {
+  const words = ["nats", "bits"].map((name) => h("span", {}, name));
+  const element = h(
+    "button",
+    {
+      type: "button",
+      class: "tool unit",
+      title: "Show nats or bits",
+      onclick: () => write(model, { unit: model.get("unit") === "bits" ? "nats" : "bits" }),
+    },
+    h("span", { class: "unseen" }, "unit, "),
+    words[0],
+    " / ",
+    words[1],
+  );
+  const show = () => words.forEach((word) => word.classList.toggle("on", word.textContent === model.get("unit")));
+  model.on("change:unit", show);
+  show();
+  return { element, leave: () => model.off("change:unit", show) };
+}
+
+/** From a view in another page to the page itself, as it stands. @param {() => string|undefined} address */
+function wayOut(address) {
+  const link = h(
+    "a",
+    { class: "way-out", href: address() ?? "#", target: "_blank", rel: "noopener" },
+    "Open in nelbo ↗",
+  );
+  const now = () => (link.href = address() ?? "#");
+  for (const event of ["pointerenter", "focus"]) link.addEventListener(event, now);
+  return link;
 }
 
 /** @param {Slots} slots @param {number} by */
@@ -206,12 +247,30 @@ function saveMenu(page, model, slots, host, names) {
       }),
     );
   }
+  const copied = async (text, note) => slots.say((await copy(text)) ? note : text);
+  if (host.embedded)
+    entries.push(
+      entry("Copy embed code", () => {
+        const { address, note } = host.embedded(toText(page, read(model, names)));
+        copied(iframe(page, address), note);
+      }),
+    );
+  if (page.kind === "explorer" && !host.notebook)
+    entries.push(
+      entry("Copy lines for a notebook", () => copied(notebookLines(page, read(model, names)), "Lines copied")),
+    );
   const menu = h(
     "details",
     { class: "menu" },
     h("summary", { class: "tool", title: "Save", "aria-label": "Save" }, icon(ICONS.save)),
     h("div", { role: "menu" }, ...entries),
   );
+  menu.addEventListener("keydown", (event) => {
+    if (event.key !== "Escape" || !menu.open) return;
+    event.stopPropagation();
+    menu.open = false;
+    menu.querySelector("summary").focus();
+  });
   menu.addEventListener("focusout", (event) => {
     if (!menu.contains(/** @type {?Node} */ (event.relatedTarget))) menu.open = false;
   });

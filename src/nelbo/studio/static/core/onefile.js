@@ -1,5 +1,6 @@
 // A page as one file on disk: no server; what the page would ask Python for was asked when the file was written.
 
+import { parted } from "./embed.js";
 import { openPage } from "./frame.js";
 import { recorded } from "./recorded.js";
 import { fromText, toText } from "./state.js";
@@ -15,7 +16,8 @@ import { applyTheme } from "./theme.js";
 export async function open(page, state, attachments) {
   const root = document.getElementById("nelbo");
   applyTheme(root);
-  const asked = location.hash.length > 1 ? decodeURI(location.hash.slice(1)).replace(/^[^?]*\?/, "") : "";
+  const behind = location.hash.length > 1 ? decodeURI(location.hash.slice(1)).replace(/^[^?]*\?/, "") : "";
+  const { isEmbedded, text: asked } = parted(behind);
   const start = fromText(page, { ...state });
   const { values, said } = asked ? fromText({ ...page, defaults: start.values }, asked) : start;
   const transport = recorded(
@@ -31,10 +33,21 @@ export async function open(page, state, attachments) {
     clearTimeout(timer);
     timer = setTimeout(() => {
       const text = toText({ ...page, defaults: start.values }, read(model, names));
-      window.history.replaceState(null, "", text ? `#?${text}` : "#");
+      const all = [isEmbedded ? "embed=1" : "", text].filter(Boolean).join("&");
+      window.history.replaceState(null, "", all ? `#?${all}` : "#");
     }, 150);
   });
-  openPage(page, model, root, { said, file: true, address: (text) => `${here}#?${text}` });
+  const file = location.protocol === "file:" ? here.slice(here.lastIndexOf("/") + 1) : here;
+  openPage(page, model, root, {
+    said,
+    file: true,
+    isEmbedded,
+    address: (text) => `${here}#?${text}`,
+    embedded: (text) => ({
+      address: `${file}#?${[text, "embed=1"].filter(Boolean).join("&")}`,
+      note: "Embed code copied; its address is this file’s, from a page beside it",
+    }),
+  });
 }
 
 function bytes(base64) {

@@ -53,7 +53,8 @@ export const PAGES = {
       "bins": 0,
       "samples": 1000,
       "seed": 0,
-      "target": 1
+      "target": 1,
+      "bookmarks": []
     },
     "limits": {
       "family_p": [
@@ -127,7 +128,8 @@ export const PAGES = {
       "sigma_q": 1,
       "mu_r": 2,
       "sigma_r": 1,
-      "seed": 0
+      "seed": 0,
+      "bookmarks": []
     },
     "limits": {
       "divergence": ["kl", "jeffreys", "js", "sqrtjs", "hellinger", "tv", "w2", "fisher", "sqrtkl"],
@@ -162,7 +164,8 @@ export const PAGES = {
         [0.6, 0.4],
         [2, 0.3],
         [4.5, 0.3]
-      ]
+      ],
+      "bookmarks": []
     },
     "limits": {
       "model": ["linear", "square"],
@@ -194,7 +197,8 @@ export const PAGES = {
       "rate": 0.03,
       "tau": 0.5,
       "seed": 0,
-      "eps": 1.2
+      "eps": 1.2,
+      "bookmarks": []
     },
     "limits": {
       "fn": ["square", "shifted", "sine", "step", "elbo"],

@@ -9,6 +9,7 @@ import { tick, ticks } from "./format.js";
 
 const REACH = 0.012; // of the axis, for each frame in which a hand waits beyond its end
 const MARGIN = { left: 54, right: 14, top: 12, bottom: 36 };
+const PRESENTED = 1.6; // times the size of words, in presenter mode
 
 /**
  * @param {HTMLElement} parent
@@ -16,7 +17,9 @@ const MARGIN = { left: 54, right: 14, top: 12, bottom: 36 };
  * @returns {Figure}
  */
 export function plot(parent, options) {
-  const margin = { ...MARGIN, ...options.margin };
+  const places = { ...MARGIN, ...options.margin };
+  const margin = { ...places };
+  let type = 1; // the size of words
   const root = s("svg", { class: "plot", role: "group", "aria-label": options.label });
   const clip = `clip-${Math.random().toString(36).slice(2)}`;
   const window_ = s("rect");
@@ -46,6 +49,9 @@ export function plot(parent, options) {
     marks,
     front,
     margin,
+    get type() {
+      return type;
+    },
     get x() {
       return x;
     },
@@ -107,7 +113,7 @@ export function plot(parent, options) {
       return Boolean(sides.x || sides.y);
     },
     frame() {
-      const next = `${width},${height},${x},${y}`;
+      const next = `${width},${height},${type},${x},${y}`;
       if (next === shape) return false;
       shape = next;
       if (!(width > 0)) return false;
@@ -149,13 +155,21 @@ export function plot(parent, options) {
     path: (attributes, where = marks) => where.appendChild(s("path", { fill: "none", ...attributes })),
     handles: [], // of drag.js
     resized: () => {},
-    remove: () => [observer, sight].forEach((one) => one.disconnect()),
+    remove() {
+      for (const one of [observer, sight]) one.disconnect();
+      removeEventListener("nelbo-present", measure);
+    },
   };
   const measure = () => {
     const place = parent.clientWidth;
     if (!place) return;
+    /** @type {?HTMLElement} */
+    const presented = root.closest(".presenting");
+    type = presented ? PRESENTED : 1;
+    for (const side in places) margin[side] = type * places[side];
     width = place;
-    height = typeof options.height === "function" ? options.height(place) : (options.height ?? 260);
+    const asked = typeof options.height === "function" ? options.height(place) : (options.height ?? 260);
+    height = asked * Number(presented?.dataset.tall ?? 1);
     if (figure.frame()) figure.resized();
   };
   const observer = new ResizeObserver(measure);
@@ -168,6 +182,7 @@ export function plot(parent, options) {
     { rootMargin: "300px" },
   );
   sight.observe(root);
+  addEventListener("nelbo-present", measure);
   measure();
   return figure;
 }
@@ -200,43 +215,45 @@ function redraw(group, parts) {
  * @param {number} height
  */
 function axisLines(figure, options, width, height) {
-  const { margin } = figure;
+  const { margin, type } = figure;
   const bottom = height - margin.bottom;
   /** @type {Part[]} */
   const parts = [];
   const xTicks =
-    options.xTicks?.(...figure.x) ?? ticks(...figure.x, Math.max(4, figure.width / 80)).map((v) => [v, tick(v)]);
+    options.xTicks?.(...figure.x) ??
+    ticks(...figure.x, Math.max(4, figure.width / (80 * type))).map((v) => [v, tick(v)]);
   const yTicks =
-    options.yTicks?.(...figure.y) ?? ticks(...figure.y, Math.max(3, figure.height / 36)).map((v) => [v, tick(v)]);
+    options.yTicks?.(...figure.y) ??
+    ticks(...figure.y, Math.max(3, figure.height / (36 * type))).map((v) => [v, tick(v)]);
   for (const [value, text] of xTicks) {
     const at = figure.sx(value);
     if (options.grid) parts.push(["line", { x1: at, x2: at, y1: margin.top, y2: bottom, class: "grid" }]);
     parts.push(["line", { x1: at, x2: at, y1: bottom, y2: bottom + 4 }]);
-    parts.push(["text", { x: at, y: bottom + 16, "text-anchor": "middle" }, text]);
+    parts.push(["text", { x: at, y: bottom + 16 * type, "text-anchor": "middle" }, text]);
   }
   for (const [value, text] of yTicks) {
     const at = figure.sy(value);
     if (!options.bare)
       parts.push(["line", { x1: margin.left, x2: width - margin.right, y1: at, y2: at, class: "grid" }]);
-    parts.push(["text", { x: margin.left - 7, y: at + 4, "text-anchor": "end" }, text]);
+    parts.push(["text", { x: margin.left - 7, y: at + 4 * type, "text-anchor": "end" }, text]);
   }
   if (!options.bare)
     parts.push(["line", { x1: margin.left, x2: width - margin.right, y1: bottom, y2: bottom, class: "axis" }]);
   if (options.xLabel) {
     parts.push([
       "text",
-      { x: width - margin.right, y: bottom + 31, "text-anchor": "end", class: "axis-label" },
+      { x: width - margin.right, y: bottom + 31 * type, "text-anchor": "end", class: "axis-label" },
       options.xLabel,
     ]);
   }
   if (options.yLabel) {
     const middle = margin.top + figure.height / 2;
     const label = {
-      x: 13,
+      x: 13 * type,
       y: middle,
       "text-anchor": "middle",
       class: "axis-label",
-      transform: `rotate(-90 13 ${middle})`,
+      transform: `rotate(-90 ${13 * type} ${middle})`,
     };
     parts.push(["text", label, options.yLabel]);
   }
@@ -250,21 +267,18 @@ function axisLines(figure, options, width, height) {
  * @returns {() => void} puts it in its place
  */
 export function legend(figure, lines) {
-  const rows = lines.map(([colour, dashes, name], i) => {
-    const y = figure.margin.top + 10 + 15 * i;
-    return {
-      line: s("path", { class: `line ${colour}`, "stroke-dasharray": dashes }),
-      text: s("text", { class: "halo", y: y + 4, "text-anchor": "end", "font-size": 11 }, name),
-      y,
-    };
-  });
+  const rows = lines.map(([colour, dashes, name]) => ({
+    line: s("path", { class: `line ${colour}`, "stroke-dasharray": dashes }),
+    text: s("text", { class: "halo", "text-anchor": "end", "font-size": 11 }, name),
+  }));
   figure.front.append(...rows.flatMap(({ line, text }) => [line, text]));
   return () => {
     const right = figure.margin.left + figure.width;
-    for (const { line, text, y } of rows) {
+    rows.forEach(({ line, text }, i) => {
+      const y = figure.margin.top + (10 + 15 * i) * figure.type;
       set(line, { d: `M${right - 28} ${y}H${right - 4}` });
-      set(text, { x: right - 34 });
-    }
+      set(text, { x: right - 34, y: y + 4 * figure.type });
+    });
   };
 }
 

@@ -2,6 +2,15 @@
 
 /** @import { Page, State } from "./types.js" */
 
+export const MOST_VIEWS = 12;
+
+/** Whether what several pages have in their state can be used. @type {Page["check"]} */
+const SHARED = {
+  bookmarks: (value) =>
+    value.length <= MOST_VIEWS &&
+    value.every((one) => Array.isArray(one) && one.length === 2 && one.every((part) => typeof part === "string")),
+};
+
 /** "mu_p=1&family_q=mixture" @param {Pick<Page, "defaults">} page @param {State} values */
 export function toText(page, values) {
   const parts = [];
@@ -70,6 +79,7 @@ export function checked(page, name, raw) {
     value !== null &&
     typeof value === typeof start &&
     Array.isArray(value) === Array.isArray(start);
-  const deeper = fits && page.check?.[name] ? page.check[name](value) : fits;
+  const check = page.check?.[name] ?? SHARED[name];
+  const deeper = fits && check ? check(value) : fits;
   return deeper ? [value, null] : [structuredClone(start), `${name} cannot be read. Shown: its default`];
 }

@@ -1,6 +1,7 @@
 // The studio's shell: a rail of pages, the address that holds the state, the socket to Python.
 
 import { h, icon } from "./dom.js";
+import { parted } from "./embed.js";
 import { openPage } from "./frame.js";
 import { websocket } from "./link.js";
 import { recorded } from "./recorded.js";
@@ -33,7 +34,7 @@ for (const [name, { title, label = title, icon: path }] of Object.entries(PAGES)
 }
 
 let leave = () => {};
-/** @type {?{page: Page, model: Model, step: number, say?: (words: string) => void}} */
+/** @type {?{page: Page, model: Model, step: number, isEmbedded: boolean, say?: (words: string) => void}} */
 let open = null;
 let written = "";
 let turn = 0;
@@ -64,8 +65,8 @@ async function answerOf(question) {
 async function go() {
   const [name, behind = ""] = decoded(location.hash.slice(1)).split(/\?(.*)/s);
   const known = name in PAGES ? name : "home";
-  const { step, text } = parted(behind);
-  if (open?.page.name === known && open.step === step) {
+  const { step, isEmbedded, text } = parted(behind);
+  if (open?.page.name === known && open.step === step && open.isEmbedded === isEmbedded) {
     turn++; // a page that is still on its way comes too late
     if (location.hash === written) return;
     written = location.hash;
@@ -93,13 +94,14 @@ async function go() {
   }
   if (mine !== turn) return;
   leave();
-  const { values, said } = fromText(page, step ? text : text || states.get(known) || "");
+  const { values, said } = fromText(page, step || isEmbedded ? text : text || states.get(known) || "");
   const unit = open?.model.get("unit") ?? "nats";
   const model = localModel({ unit, ...values }, socket);
   models.clear();
   models.add(model);
   if (page.live) socket.connect();
-  open = { page, model, step };
+  open = { page, model, step, isEmbedded };
+  place.classList.toggle("embedded", isEmbedded);
   written = location.hash;
   stage.replaceChildren();
   scrollTo(0, 0);
@@ -115,7 +117,9 @@ async function go() {
     file: isSite,
     go: (other, state = {}) =>
       (location.hash = `${other}${Object.keys(state).length ? `?${new URLSearchParams(state)}` : ""}`),
+    isEmbedded,
     address: (state) => `${isSite ? here : `${location.origin}/`}#${page.name}${state ? `?${state}` : ""}`,
+    embedded: page.kind === "studio" ? undefined : (state) => embedded(page.name, state),
     exportUrl:
       page.kind === "studio" || isSite
         ? undefined
@@ -135,7 +139,7 @@ async function go() {
     if (location.hash !== written) return; // a link was followed, whose page is on its way
     const state = toText(page, read(model, names));
     states.set(page.name, state);
-    const all = [step ? `step=${step}` : "", state].filter(Boolean).join("&");
+    const all = [step ? `step=${step}` : "", isEmbedded ? "embed=1" : "", state].filter(Boolean).join("&");
     written = `#${page.name}${all ? `?${all}` : ""}`;
     window.history.replaceState(null, "", written);
     written = location.hash; // as the browser spells it
@@ -155,16 +159,15 @@ async function go() {
   performance.mark("nelbo-ready");
 }
 
-/**
- * "step=3" is the worksheet's, which leads to a page; the rest is the page's own.
- * @param {string} text
- */
-function parted(text) {
-  const parts = new URLSearchParams(text);
-  const step = Math.round(Number(parts.get("step"))) || 0;
-  if (!parts.has("step")) return { step: 0, text };
-  parts.delete("step");
-  return { step, text: parts.toString() };
+/** What another page may embed: a page of this site, or the file that Save writes; nobody may frame a studio. */
+function embedded(name, state) {
+  const behind = [...(state && isSite ? [state] : []), "embed=1"].join("&");
+  return isSite
+    ? { address: `${here}#${name}?${behind}`, note: "Embed code copied" }
+    : {
+        address: `nelbo-${name}.html#?${behind}`,
+        note: `Embed code copied; it shows nelbo-${name}.html, which “Page as one HTML file” saves`,
+      };
 }
 
 /** What stands behind the #; a link that was cut in the middle of a character is taken as it is. */

@@ -84,6 +84,10 @@ export interface Host {
   exportUrl?: (state: State) => string;
   /** the link to a state, which is given as text */
   address?: (state: string) => string;
+  /** the address that another page may embed, and what the reader has to know about it */
+  embedded?: (state: string) => { address: string; note: string };
+  /** it stands in another page: only the figure and its numbers are shown */
+  isEmbedded?: boolean;
   /** what was wrong with the state that the page opens with */
   said?: string[];
   studio?: boolean;
@@ -125,6 +129,8 @@ export interface Slots {
   /** Take a state of this page, checked; what was wrong with it is said. */
   load(state: State | string): void;
   presets: Preset[];
+  /** set where the page has a place of its own for saved views */
+  hasViews?: boolean;
   presetIndex?: number;
   /** of a page that draws from its state: do it once more */
   repaint?: () => void;
@@ -234,6 +240,8 @@ export interface Figure {
   marks: SVGGElement;
   front: SVGGElement;
   margin: { left: number; right: number; top: number; bottom: number };
+  /** the size of its words, 1 but in presenter mode */
+  readonly type: number;
   /** what the axes span */
   readonly x: Range;
   readonly y: Range;

@@ -1,12 +1,12 @@
 // The VAE inspector: an example, where it lies in the latent space, its reconstruction, and what its loss is made of.
 
+import { bookmarks } from "../core/bookmarks.js";
 import { card, choice, group } from "../core/controls.js";
 import { h } from "../core/dom.js";
 import { PAGES } from "../core/pages.js";
 import { ask, hear, read, write } from "../core/store.js";
 import { demoOffer } from "./home/demo.js";
 import { chooseExamples } from "./inspector/board.js";
-import { areBookmarks, bookmarks } from "./inspector/bookmarks.js";
 import { colourOf, coloursOf, dropDown, layerSwitches, pickers, runLabel } from "./inspector/choose.js";
 import { isPrepared } from "./inspector/columns.js";
 import { told } from "./inspector/numbers.js";
@@ -34,7 +34,6 @@ export default {
     view: numbers,
     other_view: numbers,
     lasso: numbers,
-    bookmarks: areBookmarks,
     layers: (value) => value.every((v) => typeof v === "string"),
   },
   help: [

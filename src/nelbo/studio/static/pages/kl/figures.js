@@ -77,23 +77,23 @@ export function hairline(slots, figures, snap) {
  * Which line is which, in the upper right corner, with words that change.
  * @param {Figure} figure
  * @param {{colour: string, dashes?: string}[]} lines
- * @param {number} [top] of the first line of words
+ * @param {number} [top] of the first line of words, below the top of the figure
  */
-export function key(figure, lines, top = figure.margin.top + 8) {
-  const rows = lines.map(({ colour, dashes = "" }, i) => {
-    const y = top + 15 * i;
+export function key(figure, lines, top = 8) {
+  const rows = lines.map(({ colour, dashes = "" }) => {
     const line = s("path", { class: `line ${colour}`, "stroke-dasharray": dashes });
-    const text = s("text", { class: "halo", y: y + 4, "text-anchor": "end", "font-size": 11 }, "");
+    const text = s("text", { class: "halo", "text-anchor": "end", "font-size": 11 }, "");
     figure.front.append(line, text);
-    return { line, text, y };
+    return { line, text };
   });
   return {
     /** @param {string[]} words of each line; "" hides it */
     paint(words) {
       const right = figure.margin.left + figure.width;
-      rows.forEach(({ line, text, y }, i) => {
+      rows.forEach(({ line, text }, i) => {
+        const y = figure.margin.top + (top + 15 * i) * figure.type;
         set(line, { d: words[i] ? `M${right - 28} ${y}H${right - 4}` : "" });
-        set(text, { x: right - 34 });
+        set(text, { x: right - 34, y: y + 4 * figure.type });
         tell(text, words[i]);
       });
     },

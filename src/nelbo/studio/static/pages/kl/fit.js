@@ -1,7 +1,7 @@
 // A normal q descends to p by several divergences at once: the same start, the same steps, different ends. p may be
 // dragged while they run, and they follow.
 
-import { choice } from "../../core/controls.js";
+import { card, choice } from "../../core/controls.js";
 import { h, s, set, trailing } from "../../core/dom.js";
 import { density, integrals } from "../../core/families.js";
 import { nats, number } from "../../core/format.js";
@@ -25,6 +25,8 @@ const STARTS = [
   { name: "Start on the ridge", q: { mu_q: 0, sigma_q: 2.5 } },
 ];
 
+const CHARACTERS = [", covers all of p", ", seeks a bump", "", ""];
+
 /** @param {Slots} slots @param {HTMLElement} place */
 export function fit(slots, place) {
   const { model } = slots;
@@ -37,8 +39,15 @@ export function fit(slots, place) {
     return shownGoals().some((i) => !racers[i].hasArrived());
   }, paint);
   const shownGoals = () => (model.get("descents") === "four" ? [0, 1, 2, 3] : [0, 1]);
-  const rows = h("tbody");
-  const heads = ["descends", "µ", "σ", "value", "steps"].map((text) => h("th", { scope: "col" }, text));
+  const cards = GOALS.map(({ key: name, colour, ...goal }, i) =>
+    card(`${goal.name}${CHARACTERS[i]}`, { colour: i < 2 ? `big ${colour}` : colour, name: `fit-${name}` }),
+  );
+  const numbers = h(
+    "section",
+    { class: "numbers", "aria-label": "Numbers of the fit" },
+    ...cards.map((one) => one.element),
+  );
+  slots.numbers.after(numbers);
   const curves = h("div");
   const surfaces = GOALS.map((goal) => surface(slots, goal, () => redraw()));
   place.append(
@@ -59,7 +68,6 @@ export function fit(slots, place) {
     ),
     curves,
     h("div", { class: "columns" }, ...surfaces.map((one) => one.element)),
-    h("table", { class: "tight" }, h("thead", {}, h("tr", {}, ...heads)), rows),
     h(
       "p",
       { class: "caption" },
@@ -107,13 +115,15 @@ export function fit(slots, place) {
     const shown = shownGoals();
     figure.paint(shown.map((i) => ({ i, at: racers[i].at })));
     for (const i of shown) surfaces[i].paint(racers[i].trail);
-    rows.replaceChildren(...shown.map((i) => rowOf(model, i, racers[i])));
+    cards.forEach((one, i) => (one.element.hidden = !shown.includes(i)));
+    for (const i of shown) cards[i].show(...saidOf(model, i, racers[i]));
   }
   paint();
   return {
     paint,
     stop() {
       run.stop();
+      numbers.remove();
       redraw.stop();
       figure.stop();
       for (const one of surfaces) one.stop();
@@ -199,8 +209,8 @@ function planeOf(shape) {
   return [x, [scale - 2.1, scale + 1.5]];
 }
 
-/** Where a descent is, as the cards say it: integrated over all of the support, not over the picture. */
-function rowOf(model, i, { at: [mu, ls], steps }) {
+/** Where a descent is, integrated over all of the support, not over the picture. @returns {[string, string]} */
+function saidOf(model, i, { at: [mu, ls], steps }) {
   const sigma = Math.exp(ls);
   const [p] = pair(read(model, NAMES));
   const found = integrals(p, density({ family: "normal", mu, sigma }))[GOALS[i].key];
@@ -209,18 +219,5 @@ function rowOf(model, i, { at: [mu, ls], steps }) {
     .toFixed(3)
     .replace(/^-(0\.000)$/, "$1")
     .replace("-", "−");
-  const cells = [GOALS[i].name, place, number(sigma, 4), value, String(steps)];
-  return h(
-    "tr",
-    {},
-    ...cells.map((text, k) =>
-      h(
-        "td",
-        k
-          ? { "data-cell": `${GOALS[i].key}-${["", "mu", "sigma", "value", "steps"][k]}` }
-          : { class: `${GOALS[i].colour}-ink` },
-        text,
-      ),
-    ),
-  );
+  return [value, `q: µ ${place}, σ ${number(sigma, 4)}, ${steps} ${steps === 1 ? "step" : "steps"}`];
 }

@@ -27,7 +27,7 @@ export function integrands({ model }, box) {
     curve: figure.path({ class: `line ${colour}`, "stroke-dasharray": dashes, "data-mark": name }),
     running: figure.path({ class: `thin ${colour} running`, "stroke-dasharray": dashes }),
   }));
-  const legend = key(figure, Object.values(LINES), 8);
+  const legend = key(figure, Object.values(LINES), 8 - figure.margin.top);
   const thin = figure.front.appendChild(s("text", { class: "halo faint", y: 12, "font-size": 11 }, ""));
 
   /** @param {number[]} grid @param {number[]} lp @param {number[]} lq @param {import("../../core/types.js").Range} x */

@@ -60,7 +60,7 @@ export function masses(slots, box) {
   }));
   for (const { which, bars } of sides) barsOf(top, slots, which, bars);
   const names = key(top, [{ colour: "p" }, { colour: "q" }]);
-  const legend = key(low, [{ colour: "p" }, { colour: "q" }], 8);
+  const legend = key(low, [{ colour: "p" }, { colour: "q" }], 8 - low.margin.top);
   const wanted = () => {
     const [p, q] = pair(state());
     const [first, last] = countsShown(p, q);
