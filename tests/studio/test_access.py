@@ -36,6 +36,8 @@ LOOKED_AT = {
     "home": ".runs-table tbody tr",
     "kl?view=fit": "svg.plot:visible",
     "kl?view=game": "svg.plot:visible",
+    "kl?embed=1": "svg.plot:visible",
+    "reparam?node=stochastic": "svg.plot:visible",
     "inspector?run=first&other=second": ".term .rank:visible",
     **PAGES,
 }

@@ -5,7 +5,7 @@ import { h, tell } from "./dom.js";
 
 /** @import { Slots } from "./types.js" */
 
-const TALLEST = 2.4; // times the height of a figure on the page
+const [LOWEST, TALLEST] = [0.75, 2.4]; // times the height of a figure on the page
 
 /**
  * @param {Slots} slots
@@ -95,8 +95,8 @@ export function presenter(slots) {
     const tall = covered(inside);
     const rest = bottom - top - tall;
     const start = top + root.scrollTop - root.getBoundingClientRect().top;
-    const room = root.clientHeight - Math.min(start, 0.3 * root.clientHeight) - rest - 64;
-    if (tall) root.dataset.tall = String(Math.min(TALLEST, Math.max(1, room / tall)));
+    const room = root.clientHeight - Math.min(start, 0.3 * root.clientHeight) - rest - 24;
+    if (tall) root.dataset.tall = String(Math.min(TALLEST, Math.max(LOWEST, room / tall)));
     dispatchEvent(new CustomEvent("nelbo-present"));
   }
 

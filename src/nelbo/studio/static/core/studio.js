@@ -110,21 +110,7 @@ async function go() {
     else link.removeAttribute("aria-current");
   document.title = `${page.title} · nelbo`;
   if (name && !(name in PAGES)) said.push(`There is no page “${name.slice(0, 40)}”`);
-  /** @type {Host} */
-  const host = {
-    said,
-    studio: true,
-    file: isSite,
-    go: (other, state = {}) =>
-      (location.hash = `${other}${Object.keys(state).length ? `?${new URLSearchParams(state)}` : ""}`),
-    isEmbedded,
-    address: (state) => `${isSite ? here : `${location.origin}/`}#${page.name}${state ? `?${state}` : ""}`,
-    embedded: page.kind === "studio" ? undefined : (state) => embedded(page.name, state),
-    exportUrl:
-      page.kind === "studio" || isSite
-        ? undefined
-        : (state) => `/export/${page.name}?state=${encodeURIComponent(JSON.stringify(state))}`,
-  };
+  const host = hostOf(page, said, isEmbedded);
   const names = Object.keys(page.defaults);
   if (step)
     host.strip = async (slots) => {
@@ -157,6 +143,24 @@ async function go() {
   };
   stage.dataset.ready = page.name;
   performance.mark("nelbo-ready");
+}
+
+/** What the studio, or the site, does for a page. @param {Page} page @param {string[]} said @param {boolean} isEmbedded @returns {Host} */
+function hostOf(page, said, isEmbedded) {
+  return {
+    said,
+    studio: true,
+    file: isSite,
+    go: (other, state = {}) =>
+      (location.hash = `${other}${Object.keys(state).length ? `?${new URLSearchParams(state)}` : ""}`),
+    isEmbedded,
+    address: (state) => `${isSite ? here : `${location.origin}/`}#${page.name}${state ? `?${state}` : ""}`,
+    embedded: page.kind === "studio" ? undefined : (state) => embedded(page.name, state),
+    exportUrl:
+      page.kind === "studio" || isSite
+        ? undefined
+        : (state) => `/export/${page.name}?state=${encodeURIComponent(JSON.stringify(state))}`,
+  };
 }
 
 /** What another page may embed: a page of this site, or the file that Save writes; nobody may frame a studio. */

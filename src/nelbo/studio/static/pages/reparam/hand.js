@@ -15,7 +15,6 @@ import { FUNCTIONS } from "./estimators.js";
 const POINTS = 240;
 const FAN = [-3, -2, -1, 0, 1, 2, 3]; // values of epsilon whose way to z is drawn
 const GAP = 30; // pixels between the two axes
-const CLIP = { left: 54, right: 14 };
 const CAPTIONS = {
   reparam:
     "Drag ε, µ or σ: z = µ + σε goes with each of them. The tangent is ∂f/∂z; the green arrows are the step of descent that it asks of z, µ and σ.",
@@ -32,7 +31,7 @@ export function hand(slots, place, redraw) {
   const boxes = [h("div"), h("div", { class: "fan" }), h("div"), h("div")];
   const caption = h("p", { class: "caption" });
   place.append(...boxes, caption);
-  const upper = { left: CLIP.left, right: CLIP.right, top: 10, bottom: 22 };
+  const upper = { top: 10, bottom: 22 };
   const noise = plot(boxes[0], {
     label: "Density of epsilon, with the draw to drag",
     height: 118,
@@ -83,7 +82,7 @@ export function hand(slots, place, redraw) {
 
   /** @param {State} state @param {ReturnType<typeof import("./draw.js").oneDraw>} draw */
   function paint(state, draw) {
-    const now = JSON.stringify([state.mu, state.sigma]);
+    const now = JSON.stringify(wanted());
     if (now !== last) axes.changed();
     last = now;
     const asked = axes.get();
@@ -101,6 +100,10 @@ export function hand(slots, place, redraw) {
         : sample.line([draw.z, draw.z], [0, bell(draw.z, state.mu, state.sigma)]),
     });
     noise.root.classList.toggle("dim", !through);
+    titles.forEach((title, i) => {
+      const { margin, type } = [noise, sample][i];
+      set(title, { x: margin.left + 6, y: margin.top + 14 * type });
+    });
     tell(titles[1], `q(z) = N(${number(state.mu, 3)}, ${number(state.sigma, 3)}²)`);
     ways.paint(noise, sample, state, through);
     grips.eps.place(state.eps, 0, number(state.eps));
@@ -176,9 +179,7 @@ function shape(figure, colour) {
 
 /** A title in the corner of a figure. */
 const words = (figure, colour, text) =>
-  figure.front.appendChild(
-    s("text", { class: `halo ${colour}`, x: CLIP.left + 6, y: 24, "font-size": 12.5, "font-weight": 600 }, text),
-  );
+  figure.front.appendChild(s("text", { class: `halo ${colour}`, "font-size": 12.5, "font-weight": 600 }, text));
 
 /** An arrow to the side, longer for a larger step, from beside a handle at (x, y). */
 function arrow(x, y, step) {
@@ -199,7 +200,7 @@ function fan(place) {
   return {
     /** @param {Figure} noise @param {Figure} sample @param {State} state @param {boolean} through */
     paint(noise, sample, { mu, sigma, eps }, through) {
-      const width = noise.width + CLIP.left + CLIP.right;
+      const width = noise.margin.left + noise.width + noise.margin.right;
       set(root, { width, viewBox: `0 0 ${width} ${GAP}` });
       const inside = (z) => z >= sample.x[0] && z <= sample.x[1];
       const way = (e) => {
