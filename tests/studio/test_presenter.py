@@ -12,6 +12,7 @@ from nelbo.studio.link import EXPLORERS, export_html
 from nelbo.studio.session import Session
 from tests.studio.tab import FRAME
 
+LECTURE = '<!doctype html><title>lecture</title><link rel="icon" href="data:,">'
 PAGES = ["home", *EXPLORERS, "worksheet"]
 
 
@@ -20,12 +21,17 @@ def press(page, key):
     page.evaluate(FRAME)
 
 
+class Quiet(SimpleHTTPRequestHandler):
+    """Says nothing of what it is asked."""
+
+    def log_message(self, *_):
+        pass
+
+
 @contextmanager
 def served_folder(folder):
     """A web server as anybody has it."""
-    handler = functools.partial(SimpleHTTPRequestHandler, directory=str(folder))
-    handler.log_message = lambda *_: None
-    server = ThreadingHTTPServer(("127.0.0.1", 0), handler)
+    server = ThreadingHTTPServer(("127.0.0.1", 0), functools.partial(Quiet, directory=str(folder)))
     thread = threading.Thread(target=server.serve_forever, daemon=True)
     thread.start()
     try:
@@ -147,14 +153,14 @@ def test_a_site_may_be_framed_by_the_line_it_gives_and_a_studio_may_not(visit, c
         page = visit(f"{origin}/site/index.html#elbo?m=0.5")
         line = _copied(page, "Copy embed code")
         assert f'src="{origin}/site/index.html#elbo?m=0.5&amp;embed=1"' in line
-        (tmp_path / "lecture.html").write_text(f"<!doctype html><title>lecture</title>{line}")
+        (tmp_path / "lecture.html").write_text(f"{LECTURE}{line}")
         page.goto(f"{elsewhere}/lecture.html")
         frame = page.frame_locator("iframe")
         frame.locator(".page.embedded svg.plot").first.wait_for()
         assert float(frame.locator("[data-field=m]").input_value()) == 0.5
 
         line = f'<iframe src="{studio.address("elbo?embed=1")}"></iframe>'
-        (tmp_path / "lecture.html").write_text(f"<!doctype html><title>lecture</title>{line}")
+        (tmp_path / "lecture.html").write_text(f"{LECTURE}{line}")
         context = chromium.new_context()
         refused = context.new_page()
         refused.goto(f"{elsewhere}/lecture.html")
@@ -168,7 +174,7 @@ def test_a_studio_gives_the_line_for_the_file_that_it_saves(tab, studio, tmp_pat
     assert 'src="nelbo-kl.html#?embed=1"' in line
     notebook = _copied(tab.page, "Copy lines for a notebook")
     (tmp_path / "nelbo-kl.html").write_text(export_html("kl", {"mu_p": 0.5}))
-    (tmp_path / "lecture.html").write_text(f"<!doctype html><title>lecture</title>{line}")
+    (tmp_path / "lecture.html").write_text(f"{LECTURE}{line}")
     tab.page.goto((tmp_path / "lecture.html").as_uri())
     frame = tab.page.frame_locator("iframe")
     frame.locator(".page.embedded svg.plot").first.wait_for()
