@@ -1,4 +1,4 @@
-"""The explorers, which need no run."""
+"""The explorers, which need no run; each also has ``bookmarks``: saved views, as pairs of a name and a state."""
 
 from torch.distributions import Distribution, Normal
 

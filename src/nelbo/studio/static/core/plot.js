@@ -248,12 +248,16 @@ function axisLines(figure, options, width, height) {
   }
   if (options.yLabel) {
     const middle = margin.top + figure.height / 2;
+    // beside long ticks there is no room for it: it stands within
+    const isBeside = ([value]) => Math.abs(figure.sy(value) - middle) < type * (3.4 * options.yLabel.length + 8);
+    const widest = Math.max(0, ...yTicks.filter(isBeside).map(([, text]) => text.length));
+    const x = 7 + 17 * type + 7.2 * type * widest > margin.left ? margin.left + 14 * type : 13 * type;
     const label = {
-      x: 13 * type,
+      x,
       y: middle,
       "text-anchor": "middle",
-      class: "axis-label",
-      transform: `rotate(-90 ${13 * type} ${middle})`,
+      class: "axis-label halo",
+      transform: `rotate(-90 ${x} ${middle})`,
     };
     parts.push(["text", label, options.yLabel]);
   }
