@@ -123,7 +123,7 @@ def test_a_handle_stays_under_the_hand_of_a_presenter(tab, studio):
 def test_a_view_is_embedded_without_rail_and_bar_and_keeps_its_state(tab, studio):
     tab.show(studio, "kl?embed=1&mu_p=0.5")
     page = tab.page
-    assert [page.locator(part).is_visible() for part in (".rail", ".bar", ".controls", ".folds")] == [False] * 4
+    assert [page.locator(part).is_visible() for part in (".rail", ".tools", ".controls", ".folds")] == [False] * 4
     before = page.locator("svg.plot").first.bounding_box()["width"]
     tab.drag("mean of p", 60)
     kept = tab.hash()

@@ -249,9 +249,10 @@ function axisLines(figure, options, width, height) {
   if (options.yLabel) {
     const middle = margin.top + figure.height / 2;
     // beside long ticks there is no room for it: it stands within
-    const isBeside = ([value]) => Math.abs(figure.sy(value) - middle) < type * (3.4 * options.yLabel.length + 8);
-    const widest = Math.max(0, ...yTicks.filter(isBeside).map(([, text]) => text.length));
-    const x = 7 + 17 * type + 7.2 * type * widest > margin.left ? margin.left + 14 * type : 13 * type;
+    const isBeside = (one) => Math.abs(figure.sy(one[0]) - middle) < type * (3.4 * options.yLabel.length + 8);
+    const wide = (text) => [...text].reduce((sum, c) => sum + (c === "." ? 3.9 : c === "−" ? 10.1 : 7.7), 0);
+    const widest = Math.max(0, ...yTicks.filter(isBeside).map((one) => wide(one[1])));
+    const x = 7 + (17 + widest) * type > margin.left ? margin.left + 14 * type : 13 * type;
     const label = {
       x,
       y: middle,
