@@ -51,6 +51,14 @@ class Posterior(nn.Module, ABC):
             qz with batch shape (batch,) and event shape (latent,).
         """
 
+    def browser_form(self) -> dict[str, Any] | None:
+        """The formula by which a page gets q(z|x) from the encoder's output, ready for JSON.
+
+        ``{"family": name, **settings}`` with a name that ``posterior.js`` of the inspector knows. None: Python
+        computes.
+        """
+        return None
+
 
 @final
 class DiagonalNormal(Posterior):
@@ -68,6 +76,9 @@ class DiagonalNormal(Posterior):
 
     def forward(self, h: Tensor) -> Distribution:
         return _diagonal(h)
+
+    def browser_form(self) -> dict[str, Any]:
+        return {"family": "diagonal_normal", "log_scale": [LOG_SCALE_MIN, LOG_SCALE_MAX]}
 
 
 def _diagonal(h: Tensor) -> Independent:
@@ -98,6 +109,9 @@ class FullCovarianceNormal(Posterior):
         scale_tril = torch.diag_embed(log_diagonal.clamp(LOG_SCALE_MIN, LOG_SCALE_MAX).exp())
         scale_tril[..., self.below[0], self.below[1]] = lower
         return MultivariateNormal(mu, scale_tril=scale_tril, validate_args=False)
+
+    def browser_form(self) -> dict[str, Any]:
+        return {"family": "full_covariance_normal", "log_scale": [LOG_SCALE_MIN, LOG_SCALE_MAX]}
 
 
 @final

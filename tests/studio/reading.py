@@ -35,3 +35,15 @@ def shown(page, term, row=0):
     output.wait_for()
     page.wait_for_function("(e) => /\\d/.test(e.textContent)", arg=output.element_handle())
     return output.inner_text()
+
+
+def stroke(page):
+    """Open with the pad in sight: draw on it, and leave the hand down; returns the KL that stood there before."""
+    before = shown(page, "kl")
+    box = page.locator(".original .pad").bounding_box()
+    page.mouse.move(box["x"] + 0.2 * box["width"], box["y"] + 0.2 * box["height"])
+    page.mouse.down()
+    for i in range(1, 8):
+        page.mouse.move(box["x"] + (0.2 + 0.08 * i) * box["width"], box["y"] + (0.2 + 0.07 * i) * box["height"])
+    page.wait_for_function("(kl) => document.querySelector('[data-term=kl]').textContent !== kl", arg=before)
+    return before

@@ -16,7 +16,7 @@ from torch.distributions import Normal
 import nelbo
 from nelbo import axioms, divergences
 from nelbo.studio.explore import distribution
-from tests.studio import golden
+from tests.studio import golden, golden_networks
 from tests.studio.golden import SHAPES, four_numbers, pairs_of_shapes
 
 
@@ -50,6 +50,23 @@ def test_what_node_reads_is_current():
     kept = json.loads(golden.PATH.read_text("utf-8"))
     for name, values in golden.vectors().items():
         assert same(kept[name], values), f"{name} has changed: python -m tests.studio.golden"
+
+
+def near(found, expected):
+    """The same text, and the same numbers but for the order of a sum in float32."""
+    if isinstance(expected, dict):
+        return list(found) == list(expected) and all(near(found[name], each) for name, each in expected.items())
+    if isinstance(expected, list | tuple):
+        return len(found) == len(expected) and all(map(near, found, expected))
+    return found == (pytest.approx(expected, rel=1e-5, abs=1e-6) if isinstance(expected, float) else expected)
+
+
+def test_what_node_reads_of_networks_is_current():
+    kept = json.loads(golden_networks.PATH.read_text("utf-8"))
+    assert list(kept) == list(golden_networks.CASES)
+    for name in golden_networks.CASES:
+        message = f"{name} has changed: python -m tests.studio.golden_networks"
+        assert near(kept[name], json.loads(json.dumps(golden_networks.vector(name)))), message
 
 
 @pytest.fixture(scope="module")

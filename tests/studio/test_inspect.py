@@ -112,7 +112,8 @@ def test_opening_a_run(ask, folder):
     reply = ask("open", run=str(folder / "first"))
     content, n = reply.content, reply.content["n"]
     assert (n, content["latent"], content["event"], content["axes"]) == (20, 2, [1, 8, 8], [0, 1])
-    assert content["dense"] == {"decoder": True, "encoder": True}
+    assert content["in_page"] == {"decoder": True, "encoder": True}
+    assert content["posterior_form"]["family"] == "diagonal_normal"
     assert content["picture"] == {"family": "bernoulli"}
     mean, _, error, kl, nelbo_, *_, draws, labels = (numbers(buffer) for buffer in reply.buffers)
     assert len(mean) == 2 * n
@@ -129,11 +130,11 @@ def test_the_weights_decode_as_the_model_does(ask, folder):
     z = np.array([0.3, -1.2], dtype=np.float32)
     h, buffers = z, list(reply.buffers)
     for step in reply.content["steps"]:
-        if step[0] == "dense":
-            weight, bias = numbers(buffers.pop(0)).reshape(step[1], step[2]), numbers(buffers.pop(0))
-            h = weight @ h + bias
+        if step["kind"] == "dense":
+            weight = numbers(buffers.pop(0)).reshape(step["outputs"], step["inputs"])
+            h = weight @ h + numbers(buffers.pop(0))
         else:
-            assert step[0] == "relu"
+            assert step == {"kind": "relu"}
             h = np.maximum(h, 0)
     expected = ask("decode", [z.tobytes()], run=str(folder / "first"))
     np.testing.assert_allclose(1 / (1 + np.exp(-h)), numbers(expected.buffers[0]), atol=1e-6)

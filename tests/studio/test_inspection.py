@@ -25,10 +25,10 @@ from nelbo.studio.inspection import (
     terms_of,
     terms_under,
 )
-from nelbo.studio.networks import dense
+from nelbo.studio.networks import decoder_of, encoder_of, network
 from nelbo.studio.planes import Plane
-from nelbo.vae import as_model
-from tests.cases import LATENT, LIKELIHOODS, POSTERIORS, PRIORS, each, make_vae
+from nelbo.vae import Model, as_model
+from tests.cases import EVENT, LATENT, LIKELIHOODS, POSTERIORS, PRIORS, each, make_vae
 from tests.studio.runs import small_run
 
 
@@ -220,18 +220,80 @@ def test_alignment_finds_the_map_that_made_the_second_space():
 
 @pytest.mark.parametrize("activation", ["relu", "tanh", "silu", "gelu", "elu", "leaky_relu", "softplus"])
 def test_dense_steps_are_the_network(activation):
-    torch.manual_seed(0)
-    network = nn.MLP(3, (2, 4, 4), hidden=(5, 7), activation=activation)
-    found = dense(network)
+    module = nn.MLP(3, (2, 4, 4), hidden=(5, 7), activation=activation)
+    found = network(module, (3,))
     assert found is not None
-    assert [step[0] for step in found.steps] == ["dense", activation, "dense", activation, "dense"]
-    assert found.weights == sum(p.numel() for p in network.parameters())
+    assert [step["kind"] for step in found.steps] == ["dense", activation, "dense", activation, "dense"]
+    assert found.size == sum(p.numel() for p in module.parameters())
+    assert found.work == 3 * 5 + 5 * 7 + 7 * 32
 
 
-def test_what_a_browser_cannot_decode_is_left_to_python():
-    assert dense(nn.ConvDecoder(2, (1, 8, 8), channels=(4,))) is None
-    assert dense(torch.nn.Sequential(torch.nn.Linear(2, 3), torch.nn.LeakyReLU(0.2))) is None
-    assert dense(nn.MLP(2, 784, hidden=(4000,))) is None  # 3 million weights
+@pytest.mark.parametrize("event", [(1, 28, 28), (3, 32, 32), (1, 7, 9)])
+def test_convolutional_steps_keep_the_shapes_of_the_network(event):
+    module = nn.ConvDecoder(2, event, channels=(4, 6), hidden=5, residual=1)
+    found = network(module, (2,))
+    assert found is not None
+    assert found.size == sum(p.numel() for p in module.parameters())
+    assert found.steps[-1]["to"] == list(event)
+    last = {"kind": "conv", "to": [6, event[1] // 4, event[2] // 4]}
+    encoder = network(nn.ConvEncoder(event, 4, channels=(4, 6), hidden=5), event)
+    assert encoder is not None
+    assert last.items() <= encoder.steps[2].items()
+
+
+def hooked():
+    layer = torch.nn.Linear(2, 3)
+    layer.register_forward_hook(lambda _, __, outputs: 2 * outputs)
+    return layer
+
+
+class Doubled(torch.nn.Linear):
+    def forward(self, x):
+        return 2 * super().forward(x)
+
+
+@pytest.mark.parametrize(
+    "module",
+    [
+        torch.nn.Sequential(torch.nn.Linear(2, 3), torch.nn.LeakyReLU(0.2)),
+        torch.nn.Sequential(
+            torch.nn.Linear(2, 8), torch.nn.Unflatten(1, (2, 2, 2)), torch.nn.Conv2d(2, 2, 1, groups=2)
+        ),
+        torch.nn.Sequential(torch.nn.Linear(2, 8), torch.nn.BatchNorm1d(8)),
+        nn.MLP(2, 784, hidden=(4000,)),  # 3 million weights
+        nn.ConvDecoder(2, (1, 128, 128), channels=(32, 32, 32), hidden=8),  # much work
+        Doubled(2, 3),
+        hooked(),
+        torch.nn.Identity(),
+        None,
+    ],
+)
+def test_what_a_browser_does_not_compute_is_left_to_python(module):
+    assert network(module, (2,)) is None
+
+
+def test_networks_travel_with_the_families_on_top_of_them():
+    model = make_vae("bernoulli")
+    assert encoder_of(model, EVENT) is not None
+    assert decoder_of(model) is not None
+    assert encoder_of(make_vae("bernoulli", posterior="flow"), EVENT) is None
+    model.network_dtype = torch.bfloat16
+    assert (encoder_of(model, EVENT), decoder_of(model)) == (None, None)
+
+    class Scaled(Model):
+        """Its decoder's output is not p(x|z)'s parameters."""
+
+        px_family, latent, prior = model.px_family, 2, model.prior
+        posterior = model.posterior
+
+        def __init__(self):
+            super().__init__()
+            self.decoder = nn.MLP(2, EVENT)
+
+        def likelihood(self, z):
+            return self.px_family(3 * self.decoder(z), 1)
+
+    assert decoder_of(Scaled()) is None
 
 
 def test_splits_and_autoencoders():
@@ -302,6 +364,6 @@ def test_models_of_all_kinds_open():
         prior, posterior, likelihood = run.model.prior, run.model.posterior, run.model.likelihood
 
     content = opened(inspect(dataclasses.replace(run, model=as_model(Plain())), limit=5)).content
-    assert (content["posterior"], content["dense"]) == ("Independent", {"decoder": False, "encoder": False})
+    assert (content["posterior"], content["in_page"]) == ("Independent", {"decoder": False, "encoder": False})
     assert content["standard_normal_prior"]
     assert not opened(inspect(small_run(prior="mixture"), limit=5)).content["standard_normal_prior"]

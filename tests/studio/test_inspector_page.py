@@ -17,11 +17,12 @@ from nelbo.files import write_json
 from nelbo.measure.context import report_context
 from nelbo.measure.sections import SECTIONS
 from nelbo.report import MEASURES
+from nelbo.studio import networks
 from nelbo.studio.inspection import inspect, terms_of, terms_under
 from nelbo.studio.library import Library
 from nelbo.studio.session import Session
 from tests.studio.conftest import COLUMNS
-from tests.studio.reading import PIXELS, number, shown, state_of, told
+from tests.studio.reading import PIXELS, number, shown, state_of, stroke, told
 from tests.studio.runs import small_run
 from tests.studio.tab import at_rest
 
@@ -181,7 +182,11 @@ def test_dragging_q_moves_its_kl_as_the_formula_says(studio, visit, run, run_fol
     page.wait_for_function("(before) => location.hash !== before", arg=before)
 
 
-def test_a_convolutional_decoder_is_asked_in_python(studio, visit, run_folder):
+@pytest.mark.parametrize("largest", [networks.LARGEST, 10])
+def test_a_convolutional_decoder_decodes_in_the_page_or_is_asked_in_python(
+    studio, visit, run_folder, monkeypatch, largest
+):
+    monkeypatch.setattr(networks, "LARGEST", largest)
     page = visit(studio.address(state_of(run=str(run_folder / "conv"), pins=[0], z=[1.0, 0.5])))
     page.wait_for_selector("text=decoded at z")
     conv = nelbo.load(run_folder / "conv")
@@ -276,6 +281,34 @@ def test_a_drawing_takes_the_place_of_the_original_and_all_follows_the_stroke(st
     np.testing.assert_array_equal(page.evaluate(PIXELS, ".pad"), 255 * run.data.validation.take([0]).flatten().numpy())
     page.locator(".pad").press("Space")  # with the keyboard
     page.wait_for_function("(kl) => document.querySelector('[data-term=kl]').textContent !== kl", arg=before)
+
+
+HEARD = """() => {
+  const note = document.querySelector('.terms-note');
+  window.heard = [];
+  new MutationObserver(() => window.heard.push(note.textContent)).observe(note, { childList: true });
+}"""
+
+
+@pytest.mark.parametrize("name", ["first", "conv"])
+def test_a_stroke_is_followed_in_the_page_and_python_settles_it(studio, visit, run_folder, name):
+    page = visit(studio.address(state_of(run=name, pins=[0])))
+    shown(page, "kl")
+    page.click("[data-do=draw]")
+    at_rest(page)
+    page.evaluate(HEARD)
+    before = stroke(page)
+    kl = shown(page, "kl")
+    page.mouse.up()
+    at_rest(page)
+    page.wait_for_function("() => !document.querySelector('.terms-note').textContent.includes('Quadrature')")
+    assert page.evaluate("() => window.heard.some((words) => words.includes('Quadrature with'))")  # without Python
+    assert before != shown(page, "kl") == kl
+    x = torch.tensor(np.array(page.evaluate(PIXELS, ".pad")) / 255).float().round().reshape(1, 1, 8, 8)
+    expected = terms_of(evaluate(nelbo.load(run_folder / name), x), 1024)
+    for term in TERMS:
+        value, error = told(shown(page, term))
+        assert abs(value - float(expected[term])) <= max(0.006, error / 10), term
 
 
 def test_a_walk_between_links_says_nothing_wrong(studio, visit, run_folder):

@@ -13,8 +13,15 @@ import torch
 
 import nelbo
 from nelbo.cli import main
-from tests.studio.reading import PIXELS, number, shown
+from nelbo.evaluation import evaluate
+from nelbo.studio import networks
+from nelbo.studio.inspection import terms_of, terms_under
+from tests.studio.reading import PIXELS, number, shown, stroke, told
 from tests.studio.tab import at_rest
+
+FETCHED = (
+    "(files) => files.filter((f) => performance.getEntriesByType('resource').some((e) => e.name.endsWith(f))).length"
+)
 
 
 def drag(page, *, to=(150, 90)):
@@ -70,7 +77,54 @@ def test_the_inspector_of_two_runs(run_folder, tmp_path, visit):
     assert page.locator("text=no Python behind it").count() == 0
 
 
-def test_a_decoder_that_stays_in_python_is_blended_from_a_grid(run_folder, tmp_path, visit):
+def settled(page, expected):
+    """Hold the numbers of the first row, at rest, to nelbo's."""
+    at_rest(page)
+    for term, estimate in expected.items():
+        value, error = told(shown(page, term))
+        assert abs(value - float(estimate)) <= max(0.006, error / 10), term
+
+
+@pytest.mark.parametrize("name", ["first", "conv"])
+def test_a_drawing_in_a_file_is_encoded_in_the_page(run_folder, tmp_path, visit, name):
+    export("inspector", run_folder / name, tmp_path / "page.html", "--state", "pins=[3]")
+    page = visit((tmp_path / "page.html").as_uri(), offline=True)
+    pinned = shown(page, "kl")
+    page.click("[data-do=draw]")
+    page.wait_for_function("(kl) => document.querySelector('[data-term=kl]').textContent !== kl", arg=pinned)
+    stroke(page)
+    dot = page.locator(".latent .mean")
+    at = [dot.get_attribute(key) for key in ("cx", "cy")]
+    page.locator(".pad-box >> text=Cover half").dispatch_event("click")
+    page.wait_for_function(
+        "([dot, at]) => dot.getAttribute('cx') !== at[0] || dot.getAttribute('cy') !== at[1]",
+        arg=[dot.element_handle(), at],
+    )
+    page.mouse.up()
+    run = nelbo.load(run_folder / name)
+    x = torch.tensor(np.array(page.evaluate(PIXELS, ".pad")) / 255).float().round().reshape(1, 1, 8, 8)
+    settled(page, {term: each[0] for term, each in terms_of(evaluate(run, x), 1024).items()})
+    with torch.no_grad():
+        rebuilt = run.model.reconstruct(x).flatten().numpy()
+    np.testing.assert_allclose(
+        np.array(page.evaluate(PIXELS, ".rebuilt canvas.pixels")) / 255, rebuilt, atol=1.01 / 255
+    )
+    page.click("[data-do=done]")
+    page.wait_for_function("(kl) => document.querySelector('[data-term=kl]').textContent === kl", arg=pinned)
+
+    # a q of the reader's own: its reconstruction error is over the draws that Python takes
+    page.locator("[data-handle='mean µ of q(z|x)']").press("ArrowRight")
+    page.wait_for_selector("text=1,024 draws")
+    q = json.loads(re.search(r"q=(\[[^&]*\])", page.evaluate("decodeURIComponent(location.hash)"))[1])
+    mean, sd = torch.tensor(q[:2]), torch.tensor(q[2:])
+    settled(page, terms_under(run.model, run.data.validation.take([3]), mean, torch.diag(sd.square())))
+    page.click("[data-do=edit]")  # a change of an example starts from it
+    np.testing.assert_array_equal(page.evaluate(PIXELS, ".pad"), 255 * run.data.validation.take([3]).flatten().numpy())
+    assert page.locator("text=/no Python behind it|did not travel|needs the studio/").count() == 0
+
+
+def test_a_decoder_that_stays_in_python_is_blended_from_a_grid(run_folder, tmp_path, visit, monkeypatch):
+    monkeypatch.setattr(networks, "LARGEST", 10)
     export("inspector", run_folder / "conv", tmp_path / "page.html")
     page = visit((tmp_path / "page.html").as_uri())
     shown(page, "kl")
@@ -79,6 +133,8 @@ def test_a_decoder_that_stays_in_python_is_blended_from_a_grid(run_folder, tmp_p
     model = nelbo.load(run_folder / "conv").model
     picture = model.decode(torch.tensor([z]))[0].detach().flatten().numpy()
     assert np.abs(np.array(page.evaluate(PIXELS, ".rebuilt canvas.pixels")) / 255 - picture).max() < 0.1
+    assert page.locator("[data-do=draw], [data-do=edit]").count() == 0
+    page.wait_for_selector("text=Draw and edit in the studio: this model's encoder did not travel with this page.")
 
 
 def test_more_units_than_two_and_no_pictures(run_folder, tmp_path, visit):
@@ -158,6 +214,16 @@ def test_a_site_needs_no_python(run_folder, tmp_path, visit, offered, capsys):
     np.testing.assert_allclose(
         np.array(page.evaluate(PIXELS, ".rebuilt canvas.pixels")) / 255, picture, atol=1.01 / 255
     )
+    # an encoder is fetched when something is drawn, and not before
+    kept = json.loads(page.locator("#answers").text_content())
+    encoders = [file for question, file in kept.items() if "inspect.weights" in question and '"encoder"' in question]
+    assert page.evaluate(FETCHED, encoders) == 0
+    page.click("[data-do=draw]")
+    page.wait_for_function(f"(files) => ({FETCHED})(files) === 2", arg=encoders)
+    stroke(page)
+    page.mouse.up()
+    x = torch.tensor(np.array(page.evaluate(PIXELS, ".pad")) / 255).float().round().reshape(1, 1, 8, 8)
+    settled(page, {term: each[0] for term, each in terms_of(evaluate(run, x), 1024).items()})
     for name in ("kl", "train", "report", "worksheet"):
         page.locator(f".rail [data-page={name}]").click()
         page.wait_for_selector(f"#stage[data-ready={name}]")

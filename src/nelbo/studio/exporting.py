@@ -190,9 +190,10 @@ def _inspector(session: Session, ask: Ask, state: Mapping[str, Any], names: list
         _look_closely(session, which, state.get("pins"))
         info = ask("inspect.open", **which)
         asked.append(_axes(state, info, own=not asked))
-        local = bool(info["dense"]["decoder"] and info["picture"])
-        if local:
-            ask("inspect.weights", run=name, part="decoder")
+        parts = [part for part, travels in info["in_page"].items() if travels]
+        for part in parts:
+            ask("inspect.weights", run=name, part=part)
+        local = "decoder" in parts
         # with all inputs, and a decoder, every example can be looked at in the file; they shall not outweigh a decoder
         all_inputs = local and info["n"] * prod(info["event"]) <= LARGEST
         if all_inputs:

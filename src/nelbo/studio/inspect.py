@@ -27,7 +27,7 @@ from nelbo.studio.inspection import (
     terms_under,
 )
 from nelbo.studio.library import Library
-from nelbo.studio.networks import dense
+from nelbo.studio.networks import Network, decoder_of, encoder_of, posterior_form
 from nelbo.studio.session import Buffers, Content, Reply, Session, answers
 from nelbo.vae import Model
 
@@ -95,7 +95,8 @@ def opened(inspection: Inspection) -> Reply:
         "range": [float(value) for value in inspection.x.aminmax()],
         "columns": _columns(inspection),
         "picture": model.px_family.browser_form(),
-        "dense": {part: dense(getattr(model, part, None)) is not None for part in ("decoder", "encoder")},
+        "posterior_form": posterior_form(model),
+        "in_page": {part: _network(inspection, part) is not None for part in ("decoder", "encoder")},
         "record": {key: inspection.run.record.get(key) for key in ("recipe", "objective", "data", "model", "training")},
         "path": None if inspection.run.path is None else str(inspection.run.path),
     }
@@ -106,15 +107,21 @@ def opened(inspection: Inspection) -> Reply:
 
 @answers("inspect.weights")
 def weights(session: Session, content: Content, buffers: Buffers) -> Reply:
-    """The steps of a dense decoder or encoder, for a browser to compute; weights and biases as float32 buffers."""
+    """The steps of a decoder or encoder, for a browser to compute; their weights and biases as float32 buffers."""
     part = content["part"]
     if part not in ("decoder", "encoder"):
         raise ValueError(f"part must be 'decoder' or 'encoder', got {part!r}")
-    network = dense(getattr(_inspection(session, content).model, part, None))
+    network = _network(_inspection(session, content), part)
     if network is None:
-        raise ValueError(f"the {part} is not a small dense network; it is computed in Python")
-    steps = [[step[0], *(step[1].shape if len(step) > 1 else ())] for step in network.steps]
-    return Reply({"steps": steps}, [_floats(tensor) for step in network.steps for tensor in step[1:]])
+        raise ValueError(f"the {part} is not one that a page computes; Python does")
+    return Reply({"steps": network.steps}, [_floats(weight) for weight in network.weights])
+
+
+def _network(inspection: Inspection, part: str) -> Network | None:
+    """The encoder or the decoder as a page computes it; None where Python does."""
+    if part == "encoder":
+        return encoder_of(inspection.model, inspection.x.shape[1:])
+    return decoder_of(inspection.model)
 
 
 @answers("inspect.examples")

@@ -70,7 +70,7 @@ export function icon(path) {
 /**
  * Run `draw` once in the next frame, however often it is asked for.
  * @param {() => void} draw
- * @returns {(() => void) & {cancel: () => void}}
+ * @returns {(() => void) & {cancel: () => void, now: () => void}} `now` does not wait for that frame
  */
 export function coalesced(draw) {
   let asked = 0;
@@ -81,7 +81,11 @@ export function coalesced(draw) {
   const request = () => {
     if (!asked) asked = requestAnimationFrame(run);
   };
-  return Object.assign(request, { cancel: () => cancelAnimationFrame(asked) });
+  const cancel = () => {
+    cancelAnimationFrame(asked);
+    asked = 0;
+  };
+  return Object.assign(request, { cancel, now: () => (cancel(), run()) });
 }
 
 /**

@@ -357,7 +357,10 @@ export interface RunInfo {
   range: Range;
   /** `Likelihood.browser_form`; null where only Python can tell the mean */
   picture: { family: string; scale?: number | number[] | null } | null;
-  dense: { decoder: boolean; encoder: boolean };
+  /** `Posterior.browser_form`, or a point; null where only Python can tell q(z|x) from the encoder's outputs */
+  posterior_form: { family: string; log_scale?: number[] } | null;
+  /** which networks a page can compute */
+  in_page: { decoder: boolean; encoder: boolean };
   record: Record<string, any>;
   path: string | null;
 }
@@ -379,6 +382,16 @@ export interface Example {
   mean: Float32Array;
   /** latent x latent */
   covariance: Float32Array;
+  /** how the terms were found, where that is not by draws */
+  how?: string;
+  /** what stands for a term that is not known */
+  missing?: string;
+}
+
+/** A normal distribution by its mean and a lower triangular root of its covariance; of a point, the root is 0. */
+export interface Normal {
+  mean: Float32Array;
+  root: number[][];
 }
 
 /** The directions that a latent plane is spanned by. */
@@ -431,7 +444,7 @@ export interface Terms {
   listen(listener: () => void): () => void;
 }
 
-/** A run as the inspector sees it: its examples in latent space, their terms, and its decoder, here or in Python. */
+/** A run as the inspector sees it: its examples in latent space, their terms, and its networks, here or in Python. */
 export interface Source {
   run: string;
   split: string;
@@ -450,12 +463,21 @@ export interface Source {
   range: Range;
   /** whether a decoding costs less than a frame, because it happens here */
   readonly isLocal: boolean;
+  /** whether q(z|x) and the terms of an input cost less than a frame too */
+  readonly isEncoded: boolean;
+  /** whether any code can be decoded exactly, and any input encoded: here or in Python */
+  canDecode: boolean;
+  canEncode: boolean;
   /** The posterior mean of an example. */
   meanOf(row: number): Float32Array;
   /** The mean of p(x|z), at once; null where Python has to be asked. */
   decodeNow(z: Code): Float32Array | null;
   /** -log p(x|z) in nats, at once; null where Python has to be asked. */
   errorNow(z: Code, x: Float32Array): number | null;
+  /** The reconstruction error under a normal q, at once, and how it was found; null where Python has to be asked. */
+  errorUnder(x: Float32Array, mean: Code, covariance: number[][]): { reconstruction_error: number; how: string } | null;
+  /** An input of one's own, at once; null where Python has to be asked. */
+  encodeNow(x: Float32Array): Example | null;
   /** The means of p(x|z) of several codes, one after the other. */
   decode(codes: Code[]): Promise<Float32Array>;
   /** whether the last `decode` was put together from `grid` */
@@ -466,10 +488,10 @@ export interface Source {
   example(row: number): Promise<Example>;
   /** Inputs of some examples, and their reconstructions: [x, reconstruction] each. */
   glance(rows: number[]): Promise<Float32Array[][]>;
-  /** An input of one's own, its terms over so many draws of z. */
-  encode(x: Float32Array, draws: number): Promise<Example>;
-  /** The terms of an input under a normal q of one's own. */
-  termsUnder(x: Code, mean: Code, covariance: Code): Promise<any>;
+  /** An input of one's own, its terms over so many draws of z; null where it need not go on. */
+  encode(x: Float32Array, draws: number, goesOn?: () => boolean): Promise<Example | null>;
+  /** The terms of an input under a normal q of one's own, over many draws; null where it need not go on. */
+  termsUnder(x: Float32Array, mean: Code, covariance: number[][], goesOn?: () => boolean): Promise<any>;
   /** Layers over the plane of these axes through `at`, between these ends, else in the box that Python chooses. */
   plane(
     axes: Axes,
@@ -484,8 +506,10 @@ export interface Source {
   decodedGrid(axes: Axes, at: number[] | null, view?: { x: Range; y: Range } | null): Promise<Plane>;
   /** the decoded grid of a plane that is all of the latent space, from Python */
   grid: Plane | null;
-  /** Fetch the decoder, where it is small and dense, so that pictures follow the hand; else a grid to blend from. */
-  makeLocal(): Promise<void>;
+  /** Fetch the decoder, where a page can compute it, so that pictures follow the hand. */
+  fetchDecoder(): Promise<void>;
+  /** The same with the encoder, so that an input of one's own is followed too. */
+  fetchBoth(): Promise<any>;
   /** Examples nearest to a code in the latent space, nearest first. */
   nearest(z: Code, count: number): number[];
   className(row: number): string | null;

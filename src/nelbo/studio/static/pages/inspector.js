@@ -182,8 +182,7 @@ function mount(slots) {
       for (const name of names) {
         const isKept = (one) => name === one.run || name === one.info.name || name === one.info.run;
         const kept = sources.find((one) => isKept(one) && (one.split === model.get("split") || !model.get("split")));
-        opened.push(kept ?? (await openRun(model, name, model.get("split"))));
-        await opened.at(-1).makeLocal();
+        opened.push(kept ?? (await openRun(model, name, model.get("split"), slots.host.file)));
         if (mine !== loading || gone) return;
       }
       if (opened.length === 2 && String(opened[0].info.event) !== String(opened[1].info.event)) {

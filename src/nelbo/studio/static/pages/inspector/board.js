@@ -10,7 +10,7 @@ import { filmPanel } from "./film.js";
 import { isInside } from "./lasso.js";
 import { neighbours } from "./neighbours.js";
 import { told } from "./numbers.js";
-import { ownInput, sprayQ } from "./own.js";
+import { NO_ENCODER, ownInput, sprayQ } from "./own.js";
 import { isImage } from "./pixels.js";
 import { exampleRow } from "./row.js";
 import { examplesTable } from "./table.js";
@@ -40,7 +40,8 @@ export function chooseExamples(slots, place, { sources, entries, pin, said }) {
   let gone = false;
   let edited = null;
   const isPicture = isImage(first.info.event);
-  const canDraw = (isPicture || isNamed(first)) && !slots.host.file; // the encoder stays in Python
+  const isDrawable = isPicture || isNamed(first);
+  const canDraw = isDrawable && first.canEncode;
 
   async function build() {
     for (const source of sources) boxes.set(source, await source.boxes(axesOf(source)));
@@ -277,6 +278,7 @@ export function chooseExamples(slots, place, { sources, entries, pin, said }) {
       button("back", "Back to the model's q", () => write(model, { z: [], q: [] })),
       first.latent > 1 ? button("lasso", "Lasso", lasso, { "aria-pressed": false, title: lassoTitle }) : null,
       model.get("pins").length > 1 ? button("film", "Path between the first two", toggleFilm) : null,
+      isDrawable && !canDraw ? h("p", { class: "caption" }, `Draw and edit in the studio: ${NO_ENCODER}`) : null,
     );
   }
 
@@ -291,6 +293,7 @@ export function chooseExamples(slots, place, { sources, entries, pin, said }) {
     hideFilm();
     if (rows.length < 2) return;
     const [one, other] = await Promise.all([first.example(rows[0].pin), first.example(rows[1].pin)]);
+    await first.fetchDecoder().catch(() => {}); // the curves need it, where it travels
     if (gone) return;
     film = filmPanel(
       first,

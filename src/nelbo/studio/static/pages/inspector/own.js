@@ -9,6 +9,7 @@ import { root } from "./normal.js";
 const SPRAY = 25;
 const [FEW, MANY] = [64, 1024]; // draws of z for the terms of an input of the reader's own
 const REST = 250; // ms without a change
+export const NO_ENCODER = "this model's encoder did not travel with this page.";
 
 /** @import { Axes, Slots, Source } from "../../core/types.js" */
 
@@ -60,21 +61,30 @@ export async function sprayQ(slots, source, view, { w }, place) {
  * @returns {{remove: () => void}}
  */
 export function ownInput(slots, sources, chosen, change, shown) {
+  const able = sources.map((_, which) => which).filter((which) => sources[which].canEncode);
   let busy = false;
+  /** @type {?[Float32Array, number, number[]]} what to encode next */
   let next = null;
   let gone = false;
   let rested = 0;
-  /** @param {Float32Array} x @param {number} draws of z: few while a stroke is under way, many when it rests */
-  async function encode(x, draws) {
+  let strokes = 0;
+
+  /** @param {Float32Array} x @param {number} draws of z @param {number[]} which of the sources */
+  async function encode(x, draws, which) {
     if (busy) {
-      next = [x, draws];
+      next = [x, draws, which];
       return;
     }
     busy = true;
+    const now = strokes;
+    const isNewest = () => !gone && now === strokes;
     try {
-      const found = await Promise.all(sources.map((source) => source.encode(x, draws)));
+      const found = await Promise.all(which.map((one) => sources[one].encode(x, draws, isNewest)));
       if (!gone) {
-        chosen.views.forEach((one, which) => one.setExample(found[which]));
+        // a source that follows the hand by itself shows nothing older than that
+        found.forEach((example, i) => {
+          if (example && (isNewest() || !sources[which[i]].isEncoded)) chosen.views[which[i]].setExample(example);
+        });
         shown();
       }
     } catch (error) {
@@ -82,21 +92,35 @@ export function ownInput(slots, sources, chosen, change, shown) {
     }
     busy = false;
     if (!next || gone) return;
-    const [newest, of] = next;
+    const newest = next;
     next = null;
-    encode(newest, of);
+    encode(...newest);
   }
-  const changed = (x) => {
-    encode(x, FEW);
+
+  /** In this frame where the networks are here; else Python is asked for a few draws. @param {Float32Array} x */
+  function changed(x) {
+    strokes++;
+    const others = able.filter((which) => {
+      const example = sources[which].encodeNow(x);
+      if (example) chosen.views[which].showNow(example);
+      return !example;
+    });
+    if (others.length) encode(x, FEW, others);
+    if (others.length < able.length) shown();
     clearTimeout(rested);
-    rested = setTimeout(() => encode(x, MANY), REST);
-  };
+    rested = setTimeout(() => encode(x, MANY, able), REST);
+  }
+
   const [view] = chosen.views;
   const start = change ? view.example.x : null;
   const pad = isImage(sources[0].info.event) ? drawingPad(sources[0], start, changed) : null;
   view.startEdit(pad?.element ?? null, change ? `example ${chosen.pin}, changed by you` : "drawn by you", changed);
   pad?.focus();
-  if (pad) encode(pad.x, MANY);
+  chosen.views.forEach((one, which) => able.includes(which) || one.explain(NO_ENCODER));
+  Promise.all(able.map((which) => sources[which].fetchBoth())).then(
+    () => gone || !pad || changed(pad.x),
+    (error) => slots.say(error.message),
+  );
   return {
     remove() {
       gone = true;

@@ -6,16 +6,15 @@ import { acrossPlane, along, movedTo, rowsOf, stretchedTo } from "./axes.js";
 import { valuesView } from "./columns.js";
 import { exampleView } from "./example.js";
 import { latentView } from "./latent.js";
-import { expectation } from "./network.js";
 import { termsPanel, told } from "./numbers.js";
 import { isImage } from "./pixels.js";
-import { klParts, root } from "./normal.js";
+import { klParts } from "./normal.js";
 
 const REST = 160; // ms without a move, before Python is asked for many draws
 const NEEDS_PYTHON = {
   reconstruction_error: null,
   missing: "–",
-  how: "The decoder did not travel with this page: the reconstruction error of your q needs the studio.",
+  how: "This model's decoder did not travel with this page: the reconstruction error of your q needs the studio.",
 };
 
 /**
@@ -58,6 +57,7 @@ export function exampleRow(parent, source, options) {
   let own = null; // {mean: plane, sd: plane}
   let answered = null;
   let timer = 0;
+  let pending = ""; // the reader's q whose terms are on their way
   let newest = 0;
   let decoding = false;
   let waiting = null; // the code to decode next
@@ -124,15 +124,16 @@ export function exampleRow(parent, source, options) {
     let text = `${source.info.is_point ? "q(z|x) is a point, so there is no KL. " : ""}−log p(x|µ) = ${said(example.at_mean)}`;
     if (code) {
       const error = source.errorNow(z, example.x);
-      if (error !== null) text = `at z: −log p(x|z) = ${said(error)}, at µ ${said(example.at_mean)}`;
+      if (error === null) drawWhenHere();
+      else text = `at z: −log p(x|z) = ${said(error)}, at µ ${said(example.at_mean)}`;
     }
-    panel.show(example, { unit, text });
+    panel.show(example, { unit, text: [text, example.how].filter(Boolean).join(". "), missing: example.missing });
   }
 
   /** The terms under the reader's q: KL by its formula, the rest by quadrature, then by many draws. */
   function showOwn(q) {
     const key = `${q.mean}|${q.covariance}`;
-    const found = answered?.key === key ? answered : { ...formula(q), ...quadrature(q, 3), key };
+    const found = answered?.key === key ? answered : { ...formula(q), ...quickly(q), key };
     const { reconstruction_error: error, kl } = found;
     const sum = error === null || kl === null ? null : error + kl;
     const own_ = example.nelbo === null ? "" : told(example.nelbo, example.standard_errors.nelbo, options.unit());
@@ -141,17 +142,18 @@ export function exampleRow(parent, source, options) {
       { ...found, nelbo: sum },
       { unit: options.unit(), text: `Your q(z).${found.parts ?? ""} ${found.how ?? ""}${gap}`, missing: found.missing },
     );
-    if (answered?.key === key) return;
+    if (answered?.key === key || pending === key) return;
     clearTimeout(timer);
+    pending = key;
     timer = setTimeout(async () => {
       try {
-        const asked = await source.termsUnder(example.x, q.mean, q.covariance.flat());
-        answered = { key, ...formula(q), ...asked, how: "1,024 draws." };
+        const asked = await source.termsUnder(example.x, q.mean, q.covariance, () => pending === key);
+        if (!asked) return; // it was overtaken
+        answered = { key, ...formula(q), ...asked, how: asked.how ?? "1,024 draws." };
       } catch {
-        // a file without Python
-        answered = { key, ...formula(q), ...(source.isLocal ? quadrature(q, 5) : NEEDS_PYTHON) };
+        answered = { key, ...formula(q), ...NEEDS_PYTHON }; // a file without Python
       }
-      if (own) draw();
+      if (pending === key) draw();
     }, REST);
   }
 
@@ -168,18 +170,16 @@ export function exampleRow(parent, source, options) {
     return { kl: place + width, parts: ` KL = Σ µ²⁄2 (${said(place)}) + Σ (σ² − 1)⁄2 − ln σ (${said(width)}).` };
   }
 
-  function quadrature(q, nodes) {
-    if (!source.isLocal) return { reconstruction_error: null };
-    const center = pick(q.mean);
-    const at = (off) =>
-      movedTo(
-        w,
-        q.mean,
-        center.map((v, i) => v + off[i]),
-      );
-    const value = expectation((off) => source.errorNow(at(off), example.x), root(sub(q.covariance)), nodes);
-    const others = source.latent > w.length ? ", the rest at µ" : "";
-    return { reconstruction_error: value, how: `Quadrature with ${nodes ** w.length} nodes${others}.` };
+  /** Once more, as soon as the decoder is here. */
+  const drawWhenHere = () =>
+    source.fetchDecoder().then(
+      () => source.isLocal && draw(),
+      () => {},
+    );
+
+  /** By quadrature, where the decoder is here. */
+  function quickly(q) {
+    return source.errorUnder(example.x, q.mean, q.covariance) ?? (drawWhenHere(), { reconstruction_error: null });
   }
 
   const pick = (z) => along(w, z);
@@ -195,6 +195,7 @@ export function exampleRow(parent, source, options) {
     setExample(next) {
       example = next;
       answered = null;
+      pending = "";
       original?.show(next.x);
       columns?.original(next.x);
       draw();
@@ -233,13 +234,20 @@ export function exampleRow(parent, source, options) {
       code = z;
       draw();
     },
+    /** The same, in this frame. @param {import("../../core/types.js").Example} next */
+    showNow(next) {
+      this.setExample(next);
+      draw.now();
+    },
     setQ(q) {
       own = q;
+      if (!q) pending = "";
       draw();
     },
     setActive: (on) => element.classList.toggle("active", on),
     remove() {
       clearTimeout(timer);
+      pending = "";
       draw.cancel();
       plane.remove();
       element.remove();

@@ -1,8 +1,8 @@
-// A run as the inspector sees it: its examples in latent space, their terms, and its decoder, here or in Python.
+// A run as the inspector sees it: its examples in latent space, their terms, and its networks, here or in Python.
 
 import { ask, floats } from "../../core/store.js";
 import { movedTo } from "./axes.js";
-import { likelihood, network } from "./network.js";
+import { inPage } from "./inpage.js";
 import { termsOf, TERMS } from "./terms.js";
 
 const GRID = 15; // decoded pictures along an axis of the plane
@@ -14,9 +14,10 @@ const VIEWS = 12; // views of planes that are kept
  * @param {Model} model the host
  * @param {string} run
  * @param {string} split "" for what was held out
+ * @param {boolean} [isAlone] whether there is no Python to ask: in a file and on a site
  * @returns {Promise<Source>}
  */
-export async function openRun(model, run, split) {
+export async function openRun(model, run, split, isAlone = false) {
   const which = split ? { run, split } : { run };
   const opened = await ask(model, "inspect.open", which);
   const info = /** @type {RunInfo} */ (opened.content);
@@ -27,8 +28,8 @@ export async function openRun(model, run, split) {
     const { content } = await ask(model, "inspect.refine", { ...which, rows });
     return content.examples;
   });
-  const local = { decoder: null };
-  const px = info.picture && likelihood(info.picture);
+  const here = inPage(info, (part) => ask(model, "inspect.weights", { run, part }));
+  const hasTerms = isAlone || info.standard_normal_prior; // else Python is asked for the KL
   const answers = remembering();
   const views = remembering(VIEWS);
   const together = (pictures) => concatenated(pictures, features);
@@ -48,13 +49,21 @@ export async function openRun(model, run, split) {
     loss,
     range: pictureRange(info),
     get isLocal() {
-      return Boolean(local.decoder && px);
+      return here.decodes;
     },
+    get isEncoded() {
+      return here.encodes && hasTerms;
+    },
+    canDecode: !isAlone || here.canDecode,
+    canEncode: !isAlone || here.canEncode,
     meanOf: (row) => means.subarray(row * info.latent, (row + 1) * info.latent),
-    decodeNow: (z) => (source.isLocal ? px.mean(local.decoder(z)) : null),
-    errorNow: (z, x) => (source.isLocal ? px.error(local.decoder(z), x) : null),
+    decodeNow: (z) => (here.decodes ? here.mean(z) : null),
+    errorNow: (z, x) => (here.decodes ? here.error(z, x) : null),
+    errorUnder: (x, mean, covariance) => (here.decodes ? here.errorUnder(x, mean, covariance) : null),
+    encodeNow: (x) => (source.isEncoded ? here.encodeNow(x) : null),
     async decode(codes) {
-      if (source.isLocal) return together(codes.map(source.decodeNow));
+      await source.fetchDecoder().catch(() => {}); // Python is asked instead
+      if (source.isLocal) return here.means(codes);
       const flat = new Float32Array(codes.length * info.latent);
       codes.forEach((z, i) => flat.set(z, i * info.latent));
       try {
@@ -86,9 +95,18 @@ export async function openRun(model, run, split) {
         return Promise.all(rows.map((row) => source.example(row).then((one) => [one.x, one.reconstruction])));
       }
     },
-    encode: (x, draws) => ask(model, "inspect.encode", { ...which, draws }, [x.slice().buffer]).then(firstExample),
-    async termsUnder(x, own, covariance) {
-      const parts = [x, own, covariance].map((values) => Float32Array.from(values).buffer);
+    async encode(x, draws, goesOn = () => true) {
+      if (!isAlone || !here.canEncode)
+        return ask(model, "inspect.encode", { ...which, draws }, [x.slice().buffer]).then(firstExample);
+      await here.fetchBoth();
+      return here.encode(x, goesOn);
+    },
+    async termsUnder(x, own, covariance, goesOn = () => true) {
+      if (isAlone && here.canDecode) {
+        await here.fetchDecoder();
+        return here.termsUnder(x, own, covariance, goesOn);
+      }
+      const parts = [x, own, covariance.flat()].map((values) => Float32Array.from(values).buffer);
       return (await ask(model, "inspect.terms", which, parts)).content.terms;
     },
     plane(axes, layers, n, at = null, ends = null) {
@@ -104,6 +122,7 @@ export async function openRun(model, run, split) {
     },
     async decodedGrid(axes, at, view) {
       const ends = view && { low: [view.x[0], view.y[0]], high: [view.x[1], view.y[1]] };
+      await source.fetchDecoder().catch(() => {});
       if (!source.isLocal) {
         const whole = () => source.plane(axes, ["decoded"], GRID, at);
         return ends ? source.plane(axes, ["decoded"], GRID, at, ends).catch(whole) : whole();
@@ -114,34 +133,11 @@ export async function openRun(model, run, split) {
       const codes = Array.from({ length: GRID ** 2 }, (_, i) =>
         movedTo(axes.w, base, [middle(0, i % GRID), middle(1, GRID - 1 - Math.floor(i / GRID))]),
       );
-      return {
-        n: GRID,
-        low,
-        high,
-        prior_box: info.prior_box,
-        layers: { decoded: together(codes.map(source.decodeNow)) },
-      };
+      return { n: GRID, low, high, prior_box: info.prior_box, layers: { decoded: here.means(codes) } };
     },
     grid: null,
-    async makeLocal() {
-      if (px && info.dense.decoder) {
-        if (local.decoder) return;
-        const answer = await ask(model, "inspect.weights", { run, part: "decoder" });
-        local.decoder = network(answer.content, answer.buffers);
-      } else if (info.latent === 2 && !source.grid) {
-        const axes = {
-          asked: null,
-          w: [
-            [1, 0],
-            [0, 1],
-          ],
-        };
-        source.plane(axes, ["decoded"], GRID).then(
-          (plane) => (source.grid = plane),
-          () => {},
-        );
-      }
-    },
+    fetchDecoder: here.fetchDecoder,
+    fetchBoth: here.fetchBoth,
     nearest(z, count) {
       const far = new Float64Array(info.n);
       for (let i = 0; i < info.n; i++) {
@@ -153,11 +149,18 @@ export async function openRun(model, run, split) {
     },
     className: (row) => (info.label_names?.length ? info.label_names[labels[row]] : null),
   };
+  if (!here.canDecode && info.latent === 2) {
+    source.plane({ asked: null, w: [] }, ["decoded"], GRID).then(
+      (plane) => (source.grid = plane),
+      () => {},
+    );
+  }
   return source;
 
   /** An example from its input and the terms of the set. @param {number} row @param {Error} error @returns {Promise<Example>} */
   async function putTogether(row, error) {
-    if (!source.isLocal) throw error;
+    if (!here.canDecode) throw error;
+    await source.fetchDecoder();
     const { content, buffers } = await answers("inputs", () => ask(model, "inspect.inputs", which)).catch(() => {
       throw error;
     });
