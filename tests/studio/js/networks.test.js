@@ -67,7 +67,7 @@ for (const [name, one] of Object.entries(golden)) {
     const [now, settled] = [here.encodeNow(x), await here.encode(x, () => true)];
     assert.deepEqual([now.mean, now.reconstruction], [settled.mean, settled.reconstruction]);
     assert.equal(now.kl, settled.kl);
-    const allowed = 5 * (settled.standard_errors.reconstruction_error ?? 0) + 0.02 * settled.reconstruction_error;
+    const allowed = 20 * settled.standard_errors.reconstruction_error + 0.02 * settled.reconstruction_error; // as of 64 draws
     assert.ok(Math.abs(now.reconstruction_error - settled.reconstruction_error) <= allowed + 1e-9, now.how);
   });
 }

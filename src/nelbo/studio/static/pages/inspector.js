@@ -40,6 +40,7 @@ export default {
     ["click", "a point in the plane pins that example"],
     ["drag ◆", "decode another z"],
     ["drag ●, ▮", "move and widen q(z|x)"],
+    ["Draw, Edit", "an input of your own: q(z|x), reconstruction and numbers follow the stroke"],
     ["Shift + drag", "a lasso around examples, which the table then shows"],
     ["Ctrl + wheel, pinch", "zoom the plane; + and − with the plane in focus"],
     ["Alt + drag, two fingers", "move the plane; arrows with the plane in focus"],

@@ -128,7 +128,8 @@ function dense(step, weight, bias) {
  * @param {Float32Array} out
  */
 function multiplied(h, n, inputs, weight, outputs, bias, out) {
-  for (let i = 0; i < out.length; i++) out[i] = bias ? bias[i % outputs] : 0;
+  if (bias) for (let from = 0; from < out.length; from += outputs) out.set(bias, from);
+  else out.fill(0);
   let row = 0;
   for (; row + 4 <= n; row += 4) addFourRows(h, row, inputs, weight, outputs, out);
   for (; row < n; row++) addRow(h, row, inputs, weight, outputs, out);
@@ -143,11 +144,21 @@ function addFourRows(h, row, inputs, weight, outputs, out) {
   for (; o + 2 <= outputs; o += 2) {
     const first = o * inputs;
     const second = first + inputs;
-    let [s, t, u, v] = [0, 0, 0, 0];
-    let [w, x, y, z] = [0, 0, 0, 0];
+    let s = 0;
+    let t = 0;
+    let u = 0;
+    let v = 0;
+    let w = 0;
+    let x = 0;
+    let y = 0;
+    let z = 0;
     for (let i = 0; i < inputs; i++) {
-      const [p, q] = [weight[first + i], weight[second + i]];
-      const [e, f, g, k] = [h[a + i], h[b + i], h[c + i], h[d + i]];
+      const p = weight[first + i];
+      const q = weight[second + i];
+      const e = h[a + i];
+      const f = h[b + i];
+      const g = h[c + i];
+      const k = h[d + i];
       s += p * e;
       t += p * f;
       u += p * g;
