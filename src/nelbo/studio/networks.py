@@ -110,8 +110,7 @@ def _add(into: Network, module: nn.Module | None, shape: Shape) -> Shape:
         _UnknownLayerError: the page does not know this type of module: a subclass may do anything.
     """
     rule = _RULES.get(type(module))
-    hooks = module is not None and (module._forward_pre_hooks or module._forward_hooks)
-    if rule is None or hooks:
+    if rule is None or any(vars(module)[hooks] for hooks in ("_forward_pre_hooks", "_forward_hooks")):
         raise _UnknownLayerError
     return rule(into, module, shape)
 
