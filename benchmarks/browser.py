@@ -20,13 +20,16 @@ MOVES = 100
 BROWSER_GOALS = (16.0, 33.0)
 """p50 and p95 in ms where the browser computes what is drawn."""
 # from the event's own time to the message behind the frame that it caused
-_CLOCK = """() => {
+CLOCK = """(name) => {
   window.waits = [];
-  addEventListener("pointermove", (event) => {
+  removeEventListener(window.timed, window.clock, true);
+  window.timed = name;
+  window.clock = (event) => {
     const channel = new MessageChannel();
     channel.port1.onmessage = () => window.waits.push(performance.now() - event.timeStamp);
     requestAnimationFrame(() => channel.port2.postMessage(0));
-  }, true);
+  };
+  addEventListener(name, window.clock, true);
 }"""
 # what any page pays: one circle follows the mouse
 _BLANK = """<svg width="900" height="600" style="background:white"><circle cx="300" cy="300" r="20"/></svg><script>
@@ -62,8 +65,8 @@ def missing() -> str | None:
 
 
 @contextmanager
-def serving(runs: Sequence[Path] = ()) -> Iterator[Served]:
-    """The real command, ``nelbo studio``; ended at the end."""
+def serving(runs: Sequence[Path | str] = ()) -> Iterator[Served]:
+    """The real command, ``nelbo studio``, with runs or functions that return some; ended at the end."""
     code = "import sys; from nelbo.cli import main; sys.exit(main(sys.argv[1:]))"
     command = [sys.executable, "-c", code, "studio", *map(str, runs), "--port", "0", "--no-open"]
     started = time.perf_counter()
@@ -107,7 +110,7 @@ def drag(page: Any, x: float, y: float, *, reach: float) -> list[float]:
     before = page.url
     page.mouse.move(x, y)
     page.mouse.down()
-    page.evaluate(_CLOCK)
+    page.evaluate(CLOCK, "pointermove")
     for i in range(MOVES):
         page.mouse.move(x + reach * (1 - abs(i / 25 % 2 - 1)), y)
         page.wait_for_timeout(20)

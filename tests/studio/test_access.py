@@ -25,6 +25,7 @@ PAGES = {
     "inspector": ".term .rank:visible",
     "train": ".train-strip .status:has-text('finished')",
     "report": ".term .rank:visible",
+    "beta": ".offer pre",  # with a series: test_beta_page
 }
 
 

@@ -25,11 +25,13 @@ from nelbo.studio.inspection import (
     terms_of,
     terms_under,
 )
+from nelbo.studio.library import Library
 from nelbo.studio.networks import decoder_of, encoder_of, network
 from nelbo.studio.planes import Plane
+from nelbo.studio.session import Session
 from nelbo.vae import Model, as_model
 from tests.cases import EVENT, LATENT, LIKELIHOODS, POSTERIORS, PRIORS, each, make_vae
-from tests.studio.runs import small_run
+from tests.studio.runs import many_examples, small_run
 
 
 def test_terms_are_those_of_nelbo_loss():
@@ -367,3 +369,34 @@ def test_models_of_all_kinds_open():
     assert (content["posterior"], content["in_page"]) == ("Independent", {"decoder": False, "encoder": False})
     assert content["standard_normal_prior"]
     assert not opened(inspect(small_run(prior="mixture"), limit=5)).content["standard_normal_prior"]
+
+
+def test_all_examples_of_a_part_with_fewer_draws_of_more():
+    session = Session()
+    name = Library.of(session).add(many_examples(12_000))
+    first, all_of_them = (
+        session.ask({"kind": "inspect.open", "id": 1, "run": name, **more}) for more in ({}, {"all": True})
+    )
+    assert [first.content["n"], all_of_them.content["n"]] == [1000, 12_000]
+    assert [first.content["draws"], all_of_them.content["draws"]] == [8, 2]
+    assert first.content["of"] == all_of_them.content["of"] == 12_000
+    # what does not depend on draws is the same number
+    means = [np.frombuffer(reply.buffers[0], "<f4").reshape(-1, 2) for reply in (first, all_of_them)]
+    np.testing.assert_allclose(means[1][:1000], means[0], atol=1e-6)
+    kl = [np.frombuffer(reply.buffers[3], "<f4") for reply in (first, all_of_them)]
+    np.testing.assert_allclose(kl[1][:1000], kl[0], rtol=1e-4, atol=1e-5)
+    # the last one is looked at like the others
+    asked = {"kind": "inspect.pictures", "id": 1, "run": name, "all": True, "rows": [11_999], "inputs": True}
+    (x,) = session.ask(asked).buffers
+    assert np.frombuffer(x, "<f4").shape == (64,)
+    assert "error" in session.ask({**asked, "all": False}).content
+
+
+def test_large_sets_make_room_for_each_other(monkeypatch):
+    monkeypatch.setattr("nelbo.studio.library._KEPT_EXAMPLES", 5000)
+    library = Library()
+    names = [library.add(many_examples(n)) for n in (3000, 3001)]
+    one = library.inspection(names[0], whole=True)
+    assert library.inspection(names[0], whole=True) is one
+    library.inspection(names[1], whole=True)
+    assert library.inspection(names[0], whole=True) is not one

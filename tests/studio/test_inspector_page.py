@@ -23,7 +23,7 @@ from nelbo.studio.library import Library
 from nelbo.studio.session import Session
 from tests.studio.conftest import COLUMNS
 from tests.studio.reading import PIXELS, number, shown, state_of, stroke, told
-from tests.studio.runs import small_run
+from tests.studio.runs import many_examples, small_run
 from tests.studio.tab import at_rest
 
 
@@ -65,6 +65,7 @@ def test_the_three_numbers_are_those_of_nelbo_loss(studio, visit, run, run_folde
 
 
 TERMS = ("reconstruction_error", "kl", "nelbo")
+FIND = "input[type=search]"
 HOVERED = r"#(\d+): (.+?) \+ (.+?) = (.+?) nats"
 
 
@@ -535,8 +536,8 @@ def test_numbers_out_of_range_are_clamped_and_said(studio, visit, run_folder):
     page = visit(studio.address(state_of(run=str(run_folder / "first"), pins=[3, 99999], colour="taste")))
     page.wait_for_selector("text=Examples are 0 to 19")
     assert page.locator(".example-row").count() == 1
-    page.fill("[aria-label='Example number']", "400")
-    page.press("[aria-label='Example number']", "Enter")
+    page.fill(FIND, "400")
+    page.press(FIND, "Enter")
     page.wait_for_selector("text=Shown: 19")
     far = {"z": [1e99, 0], "q": [0, 0, -1, 1], "lasso": [-9, -9, 9, -9, 1e300, 9]}
     page = visit(studio.address(state_of(run=str(run_folder / "first"), **far)))
@@ -554,8 +555,8 @@ def test_damaged_and_deleted_runs(studio, visit, run_folder, tmp_path, serving):
     page = visit(own.address(state_of(run=str(tmp_path / "gone"), pins=[0])))
     shown(page, "kl")
     shutil.rmtree(tmp_path / "gone")
-    page.fill("[aria-label='Example number']", "5")
-    page.press("[aria-label='Example number']", "Enter")  # deleted while open: still there
+    page.fill(FIND, "5")
+    page.press(FIND, "Enter")  # deleted while open: still there
     page.wait_for_function("() => document.querySelectorAll('.example-row').length === 2")
     shown(page, "kl", 1)
     page.locator("select[aria-label=Model]").select_option("half")
@@ -595,6 +596,81 @@ def test_a_lasso_fills_the_table_and_views_are_kept(studio, visit, run, run_fold
     page.click(".bookmark .chip")
     page.wait_for_selector("text=decoded at z")
     assert page.locator(".bookmark .chip").inner_text() == "below"
+
+
+ALL_HERE = """() => [...document.querySelectorAll('.card')].some((card) => /over 3,000 train/.test(card.textContent))"""
+COLOURED = """(around) => {
+  const canvas = document.querySelector('.latent canvas');
+  const [x, y, r] = around.map((v) => Math.round(v * canvas.width));
+  const { data } = canvas.getContext('2d').getImageData(x - r, y - r, 2 * r + 1, 2 * r + 1);
+  let strongest = 0;
+  for (let i = 3; i < data.length; i += 4) strongest = Math.max(strongest, data[i]);
+  return strongest;
+}"""
+
+
+def test_a_map_of_all_examples_with_search_lasso_and_pictures_close_up(serving, visit):
+    """The first thousand are there at once and all the others follow; what the map is asked, it answers from all."""
+    session = Session()
+    run = many_examples(3000)
+    name = Library.of(session).add(run)
+    with torch.no_grad():
+        z = run.model.posterior(run.data.train.x).mean.numpy()
+    page = visit(serving(session).address(state_of(run=name, pins=[4])))
+    shown(page, "kl")
+    page.wait_for_function(ALL_HERE)
+    page.wait_for_selector("text=1–12 of 3,000")
+    # one beyond the first thousand has its dot where its mean lies, and is picked there
+    low, size = -3.4, 6.8  # the plane shows the prior out to 3.4 sigma
+    far = int(1000 + np.argmax(np.abs(z[1000:]).sum(1) * (np.abs(z[1000:]).max(1) < 3)))
+    place = (z[far, 0] - low) / size, 1 - (z[far, 1] - low) / size
+    assert page.evaluate(COLOURED, [*map(float, place), 0.003]) > 100
+    page.fill(FIND, str(far))
+    page.click("button:text-is('Find')")
+    page.wait_for_function("() => document.querySelectorAll('.example-row').length === 2")
+    # a condition: the table holds what fits, the others are faint, and the plane goes there; the link finds it again
+    limit = round(float(np.quantile(z[:, 0], 0.7)), 2)
+    page.fill(FIND, f"z1 > {limit}")
+    page.press(FIND, "Enter")
+    fitting = int((z[:, 0] > limit).sum())
+    page.wait_for_selector(f"text=of {fitting:,} with z1 > {limit}")
+    page.wait_for_function("() => location.hash.includes('search=') && location.hash.includes('view=')")
+    page.click("[data-zoom=fit]")
+    page.wait_for_function("() => !location.hash.includes('view=')")
+    left = int(np.argmin(z[:, 0]))
+    place = (z[left, 0] - low) / size, 1 - (z[left, 1] - low) / size
+    assert 0 < page.evaluate(COLOURED, [*map(float, place), 0.003]) < 150
+    page.fill(FIND, "rabbit")
+    page.press(FIND, "Enter")
+    page.wait_for_selector("text=“rabbit” means nothing here")
+    page.click("text=All examples")
+    page.wait_for_selector("text=1–12 of 3,000")
+    # a lasso: as many as matplotlib finds within the same line
+    a, b, c = np.quantile(z, [0.2, 0.5, 0.9], axis=0).round(3).astype(float).tolist()
+    corners = [a[0], a[1], c[0], a[1], b[0], c[1], a[0], b[1]]
+    page.wait_for_function("() => !location.hash.includes('search=')")
+    page.evaluate("(lasso) => (location.hash += '&lasso=' + JSON.stringify(lasso))", corners)
+    within = int(Polygon(np.reshape(corners, (-1, 2))).contains_points(z).sum())
+    page.wait_for_selector(f"text=of {within:,} in the lasso")
+    # close up, pictures stand for the points: the canvas has the pixels of the example in the middle
+    centre = [float(v) for v in z[far]]
+    page.evaluate(
+        "(view) => (location.hash += '&view=' + JSON.stringify(view))", [*np.round(centre, 4).tolist(), 0.004]
+    )
+    page.wait_for_function(
+        """() => {
+          const canvas = document.querySelector('.latent canvas');
+          const at = canvas.width / 2;
+          const { data } = canvas.getContext('2d').getImageData(at - 16, at - 16, 32, 32);
+          let [black, white] = [0, 0];
+          for (let i = 0; i < data.length; i += 4) {
+            if (data[i + 3] < 255) continue;
+            if (data[i] + data[i + 1] + data[i + 2] === 0) black++;
+            if (data[i] + data[i + 1] + data[i + 2] === 765) white++;
+          }
+          return black > 50 && white > 50;
+        }"""
+    )
 
 
 def test_principal_axes_are_those_of_numpy(studio, visit, run_folder):

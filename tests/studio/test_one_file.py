@@ -59,8 +59,8 @@ def test_the_inspector_of_two_runs(run_folder, tmp_path, visit):
     page.wait_for_function("() => document.querySelector('image.pictures')?.getAttribute('href')?.startsWith('data:')")
 
     # an example whose close look did not travel is put together from its input and the terms of the set
-    page.fill("[aria-label='Example number']", "13")
-    page.press("[aria-label='Example number']", "Enter")
+    page.fill("input[type=search]", "13")
+    page.press("input[type=search]", "Enter")
     page.wait_for_function("() => document.querySelectorAll('.example-row').length === 4")
     x = run.data.validation.take([13])
     with torch.no_grad():

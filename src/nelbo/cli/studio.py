@@ -93,7 +93,7 @@ def _runs_and_file(page: str, paths: Sequence[Path]) -> tuple[list[Path], Path]:
     is_file = bool(paths) and paths[-1].suffix.lower() in (".html", ".htm")
     runs, out = (list(paths[:-1]), paths[-1]) if is_file else (list(paths), Path(f"nelbo-{page}.html"))
     most = 1 if page == "report" else 2
-    if len(runs) > most:
+    if len(runs) > most and page != "beta":  # which shows a series
         raise ValueError(
             f"{page} shows {'one run' if most == 1 else 'one run or two'}, got {len(runs)}: "
             f"{', '.join(map(str, runs))}; the output file must end in .html"

@@ -1,5 +1,6 @@
 """Two latent spaces of the same examples laid over each other."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
@@ -61,3 +62,27 @@ def align(z: Tensor, target: Tensor) -> Alignment:
     return Alignment(
         scale, left @ right, center, target_center, max(0.0, 1 - float(singular.sum()) ** 2 / (extent * target_extent))
     )
+
+
+def turned(spaces: Sequence[Tensor], reference: int) -> list[Tensor]:
+    """The rotations, with reflections, (d, d), that bring each space nearest to its neighbor; the reference stays.
+
+    The neighbor towards the reference was turned before. Lengths and the origin stay what they are, so that a standard
+    normal prior stays one and a space that collapses is seen to.
+
+    Args:
+        spaces: (n, d) each, the same examples in one space after the other.
+        reference: the position of the space that is left as it is.
+    """
+    d = spaces[reference].shape[1]
+    rotations = {reference: torch.eye(d).double()}
+    outwards = [(i, i - 1) for i in range(reference + 1, len(spaces))] + [
+        (i, i + 1) for i in reversed(range(reference))
+    ]
+    for own, neighbor in outwards:
+        target = spaces[neighbor].double() @ rotations[neighbor]
+        try:
+            rotations[own] = align(spaces[own], target).rotation
+        except ValueError:  # all codes are one: any rotation is as good as the neighbor's
+            rotations[own] = rotations[neighbor]
+    return [rotations[i] for i in range(len(spaces))]

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from nelbo.files import write_bytes
+from nelbo.studio.beta import all_series
 from nelbo.studio.library import Library
 from nelbo.studio.link import OF_RUNS, STATIC, export_html, index_html
 from nelbo.studio.networks import LARGEST
@@ -56,10 +57,12 @@ def export_site(session: Session, out: Path) -> int:
     runs = [entry["run"] for entry in Library.of(session).entries() if entry["status"] in ("finished", "in memory")]
     answers = Answers(session, _short(runs))
     for run in runs:
-        for page in OF_RUNS:
+        for page in (name for name in OF_RUNS if name != "beta"):
             others = [{"other": other} for other in runs[:2] if other != run] if page == "inspector" else []
             for more in ({}, *others):
                 _ask_for(answers, page, {"run": run, **more})
+    for series in all_series(Library.of(session)):
+        _ask_for(answers, "beta", {"run": series["runs"][0]["run"]})
     answers.list_only(runs)
     travels = [path for path in STATIC.rglob("*") if path.suffix in (".js", ".css")]
     files = {path.relative_to(STATIC).as_posix(): path.read_bytes() for path in travels}
@@ -110,6 +113,11 @@ class Answers:
         entries = _renamed([{**entry, "name": entry["run"]} for entry in entries], self.names)
         demo = {"out": "", "models": {}, "missing": [], "offer": False}
         self.packed["inspect.runs {}"] = pack({"runs": entries})
+        series = [
+            each for each in all_series(Library.of(self.session)) if all(one["run"] in runs for one in each["runs"])
+        ]
+        named = [{**each, "runs": [{**one, "name": one["run"]} for one in each["runs"]]} for each in series]
+        self.packed["beta.series {}"] = pack({"series": _renamed(named, self.names)})
         self.packed["train.list {}"] = pack({"runs": entries, "jobs": [], "demo": demo})
 
 
@@ -118,7 +126,7 @@ def prepared(session: Session, page: str, state: Mapping[str, Any]) -> tuple[dic
 
     Args:
         session: that knows the runs.
-        page: "inspector", "train" or "report"; others need nothing.
+        page: "inspector", "train", "report" or "beta"; others need nothing.
         state: of the page.
 
     Raises:
@@ -127,13 +135,26 @@ def prepared(session: Session, page: str, state: Mapping[str, Any]) -> tuple[dic
     if page not in OF_RUNS:
         return dict(state), {}
     library = Library.of(session)
-    made = {**state, "run": state.get("run") or _first(session)}
+    made = {**state, "run": state.get("run") or _first(session, page)}
     made |= {key: library.named(made[key]) for key in ("run", "other") if made.get(key)}
-    runs = _runs_of(made)
+    runs = _series_of(session, made["run"]) if page == "beta" else _runs_of(made)
     answers = Answers(session, _short(runs))
     _ask_for(answers, page, made)
     answers.list_only(runs)
     return _renamed(made, answers.names), answers.packed
+
+
+def _series_of(session: Session, run: str) -> list[str]:
+    """The runs of the series that a run belongs to.
+
+    Raises:
+        ValueError: it belongs to none.
+    """
+    for series in all_series(Library.of(session)):
+        names = [one["run"] for one in series["runs"]]
+        if run in names:
+            return names
+    raise ValueError(f"{run} belongs to no series of runs that differ in beta; nelbo sweep trains one")
 
 
 def _runs_of(state: Mapping[str, Any]) -> list[str]:
@@ -144,6 +165,11 @@ def _ask_for(answers: Answers, page: str, state: Mapping[str, Any]) -> None:
     """Ask what a page of runs will ask."""
     if page == "train":
         _training(answers.ask, _runs_of(state))
+    elif page == "beta":
+        rows = [state["row"]] if type(state.get("row")) is int else []
+        for run in _series_of(answers.session, state["run"]):
+            _inspector(answers.session, answers.ask, {"pins": rows}, [run])
+        answers.ask("beta.directions", run=_series_of(answers.session, state["run"])[0])
     else:
         _inspector(answers.session, answers.ask, state, _runs_of(state))
     if page == "report":
@@ -175,7 +201,10 @@ def _renamed(value: Any, names: Mapping[str, str]) -> Any:
     return Path(value).name if is_place else value  # of the data
 
 
-def _first(session: Session) -> str:
+def _first(session: Session, page: str) -> str:
+    series = all_series(Library.of(session)) if page == "beta" else []
+    if series:
+        return series[0]["runs"][0]["run"]
     entries = [entry for entry in Library.of(session).entries() if entry["status"] in ("finished", "in memory")]
     if not entries:
         raise ValueError("no finished run to export; name one, as in nelbo export inspector runs/NAME")

@@ -46,7 +46,7 @@ def list_runs(session: Session, content: Content, buffers: Buffers) -> Reply:
 
 @answers("inspect.open")
 def open_run(session: Session, content: Content, buffers: Buffers) -> Reply:
-    """A run's examples: where q(z|x) lies for each, and its terms."""
+    """A run's examples: where q(z|x) lies for each, and its terms; "all": true takes up to 100,000 of them."""
     library, inspection = Library.of(session), _inspection(session, content)
     reply, run = opened(inspection), library.named(content["run"])
     name = next((entry["name"] for entry in library.entries() if entry["run"] == run), run)
@@ -144,9 +144,11 @@ def refine(session: Session, content: Content, buffers: Buffers) -> Reply:
 
 @answers("inspect.pictures")
 def pictures(session: Session, content: Content, buffers: Buffers) -> Reply:
-    """Some examples at a glance: buffers x and reconstruction, (rows, features) float32 each."""
+    """Some examples at a glance: buffers x and reconstruction, (rows, features) float32 each; or x alone."""
     inspection = _inspection(session, content)
     rows = _rows(inspection, content["rows"], _MOST_PICTURES)
+    if content.get("inputs") is True:
+        return Reply({"rows": rows}, [_floats(inspection.x[rows])])
     with Library.of(session).busy:
         return Reply({"rows": rows}, [_floats(inspection.x[rows]), _floats(inspection.evaluation[rows].reconstruction)])
 
@@ -280,7 +282,7 @@ def _inspection(session: Session, content: Content) -> Inspection:
     split = content.get("split")
     if not (split is None or isinstance(split, str)):
         raise TypeError(f"split must be train, validation or test; got {split!r}")
-    return Library.of(session).inspection(content["run"], split)
+    return Library.of(session).inspection(content["run"], split, whole=content.get("all") is True)
 
 
 def _rows(inspection: Inspection, rows: Any, most: int) -> list[int]:

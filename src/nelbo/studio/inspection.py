@@ -2,6 +2,7 @@
 
 import json
 from dataclasses import dataclass, field
+from math import prod
 from pathlib import Path
 from typing import Any
 
@@ -18,9 +19,13 @@ from nelbo.runs import CHECKPOINT, WEIGHTS, Run
 from nelbo.vae import Model
 
 EXAMPLES = 1000
-"""Of a data set that are shown: enough for ranks and contours, drawn within a second."""
+"""Of a data set that are shown at first: enough for ranks and contours, drawn within a second."""
+MOST_EXAMPLES = 100_000
+"""Of a data set that are shown in the end, where a page asks for all."""
 DRAWS, DRAWS_OF_ONE = 8, 1024
 """Of z for each example of the set, and for one that is looked at."""
+_MANY, _DRAWS_OF_MANY = 10_000, 2  # beyond so many examples, as few draws as have a standard error
+_MOST_NUMBERS = 10**8  # of all inputs, and of all covariances: 400 MB each
 _FLAT = 1e-12  # the variance that stands for none where z is drawn, as a share of the largest
 
 
@@ -123,7 +128,7 @@ def checkpoint_epoch(path: Path) -> int | None:
 
 
 def inspect(
-    run: Run, *, split: str | None = None, limit: int = EXAMPLES, draws: int = DRAWS, seed: int = 0
+    run: Run, *, split: str | None = None, limit: int = EXAMPLES, draws: int | None = None, seed: int = 0
 ) -> Inspection:
     """Embed the first examples of a split and evaluate the terms of their loss.
 
@@ -131,14 +136,18 @@ def inspect(
         run: with its data.
         split: train, validation or test; None takes what was held out, else the training set.
         limit: at most so many examples.
-        draws: of z for each example.
+        draws: of z for each example; None takes 8, or 2 of more than 10,000 examples.
         seed: of the draws.
 
     Raises:
         ValueError: the run has no such split, or its data cannot be loaded again.
     """
     name, dataset = _split(run, split)
-    evaluation = evaluate(run, dataset.examples(min(limit, len(dataset)), seed=seed), seed=seed)
+    limit = min(limit, len(dataset), max(EXAMPLES, _MOST_NUMBERS // run.model.latent**2))
+    if limit > EXAMPLES:
+        limit = min(limit, max(EXAMPLES, _MOST_NUMBERS // prod(dataset.event_shape)))
+    draws = draws or (DRAWS if limit <= _MANY else _DRAWS_OF_MANY)
+    evaluation = evaluate(run, dataset.examples(limit, seed=seed), seed=seed)
     terms_of(evaluation, draws)
     _ = evaluation.moments, kl_per_unit(evaluation, draws)  # whoever draws next holds no lock
     return Inspection(run, name, evaluation, draws, len(dataset))

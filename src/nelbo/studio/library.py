@@ -1,6 +1,8 @@
 """The runs that a studio knows: folders named to it, runs below them, and runs in memory."""
 
 import copy
+import hashlib
+import json
 import threading
 from collections import Counter, OrderedDict
 from collections.abc import Iterable
@@ -11,13 +13,14 @@ from typing import Any, final
 from nelbo import runs
 from nelbo.files import DamagedFileError
 from nelbo.runs import Run
-from nelbo.studio.inspection import Inspection, checkpoint_epoch, inspect
+from nelbo.studio.inspection import EXAMPLES, MOST_EXAMPLES, Inspection, checkpoint_epoch, inspect
 from nelbo.studio.session import Session
 
 HOME = Path("runs")
 """Where runs are looked for when none is named, and where new ones go."""
-_KEPT = 8  # inspections in memory; a large set takes some 10 MB
+_KEPT, _KEPT_EXAMPLES = 8, 250_000  # inspections in memory, and examples in all of them
 _LEVELS = ("*", "*/*")
+_OF_BETA, _OF_VAES = ("beta", "warm_up"), ("prior", "posterior")  # arguments of recipes
 
 
 @final
@@ -36,7 +39,7 @@ class Library:
         """Held while a model computes: torch's generators, which seed the draws, are the process's own."""
         self._guard = threading.Lock()
         self._in_memory: dict[str, Run] = {}
-        self._loaded: OrderedDict[tuple[str, str | None], tuple[int, Inspection]] = OrderedDict()
+        self._loaded: OrderedDict[tuple[str, str | None, bool], tuple[int, Inspection]] = OrderedDict()
         self._meant: dict[str, str] = {}
         """By other names than its own, the run that was found under each."""
 
@@ -79,7 +82,7 @@ class Library:
         for name, run in self._in_memory.items():
             listed[name] = _described(name, run.name, run.record or {"status": "in memory"}, run.history)
         with self._guard:
-            loaded = [(name, kept.run) for (name, _), (_, kept) in self._loaded.items()]
+            loaded = [(name, kept.run) for (name, _, _), (_, kept) in self._loaded.items()]
         for name, run in loaded:
             if name not in listed:
                 listed[name] = _described(name, run.name, {**run.record, "status": "deleted"}, run.history)
@@ -93,7 +96,7 @@ class Library:
             ValueError: there is no such run, or there are several.
         """
         with self._guard:
-            loaded = [key for key, _ in self._loaded]
+            loaded = [key for key, _, _ in self._loaded]
         known = [*self._in_memory, *loaded]
         if name in known:
             return name
@@ -118,8 +121,13 @@ class Library:
             raise ValueError(f"no run {name!r} here; there are: {', '.join(paths) or 'none yet'}")
         return paths[key]
 
-    def inspection(self, name: Any, split: str | None = None) -> Inspection:
+    def inspection(self, name: Any, split: str | None = None, *, whole: bool = False) -> Inspection:
         """A run with its first examples under its model; from memory, where its weights have not changed.
+
+        Args:
+            name: of the run.
+            split: which part of its data; None takes what was held out.
+            whole: take all examples of the part, up to 100,000.
 
         Raises:
             DamagedFileError: the folder is damaged, half-written or no run.
@@ -130,24 +138,30 @@ class Library:
             if name not in self._meant:
                 self._meant[name] = self.named(name)
             name = self._meant[name]
-            kept, run = self._loaded.get((name, split)), self._in_memory.get(name)
+            kept, run = self._loaded.get((name, split, whole)), self._in_memory.get(name)
             path = Path(name)
             if run is None and kept is not None and not (path / runs.RECORD).exists():
                 return kept[1]  # deleted while open: what is in memory still serves
             version = _version(path) if run is None else id(run)
             if kept is None or kept[0] != version:
-                kept = (version, inspect(runs.read(path) if run is None else run, split=split))
-            self._keep(name, split, kept)
+                limit = MOST_EXAMPLES if whole else EXAMPLES
+                kept = (version, inspect(runs.read(path) if run is None else run, split=split, limit=limit))
+            self._keep(name, split, whole, kept)
             return kept[1]
 
-    def _keep(self, name: str, split: str | None, found: tuple[int, Inspection]) -> None:
+    def _keep(self, name: str, split: str | None, whole: bool, found: tuple[int, Inspection]) -> None:
         """As the last one looked at, also under the name of its split; the one not looked at for longest goes."""
         with self._guard:
-            for key in ((name, split), (name, found[1].split)):
+            for key in ((name, split, whole), (name, found[1].split, whole)):
                 self._loaded[key] = found
                 self._loaded.move_to_end(key)
-            while len(self._loaded) > 2 * _KEPT:
+            while len(self._loaded) > 2 * _KEPT or self._examples() > _KEPT_EXAMPLES:
+                if next(iter(self._loaded.values())) is found:
+                    break  # alone
                 self._loaded.popitem(last=False)
+
+    def _examples(self) -> int:
+        return sum(len(one.x) for one in {id(one): one for _, one in self._loaded.values()}.values())
 
     def _free_name(self, name: str) -> str:
         names = [name, *(f"{name}-{number}" for number in range(2, len(self._in_memory) + 3))]
@@ -217,6 +231,7 @@ def _described(name: str, title: str, record: dict[str, Any], history: list[runs
         "recipe": recipe.get("name"),
         "latent": arguments.get("latent"),
         "objective": record.get("objective"),
+        "kin": _kin(arguments, record.get("data")),
         "model": record.get("model"),
         "data": (record.get("data") or {}).get("source"),
         "seed": (record.get("training") or {}).get("seed"),
@@ -226,3 +241,11 @@ def _described(name: str, title: str, record: dict[str, Any], history: list[runs
         "terms": terms if last else None,
         "standard_error": last.get(f"{part}_nelbo_standard_error"),
     }
+
+
+def _kin(arguments: dict[str, Any], data: Any) -> list[str]:
+    """Two short words, equal for runs that differ in beta alone: for all models, and for what autoencoders lack."""
+    own = {name: arguments.get(name) for name in _OF_VAES}
+    shared = {name: value for name, value in arguments.items() if name not in (*_OF_VAES, *_OF_BETA)}
+    words = (json.dumps(part, sort_keys=True, default=str) for part in ([shared, data], own))
+    return [hashlib.sha256(word.encode()).hexdigest()[:12] for word in words]

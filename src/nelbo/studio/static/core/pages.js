@@ -267,6 +267,7 @@ export const PAGES = {
       "layers": ["prior"],
       "film": false,
       "lasso": [],
+      "search": "",
       "bookmarks": []
     },
     "limits": {
@@ -276,6 +277,17 @@ export const PAGES = {
       "split": ["", "train", "validation", "test"],
       "active": [0, 23]
     }
+  },
+  "beta": {
+    "title": "Along beta",
+    "icon": "M4 5c1 9 5 14 16 14M8 11.5a1.5 1.5 0 1 0 0 3 1.5 1.5 0 1 0 0-3M4 20h16",
+    "kind": "runs",
+    "answers": "beta",
+    "claim":
+      "From an autoencoder to collapse: as beta grows, the codes give up what they say about x. Drag beta, or the point.",
+    "question": "What does the weight of the KL do to codes, pictures and loss?",
+    "defaults": { "run": "", "beta": 1, "row": -1 },
+    "limits": { "beta": [0, 1000000], "row": [-1, 100000] }
   },
   "train": {
     "title": "Live training",

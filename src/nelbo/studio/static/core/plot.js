@@ -310,6 +310,13 @@ export function standalone(svg) {
     for (const name of kept) element.setAttribute(name, style.getPropertyValue(name));
     element.removeAttribute("class");
   });
+  // a canvas within the figure, as the picture that it shows
+  const places = [...svg.querySelectorAll("foreignObject")];
+  copy.querySelectorAll("foreignObject").forEach((element, i) => {
+    const href = places[i].querySelector("canvas")?.toDataURL();
+    const [x, y, width, height] = ["x", "y", "width", "height"].map((name) => element.getAttribute(name));
+    element.replaceWith(s("image", { x, y, width, height, href, preserveAspectRatio: "none" }));
+  });
   const background = getComputedStyle(svg.closest(".nelbo") ?? document.body).backgroundColor;
   copy.insertBefore(s("rect", { width: "100%", height: "100%", fill: background }), copy.firstChild);
   copy.setAttribute("xmlns", "http://www.w3.org/2000/svg");

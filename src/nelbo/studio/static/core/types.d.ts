@@ -430,8 +430,8 @@ export interface Terms {
   write(example: Example): void;
   /** Look closely at those that are rough, as long as `goesOn`; false where there is no Python to ask. */
   refine(rows: number[], goesOn?: () => boolean): Promise<boolean>;
-  /** The rows themselves, sorted in place. */
-  sort(rows: number[], term: Term, largest: boolean): number[];
+  /** The rows themselves, in place: the first `count` in their order, the others behind them. */
+  sort(rows: number[], term: Term, largest: boolean, count?: number): number[];
   /** The same, after those in front were looked at closely. */
   ranked(rows: number[], term: Term, largest: boolean, count: number, goesOn?: () => boolean): Promise<number[]>;
   /** The example with the most, or the least, of a term. */
@@ -455,6 +455,8 @@ export interface Source {
   sd: Float32Array;
   labels: Float32Array;
   n: number;
+  /** whether all examples were asked for; else it holds the first */
+  isWhole: boolean;
   latent: number;
   /** the values of `loss` */
   terms: Record<Term, Float64Array>;
@@ -488,6 +490,10 @@ export interface Source {
   example(row: number): Promise<Example>;
   /** Inputs of some examples, and their reconstructions: [x, reconstruction] each. */
   glance(rows: number[]): Promise<Float32Array[][]>;
+  /** Inputs of some examples. */
+  inputs(rows: number[]): Promise<Float32Array[]>;
+  /** What gives the values of a feature of all examples, as the model sees them. */
+  columns(): Promise<(feature: number) => Float32Array>;
   /** An input of one's own, its terms over so many draws of z; null where it need not go on. */
   encode(x: Float32Array, draws: number, goesOn?: () => boolean): Promise<Example | null>;
   /** The terms of an input under a normal q of one's own, over many draws; null where it need not go on. */

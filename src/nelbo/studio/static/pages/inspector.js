@@ -45,6 +45,7 @@ export default {
     ["Ctrl + wheel, pinch", "zoom the plane; + and − with the plane in focus"],
     ["Alt + drag, two fingers", "move the plane; arrows with the plane in focus"],
     ["double click, 0", "all of the plane"],
+    ["Find", "a number, a class, or a condition such as kl > 10"],
   ],
   mount,
 };
@@ -65,7 +66,7 @@ function mount(slots) {
   slots.figure.append(status, place);
 
   const runBox = dropDown("Model", (run) =>
-    write(model, { run, split: "", z: [], q: [], axes: [], view: [], lasso: [] }),
+    write(model, { run, split: "", z: [], q: [], axes: [], view: [], lasso: [], search: "" }),
   );
   const otherBox = dropDown("Compare", (other) => write(model, { other, other_view: [], z: [], q: [] }));
   const splitBox = dropDown("Part of the data", (split) => write(model, { split, pins: [], active: 0, z: [], q: [] }));
@@ -82,7 +83,12 @@ function mount(slots) {
     ],
   });
   const switches = layerSwitches(slots);
-  const pick = pickers(slots, () => sources[0], pin);
+  const pick = pickers(
+    slots,
+    () => sources[0],
+    pin,
+    (text) => board?.find(text),
+  );
   const views = bookmarks(slots, () => {
     const row = model.get("pins")[model.get("active")] ?? 0;
     return `${sources[0]?.className(row) ?? "example"} #${row}${model.get("other") ? ", compared" : ""}`;
@@ -183,7 +189,7 @@ function mount(slots) {
       for (const name of names) {
         const isKept = (one) => name === one.run || name === one.info.name || name === one.info.run;
         const kept = sources.find((one) => isKept(one) && (one.split === model.get("split") || !model.get("split")));
-        opened.push(kept ?? (await openRun(model, name, model.get("split"), slots.host.file)));
+        opened.push(kept ?? (await openedFor(name)));
         if (mine !== loading || gone) return;
       }
       if (opened.length === 2 && String(opened[0].info.event) !== String(opened[1].info.event)) {
@@ -224,6 +230,44 @@ function mount(slots) {
     pick.refresh(sources[0]);
     showTotals();
     rebuild();
+    complete();
+  }
+
+  /** A run with its first examples; with all of them, where a pinned one is farther on. @param {string} name */
+  async function openedFor(name) {
+    const split = model.get("split");
+    const isAlone = slots.host.file;
+    const one = await openRun(model, name, split, { isAlone });
+    const isEnough = model.get("pins").every((row) => row < one.n || row >= one.info.of);
+    return isEnough ? one : openRun(model, name, split, { isAlone, isWhole: true }).catch(() => one);
+  }
+
+  /** The first examples were shown at once; all others follow, as soon as no hand holds anything. */
+  async function complete() {
+    const mine = loading;
+    const before = sources;
+    const filled = async (one) => {
+      if (one.isWhole || one.info.of <= one.info.n) return one;
+      try {
+        const all = await openRun(model, one.run, model.get("split"), { isAlone: slots.host.file, isWhole: true });
+        if (one.isLocal) await all.fetchDecoder();
+        return all;
+      } catch {
+        return one; // a file or a site, with which only the first travelled
+      }
+    };
+    const after = await Promise.all(before.map(filled));
+    while (slots.figure.querySelector(".dragging"))
+      await new Promise((done) => addEventListener("pointerup", done, { once: true }));
+    if (mine !== loading || gone || sources !== before || after.every((one, i) => one === before[i])) return;
+    sources = after;
+    const focused = place.contains(document.activeElement) ? document.activeElement.getAttribute("aria-label") : null;
+    place.style.minHeight = `${place.offsetHeight}px`; // what stands below stays where it is
+    showTotals();
+    rebuild();
+    await board.ready;
+    place.style.minHeight = "";
+    if (focused) /** @type {?HTMLElement} */ (place.querySelector(`[aria-label="${CSS.escape(focused)}"]`))?.focus();
   }
 
   /** Bring the state into what these runs have. */
@@ -274,6 +318,7 @@ function mount(slots) {
     gone = true;
     cancelAnimationFrame(queued);
     demo.remove();
+    pick.remove();
     views.remove();
     leaveTrain();
     leaveConnect();

@@ -5,6 +5,7 @@ import { group } from "../../core/controls.js";
 import { write } from "../../core/store.js";
 import { hasLayer, LAYERS } from "./layers.js";
 import { CLASSES, scaleColour } from "./pixels.js";
+import { examplesFor } from "./search.js";
 
 /** @import { RunEntry, Slots, Source, Term } from "../../core/types.js" */
 
@@ -100,31 +101,38 @@ export function layerSwitches(slots) {
 }
 
 /**
- * Ways to pick an example: by its number, at random, by label, or the one with the most of a term.
+ * Ways to pick an example: by its number, at random, by label, or the one with the most of a term; and to find several.
  * @param {Slots} slots
  * @param {() => ?Source} sourceOf
  * @param {(row: number) => void} pin
+ * @param {(text: string) => void} find what is no number
  */
-export function pickers(slots, sourceOf, pin) {
+export function pickers(slots, sourceOf, pin, find) {
   const field = h("input", {
-    type: "text",
-    inputmode: "numeric",
-    "aria-label": "Example number",
-    placeholder: "number",
+    type: "search",
+    "aria-label": "Find examples: a number, a class, or a condition",
+    placeholder: "number, class or kl > 10",
+    maxlength: 80,
   });
   const take = () => {
     const source = sourceOf();
-    const wanted = Number(field.value);
-    if (!source || field.value.trim() === "") return;
+    const text = field.value.trim();
+    if (!source) return;
+    if (!/^#?\s*[-+]?[\d.]+$/.test(text)) return find(text);
+    const wanted = Number(text.replace("#", ""));
     if (!Number.isInteger(wanted) || wanted < 0 || wanted >= source.n) {
       const nearest = Math.min(source.n - 1, Math.max(0, Math.round(wanted) || 0));
-      slots.say(`Examples are 0 to ${source.n - 1}; “${field.value.slice(0, 12)}” is none. Shown: ${nearest}`);
+      slots.say(`Examples are 0 to ${source.n - 1}; “${text.slice(0, 12)}” is none. Shown: ${nearest}`);
       field.value = String(nearest);
       return pin(nearest);
     }
     pin(wanted);
   };
   field.addEventListener("keydown", (event) => event.key === "Enter" && take());
+  field.addEventListener("search", () => field.value === "" && find("")); // its cross was clicked
+  const show = () => (field.value = slots.model.get("search"));
+  slots.model.on("change:search", show);
+  show();
   const label = h("select", {
     "aria-label": "First example of a class",
     onchange: () => label.value && pin(firstOf(sourceOf(), Number(label.value), slots.model.get("pins"))),
@@ -149,13 +157,8 @@ export function pickers(slots, sourceOf, pin) {
     );
   const element = group(
     "Examples",
-    h(
-      "div",
-      { class: "pick-row" },
-      field,
-      h("button", { type: "button", class: "quiet", onclick: take }, "Pin"),
-      label,
-    ),
+    h("div", { class: "pick-row" }, field, h("button", { type: "button", class: "quiet", onclick: take }, "Find")),
+    h("div", { class: "pick-row" }, label),
     h(
       "div",
       { class: "presets" },
@@ -172,8 +175,10 @@ export function pickers(slots, sourceOf, pin) {
   );
   return {
     element,
+    remove: () => slots.model.off("change:search", show),
     /** @param {Source} source */
     refresh(source) {
+      field.placeholder = examplesFor(source);
       const names = source.info.label_names ?? [];
       label.hidden = !names.length;
       label.replaceChildren(

@@ -4,10 +4,12 @@
 import { h, s, set } from "../../core/dom.js";
 import { nats } from "../../core/format.js";
 import { plot } from "../../core/plot.js";
+import { rgb } from "../../core/raster.js";
 import { NAMES } from "./numbers.js";
-import { drawCloud } from "./pixels.js";
+import { cloudOf, pictureOf } from "./cloud.js";
 import { TERMS } from "./terms.js";
 
+const REACH = 20; // pixels from a point to the click that means it
 const Z95 = 1.959963984540054;
 
 /** @import { Range, RunEntry, Slots, Source } from "../../core/types.js" */
@@ -70,6 +72,7 @@ export function comparePanel(slots, pair, entries, pin) {
     yLabel: bounds ? "Δ KL, nats" : `${b.info.title}, nats`,
   });
   const cloud = s("image", { preserveAspectRatio: "none" });
+  const points = cloudOf(px.subarray(0, n), py.subarray(0, n));
   const even = figure.path({ class: "thin faint dashed" });
   const marked = s("g", { class: "marked" });
   figure.behind.append(cloud);
@@ -83,14 +86,8 @@ export function comparePanel(slots, pair, entries, pin) {
       width: Math.max(1, figure.width),
       height: Math.max(1, figure.height),
     };
-    const colour = getComputedStyle(slots.root).getPropertyValue("--faint").trim();
-    const drawn = drawCloud({
-      ...box,
-      n,
-      colour: () => colour,
-      alpha: 0.5,
-      place: (i) => [at(i)[0] - box.x, at(i)[1] - box.y],
-    });
+    const ink = { of: new Uint8Array(n), palette: [rgb(slots.root, "--faint")] };
+    const drawn = pictureOf(points, { ...box, x: figure.x, y: figure.y }, ink);
     set(cloud, { ...box, href: drawn.toDataURL() });
     // equal totals: what one term gains, the other loses
     const [low, high] = figure.x;
@@ -109,14 +106,9 @@ export function comparePanel(slots, pair, entries, pin) {
     );
   figure.resized = draw;
   figure.root.addEventListener("click", (event) => {
-    const bounds_ = figure.root.getBoundingClientRect();
-    let best = null;
-    let least = 20 ** 2;
-    for (let i = 0; i < n; i++) {
-      const [x, y] = at(i);
-      const far = (x - event.clientX + bounds_.left) ** 2 + (y - event.clientY + bounds_.top) ** 2;
-      if (far < least) [best, least] = [i, far];
-    }
+    const [x, y] = figure.at(event);
+    const [rx, ry] = [figure.x[1] - figure.x[0], figure.y[1] - figure.y[0]];
+    const best = points.near(x, y, (REACH * rx) / figure.width, (REACH * ry) / figure.height);
     if (best !== null) pin(best);
   });
   scatter.append(

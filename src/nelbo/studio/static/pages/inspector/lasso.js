@@ -41,14 +41,26 @@ export function lasso(figure) {
 
 const corners = (flat) => Array.from({ length: flat.length >> 1 }, (_, i) => [flat[2 * i], flat[2 * i + 1]]);
 
-/** Whether a point lies within the polygon: a ray from it crosses the outline an odd number of times. @param {number[]} flat @param {number[]} point */
-export function isInside(flat, point) {
-  const [x, y] = point;
-  const around = corners(flat);
-  let odd = false;
-  around.forEach(([ax, ay], i) => {
-    const [bx, by] = around[(i + 1) % around.length];
-    if (ay > y !== by > y && x < ax + ((y - ay) / (by - ay)) * (bx - ax)) odd = !odd;
-  });
-  return odd;
+/**
+ * The points within a polygon: a ray from each crosses the outline an odd number of times.
+ * @param {number[]} flat corners, [x0, y0, x1, y1, ...]
+ * @param {ArrayLike<number>} xs
+ * @param {ArrayLike<number>} ys
+ * @returns {number[]} their positions
+ */
+export function inside(flat, xs, ys) {
+  const around = Float64Array.from(flat);
+  const [across, down] = [0, 1].map((d) => around.filter((_, k) => k % 2 === d).sort());
+  const rows = [];
+  for (let i = 0; i < xs.length; i++) {
+    const [x, y] = [xs[i], ys[i]];
+    if (!(x >= across[0] && x <= across.at(-1) && y >= down[0] && y <= down.at(-1))) continue;
+    let odd = false;
+    for (let k = 0, last = around.length - 2; k < around.length; last = k, k += 2) {
+      const [ax, ay, bx, by] = [around[k], around[k + 1], around[last], around[last + 1]];
+      if (ay > y !== by > y && x < ax + ((y - ay) / (by - ay)) * (bx - ax)) odd = !odd;
+    }
+    if (odd) rows.push(i);
+  }
+  return rows;
 }

@@ -8,24 +8,27 @@ import { along } from "./axes.js";
 import { lasso } from "./lasso.js";
 import { addLayers } from "./layers.js";
 import { classMiddles, classNames } from "./names.js";
-import { drawCloud } from "./pixels.js";
+import { cloudIn, pointsIn } from "./points.js";
 import { ellipse, root } from "./normal.js";
 import { viewOf, zooming } from "./zoom.js";
 
+/** @import { Inks } from "./cloud.js" */
+
 const MARGIN = { left: 40, right: 8, top: 8, bottom: 36 };
 const APART = 15; // pixels between the grips of µ and σ where σ is too small to see
-const SETTLED = 140; // ms without a change of the view, until all is drawn sharply
+const SETTLED = 140; // ms without a change of the view, until layers are computed anew
+const REACH = 14; // pixels from a point to the pointer that means it
 const DOUBLE = 260; // ms in which a second click makes a double click
 
 /**
  * @param {HTMLElement} parent
  * @param {import("../../core/types.js").Source} source
- * @param {{title: string, axes: import("../../core/types.js").Axes, boxes: Boxes, colour: (row: number) => string, size?: number,
+ * @param {{title: string, axes: import("../../core/types.js").Axes, boxes: Boxes, colour: (row: number) => string, inks: Inks, size?: number,
  *   onCode?: (z: number[]) => void, onQ?: (q: {mean: number[], sd: number[]}) => void, onQEnd?: () => void,
  *   onLasso?: (corners: number[]) => void, isLassoing?: () => boolean, onPick?: (row: number) => void,
  *   onHover?: (row: ?number) => void, labelled?: () => boolean, fixed?: boolean,
  *   view: () => number[], onView: (view: number[]) => void}} options
- *   `onCode` and `onQ` get coordinates in the plane; an empty view is the whole of it
+ *   `colour` is that of a class, `inks` are those of all points; `onCode` and `onQ` get coordinates in the plane; an empty view is the whole of it
  *
  * @typedef {{whole: number[][], prior: number[][]}} Boxes lower and upper ends of the plane, and of what holds the prior
  */
@@ -52,14 +55,13 @@ export function latentView(parent, source, options) {
     view: options.view,
     onView: options.onView,
   });
-  const cloud = s("image", { class: "cloud", preserveAspectRatio: "none" });
-  let cloudFor = { x: figure.x, y: figure.y }; // the view that it was drawn for
+  const cloud = cloudIn(source, options.axes);
   const layers = addLayers(figure, source, options.axes, () => !options.view().length);
+  const dots = pointsIn(figure, source, cloud);
   const names = s("g", { class: "class-names", "aria-hidden": "true" });
   const path = s("path", { class: "between", fill: "none" });
   const trace = s("g", { class: "draws" });
   const near = s("g", { class: "near" });
-  figure.behind.append(cloud);
   figure.marks.append(names, path, near, trace);
   const rings = [2, 1].map((k) => figure.path({ class: `ellipse sigma${k}` }));
   const line = lasso(figure);
@@ -84,10 +86,12 @@ export function latentView(parent, source, options) {
     showLasso: line.show,
     recolour,
     look,
+    goTo: zoom.goTo,
     toPrior: zoom.toPrior,
     remove() {
       clearTimeout(settling);
       clearTimeout(clicked);
+      dots.remove();
       figure.remove();
     },
   };
@@ -97,46 +101,28 @@ export function latentView(parent, source, options) {
   const step = () => (figure.x[1] - figure.x[0]) / 200;
   const handles = options.fixed ? null : makeHandles();
 
-  const jitter = (row) => 0.8 * Math.sin(12.9898 * (row + 1) * 78.233);
-  const at = (row) => {
-    const place_ = along(w, source.meanOf(row));
-    return flat ? [place_[0], jitter(row)] : place_;
-  };
+  const at = (row) => [cloud.xs[row], cloud.ys[row]];
 
-  /** Look at what the view says: what is drawn moves at once, and is drawn sharply when the view rests. */
+  /** Look at what the view says: points and lines move at once, layers are computed anew when the view rests. */
   function look() {
     const { x, y } = zoom.axes();
     figure.span(x, y);
     if (!figure.frame()) return;
     move();
     clearTimeout(settling);
-    settling = setTimeout(redraw, SETTLED);
+    settling = setTimeout(layers.redraw, SETTLED);
   }
   let settling = 0;
 
   function redraw() {
     figure.frame();
-    const { left, top } = figure.margin;
-    const drawn = drawCloud({
-      width: Math.max(1, figure.width),
-      height: Math.max(1, figure.height),
-      n: source.n,
-      place: (i) => {
-        const [x, y] = at(i);
-        return [figure.sx(x) - left, figure.sy(y) - top];
-      },
-      colour,
-    });
-    set(cloud, { href: drawn.toDataURL() });
-    cloudFor = { x: figure.x, y: figure.y };
     layers.redraw();
     move();
   }
 
   /** Put all that is drawn where it belongs in the present view. */
   function move() {
-    const [x, y] = [figure.sx(cloudFor.x[0]), figure.sy(cloudFor.y[1])];
-    set(cloud, { x, y, width: figure.sx(cloudFor.x[1]) - x, height: figure.sy(cloudFor.y[0]) - y });
+    dots.draw();
     layers.move();
     line.redraw();
     nameClasses();
@@ -156,9 +142,11 @@ export function latentView(parent, source, options) {
   /** @type {?ReturnType<typeof classMiddles>} */
   let middles = null;
 
-  function recolour(next) {
+  /** @param {(row: number) => string} next of a class @param {Inks} inks of all points */
+  function recolour(next, inks) {
     colour = next;
-    redraw();
+    dots.colour(inks);
+    nameClasses();
   }
 
   /** The grips of σ stand a little farther out than σ, so that they can be told from that of µ. */
@@ -318,15 +306,11 @@ export function latentView(parent, source, options) {
   }
 
   const nearestTo = (event) => {
-    const bounds = figure.root.getBoundingClientRect();
-    let best = null;
-    let least = 14 ** 2;
-    for (let i = 0; i < source.n; i++) {
-      const [x, y] = at(i);
-      const far = (figure.sx(x) - event.clientX + bounds.left) ** 2 + (figure.sy(y) - event.clientY + bounds.top) ** 2;
-      if (far < least) [best, least] = [i, far];
-    }
-    return best;
+    const [x, y] = figure.at(event);
+    const [rx, ry] = [figure.x, figure.y].map(
+      ([from, to], i) => (REACH * (to - from)) / (i ? figure.height : figure.width),
+    );
+    return cloud.near(x, y, rx, ry);
   };
   if (options.onPick && options.fixed) {
     figure.root.addEventListener("click", (event) => {
@@ -340,6 +324,7 @@ export function latentView(parent, source, options) {
   }
   const { x, y } = zoom.axes();
   figure.span(x, y);
+  dots.colour(options.inks);
   redraw();
   return view;
 }

@@ -172,16 +172,20 @@ export function addLayers(figure, source, axes, isWhole) {
 
   function classEllipses() {
     return (source.info.label_names ?? []).flatMap((name, k) => {
-      const points = Array.from(source.labels.keys())
-        .filter((row) => source.labels[row] === k)
-        .map((row) => along(axes.w, source.meanOf(row)));
-      if (points.length < 3) return [];
-      const mean = [0, 1].map((d) => points.reduce((sum, p) => sum + p[d], 0) / points.length);
-      const spread = [0, 1].map((r) =>
-        [0, 1].map(
-          (c) => points.reduce((sum, p) => sum + (p[r] - mean[r]) * (p[c] - mean[c]), 0) / (points.length - 1),
-        ),
-      );
+      const sums = new Float64Array(6); // count, x, y, xx, xy, yy
+      for (let row = 0; row < source.n; row++) {
+        if (source.labels[row] !== k) continue;
+        const [x, y] = along(axes.w, source.meanOf(row));
+        [1, x, y, x * x, x * y, y * y].forEach((v, i) => (sums[i] += v));
+      }
+      const [n, x, y, xx, xy, yy] = sums;
+      if (n < 3) return [];
+      const mean = [x / n, y / n];
+      const cross = (product, a, b) => (product - (a * b) / n) / (n - 1);
+      const spread = [
+        [cross(xx, x, x), cross(xy, x, y)],
+        [cross(xy, x, y), cross(yy, y, y)],
+      ];
       return [
         s(
           "path",

@@ -12,9 +12,13 @@ const SHORT = 2; // characters that a disc holds
  * @returns {{name: string, row: number, x: number, y: number}[]}
  */
 export function classMiddles(source, at) {
-  return (source.info.label_names ?? []).flatMap((name, k) => {
-    const rows = Array.from({ length: source.n }, (_, i) => i).filter((i) => source.labels[i] === k);
-    const middle = (d) => rows.map((i) => at(i)[d]).sort((a, b) => a - b)[rows.length >> 1];
+  const names = source.info.label_names ?? [];
+  /** @type {number[][]} */
+  const rowsOf = names.map(() => []);
+  source.labels.forEach((label, row) => rowsOf[label]?.push(row));
+  return names.flatMap((name, k) => {
+    const rows = rowsOf[k];
+    const middle = (d) => Float64Array.from(rows, (i) => at(i)[d]).sort()[rows.length >> 1];
     return rows.length ? [{ name, row: rows[0], x: middle(0), y: middle(1) }] : [];
   });
 }

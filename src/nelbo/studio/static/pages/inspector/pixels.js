@@ -1,6 +1,7 @@
 // Pixels: examples as pictures, clouds of points, and the colours of classes and values.
 
 import { channels as rgb } from "../../core/raster.js";
+import { mixed } from "./cloud.js";
 
 /** Whether one example is a picture: (1 or 3, height, width). */
 export const isImage = (event) => event.length === 3 && (event[0] === 1 || event[0] === 3);
@@ -110,8 +111,7 @@ export function drawCloud(cloud) {
   const context = canvas.getContext("2d");
   context.scale(ratio, ratio);
   context.globalAlpha = cloud.alpha ?? 0.6;
-  const step = coprime(cloud.n);
-  for (let k = 0, i = 0; k < cloud.n; k++, i = (i + step) % cloud.n) {
+  for (const i of mixed(cloud.n)) {
     const [x, y] = cloud.place(i);
     if (!(x > -9 && y > -9 && x < cloud.width + 9 && y < cloud.height + 9)) continue;
     context.fillStyle = cloud.colour(i);
@@ -120,11 +120,4 @@ export function drawCloud(cloud) {
     context.fill();
   }
   return canvas;
-}
-
-function coprime(n) {
-  const gcd = (a, b) => (b ? gcd(b, a % b) : a);
-  let step = Math.max(1, Math.round(n * 0.618));
-  while (gcd(step, n) !== 1) step++;
-  return step;
 }

@@ -14,11 +14,12 @@ const VIEWS = 12; // views of planes that are kept
  * @param {Model} model the host
  * @param {string} run
  * @param {string} split "" for what was held out
- * @param {boolean} [isAlone] whether there is no Python to ask: in a file and on a site
+ * @param {{isWhole?: boolean, isAlone?: boolean}} [options] `isWhole`: all examples, up to 100,000, and not the first
+ *   thousand; `isAlone`: there is no Python to ask, as in a file and on a site
  * @returns {Promise<Source>}
  */
-export async function openRun(model, run, split, isAlone = false) {
-  const which = split ? { run, split } : { run };
+export async function openRun(model, run, split, { isWhole = false, isAlone = false } = {}) {
+  const which = { run, ...(split ? { split } : {}), ...(isWhole ? { all: true } : {}) };
   const opened = await ask(model, "inspect.open", which);
   const info = /** @type {RunInfo} */ (opened.content);
   const [means, sd, ...columns] = opened.buffers.map((buffer) => floats(buffer));
@@ -44,6 +45,7 @@ export async function openRun(model, run, split, isAlone = false) {
     sd,
     labels,
     n: info.n,
+    isWhole,
     latent: info.latent,
     terms: loss.values,
     loss,
@@ -88,12 +90,26 @@ export async function openRun(model, run, split, isAlone = false) {
       }),
     async glance(rows) {
       try {
-        const { buffers } = await ask(model, "inspect.pictures", { run, split: info.split, rows });
+        const { buffers } = await ask(model, "inspect.pictures", { ...which, split: info.split, rows });
         const [x, rebuilt] = buffers.map((buffer) => floats(buffer));
         return rows.map((_, i) => [x, rebuilt].map((all) => all.subarray(i * features, (i + 1) * features)));
       } catch {
         return Promise.all(rows.map((row) => source.example(row).then((one) => [one.x, one.reconstruction])));
       }
+    },
+    async inputs(rows) {
+      try {
+        const asked = { ...which, split: info.split, rows, inputs: true };
+        const all = floats((await ask(model, "inspect.pictures", asked)).buffers[0]);
+        return rows.map((_, i) => all.subarray(i * features, (i + 1) * features));
+      } catch {
+        const input = await allInputs(); // a file without Python
+        return rows.map(input);
+      }
+    },
+    async columns() {
+      const input = await allInputs();
+      return (i) => Float32Array.from({ length: info.n }, (_, row) => input(row)[i]);
     },
     async encode(x, draws, goesOn = () => true) {
       if (!isAlone || !here.canEncode)
@@ -140,12 +156,18 @@ export async function openRun(model, run, split, isAlone = false) {
     fetchBoth: here.fetchBoth,
     nearest(z, count) {
       const far = new Float64Array(info.n);
-      for (let i = 0; i < info.n; i++) {
-        for (let d = 0; d < info.latent; d++) far[i] += (means[i * info.latent + d] - z[d]) ** 2;
+      for (let i = 0, k = 0; i < info.n; i++) {
+        for (let d = 0; d < info.latent; d++, k++) far[i] += (means[k] - z[d]) * (means[k] - z[d]);
       }
-      return Array.from(far.keys())
-        .sort((a, b) => far[a] - far[b])
-        .slice(0, count);
+      const rows = [];
+      for (let i = 0; i < info.n; i++) {
+        if (rows.length === count && !(far[i] < far[rows[count - 1]])) continue;
+        let place = rows.length;
+        while (place > 0 && far[i] < far[rows[place - 1]]) place--;
+        rows.splice(place, 0, i);
+        rows.length = Math.min(rows.length, count);
+      }
+      return rows;
     },
     className: (row) => (info.label_names?.length ? info.label_names[labels[row]] : null),
   };
@@ -156,6 +178,13 @@ export async function openRun(model, run, split, isAlone = false) {
     );
   }
   return source;
+
+  /** What gives the input of any example. @returns {Promise<(row: number) => Float32Array>} */
+  async function allInputs() {
+    const { content, buffers } = await answers("inputs", () => ask(model, "inspect.inputs", which));
+    const all = unpacked(content.coding, buffers[0]);
+    return (row) => Float32Array.from({ length: features }, (_, i) => all(row * features + i));
+  }
 
   /** An example from its input and the terms of the set. @param {number} row @param {Error} error @returns {Promise<Example>} */
   async function putTogether(row, error) {

@@ -23,7 +23,9 @@ export function examplesTable(slots, source, pin) {
   let by = terms[terms.length - 1];
   let largest = true;
   let start = 0;
-  let selected = null; // rows within the lasso
+  /** @type {?number[]} */
+  let selected = null; // rows within the lasso, or that were found
+  let how = "";
   let newest = 0;
   let gone = false;
   const names = info.label_names ?? [];
@@ -54,7 +56,7 @@ export function examplesTable(slots, source, pin) {
   const means = h("p", { class: "caption", "data-selection": "", hidden: true });
   const all = h(
     "button",
-    { type: "button", class: "chip", hidden: true, onclick: () => write(model, { lasso: [] }) },
+    { type: "button", class: "chip", hidden: true, onclick: () => write(model, { lasso: [], search: "" }) },
     "All examples",
   );
   const turn = (step) =>
@@ -87,11 +89,10 @@ export function examplesTable(slots, source, pin) {
   async function show() {
     const mine = ++newest;
     const wanted = label.value === "" ? null : Number(label.value);
-    const rows = (selected ?? Array.from({ length: source.n }, (_, i) => i)).filter(
-      (row) => wanted === null || source.labels[row] === wanted,
-    );
+    const all_ = selected ?? Array.from({ length: source.n }, (_, i) => i);
+    const rows = wanted === null ? [...all_] : all_.filter((row) => source.labels[row] === wanted);
     start = Math.max(0, Math.min(start, Math.floor(Math.max(0, rows.length - 1) / SHOWN) * SHOWN));
-    draw(loss.sort(rows, by, largest));
+    draw(loss.sort(rows, by, largest, start + SHOWN));
     fill();
     set(table, { "aria-busy": true });
     if (rows.slice(0, start + SHOWN).some(loss.isRough)) position.textContent += ", being looked at more closely …";
@@ -106,7 +107,7 @@ export function examplesTable(slots, source, pin) {
   function draw(rows) {
     const some = rows.slice(start, start + SHOWN);
     position.textContent = rows.length
-      ? `${start + 1}–${start + some.length} of ${rows.length}${selected ? " in the lasso" : ""}`
+      ? `${start + 1}–${start + some.length} of ${rows.length.toLocaleString("en")}${selected ? ` ${how}` : ""}`
       : "none";
     all.hidden = means.hidden = !selected;
     means.textContent = selected && rows.length ? meansOf(rows) : "";
@@ -189,9 +190,10 @@ export function examplesTable(slots, source, pin) {
   show();
   return {
     element,
-    select(rows) {
+    /** Show some examples only; null is all. @param {?number[]} rows @param {string} [words] how they were chosen */
+    select(rows, words = "") {
       if (!rows && !selected) return;
-      selected = rows;
+      [selected, how] = [rows, words];
       restart();
     },
     remove() {

@@ -26,7 +26,7 @@ export function termsOf(info, columns, closely) {
   const errors = named(3);
   const draws = Float64Array.from(columns[6]);
   const listeners = new Set();
-  let sorted = {};
+  const sorted = {};
   let isAlone = false; // in a file, which has no Python to ask
   const ordered = (term) => (sorted[term] ??= Float64Array.from(values[term]).sort());
   const tell = () => listeners.forEach((listener) => listener());
@@ -38,11 +38,12 @@ export function termsOf(info, columns, closely) {
     if (row === null || row === undefined || example.draws < draws[row]) return false;
     if (example.draws === draws[row] && TERMS.every(isKnown)) return false;
     for (const term of TERMS) {
-      values[term][row] = example[term] ?? Infinity; // of a point
+      const value = example[term] ?? Infinity; // of a point
+      if (sorted[term]) moveIn(sorted[term], values[term][row], value);
+      values[term][row] = value;
       errors[term][row] = example.standard_errors[term] ?? 0;
     }
     draws[row] = example.draws;
-    sorted = {};
     return true;
   }
 
@@ -77,32 +78,34 @@ export function termsOf(info, columns, closely) {
       if (changed) tell();
       return !isAlone;
     },
-    sort: (rows, term, largest) =>
-      rows.sort((a, b) => (largest ? -1 : 1) * (values[term][a] - values[term][b]) || a - b),
+    sort(rows, term, largest, count = rows.length) {
+      const of = values[term];
+      const before = (a, b) => (largest ? -1 : 1) * (of[a] - of[b]) || a - b;
+      if (rows.length < 2 * count) return rows.sort(before);
+      // of many, a few in front: the others need no order
+      const all = Float64Array.from(rows, (row) => of[row]).sort();
+      const last = largest ? all[all.length - count] : all[count - 1];
+      const [front, rest] = [[], []];
+      for (const row of rows) ((largest ? of[row] >= last : of[row] <= last) ? front : rest).push(row);
+      [...front.sort(before)].forEach((row, i) => (rows[i] = row));
+      rest.forEach((row, i) => (rows[front.length + i] = row));
+      return rows;
+    },
     async ranked(rows, term, largest, count, goesOn) {
       // what is looked at closely may move down, and others up: again, until those in front are known well
+      const most = Math.max(count, CANDIDATES);
       for (let round = 0; round < 4; round++) {
-        const front = store.sort(rows, term, largest).slice(0, Math.max(count, CANDIDATES));
+        const front = store.sort(rows, term, largest, most).slice(0, most);
         if (!front.some(isRough)) break;
         if (!(await store.refine(front, goesOn))) break;
       }
-      return store.sort(rows, term, largest);
+      return store.sort(rows, term, largest, most);
     },
     async extreme(term, largest) {
       const all = Array.from({ length: info.n }, (_, row) => row);
       return (await store.ranked(all, term, largest, 1))[0];
     },
-    rank(term, value) {
-      const all = ordered(term);
-      let low = 0;
-      let high = all.length;
-      while (low < high) {
-        const middle = (low + high) >> 1;
-        if (all[middle] < value) low = middle + 1;
-        else high = middle;
-      }
-      return low;
-    },
+    rank: (term, value) => placeOf(ordered(term), value),
     quantile(term, share) {
       const all = ordered(term);
       return all[Math.min(all.length - 1, Math.floor(share * all.length))];
@@ -113,4 +116,25 @@ export function termsOf(info, columns, closely) {
     },
   };
   return store;
+}
+
+/** How many of the values, which are in order, are lower. @param {Float64Array} all @param {number} value */
+function placeOf(all, value) {
+  let low = 0;
+  let high = all.length;
+  while (low < high) {
+    const middle = (low + high) >> 1;
+    if (all[middle] < value) low = middle + 1;
+    else high = middle;
+  }
+  return low;
+}
+
+/** Have a value in order take the place of another. @param {Float64Array} all @param {number} old @param {number} value */
+function moveIn(all, old, value) {
+  const from = placeOf(all, old);
+  const to = placeOf(all, value);
+  if (to > from) all.copyWithin(from, from + 1, to);
+  else all.copyWithin(to + 1, to, from);
+  all[to > from ? to - 1 : to] = value;
 }

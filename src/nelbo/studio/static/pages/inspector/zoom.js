@@ -208,6 +208,7 @@ export function zooming(place, figure, { whole, prior, view, onView }) {
   return {
     by,
     fit,
+    goTo: go,
     toPrior,
     /** Whether two fingers were on the plane since the last press: what one of them did does not count. */
     get pinched() {
