@@ -7,15 +7,12 @@ import { colouring, colourOf } from "./choose.js";
 import { isNamed } from "./columns.js";
 import { comparePanel } from "./compare.js";
 import { filmPanel } from "./film.js";
-import { inksOf } from "./inks.js";
-import { inside } from "./lasso.js";
+import { marking } from "./marking.js";
 import { neighbours } from "./neighbours.js";
 import { told } from "./numbers.js";
 import { NO_ENCODER, ownInput, sprayQ } from "./own.js";
 import { isImage } from "./pixels.js";
-import { cloudIn } from "./points.js";
 import { exampleRow } from "./row.js";
-import { around, search } from "./search.js";
 import { examplesTable } from "./table.js";
 import { TERMS } from "./terms.js";
 import { unitsPanel } from "./units.js";
@@ -34,9 +31,14 @@ export function chooseExamples(slots, place, { sources, entries, pin, said }) {
   const [first, second] = sources;
   const axes = new Map(sources.map((source) => [source, axesFor(model, source, source === first)]));
   const axesOf = (source) => axes.get(source);
-  /** @type {?{rows: number[], words: string}} */
-  let found = null; // by a search
-  let searching = 0;
+  const points = marking(slots, sources, {
+    axesOf,
+    wholeOf: () => boxes.get(first).whole,
+    planes: () =>
+      rows.flatMap(({ views }) => views.map((view, which) => ({ plane: view.plane, source: sources[which] }))),
+    goTo: (middle, half) => active().views[0].plane.goTo(middle, half),
+    changed: () => select(),
+  });
   const parts = [];
   /** @type {{pin: number, views: ReturnType<typeof exampleRow>[]}[]} */
   const rows = []; // `views`: of each source
@@ -49,26 +51,14 @@ export function chooseExamples(slots, place, { sources, entries, pin, said }) {
   const isDrawable = isPicture || isNamed(first);
   const canDraw = isDrawable && first.canEncode;
 
-  /** @type {Map<Source, import("./cloud.js").Inks>} */
-  const inks = new Map();
-  function mixInks() {
-    const mask = (source) => {
-      if (!found) return null;
-      const marked = new Uint8Array(source.n);
-      for (const row of found.rows) if (row < source.n) marked[row] = 1;
-      return marked;
-    };
-    for (const source of sources) inks.set(source, inksOf(source, colourOf(source, model.get("colour")), mask(source)));
-  }
-
   async function build() {
     for (const source of sources) boxes.set(source, await source.boxes(axesOf(source)));
     if (gone) return;
-    mixInks();
+    points.mix();
     model.get("pins").forEach((row, index) => addRow(row, index));
     addBelow();
     update();
-    showFound();
+    points.show();
     if (second && first.latent >= 2 && second.latent >= 2) {
       try {
         const [one, other] = sources.map((source) => axesOf(source).asked);
@@ -110,7 +100,7 @@ export function chooseExamples(slots, place, { sources, entries, pin, said }) {
         view: () => viewOf(which),
         onView: (next) => write(model, { [VIEWS[which]]: next }),
         colour: colouring(source, colourOf(source, model.get("colour"))),
-        inks: inks.get(source),
+        inks: points.inksOf(source),
         labelled: () => colourOf(source, model.get("colour")) === "label",
         unit: () => model.get("unit"),
         fixed: !isFirst,
@@ -244,55 +234,8 @@ export function chooseExamples(slots, place, { sources, entries, pin, said }) {
   function select() {
     const flat = model.get("lasso");
     for (const { views } of rows) views[0].plane.showLasso(flat);
-    const { xs, ys } = cloudIn(first, axesOf(first));
-    const lassoed = flat.length ? inside(flat, xs, ys) : null;
-    if (!lassoed || !found)
-      return table?.select(lassoed ?? found?.rows ?? null, lassoed ? "in the lasso" : found?.words);
-    const isFound = new Set(found.rows);
-    table?.select(
-      lassoed.filter((row) => isFound.has(row)),
-      `in the lasso ${found.words}`,
-    );
-  }
-
-  function recolour() {
-    mixInks();
-    for (const { views } of rows)
-      views.forEach((view, which) => {
-        const source = sources[which];
-        view.plane.recolour(colouring(source, colourOf(source, model.get("colour"))), inks.get(source));
-      });
-  }
-
-  /** Mark what the state's search finds; the others are faint. */
-  async function showFound() {
-    const mine = ++searching;
-    const text = model.get("search");
-    if (!text && !found) return;
-    const result = text ? await search(first, text).catch((error) => (slots.say(error.message), null)) : null;
-    if (gone || mine !== searching) return;
-    found = result;
-    recolour();
-    select();
-    if (found) slots.announce(`${found.rows.length.toLocaleString("en")} examples ${found.words}`);
-  }
-
-  /** Search, and look at what was found. @param {string} text */
-  async function find(text) {
-    if (!text) return write(model, { search: "" });
-    try {
-      const { rows: hits, words } = await search(first, text);
-      if (gone) return;
-      if (!hits.length) return slots.say(`No example ${words}`);
-      write(model, { search: text });
-      const [low, high] = boxes.get(first).whole;
-      const place_ = around(hits, cloudIn(first, axesOf(first)), (high[0] - low[0]) / 2, low.length);
-      const { plane } = active().views[0];
-      if (place_) plane.goTo(place_.middle, place_.half);
-      else write(model, { view: [] });
-    } catch (error) {
-      slots.say(error.message);
-    }
+    const { rows: chosen, words } = points.within(flat);
+    table?.select(chosen, words);
   }
 
   let units = null;
@@ -404,13 +347,12 @@ export function chooseExamples(slots, place, { sources, entries, pin, said }) {
   model.on("change:values", inUnits);
   for (const name of VIEWS) model.on(`change:${name}`, looked);
   model.on("change:lasso", select);
-  model.on("change:search", showFound);
   slots.wide.replaceChildren();
   const ready = build().catch((error) => slots.say(error.message));
   return {
     ready,
-    recolour,
-    find,
+    recolour: points.recolour,
+    find: points.find,
     remove() {
       gone = true;
       clearTimeout(rest);
@@ -421,7 +363,7 @@ export function chooseExamples(slots, place, { sources, entries, pin, said }) {
       for (const name of watched) model.off(`change:${name}`, redraw);
       for (const name of VIEWS) model.off(`change:${name}`, looked);
       model.off("change:lasso", select);
-      model.off("change:search", showFound);
+      points.remove();
       model.off("change:values", inUnits);
       for (const { views } of rows) for (const view of views) view.remove();
       for (const part of parts) part.remove();

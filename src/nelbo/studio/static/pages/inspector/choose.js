@@ -48,9 +48,16 @@ export function colouring(source, by) {
 }
 
 function scale(values) {
-  const sorted = Float32Array.from(values).sort();
-  const [low, high] = [sorted[Math.floor(0.02 * sorted.length)], sorted[Math.floor(0.98 * (sorted.length - 1))]];
-  return (row) => `rgb(${scaleColour((values[row] - low) / (high - low || 1))})`;
+  /** @type {?number[]} */
+  let ends = null; // sought when a colour is asked for: of many examples that takes a while
+  return (row) => {
+    if (!ends) {
+      const sorted = Float32Array.from(values).sort();
+      ends = [0.02 * sorted.length, 0.98 * (sorted.length - 1)].map((at) => sorted[Math.floor(at)]);
+    }
+    const [low, high] = ends;
+    return `rgb(${scaleColour((values[row] - low) / (high - low || 1))})`;
+  };
 }
 
 /**
