@@ -4,7 +4,6 @@ import { h, s, set } from "../../core/dom.js";
 import { draggable, handle } from "../../core/drag.js";
 import { number, tick, ticks } from "../../core/format.js";
 import { plot } from "../../core/plot.js";
-import { along } from "./axes.js";
 import { lasso } from "./lasso.js";
 import { addLayers } from "./layers.js";
 import { classMiddles, classNames } from "./names.js";
