@@ -70,7 +70,7 @@ export function termsPanel(parent, source) {
       marker.style.left = share(terms[term]);
       median.style.left = share(source.loss.quantile(term, 0.5));
       const rank = source.loss.rank(term, terms[term]);
-      place.textContent = `higher than ${rank} of ${source.n}`;
+      place.textContent = `higher than ${rank.toLocaleString("en")} of ${source.n.toLocaleString("en")}`;
     }
     note.textContent = text;
     note.hidden = !text;
