@@ -654,6 +654,7 @@ def test_a_map_of_all_examples_with_search_lasso_and_pictures_close_up(serving, 
     page.wait_for_selector(f"text=of {within:,} in the lasso")
     # close up, pictures stand for the points: the canvas has the pixels of the example in the middle
     centre = [float(v) for v in z[far]]
+    page.locator(".latent svg").first.scroll_into_view_if_needed()  # out of sight nothing is drawn
     page.evaluate(
         "(view) => (location.hash += '&view=' + JSON.stringify(view))", [*np.round(centre, 4).tolist(), 0.004]
     )
