@@ -50,7 +50,7 @@ def test_dragging_a_peak_changes_both_numbers_to_what_nelbo_says(tab, studio):
 
 def test_a_body_moves_the_wheel_widens_and_a_shoulder_widens(tab, studio):
     tab.show(studio, "kl")
-    box = tab.handle("mean of p").locator(".grip").bounding_box()
+    box = tab.handle("mean of the first bump of p").locator(".grip").bounding_box()
     x, y = box["x"] + 6, box["y"] + 60  # below the peak of p: its body
     tab.page.mouse.move(x, y)
     tab.page.mouse.down()
@@ -222,7 +222,7 @@ def test_both_fits_run_side_by_side_and_follow_p_while_it_is_dragged(tab, studio
     tab.show(studio, "kl?view=fit")
     tab.page.get_by_role("button", name="▶ Play").click()
     tab.page.wait_for_function("() => /seeks a bump[^]*µ −2\\.0/.test(document.body.innerText)")
-    box = tab.handle("mean of p").locator(".grip").bounding_box()
+    box = tab.handle("mean of the first bump of p").locator(".grip").bounding_box()
     x, y = box["x"] + box["width"] / 2, box["y"] + box["height"] / 2
     tab.page.mouse.move(x, y)
     tab.page.mouse.down()
