@@ -50,7 +50,7 @@ def test_dragging_a_peak_changes_both_numbers_to_what_nelbo_says(tab, studio):
 
 def test_a_body_moves_the_wheel_widens_and_a_shoulder_widens(tab, studio):
     tab.show(studio, "kl")
-    box = tab.handle("mean of the first bump of p").locator(".grip").bounding_box()
+    box = tab.handle("mean of p").locator(".grip").bounding_box()
     x, y = box["x"] + 6, box["y"] + 60  # below the peak of p: its body
     tab.page.mouse.move(x, y)
     tab.page.mouse.down()
