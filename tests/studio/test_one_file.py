@@ -24,12 +24,24 @@ FETCHED = (
 )
 
 
-def drag(page, *, to=(150, 90)):
-    """Press on the plane and drag z."""
-    plane = page.locator(".latent svg").first.bounding_box()
-    page.mouse.move(plane["x"] + 120, plane["y"] + 60)
+FREE = """() => {
+  const plane = document.querySelector('.latent svg');
+  const box = plane.getBoundingClientRect();
+  const grips = [...plane.querySelectorAll('[data-handle] .grip')].map((grip) => grip.getBoundingClientRect());
+  const room = ([x, y]) => Math.min(...grips.map((g) => Math.hypot(g.x + g.width / 2 - x, g.y + g.height / 2 - y)));
+  const at = (u, v) => [box.x + u * box.width, box.y + v * box.height];
+  const places = [0.35, 0.5, 0.65].flatMap((u) => [0.2, 0.35, 0.5].map((v) => at(u, v)));
+  return places.sort((a, b) => room(b) - room(a))[0];
+}"""
+
+
+def drag(page):
+    """Press on the plane where no handle is near, and drag z."""
+    page.locator(".latent svg").first.scroll_into_view_if_needed()
+    x, y = page.evaluate(FREE)
+    page.mouse.move(x, y)
     page.mouse.down()
-    page.mouse.move(plane["x"] + to[0], plane["y"] + to[1], steps=4)
+    page.mouse.move(x + 30, y + 30, steps=4)
     page.mouse.up()
     page.wait_for_function("() => location.hash.includes('z=')")
     at_rest(page)
