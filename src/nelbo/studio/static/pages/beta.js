@@ -43,10 +43,8 @@ function mount(slots) {
   const place = h("div", { class: "board" });
   slots.figure.append(status, place);
   const seriesBox = dropDown("Series", (run) => write(model, { run, row: -1 }));
-  slots.controls.append(
-    group("Models", seriesBox.element),
-    rowPicker(slots, () => board),
-  );
+  const picker = rowPicker(slots, () => board);
+  slots.controls.append(group("Models", seriesBox.element), picker.element);
   slots.why.append(...why());
   const say = (text) => {
     status.textContent = text;
@@ -68,7 +66,7 @@ function mount(slots) {
       board = null;
       place.replaceChildren(...(series ? [] : [offer(slots, all.length > 0)]));
       slots.code.textContent = series ? code(series) : "";
-      if (series) board = seriesBoard(slots, place, series);
+      if (series) board = seriesBoard(slots, place, series, picker.show);
       say("");
     } catch (error) {
       if (mine === newest && !gone) say(error.message);
@@ -115,7 +113,10 @@ function rowPicker(slots, boardOf) {
   };
   field.addEventListener("keydown", (event) => event.key === "Enter" && take());
   const button = h("button", { type: "button", class: "quiet", onclick: take }, "Show");
-  return group("Example", h("div", { class: "pick-row" }, field, button));
+  return {
+    element: group("Example", h("div", { class: "pick-row" }, field, button)),
+    show: (row) => (field.value = String(row)),
+  };
 }
 
 /**
@@ -123,8 +124,9 @@ function rowPicker(slots, boardOf) {
  * @param {Slots} slots
  * @param {HTMLElement} parent
  * @param {Opened} series
+ * @param {(row: number) => void} looked called with the example that is shown
  */
-function seriesBoard(slots, parent, series) {
+function seriesBoard(slots, parent, series, looked) {
   const { model } = slots;
   const unit = () => model.get("unit");
   let place = placeOf(series.betas, model.get("beta"));
@@ -170,6 +172,7 @@ function seriesBoard(slots, parent, series) {
       const each = await series.example(row);
       if (gone || wanted !== model.get("row")) return;
       seen = { row, each };
+      looked(row);
       draw();
     } catch (error) {
       if (!gone) slots.say(slots.host.file ? `Example ${row} did not travel with this page` : error.message);

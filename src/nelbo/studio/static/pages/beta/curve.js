@@ -80,7 +80,13 @@ export function curveView(parent, series, { onPlace, onRest, unit }) {
       ...series.entries.flatMap((entry, i) => {
         const [cx, cy] = [figure.sx(xs[i]), figure.sy(ys[i])];
         const right = cx > figure.margin.left + 0.72 * figure.width;
-        const words = { x: cx + (right ? -2 : 9), y: cy - 9, "text-anchor": right ? "end" : "start", class: "halo" };
+        const below = entry.beta === 0; // where its neighbour has its name above
+        const words = {
+          x: cx + (right ? 6 : 9),
+          y: cy + (below ? 18 : -9),
+          "text-anchor": right ? "end" : "start",
+          class: "halo",
+        };
         return [s("circle", { cx, cy, r: 4.5 }), s("text", { ...words, "font-size": 11 }, nameOf(entry))];
       }),
     );
