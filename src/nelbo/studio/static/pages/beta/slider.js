@@ -26,7 +26,8 @@ export function betaSlider({ betas, entries }, { place, onPlace }) {
     onclick: () => (moving ? stop() : glideOn()),
   });
   const marks = entries.map((entry, i) => {
-    const [name, text] = [nameOf(entry), entry.beta === 0 ? "AE" : String(entry.beta)];
+    const text = entry.beta === 0 ? "AE" : String(entry.beta);
+    const name = entry.beta === 0 ? "AE, autoencoder" : nameOf(entry);
     const style = `left:${(100 * i) / last}%`;
     return h(
       "button",
