@@ -182,16 +182,18 @@ def test_z_is_dragged_and_decoded(shown):
     assert "z" in tab.hash()
 
 
-@pytest.mark.parametrize("workers", [True, False])
-def test_the_exported_file_trains_without_a_network(tab, tmp_path, workers):
-    """In a worker where the host allows it, else between the frames of the page."""
-    if not workers:
-        tab.page.add_init_script("window.Worker = class { constructor() { throw new Error('refused'); } };")
+def test_where_workers_are_refused_it_trains_between_frames(tab, studio):
+    tab.page.add_init_script("window.Worker = class { constructor() { throw new Error('refused'); } };")
+    tab.show(studio, "playground?pace=fast&running=true&epochs=1")
+    tab.page.wait_for_selector("text=Paused after epoch 1")
+    assert tab.page.workers == []
+
+
+def test_the_exported_file_trains_without_a_network(tab, tmp_path):
     file = tmp_path / "playground.html"
     file.write_text(export_html("playground", {"running": True, "pace": "fast", "seed": 3}), "utf-8")
     tab.page.goto(file.as_uri())
     until(tab, 1)
-    assert len(tab.page.workers) == int(workers)
     button(tab, "play").click()
     tab.page.wait_for_function("() => document.querySelector('[data-order=play]').textContent === 'Play'")
     assert numbers(tab)["total"] < 25

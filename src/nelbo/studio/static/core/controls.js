@@ -32,7 +32,7 @@ export function slider(slots, { name, label, says, log = false, power = 1, step 
     id,
     min: into(from),
     max: into(to),
-    step: isBent ? (into(to) - into(from)) / 400 : step,
+    step: log ? (into(to) - into(from)) / 400 : power !== 1 ? (into(to) - into(from)) / 400.001 : step, // the end counts
     "data-name": name,
     "aria-label": says ?? label,
     class: colour,

@@ -1,4 +1,5 @@
-// Trains in a worker, so that the page stays quick; where a host refuses workers, in short slices between its frames.
+// Trains in a worker, so that the page stays quick; where a host refuses workers of modules, as Chromium does in a file
+// on disk, in short slices between the page's frames.
 // This module is both ends: the page imports `trainer`, and a worker that is started with it listens.
 
 import { COUNT, FEATURES, labels, TRAINING } from "./digits.js";
