@@ -112,14 +112,16 @@ test("a link is brought into what a run has", () => {
     labels: Float32Array.of(1, 6, 6),
     info: { label_names: [..."0123456"], principal: null },
   };
-  const state = { pins: [3, 99], active: 1, axes: [0, 2], z: [1e9, 0, 0], q: [0, 0, 1, 0.5], lasso: [] };
+  const views = { view: [], other_view: [] };
+  const state = { pins: [3, 99], active: 1, axes: [0, 2], z: [1e9, 0, 0], q: [0, 0, 1, 0.5], lasso: [], ...views };
   const { change, said } = settled(state, source);
   assert.deepEqual(change, { pins: [3], active: 0, projection: "units", z: [1000, 0, 0], q: state.q, lasso: [] });
   assert.deepEqual(said, [
     "Examples are 0 to 19; others were left out",
     "z holds numbers from −1000 to 1000; others were clamped",
   ]);
-  const none = { pins: [], active: 0, axes: [0, 3], z: [1], q: [0, 0, 1, 0], lasso: [] };
+  const none = { pins: [], active: 0, axes: [0, 3], z: [1], q: [0, 0, 1, 0], lasso: [], view: [0, 0], other_view: [0] };
   const other = settled(none, source).change;
-  assert.deepEqual([other.pins, other.axes, other.z, other.q], [[1], [], [], []]);
+  const { pins, axes, z, q, view, other_view } = other;
+  assert.deepEqual([pins, axes, z, q, view, other_view], [[1], [], [], [], [], []]);
 });

@@ -37,14 +37,11 @@ export function code(slots, sources) {
   const [source] = sources;
   const row = model.get("pins")[model.get("active")] ?? 0;
   const path = ({ info, run }) => JSON.stringify(info.path ?? run);
-  const isCut = sources.some(({ info }) => info.checkpoint !== null);
-  const load = (one) => (one.info.checkpoint === null ? `nelbo.load(${path(one)})` : `load(Path(${path(one)}))`);
+  const load = (one) => `nelbo.load(${path(one)})`;
   const from = source.info.checkpoint === null ? "" : `  # its checkpoint after epoch ${source.info.checkpoint}`;
   const lines = [
-    ...(isCut ? ["from pathlib import Path", ""] : []),
     "import nelbo, torch",
     "from nelbo.evaluation import evaluate",
-    ...(isCut ? ["from nelbo.studio.inspection import load"] : []),
     "",
     `run = ${load(source)}${from}`,
     `x = run.data.${source.split}.take([${row}])  # example ${row}, ${JSON.stringify(source.info.event)}`,
