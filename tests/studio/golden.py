@@ -417,7 +417,7 @@ def descent(fn, mu, sigma, c, rate, estimator, pairs):
             surrogate = ((values - taken).detach() * Normal(m, sigma).log_prob(z.detach())).mean()
         (gradient,) = torch.autograd.grad(surrogate, m)
         m = (m - rate * gradient).detach().requires_grad_()
-        places.append(float(m))
+        places.append(m.item())
     return places
 
 
