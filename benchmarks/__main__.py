@@ -9,6 +9,7 @@ from benchmarks import (
     studio,
     studio_latent,
     studio_playground,
+    studio_quality,
     train_conv,
     train_mlp,
 )
@@ -28,6 +29,7 @@ def main() -> None:
         *studio.measure(rounds=chosen.rounds),
         *studio_latent.measure(),
         *studio_playground.measure(),
+        *studio_quality.measure(rounds=chosen.rounds),
     ]
     show(rows, as_json=chosen.json)
 

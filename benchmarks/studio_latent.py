@@ -42,7 +42,7 @@ def measure() -> list[Row]:
         print(f"studio_latent: skipped, {why}", file=sys.stderr)
         return []
     with tempfile.TemporaryDirectory() as folder:
-        runs = _runs(Path(folder))
+        runs = two_runs(Path(folder))
         with serving(list(runs.values())) as studio, chromium() as browser:
             rows = drag_rows(NAME, "browser decodes", _drag(browser, studio, runs["browser"]), BROWSER_GOALS)
             rows += drag_rows(NAME, "Python decodes", _drag(browser, studio, runs["python"]), (33, None))
@@ -57,7 +57,7 @@ def measure() -> list[Row]:
     return [*rows, *(Row(NAME, f"earlier: {what}", value, "ms") for what, value in earlier.items())]
 
 
-def _runs(folder: Path) -> dict[str, Path]:
+def two_runs(folder: Path) -> dict[str, Path]:
     data = nelbo.data.load("mnist5k", binarize="threshold", limit=1000)
     made = {}
     for name, network in (("browser", {"hidden": (400, 200)}), ("python", {"network": "conv"})):

@@ -59,7 +59,7 @@ def _centre(grip):
     return box["x"] + box["width"] / 2, box["y"] + box["height"] / 2
 
 
-def _runaways(page, pointer):
+def runaways(page, pointer):
     """How far each handle of a page is off the pointer, along its axes, at worst in 20 moves there and back."""
     off = {}
     frames = "() => new Promise(done => requestAnimationFrame(() => requestAnimationFrame(done)))"
@@ -105,7 +105,7 @@ def _runaways(page, pointer):
 @pytest.mark.parametrize("pointer", [Mouse, Finger])
 def test_a_handle_stays_under_the_hand(studio, visit, place, pointer):
     page = visit(studio.address(place), has_touch=pointer is Finger)
-    off = _runaways(page, pointer(page))
+    off = runaways(page, pointer(page))
     assert off
     assert {name: far for name, far in off.items() if far > 2} == {}
 
@@ -116,6 +116,6 @@ def test_a_handle_of_the_inspector_stays_under_the_hand(run_folder, serving, vis
     address = serving(Session([run_folder])).address(state_of(run=str(run_folder / run), **state))
     page = visit(address, has_touch=pointer is Finger)
     page.wait_for_selector("[data-handle='code z']")
-    off = _runaways(page, pointer(page))
+    off = runaways(page, pointer(page))
     assert len(off) >= 2
     assert {name: far for name, far in off.items() if far > 2} == {}
