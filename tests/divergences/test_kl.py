@@ -111,17 +111,13 @@ def test_without_closed_form_two_methods_agree(p, q):
 
 UNIT = [
     D.Uniform(t(0.0), t(1.0)),
-    D.Beta(t(2.0), t(3.0)),
-    D.Beta(t(0.6), t(0.7)),
-    D.Kumaraswamy(t(1.0), t(1.0)),
-    D.Kumaraswamy(t(2.0), t(3.0)),
-    D.Kumaraswamy(t(0.6), t(0.7)),
+    D.Beta(t(0.6), t(2.0)),
+    D.Kumaraswamy(t(2.0), t(0.7)),
     D.ContinuousBernoulli(t(0.3)),
 ]
 HALF_LINE = [
     D.Exponential(t(1.5)),
     D.Gamma(t(0.5), t(1.0)),
-    D.Chi2(t(3.0)),
     D.Weibull(t(1.5), t(0.7)),
     D.HalfNormal(t(1.0)),
 ]
