@@ -337,7 +337,7 @@ def test_mixture_of_vectors_by_draws_within_its_bounds():
         (lambda p, q: V.total_variation(p, q, method="closed_form"), "no closed form"),
         (
             lambda p, q: V.energy_distance(p, q, method="guess"),
-            "energy_distance: method must be .*, got 'guess'",
+            "energy_distance: method must be .*; got 'guess'",
         ),
         (lambda p, q: V.mmd(p, q, method="quadrature"), "mmd: .*monte_carlo"),
         (lambda p, q: V.wasserstein(p, q, method="monte_carlo"), "does not apply"),

@@ -66,6 +66,7 @@ function mount(slots) {
       board = null;
       place.replaceChildren(...(series ? [] : [offer(slots, all.length > 0)]));
       slots.code.textContent = series ? code(series) : "";
+      /** @type {HTMLElement} */ (slots.code.closest("details")).hidden = !series;
       if (series) board = seriesBoard(slots, place, series, picker.show);
       say("");
     } catch (error) {
