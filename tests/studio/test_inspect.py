@@ -76,13 +76,30 @@ def test_the_numbers_of_an_example_are_those_of_nelbo_loss(ask, folder):
     assert abs(one["nelbo"] - float(draws[:, 2].mean())) < 5 * error
     assert one["kl"] == pytest.approx(float(draws[0, 1]), rel=1e-5)
     assert one["nelbo"] == pytest.approx(one["reconstruction_error"] + one["kl"])
-    shown, rebuilt, mean, covariance = (numbers(buffer) for buffer in reply.buffers)
+    shown, rebuilt, mean, covariance, errors = (numbers(buffer) for buffer in reply.buffers)
     np.testing.assert_array_equal(shown, x.flatten())
     np.testing.assert_allclose(rebuilt, run.model.reconstruct(x).flatten(), atol=1e-6)
     with torch.no_grad():
         qz = run.model.posterior(x)
     np.testing.assert_allclose(mean, qz.mean[0], rtol=1e-6)
     np.testing.assert_allclose(covariance.reshape(2, 2).diagonal(), qz.variance[0], rtol=1e-5)
+    assert errors.astype(float).sum() == pytest.approx(one["reconstruction_error"], rel=1e-5)
+    assert sum(one["kl_per_unit"]) == pytest.approx(one["kl"], rel=1e-5)
+
+
+def test_what_each_feature_costs_at_a_code_and_under_a_q_of_one_s_own(ask, refused, folder):
+    name, run = str(folder / "first"), nelbo.load(folder / "first")
+    x, z = run.data.validation.take([3]), torch.tensor([0.3, -1.2])
+    own = [x.numpy().tobytes(), z.numpy().tobytes()]
+    reply = ask("errors", own, run=name)
+    with torch.no_grad():
+        expected = -run.model.likelihood(z[None]).base_dist.log_prob(x)
+    np.testing.assert_allclose(numbers(reply.buffers[0]), expected.flatten(), rtol=1e-5, atol=1e-6)
+    assert reply.content["sum"] == pytest.approx(float(expected.sum()), rel=1e-6)
+    assert "z must hold 2 numbers, got 1" in refused("errors", [own[0], z[:1].numpy().tobytes()], run=name)
+    reply = ask("terms", [*own, (0.3 * torch.eye(2)).numpy().tobytes()], run=name)
+    total = numbers(reply.buffers[0]).astype(float).sum()
+    assert total == pytest.approx(reply.content["terms"]["reconstruction_error"], rel=1e-5)
 
 
 def test_the_terms_of_an_example_are_the_same_wherever_they_are_asked_for(folder):

@@ -6,10 +6,12 @@ import math
 import numpy as np
 import pytest
 import torch
+from torch.distributions import MultivariateNormal
 
-from nelbo import VAE, fit, likelihoods, nn, priors, recipes, runs
+from nelbo import VAE, fit, latents, likelihoods, nn, priors, recipes, runs
 from nelbo import data as nelbo_data
 from nelbo.data import Preparation
+from nelbo.divergences import Delta
 from nelbo.evaluation import evaluate
 from nelbo.measure import aggregate_match
 from nelbo.objectives import loss
@@ -93,7 +95,8 @@ def test_every_likelihood_has_its_picture(name):
     vae, x = make_vae(name), LIKELIHOODS[name][1](2)
     reply = looked_at([evaluate(vae, x[:1])], [7])
     (one,) = reply.content["examples"]
-    shown, picture, mean, _ = (torch.frombuffer(bytearray(buffer), dtype=torch.float32) for buffer in reply.buffers)
+    read = (torch.frombuffer(bytearray(buffer), dtype=torch.float32) for buffer in reply.buffers)
+    shown, picture, mean, _, errors = read
     torch.testing.assert_close(shown, x[0].flatten())
     with torch.no_grad():
         px = vae.likelihood(mean[None])
@@ -101,6 +104,37 @@ def test_every_likelihood_has_its_picture(name):
     assert one["at_mean"] == pytest.approx(-float(px.log_prob(x[:1]).detach()), rel=1e-5)
     assert (one["row"], one["draws"]) == (7, DRAWS_OF_ONE)
     assert one["nelbo"] == pytest.approx(one["reconstruction_error"] + one["kl"])
+    # the reconstruction error is the sum of what each feature costs, over the same draws
+    assert len(errors) == len(shown)
+    assert float(errors.double().sum()) == pytest.approx(one["reconstruction_error"], rel=1e-5)
+
+
+@pytest.mark.parametrize("name", **each(LIKELIHOODS))
+def test_what_a_feature_costs_is_the_mean_over_draws_of_its_log_probability(name):
+    vae, x = make_vae(name), LIKELIHOODS[name][1](3)
+    evaluation = evaluate(vae, x)
+    with torch.no_grad():
+        z = latents.draw(evaluation.qz, 5, evaluation.keys("elbo"))
+        px = vae.likelihood(z)
+        by_hand = torch.stack([-px.base_dist.log_prob(x)[k] for k in range(5)]).double().mean(0)
+    torch.testing.assert_close(evaluation.error_per_feature(5), by_hand)
+    at_z = evaluation.with_posterior(Delta(z[0]))
+    torch.testing.assert_close(at_z.error_per_feature().flatten(1).sum(1).float(), at_z.error_at_embedding)
+
+
+def test_features_that_depend_on_each_other_have_no_error_of_their_own():
+    vae, x = make_vae(), LIKELIHOODS["bernoulli"][1](2)
+
+    class Joint:
+        prior, posterior = vae.prior, staticmethod(vae.posterior)
+
+        @staticmethod
+        def likelihood(z):
+            return MultivariateNormal(torch.zeros(x.shape[1:]), torch.eye(x.shape[1])).expand(z.shape[:-1])
+
+    evaluation = evaluate(Joint(), x)
+    assert evaluation.terms(4).reconstruction_error.value.isfinite().all()
+    assert evaluation.error_per_feature(4) is None
 
 
 @pytest.mark.parametrize("name", **each(PRIORS))

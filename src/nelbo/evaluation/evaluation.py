@@ -10,7 +10,7 @@ from weakref import WeakKeyDictionary, ref
 
 import torch
 from torch import Tensor
-from torch.distributions import Distribution
+from torch.distributions import Distribution, Independent
 
 from nelbo import latents
 from nelbo.data import Batch, Dataset, as_batch
@@ -375,6 +375,27 @@ class Evaluation:
                 Estimate(values[2], values[5], method),
             )
         return self._terms[samples]
+
+    def error_per_feature(self, samples: int = 16) -> Tensor | None:
+        """(n, \\*event) float64: -E_q[log p(x_i|z)] of each feature in nats, over the draws of :meth:`terms`.
+
+        Their sum over the features is the reconstruction error. None where p(x|z) does not factorize over the features.
+
+        Args:
+            samples: draws of z for each example.
+        """
+        with evaluation_mode(self.model, self.seed):
+            parts = [part._errors_of(samples) for part in self.split(samples * self.features, passes=8)]
+        known = [part for part in parts if part is not None]
+        return torch.cat(known).cpu() if len(known) == len(parts) else None
+
+    def _errors_of(self, samples: int) -> Tensor | None:
+        z, _ = latents.draw_with_log_prob(self.qz, 2 if self.is_point else samples, self.keys("elbo"))
+        px: Any = self.conditioned.likelihood(z)
+        if not isinstance(px, Independent) or px.reinterpreted_batch_ndims != self.x.dim() - 1:
+            return None
+        each: Tensor = px.base_dist.log_prob(self.x)
+        return -each.double().mean(0) if each.shape[1:] == self.x.shape else None
 
     def _terms_of(self, samples: int) -> Tensor:
         """(6, n) float64: the means of reconstruction error, KL and ELBO, then their standard errors."""

@@ -10,6 +10,7 @@ from torch import Tensor
 from torch.distributions import Distribution
 
 from nelbo import latents
+from nelbo.divergences import Delta
 from nelbo.estimate import Estimate
 from nelbo.evaluation import Evaluation, decode, evaluate
 from nelbo.figures.points import read_labels
@@ -24,7 +25,8 @@ from nelbo.studio.inspection import (
     checkpoint_epoch,
     kl_per_unit,
     terms_of,
-    terms_under,
+    terms_of_one,
+    under,
 )
 from nelbo.studio.library import Library
 from nelbo.studio.networks import Network, decoder_of, encoder_of, posterior_form
@@ -178,7 +180,11 @@ def encode(session: Session, content: Content, buffers: Buffers) -> Reply:
 
 
 def looked_at(examples: Sequence[Evaluation], rows: Sequence[int | None], *, draws: int = DRAWS_OF_ONE) -> Reply:
-    """Examples as a message; buffers, float32: x, reconstruction, mean and covariance of each example in turn."""
+    """Examples as a message.
+
+    Buffers, float32, of each example in turn: x, reconstruction, mean and covariance of q(z|x), and the error of each
+    feature, which is empty where p(x|z) does not factorize.
+    """
     listed = [
         {
             **_closer(one, row, draws),
@@ -187,8 +193,14 @@ def looked_at(examples: Sequence[Evaluation], rows: Sequence[int | None], *, dra
         }
         for row, one in zip(rows, examples, strict=True)
     ]
-    buffers = [_floats(t) for one in examples for t in (one.x, one.reconstruction, *one.moments[:2])]
-    return Reply({"examples": listed}, buffers)
+    parts = ((one.x, one.reconstruction, *one.moments[:2], _errors(one, draws)) for one in examples)
+    return Reply({"examples": listed}, [_floats(part) for each in parts for part in each])
+
+
+def _errors(one: Evaluation, draws: int) -> Tensor:
+    """-E[log p(x_i|z)] of each feature; their sum is the reconstruction error over as many draws."""
+    errors = one.error_per_feature(draws)
+    return torch.empty(0) if errors is None else errors
 
 
 def _closer(one: Evaluation, row: int | None, draws: int = DRAWS_OF_ONE) -> dict[str, Any]:
@@ -218,14 +230,32 @@ def decode_codes(session: Session, content: Content, buffers: Buffers) -> Reply:
 
 @answers("inspect.terms")
 def terms_of_own_q(session: Session, content: Content, buffers: Buffers) -> Reply:
-    """The terms of an input under a normal q of the user's own: buffers x, mean, covariance, float32."""
+    """The terms of an input under a normal q of the user's own: buffers x, mean, covariance, float32.
+
+    The answer's buffer holds the error of each feature; it is empty where p(x|z) does not factorize.
+    """
     inspection = _inspection(session, content)
     latent = inspection.model.latent
     x, mean, covariance = _input(inspection, buffers), _read(buffers, 1, "mean"), _read(buffers, 2, "covariance")
     if mean.shape != (latent,) or covariance.shape != (latent * latent,):
         raise ValueError(f"q has a mean of {latent} numbers and a covariance of {latent * latent}")
     with Library.of(session).busy:
-        return Reply({"terms": _values(terms_under(inspection.model, x, mean, covariance.reshape(latent, latent)))})
+        evaluation, has_extent = under(inspection.model, x, mean, covariance.reshape(latent, latent))
+        terms = _values(terms_of_one(evaluation, has_extent))
+        return Reply({"terms": terms}, [_floats(_errors(evaluation, DRAWS_OF_ONE))])
+
+
+@answers("inspect.errors")
+def errors_at(session: Session, content: Content, buffers: Buffers) -> Reply:
+    """What each feature of an input costs at a code: buffers x and z in, -log p(x_i|z) out, float32, in nats."""
+    inspection = _inspection(session, content)
+    latent = inspection.model.latent
+    x, z = _input(inspection, buffers), _read(buffers, 1, "z")
+    if z.shape != (latent,):
+        raise ValueError(f"z must hold {latent} numbers, got {z.numel()}")
+    with Library.of(session).busy:
+        at_z = evaluate(inspection.run, x).with_posterior(Delta(z.clamp(-_FARTHEST, _FARTHEST)[None]))
+        return Reply({"sum": float(at_z.error_at_embedding[0])}, [_floats(_errors(at_z, 2))])
 
 
 @answers("inspect.plane")

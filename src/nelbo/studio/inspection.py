@@ -169,6 +169,24 @@ def kl_per_unit(evaluation: Evaluation, draws: int) -> Tensor:
     return evaluation.terms(draws).kl.value[:, None] if units is None else units.double().cpu()
 
 
+def under(model: Model, x: Tensor, mean: Tensor, covariance: Tensor, *, seed: int = 0) -> tuple[Evaluation, bool]:
+    """One example for q = N(mean, covariance) of the user's own, and whether that q has an extent in every direction.
+
+    Args:
+        model: any.
+        x: (1, \\*event).
+        mean: (latent,).
+        covariance: (latent, latent), symmetric; what is not positive in it counts as 0.
+        seed: of the draws.
+    """
+    variances, directions = torch.linalg.eigh(covariance.double())
+    flat = variances <= 0
+    variances = torch.where(flat, _FLAT * variances.max().clamp(min=1), variances)
+    root = torch.linalg.cholesky(directions * variances @ directions.T)
+    qz = MultivariateNormal(mean[None], scale_tril=root.to(mean)[None])
+    return evaluate(model, x, seed=seed).with_posterior(qz), not bool(flat.any())
+
+
 def terms_under(
     model: Model, x: Tensor, mean: Tensor, covariance: Tensor, *, draws: int = DRAWS_OF_ONE, seed: int = 0
 ) -> Terms:
@@ -185,13 +203,13 @@ def terms_under(
     Returns:
         Reconstruction error, KL and NELBO; the last two are infinite for a q without extent.
     """
-    variances, directions = torch.linalg.eigh(covariance.double())
-    flat = variances <= 0
-    variances = torch.where(flat, _FLAT * variances.max().clamp(min=1), variances)
-    root = torch.linalg.cholesky(directions * variances @ directions.T)
-    qz = MultivariateNormal(mean[None], scale_tril=root.to(mean)[None])
-    terms = {name: each[0] for name, each in terms_of(evaluate(model, x, seed=seed).with_posterior(qz), draws).items()}
-    return terms | dict.fromkeys(("kl", "nelbo"), Estimate.exactly(torch.inf)) if flat.any() else terms
+    return terms_of_one(*under(model, x, mean, covariance, seed=seed), draws=draws)
+
+
+def terms_of_one(evaluation: Evaluation, has_extent: bool, *, draws: int = DRAWS_OF_ONE) -> Terms:
+    """The terms of the only example of what `under` gives."""
+    terms = {name: each[0] for name, each in terms_of(evaluation, draws).items()}
+    return terms if has_extent else terms | dict.fromkeys(("kl", "nelbo"), Estimate.exactly(torch.inf))
 
 
 def _split(run: Run, split: str | None) -> tuple[str, Dataset]:
