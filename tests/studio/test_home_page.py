@@ -29,6 +29,37 @@ def test_two_runs_are_chosen_and_compared(run_folder, serving, visit, tmp_path):
     page.wait_for_selector("text=/finished: epoch 2 of 2/")
 
 
+def test_a_run_of_the_shell_appears_and_runs_are_sorted_and_searched(run_folder, serving, visit, tmp_path):
+    long = "a-very-long-name-of-a-run-that-would-push-all-the-rest-out-of-sight"
+    for name in ("first", "b", "c", long, "e"):
+        shutil.copytree(run_folder / "first", tmp_path / name)
+    page = visit(serving(Session([tmp_path])).address(), viewport={"width": 390, "height": 844})
+    page.wait_for_selector("[data-run]")
+    for name in ("inspector", "train", "report"):  # within reach of a thumb
+        door = page.locator(f"[data-run$='{long}'] [data-to={name}]").bounding_box()
+        assert door["x"] + door["width"] <= 390
+    assert page.get_attribute(f"[data-run$='{long}'] th", "title").endswith(long)
+    page.focus("[aria-label='Report: b']")
+    shutil.copytree(run_folder / "conv", tmp_path / "of-the-shell")
+    page.wait_for_selector("[data-run$=of-the-shell]")
+    assert page.evaluate("document.activeElement.getAttribute('aria-label')") == "Report: b"
+    page.set_viewport_size({"width": 1280, "height": 900})
+    page.click("[data-sort='total loss']")
+    page.wait_for_selector("[aria-sort=ascending]")
+
+    def losses():
+        return [float(row.locator("td").last.inner_text()) for row in page.locator("[data-run]").all()]
+
+    assert losses() == sorted(losses())
+    page.click("[data-sort='total loss']")
+    page.wait_for_selector("[aria-sort=descending]")
+    assert losses() == sorted(losses(), reverse=True)
+    assert losses() != sorted(losses())
+    page.fill("[type=search]", "shell VAE")  # of its name, not of the path to it
+    page.wait_for_selector("text=1 of 6")
+    assert page.locator("[data-run]").count() == 1
+
+
 def test_the_demo_s_runs_are_made_in_the_page(serving, visit, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     served = serving(Session())

@@ -1,10 +1,13 @@
 """The report of a run: what was measured and found, the inspector below, and all of it in one file."""
 
 import math
+import re
 import shutil
+from pathlib import Path
 
 import pytest
 
+import nelbo
 from nelbo.estimate import Estimate
 from nelbo.files import write_json
 from nelbo.report import MEASURES, Finding, Findings, Report, Row, Section
@@ -57,6 +60,7 @@ def test_what_was_not_measured_is_said(folder, serving, visit):
     page = visit(served.address("report"))
     page.wait_for_selector("text=/not measured yet: nelbo measure/i")
     page.wait_for_selector("[data-term=nelbo]")  # the inspector is there all the same
+    assert page.locator(".figure [data-do=measure]").inner_text() == "Measure and diagnose"  # in its place
     answer = served.session.ask({"kind": "report.make", "id": 1, "run": str(folder / "kept"), "effort": "endless"})
     assert "effort is one of quick, normal, thorough" in answer.content["error"]
 
@@ -73,7 +77,15 @@ def test_what_was_measured_and_found_is_shown_and_travels(folder, serving, visit
         page.wait_for_selector("text=KL of unit 2: 0.00100 ± 0.00020 nats")
         assert page.locator("td", has_text="21.30 ± 0.21 nats").count() == 1
         assert page.locator("td", has_text="∞").count() == 1
+        assert page.locator(".number-bar").count() == 1  # not of what is infinite
+        bar = page.locator(".number-bar .length").evaluate("(e) => parseFloat(e.style.width)")
+        assert bar == pytest.approx(100 * 21.304 / 21.514, abs=0.1)
+        code = page.locator(".finding pre")
+        assert code.evaluate("(e) => e.scrollWidth <= e.clientWidth")
         page.wait_for_function("() => /\\d/.test(document.querySelector('[data-term=kl]')?.textContent ?? '')")
+        page.click("[data-evidence=unused-units]")  # where it is seen: the KL of each unit of an example
+        page.wait_for_selector(".unit-kl tbody tr")
+        assert page.locator("select[aria-label='Colour by']").input_value() == "kl"
 
 
 def test_the_report_with_figures_opens(folder, serving, visit):
@@ -95,3 +107,12 @@ def test_a_damaged_report_is_said(folder, serving, visit):
     page = visit(serving(Session([folder])).address("report"))
     page.wait_for_selector("text=/measure.json is not JSON/")
     page.wait_for_selector("text=/findings.json is damaged or not of this nelbo: it has no 'verdict'/")
+
+
+def test_every_finding_has_its_evidence_where_there_is_such_a_finding():
+    known = {file.stem for file in (Path(nelbo.__file__).parent / "diagnosis" / "findings").glob("*.md")}
+    text = (Path(nelbo.__file__).parent / "studio/static/pages/report/evidence.js").read_text("utf-8")
+    pages = {"train", "inspector", "prior", "holes", "aggregate", "pictures"}
+    named = set(re.findall(r'"([a-z]+(?:-[a-z]+)+)"', text))
+    assert named - pages <= known
+    assert len(named) > 20

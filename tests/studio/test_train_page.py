@@ -1,9 +1,11 @@
 """Live training in a browser: real trainings of seconds, in processes of their own."""
 
 import json
+import shutil
 
 import pytest
 
+import nelbo
 from nelbo import load
 from nelbo.studio.session import Session
 from nelbo.studio.train import Jobs
@@ -44,7 +46,10 @@ def test_a_short_training_finishes_and_its_epochs_can_be_gone_through(studio, vi
     page = visit(studio.address(f"train?settings={settings(epochs=3)}"))
     page.wait_for_selector("[data-setting=epochs]")
     page.click("[data-do=start]")
+    page.wait_for_selector("text=/Starting: (importing torch|loading the data|making the model)/")
+    page.wait_for_selector(".columns.three svg.plot")  # the axes are there at once
     page.wait_for_selector("text=/finished: epoch 3 of 3/")
+    page.wait_for_selector("text=/3 epochs: about \\d+ s .digits-vae took/")
     run = load("runs/digits-vae")
     assert len(run.history) == 3
     page.fill("[aria-label='Epoch shown']", "1")
@@ -57,6 +62,25 @@ def test_a_short_training_finishes_and_its_epochs_can_be_gone_through(studio, vi
     assert found == [{"unit": 1, "epoch": 5}]  # from there on, and for good
     page.click("[data-do=inspect]")
     page.wait_for_selector("[data-term=nelbo]")
+
+
+def test_the_first_look_is_a_vae_few_epochs_are_points_and_one_unit_is_a_strip(run_folder, serving, visit, tmp_path):
+    shutil.copytree(run_folder / "first", tmp_path / "first")
+    digits = nelbo.data.load("digits", binarize="threshold", limit=100)
+    for recipe, name in ((nelbo.recipes.vae, "strip"), (nelbo.recipes.autoencoder, "late")):
+        model = recipe(digits.event_shape, latent=1, hidden=(8,))
+        nelbo.fit(model, digits, epochs=1, out=tmp_path / name, progress=False)
+    served = serving(Session([tmp_path]))
+    page = visit(served.address("train"))
+    page.wait_for_selector("text=/finished: epoch 1 of 1/")
+    assert page.locator("select[aria-label=Run]").input_value().endswith("strip")
+    page.wait_for_selector("text=up and down, the points are only kept apart")
+    assert page.locator(".dots circle:visible").count() == 6  # both parts, three panels
+    page.select_option("select[aria-label=Run]", label="first, latent 2")
+    page.wait_for_selector("text=/finished: epoch 2 of 2/")
+    page.wait_for_function("() => document.querySelectorAll('.dots circle').length === 12")
+    page.wait_for_selector("text=/ of 2 units carry/")
+    assert page.locator("text=only kept apart").count() == 0
 
 
 def test_no_training_starts_from_a_value_that_its_field_cannot_hold(studio, visit):

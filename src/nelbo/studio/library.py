@@ -237,6 +237,7 @@ def _described(name: str, title: str, record: dict[str, Any], history: list[runs
         "seed": (record.get("training") or {}).get("seed"),
         "epochs": len(history),
         "of": (record.get("training") or {}).get("epochs"),
+        "seconds": last.get("seconds"),
         "split": part if last else None,
         "terms": terms if last else None,
         "standard_error": last.get(f"{part}_nelbo_standard_error"),

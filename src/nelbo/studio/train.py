@@ -40,6 +40,8 @@ class Job:
     pipe: Any
     title: str
     status: str = "starting"
+    stage: str | None = "importing torch"
+    """What it does before the first step."""
     message: str | None = None
     run: str | None = None
     """The run that is in training now; the demo trains three in turn."""
@@ -53,7 +55,7 @@ class Job:
 
     def summary(self) -> dict[str, Any]:
         """What a list of trainings shows."""
-        names = ("run", "title", "status", "message")
+        names = ("run", "title", "status", "stage", "message")
         return {"job": self.key, **{name: getattr(self, name) for name in names}}
 
 
@@ -167,6 +169,7 @@ class Jobs:
     def _note(self, job: Job, content: dict[str, Any], buffers: Buffers) -> None:
         what, run = content["event"], str(content["run"])
         job.status = _STATUS.get(what, job.status)
+        job.stage = content["title"] if what == "stage" else None
         if what == "begin":
             job.run = run
             job.steps.setdefault(run, [])

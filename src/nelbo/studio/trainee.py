@@ -50,7 +50,7 @@ def work(pipe: Connection, task: Mapping[str, Any]) -> None:
         if task["do"] == "report":
             _report(task, pipe)
         else:
-            _train(task, partial(Reporter, pipe))
+            _train(task, pipe)
     except Interrupted as stopped:
         end.update(status="interrupted", message=str(stopped))
     except KeyboardInterrupt:
@@ -61,27 +61,26 @@ def work(pipe: Connection, task: Mapping[str, Any]) -> None:
         pipe.send_bytes(pack(end))
 
 
-def _train(task: Mapping[str, Any], progress: Any) -> None:
+def _train(task: Mapping[str, Any], pipe: Connection) -> None:
+    out, progress = task["out"], partial(Reporter, pipe)
+    _tell(pipe, "stage", out, "loading the data")
     if task["do"] == "demo":
-        demo.train(demo.load_data(), Path(task["out"]), progress=progress)
+        demo.train(demo.load_data(), Path(out), progress=progress)
         return
     if task["do"] == "resume":
-        resume(task["out"], epochs=task.get("epochs"), progress=progress)
+        resume(out, epochs=task.get("epochs"), progress=progress)
         return
     seed = task["training"].get("seed", 0)
     loaded = nelbo_data.load(task["data"], seed=seed, **task["options"])
+    _tell(pipe, "stage", out, "making the model")
     model, _ = recipes.make_for(loaded, task["recipe"], **task["arguments"])
-    fit(model, loaded, out=task["out"], progress=progress, **task["training"])
+    fit(model, loaded, out=out, progress=progress, **task["training"])
 
 
 def _report(task: Mapping[str, Any], pipe: Connection) -> None:
     """Measure and diagnose a run, section by section, and keep what was found with it."""
     folder = task["out"]
-
-    def tell(title: str) -> None:
-        with contextlib.suppress(OSError):
-            pipe.send_bytes(pack({"event": "section", "run": folder, "title": title}))
-
+    tell = partial(_tell, pipe, "section", folder)
     tell("loading the run")
     run = runs.read(folder)
     report = measure.report(run, effort=task["effort"], progress=tell)
@@ -90,6 +89,12 @@ def _report(task: Mapping[str, Any], pipe: Connection) -> None:
     findings = diagnosis.diagnose(run)
     findings.save(folder)
     report.save(folder, first=[findings.to_html()])
+
+
+def _tell(pipe: Connection, event: str, run: str, title: str) -> None:
+    """Say what is being done."""
+    with contextlib.suppress(OSError):  # the studio is gone
+        pipe.send_bytes(pack({"event": event, "run": run, "title": title}))
 
 
 @final

@@ -4,14 +4,18 @@ import { h, icon } from "../core/dom.js";
 import { PAGES } from "../core/pages.js";
 import { ask, hear } from "../core/store.js";
 import { demoOffer } from "./home/demo.js";
-import { runsTable } from "./home/runs.js";
+import { isOrder, runsTable } from "./home/runs.js";
+
+const POLL = 3000; // ms between two looks at the folders: a run of the shell appears
+
+const SHOWN = ["chosen", "unit", "filter", "sort"];
 
 /** @type {import("../core/types.js").Page} */
 export default {
   name: "home",
   ...PAGES.home,
   live: true,
-  check: { chosen: (value) => value.every((run) => typeof run === "string") },
+  check: { chosen: (value) => value.every((run) => typeof run === "string"), sort: isOrder },
   mount,
 };
 
@@ -23,6 +27,7 @@ function mount(slots) {
   /** @type {import("../core/types.js").RunEntry[]} */
   let entries = [];
   let gone = false;
+  let timer = 0;
   const offer = demoOffer(slots, {
     made: () => host.go("inspector", { run: "runs/demo/vae", other: "runs/demo/beta-vae" }),
   });
@@ -46,6 +51,7 @@ function mount(slots) {
   slots.figure.append(status, offer.element, runs.element, pages);
 
   async function refresh() {
+    clearTimeout(timer);
     try {
       const { content } = await ask(model, "train.list");
       if (gone) return;
@@ -55,20 +61,24 @@ function mount(slots) {
     } catch (error) {
       status.textContent = error.message;
     }
+    if (gone) return;
     show();
+    if (host.studio) timer = setTimeout(again, POLL);
   }
+  const again = () => (document.hidden ? (timer = setTimeout(again, POLL)) : refresh());
 
   const show = () => runs.show(entries);
 
   const heard = hear(model, "train", (content) => ["begin", "end"].includes(content.what) && refresh());
   const back = hear(model, "connected", refresh);
-  for (const name of ["chosen", "unit"]) model.on(`change:${name}`, show);
+  for (const name of SHOWN) model.on(`change:${name}`, show);
   refresh();
   return () => {
     gone = true;
     heard();
     back();
     offer.remove();
-    for (const name of ["chosen", "unit"]) model.off(`change:${name}`, show);
+    clearTimeout(timer);
+    for (const name of SHOWN) model.off(`change:${name}`, show);
   };
 }

@@ -1,16 +1,15 @@
 // Live training: start, pause, step and stop; the two terms of the loss apart; what the latent space looks like meanwhile.
 
 import { group } from "../core/controls.js";
-import { coalesced, h, set } from "../core/dom.js";
+import { coalesced } from "../core/dom.js";
 import { PAGES } from "../core/pages.js";
 import { ask, hear, write } from "../core/store.js";
-import { dropDown, runLabel } from "./inspector/choose.js";
 import { demoOffer } from "./home/demo.js";
-import { curvePanel, trailPanel } from "./train/curves.js";
 import { settingsForm } from "./train/form.js";
+import { runLists } from "./train/lists.js";
 import { isWorking, ordersStrip } from "./train/orders.js";
+import { runPanels } from "./train/panels.js";
 import { runRecord } from "./train/record.js";
-import { snapshotPanel } from "./train/snapshot.js";
 import { code, why } from "./train/words.js";
 
 /** @type {import("../core/types.js").Page} */
@@ -39,40 +38,11 @@ function mount(slots) {
     inspect: () => slots.host.go?.("inspector", { run: run.name }),
   });
   const offer = demoOffer(slots, { started: follow });
-  const scrub = h("input", {
-    type: "range",
-    min: 0,
-    max: 1,
-    step: 1,
-    "aria-label": "Epoch shown",
-    oninput: () => goTo(Number(scrub.value)),
-  });
-  const scrubText = h("output", {});
-  const live = h("button", { type: "button", class: "chip", onclick: () => write(model, { epoch: -1 }) }, "latest");
-  const body = h("div", { class: "board" });
-  slots.figure.append(offer.element, strip.element, body);
-  const curves = curvePanel(body, {
-    unit: () => model.get("unit"),
-    hover: (epoch, click = false) => (click || model.get("epoch") >= 0) && goTo(Math.round(epoch)),
-  });
-  body.append(
-    h(
-      "p",
-      { class: "caption" },
-      "Solid: training set; dashed: held out; pale: running epochs, and the run laid under. Click a curve to see that epoch everywhere.",
-    ),
-    h("label", { class: "scrub" }, h("span", {}, "epoch"), scrub, scrubText, live),
-  );
-  const below = h("div", { class: "columns two" });
-  body.append(below);
-  const trailPlace = h("div", { class: "panel" });
-  below.append(trailPlace);
-  const trail = trailPanel(trailPlace);
-  const shot = snapshotPanel(below);
-  const runBox = dropDown("Run", (name) => write(model, { run: name, epoch: -1 }));
-  const otherBox = dropDown("Under it", (name) => write(model, { other: name }));
+  const panels = runPanels(slots, goTo);
+  slots.figure.append(offer.element, strip.element, panels.element);
+  const lists = runLists(slots);
   const form = slots.host.file ? null : settingsForm(slots, start);
-  slots.controls.append(group("Runs", runBox.element, otherBox.element), form?.element ?? "");
+  slots.controls.append(group("Runs", ...lists.elements), form?.element ?? "");
   slots.why.append(...why());
 
   const refused = (error) => slots.say(error.message);
@@ -106,26 +76,12 @@ function mount(slots) {
   }
 
   async function list() {
-    let content;
-    try {
-      ({ content } = await ask(model, "train.list"));
-    } catch {
-      if (!slots.host.file) return;
-      content = { runs: [], jobs: [], demo: { out: "", models: {}, offer: false } };
-    }
-    if (gone) return;
-    const running = content.jobs.filter((one) => isWorking(one.status)).at(-1);
-    if (!model.get("run")) {
-      const wanted = running
-        ? (running.run ?? running.job)
-        : content.runs.filter((entry) => entry.status !== "damaged").at(-1)?.run;
-      if (wanted) write(model, { run: wanted });
-    }
+    const content = await lists.fetch();
+    if (gone || !content) return;
+    const running = lists.show(content);
     if (running && !job) job = running.job;
-    const listed = namesOf(content, model.get("run"));
-    runBox.show(listed.length ? listed : [["", "none yet"]], model.get("run"));
-    otherBox.show([["", "nothing"], ...listed.filter(([name]) => name !== model.get("run"))], model.get("other"));
     offer.show(content);
+    form?.compare(content.runs);
   }
 
   function open(name) {
@@ -147,33 +103,12 @@ function mount(slots) {
   const draw = coalesced(() => {
     if (gone) return;
     strip.show(run);
-    body.hidden = !run || (!run.history.length && !run.steps.length && !run.latest);
+    const isEmpty = run && !run.history.length && !run.steps.length && !run.latest;
+    panels.element.hidden = !run || (isEmpty && !isWorking(run.status));
     if (!run) return;
-    const epoch = model.get("epoch") < 0 ? null : model.get("epoch");
-    curves.show(run, other, epoch);
-    trail.show(run, other, epoch);
-    scrub.max = String(Math.max(1, run.history.length));
-    scrub.value = String(epoch ?? run.history.length);
-    scrubText.textContent = epoch === null ? `${run.history.length}` : `${epoch} of ${run.history.length}`;
-    set(live, { "aria-pressed": epoch === null });
-    showSnapshot(epoch);
+    panels.show(run, other, model.get("epoch") < 0 ? null : model.get("epoch"));
     slots.code.textContent = code(run);
   });
-
-  let wanted = 0;
-  async function showSnapshot(epoch) {
-    const mine = ++wanted;
-    const kept = run.snapshots;
-    const newest = epoch === null && run.latest;
-    if (!newest && !kept.length && run.status !== "finished") return;
-    const at = newest || !kept.length ? null : nearestOf(kept, epoch);
-    try {
-      const found = await run.snapshot(at);
-      if (mine === wanted && !gone) shot.show(found);
-    } catch (error) {
-      if (!gone && mine === wanted) slots.say(error.message);
-    }
-  }
 
   const heard = hear(model, "train", (content, buffers) => {
     if (content.what === "begin") {
@@ -210,24 +145,6 @@ function mount(slots) {
     form?.remove();
     run?.close();
     other?.close();
-    curves.remove();
-    trail.remove();
-    shot.remove();
+    panels.remove();
   };
-}
-
-/** The epoch that is nearest to the one asked for; for null, the last. @param {number[]} kept @param {?number} epoch */
-function nearestOf(kept, epoch) {
-  if (epoch === null) return Math.max(...kept);
-  return kept.reduce((best, one) => (Math.abs(one - epoch) < Math.abs(best - epoch) ? one : best));
-}
-
-/** [run, what it is called] of runs and jobs; the chosen one is among them. @param {{runs: any[], jobs: any[]}} content @param {string} chosen */
-function namesOf({ runs, jobs }, chosen) {
-  const listed = runs.map((entry) => [entry.run, runLabel(entry)]);
-  for (const one of jobs)
-    if (!listed.some(([name]) => name === (one.run ?? one.job)))
-      listed.push([one.run ?? one.job, `${one.title} (${one.status})`]);
-  if (chosen && !listed.some(([name]) => name === chosen)) listed.push([chosen, chosen.split("/").pop()]);
-  return listed;
 }

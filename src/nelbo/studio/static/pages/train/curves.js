@@ -1,7 +1,7 @@
 // Reconstruction error, KL and NELBO by epoch, and the way of the run between rate and distortion.
 
 import { h, s, set } from "../../core/dom.js";
-import { nats, number, ticks } from "../../core/format.js";
+import { nats, number, tick, ticks } from "../../core/format.js";
 import { plot } from "../../core/plot.js";
 import { scaleColour } from "../inspector/pixels.js";
 import { axisName } from "../inspector/axes.js";
@@ -22,6 +22,7 @@ const TITLES = {
 export function curvePanel(parent, options) {
   const columns = h("div", { class: "columns three" });
   parent.append(columns);
+  let isBlank = true; // before the first number: then the axis has none either
   const panels = TERMS.map((term) => {
     const place = h("div", { class: "panel" }, h("h2", {}, TITLES[term][0]));
     columns.append(place);
@@ -32,10 +33,11 @@ export function curvePanel(parent, options) {
       height: 210,
       xLabel: "epoch",
       yLabel: "nats",
+      yTicks: (low, high) => (isBlank ? [] : ticks(low, high).map((v) => [v, tick(v)])),
       xTicks: (low, high) =>
-        ticks(low, high, 6)
+        ticks(low, high, 5)
           .filter(Number.isInteger)
-          .map((v) => [v, String(v)]),
+          .map((v) => [v, epochTick(v)]),
       margin: { left: 50, right: 10, top: 8, bottom: 34 },
     });
     const colour = TITLES[term][1];
@@ -48,14 +50,15 @@ export function curvePanel(parent, options) {
       hair: figure.path({ class: "hair" }),
     };
     const best = s("circle", { r: 4, class: "best", visibility: "hidden" });
+    const dots = s("g", { class: `dots ${colour}` });
     const nothing = h("p", { class: "caption", hidden: true }, "An autoencoder has no KL, and no bound.");
     const values = h("p", { class: "caption readout" }, " ");
     const fallen = s("g", { class: "fallen" });
-    figure.front.append(best, fallen);
+    figure.front.append(dots, best, fallen);
     place.append(nothing, values);
     figure.root.addEventListener("pointermove", (event) => event.buttons === 0 && options.hover(figure.at(event)[0]));
     figure.root.addEventListener("click", (event) => options.hover(figure.at(event)[0], true));
-    return { term, figure, paths, best, fallen, nothing, values };
+    return { term, figure, paths, dots, best, fallen, nothing, values };
   });
   /** @type {?[RunRecord, ?RunRecord, ?number]} */
   let last = null;
@@ -63,17 +66,21 @@ export function curvePanel(parent, options) {
   /** @param {RunRecord} run @param {?RunRecord} other @param {?number} epoch that all panels show; null is the latest */
   function show(run, other, epoch) {
     last = [run, other, epoch];
-    for (const { term, figure, paths, best, fallen, nothing, values } of panels) {
+    for (const { term, figure, paths, dots, best, fallen, nothing, values } of panels) {
       const [tx, ty] = series(run.history, `train_${term}`);
       const [vx, vy] = series(run.history, `validation_${term}`);
       const [ox, oy] = other ? series(other.history, `train_${term}`) : [[], []];
       const [px, py] = other ? series(other.history, `validation_${term}`) : [[], []];
       const steps = run.steps.filter((step) => step[term] !== null && step[term] !== undefined);
       const all = [...ty, ...vy, ...oy, ...py];
+      isBlank = !all.length && !steps.length;
       nothing.hidden = !(run.history.length && !ty.length && term !== "reconstruction_error");
-      const last_ = Math.max(1, run.of ?? 1, ...tx, ...ox);
+      figure.root.toggleAttribute("hidden", !nothing.hidden);
       const recent = steps.map((step) => step[term]);
-      figure.span([0, last_], span(all.length ? all : recent));
+      figure.span(
+        [0, lastEpoch(run, [...tx, ...ox, ...steps.map((step) => step.at)])],
+        span(all.length ? all : recent),
+      );
       figure.frame();
       set(paths.steps, {
         d: figure.line(
@@ -83,6 +90,7 @@ export function curvePanel(parent, options) {
       });
       set(paths.train, { d: figure.line(tx, ty) });
       set(paths.validation, { d: figure.line(vx, vy) });
+      dots.replaceChildren(...dotsOf(figure, tx, ty, true), ...dotsOf(figure, vx, vy, false));
       set(paths.other, { d: figure.line(ox, oy) });
       set(paths.otherValidation, { d: figure.line(px, py) });
       const at = epoch ?? tx.at(-1);
@@ -107,6 +115,25 @@ export function curvePanel(parent, options) {
   }
   for (const { figure } of panels) figure.resized = () => last && show(...last);
   return { show, remove: () => panels.forEach(({ figure }) => figure.remove()) };
+}
+
+const AHEAD = 1.2; // times the epochs done
+const FEW = 3; // epochs, of which a line shows nothing
+
+/** Where the axis ends: at the last epoch, but not far beyond those that are done. @param {RunRecord} run @param {number[]} done */
+export function lastEpoch(run, done) {
+  const planned = run.of ?? 1;
+  const reached = done.reduce((most, epoch) => Math.max(most, epoch), 0);
+  return Math.max(1, reached, Math.min(planned, Math.ceil(AHEAD * Math.max(reached, 5))));
+}
+
+/** 2000 as 2k, 1500000 as 1.5M. @param {number} v */
+export const epochTick = (v) => (v >= 1e6 ? `${v / 1e6}M` : v >= 1e3 ? `${v / 1e3}k` : String(v));
+
+/** A point for each of few epochs, empty where it was held out. */
+function dotsOf(figure, xs, ys, isFull) {
+  if (xs.length >= FEW) return [];
+  return xs.map((x, i) => s("circle", { r: 3.5, cx: figure.sx(x), cy: figure.sy(ys[i]), class: isFull ? "full" : "" }));
 }
 
 /** A mark on the curve of the KL where a unit ceases to carry information; several at one epoch share it. */
@@ -152,6 +179,7 @@ export function trailPanel(parent) {
     height: 300,
     xLabel: "rate: KL, nats",
     yLabel: "distortion, nats",
+    margin: { left: 70 }, // the numbers of a narrow range are long
   });
   const even = figure.path({ class: "thin faint dashed" });
   const segments = s("g", { class: "trail" });

@@ -4,6 +4,7 @@
 import { h } from "../../core/dom.js";
 import { PAGES } from "../../core/pages.js";
 import { ask, write } from "../../core/store.js";
+import { expected } from "./pace.js";
 
 const BASE = PAGES.train.defaults.settings;
 export const PRESETS = [
@@ -56,6 +57,9 @@ export function settingsForm(slots, start) {
   const shown = h("div", { class: "form-fields" });
   const more = h("div", { class: "form-fields" });
   const told = h("p", { class: "caption" });
+  const takes = h("p", { class: "caption takes" });
+  /** @type {import("../../core/types.js").RunEntry[]} */
+  let entries = [];
   const go = h(
     "button",
     {
@@ -99,6 +103,7 @@ export function settingsForm(slots, start) {
     shown,
     told,
     h("details", {}, h("summary", {}, "More settings"), more),
+    takes,
     go,
   );
   slots.presets = PRESETS.map((preset) => ({ name: preset.name, state: { settings: preset.settings } }));
@@ -132,10 +137,20 @@ export function settingsForm(slots, start) {
       row.show(now[field.name] ?? field.defaults?.[recipe] ?? field.default, recipe);
     }
     told.textContent = fields.get("recipe")?.field.told[recipe] ?? "";
+    showTime();
   }
+  const showTime = () => {
+    const epochs = fields.get("epochs")?.field;
+    takes.textContent = expected({ epochs: epochs?.default, ...settings() }, entries);
+  };
   model.on("change:settings", show);
   const built = build().catch((error) => slots.say(error.message));
-  return { element, built, remove: () => model.off("change:settings", show) };
+  /** Take the runs there are, to tell by them how long a training takes. */
+  const compare = (listed) => {
+    entries = listed;
+    showTime();
+  };
+  return { element, built, compare, remove: () => model.off("change:settings", show) };
 }
 
 /** A field: its value goes to `change` where it is one; else the field says why not. */

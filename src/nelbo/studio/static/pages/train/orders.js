@@ -2,6 +2,7 @@
 
 import { h } from "../../core/dom.js";
 import { nats } from "../../core/format.js";
+import { remaining } from "./pace.js";
 import { paceText } from "./snapshot.js";
 
 /** @import { Slots } from "../../core/types.js" */
@@ -63,10 +64,12 @@ export function ordersStrip(slots, { send, resume, inspect }) {
 /** @param {RunRecord} run @param {string} unit */
 function sentence(run, unit) {
   if (run.status === "damaged") return `damaged: ${run.message}`;
+  if (run.status === "loading") return "Loading …";
+  if (run.status === "starting") return `Starting: ${run.stage || "the first step"} …`;
   const line = run.history.at(-1);
   const part = line?.validation_nelbo === undefined ? "train" : "validation";
   const total = line?.[`${part}_nelbo`] ?? null;
   const loss = total === null ? "" : `, ${part} NELBO ${nats(total, unit)} ${unit}`;
   const text = `${run.status}: epoch ${run.history.length} of ${run.of ?? run.history.length}${loss}`;
-  return [text, paceText(run), run.message].filter(Boolean).join(" · ");
+  return [text, remaining(run), paceText(run), run.message].filter(Boolean).join(" · ");
 }

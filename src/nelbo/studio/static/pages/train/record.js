@@ -29,6 +29,7 @@ const STEPS = 4000;
  * @property {?any} job
  * @property {string} status
  * @property {string} message
+ * @property {string} stage what a training does before its first step
  * @property {?Snapshot} latest
  * @property {?any} settings of run.json
  * @property {?number} of epochs asked for
@@ -57,6 +58,7 @@ export function runRecord(model, name, changed) {
     job: null,
     status: "loading",
     message: "",
+    stage: "",
     latest: null,
     settings: null,
     of: null,
@@ -83,6 +85,7 @@ export function runRecord(model, name, changed) {
       for (const [epoch, kl] of content.units) record.units.set(epoch, kl);
       record.status = content.job?.status ?? content.record.status ?? "unfinished";
       record.message = content.job?.message ?? content.record.error ?? "";
+      record.stage = content.job?.stage ?? "";
       record.settings = content.record;
       record.of = content.record.training?.epochs ?? record.of;
       if (record.job && ["training", "paused", "starting"].includes(record.status))
@@ -99,6 +102,7 @@ export function runRecord(model, name, changed) {
   /** Take an event of the studio; those of other runs are not ours. */
   function event(content, buffers) {
     if (content.run !== record.name && content.job !== record.name) return;
+    record.stage = content.what === "stage" ? content.title : "";
     if (content.what === "begin") {
       record.history = content.lines ?? [];
       record.of = content.epochs;

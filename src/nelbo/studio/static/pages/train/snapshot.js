@@ -1,7 +1,7 @@
 // What the model looked like at one moment: its latent cloud, reconstructions, samples, and the use of its units.
 
 import { h, s, set } from "../../core/dom.js";
-import { number } from "../../core/format.js";
+import { number, tick, ticks } from "../../core/format.js";
 import { plot } from "../../core/plot.js";
 import { axisName } from "../inspector/axes.js";
 import { COLLAPSED } from "./record.js";
@@ -10,13 +10,15 @@ import { CLASSES, drawCloud, drawImage, isImage } from "../inspector/pixels.js";
 const ACROSS = 8;
 
 export function snapshotPanel(parent) {
+  let isFlat = false; // one latent unit: a strip, whose height means nothing
   const cloudPlace = h("div", { class: "panel" }, h("h2", {}, "Means of q(z|x)"));
   const figure = plot(cloudPlace, {
     label: "Latent means of held-out examples",
     x: [-4, 4],
     y: [-4, 4],
     margin: { left: 36, right: 8, top: 6, bottom: 34 },
-    height: (width) => Math.max(120, width - 44) + 40,
+    height: (width) => (isFlat ? 170 : Math.max(120, width - 44) + 40),
+    yTicks: (low, high) => (isFlat ? [] : ticks(low, high).map((v) => [v, tick(v)])),
   });
   const image = s("image", { preserveAspectRatio: "none" });
   const rings = figure.path({ class: "thin faint" });
@@ -40,12 +42,13 @@ export function snapshotPanel(parent) {
     const z = snapshot.z;
     const [n, latent] = z.shape;
     const axes = mostActive(z.values, n, latent);
+    isFlat = latent === 1;
     const at = (i, k) =>
       axes.length > k ? z.values[i * latent + axes[k]] : 0.8 * Math.sin(12.9898 * (i + 1) * 78.233);
     let reach = 3.2;
     for (let i = 0; i < n; i++) reach = Math.max(reach, 1.05 * Math.abs(at(i, 0)), 1.05 * Math.abs(at(i, 1)));
     reach = Math.ceil(2 * reach) / 2; // a box that does not tremble
-    figure.span([-reach, reach], [-reach, reach]);
+    figure.span([-reach, reach], isFlat ? [-1, 1] : [-reach, reach]);
     figure.frame();
     const classes = snapshot.labels ? [...new Set(snapshot.labels.values)].sort((a, b) => a - b) : [];
     const box = {
@@ -66,6 +69,7 @@ export function snapshotPanel(parent) {
     set(rings, {
       d: [1, 2, 3]
         .map((k) => {
+          if (isFlat) return [-k, k].map((v) => `M${figure.sx(v)} ${box.y}v${box.height}`).join("");
           const [rx, ry] = [figure.sx(k) - figure.sx(0), figure.sy(0) - figure.sy(k)];
           return `M${figure.sx(-k)} ${figure.sy(0)}a${rx} ${ry} 0 1 0 ${2 * rx} 0a${rx} ${ry} 0 1 0 ${-2 * rx} 0`;
         })
@@ -73,10 +77,12 @@ export function snapshotPanel(parent) {
     });
     const kl = Array.from(snapshot.kl_per_unit.values);
     const inUse = kl.filter((v) => v >= COLLAPSED).length;
+    const apart = isFlat ? "; up and down, the points are only kept apart" : "";
+    const shown = `Shown: ${axes.map(axisName).join(", ")}${apart}; grey: 1, 2, 3 σ of N(0, I).`;
     units.textContent =
       kl.every(Number.isFinite) && kl.length === latent
-        ? `${inUse} of ${latent} units carry more than ${COLLAPSED} nats${inUse < latent ? `: ${latent - inUse} collapsed` : ""}. Shown: ${axes.map(axisName).join(", ")}; grey: 1, 2, 3 σ of N(0, I).`
-        : `Shown: ${axes.map(axisName).join(", ")}; grey: 1, 2, 3 σ of N(0, I).`;
+        ? `${inUse} of ${latent} units carry more than ${COLLAPSED} nats${inUse < latent ? `: ${latent - inUse} collapsed` : ""}. ${shown}`
+        : shown;
     const event = snapshot.x.shape.slice(1);
     pictures.hidden = !isImage(event);
     if (!isImage(event)) return;
