@@ -12,7 +12,7 @@ from numpy.polynomial.hermite_e import hermegauss
 from torch.distributions import Normal
 
 import nelbo
-from nelbo import divergences
+from nelbo import divergences, likelihoods
 from nelbo.studio.explore import distribution
 
 PATH = Path(__file__).parent / "js" / "golden.json"
@@ -67,6 +67,18 @@ CHAINS = [
     (0.2, -1.0, 3.0, 0.0, 2.0),
     (20.0, 5.0, 0.1, 1.0, 10.0),
 ]
+# of the decoder, and x: what each feature costs under the likelihoods that a page computes
+FEATURES = {
+    "bernoulli": (likelihoods.Bernoulli(), [-40.0, -3.0, 0.0, 0.2, 5.0, 60.0], [0.0, 1.0, 1.0, 0.0, 1.0, 0.0]),
+    "continuous_bernoulli": (
+        likelihoods.ContinuousBernoulli(),
+        [-40.0, -3.0, 0.0, 0.009, 0.011, 60.0],
+        [0.1, 0.9, 0.5, 0.0, 1.0, 0.99],
+    ),
+    "poisson": (likelihoods.Poisson(), [-4.0, 0.0, 1.5, 3.0, 5.0], [0.0, 2.0, 3.0, 40.0, 170.0]),
+    "normal": (likelihoods.Normal(0.7), [-2.0, 0.0, 1.5], [0.4, 0.0, -30.0]),
+    "decoded": (likelihoods.Normal("decoded"), [-2.0, 0.0, 1.5, -9.0, 0.3, 4.0], [0.4, 0.0, -30.0]),
+}
 POINTS = [-30.0, -3.0, -0.9, 0.0, 0.3, 1.7, 3.2, 25.0]
 
 
@@ -444,6 +456,20 @@ def descents():
         yield [state, pairs, {way: descent(fn, mu, sigma, c, rate, way, pairs) for way in ways}]
 
 
+def costs(family, outputs, x):
+    """-log p(x_i|z) of each feature, by nelbo in float64, and the form in which the page is told the family."""
+    parameters, x = (torch.tensor([v], dtype=torch.float64) for v in (outputs, x))
+    px = family(parameters, 1)
+    return [family.browser_form(), *parameters.tolist(), *x.tolist(), (-px.base_dist.log_prob(x))[0].tolist()]
+
+
+def unit_kl(m, s):
+    """The KL of a unit to N(0, 1), for its place and for its width."""
+    with mp.workdps(40):
+        m, s = mp.mpf(m), mp.mpf(s)
+        return [float(m**2 / 2), float((s**2 - 1) / 2 - mp.log(s))]
+
+
 def vectors():
     numbers = four_numbers()
     return {
@@ -459,6 +485,8 @@ def vectors():
         "logs": [[shape, exact_logs(shape)] for shape in (*OTHERS, *COUNTS)],
         "counts": [[a, b, exact_sums(a, b)] for a, b in pairs_of_counts()],
         "networks": [network_steps(*case) for case in NETWORKS],
+        "features": {name: costs(*case) for name, case in FEATURES.items()},
+        "units": [[m, s, *unit_kl(m, s)] for m, s, *_ in numbers],
         "heavy": [[a, b, exact_kl(a, b)] for a, b in HEAVY],
         "draws": [
             [dict(zip(("fn", "mu", "sigma", "c", "eps"), (fn, *held), strict=True)), one_draw(fn, *held)]

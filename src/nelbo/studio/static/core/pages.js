@@ -11,7 +11,7 @@ export const PAGES = {
     "icon": "M4 11 12 4l8 7M6 10v10h12V10M10 20v-6h4v6",
     "kind": "studio",
     "claim": "Drag a Gaussian, drag a latent, see the loss: reconstruction error + KL, in nats.",
-    "defaults": { "chosen": [] }
+    "defaults": { "chosen": [], "sort": "", "filter": "" }
   },
   "kl": {
     "title": "KL explorer",
@@ -266,6 +266,7 @@ export const PAGES = {
       "values": "raw",
       "layers": ["prior"],
       "film": false,
+      "unfold": "",
       "lasso": [],
       "search": "",
       "bookmarks": []
@@ -274,6 +275,7 @@ export const PAGES = {
       "projection": ["units", "principal"],
       "colour": ["label", "reconstruction_error", "kl", "nelbo"],
       "values": ["raw", "standardized"],
+      "unfold": ["", "nelbo", "reconstruction_error", "kl"],
       "split": ["", "train", "validation", "test"],
       "active": [0, 23]
     }

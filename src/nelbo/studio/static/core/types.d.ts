@@ -308,6 +308,8 @@ export interface RunEntry {
   data?: string;
   epochs?: number;
   of?: number;
+  /** that its epochs took */
+  seconds?: number | null;
   error?: string;
   terms?: { reconstruction_error: number | null; kl: number | null; nelbo: number | null };
 }
@@ -382,6 +384,10 @@ export interface Example {
   mean: Float32Array;
   /** latent x latent */
   covariance: Float32Array;
+  /** of each latent unit, where q and p factorize */
+  kl_per_unit?: (number | null)[];
+  /** -E[log p(x_i|z)] of each feature: the terms of the reconstruction error; null where they are not known */
+  errors?: ArrayLike<number> | null;
   /** how the terms were found, where that is not by draws */
   how?: string;
   /** what stands for a term that is not known */
@@ -392,6 +398,31 @@ export interface Example {
 export interface Normal {
   mean: Float32Array;
   root: number[][];
+}
+
+/** Mean and covariance of q(z|x) over the whole latent space. */
+export interface Moments {
+  mean: Code;
+  covariance: number[][];
+}
+
+/** What stands in a row of the inspector: the three numbers, and what they are of. */
+export interface Shown {
+  what: string;
+  terms: Partial<Record<Term, number | null>> & { standard_errors?: Partial<Record<string, number | null>> };
+  /** how the reconstruction error was found */
+  how: string;
+  /** instead of a number that is not known */
+  missing: string;
+  /** the model's, or the reader's own */
+  q: Moments;
+  isOwn: boolean;
+  /** where the reader looks; null at the mean of q */
+  z: Code | null;
+  x: Float32Array;
+  /** of each feature and of each unit; null where they are not known */
+  errors: ArrayLike<number> | null;
+  units: number[] | null;
 }
 
 /** The directions that a latent plane is spanned by. */
@@ -476,10 +507,18 @@ export interface Source {
   decodeNow(z: Code): Float32Array | null;
   /** -log p(x|z) in nats, at once; null where Python has to be asked. */
   errorNow(z: Code, x: Float32Array): number | null;
-  /** The reconstruction error under a normal q, at once, and how it was found; null where Python has to be asked. */
-  errorUnder(x: Float32Array, mean: Code, covariance: number[][]): { reconstruction_error: number; how: string } | null;
+  /** The reconstruction error under a normal q, at once, what each feature costs, and how they were found; null where Python has to be asked. */
+  errorUnder(
+    x: Float32Array,
+    mean: Code,
+    covariance: number[][],
+  ): { reconstruction_error: number; errors: Float64Array; how: string } | null;
   /** An input of one's own, at once; null where Python has to be asked. */
   encodeNow(x: Float32Array): Example | null;
+  /** The same of each feature, whose sum it is. */
+  errorsNow(z: Code, x: Float32Array): Float64Array | null;
+  /** The same, from Python where it has to be asked; `errors` is null where p(x|z) does not factorize. */
+  errorsAt(z: Code, x: Float32Array): Promise<{ sum: number; errors: ArrayLike<number> | null }>;
   /** The means of p(x|z) of several codes, one after the other. */
   decode(codes: Code[]): Promise<Float32Array>;
   /** whether the last `decode` was put together from `grid` */

@@ -37,6 +37,7 @@ export default {
     layers: (value) => value.every((v) => typeof v === "string"),
   },
   help: [
+    ["point at a term", "of the equation: what it is made of lights up; a click unfolds how it is computed"],
     ["click", "a point in the plane pins that example"],
     ["drag ◆", "decode another z"],
     ["drag ●, ▮", "move and widen q(z|x)"],

@@ -6,6 +6,7 @@ import { along, axesOf as axesFor, movedTo } from "./axes.js";
 import { colouring, colourOf } from "./choose.js";
 import { isNamed } from "./columns.js";
 import { comparePanel } from "./compare.js";
+import { equations } from "./equations.js";
 import { filmPanel } from "./film.js";
 import { marking } from "./marking.js";
 import { neighbours } from "./neighbours.js";
@@ -51,10 +52,14 @@ export function chooseExamples(slots, place, { sources, entries, pin, said }) {
   const isDrawable = isPicture || isNamed(first);
   const canDraw = isDrawable && first.canEncode;
 
+  const over = equations(slots, sources, { rows, active: () => active(), units: () => units, points });
+  parts.push(over);
+
   async function build() {
     for (const source of sources) boxes.set(source, await source.boxes(axesOf(source)));
     if (gone) return;
     points.mix();
+    place.append(...over.elements);
     model.get("pins").forEach((row, index) => addRow(row, index));
     addBelow();
     update();
@@ -101,7 +106,7 @@ export function chooseExamples(slots, place, { sources, entries, pin, said }) {
         onView: (next) => write(model, { [VIEWS[which]]: next }),
         colour: colouring(source, colourOf(source, model.get("colour"))),
         inks: points.inksOf(source),
-        labelled: () => colourOf(source, model.get("colour")) === "label",
+        labelled: () => !points.isLit && colourOf(source, model.get("colour")) === "label",
         unit: () => model.get("unit"),
         fixed: !isFirst,
         say: slots.say,
@@ -118,6 +123,7 @@ export function chooseExamples(slots, place, { sources, entries, pin, said }) {
         onUnpin: isFirst && model.get("pins").length > 1 ? () => unpin(index) : undefined,
         onEdit: isFirst && canDraw ? () => edit(index) : undefined,
         onDone: stopEdit,
+        onShown: over.show,
         units: () => model.get("values"),
       });
       view.plane.layers.said = (text, hint) => isFirst && index === model.get("active") && tellLayer(text, hint);
@@ -212,6 +218,7 @@ export function chooseExamples(slots, place, { sources, entries, pin, said }) {
       other.setCode(there ? movedTo(axesOf(second).w, other.example.mean, there) : null);
       other.plane.layers.show(model.get("layers"), Array.from(other.example.mean));
     });
+    over.show();
     const example = now.views[0].example;
     if (example) showRest(z.length ? z : example.mean);
   }

@@ -45,6 +45,7 @@ export function unitsOf({ info: { preparation } }, units) {
  * @property {(values: ArrayLike<number>) => void} original
  * @property {(values: ArrayLike<number>) => void} rebuilt
  * @property {(text: string) => void} say what the reconstruction is of
+ * @property {(errors: ?ArrayLike<number>) => void} light marks each value by what it costs; null takes that away
  * @property {(changed: ?((x: Float32Array) => void)) => void} edit let the reader change the example; null ends it
  */
 export function valuesView(parent, source, units) {
@@ -125,8 +126,9 @@ function named(parent, source, units) {
     const track = h("div", { class: "value-track", "aria-hidden": "true" }, middle, bar, dot);
     const cells = [h("td", { class: "x-cell", "data-x": name }), h("td", { "data-rebuilt": name })];
     const place = h("td", { class: "track-cell" }, track);
-    body.append(h("tr", {}, h("th", { scope: "row", title: name }, name), place, ...cells));
-    return { dot, bar, track, place, cells };
+    const line = h("tr", {}, h("th", { scope: "row", title: name }, name), place, ...cells);
+    body.append(line);
+    return { dot, bar, track, place, cells, line };
   });
 
   function draw() {
@@ -192,6 +194,13 @@ function named(parent, source, units) {
       draw();
     },
     say: (text) => tell(label, text),
+    light(errors) {
+      const highest = errors ? Math.max(...Array.from(errors), 1e-9) : 1;
+      rows.forEach(({ line }, i) => {
+        const share_ = errors ? Math.max(0, errors[i]) / highest : 0;
+        line.style.setProperty("--cost", `${Math.round(70 * share_)}%`);
+      });
+    },
     edit,
   };
 }
@@ -255,6 +264,7 @@ function side(parent, source) {
       draw();
     },
     say: (text) => tell(words, text),
+    light: (errors) => bars.classList.toggle("costs", Boolean(errors)),
     edit: () => {},
   };
 }

@@ -1,4 +1,5 @@
-// E_q[-log p(x|z)] in the page: by few nodes while a hand moves, and over the draws that Python takes when it rests.
+// E_q[-log p(x|z)] in the page, and of each feature: by few nodes while a hand moves, and over the draws that Python takes
+// when it rests.
 
 import { keyOf, normals } from "./draws.js";
 
@@ -70,15 +71,16 @@ function rules(n) {
 }
 
 /**
- * @param {(codes: Float32Array, count: number, x: Float32Array) => Float64Array} errors -log p(x|z) of codes, one after the other
+ * @param {(codes: Float32Array, count: number, x: Float32Array, weights: ArrayLike<number>, sums: Float64Array) => Float64Array} errors
+ *   -log p(x|z) of codes, one after the other; those of each feature are added to the sums, by the weights
  * @param {number} n latent units
  */
 export function estimator(errors, n) {
   let cost = Infinity; // ms of a decoding: the least that was seen, as a machine that is busy only adds to it
 
-  function timed(codes, count, x) {
+  function timed(codes, count, x, weights, sums) {
     const start = performance.now();
-    const found = errors(codes, count, x);
+    const found = errors(codes, count, x, weights, sums);
     cost = Math.min(cost, Math.max(0.01, (performance.now() - start) / count));
     return found;
   }
@@ -97,46 +99,55 @@ export function estimator(errors, n) {
   };
 
   const isPoint = ({ root }) => root.every((row, d) => row[d] === 0);
-  const exactly = (q, x) => ({ value: timed(Float32Array.from(q.mean), 1, x)[0], error: 0, draws: MANY });
+  function exactly(q, x) {
+    const sums = new Float64Array(x.length);
+    return { value: timed(Float32Array.from(q.mean), 1, x, [1], sums)[0], error: 0, errors: sums, draws: MANY };
+  }
 
   return {
-    /** Within a frame. @param {Float32Array} x @param {Normal} q @returns {{value: number, error: ?number, how: string}} */
+    /** Within a frame. @param {Float32Array} x @param {Normal} q @returns {{value: number, error: ?number, errors: Float64Array, how: string}} */
     quickly(x, q) {
       if (isPoint(q)) return { ...exactly(q, x), how: "" };
       const most = Math.max(LEAST, Math.floor(BUDGET / (cost === Infinity ? 1 : cost)));
       const rule = quadrature(n, most);
+      const sums = new Float64Array(x.length);
       if (!rule) {
         const key = keyOf(x);
         const eps = Array.from({ length: Math.min(FEW, most) }, (_, i) => normals(key, i, n));
-        return { ...spread(timed(placed(q, eps), eps.length, x)), how: `${eps.length} draws.` };
+        const found = timed(placed(q, eps), eps.length, x, equally(eps.length, eps.length), sums);
+        return { ...spread(found), errors: sums, how: `${eps.length} draws.` };
       }
-      const found = timed(placed(q, rule.nodes), rule.nodes.length, x);
+      const found = timed(placed(q, rule.nodes), rule.nodes.length, x, rule.weights, sums);
       const value = rule.weights.reduce((sum, weight, i) => sum + weight * found[i], 0);
-      return { value, error: null, how: `Quadrature with ${rule.nodes.length} nodes.` };
+      return { value, error: null, errors: sums, how: `Quadrature with ${rule.nodes.length} nodes.` };
     },
     /**
      * Over as many draws as Python takes, and the same ones; null as soon as it need not go on.
      * @param {Float32Array} x
      * @param {Normal} q
      * @param {() => boolean} goesOn
-     * @returns {Promise<?{value: number, error: number, draws: number}>}
+     * @returns {Promise<?{value: number, error: number, errors: Float64Array, draws: number}>}
      */
     async closely(x, q, goesOn) {
       if (isPoint(q)) return exactly(q, x);
       const key = keyOf(x);
       const all = new Float64Array(MANY);
+      const sums = new Float64Array(x.length);
+      const weights = equally(AT_ONCE, MANY);
       for (let draw = 0; draw < MANY;) {
         for (const until = performance.now() + SLICE; draw < MANY && performance.now() < until; draw += AT_ONCE) {
           const eps = Array.from({ length: AT_ONCE }, (_, i) => normals(key, draw + i, n));
-          all.set(timed(placed(q, eps), AT_ONCE, x), draw);
+          all.set(timed(placed(q, eps), AT_ONCE, x, weights, sums), draw);
         }
         await new Promise((done) => setTimeout(done));
         if (!goesOn()) return null;
       }
-      return { ...spread(all), draws: MANY };
+      return { ...spread(all), errors: sums, draws: MANY };
     },
   };
 }
+
+const equally = (count, all) => new Array(count).fill(1 / all);
 
 /** Mean, and its standard error. @param {Float64Array} values */
 function spread(values) {

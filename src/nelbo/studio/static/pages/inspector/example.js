@@ -1,7 +1,7 @@
 // One picture of the data as people look at it, and what differs from another.
 
 import { h } from "../../core/dom.js";
-import { drawDifference, drawImage } from "./pixels.js";
+import { drawDifference, drawErrors, drawImage } from "./pixels.js";
 
 /**
  * @param {HTMLElement} parent
@@ -14,14 +14,16 @@ import { drawDifference, drawImage } from "./pixels.js";
  * @property {(text: string) => void} say
  * @property {(values: ArrayLike<number>) => void} show
  * @property {(a: ?ArrayLike<number>, b: ArrayLike<number>) => void} difference lays |a - b| over it; null takes it away
+ * @property {(errors: ?ArrayLike<number>) => void} heat lays what each pixel costs over it; null takes it away
  */
 export function exampleView(parent, source, caption) {
   const event = source.info.event;
   const words = h("figcaption", {}, caption);
   const canvas = h("canvas", { class: "pixels", role: "img", "aria-label": caption });
   const over = h("canvas", { class: "pixels difference", hidden: true, "aria-hidden": "true" });
-  const element = h("figure", { class: "example" }, h("div", { class: "pix" }, canvas, over), words);
-  canvas.style.aspectRatio = over.style.aspectRatio = `${event[2]} / ${event[1]}`;
+  const costs = h("canvas", { class: "pixels difference", hidden: true, "aria-hidden": "true" });
+  const element = h("figure", { class: "example" }, h("div", { class: "pix" }, canvas, over, costs), words);
+  for (const one of [canvas, over, costs]) one.style.aspectRatio = `${event[2]} / ${event[1]}`;
   parent.append(element);
   return {
     element,
@@ -33,6 +35,11 @@ export function exampleView(parent, source, caption) {
     difference(a, b) {
       over.hidden = !a;
       if (a) drawDifference(over, a, b, event, source.range, "#d0400a");
+    },
+    heat(errors) {
+      costs.hidden = !errors;
+      element.classList.toggle("costs", Boolean(errors));
+      if (errors) drawErrors(costs, errors, event);
     },
   };
 }

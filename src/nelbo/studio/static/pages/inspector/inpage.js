@@ -20,10 +20,11 @@ export function inPage(info, weights) {
   const asked = {};
   const px = info.picture && likelihood(info.picture);
   const n = info.latent;
-  const estimates = estimator((codes, count, x) => {
+  const estimates = estimator((codes, count, x, weights, sums) => {
     const outputs = known.decoder(codes, count);
     const size = outputs.length / count;
-    return Float64Array.from({ length: count }, (_, i) => px.error(outputs.subarray(i * size, (i + 1) * size), x));
+    const one = (i) => outputs.subarray(i * size, (i + 1) * size);
+    return Float64Array.from({ length: count }, (_, i) => px.addErrors(one(i), x, weights[i], sums));
   }, n);
 
   /** @param {"encoder" | "decoder"} part */
@@ -37,7 +38,7 @@ export function inPage(info, weights) {
   const kl = (q) => (info.standard_normal_prior ? klToStandardNormal(q) : null);
 
   /** The terms of an input from an estimate of its reconstruction error. */
-  function terms(q, { value, error, draws = 0 }) {
+  function terms(q, { value, error, errors, draws = 0 }) {
     const own = kl(q);
     const isKnown = own !== null;
     return {
@@ -46,6 +47,7 @@ export function inPage(info, weights) {
       nelbo: isKnown ? value + own : null,
       standard_errors: { reconstruction_error: error, kl: 0, nelbo: isKnown ? error : null },
       draws,
+      errors,
       ...(info.standard_normal_prior ? {} : { missing: "–", how: NO_KL }),
     };
   }
@@ -91,6 +93,12 @@ export function inPage(info, weights) {
     },
     /** @param {Code} z @param {Float32Array} x */
     error: (z, x) => px.error(known.decoder(z), x),
+    /** Its terms, of each feature. @param {Code} z @param {Float32Array} x */
+    errors(z, x) {
+      const sums = new Float64Array(x.length);
+      px.addErrors(known.decoder(z), x, 1, sums);
+      return sums;
+    },
     /** q(z|x) of an input, its reconstruction and its terms, within a frame. @param {Float32Array} x @returns {Example} */
     encodeNow(x) {
       const q = posterior(info.posterior_form, known.encoder(x), n);
@@ -106,8 +114,8 @@ export function inPage(info, weights) {
     },
     /** The reconstruction error under a q of the reader's own, within a frame. */
     errorUnder(x, mean, covariance) {
-      const { value, how } = estimates.quickly(x, normalOf(mean, covariance));
-      return { reconstruction_error: value, how };
+      const { value, errors, how } = estimates.quickly(x, normalOf(mean, covariance));
+      return { reconstruction_error: value, errors, how };
     },
     /** Its terms over many draws; null as soon as it need not go on. */
     async termsUnder(x, mean, covariance, goesOn) {

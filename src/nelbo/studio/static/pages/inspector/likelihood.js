@@ -45,6 +45,17 @@ export function likelihood(picture) {
       for (let i = 0; i < n; i++) sum += family.error(outputs[i], x[i], outputs, i, n);
       return sum;
     },
+    /** The same, whose terms, -log p(x_i|z) of each feature, are added to others by a weight. */
+    addErrors(outputs, x, weight, sums) {
+      const n = count(outputs);
+      let sum = 0;
+      for (let i = 0; i < n; i++) {
+        const error = family.error(outputs[i], x[i], outputs, i, n);
+        sum += error;
+        sums[i] += weight * error;
+      }
+      return sum;
+    },
   };
 }
 

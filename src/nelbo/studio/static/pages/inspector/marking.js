@@ -7,7 +7,7 @@ import { inside } from "./lasso.js";
 import { cloudIn } from "./points.js";
 import { around, search } from "./search.js";
 
-/** @import { Axes, Slots, Source } from "../../core/types.js" */
+/** @import { Axes, Slots, Source, Term } from "../../core/types.js" */
 /** @import { Inks } from "./cloud.js" */
 
 /**
@@ -27,7 +27,10 @@ export function marking(slots, sources, { axesOf, wholeOf, changed, goTo, planes
   let found = null;
   let newest = 0;
   let gone = false;
-  const by = (source) => colourOf(source, model.get("colour"));
+  /** @type {?Term} */
+  let lit = null; // what the points are coloured by meanwhile
+  const has = ({ info }, term) => !(info.is_point && term !== "reconstruction_error");
+  const by = (source) => (lit && has(source, lit) ? lit : colourOf(source, model.get("colour")));
 
   function maskOf(source) {
     if (!found) return null;
@@ -63,6 +66,15 @@ export function marking(slots, sources, { axesOf, wholeOf, changed, goTo, planes
     mix,
     recolour,
     show,
+    /** Colour the points by a term for a while; null goes back to the state's choice. @param {?Term} term */
+    light(term) {
+      lit = term;
+      recolour();
+    },
+    /** whether they have the colours of a term for a while */
+    get isLit() {
+      return lit !== null;
+    },
     /** @param {Source} source */
     inksOf: (source) => inks.get(source),
     /** Search, and look at what was found. @param {string} text */

@@ -75,5 +75,7 @@ export function termsPanel(parent, source) {
     note.textContent = text;
     note.hidden = !text;
   }
-  return { show };
+  /** @param {?import("../../core/types.js").Term} lit */
+  const light = (lit) => TERMS.forEach((term) => lines[term].element.classList.toggle("lit", term === lit));
+  return { show, light };
 }

@@ -1,7 +1,8 @@
 // Pixels: examples as pictures, clouds of points, and the colours of classes and values.
 
-import { channels as rgb } from "../../core/raster.js";
+import { channels as rgb, paint, rgb as themed } from "../../core/raster.js";
 import { mixed } from "./cloud.js";
+import { ofPixels } from "./parts.js";
 
 /** Whether one example is a picture: (1 or 3, height, width). */
 export const isImage = (event) => event.length === 3 && (event[0] === 1 || event[0] === 3);
@@ -83,6 +84,25 @@ export function drawDifference(canvas, a, b, event, range, colour) {
     data.data.set([r, g, b_, 255 * Math.min(1, off / span)], 4 * i);
   }
   canvas.getContext("2d").putImageData(data, 0, 0);
+}
+
+/** @type {WeakMap<HTMLCanvasElement, number[]>} */
+const inks = new WeakMap();
+
+/**
+ * What each pixel costs, in the colour of the reconstruction error on transparent ground; what costs nothing, or less, is clear.
+ * @param {HTMLCanvasElement} canvas in its place: it has the theme's colour
+ * @param {ArrayLike<number>} errors -log p(x_i|z) of each feature
+ * @param {number[]} event
+ */
+export function drawErrors(canvas, errors, event) {
+  const [, height, width] = event;
+  const each = ofPixels(errors, event);
+  const most = each.reduce((a, b) => Math.max(a, b), 0) || 1;
+  // a drag draws in every frame, and another theme comes with another canvas
+  const colour = inks.get(canvas) ?? themed(canvas, "--recon");
+  inks.set(canvas, colour);
+  paint(canvas, width, height, (column, row) => [...colour, (255 * Math.max(0, each[row * width + column])) / most]);
 }
 
 /** Many images as one sheet of n x n. @returns {HTMLCanvasElement} */

@@ -8,7 +8,7 @@ import { exampleView } from "./example.js";
 import { latentView } from "./latent.js";
 import { termsPanel, told } from "./numbers.js";
 import { isImage } from "./pixels.js";
-import { klParts } from "./normal.js";
+import { unitParts } from "./parts.js";
 
 const REST = 160; // ms without a move, before Python is asked for many draws
 const NEEDS_PYTHON = {
@@ -17,11 +17,13 @@ const NEEDS_PYTHON = {
   how: "This model's decoder did not travel with this page: the reconstruction error of your q needs the studio.",
 };
 
+/** @import { Shown, Term } from "../../core/types.js" */
+
 /**
  * @param {HTMLElement} parent
  * @param {import("../../core/types.js").Source} source
  * @param {Parameters<typeof latentView>[2] & {what: string, unit: () => string, onActive?: () => void, onUnpin?: () => void,
- *   onEdit?: () => void, onDone?: () => void, units: () => string, say: (text: string) => void}} options
+ *   onEdit?: () => void, onDone?: () => void, onShown?: () => void, units: () => string, say: (text: string) => void}} options
  */
 export function exampleRow(parent, source, options) {
   const isPicture = isImage(source.info.event);
@@ -61,6 +63,11 @@ export function exampleRow(parent, source, options) {
   let newest = 0;
   let decoding = false;
   let waiting = null; // the code to decode next
+  /** @type {?Shown} */
+  let shown = null;
+  let ofModel = null; // what the terms under the model's own q are made of
+  /** @type {["errors"|"units"|null, ?Term]} */
+  let lit = [null, null];
 
   const ownQ = () => {
     let covariance = rowsOf(example.covariance, source.latent);
@@ -128,6 +135,48 @@ export function exampleRow(parent, source, options) {
       else text = `at z: −log p(x|z) = ${said(error)}, at µ ${said(example.at_mean)}`;
     }
     panel.show(example, { unit, text: [text, example.how].filter(Boolean).join(". "), missing: example.missing });
+    if (!ofModel?.errors) ofModel = partsOfModel(); // a decoder on its way may tell
+    tellShown({ terms: example, missing: example.missing ?? "–", ...ofModel });
+  }
+
+  /** What the terms under the model's own q are made of. */
+  function partsOfModel() {
+    const q = { mean: example.mean, covariance: rowsOf(example.covariance, source.latent) };
+    const listed = example.kl_per_unit?.length === source.latent ? example.kl_per_unit : null;
+    const byFormula = unitParts(source.info, q)?.map(({ kl }) => kl);
+    const how = example.draws ? `${example.draws.toLocaleString("en")} draws of z` : (example.how ?? "");
+    return {
+      q,
+      how: example.errors ? how : `${how}; what each feature costs: by quadrature`,
+      errors: example.errors ?? source.errorUnder(example.x, q.mean, q.covariance)?.errors ?? null,
+      units: byFormula ?? listed?.map((kl) => kl ?? Infinity) ?? null,
+    };
+  }
+
+  /** @param {Partial<Shown>} parts */
+  function tellShown(parts) {
+    shown = /** @type {Shown} */ ({
+      what: words.textContent,
+      missing: "–",
+      isOwn: false,
+      z: code,
+      x: example.x,
+      ...parts,
+    });
+    if (lit[0]) light(...lit);
+    options.onShown?.();
+  }
+
+  /**
+   * What a term of the loss is made of, where it stands in the row: what each feature costs.
+   * @param {"errors"|"units"|null} of @param {?Term} term
+   */
+  function light(of, term) {
+    lit = [of, term];
+    const errors = of === "errors" ? (shown?.errors ?? null) : null;
+    for (const one of [original, rebuilt]) one?.heat(errors);
+    columns?.light(errors);
+    panel.light(term);
   }
 
   /** The terms under the reader's q: KL by its formula, the rest by quadrature, then by many draws. */
@@ -142,6 +191,15 @@ export function exampleRow(parent, source, options) {
       { ...found, nelbo: sum },
       { unit: options.unit(), text: `Your q(z).${found.parts ?? ""} ${found.how ?? ""}${gap}`, missing: found.missing },
     );
+    tellShown({
+      terms: { ...found, nelbo: sum },
+      how: found.how ?? "",
+      missing: found.missing ?? "…",
+      q,
+      isOwn: true,
+      errors: found.errors ?? null,
+      units: found.units,
+    });
     if (answered?.key === key || pending === key) return;
     clearTimeout(timer);
     pending = key;
@@ -158,16 +216,15 @@ export function exampleRow(parent, source, options) {
   }
 
   function formula(q) {
-    const diagonal = q.covariance.every((line, r) => line.every((v, c) => r === c || Math.abs(v) < 1e-12));
-    if (!source.info.standard_normal_prior || !diagonal) return { kl: null };
-    let place = 0;
-    let width = 0;
-    q.mean.forEach((mean, d) => {
-      const parts = klParts(mean, Math.sqrt(q.covariance[d][d]));
-      place += parts.place;
-      width += parts.width;
-    });
-    return { kl: place + width, parts: ` KL = Σ µ²⁄2 (${said(place)}) + Σ (σ² − 1)⁄2 − ln σ (${said(width)}).` };
+    const parts = unitParts(source.info, q, true);
+    if (!parts) return { kl: null, units: null };
+    const sum = (name) => parts.reduce((all, part) => all + part[name], 0);
+    const [place, width] = [sum("place"), sum("width")];
+    return {
+      kl: place + width,
+      units: parts.map(({ kl }) => kl),
+      parts: ` KL = Σ µ²⁄2 (${said(place)}) + Σ (σ² − 1)⁄2 − ln σ (${said(width)}).`,
+    };
   }
 
   /** Once more, as soon as the decoder is here. */
@@ -192,9 +249,14 @@ export function exampleRow(parent, source, options) {
     get example() {
       return example;
     },
+    /** its numbers, and what they are of; null before there are any */
+    get shown() {
+      return shown;
+    },
+    light,
     setExample(next) {
       example = next;
-      answered = null;
+      answered = ofModel = null;
       pending = "";
       original?.show(next.x);
       columns?.original(next.x);

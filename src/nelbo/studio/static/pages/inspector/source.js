@@ -63,6 +63,14 @@ export async function openRun(model, run, split, { isWhole = false, isAlone = fa
     errorNow: (z, x) => (here.decodes ? here.error(z, x) : null),
     errorUnder: (x, mean, covariance) => (here.decodes ? here.errorUnder(x, mean, covariance) : null),
     encodeNow: (x) => (source.isEncoded ? here.encodeNow(x) : null),
+    errorsNow: (z, x) => (here.decodes ? here.errors(z, x) : null),
+    async errorsAt(z, x) {
+      await source.fetchDecoder().catch(() => {}); // Python is asked instead
+      if (here.decodes) return { sum: here.error(z, x), errors: here.errors(z, x) };
+      const asked = [x, z].map((values) => Float32Array.from(values).buffer);
+      const { content, buffers } = await ask(model, "inspect.errors", which, asked);
+      return { sum: content.sum, errors: some(buffers[0]) };
+    },
     async decode(codes) {
       await source.fetchDecoder().catch(() => {}); // Python is asked instead
       if (source.isLocal) return here.means(codes);
@@ -123,7 +131,8 @@ export async function openRun(model, run, split, { isWhole = false, isAlone = fa
         return here.termsUnder(x, own, covariance, goesOn);
       }
       const parts = [x, own, covariance.flat()].map((values) => Float32Array.from(values).buffer);
-      return (await ask(model, "inspect.terms", which, parts)).content.terms;
+      const { content, buffers } = await ask(model, "inspect.terms", which, parts);
+      return { ...content.terms, errors: some(buffers[0]) };
     },
     plane(axes, layers, n, at = null, ends = null) {
       const own = { ...(axes.asked ? { axes: axes.asked } : {}), ...(at ? { at } : {}), ...ends };
@@ -235,9 +244,12 @@ function remembering(most = Infinity) {
 
 /** @param {Answer} answer @returns {Example} */
 function firstExample({ content, buffers }) {
-  const [x, reconstruction, mean, covariance] = buffers.map((buffer) => floats(buffer));
-  return { ...content.examples[0], x, reconstruction, mean, covariance };
+  const [x, reconstruction, mean, covariance] = buffers.slice(0, 4).map((buffer) => floats(buffer));
+  return { ...content.examples[0], x, reconstruction, mean, covariance, errors: some(buffers[4]) };
 }
+
+/** The numbers of a buffer; null where it is empty. @param {DataView|undefined} buffer */
+const some = (buffer) => (buffer?.byteLength ? floats(buffer) : null);
 
 /** @param {Answer} answer @returns {Plane} */
 function readPlane({ content, buffers }) {
