@@ -7,7 +7,7 @@ import { colouring, colourOf } from "./choose.js";
 import { isNamed } from "./columns.js";
 import { comparePanel } from "./compare.js";
 import { equations } from "./equations.js";
-import { filmPanel } from "./film.js";
+import { filmOfRows } from "./film.js";
 import { marking } from "./marking.js";
 import { neighbours } from "./neighbours.js";
 import { told } from "./numbers.js";
@@ -248,7 +248,6 @@ export function chooseExamples(slots, place, { sources, entries, pin, said }) {
   let units = null;
   let near = null;
   let table = null;
-  let film = null;
   function addBelow() {
     place.append(hoverWords);
     place.append(actions(), sprayPlace, filmPlace);
@@ -270,10 +269,11 @@ export function chooseExamples(slots, place, { sources, entries, pin, said }) {
     parts.push(table);
     select();
     slots.wide.hidden = false;
-    if (model.get("film")) showFilm();
+    if (model.get("film")) film.show();
   }
 
   const [sprayPlace, filmPlace] = [h("div"), h("div")];
+  const film = filmOfRows(filmPlace, first, { rows, axesOf, isGone: () => gone });
 
   /** Buttons for the active row. */
   function actions() {
@@ -301,30 +301,7 @@ export function chooseExamples(slots, place, { sources, entries, pin, said }) {
       sprayPlace.replaceChildren(h("p", { class: "caption" }, `The draws stand in the plane. ${error.message}`)),
     );
 
-  const toggleFilm = () => (write(model, { film: !model.get("film") }), model.get("film") ? showFilm() : hideFilm());
-
-  async function showFilm() {
-    hideFilm();
-    if (rows.length < 2) return;
-    const [one, other] = await Promise.all([first.example(rows[0].pin), first.example(rows[1].pin)]);
-    await first.fetchDecoder().catch(() => {}); // the curves need it, where it travels
-    if (gone) return;
-    film = filmPanel(
-      first,
-      one,
-      other,
-      [0, 1].map((i) => `${first.className(rows[i].pin) ?? "example"} #${rows[i].pin}`),
-    );
-    filmPlace.replaceChildren(film.element);
-    for (const { views } of rows.slice(0, 2)) views[0].plane.showPath(film.path.map((z) => along(axesOf(first).w, z)));
-  }
-
-  function hideFilm() {
-    film?.remove();
-    film = null;
-    filmPlace.replaceChildren();
-    for (const { views } of rows) views[0].plane.showPath([]);
-  }
+  const toggleFilm = () => (write(model, { film: !model.get("film") }), model.get("film") ? film.show() : film.hide());
 
   /** Draw on an empty sheet in the active row, or change a pinned example. */
   function edit(index) {
@@ -374,7 +351,7 @@ export function chooseExamples(slots, place, { sources, entries, pin, said }) {
       model.off("change:values", inUnits);
       for (const { views } of rows) for (const view of views) view.remove();
       for (const part of parts) part.remove();
-      film?.remove();
+      film.remove();
       edited?.remove();
       slots.wide.replaceChildren();
     },

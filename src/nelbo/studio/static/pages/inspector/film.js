@@ -2,6 +2,7 @@
 
 import { h, set } from "../../core/dom.js";
 import { plot } from "../../core/plot.js";
+import { along } from "./axes.js";
 import { drawImage, isImage } from "./pixels.js";
 
 const FRAMES = 11;
@@ -68,4 +69,36 @@ export function filmPanel(source, a, b, names) {
     curves.append(h("p", { class: "caption" }, `Solid: ${names[0]}; dashed: ${names[1]}.`));
   }
   return { element, path: [at(0), at(1)], remove: () => figure?.remove() };
+}
+
+/**
+ * The film between the first two rows, and its path in their planes, while it is shown.
+ * @param {HTMLElement} place
+ * @param {import("../../core/types.js").Source} source
+ * @param {{rows: {pin: number, views: any[]}[], axesOf: (source: any) => any, isGone: () => boolean}} board
+ */
+export function filmOfRows(place, source, { rows, axesOf, isGone }) {
+  /** @type {ReturnType<typeof filmPanel> | null} */
+  let film = null;
+  function hide() {
+    film?.remove();
+    film = null;
+    place.replaceChildren();
+    for (const { views } of rows) views[0].plane.showPath([]);
+  }
+
+  async function show() {
+    hide();
+    if (rows.length < 2) return;
+    const [one, other] = await Promise.all([source.example(rows[0].pin), source.example(rows[1].pin)]);
+    await source.fetchDecoder().catch(() => {}); // the curves need it, where it travels
+    if (isGone()) return;
+    const names = rows.slice(0, 2).map(({ pin }) => `${source.className(pin) ?? "example"} #${pin}`);
+    film = filmPanel(source, one, other, names);
+    place.replaceChildren(film.element);
+    const path = film.path.map((z) => along(axesOf(source).w, z));
+    for (const { views } of rows.slice(0, 2)) views[0].plane.showPath(path);
+  }
+
+  return { show, hide, remove: () => film?.remove() };
 }

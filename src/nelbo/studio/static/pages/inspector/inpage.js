@@ -20,11 +20,11 @@ export function inPage(info, weights) {
   const asked = {};
   const px = info.picture && likelihood(info.picture);
   const n = info.latent;
-  const estimates = estimator((codes, count, x, weights, sums) => {
+  const estimates = estimator((codes, count, x, shares, sums) => {
     const outputs = known.decoder(codes, count);
     const size = outputs.length / count;
     const one = (i) => outputs.subarray(i * size, (i + 1) * size);
-    return Float64Array.from({ length: count }, (_, i) => px.addErrors(one(i), x, weights[i], sums));
+    return Float64Array.from({ length: count }, (_, i) => px.addErrors(one(i), x, shares[i], sums));
   }, n);
 
   /** @param {"encoder" | "decoder"} part */
