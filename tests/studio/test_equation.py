@@ -124,22 +124,23 @@ def test_the_chain_from_x_to_the_sum_of_what_each_pixel_costs(studio, visit, run
 def test_a_term_under_the_pointer_lights_up_where_it_stands(studio, visit, run_folder):
     page = visit(studio.address(state_of(run=str(run_folder / "first"), pins=[4], unfold="")))
     part(page, "kl")
-    cloud = "() => document.querySelector('.latent .cloud').getAttribute('href')"
+    cloud = "() => document.querySelector('.latent .cloud canvas').toDataURL()"
+    page.wait_for_selector(".latent .cloud canvas")
     by_label = page.evaluate(cloud)
     page.hover(".part.recon")
     page.wait_for_selector(".example-row .term.recon.lit")
     assert page.locator(".example.costs").count() == 2
+    page.wait_for_function(f"(before) => ({cloud})() !== before", arg=by_label)
     by_error = page.evaluate(cloud)
-    assert by_error != by_label
     assert page.locator(".class-names > *").count() == 0  # their colours would stand for something else
     page.keyboard.press("Tab")
     page.hover(".part.kl")
     page.wait_for_selector(".units.lit")
     assert page.locator(".example.costs").count() == 0
-    assert page.evaluate(cloud) not in (by_label, by_error)
+    page.wait_for_function(f"(before) => !before.includes(({cloud})())", arg=[by_label, by_error])
     page.hover("h1")
     page.wait_for_function("() => !document.querySelector('.lit')")
-    assert page.evaluate(cloud) == by_label
+    page.wait_for_function(f"(before) => ({cloud})() === before", arg=by_label)
     # the keyboard does the same
     page.focus("[data-unfold=reconstruction_error]")
     page.keyboard.press("Shift+Tab")

@@ -10,7 +10,7 @@ import { exampleView } from "./beta/example.js";
 import { planeView } from "./beta/plane.js";
 import { openSeries } from "./beta/series.js";
 import { betaSlider } from "./beta/slider.js";
-import { code, meansAt, offer, why } from "./beta/words.js";
+import { code, meansAt, offer, SERIES, why } from "./beta/words.js";
 import { dropDown } from "./inspector/choose.js";
 
 /** @import { Slots } from "../core/types.js" */
@@ -65,8 +65,7 @@ function mount(slots) {
       board?.remove();
       board = null;
       place.replaceChildren(...(series ? [] : [offer(slots, all.length > 0)]));
-      slots.code.textContent = series ? code(series) : "";
-      /** @type {HTMLElement} */ (slots.code.closest("details")).hidden = !series;
+      slots.code.textContent = series ? code(series) : SERIES;
       if (series) board = seriesBoard(slots, place, series, picker.show);
       say("");
     } catch (error) {

@@ -70,3 +70,10 @@ export function code({ entries, sources }) {
     "    print(path, {name: float(each.value.mean()) for name, each in terms.items()})",
   ].join("\n");
 }
+
+/** What makes a series, where there is none. */
+export const SERIES = `import nelbo
+
+data = nelbo.data.load("digits", binarize="threshold")
+nelbo.measure.sweep(data, out="runs/digits-sweep", betas=(0.1, 0.3, 1, 3, 10), epochs=20)
+`;

@@ -95,9 +95,22 @@ export function equation(slots, source, { title, isFirst, light }) {
     }, PAUSE);
   }
 
+  /** Keep the height while a hand holds something below, which more words would push away from it. */
+  function hold() {
+    if (element.style.height || !document.querySelector(".dragging")) return;
+    set(element, { style: `height: ${element.offsetHeight}px; overflow: hidden` });
+    addEventListener("pointerup", release, { once: true });
+  }
+
+  function release() {
+    removeEventListener("pointerup", release);
+    element.removeAttribute("style");
+  }
+
   /** @param {Shown} next */
   function show(next) {
     shown = next;
+    hold();
     const unit = model.get("unit");
     const { terms, missing } = shown;
     tell(
@@ -141,6 +154,7 @@ export function equation(slots, source, { title, isFirst, light }) {
     show,
     remove() {
       clearTimeout(timer);
+      release();
       for (const name of ["unfold", "values"]) model.off(`change:${name}`, changed);
       unfolded?.remove();
       element.remove();
