@@ -103,7 +103,11 @@ def runaways(page, pointer):
 
 
 @pytest.mark.parametrize(
-    ("pointer", "place"), [*((Mouse, place) for place in PLACES), *((Finger, place) for place in ONCE)]
+    ("pointer", "place"),
+    [
+        *((pointer, place) for pointer in (Mouse, Finger) for place in ONCE),
+        *(pytest.param(Mouse, place, marks=pytest.mark.slow) for place in PLACES if place not in ONCE),
+    ],
 )
 def test_a_handle_stays_under_the_hand(studio, visit, place, pointer):
     page = visit(studio.address(place), has_touch=pointer is Finger)

@@ -78,7 +78,7 @@ def test_the_inspector_of_two_runs(run_folder, tmp_path, visit):
     with torch.no_grad():
         kl, rebuilt = float(nelbo.loss(run, x).kl.detach()), run.model.reconstruct(x).flatten().numpy()
     assert number(shown(page, "kl", 2)) == pytest.approx(kl, rel=1e-3)
-    row = ".example-row:nth-of-type(3)"
+    row = ":nth-child(3 of .example-row)"
     np.testing.assert_array_equal(
         np.array(page.evaluate(PIXELS, f"{row} .original canvas.pixels")) / 255, x.flatten().numpy()
     )
