@@ -34,6 +34,8 @@ def write_bytes(path: Path, content: bytes) -> None:
     try:
         _write_bytes(path, content)
     except OSError as error:
+        if error.errno is None:
+            raise
         raise OSError(error.errno, error.strerror, str(path)) from error
 
 

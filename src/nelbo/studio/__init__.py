@@ -7,6 +7,12 @@ if TYPE_CHECKING:
     from nelbo.runs import Run
     from nelbo.vae import Model
 
+__all__ = ["show"]
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)
+
 
 def show(
     model: "Model | Run | str | Path",
