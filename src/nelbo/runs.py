@@ -64,6 +64,7 @@ class Run:
             value (the KL of an autoencoder).
         path: the run's directory, or None for a run in memory.
         record: the content of run.json.
+        unfinished: where the model is that of a checkpoint, that the training had not finished, in a sentence.
     """
 
     model: Model
@@ -71,6 +72,7 @@ class Run:
     path: Path | None = None
     record: dict[str, Any] = field(default_factory=dict[str, Any])
     _data: nelbo_data.Data | None = field(default=None, repr=False)
+    unfinished: str | None = field(default=None, kw_only=True)
 
     @property
     def name(self) -> str:
@@ -85,17 +87,6 @@ class Run:
         if self._data is None:
             self._data = rebuild_data(self.record, self.path)
         return self._data
-
-    @property
-    def unfinished(self) -> str | None:
-        """That the training has not finished and whose weights these are, in a sentence; None where it has."""
-        status = self.record.get("status", "finished")
-        # of a run that is trained further, the weights are those that it had reached before
-        if status == "finished" or self.path is None or (self.path / WEIGHTS).is_file():
-            return None
-        what = _UNFINISHED.get(status, f"has the status {status!r}")
-        epochs = f"{len(self.history)} of {self.record['training']['epochs']} epochs"
-        return f"the training {what}; these are the weights of its last checkpoint, after {epochs}"
 
     def encode(self, x: Any, *, seed: int = 0) -> Tensor:
         """The mean of q(z|x) of each example, (batch, latent): where it lies in latent space.
@@ -160,19 +151,22 @@ def read(path: str | Path, *, model: Model | None = None) -> Run:
     """As `load`, without a warning, for a caller that says itself what is unfinished."""
     path = Path(path)
     record = read_record(path)
-    history = read_history(path)
-    if (path / WEIGHTS).is_file():
+    history, unfinished = read_history(path), None
+    if (path / WEIGHTS).is_file():  # of a run that is trained further, those that it had reached before
         weights, _ = read_tensors(path / WEIGHTS)
     elif record["status"] != "finished" and (path / CHECKPOINT).is_file():
         tensors, position = read_checkpoint(path)
         weights = part_of(tensors, "average") or part_of(tensors, "model")
         history = history[: position["lines"]]
+        what = _UNFINISHED.get(record["status"], f"has the status {record['status']!r}")
+        epochs = f"{len(history)} of {record['training']['epochs']} epochs"
+        unfinished = f"the training {what}; these are the weights of its last checkpoint, after {epochs}"
     else:
         raise DamagedFileError(_without_weights(path, record["status"]))
     model = rebuild_model(record, path) if model is None else model
     in_dtype(model, machine_of(record, path)["dtype"])
     load_weights(model, weights)
-    return Run(model.eval(), history, path, record)
+    return Run(model.eval(), history, path, record, unfinished=unfinished)
 
 
 def _without_weights(path: Path, status: str) -> str:

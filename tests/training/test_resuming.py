@@ -56,12 +56,15 @@ def test_interrupted_and_resumed_is_the_uninterrupted_run(number, settings, tmp_
     assert nelbo.runs.read_record(out)["status"] == "interrupted"
     assert not made.training
     with pytest.warns(UserWarning, match="the training was interrupted; these are the weights of its last checkpoint"):
-        assert nelbo.load(out).unfinished.endswith("after 1 of 4 epochs")
+        early = nelbo.load(out)
+    assert early.unfinished.endswith("after 1 of 4 epochs")
     torch.manual_seed(99)  # what the new process draws changes nothing
     run = nelbo.resume(out, data=x, optimizer=settings.get("optimizer"), progress=False)
     assert (out / WEIGHTS).read_bytes() == (tmp_path / "whole" / WEIGHTS).read_bytes()
     assert untimed(read_history(out)) == untimed(whole.history) == untimed(run.history)
     assert nelbo.runs.read_record(out)["status"] == "finished"
+    assert (run.unfinished, nelbo.load(out).unfinished) == (None, None)
+    assert early.unfinished  # its weights are still those of the checkpoint
 
 
 def test_stopped_between_the_last_step_and_the_end_of_an_epoch(tmp_path):
