@@ -148,23 +148,33 @@ def write_tensors(path: Path, tensors: "Mapping[str, Tensor]", metadata: Any = N
     write_bytes(path, save(plain, {"nelbo": json.dumps({"crc32": _checksum(plain), "content": metadata})}))
 
 
-def read_tensors(path: Path) -> "tuple[dict[str, Tensor], Any]":
-    """Tensors and the JSON value beside them, or a DamagedFileError that names the file. Nothing is unpickled."""
+def read_beside_tensors(path: Path) -> Any:
+    """The JSON value beside the tensors of a file, without reading these, or a DamagedFileError."""
+    with _opened(path) as (_, metadata):
+        return metadata.get("content")
+
+
+@contextlib.contextmanager
+def _opened(path: Path) -> Generator[tuple[Any, dict[str, Any]]]:
+    """A safetensors file, and what nelbo wrote beside its tensors; errors within name the file."""
     from safetensors import SafetensorError, safe_open
 
     if not path.is_file():
         raise DamagedFileError(f"{path} does not exist")
     try:
         with safe_open(path, framework="pt") as file:  # pyright: ignore[reportUnknownVariableType]
-            written = (file.metadata() or {}).get("nelbo", "{}")
-            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118  (no mapping)
-        metadata = json.loads(written)
+            metadata = json.loads((file.metadata() or {}).get("nelbo", "{}"))
+            yield file, metadata if isinstance(metadata, dict) else {}  # another program's
     except (SafetensorError, OSError, ValueError) as error:
         raise DamagedFileError(
             f"{path} is not a whole safetensors file ({error}); copy it again, or train a new run"
         ) from error
-    if not isinstance(metadata, dict):
-        metadata = {}  # another program's
+
+
+def read_tensors(path: Path) -> "tuple[dict[str, Tensor], Any]":
+    """Tensors and the JSON value beside them, or a DamagedFileError that names the file. Nothing is unpickled."""
+    with _opened(path) as (file, metadata):
+        tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118  (no mapping)
     if "crc32" in metadata and metadata["crc32"] != _checksum(tensors):
         raise DamagedFileError(
             f"{path} has the right length but its values have changed since they were written (checksum); "

@@ -1,13 +1,11 @@
 """What the inspector shows of a run: where q(z|x) lies for each example, and the terms of its loss, in nats."""
 
-import json
 from dataclasses import dataclass, field
 from math import prod
 from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors import SafetensorError, safe_open
 from torch import Tensor
 from torch.distributions import MultivariateNormal
 
@@ -15,6 +13,7 @@ from nelbo.data import Dataset
 from nelbo.estimate import Estimate
 from nelbo.evaluation import Evaluation, evaluate
 from nelbo.figures.points import active
+from nelbo.files import DamagedFileError, read_beside_tensors
 from nelbo.runs import CHECKPOINT, WEIGHTS, Run
 from nelbo.vae import Model
 
@@ -116,14 +115,11 @@ class Inspection:
 
 def checkpoint_epoch(path: Path) -> int | None:
     """After how many epochs the checkpoint of a run was made that has no weights yet; None where there is none."""
-    file = path / CHECKPOINT
-    if (path / WEIGHTS).is_file() or not file.is_file():
+    if (path / WEIGHTS).is_file() or not (path / CHECKPOINT).is_file():
         return None
     try:
-        with safe_open(file, framework="pt") as opened:
-            written = json.loads((opened.metadata() or {}).get("nelbo", "{}"))
-        return int(written["content"]["epoch"])
-    except (SafetensorError, OSError, ValueError, KeyError, TypeError):
+        return int(read_beside_tensors(path / CHECKPOINT)["epoch"])
+    except (DamagedFileError, KeyError, TypeError, ValueError):
         return None  # who opens the run is told what is wrong
 
 
