@@ -51,9 +51,9 @@ def open_run(session: Session, content: Content, buffers: Buffers) -> Reply:
     """A run's examples: where q(z|x) lies for each, and its terms; "all": true takes up to 100,000 of them."""
     library, inspection = Library.of(session), _inspection(session, content)
     reply, run = opened(inspection), library.named(content["run"])
-    name = next((entry["name"] for entry in library.entries() if entry["run"] == run), run)
     path = inspection.run.path
-    known = {"run": run, "name": name, "checkpoint": None if path is None else checkpoint_epoch(path)}
+    checkpoint = None if path is None else checkpoint_epoch(path)
+    known = {"run": run, "name": library.short_name(run), "checkpoint": checkpoint}
     return Reply({**reply.content, **known}, reply.buffers)
 
 

@@ -76,6 +76,16 @@ class Library:
                 found[str(folder)] = folder  # named by the user: it shall be said what is wrong with it
         return found
 
+    def short_name(self, run: str) -> str:
+        """What a link calls a run that is named as by `named`."""
+        return short_names(self._known())[run]
+
+    def _known(self) -> list[str]:
+        """The names of all runs: on disk, in memory, and those that are still open though their folder is gone."""
+        with self._guard:
+            loaded = [name for name, _, _ in self._loaded]
+        return list(dict.fromkeys([*self.paths(), *self._in_memory, *loaded]))
+
     def entries(self) -> list[dict[str, Any]]:
         """What a list of runs shows of each; of a damaged one, what is wrong."""
         listed = {name: _entry(name, path) for name, path in self.paths().items() if name not in self._in_memory}
@@ -95,12 +105,7 @@ class Library:
         Raises:
             ValueError: there is no such run, or there are several.
         """
-        with self._guard:
-            loaded = [key for key, _, _ in self._loaded]
-        known = [*self._in_memory, *loaded]
-        if name in known:
-            return name
-        known = list(dict.fromkeys([*self.paths(), *known]))
+        known = self._known()
         if name in known:
             return name
         found = [key for key in known if isinstance(name, str) and name and _same_run(name, key)]
