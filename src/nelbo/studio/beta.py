@@ -56,13 +56,17 @@ def beta_of(entry: Mapping[str, Any]) -> float | None:
             return None
 
 
-def _series(session: Session, content: Content) -> list[dict[str, Any]]:
-    library = Library.of(session)
-    run = library.named(content["run"])
+def series_of(library: Library, run: str) -> list[dict[str, Any]]:
+    """The runs of the series that a run belongs to, by their beta.
+
+    Raises:
+        ValueError: it belongs to none.
+    """
+    run = library.named(run)
     for series in all_series(library):
         if any(entry["run"] == run for entry in series["runs"]):
             return series["runs"]
-    raise ValueError(f"{run} belongs to no series of runs that differ in beta")
+    raise ValueError(f"{run} belongs to no series of runs that differ in beta; nelbo sweep trains one")
 
 
 @answers("beta.directions")
@@ -72,7 +76,8 @@ def directions(session: Session, content: Content, buffers: Buffers) -> Reply:
     The model whose beta is nearest to 1 shows its most active units; the others are turned to their neighbors, so that
     the same example stays about where it is.
     """
-    library, entries = Library.of(session), _series(session, content)
+    library = Library.of(session)
+    entries = series_of(library, content["run"])
     with library.busy:
         opened = [library.inspection(entry["run"]) for entry in entries]
         if not all(torch.equal(one.x, opened[0].x) for one in opened):

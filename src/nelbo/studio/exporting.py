@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from nelbo.files import write_bytes
-from nelbo.studio.beta import all_series
+from nelbo.studio.beta import all_series, series_of
 from nelbo.studio.library import Library
 from nelbo.studio.link import OF_RUNS, STATIC, export_html, index_html
 from nelbo.studio.networks import LARGEST
@@ -57,12 +57,13 @@ def export_site(session: Session, out: Path) -> int:
     runs = [entry["run"] for entry in Library.of(session).entries() if entry["status"] in ("finished", "in memory")]
     answers = Answers(session, _short(runs))
     for run in runs:
-        for page in (name for name in OF_RUNS if name != "beta"):
-            others = [{"other": other} for other in runs[:2] if other != run] if page == "inspector" else []
-            for more in ({}, *others):
-                _ask_for(answers, page, {"run": run, **more})
+        for page in ("train", "report", "inspector"):
+            _ask_for(answers, page, {}, [run])
+        for other in runs[:2]:
+            if other != run:
+                _ask_for(answers, "inspector", {}, [run, other])
     for series in all_series(Library.of(session)):
-        _ask_for(answers, "beta", {"run": series["runs"][0]["run"]})
+        _ask_for(answers, "beta", {}, [one["run"] for one in series["runs"]])
     answers.list_only(runs)
     travels = [path for path in STATIC.rglob("*") if path.suffix in (".js", ".css")]
     files = {path.relative_to(STATIC).as_posix(): path.read_bytes() for path in travels}
@@ -137,43 +138,29 @@ def prepared(session: Session, page: str, state: Mapping[str, Any]) -> tuple[dic
     library = Library.of(session)
     made = {**state, "run": state.get("run") or _first(session, page)}
     made |= {key: library.named(made[key]) for key in ("run", "other") if made.get(key)}
-    runs = _series_of(session, made["run"]) if page == "beta" else _runs_of(made)
+    if page == "beta":
+        runs = [one["run"] for one in series_of(library, made["run"])]
+    else:
+        runs = [name for name in (made["run"], made.get("other")) if name]
     answers = Answers(session, _short(runs))
-    _ask_for(answers, page, made)
+    _ask_for(answers, page, made, runs)
     answers.list_only(runs)
     return _renamed(made, answers.names), answers.packed
 
 
-def _series_of(session: Session, run: str) -> list[str]:
-    """The runs of the series that a run belongs to.
-
-    Raises:
-        ValueError: it belongs to none.
-    """
-    for series in all_series(Library.of(session)):
-        names = [one["run"] for one in series["runs"]]
-        if run in names:
-            return names
-    raise ValueError(f"{run} belongs to no series of runs that differ in beta; nelbo sweep trains one")
-
-
-def _runs_of(state: Mapping[str, Any]) -> list[str]:
-    return [name for name in (state["run"], state.get("other")) if name]
-
-
-def _ask_for(answers: Answers, page: str, state: Mapping[str, Any]) -> None:
-    """Ask what a page of runs will ask."""
+def _ask_for(answers: Answers, page: str, state: Mapping[str, Any], runs: list[str]) -> None:
+    """Ask what a page will ask of these runs."""
     if page == "train":
-        _training(answers.ask, _runs_of(state))
+        _training(answers.ask, runs)
     elif page == "beta":
         rows = [state["row"]] if type(state.get("row")) is int else []
-        for run in _series_of(answers.session, state["run"]):
+        for run in runs:
             _inspector(answers.session, answers.ask, {"pins": rows}, [run])
-        answers.ask("beta.directions", run=_series_of(answers.session, state["run"])[0])
+        answers.ask("beta.directions", run=runs[0])
     else:
-        _inspector(answers.session, answers.ask, state, _runs_of(state))
+        _inspector(answers.session, answers.ask, state, runs)
     if page == "report":
-        answers.ask("report.open", run=state["run"])
+        answers.ask("report.open", run=runs[0])
 
 
 def _short(runs: Sequence[str]) -> dict[str, str]:
