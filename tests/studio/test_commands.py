@@ -1,5 +1,6 @@
 """`nelbo studio` and `nelbo export` from the shell."""
 
+import contextlib
 import os
 import re
 import signal
@@ -10,6 +11,7 @@ import urllib.request
 import pytest
 
 from nelbo.cli import main
+from nelbo.studio.link import FACTS, PAGES
 from nelbo.studio.server import listen
 
 
@@ -25,6 +27,14 @@ def test_export_writes_one_file_with_the_state(tmp_path, capsys):
 def test_export_of_an_unknown_page_names_the_known_ones(capsys):
     assert main(["export", "pca"]) == 1
     assert "no page 'pca' to export; expected one of kl, metric, elbo, reparam, playground" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(("command", "known"), [("studio", FACTS), ("export", PAGES)])
+def test_the_help_names_every_page(capsys, command, known):
+    with contextlib.suppress(SystemExit):
+        main([command, "--help"])
+    words = set(re.findall(r"\w+", capsys.readouterr().out))
+    assert set(known) <= words
 
 
 def test_a_taken_port_is_named(capsys):

@@ -28,7 +28,7 @@ def studio(
         port: to listen at; 0 for any free one; by default 8765 or the next free one.
         open: open the browser (--no-open: only print the address).
         allow_origin: an origin to let in besides, as in https://hub.example.org, for a proxy in front of the studio.
-        page: to open first: home, kl, metric, elbo, reparam, playground, inspector, train, report or worksheet.
+        page: to open first: home, kl, metric, elbo, reparam, playground, inspector, beta, train, report or worksheet.
     """
     _needs_extra()
     from nelbo.studio.server import serve
@@ -51,8 +51,8 @@ def export(page: str, *path: Path, state: str = "") -> None:
     export site [RUN ...] FOLDER; look at it with python -m http.server -d FOLDER, and put it on any web server.
 
     Args:
-        page: kl, metric, elbo, reparam or playground; inspector or train, of one run or of two to compare; report, of
-            one; site.
+        page: kl, metric, elbo, reparam or playground; inspector or train, of one run or of two to compare; beta, of the
+            runs of a series; report, of one; site.
         path: the runs, then the file or folder; by default the first finished run below runs/, and nelbo-PAGE.html.
         state: what to show, as the studio's address has it behind the question mark: "mu_p=2&sigma_q=0.5".
     """
@@ -82,7 +82,7 @@ def _site(paths: Sequence[Path], state: str) -> None:
 
 
 def _runs_and_file(page: str, paths: Sequence[Path]) -> tuple[list[Path], Path]:
-    from nelbo.studio.link import OF_RUNS, PAGES
+    from nelbo.studio.link import FACTS, OF_RUNS, PAGES
 
     if page not in PAGES:
         raise ValueError(f"no page {page!r} to export; expected one of {', '.join(PAGES)}, site")
@@ -92,8 +92,8 @@ def _runs_and_file(page: str, paths: Sequence[Path]) -> tuple[list[Path], Path]:
         return [], paths[0] if paths else Path(f"nelbo-{page}.html")
     is_file = bool(paths) and paths[-1].suffix.lower() in (".html", ".htm")
     runs, out = (list(paths[:-1]), paths[-1]) if is_file else (list(paths), Path(f"nelbo-{page}.html"))
-    most = 1 if page == "report" else 2
-    if len(runs) > most and page != "beta":  # which shows a series
+    most = FACTS[page].get("most")
+    if most is not None and len(runs) > most:
         raise ValueError(
             f"{page} shows {'one run' if most == 1 else 'one run or two'}, got {len(runs)}: "
             f"{', '.join(map(str, runs))}; the output file must end in .html"

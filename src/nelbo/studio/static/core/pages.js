@@ -2,6 +2,7 @@
 // Python reads this object as JSON (nelbo.studio.link), so everything in it is JSON.
 // kind: "explorer" needs no run, "runs" shows runs, "studio" leads to other pages. answers: the module of nelbo.studio that
 // answers what the page asks. label: in the rail, where the title is too long. limits: [low, high], or all values of a choice.
+// most: how many runs it shows at the most.
 
 /** @type {Record<string, import("./types.js").Facts>} */
 export const PAGES = {
@@ -245,6 +246,7 @@ export const PAGES = {
     "title": "VAE inspector",
     "icon": "M4 4h7v7H4zM14 14h6v6h-6zM17.5 4a3.5 3.5 0 1 0 0 7 3.5 3.5 0 0 0 0-7zM4 20l6-5",
     "kind": "runs",
+    "most": 2,
     "widget": "Inspector",
     "answers": "inspect",
     "claim":
@@ -295,6 +297,7 @@ export const PAGES = {
     "title": "Live training",
     "icon": "M3 4v16h18M6 8c3 7 6 8 14 9M6 16c4-1 8-1 14-1",
     "kind": "runs",
+    "most": 2,
     "widget": "Training",
     "answers": "train",
     "claim":
@@ -320,6 +323,7 @@ export const PAGES = {
     "title": "Report",
     "icon": "M6 3h9l4 4v14H6zM9 9h6M9 13h7M9 17h5",
     "kind": "runs",
+    "most": 1,
     "answers": "report",
     "claim":
       "What was measured on a run, what is wrong with it, and its examples to look at. Save it as one HTML file to share.",

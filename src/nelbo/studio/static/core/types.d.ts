@@ -31,6 +31,8 @@ export interface Facts {
   icon: string;
   /** what it needs: nothing, runs, or a studio around it */
   kind: "explorer" | "runs" | "studio";
+  /** how many runs it shows at the most; a series of any length where it is not said */
+  most?: number;
   /** its class in nelbo.widgets */
   widget?: string;
   /** the module of nelbo.studio that answers what the page asks */
@@ -515,8 +517,8 @@ export interface Source {
   ): { reconstruction_error: number; errors: Float64Array; how: string } | null;
   /** An input of one's own, at once; null where Python has to be asked. */
   encodeNow(x: Float32Array): Example | null;
-  /** The same of each feature, whose sum it is. */
-  errorsNow(z: Code, x: Float32Array): Float64Array | null;
+  /** -log p(x|z) in nats, and that of each feature, at once; null where Python has to be asked. */
+  errorsNow(z: Code, x: Float32Array): { sum: number; errors: Float64Array } | null;
   /** The same, from Python where it has to be asked; `errors` is null where p(x|z) does not factorize. */
   errorsAt(z: Code, x: Float32Array): Promise<{ sum: number; errors: ArrayLike<number> | null }>;
   /** The means of p(x|z) of several codes, one after the other. */
