@@ -30,11 +30,15 @@ def told(text):
     )
 
 
-def shown(page, term, row=0):
-    output = page.locator(".example-row").nth(row).locator(f"[data-term={term}]")
+def filled(page, output):
+    """The text of a locator, once it holds a number."""
     output.wait_for()
     page.wait_for_function("(e) => /\\d/.test(e.textContent)", arg=output.element_handle())
     return output.inner_text()
+
+
+def shown(page, term, row=0):
+    return filled(page, page.locator(".example-row").nth(row).locator(f"[data-term={term}]"))
 
 
 def stroke(page):

@@ -10,7 +10,7 @@ import nelbo
 from nelbo.evaluation import evaluate
 from nelbo.studio.library import Library
 from nelbo.studio.session import Session
-from tests.studio.reading import number, shown, state_of, told
+from tests.studio.reading import filled, number, shown, state_of, told
 from tests.studio.runs import small_run
 from tests.studio.tab import FRAME, at_rest
 
@@ -28,10 +28,7 @@ def run(run_folder):
 
 
 def part(page, term):
-    output = page.locator(f"[data-part={term}]").first
-    output.wait_for()
-    page.wait_for_function("(e) => /\\d/.test(e.textContent)", arg=output.element_handle())
-    return output.inner_text()
+    return filled(page, page.locator(f"[data-part={term}]").first)
 
 
 def cells(page, selector):

@@ -1,12 +1,12 @@
 // Sums over pairs of distributions of counts.
 
 import { logAdd } from "./math.js";
-import { excess, hellingerTerm, shannonTerm } from "./special.js";
+import { divergenceSums } from "./special.js";
 
 /** @import { Density } from "./densities.js" */
 
 /** The counts that matter to p or q, from the first to the last. @param {Density} p @param {Density} q @returns {number[]} */
-export function countsOf(p, q) {
+function countsOf(p, q) {
   const ends = [p, q].map(({ parts: [[m, s]], far, support }) => [
     Math.max(support[0], Math.floor(m - far * s - 40)),
     Math.min(support[1], Math.ceil(m + far * s + 40)),
@@ -17,22 +17,14 @@ export function countsOf(p, q) {
 
 /** All numbers of the explorer for two distributions of counts. */
 export function sums(p, q) {
-  let pq = 0,
-    qp = 0,
-    js = 0,
-    overlap = 0,
-    tv = 0,
-    mass = 0;
+  const sum = divergenceSums();
+  let tv = 0;
   for (const k of countsOf(p, q)) {
     const [lp, lq] = [p.log(k), q.log(k)];
-    pq += excess(lp, lq);
-    qp += excess(lq, lp);
-    js += shannonTerm(lp, lq);
-    overlap += hellingerTerm(lp, lq);
+    sum.add(lp, lq);
     tv += 0.5 * Math.abs(Math.exp(lp) - Math.exp(lq));
-    mass += Math.exp(lp);
   }
-  return { pq, qp, js: Math.max(0, js), hellinger: Math.sqrt(overlap), tv: Math.min(1, tv), mass };
+  return sum.total(tv);
 }
 
 /** Wasserstein's distance of order 2: equal quantiles lie together. */

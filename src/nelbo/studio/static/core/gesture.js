@@ -11,7 +11,7 @@ const MOVES = ["Arrow", "Page", "Home", "End", "Enter", " "];
  * @param {Element} element
  * @returns {?Gesture}
  */
-export function gestureOn(element) {
+function gestureOn(element) {
   const within = (selector) => element.closest(selector) !== null;
   if (within("dialog.ask")) return "field"; // typed at a handle
   if (within(".choice, select, input[type=checkbox], input[type=radio], label.toggle")) return "control";

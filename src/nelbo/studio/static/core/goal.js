@@ -3,7 +3,7 @@
 
 import { coalesced } from "./dom.js";
 import { gestures } from "./gesture.js";
-import { read } from "./store.js";
+import { onChange, read } from "./store.js";
 
 /** @import { Gesture, Slots, State, Step } from "./types.js" */
 
@@ -56,8 +56,8 @@ export function watchGoal(slots, step, on) {
   };
   const lookAgain = coalesced(look);
   const looked = step.look ? RUNS.filter((name) => names.includes(name)) : [];
-  for (const name of names) model.on(`change:${name}`, changed);
-  for (const name of looked) model.on(`change:${name}`, lookAgain);
+  const leave = onChange(model, names, changed);
+  const leaveLooked = onChange(model, looked, lookAgain);
   if (step.look) look();
   return {
     isMet,
@@ -66,8 +66,8 @@ export function watchGoal(slots, step, on) {
       hand.stop();
       check.cancel();
       lookAgain.cancel();
-      for (const name of names) model.off(`change:${name}`, changed);
-      for (const name of looked) model.off(`change:${name}`, lookAgain);
+      leave();
+      leaveLooked();
     },
   };
 }

@@ -1,6 +1,6 @@
 // Undo and redo over whole gestures: a drag of a hundred moves is one step.
 
-import { read, write } from "./store.js";
+import { onChange, read, write } from "./store.js";
 
 const SETTLED = 350; // ms without a change
 
@@ -35,7 +35,7 @@ export function history(model, names) {
   };
   const down = () => (pressed = true);
   const up = () => (pressed = false);
-  for (const name of names) model.on(`change:${name}`, changed);
+  const leave = onChange(model, names, changed);
   addEventListener("pointerdown", down, true);
   addEventListener("pointerup", up, true);
   addEventListener("pointercancel", up, true);
@@ -55,7 +55,7 @@ export function history(model, names) {
     redo: () => step(future, past),
     stop() {
       clearTimeout(timer);
-      for (const name of names) model.off(`change:${name}`, changed);
+      leave();
       removeEventListener("pointerdown", down, true);
       removeEventListener("pointerup", up, true);
       removeEventListener("pointercancel", up, true);

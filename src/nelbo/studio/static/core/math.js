@@ -91,7 +91,7 @@ export function erf(x) {
   return (2 / SQRT_PI) * Math.exp(-x * x) * sum; // Kummer's form: terms of one sign
 }
 
-export function erfc(x) {
+function erfc(x) {
   return x < 2 ? 1 - erf(x) : Math.exp(-x * x) * scaledErfc(x);
 }
 
@@ -106,6 +106,11 @@ function scaledErfc(x) {
 export function logNdtr(x) {
   const y = -x / Math.SQRT2;
   return y < 2 ? Math.log(0.5 * erfc(y)) : Math.log(0.5 * scaledErfc(y)) - y * y;
+}
+
+/** log(1 + exp(v)) */
+export function softplus(v) {
+  return Math.max(v, 0) + Math.log1p(Math.exp(-Math.abs(v)));
 }
 
 /** log(exp(a) + exp(b)) */

@@ -2,7 +2,7 @@
 // a heavy tail and -log q grows like a power, what lies beyond the panels is added in closed form.
 
 import { logAdd } from "./math.js";
-import { excess, hellingerTerm, shannonTerm } from "./special.js";
+import { divergenceSums } from "./special.js";
 
 /** @import { Density } from "./densities.js" */
 
@@ -126,12 +126,8 @@ export function nodesOf(d) {
 
 /** All numbers of the explorer by quadrature, in nats. @param {Density} p @param {Density} q */
 export function quadrature(p, q) {
-  let pq = 0,
-    qp = 0,
-    js = 0,
-    overlap = 0,
-    tv = 0,
-    mass = 0;
+  const sum = divergenceSums();
+  let tv = 0;
   const [from, to] = reach(p, q);
   const points = panels(p, q, from, to);
   for (let i = 1; i < points.length; i++) {
@@ -140,27 +136,19 @@ export function quadrature(p, q) {
     let above = ends.some((r) => r > 0);
     let below = ends.some((r) => r < 0);
     panel(p, q, points[i - 1], points[i], (lp, lq, w) => {
-      const [of_p, of_q] = [Math.exp(lp), Math.exp(lq)];
-      // p log(p/q) - p + q integrates to the same and is never negative: no cancellation between panels
-      pq += w * excess(lp, lq);
-      qp += w * excess(lq, lp);
-      js += w * shannonTerm(lp, lq);
-      overlap += w * hellingerTerm(lp, lq);
-      mass += w * of_p;
-      gap += w * (of_p - of_q);
+      sum.add(lp, lq, w);
+      gap += w * (Math.exp(lp) - Math.exp(lq));
       if (lp > lq) above = true;
       if (lp < lq) below = true;
     });
     // |p - q| has a corner where the densities cross
     tv += 0.5 * (above && below ? acrossCrossings(p, q, points[i - 1], points[i]) : Math.abs(gap));
   }
+  const total = sum.total(tv);
   return {
-    pq: escapes(p, q) || outweighs(p, q) ? Infinity : pq + tails(p, q, from, to),
-    qp: escapes(q, p) || outweighs(q, p) ? Infinity : qp + tails(q, p, from, to),
-    js: Math.max(0, js),
-    hellinger: Math.sqrt(overlap),
-    tv: Math.min(1, tv),
-    mass,
+    ...total,
+    pq: escapes(p, q) || outweighs(p, q) ? Infinity : total.pq + tails(p, q, from, to),
+    qp: escapes(q, p) || outweighs(q, p) ? Infinity : total.qp + tails(q, p, from, to),
   };
 }
 

@@ -54,7 +54,31 @@ export function shannonTerm(lp, lq) {
 }
 
 /** (sqrt p - sqrt q)^2 / 2, the integrand of Hellinger's squared distance, from log p and log q. */
-export const hellingerTerm = (lp, lq) => 0.5 * (Math.exp(lp / 2) - Math.exp(lq / 2)) ** 2;
+const hellingerTerm = (lp, lq) => 0.5 * (Math.exp(lp / 2) - Math.exp(lq / 2)) ** 2;
+
+/** Sums over points, or weighed over nodes, of what the divergences of two distributions are made of. */
+export function divergenceSums() {
+  const sum = { pq: 0, qp: 0, js: 0, overlap: 0, mass: 0 };
+  return {
+    add(lp, lq, weight = 1) {
+      // p log(p/q) - p + q adds up to the same and is never negative: no cancellation
+      sum.pq += weight * excess(lp, lq);
+      sum.qp += weight * excess(lq, lp);
+      sum.js += weight * shannonTerm(lp, lq);
+      sum.overlap += weight * hellingerTerm(lp, lq);
+      sum.mass += weight * Math.exp(lp);
+    },
+    /** @param {number} tv total variation, which is found otherwise */
+    total: (tv) => ({
+      pq: sum.pq,
+      qp: sum.qp,
+      js: Math.max(0, sum.js),
+      hellinger: Math.sqrt(sum.overlap),
+      tv: Math.min(1, tv),
+      mass: sum.mass,
+    }),
+  };
+}
 
 /** p log(p/q) - p + q >= 0 from log p and log q. */
 export function excess(lp, lq) {

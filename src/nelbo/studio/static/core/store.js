@@ -62,6 +62,18 @@ export function write(model, changes) {
 }
 
 /**
+ * Hear of every change of these values.
+ * @param {Model} model
+ * @param {string[]} names
+ * @param {() => void} changed
+ * @returns {() => void} ends it
+ */
+export function onChange(model, names, changed) {
+  for (const name of names) model.on(`change:${name}`, changed);
+  return () => names.forEach((name) => model.off(`change:${name}`, changed));
+}
+
+/**
  * Draw now, and again in the next frame whenever one of the values changes.
  * @param {Model} model
  * @param {string[]} names
@@ -70,12 +82,12 @@ export function write(model, changes) {
  */
 export function watch(model, names, draw) {
   const request = coalesced(draw);
-  for (const name of names) model.on(`change:${name}`, request);
+  const leave = onChange(model, names, request);
   draw();
   return Object.assign(request, {
     stop() {
       request.cancel();
-      for (const name of names) model.off(`change:${name}`, request);
+      leave();
     },
   });
 }

@@ -2,7 +2,7 @@
 
 import { h, icon } from "../core/dom.js";
 import { PAGES } from "../core/pages.js";
-import { ask, hear } from "../core/store.js";
+import { ask, hear, onChange } from "../core/store.js";
 import { demoOffer } from "./home/demo.js";
 import { isOrder, runsTable } from "./home/runs.js";
 
@@ -71,7 +71,7 @@ function mount(slots) {
 
   const heard = hear(model, "train", (content) => ["begin", "end"].includes(content.what) && refresh());
   const back = hear(model, "connected", refresh);
-  for (const name of SHOWN) model.on(`change:${name}`, show);
+  const leaveShown = onChange(model, SHOWN, show);
   refresh();
   return () => {
     gone = true;
@@ -79,6 +79,6 @@ function mount(slots) {
     back();
     offer.remove();
     clearTimeout(timer);
-    for (const name of SHOWN) model.off(`change:${name}`, show);
+    leaveShown();
   };
 }

@@ -4,7 +4,7 @@ import { bookmarks } from "../core/bookmarks.js";
 import { card, choice, group } from "../core/controls.js";
 import { h } from "../core/dom.js";
 import { PAGES } from "../core/pages.js";
-import { ask, hear, read, write } from "../core/store.js";
+import { ask, hear, onChange, read, write } from "../core/store.js";
 import { demoOffer } from "./home/demo.js";
 import { chooseExamples } from "./inspector/board.js";
 import { colourOf, coloursOf, dropDown, layerSwitches, pickers, runLabel } from "./inspector/choose.js";
@@ -303,9 +303,9 @@ function mount(slots) {
     queued = requestAnimationFrame(f);
   };
   const [onRebuild, onLoad] = [later(again), reload];
-  for (const name of names.rebuild) model.on(`change:${name}`, onRebuild);
-  for (const name of names.load) model.on(`change:${name}`, onLoad);
-  for (const name of ["active", "z", "q", "colour"]) model.on(`change:${name}`, showCode);
+  const leaveRebuild = onChange(model, names.rebuild, onRebuild);
+  const leaveLoad = onChange(model, names.load, onLoad);
+  const leaveCode = onChange(model, ["active", "z", "q", "colour"], showCode);
   const recolour = () => {
     if (sources.length) colourBox.box.value = colourOf(sources[0], model.get("colour"));
     board?.recolour();
@@ -325,9 +325,9 @@ function mount(slots) {
     leaveConnect();
     removeEventListener("nelbo-theme", again);
     board?.remove();
-    for (const name of names.rebuild) model.off(`change:${name}`, onRebuild);
-    for (const name of names.load) model.off(`change:${name}`, onLoad);
-    for (const name of ["active", "z", "q", "colour"]) model.off(`change:${name}`, showCode);
+    leaveRebuild();
+    leaveLoad();
+    leaveCode();
     model.off("change:colour", recolour);
     model.off("change:unit", showTotals);
   };

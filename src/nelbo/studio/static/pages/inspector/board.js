@@ -1,7 +1,7 @@
 // All rows of the inspector, and what belongs to the active one: handles, linked cursor, units, film, table, comparison.
 
 import { coalesced, h, set, trailing } from "../../core/dom.js";
-import { ask, write } from "../../core/store.js";
+import { ask, onChange, write } from "../../core/store.js";
 import { along, axesOf as axesFor, movedTo } from "./axes.js";
 import { colouring, colourOf } from "./choose.js";
 import { isNamed } from "./columns.js";
@@ -324,12 +324,11 @@ export function chooseExamples(slots, place, { sources, entries, pin, said }) {
       redraw(); // the ranks
     }),
   );
-  const watched = ["z", "q", "active", "layers", "unit"];
-  for (const name of watched) model.on(`change:${name}`, redraw);
+  const leaveWatched = onChange(model, ["z", "q", "active", "layers", "unit"], redraw);
   const looked = coalesced(lookAgain);
   const inUnits = () => rows.forEach(({ views }) => views.forEach((view) => view.inUnits()));
   model.on("change:values", inUnits);
-  for (const name of VIEWS) model.on(`change:${name}`, looked);
+  const leaveViews = onChange(model, VIEWS, looked);
   model.on("change:lasso", select);
   slots.wide.replaceChildren();
   const ready = build().catch((error) => slots.say(error.message));
@@ -344,8 +343,8 @@ export function chooseExamples(slots, place, { sources, entries, pin, said }) {
       leaveTerms.forEach((leave) => leave());
       redraw.cancel();
       looked.cancel();
-      for (const name of watched) model.off(`change:${name}`, redraw);
-      for (const name of VIEWS) model.off(`change:${name}`, looked);
+      leaveWatched();
+      leaveViews();
       model.off("change:lasso", select);
       points.remove();
       model.off("change:values", inUnits);

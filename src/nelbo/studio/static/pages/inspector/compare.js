@@ -3,6 +3,7 @@
 
 import { h, s, set } from "../../core/dom.js";
 import { nats } from "../../core/format.js";
+import { meanAndError } from "../../core/math.js";
 import { plot } from "../../core/plot.js";
 import { rgb } from "../../core/raster.js";
 import { NAMES } from "./numbers.js";
@@ -15,13 +16,9 @@ const Z95 = 1.959963984540054;
 /** @import { Range, RunEntry, Slots, Source } from "../../core/types.js" */
 
 /** Mean and half width of its 95 % confidence interval, over the examples. @param {ArrayLike<number>} values @returns {[number, number]} */
-export function mean95(values) {
-  const n = values.length;
-  let mean = 0;
-  for (let i = 0; i < n; i++) mean += values[i] / n;
-  let squares = 0;
-  for (let i = 0; i < n; i++) squares += (values[i] - mean) ** 2;
-  return [mean, Z95 * Math.sqrt(squares / Math.max(1, n - 1) / n)];
+function mean95(values) {
+  const { mean, variance } = meanAndError(values);
+  return [mean, Z95 * Math.sqrt(variance / values.length)];
 }
 
 /**
@@ -178,7 +175,7 @@ function totalsTable({ model }, pair, n, differences) {
  * @param {RunEntry[]} entries
  * @param {string[]} [current] runs to mark
  */
-export function ratesPlot(parent, entries, current = []) {
+function ratesPlot(parent, entries, current = []) {
   const dots = entries.filter(
     (entry) => entry.terms && entry.terms.kl !== null && entry.terms.reconstruction_error !== null,
   );

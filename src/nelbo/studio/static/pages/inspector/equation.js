@@ -4,7 +4,7 @@
 import { h, s, set, tell } from "../../core/dom.js";
 import { fn, inline, o, row, sub, v, word } from "../../core/formula.js";
 import { nats } from "../../core/format.js";
-import { write } from "../../core/store.js";
+import { onChange, write } from "../../core/store.js";
 import { axisName } from "./axes.js";
 import { namesOf } from "./columns.js";
 import { told } from "./numbers.js";
@@ -148,14 +148,14 @@ export function equation(slots, source, { title, isFirst, light }) {
   }
 
   const changed = () => shown && show(shown);
-  for (const name of ["unfold", "values"]) model.on(`change:${name}`, changed);
+  const leave = onChange(model, ["unfold", "values"], changed);
   return {
     element,
     show,
     remove() {
       clearTimeout(timer);
       release();
-      for (const name of ["unfold", "values"]) model.off(`change:${name}`, changed);
+      leave();
       unfolded?.remove();
       element.remove();
     },

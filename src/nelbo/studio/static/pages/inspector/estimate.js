@@ -1,6 +1,7 @@
 // E_q[-log p(x|z)] in the page, and of each feature: by few nodes while a hand moves, and over the draws that Python takes
 // when it rests.
 
+import { meanAndError } from "../../core/math.js";
 import { keyOf, normals } from "./draws.js";
 
 /** @import { Normal } from "../../core/types.js" */
@@ -115,7 +116,7 @@ export function estimator(errors, n) {
         const key = keyOf(x);
         const eps = Array.from({ length: Math.min(FEW, most) }, (_, i) => normals(key, i, n));
         const found = timed(placed(q, eps), eps.length, x, equally(eps.length, eps.length), sums);
-        return { ...spread(found), errors: sums, how: `${eps.length} draws.` };
+        return { ...averaged(found), errors: sums, how: `${eps.length} draws.` };
       }
       const found = timed(placed(q, rule.nodes), rule.nodes.length, x, rule.weights, sums);
       const value = rule.weights.reduce((sum, weight, i) => sum + weight * found[i], 0);
@@ -142,16 +143,15 @@ export function estimator(errors, n) {
         await new Promise((done) => setTimeout(done));
         if (!goesOn()) return null;
       }
-      return { ...spread(all), errors: sums, draws: MANY };
+      return { ...averaged(all), errors: sums, draws: MANY };
     },
   };
 }
 
 const equally = (count, all) => new Array(count).fill(1 / all);
 
-/** Mean, and its standard error. @param {Float64Array} values */
-function spread(values) {
-  const mean = values.reduce((a, b) => a + b, 0) / values.length;
-  const squares = values.reduce((sum, v) => sum + (v - mean) ** 2, 0);
-  return { value: mean, error: Math.sqrt(squares / (values.length - 1) / values.length) };
+/** @param {Float64Array} values */
+function averaged(values) {
+  const { mean, error } = meanAndError(values);
+  return { value: mean, error };
 }

@@ -14,7 +14,7 @@ const FINE = 81;
  * @param {import("../../core/types.js").Example} b
  * @param {string[]} names
  */
-export function filmPanel(source, a, b, names) {
+function filmPanel(source, a, b, names) {
   const at = (t) => Float32Array.from(a.mean, (v, d) => v + t * (b.mean[d] - v));
   const strip = h("div", { class: "strip film" });
   const curves = h("div", {});

@@ -24,7 +24,7 @@ export function inPage(info, weights) {
     const outputs = known.decoder(codes, count);
     const size = outputs.length / count;
     const one = (i) => outputs.subarray(i * size, (i + 1) * size);
-    return Float64Array.from({ length: count }, (_, i) => px.addErrors(one(i), x, shares[i], sums));
+    return Float64Array.from({ length: count }, (_, i) => px.error(one(i), x, sums, shares[i]));
   }, n);
 
   /** @param {"encoder" | "decoder"} part */
@@ -93,11 +93,10 @@ export function inPage(info, weights) {
     },
     /** @param {Code} z @param {Float32Array} x */
     error: (z, x) => px.error(known.decoder(z), x),
-    /** Its terms, of each feature. @param {Code} z @param {Float32Array} x */
+    /** The same, and its terms, of each feature. @param {Code} z @param {Float32Array} x */
     errors(z, x) {
-      const sums = new Float64Array(x.length);
-      px.addErrors(known.decoder(z), x, 1, sums);
-      return sums;
+      const errors = new Float64Array(x.length);
+      return { sum: px.error(known.decoder(z), x, errors), errors };
     },
     /** q(z|x) of an input, its reconstruction and its terms, within a frame. @param {Float32Array} x @returns {Example} */
     encodeNow(x) {

@@ -331,7 +331,7 @@ export function latentView(parent, source, options) {
 export const sds = (q) => q.covariance.map((row, i) => Math.sqrt(Math.max(0, row[i])));
 
 /** The covariance with one standard deviation changed and the correlations kept. */
-export function withSd(covariance, i, sd) {
+function withSd(covariance, i, sd) {
   const factor = sd / Math.sqrt(covariance[i][i]);
   return covariance.map((row, r) => row.map((v, c) => v * (r === i ? factor : 1) * (c === i ? factor : 1)));
 }

@@ -1,5 +1,8 @@
 // The likelihoods on top of a decoder's outputs: the mean of p(x|z), and -log p(x|z).
 
+import { softplus } from "../../core/math.js";
+import { logGamma } from "../../core/special.js";
+
 /**
  * p(x|z) from a decoder's outputs: its mean, and -log p(x|z) in nats. The families are those of `Likelihood.browser_form`.
  * @param {{family: string, scale?: number|number[]|null}} picture
@@ -17,7 +20,7 @@ export function likelihood(picture) {
     },
     poisson: {
       mean: (r) => Math.exp(Math.min(20, r)),
-      error: (r, x) => Math.exp(Math.min(20, r)) - x * Math.min(20, r) + logFactorial(x),
+      error: (r, x) => Math.exp(Math.min(20, r)) - x * Math.min(20, r) + logGamma(x + 1),
     },
     normal: {
       mean: (m) => m,
@@ -38,29 +41,18 @@ export function likelihood(picture) {
       for (let i = 0; i < n; i++) result[i] = family.mean(outputs[i]);
       return result;
     },
-    /** -log p(x|z), nats. */
-    error(outputs, x) {
-      const n = count(outputs);
-      let sum = 0;
-      for (let i = 0; i < n; i++) sum += family.error(outputs[i], x[i], outputs, i, n);
-      return sum;
-    },
-    /** The same, whose terms, -log p(x_i|z) of each feature, are added to others by a weight. */
-    addErrors(outputs, x, weight, sums) {
+    /** -log p(x|z), nats; its terms, of each feature, are added to `sums` by a weight. */
+    error(outputs, x, sums = null, weight = 1) {
       const n = count(outputs);
       let sum = 0;
       for (let i = 0; i < n; i++) {
         const error = family.error(outputs[i], x[i], outputs, i, n);
         sum += error;
-        sums[i] += weight * error;
+        if (sums) sums[i] += weight * error;
       }
       return sum;
     },
   };
-}
-
-function softplus(v) {
-  return Math.max(v, 0) + Math.log1p(Math.exp(-Math.abs(v)));
 }
 
 /** log((exp(l) - 1) / l), the continuous Bernoulli's. */
@@ -68,13 +60,4 @@ function normalizer(l) {
   const a = Math.abs(l);
   const tail = a < 1e-2 ? a * (a / 24 - 0.5) : Math.log(-Math.expm1(-a) / a);
   return Math.max(l, 0) + tail;
-}
-
-function logFactorial(n) {
-  if (n < 16) {
-    let product = 1;
-    for (let k = 2; k <= n; k++) product *= k;
-    return Math.log(product);
-  }
-  return (n + 0.5) * Math.log(n) - n + 0.5 * Math.log(2 * Math.PI) + 1 / (12 * n) - 1 / (360 * n ** 3);
 }

@@ -66,7 +66,7 @@ export async function openRun(model, run, split, { isWhole = false, isAlone = fa
     errorsNow: (z, x) => (here.decodes ? here.errors(z, x) : null),
     async errorsAt(z, x) {
       await source.fetchDecoder().catch(() => {}); // Python is asked instead
-      if (here.decodes) return { sum: here.error(z, x), errors: here.errors(z, x) };
+      if (here.decodes) return here.errors(z, x);
       const asked = [x, z].map((values) => Float32Array.from(values).buffer);
       const { content, buffers } = await ask(model, "inspect.errors", which, asked);
       return { sum: content.sum, errors: some(buffers[0]) };

@@ -1,6 +1,7 @@
 // Examples as a table, sorted by a term of their loss; a click pins one.
 
 import { h, set } from "../../core/dom.js";
+import { meanAndError } from "../../core/math.js";
 import { write } from "../../core/store.js";
 import { NAMES, told } from "./numbers.js";
 import { drawImage, isImage } from "./pixels.js";
@@ -206,7 +207,6 @@ export function examplesTable(slots, source, pin) {
 
 /** Mean over some examples and its standard error. @returns {[number, number]} */
 function meanOf(rows, values) {
-  const mean = rows.reduce((sum, row) => sum + values[row], 0) / rows.length;
-  const squares = rows.reduce((sum, row) => sum + (values[row] - mean) ** 2, 0);
-  return [mean, rows.length > 1 ? Math.sqrt(squares / (rows.length - 1) / rows.length) : 0];
+  const { mean, error } = meanAndError(rows, (row) => values[row]);
+  return [mean, rows.length > 1 ? error : 0];
 }

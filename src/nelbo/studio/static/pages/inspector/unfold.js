@@ -184,9 +184,9 @@ function chain(slots, source, isFirst) {
       const all = isKnown ? `${told(value, errors?.reconstruction_error, unit)} ${unit}` : shown.missing;
       const how = shown.how ? ` (${shown.how.replace(/\.$/, "")})` : "";
       tell(mean, isPoint ? "" : `The reconstruction error is the mean of this over z ~ q(z|x): ${all}${how}.`);
-      const errors_ = source.errorsNow(z, shown.x);
-      if (!errors_) return ask(z, shown.x);
-      showAt({ picture: source.decodeNow(z), errors: errors_, sum: errors_.reduce((sum_, one) => sum_ + one, 0) });
+      const at = source.errorsNow(z, shown.x);
+      if (!at) return ask(z, shown.x);
+      showAt({ picture: source.decodeNow(z), ...at });
     },
     remove() {
       newest = -1;

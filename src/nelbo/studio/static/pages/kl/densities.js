@@ -5,7 +5,7 @@ import { onWheel } from "../../core/drag.js";
 import { binned } from "../../core/families.js";
 import { plot } from "../../core/plot.js";
 import { checked } from "../../core/state.js";
-import { read, write } from "../../core/store.js";
+import { onChange, read, write } from "../../core/store.js";
 import { roomy, view } from "../../core/view.js";
 import { edges, hairline } from "./figures.js";
 import { bodyOf, handlesOf } from "./handles.js";
@@ -65,8 +65,7 @@ export function densities(slots, box) {
     return { x, y: /** @type {Range} */ ([0, Math.max(...densities_.map(peakOf)) * 1.14 || 1]) };
   };
   const axes = view(wanted, () => paint(), top);
-  const changed = () => axes.changed();
-  for (const name of SHAPE) model.on(`change:${name}`, changed);
+  const leave = onChange(model, SHAPE, () => axes.changed());
   const hair = hairline(slots, [top, below.figure], (x) => x);
 
   function paint() {
@@ -123,7 +122,7 @@ export function densities(slots, box) {
     paint,
     stop() {
       axes.stop();
-      for (const name of SHAPE) model.off(`change:${name}`, changed);
+      leave();
       top.remove();
       below.figure.remove();
     },

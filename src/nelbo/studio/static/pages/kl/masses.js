@@ -7,7 +7,7 @@ import { BITS, number, rounded, tick, ticks } from "../../core/format.js";
 import { plot } from "../../core/plot.js";
 import { poissonLogMass } from "../../core/special.js";
 import { checked } from "../../core/state.js";
-import { read, write } from "../../core/store.js";
+import { onChange, read, write } from "../../core/store.js";
 import { roomy, view } from "../../core/view.js";
 import { countsShown, hairline, key } from "./figures.js";
 import { NAMES, pair, SHAPE } from "./state.js";
@@ -71,8 +71,7 @@ export function masses(slots, box) {
     return asked;
   };
   const axes = view(wanted, () => paint(), top);
-  const changed = () => axes.changed();
-  for (const name of SHAPE) model.on(`change:${name}`, changed);
+  const leave = onChange(model, SHAPE, () => axes.changed());
   const nearest = (x) => {
     const [first, last] = countsShown(...pair(state()));
     return Math.min(last, Math.max(first, Math.round(x)));
@@ -125,7 +124,7 @@ export function masses(slots, box) {
     paint,
     stop() {
       axes.stop();
-      for (const name of SHAPE) model.off(`change:${name}`, changed);
+      leave();
       top.remove();
       low.remove();
     },

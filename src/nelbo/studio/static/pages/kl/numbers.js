@@ -3,7 +3,7 @@
 import { card } from "../../core/controls.js";
 import { binned, closedForms, integrals, measured, whyInfinite } from "../../core/families.js";
 import { nats, number } from "../../core/format.js";
-import { asking, read } from "../../core/store.js";
+import { asking, onChange, read } from "../../core/store.js";
 import { edges } from "./figures.js";
 import { NAMES, pair, SHAPE, side } from "./state.js";
 
@@ -71,7 +71,7 @@ export function numbers(slots) {
       ask({ p: side(state, "p"), q: side(state, "q") });
     }, 350);
   };
-  for (const name of SHAPE) model.on(`change:${name}`, later);
+  const leave = onChange(model, SHAPE, later);
   later();
 
   return {
@@ -104,7 +104,7 @@ export function numbers(slots) {
     },
     stop() {
       clearTimeout(timer);
-      for (const name of SHAPE) model.off(`change:${name}`, later);
+      leave();
     },
   };
 }

@@ -1,6 +1,6 @@
 // One training, step by step: the same seed and the same settings repeat the same numbers, however fast it runs.
 
-import { randomness } from "../../core/math.js";
+import { meanAndError, randomness } from "../../core/math.js";
 import { COUNT, FEATURES, pixels, TRAINING } from "./digits.js";
 import { adam, untrained, vae } from "./vae.js";
 
@@ -134,7 +134,7 @@ export function training({ seed, batch }) {
         errors[i] += network.errorAt(weights, z, pixels, start) / 2;
       }
     }
-    const [reconstruction, kl] = [average(errors), average(kls)];
+    const [reconstruction, kl] = [meanAndError(errors), meanAndError(kls)];
     return {
       epoch: steps / batches,
       beta,
@@ -165,10 +165,3 @@ export function training({ seed, batch }) {
 }
 
 const norm = (values) => Math.sqrt(values.reduce((sum, v) => sum + v * v, 0));
-
-/** Mean and its standard error. @param {Float64Array} values */
-function average(values) {
-  const m = values.reduce((sum, v) => sum + v, 0) / values.length;
-  const squares = values.reduce((sum, v) => sum + (v - m) ** 2, 0);
-  return { mean: m, error: Math.sqrt(squares / (values.length - 1) / values.length) };
-}

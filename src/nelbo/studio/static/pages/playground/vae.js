@@ -1,7 +1,8 @@
 // A small VAE in plain JavaScript: its loss, every gradient of it, and Adam. The tests hold each number to torch's.
 
+import { softplus } from "../../core/math.js";
+
 const [LOG_SCALE_MIN, LOG_SCALE_MAX] = [-10, 10]; // as nelbo.posteriors has them
-const softplus = (v) => Math.max(v, 0) + Math.log1p(Math.exp(-Math.abs(v)));
 
 /** @typedef {{inputs: number, outputs: number, weight: number, bias: number}} Layer where a layer's numbers begin */
 /** @typedef {{reconstruction: number, kl: number}} TermsOf means over examples, nats */

@@ -8,7 +8,7 @@ import { LATENT, network, training } from "./training.js";
 /** @import { Batch, Measured } from "./training.js" */
 
 /** Steps in a second, as far as the machine goes. */
-export const PACES = { slow: 2, normal: 200, fast: Infinity };
+const PACES = { slow: 2, normal: 200, fast: Infinity };
 const SLICE = 10; // ms of work between two looks at what was asked for
 const SHOW = 60; // ms between two pictures of a training under way; more, where they would take over a fifth of the time
 

@@ -225,15 +225,13 @@ function handles(slots, noise, sample) {
     one.element.dataset.mark = { "mean of q": "µ", "standard deviation of q": "σ" }[name] ?? name.slice(-1);
     return one;
   };
+  const slid = (name) => ({
+    drag: (x) => put(name, rounded(x, 0.01)),
+    key: (dx, dy) => put(name, rounded(get(name) + 0.05 * (dx || dy), 0.001)),
+  });
   return {
-    eps: made(noise, "draw of ε", "eps", {
-      drag: (x) => put("eps", rounded(x, 0.01)),
-      key: (dx, dy) => put("eps", rounded(get("eps") + 0.05 * (dx || dy), 0.001)),
-    }),
-    mu: made(sample, "mean of q", "mu", {
-      drag: (x) => put("mu", rounded(x, 0.01)),
-      key: (dx, dy) => put("mu", rounded(get("mu") + 0.05 * (dx || dy), 0.001)),
-    }),
+    eps: made(noise, "draw of ε", "eps", slid("eps")),
+    mu: made(sample, "mean of q", "mu", slid("mu")),
     sigma: made(sample, "standard deviation of q", "sigma", {
       shape: "diamond",
       radius: 6,
