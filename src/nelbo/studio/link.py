@@ -18,7 +18,6 @@ from typing import Any
 from nelbo.registry import check_choice
 
 STATIC = Path(__file__).parent / "static"
-STYLES = ("theme.css", "inspector.css")
 FACTS: dict[str, dict[str, Any]] = json.loads(
     (STATIC / "core" / "pages.js").read_text("utf-8").partition("export const PAGES = ")[2].rstrip(";\n")
 )
@@ -112,9 +111,11 @@ def widget_esm(page: str) -> str:
 
 
 @cache
-def stylesheet() -> str:
-    """The style of all hosts."""
-    return "".join((STATIC / name).read_text("utf-8") for name in STYLES)
+def stylesheet(page: str) -> str:
+    """The style of a page in a notebook or a file; the studio itself loads both sheets."""
+    shows_models = any(name.startswith("pages/inspector/") for name, _ in modules(f"pages/{page}.js"))
+    sheets = ("theme.css", "inspector.css") if shows_models else ("theme.css",)
+    return "".join((STATIC / name).read_text("utf-8") for name in sheets)
 
 
 def export_html(
@@ -151,6 +152,6 @@ def export_html(
     return (
         f'<!doctype html>\n<html lang="en">\n<head>\n<meta charset="utf-8">\n'
         f'<meta name="viewport" content="width=device-width, initial-scale=1">\n<title>{heading}</title>\n'
-        f"<style>\n{stylesheet()}</style>\n</head>\n"
+        f"<style>\n{stylesheet(page)}</style>\n</head>\n"
         f'<body>\n<div id="nelbo" class="nelbo"></div>\n<script type="module">\n{script}</script>\n</body>\n</html>\n'
     )

@@ -36,7 +36,6 @@ class Page(anywidget.AnyWidget):
         state: traits by name, as in ``mu_p=1.0``.
     """
 
-    _css = stylesheet()
     unit = trait("nats", ["nats", "bits"])
 
     def __init__(self, *, session: Session | None = None, **state: Any) -> None:
@@ -51,7 +50,7 @@ class Page(anywidget.AnyWidget):
 
     def __init_subclass__(cls, page: str = "", **options: Any) -> None:
         if page:
-            cls._esm = widget_esm(page)
+            cls._esm, cls._css = widget_esm(page), stylesheet(page)
             limits = FACTS[page].get("limits", {})
             for name, default in FACTS[page]["defaults"].items():
                 made = trait(default, limits.get(name))
