@@ -1,7 +1,9 @@
 """notebooks/explorer.ipynb in a real JupyterLab: the widget shows, and its traits follow a drag."""
 
+import contextlib
 import os
 import shutil
+import socket
 import subprocess
 import sys
 import threading
@@ -12,6 +14,14 @@ from nelbo.studio.server import listen
 
 NOTEBOOK = Path(__file__).parents[2] / "notebooks" / "explorer.ipynb"
 WIDGET, READ, SET = 1, 3, 5  # positions of the notebook's cells
+
+
+def _connect(process, port):
+    """Wait until Lab takes a connection: it says its address a moment before it does."""
+    while process.poll() is None:
+        with contextlib.suppress(ConnectionRefusedError):
+            return socket.create_connection(("127.0.0.1", port)).close()
+    raise AssertionError("JupyterLab ended")
 
 
 @contextmanager
@@ -35,6 +45,7 @@ def jupyterlab(folder):
             assert said[-1], "".join(said)
         rest = threading.Thread(target=lambda: said.extend(process.stderr))
         rest.start()
+        _connect(process, port)
         yield f"http://127.0.0.1:{port}/lab/tree/{NOTEBOOK.name}?token=x"
     finally:
         process.terminate()
