@@ -11,7 +11,8 @@ from nelbo.studio.session import Session
 from tests.studio.tab import FRAME, at_rest
 
 UNUSABLE = Path(__file__).with_name("access.js").read_text("utf-8")
-WIDTHS = (1280, 768, 360)
+WIDTHS = (1280, 768, 390, 360)
+LOOKED_AT_BY_AXE = (1280, 390)
 # what shows an example and its plane needs 366 pixels
 NARROWEST = {"inspector": 768, "report": 768}
 # page -> what stands in it when it is ready
@@ -30,7 +31,7 @@ PAGES = {
 
 
 AXE = Path(__file__).parents[2] / "node_modules" / "axe-core" / "axe.min.js"
-FOUND = """async () => (await axe.run(document)).violations.map((one) =>
+FOUND = """async (rules) => (await axe.run(document, rules)).violations.map((one) =>
   `${one.id} (${one.impact}): ${one.nodes.map((node) => node.html.slice(0, 160)).join("\\n    ")}`)"""
 # what axe looks at: page and state -> what stands in it when it is ready
 LOOKED_AT = {
@@ -54,38 +55,27 @@ def axe():
     return AXE.read_text("utf-8")
 
 
-@pytest.mark.parametrize("theme", ["light", "dark"])
 @pytest.mark.parametrize("place", LOOKED_AT)
-def test_axe_finds_nothing(serving, visit, run_folder, axe, place, theme):
+def test_everyone_can_use_a_page(serving, visit, run_folder, axe, place):
     name, _, state = place.partition("?")
     if name in OF_RUNS:
         chosen = dict(part.split("=") for part in (state or "run=first").split("&"))
         state = "&".join(f"{key}={quote(str(run_folder / run))}" for key, run in chosen.items())
-    page = visit(serving(Session([run_folder])).address(f"{name}?{state}" if state else name), color_scheme=theme)
+    page = visit(serving(Session([run_folder])).address(f"{name}?{state}" if state else name))
     page.locator(LOOKED_AT[place]).first.wait_for()
     page.evaluate("document.querySelectorAll('details.fold').forEach((fold) => (fold.open = true))")
     page.evaluate(axe)
-    for width in (1280, 390):
-        page.set_viewport_size({"width": width, "height": 900})
-        page.evaluate(FRAME)
-        assert page.evaluate(FOUND) == [], f"{place}, {theme}, {width} px"
-
-
-# axe looks at both themes in each run; this finds what it does not
-@pytest.mark.parametrize("theme", ["light", pytest.param("dark", marks=pytest.mark.slow)])
-@pytest.mark.parametrize("name", PAGES)
-def test_a_page_can_be_used_by_everyone(serving, visit, run_folder, name, theme):
-    served = serving(Session([run_folder]))
-    state = f"?run={quote(str(run_folder / 'first'))}" if name in OF_RUNS else ""
-    page = visit(served.address(name + state), color_scheme=theme)
-    page.locator(PAGES[name]).first.wait_for()
-    page.evaluate("document.querySelectorAll('details.fold').forEach((fold) => (fold.open = true))")
-    assert page.evaluate(UNUSABLE) == {"nameless": [], "faint": []}
-    for width in WIDTHS:
-        page.set_viewport_size({"width": width, "height": 800})
-        page.evaluate(FRAME)
-        if width >= NARROWEST.get(name, 0):
-            assert page.evaluate("document.documentElement.scrollWidth") <= width
-        if folder := os.environ.get("NELBO_SCREENSHOTS"):  # to be looked at
-            at_rest(page)
-            page.screenshot(path=Path(folder) / f"{name}-{theme}-{width}.png", full_page=True)
+    for theme in ("light", "dark"):
+        page.emulate_media(color_scheme=theme)
+        assert page.evaluate(UNUSABLE) == {"nameless": [], "faint": []}, theme
+        for width in WIDTHS:
+            page.set_viewport_size({"width": width, "height": 900})
+            page.evaluate(FRAME)
+            if width in LOOKED_AT_BY_AXE:  # in the dark only colours differ
+                rules = {"runOnly": ["color-contrast"]} if theme == "dark" else {}
+                assert page.evaluate(FOUND, rules) == [], f"{theme}, {width} px"
+            if width >= NARROWEST.get(name, 0):
+                assert page.evaluate("document.documentElement.scrollWidth") <= width
+            if folder := os.environ.get("NELBO_SCREENSHOTS"):  # to be looked at
+                at_rest(page)
+                page.screenshot(path=Path(folder) / f"{name}-{theme}-{width}.png", full_page=True)
