@@ -152,9 +152,13 @@ HANDS = {
 }
 
 
-@pytest.fixture
-def steps(studio, visit):
-    return visit(studio.address("worksheet")).evaluate(STEPS)
+@pytest.fixture(scope="module")
+def steps(studio, chromium):
+    context = chromium.new_context()
+    page = context.new_page()
+    page.goto(studio.address("worksheet"))
+    yield page.evaluate(STEPS)
+    context.close()
 
 
 def _numbered(steps, name):
