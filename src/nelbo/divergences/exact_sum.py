@@ -9,9 +9,14 @@ from torch.distributions import Distribution, OneHotCategorical
 from nelbo.divergences.integration import Integral, Integrand
 from nelbo.divergences.internals import categorical, double
 from nelbo.divergences.supports import Support, batch_shape, device, scalar_support
+from nelbo.wording import advice
 
 _LARGEST = 1 << 22
 _TAIL = 1e-15
+
+
+class TooManyCountsError(ValueError):
+    """Distributions that spread over more counts than can be summed."""
 
 
 def _plain(p: Any) -> Any:
@@ -37,7 +42,7 @@ def exact_sum(f: Integrand, p: Distribution, q: Distribution, *, over_p: bool = 
     is in the error.
 
     Raises:
-        ValueError: where more than four million terms would be needed.
+        TooManyCountsError: where more than four million terms would be needed.
     """
     p, q = double(_plain(p)), double(_plain(q))
     x, logs = _log_masses(p, q, over_p=over_p)
@@ -93,8 +98,8 @@ def _last_count(d: Any, support: Support) -> int:
 
 def _limited(largest: int, d: Any) -> int:
     if largest > _LARGEST:
-        raise ValueError(
-            f"exact_sum: {type(d).__name__} spreads over {largest:,} counts; expected at most {_LARGEST:,}. "
-            'Write method="monte_carlo" instead.'
+        instead = advice('Write method="monte_carlo" instead.', "Leave out --plot.")  # the shell sums only to draw
+        raise TooManyCountsError(
+            f"exact_sum: {type(d).__name__} spreads over {largest:,} counts; expected at most {_LARGEST:,}. {instead}"
         )
     return largest
