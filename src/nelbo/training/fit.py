@@ -1,7 +1,9 @@
 """fit(): train a model, in memory or as a run on disk that survives a crash."""
 
 import contextlib
+import warnings
 from collections.abc import Callable, Generator
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +15,7 @@ from nelbo.files import exclusive, sweep, write_json, write_tensors
 from nelbo.objectives import Objective, default_for, to_dict
 from nelbo.randomness import seeded_weights
 from nelbo.runs import Epoch, Run
-from nelbo.training.checkpoint import Keeper, Snapshot, State
+from nelbo.training.checkpoint import Keeper, Position, Snapshot, State
 from nelbo.training.loop import Loop
 from nelbo.training.machine import Machine, pick_device, training_arithmetic
 from nelbo.training.nonfinite import NonFiniteError
@@ -228,7 +230,7 @@ def train(
         if snapshot is not None and folder is not None:
             updates.state.restore(snapshot)
             loop.keeper.take(snapshot)
-            loop.history = runs.read_history(folder)[: updates.state.position.lines]
+            loop.history = _history_until(updates.state.position, folder)
             runs.write_history(folder, loop.history)
         else:
             init_output_bias(model, data.train)
@@ -243,6 +245,19 @@ def train(
             if folder is not None:
                 write_tensors(folder / runs.WEIGHTS, model.state_dict())
     return Run(model, loop.history, folder, record, data)
+
+
+def _history_until(position: Position, folder: Path) -> list[Epoch]:
+    """The lines of metrics.jsonl up to a position, which then counts on those that are left."""
+    history = runs.until(runs.read_history(folder), asdict(position))
+    if len(history) < position.lines:
+        warnings.warn(
+            f"{folder / runs.METRICS} has {len(history)} of the {position.lines} lines that the checkpoint counts on. "
+            "The weights are whole and the training goes on; figures will lack the other epochs",
+            stacklevel=4,
+        )
+    position.lines = len(history)
+    return history
 
 
 @contextlib.contextmanager
