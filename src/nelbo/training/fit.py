@@ -1,6 +1,7 @@
 """fit(): train a model, in memory or as a run on disk that survives a crash."""
 
 import contextlib
+import sys
 import warnings
 from collections.abc import Callable, Generator
 from dataclasses import asdict
@@ -22,7 +23,7 @@ from nelbo.training.nonfinite import NonFiniteError
 from nelbo.training.optimizers import Adam, MakeOptimizer, Schedule, copy_of
 from nelbo.training.progress import Display, NullProgress, ProgressBar
 from nelbo.training.settings import Precision, Settings, answers_typos
-from nelbo.training.start import check_fit, init_output_bias
+from nelbo.training.start import check_fit, far_from_mean, init_output_bias
 from nelbo.training.step import Clock, Step, Updates
 from nelbo.vae import Model, as_model
 
@@ -59,7 +60,7 @@ def fit(
     """Train a model by stochastic gradient descent on an objective.
 
     An untrained decoder of nelbo.nn starts where p(x|z) has the mean of the data; networks of your own start as they
-    are.
+    are, and above the progress bar stands the line that brings them there, where they are far from it.
 
     Args:
         model: a VAE, or a recipe such as ``nelbo.recipes.beta_vae((1, 28, 28), beta=4.0)``. It is trained in place.
@@ -234,6 +235,8 @@ def train(
             runs.write_history(folder, loop.history)
         else:
             init_output_bias(model, data.train)
+            if progress is True and (note := far_from_mean(model, data.train)):
+                print(f"nelbo: {note}", file=sys.stderr)
             # before run.json: a folder with a run.json always has the weights that the run began with
             loop.keep()
         title = str((model.recipe or {}).get("name", "training")).replace("_", " ")
