@@ -121,6 +121,21 @@ def test_a_full_disk_is_named_with_the_file(tmp_path):
     assert caught.value.filename == str(tmp_path / "metrics.jsonl")
 
 
+def test_settings_that_are_missing_or_of_another_type(run):
+    record = json.loads((run.path / "run.json").read_text())
+    for training in ({}, {**record["training"], "epochs": "20"}):
+        (run.path / "run.json").write_text(json.dumps({**record, "training": training}))
+        with pytest.raises(DamagedFileError, match="its 'training' must have 'epochs' of type int"):
+            nelbo.load(run.path)
+
+
+@pytest.mark.parametrize("text", ["[" * 100_000, "[" * 70 + "]" * 70, '{"training": ' + "9" * 5000 + "}"])
+def test_json_that_is_too_deep_or_too_long_names_its_file(tmp_path, text):
+    (tmp_path / "run.json").write_text(text)
+    with pytest.raises(DamagedFileError, match=r"run\.json is not JSON"):
+        nelbo.load(tmp_path)
+
+
 def test_history_line_by_line(tmp_path):
     write_history(tmp_path, [{"epoch": 1, "kl": math.inf}])
     append_history(tmp_path, {"epoch": 2, "kl": 0.5})

@@ -49,6 +49,8 @@ _UNFINISHED = {
     "interrupted": "was interrupted",
     STOPPED: "was stopped by a NaN or an infinity",
 }
+_TRAINING = {"epochs": int, "batch_size": int, "schedule": str}
+"""The settings of a training that are read before all of them are checked."""
 _MACHINE = {"device": str, "threads": int, "dtype": str, "instructions": str, "torch_version": str}
 """The entries of one of its machines."""
 
@@ -225,6 +227,12 @@ def read_record(path: Path) -> dict[str, Any]:
             got = "nothing" if value is _ABSENT else repr(value)
             raise DamagedFileError(
                 f"{path / RECORD} is damaged: {name!r} must be {words}, got {got}; copy it again or train anew"
+            )
+    for name, kind in _TRAINING.items():
+        if not isinstance(record["training"].get(name), kind):
+            raise DamagedFileError(
+                f"{path / RECORD} is damaged: its 'training' must have {name!r} of type {kind.__name__}, got "
+                f"{record['training'].get(name)!r}; copy it again or train anew"
             )
     return record
 

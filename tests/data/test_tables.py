@@ -129,9 +129,9 @@ def test_a_csv_cannot_stay_on_disk(tmp_path):
 
 
 def test_lines_longer_than_a_block(tmp_path):
-    names, values = ",".join(f"feature_{i}" for i in range(80_000)), ",".join(["1.25"] * 80_000)
+    names, values = ",".join(f"{i:0400}_" for i in range(3000)), ",".join(["1.25"] * 3000)
     (tmp_path / "wide.csv").write_text(f"{names}\n{values}\n{values}\n")
-    assert load(tmp_path / "wide.csv", validation=0).event_shape == (80_000,)
+    assert load(tmp_path / "wide.csv", validation=0).event_shape == (3000,)
 
 
 def test_a_table_that_promises_more_rows_than_can_be_split(tmp_path, monkeypatch):

@@ -71,6 +71,7 @@ def run(arguments: list[str]) -> int:
         round_ += 1
     figures = table(time.monotonic() - begun, faults)
     print(figures)
+    print(*(f"slowest of {name}: {tally.what}" for name, tally in TALLIES.items()), sep="\n")
     if options.docs:
         text = _PAGE.read_text("utf-8")
         _PAGE.write_text(re.sub(f"(?s)({_BEGIN}).*?({_END})", rf"\1\n{figures}\n\2", text), "utf-8")

@@ -45,9 +45,11 @@ class Tally:
 
     ends: Counter[str] = field(default_factory=Counter[str])
     slowest: float = 0.0
+    what: str = ""
+    """The slowest input."""
 
     @contextlib.contextmanager
-    def watched(self) -> Generator[None]:
+    def watched(self, given: Any) -> Generator[None]:
         """Within, one input is tried."""
 
         def stop(*_: Any) -> None:
@@ -60,7 +62,8 @@ class Tally:
         finally:
             signal.alarm(0)
             signal.signal(signal.SIGALRM, before)
-            self.slowest = max(self.slowest, time.perf_counter() - begun)
+            if (seconds := time.perf_counter() - begun) > self.slowest:
+                self.slowest, self.what = seconds, repr(given)[:500]
 
 
 TALLIES: dict[str, Tally] = {}
@@ -92,7 +95,7 @@ def _target(name: str) -> Callable[[Callable[[Any], None]], Callable[[Any], None
     def decorate(check: Callable[[Any], None]) -> Callable[[Any], None]:
         def checked(given: Any) -> None:
             _now[0] = name
-            with TALLIES[name].watched():
+            with TALLIES[name].watched(given):
                 check(given)
 
         return checked

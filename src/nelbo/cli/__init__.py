@@ -129,7 +129,7 @@ def main(arguments: list[str] | None = None) -> int:
             raise
         command = app[(sys.argv[1:] if arguments is None else arguments)[0]]
         flags = [name for argument in command.assemble_argument_collection() for name in argument.names]
-        text = said(error) if isinstance(error, OSError) else str(error)
+        text = said(error)
         text = f"there is not enough memory: {text}" if allocating else text or "there is not enough memory"
         print(f"nelbo: {in_flags(text, flags)}", file=sys.stderr)
         return 1

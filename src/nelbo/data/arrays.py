@@ -14,6 +14,7 @@ from nelbo.data.on_disk import piece_bytes
 from nelbo.data.rows import NpyRows, plain_dtype
 from nelbo.data.sizes import check_fits, show_size, stays_on_disk
 from nelbo.data.source import Source, reader, sha256_of_file
+from nelbo.wording import said
 
 _KERAS = ("x_train", "y_train", "x_test", "y_test")
 
@@ -153,7 +154,7 @@ def _readable(name: str) -> Generator[None]:
                 "np.stack([np.asarray(row, dtype=np.float32) for row in x]))"
             ) from error
         raise ValueError(
-            f"{name} cannot be read as a numpy file: {error}. It may be cut short; write it again with np.save"
+            f"{name} cannot be read as a numpy file: {said(error)}. It may be cut short; write it again with np.save"
         ) from error
 
 

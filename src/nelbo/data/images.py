@@ -17,6 +17,7 @@ from nelbo.data.named import is_idx_folder, read_idx_folder
 from nelbo.data.sizes import available_memory, show_size
 from nelbo.data.source import Source, reader
 from nelbo.progress import ProgressBar
+from nelbo.wording import said
 
 _SUFFIXES = (".png", ".jpg", ".jpeg")
 _MEMORY_SHARE = 0.5  # of the available memory that the pixels may take
@@ -106,7 +107,7 @@ def _opened(name: str, data: bytes) -> Generator[Any]:
             f"{name} is too large by its header: {error} Cut it into smaller images, or remove it"
         ) from error
     except Exception as error:
-        what = "its bytes begin like those of no image" if isinstance(error, UnidentifiedImageError) else error
+        what = "its bytes begin like those of no image" if isinstance(error, UnidentifiedImageError) else said(error)
         raise ValueError(f"{name} cannot be read as an image: {what}. Remove it or save it again") from error
 
 

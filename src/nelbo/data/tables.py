@@ -16,7 +16,7 @@ from nelbo.data.rows import Layout, RowFile
 from nelbo.data.sizes import check_fits, show_size, stays_on_disk
 from nelbo.data.source import Source, reader, sha256_of_file
 from nelbo.registry import did_you_mean
-from nelbo.wording import SHOWN, advice, listed
+from nelbo.wording import SHOWN, advice, listed, said
 
 _READ_AT_A_TIME = 1 << 16  # bytes of a column
 _BYTES_A_COLUMN_CHUNK = 2048  # of metadata, as arrow holds it: measured
@@ -244,7 +244,7 @@ def _readable(what: str, expected: str) -> Generator[None]:
     except MemoryError as error:
         raise MemoryError(f"{what}: {error}") from error
     except Exception as error:
-        raise ValueError(f"{what}: {error}. {expected}") from error
+        raise ValueError(f"{what}: {said(error)}. {expected}") from error
 
 
 def _parquet(path: Path) -> AbstractContextManager[None]:

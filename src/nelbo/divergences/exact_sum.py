@@ -85,7 +85,9 @@ def _last_count(d: Any, support: Support) -> int:
     if bool(torch.isfinite(upper).all()):
         return _limited(int(upper.max()), d)
     with torch.no_grad():
-        largest = int(torch.as_tensor(d.mean + 12 * d.stddev + 40).max().clamp(max=_LARGEST))
+        reach = torch.as_tensor(d.mean + 12 * d.stddev + 40)
+        # a tail without a variance may be summed all the same
+        largest = _limited(int(torch.where(reach.isfinite(), reach, _LARGEST).max().clamp(max=2.0**62)), d)
         while True:
             x = torch.arange(_limited(largest, d) + 1, dtype=torch.float64).reshape(-1, *(1 for _ in d.batch_shape))
             log = d.log_prob(x.expand(-1, *d.batch_shape).to(d.mean.device))

@@ -21,7 +21,8 @@ from nelbo.vae import Model, conditioned, place_of
 
 _ROWS = 10_000  # of the data are checked against the likelihood, and give the mean to start from,
 _BYTES_OF_ROWS = 1 << 30  # or so many that these hold them
-_MUCH_MEMORY, _MUCH_TIME = 1 << 30, 5.0  # bytes and seconds of a step that are said beforehand
+_MUCH_MEMORY, _MUCH_TIME = 2 << 30, 5.0  # bytes and seconds of a step that are said beforehand
+_COPIES = 19  # of the weights, measured: gradients, Adam's moments, and two checkpoints while one of them is written
 _NEARER = 0.25  # standard deviations of the data that make the way to their mean worth a word
 _BACK = 3  # a step takes as long as so many passes forwards
 
@@ -85,23 +86,25 @@ def _say_if_costly(step: Callable[[], None], model: Model, few: Tensor, dataset:
         hook.remove()
     batch = min(settings.batch_size, len(dataset))
     parts = batch / len(few)
-    # weights, gradients, Adam's two moments, a checkpoint; layers' outputs, kept for the way back; log p(x|z)
     weights = sum(parameter.nbytes for parameter in model.parameters())
-    memory = 5 * weights + parts * (sum(outputs) + 8 * few.nbytes)
+    memory = _COPIES * weights + parts * (sum(outputs) + 8 * few.nbytes)  # layers' outputs; terms of log p(x|z)
     if _BACK * seconds * parts > _MUCH_TIME:
         seconds = _seconds_of(step)  # without what the first time of anything takes
-    each = _BACK * seconds * parts
-    if memory < _MUCH_MEMORY and each < _MUCH_TIME:
-        return
-    steps = settings.epochs * math.ceil(len(dataset) / batch)
-    less = f", batch_size={max(1, batch // 4)}" if batch > 1 else ""
-    warnings.warn(
-        f"each step takes about {show_size(memory)} of memory ({show_size(available_memory())} are available) and "
-        f"{_duration(each)}, and all {steps:,} of the training {_duration(steps * each)}, by a trial on {len(few)} of "
-        f"the {batch} examples of a step, each of {few[0].numel():,} values. Smaller examples{less} or fewer weights "
-        "take less",
-        stacklevel=4,
-    )
+    each, said = _BACK * seconds * parts, list[str]()
+    if memory > _MUCH_MEMORY:
+        free = available_memory()
+        enough = "are available" if memory < free else "are available: the system may end the process"
+        said.append(f"about {show_size(memory)} of memory ({show_size(free)} {enough})")
+    if each > _MUCH_TIME:
+        steps = settings.epochs * math.ceil(len(dataset) / batch)
+        said.append(f"at least {_duration(each)}, and all {steps:,} of the training {_duration(steps * each)}")
+    if said:
+        less = f", batch_size={max(1, batch // 4)}" if batch > 1 else ""
+        warnings.warn(
+            f"each step takes {' and '.join(said)}, by a trial on {len(few)} of its {batch} examples, each of "
+            f"{few[0].numel():,} values. Smaller examples{less} or fewer weights take less",
+            stacklevel=4,
+        )
 
 
 def _seconds_of(step: Callable[[], None]) -> float:
