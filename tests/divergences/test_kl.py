@@ -351,3 +351,10 @@ def test_counts_beyond_what_can_be_summed_are_not_summed():
     assert nelbo.divergences.jensen_shannon(p, q, seed=0).method == "monte_carlo"
     with pytest.raises(ValueError, match="Poisson spreads over .* counts"):
         nelbo.divergences.jensen_shannon(p, q, method="exact_sum")
+
+
+def test_a_mixture_beside_counts_that_spread_is_not_summed_member_by_member():
+    members = D.Poisson(torch.ones(40, dtype=torch.float64))
+    p = D.MixtureSameFamily(D.Categorical(torch.ones(40, dtype=torch.float64)), members)
+    assert nelbo.divergences.jensen_shannon(p, D.Poisson(t(1e6)), seed=0).method == "monte_carlo"
+    assert nelbo.divergences.jensen_shannon(p, D.Poisson(t(1e3)), seed=0).method == "exact_sum"

@@ -4,14 +4,14 @@ from typing import Any
 
 import torch
 from torch import Tensor
-from torch.distributions import Distribution, OneHotCategorical
+from torch.distributions import Distribution, MixtureSameFamily, OneHotCategorical
 
 from nelbo.divergences.integration import Integral, Integrand
 from nelbo.divergences.internals import categorical, double
 from nelbo.divergences.supports import Support, batch_shape, device, scalar_support
 from nelbo.wording import advice
 
-_LARGEST = 1 << 22
+_LARGEST, _MOST_NUMBERS = 1 << 22, 1 << 24  # terms of a sum, and log-masses of a mixture's members in it
 _TAIL = 1e-15
 
 
@@ -67,6 +67,9 @@ def _log_masses(p: Any, q: Any, *, over_p: bool = False) -> tuple[Tensor, list[T
     """The counts (k,), up to the last that matters, and their log-masses (k, *batch_shape) under p and q."""
     pairs: list[tuple[Any, Any]] = [(d, scalar_support(d)) for d in (p, q)]  # which `can_sum` has seen
     last = max(_last_count(d, s) for d, s in (pairs[:1] if over_p else pairs))
+    for d, _ in pairs:
+        if isinstance(d, MixtureSameFamily):  # each member's log-masses are held
+            last = _limited(last, d, _MOST_NUMBERS // d.component_distribution.batch_shape[-1])
     shape = batch_shape(p, q)
     x = torch.arange(last + 1, dtype=torch.float64, device=device(p, q))
     grid = x.reshape(-1, *(1 for _ in shape)).expand(-1, *shape)
@@ -98,10 +101,10 @@ def _last_count(d: Any, support: Support) -> int:
             largest *= 2
 
 
-def _limited(largest: int, d: Any) -> int:
-    if largest > _LARGEST:
+def _limited(largest: int, d: Any, most: int = _LARGEST) -> int:
+    if largest > most:
         instead = advice('Write method="monte_carlo" instead.', "Leave out --plot.")  # the shell sums only to draw
         raise TooManyCountsError(
-            f"exact_sum: {type(d).__name__} spreads over {largest:,} counts; expected at most {_LARGEST:,}. {instead}"
+            f"exact_sum: {type(d).__name__} spreads over {largest:,} counts; expected at most {most:,}. {instead}"
         )
     return largest
