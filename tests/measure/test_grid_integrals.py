@@ -82,7 +82,7 @@ def test_noise_of_rounding_is_not_resolved_and_stands_as_the_error(depth):
 
     def log_f(z, examples):
         points.append(z[..., 0].numel())
-        exact = -0.5 * z.double().square().sum(-1) - depth + torch.sin(1e4 * z.double()).sum(-1) * depth * 6e-8
+        exact = -0.5 * z.double().square().sum(-1) - depth + torch.sin(1e4 * z.double()).sum(-1) * depth * 2e-8
         return torch.cat([at.float()[None].expand(len(i), -1) for at, i in zip(exact, examples, strict=True)])[None]
 
     found = on_tiles(log_f, 1, -BOX, BOX, like=torch.zeros(1))

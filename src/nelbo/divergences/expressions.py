@@ -232,8 +232,9 @@ class _Reader:
         return [*reversed([*parts, self.addend(node)])]
 
     def addend(self, node: ast.expr) -> tuple[float, Distribution]:
-        weighted = isinstance(node, ast.BinOp) and isinstance(node.op, ast.Mult)
-        member = node.right if weighted else node
+        weight, member = None, node
+        if isinstance(node, ast.BinOp) and isinstance(node.op, ast.Mult):
+            weight, member = node.left, node.right
         if isinstance(member, ast.Call) and isinstance(member.func, ast.Name) and member.func.id == "Mixture":
             self.wrong(member, "a member of a mixture cannot be a mixture")
-        return self.number(node.left) if weighted else 1.0, self.distribution(member)
+        return 1.0 if weight is None else self.number(weight), self.distribution(member)

@@ -197,9 +197,9 @@ def on_tiles(
         change = change.index_add_(1, leaves.example, error).amax(0)
         shared = torch.bincount(leaves.example[holds], minlength=examples)[leaves.example]
         finest = _attainable(tops, grid, tolerance)
-        allowed = finest[leaves.example]
+        allowed = finest[leaves.example]  # a second difference has four times the rounding
         wrong = (change >= finest)[leaves.example] & (error >= allowed / shared).any(0)
-        blurred = ((lead > -_RELEVANT) & (leaves.bend > allowed.clamp(min=_UNRESOLVED))).any(0)
+        blurred = ((lead > -_RELEVANT) & (leaves.bend > (4 * allowed).clamp(min=_UNRESOLVED))).any(0)
         change = torch.where(finest > tolerance, change.maximum(finest), change)
         split = wrong | blurred | hidden
         settled = torch.bincount(leaves.example[split], minlength=examples) == 0
