@@ -324,7 +324,7 @@ def test_a_damaged_record(run):
     with pytest.raises(DamagedFileError, match=r"run\.json is not JSON .*cut short or edited"):
         resumed(run)
     for change, message in (
-        ({"training": {}}, "lack batch_size"),
+        ({"training": {}}, "'training' must have 'epochs' of type int, got None"),
         ({"training": []}, r"'training' must be an object of settings, got \[\]"),
         ({"objective": None}, "'objective' must be an object, got None"),
         ({"recipe": {"name": "va", "arguments": {"event": [6]}}}, "did you mean 'vae'"),
