@@ -2,7 +2,7 @@
 PYTHON ?= python3
 BIN := .venv/bin
 
-.PHONY: help demo studio test js check slow bench reproduce diagnose-suite pictures clean
+.PHONY: help demo studio test js check slow bench reproduce diagnose-suite fuzz pictures clean
 
 help:
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
@@ -32,6 +32,9 @@ slow: .venv/.dev  ## the tests that take minutes
 
 diagnose-suite: .venv/.dev  ## plant faults, diagnose them, and write the table and the pages of the findings
 	OMP_NUM_THREADS=1 $(BIN)/python -m tests.planted --docs $(ARGS)
+
+fuzz: .venv/.dev  ## search for inputs that end in a traceback or not at all, ten minutes (ARGS="--minutes 1")
+	OMP_NUM_THREADS=1 $(BIN)/python -m tests.fuzz --docs $(ARGS)
 
 pictures: .venv/.dev  ## take the studio's pictures for the README and the docs, from the pages with the demo's runs
 	NELBO_PICTURES=docs/images OMP_NUM_THREADS=1 $(BIN)/pytest tests/studio/test_pictures.py $(ARGS)

@@ -142,6 +142,11 @@ def test_other_data_pass_through_a_run_s_model(run, here):
         (["fit", "--resume", "nowhere"], "nowhere is not a directory"),
         (["fit", "--resume", "nowhere", "--latent", "3"], "leave out --latent"),
         (["sample", "."], "has no run.json, so it is not a run of nelbo"),
+        (
+            ["fit", "digits", "--hidden", "1000000000"],
+            "has 64,000,000,000 weights, which take 476.8 GiB",
+        ),
+        (["kl", "Mixture(" + " + ".join(["Normal(0, 1)"] * 1000) + ")", "Normal(0, 1)"], "at most 200 members"),
     ],
 )
 def test_mistakes_end_in_a_sentence(here, capsys, arguments, words):
@@ -162,6 +167,20 @@ def test_output_mistakes(run, here, capsys):
     error = capsys.readouterr().err
     assert "shape (1, 8, 8), as the run was trained on, got an array of shape (5, 12)" in error
     assert "nelbo fit wide.npy" in error
+
+
+@pytest.mark.parametrize("p", ["Binomial(1e9, 0.5)", "Poisson(1e15)", "Geometric(1e-9)"])
+def test_counts_that_spread_too_far_to_be_summed_are_drawn(p, capsys):
+    assert main(["kl", p, p.replace("1e", "1.0001e")]) == 0
+    assert "monte carlo" in capsys.readouterr().out
+
+
+def test_advice_of_kl_is_for_the_shell(here, capsys):
+    assert main(["kl", "Poisson(1e15)", "Poisson(1.1e15)", "--plot", "kl.png"]) == 1
+    error = capsys.readouterr().err
+    assert "spreads over" in error
+    assert "Leave out --plot" in error
+    assert "method=" not in error
 
 
 def test_messages_in_the_shell_have_the_shell_s_lines(here, capsys):

@@ -92,3 +92,9 @@ def test_log1p_and_one_hot():
 def test_errors(call, message):
     with pytest.raises(ValueError, match=message):
         call()
+
+
+def test_a_layer_that_does_not_fit_into_memory_is_refused_before_it_takes_any(monkeypatch):
+    monkeypatch.setattr("nelbo.data.sizes.available_memory", lambda: 1 << 30)
+    with pytest.raises(MemoryError, match=r"from 48,000,000 to 400 units has 19,200,000,000 weights.*network='conv'"):
+        MLP((3, 4000, 4000), 4)

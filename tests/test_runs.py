@@ -2,6 +2,7 @@
 
 import json
 import math
+from pathlib import Path
 
 import pytest
 import torch
@@ -112,6 +113,29 @@ def test_an_older_writer_s_recipe_that_no_longer_fits(run):
         nelbo.load(run.path)
 
 
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs a disk that is always full")
+def test_a_full_disk_is_named_with_the_file(tmp_path):
+    (tmp_path / "metrics.jsonl").symlink_to("/dev/full")
+    with pytest.raises(OSError, match="No space left") as caught:
+        append_history(tmp_path, {"epoch": 1})
+    assert caught.value.filename == str(tmp_path / "metrics.jsonl")
+
+
+def test_settings_that_are_missing_or_of_another_type(run):
+    record = json.loads((run.path / "run.json").read_text())
+    for training in ({}, {**record["training"], "epochs": "20"}):
+        (run.path / "run.json").write_text(json.dumps({**record, "training": training}))
+        with pytest.raises(DamagedFileError, match="its 'training' must have 'epochs' of type int"):
+            nelbo.load(run.path)
+
+
+@pytest.mark.parametrize("text", ["[" * 100_000, "[" * 70 + "]" * 70, '{"training": ' + "9" * 5000 + "}"])
+def test_json_that_is_too_deep_or_too_long_names_its_file(tmp_path, text):
+    (tmp_path / "run.json").write_text(text)
+    with pytest.raises(DamagedFileError, match=r"run\.json is not JSON"):
+        nelbo.load(tmp_path)
+
+
 def test_history_line_by_line(tmp_path):
     write_history(tmp_path, [{"epoch": 1, "kl": math.inf}])
     append_history(tmp_path, {"epoch": 2, "kl": 0.5})
@@ -121,8 +145,9 @@ def test_history_line_by_line(tmp_path):
     assert len(read_history(tmp_path)) == 2
     with (tmp_path / "metrics.jsonl").open("a") as file:
         file.write("\n")
-    with pytest.raises(DamagedFileError, match=r"metrics\.jsonl, line 3, is not JSON"):
-        read_history(tmp_path)
+        file.write('{"epoch": 4, "kl": 0.25}\n')
+    with pytest.warns(UserWarning, match=r"metrics\.jsonl: 1 of its 4 lines do not hold .* left out \(line 3\)"):
+        assert [line["epoch"] for line in read_history(tmp_path)] == [1, 2, 4]
     assert read_history(tmp_path / "elsewhere") == []
 
 

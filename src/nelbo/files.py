@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from torch import Tensor
 
 _TEMPORARY = ".part"
+_MOST_NESTED = 64  # objects and lists one within another: what nelbo writes has six
 
 
 class DamagedFileError(ValueError):
@@ -31,8 +32,15 @@ def write_bytes(path: Path, content: bytes) -> None:
     Raises:
         OSError: it cannot be written; its ``filename`` is the path.
     """
-    try:
+    with naming(path):
         _write_bytes(path, content)
+
+
+@contextlib.contextmanager
+def naming(path: Path) -> Generator[None]:
+    """Within, an error of the disk has the path as its filename: only that of opening a file has one by itself."""
+    try:
+        yield
     except OSError as error:
         if error.errno is None:
             raise
@@ -126,13 +134,28 @@ def plain(content: Any) -> Any:
     return content
 
 
+def parse_json(text: str | bytes) -> Any:
+    """The value of a JSON text that others wrote, or a ValueError: also where it is nested too deep to be walked."""
+    try:
+        content = json.loads(text)
+    except RecursionError:
+        raise ValueError("it is nested too deeply") from None
+    inner = [content]
+    for _ in range(_MOST_NESTED):
+        nested = [value for value in inner if isinstance(value, dict | list)]
+        inner = [child for value in nested for child in (value.values() if isinstance(value, dict) else value)]
+        if not inner:
+            return content
+    raise ValueError(f"it is nested more than {_MOST_NESTED} deep")
+
+
 def read_json(path: Path) -> Any:
     """Read JSON, or raise a DamagedFileError that names the file."""
     try:
-        return json.loads(path.read_text("utf-8"))
+        return parse_json(path.read_text("utf-8"))
     except FileNotFoundError:
         raise DamagedFileError(f"{path} does not exist") from None
-    except (json.JSONDecodeError, UnicodeDecodeError) as error:
+    except ValueError as error:
         raise DamagedFileError(f"{path} is not JSON ({error}); it was cut short or edited by hand") from error
 
 
@@ -163,7 +186,7 @@ def _opened(path: Path) -> Generator[tuple[Any, dict[str, Any]]]:
         raise DamagedFileError(f"{path} does not exist")
     try:
         with safe_open(path, framework="pt") as file:  # pyright: ignore[reportUnknownVariableType]
-            metadata = json.loads((file.metadata() or {}).get("nelbo", "{}"))
+            metadata = parse_json((file.metadata() or {}).get("nelbo", "{}"))
             yield file, metadata if isinstance(metadata, dict) else {}  # another program's
     except (SafetensorError, OSError, ValueError) as error:
         raise DamagedFileError(

@@ -13,6 +13,7 @@ from typing import Literal, final
 import torch
 from torch import Tensor, nn
 
+from nelbo.data.sizes import check_fits
 from nelbo.registry import check_choice
 
 __all__ = [
@@ -25,6 +26,8 @@ __all__ = [
     "ResidualBlock",
     "activate",
 ]
+
+_LARGE = 1 << 28  # bytes of a layer that are worth asking how much memory there is
 
 Activation = Literal["relu", "tanh", "silu", "gelu", "elu", "leaky_relu", "softplus"]
 
@@ -64,7 +67,7 @@ class MLP(nn.Module):
         layers: list[nn.Module] = []
         for i, (fan_in, fan_out) in enumerate(pairwise(widths)):
             layers += [activate(activation)] if i else []
-            layers += [nn.Linear(fan_in, fan_out)]
+            layers += [_dense(fan_in, fan_out)]
         self.layers = nn.Sequential(*layers)
         nn.init.zeros_(self.output_bias)
 
@@ -109,7 +112,7 @@ class ConvEncoder(nn.Module):
             layers += [nn.Conv2d(before, after, 4, stride=2, padding=1), activate(activation)]
             layers += [ResidualBlock(after, activation) for _ in range(residual)]
         flat = channels[-1] * math.prod(sizes[-1])
-        layers += [nn.Flatten(), nn.Linear(flat, hidden), activate(activation), nn.Linear(hidden, outputs)]
+        layers += [nn.Flatten(), _dense(flat, hidden), activate(activation), nn.Linear(hidden, outputs)]
         self.layers = nn.Sequential(*layers)
         self.to(memory_format=torch.channels_last)  # pyright: ignore[reportCallIssue]
 
@@ -147,7 +150,7 @@ class ConvDecoder(nn.Module):
         start = (channels[-1], *sizes[-1])
         layers: list[nn.Module] = [nn.Linear(latent, hidden), activate(activation)]
         layers += [
-            nn.Linear(hidden, math.prod(start)),
+            _dense(hidden, math.prod(start)),
             activate(activation),
             nn.Unflatten(1, start),
             ChannelsLast(),
@@ -233,6 +236,18 @@ def activate(name: Activation) -> nn.Module:
     check_choice("activation", name, _ACTIVATIONS)
     # in place where the gradient needs only the output: one activation less in memory
     return nn.ReLU(inplace=True) if name == "relu" else _ACTIVATIONS[name]()
+
+
+def _dense(fan_in: int, fan_out: int) -> nn.Linear:
+    """A dense layer, or a MemoryError where it would take more memory than there is."""
+    size = 4 * fan_in * fan_out
+    if size > _LARGE:
+        what = f"a dense layer from {fan_in:,} to {fan_out:,} units has {fan_in * fan_out:,} weights"
+        instead = (
+            "Write network='conv' for images (each of channels= halves them), a smaller hidden=, or smaller examples"
+        )
+        check_fits(2 * size, what, instead)  # twice: a recipe's placeholders, and what is drawn
+    return nn.Linear(fan_in, fan_out)
 
 
 def _shape(size: int | Sequence[int]) -> tuple[int, ...]:

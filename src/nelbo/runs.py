@@ -1,6 +1,5 @@
 """A run on disk: one folder, readable without nelbo."""
 
-import json
 import os
 import platform
 import warnings
@@ -16,9 +15,9 @@ from nelbo import data as nelbo_data
 from nelbo import recipes
 from nelbo.data import as_batch
 from nelbo.evaluation import decode, evaluate, sample
-from nelbo.files import DamagedFileError, json_line, read_json, read_tensors, write_bytes
+from nelbo.files import DamagedFileError, json_line, naming, parse_json, read_json, read_tensors, write_bytes
 from nelbo.vae import Model
-from nelbo.wording import advice
+from nelbo.wording import SHOWN, advice
 
 Epoch = dict[str, Any]
 """One line of metrics.jsonl: an epoch's number, its terms in nats on train_ and validation_ data, and its speed."""
@@ -50,6 +49,8 @@ _UNFINISHED = {
     "interrupted": "was interrupted",
     STOPPED: "was stopped by a NaN or an infinity",
 }
+_TRAINING = {"epochs": int, "batch_size": int, "schedule": str}
+"""The settings of a training that are read before all of them are checked."""
 _MACHINE = {"device": str, "threads": int, "dtype": str, "instructions": str, "torch_version": str}
 """The entries of one of its machines."""
 
@@ -157,7 +158,7 @@ def read(path: str | Path, *, model: Model | None = None) -> Run:
     elif record["status"] != "finished" and (path / CHECKPOINT).is_file():
         tensors, position = read_checkpoint(path)
         weights = part_of(tensors, "average") or part_of(tensors, "model")
-        history = history[: position["lines"]]
+        history = until(history, position)
         what = _UNFINISHED.get(record["status"], f"has the status {record['status']!r}")
         epochs = f"{len(history)} of {record['training']['epochs']} epochs"
         unfinished = f"the training {what}; these are the weights of its last checkpoint, after {epochs}"
@@ -186,7 +187,8 @@ def read_checkpoint(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
         DamagedFileError: there is none, or it is damaged or foreign.
     """
     tensors, position = read_tensors(path / CHECKPOINT)
-    if not isinstance(position, dict) or not isinstance(position.get("lines"), int) or "totals." not in tensors:
+    counted = isinstance(position, dict) and all(isinstance(position.get(name), int) for name in ("epoch", "lines"))
+    if not counted or "totals." not in tensors:
         raise DamagedFileError(f"{path / CHECKPOINT} holds tensors but no position: it is not a checkpoint of nelbo")
     return tensors, position
 
@@ -225,6 +227,12 @@ def read_record(path: Path) -> dict[str, Any]:
             got = "nothing" if value is _ABSENT else repr(value)
             raise DamagedFileError(
                 f"{path / RECORD} is damaged: {name!r} must be {words}, got {got}; copy it again or train anew"
+            )
+    for name, kind in _TRAINING.items():
+        if not isinstance(record["training"].get(name), kind):
+            raise DamagedFileError(
+                f"{path / RECORD} is damaged: its 'training' must have {name!r} of type {kind.__name__}, got "
+                f"{record['training'].get(name)!r}; copy it again or train anew"
             )
     return record
 
@@ -268,18 +276,40 @@ def rebuild_data(record: Mapping[str, Any], path: Path | None) -> nelbo_data.Dat
 
 
 def read_history(path: Path) -> list[Epoch]:
-    """The lines of metrics.jsonl; a last line without its end, which a crash cut short, is left out."""
+    """The lines of metrics.jsonl; a last line without its end, which a crash cut short, is left out.
+
+    Any other line that does not hold the numbers of an epoch is left out with a warning: the weights do not depend on
+    it.
+    """
     file = path / METRICS
     if not file.is_file():
         return []
-    history: list[Epoch] = []
     whole, _, _ = file.read_bytes().rpartition(b"\n")
-    for number, line in enumerate(whole.split(b"\n") if whole else [], 1):
-        try:
-            history.append(json.loads(line))
-        except ValueError as error:
-            raise DamagedFileError(f"{file}, line {number}, is not JSON ({error}); copy the run again") from error
-    return history
+    lines = [_epoch_of(line) for line in whole.split(b"\n")] if whole else []
+    foreign = [str(number) for number, line in enumerate(lines, 1) if line is None]
+    if foreign:
+        shown = ", ".join(foreign[:SHOWN]) + (", ..." if len(foreign) > SHOWN else "")
+        warnings.warn(
+            f"{file}: {len(foreign)} of its {len(lines)} lines do not hold the numbers of an epoch and are left out "
+            f"(line {shown})",
+            stacklevel=3,
+        )
+    return [line for line in lines if line is not None]
+
+
+def _epoch_of(line: bytes) -> Epoch | None:
+    try:
+        content = parse_json(line)
+    except ValueError:
+        return None
+    if not isinstance(content, dict) or not isinstance(content.get("epoch"), int):
+        return None
+    return content if all(isinstance(value, int | float | None) for value in content.values()) else None
+
+
+def until(history: Iterable[Epoch], position: Mapping[str, Any]) -> list[Epoch]:
+    """The lines of metrics.jsonl that belong to a checkpoint's position."""
+    return [line for line in history if line["epoch"] <= position["epoch"]]
 
 
 def write_history(path: Path, history: Iterable[Epoch]) -> None:
@@ -289,7 +319,7 @@ def write_history(path: Path, history: Iterable[Epoch]) -> None:
 
 def append_history(path: Path, epoch: Epoch) -> None:
     """Add a line to metrics.jsonl."""
-    with (path / METRICS).open("a", encoding="utf-8") as file:
+    with naming(path / METRICS), (path / METRICS).open("a", encoding="utf-8") as file:
         file.write(json_line(epoch))
 
 
@@ -297,7 +327,7 @@ def flush_history(path: Path) -> None:
     """Make the lines so far durable: a checkpoint that counts on them is about to be written."""
     file = path / METRICS
     if file.is_file():
-        with file.open("ab") as lines:
+        with naming(file), file.open("ab") as lines:
             os.fsync(lines.fileno())
 
 

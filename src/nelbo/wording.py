@@ -38,6 +38,8 @@ def listed(names: Sequence[str]) -> str:
     return f"{shown} and {len(names) - SHOWN} more" if len(names) > SHOWN else shown
 
 
-def said(error: OSError) -> str:
+def said(error: Exception) -> str:
     """What went wrong with which file, as in "runs/x/measure.json: No space left on device"."""
-    return f"{error.filename}: {error.strerror}" if error.filename and error.strerror else str(error)
+    if not isinstance(error, OSError) or not error.strerror:
+        return str(error)
+    return f"{error.filename}: {error.strerror}" if error.filename else error.strerror

@@ -1,3 +1,7 @@
+import io
+import struct
+import zipfile
+
 import numpy as np
 import pytest
 import torch
@@ -114,3 +118,48 @@ def test_labels_in_words_mean_the_same_in_both_sets(tmp_path):
     names = data.origin["label_names"]
     assert [names[i] for i in data.train.labels[:2]] == ["cat", "bee"]
     assert [names[i] for i in data.test.labels] == ["cat", "ant", "bee"]
+
+
+def promising(shape, dtype="<f8"):
+    file = io.BytesIO()
+    np.lib.format.write_array_header_1_0(file, {"descr": dtype, "fortran_order": False, "shape": shape})
+    return file.getvalue() + bytes(100)
+
+
+@pytest.mark.parametrize("shape", [(10**9, 500), (2**62, 500), (10**30, 3), (-1, 5)])
+@pytest.mark.parametrize("name", ["a.npy", "a.npz"])
+def test_a_header_that_promises_more_than_the_file_holds(tmp_path, name, shape):
+    if name == "a.npy":
+        (tmp_path / name).write_bytes(promising(shape))
+    else:
+        with zipfile.ZipFile(tmp_path / name, "w") as archive:
+            archive.writestr("x.npy", promising(shape))
+    with pytest.raises(ValueError, match=rf"{name}.*its header promises .*shape \({shape[0]}, {shape[1]}\)"):
+        load(tmp_path / name)
+
+
+def test_an_archive_that_holds_more_than_fits_into_memory(tmp_path, monkeypatch):
+    np.savez_compressed(tmp_path / "a.npz", x=np.zeros((1000, 1000)))
+    monkeypatch.setattr("nelbo.data.sizes.available_memory", lambda: 1 << 20)
+    with pytest.raises(MemoryError, match=r"a\.npz \[x\] promises .*\(1000, 1000\), which take 7\.6 MiB; 1\.0 MiB are"):
+        load(tmp_path / "a.npz")
+
+
+@pytest.mark.parametrize("text", ["-" * 5000 + "1", "(" * 300, "{'a': " * 900, "\0"])
+@pytest.mark.parametrize("name", ["a.npy", "a.npz"])
+def test_a_header_that_is_no_header(tmp_path, name, text):
+    header = b"\x93NUMPY\x01\x00" + struct.pack("<H", len(text)) + text.encode()
+    if name == "a.npy":
+        (tmp_path / name).write_bytes(header)
+    else:
+        with zipfile.ZipFile(tmp_path / name, "w") as archive:
+            archive.writestr("x.npy", header)
+    with pytest.raises(ValueError, match=rf"{name}.*cannot be read as a numpy file"):
+        load(tmp_path / name)
+
+
+def test_an_archive_of_something_else(tmp_path):
+    with zipfile.ZipFile(tmp_path / "a.npz", "w") as archive:
+        archive.writestr("readme.txt", "no array")
+    with pytest.raises(ValueError, match=r"a\.npz \[readme\.txt\] cannot be read as a numpy file"):
+        load(tmp_path / "a.npz")

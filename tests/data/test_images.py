@@ -1,3 +1,7 @@
+import struct
+import tracemalloc
+import zlib
+
 import numpy as np
 import pytest
 from PIL import Image
@@ -89,3 +93,47 @@ def test_images_that_cannot_be_read(tmp_path):
 def test_a_folder_without_images(tmp_path):
     with pytest.raises(ValueError, match="must hold images"):
         load(tmp_path)
+
+
+def promising(path, width, height):
+    """A PNG whose header claims a size and which holds next to nothing."""
+
+    def chunk(name, content):
+        return struct.pack(">I", len(content)) + name + content + struct.pack(">I", zlib.crc32(name + content))
+
+    header = chunk(b"IHDR", struct.pack(">IIBBBBB", width, height, 8, 0, 0, 0, 0))
+    pixels = chunk(b"IDAT", zlib.compress(bytes(100)))
+    path.write_bytes(b"\x89PNG\r\n\x1a\n" + header + pixels + chunk(b"IEND", b""))
+
+
+def test_a_header_that_claims_more_pixels_than_there_can_be(tmp_path):
+    promising(tmp_path / "a.png", 60_000, 60_000)
+    with pytest.raises(ValueError, match=r"a\.png is too large by its header.*Cut it into smaller images"):
+        load(tmp_path)
+
+
+def test_the_first_header_is_asked_before_its_pixels_take_memory(tmp_path, monkeypatch):
+    promising(tmp_path / "a.png", 12_000, 12_000)
+    monkeypatch.setattr("nelbo.data.images.available_memory", lambda: 1 << 20)
+    with pytest.raises(MemoryError, match=r"1 images of shape \(12000, 12000\) take 137\.3 MiB"):
+        load(tmp_path)
+
+
+def test_other_images_are_compared_by_their_headers(tmp_path):
+    write(tmp_path, "a.png", (8, 8))
+    promising(tmp_path / "b.png", 12_000, 12_000)
+    tracemalloc.start()
+    with pytest.raises(ValueError, match=r"b\.png is 12000 wide and 12000 high"):
+        load(tmp_path)
+    assert tracemalloc.get_traced_memory()[1] < 100e6
+    tracemalloc.stop()
+
+
+def test_hidden_files_are_no_images(tmp_path):
+    write(tmp_path, "a/1.png")
+    write(tmp_path, "a/2.png")
+    (tmp_path / "a/._1.png").write_bytes(b"\0\5\x16\7 what a Mac knows about 1.png")
+    write(tmp_path, ".thumbnails/1.png", (2, 2))
+    data = load(tmp_path, validation=0)
+    assert len(data.train) == 2
+    assert data.origin["label_names"] == ["a"]

@@ -126,3 +126,28 @@ def test_a_csv_cannot_stay_on_disk(tmp_path):
     csv.write_csv(TABLE, tmp_path / "t.csv")
     with pytest.raises(ValueError, match=r"applies to \.npy, \.parquet"):
         load(tmp_path / "t.csv", on_disk=True)
+
+
+def test_lines_longer_than_a_block(tmp_path):
+    names, values = ",".join(f"{i:0400}_" for i in range(3000)), ",".join(["1.25"] * 3000)
+    (tmp_path / "wide.csv").write_text(f"{names}\n{values}\n{values}\n")
+    assert load(tmp_path / "wide.csv", validation=0).event_shape == (3000,)
+
+
+def test_a_table_that_promises_more_rows_than_can_be_split(tmp_path, monkeypatch):
+    parquet.write_table(pa.table({"a": pa.array(np.zeros(100_000))}), tmp_path / "a.parquet")
+    monkeypatch.setattr("nelbo.data.sizes.available_memory", lambda: 1 << 20)
+    with pytest.raises(MemoryError, match=r"a\.parquet promises 100,000 rows.*which take 2\.3 MiB; 1\.0 MiB are"):
+        load(tmp_path / "a.parquet")
+
+
+@pytest.mark.parametrize("at", [0.3, 0.6, 0.9])
+def test_a_parquet_file_with_damaged_pages_is_named(tmp_path, at):
+    table = pa.table({"a": np.arange(9000), "b": np.arange(9000) % 7})
+    parquet.write_table(table, tmp_path / "a.parquet", compression="gzip")
+    content = bytearray((tmp_path / "a.parquet").read_bytes())
+    start = int(at * (len(content) - 2000))
+    content[start : start + 500] = bytes(500)
+    (tmp_path / "a.parquet").write_bytes(content)
+    with pytest.raises(ValueError, match=r"a\.parquet cannot be read as a \.parquet file"):
+        load(tmp_path / "a.parquet")

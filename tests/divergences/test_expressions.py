@@ -166,3 +166,36 @@ def test_shell_axioms(capsys):
     assert "symmetry: holds" in capsys.readouterr().out
     with pytest.raises(ValueError, match="loc=0"):
         axioms("kl", fixed="loc")
+
+
+def mixture_of(n):
+    return f"Mixture({' + '.join(f'{i + 1} * Normal({i}, 1)' for i in range(n))})"
+
+
+def test_expressions_may_be_as_long_as_they_can_be_computed():
+    mixture = parse(mixture_of(200))
+    assert mixture.component_distribution.loc.tolist() == list(range(200))
+    assert mixture.mixture_distribution.probs[0] < mixture.mixture_distribution.probs[-1]
+    assert parse(f"Normal({'+'.join(['1'] * 900)}, 1)").loc == 900
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        (f"Normal({'-' * 9_000}1, 1)", "nested too deeply"),
+        (f"Normal({'+'.join(['1'] * 9_000)}, 1)", "nested too deeply"),
+        (f"Normal({'(' * 300}1{')' * 300}, 1)", "nested"),
+        (f"Categorical({'[' * 90}1{']' * 90})", "Categorical: probs must be"),
+        ("Mixture(" * 150 + "Normal(0, 1)" + ")" * 150, "a member of a mixture cannot be a mixture"),
+        (f"Normal({'1' * 60_000}, 1)", "at most 20,000 characters, got 60,011.*MixtureSameFamily"),
+        (mixture_of(201), "at most 200 members here.*MixtureSameFamily.*monte_carlo"),
+        (mixture_of(1000), "at most 20,000 characters"),
+        ("Mixture(" + " + ".join(["Normal(0, 1)"] * 1000) + ")", "at most 200 members here"),
+        ("Normal(0, \0 1)", "null bytes|no text"),
+    ],
+    ids=range(10),
+)
+def test_expressions_that_are_too_deep_or_too_long(text, message):
+    with pytest.raises(ValueError, match=message) as caught:
+        parse(text)
+    assert len(str(caught.value)) < 1000

@@ -336,3 +336,25 @@ class Silent(D.Distribution):
 def test_a_distribution_without_log_prob_names_the_ways_out():
     with pytest.raises(ValueError, match=r"Silent has no log_prob.*kl_from_samples"):
         nelbo.kl(Silent(torch.Size([]), torch.Size([2])), Silent(torch.Size([]), torch.Size([2])))
+
+
+def test_categories_of_other_numbers():
+    """Category 2 of three has no mass among two."""
+    two, three = D.Categorical(t([0.5, 0.5])), D.Categorical(t([0.25, 0.25, 0.5]))
+    assert float(nelbo.kl(two, three)) == pytest.approx(math.log(2))
+    assert float(nelbo.kl(three, two)) == math.inf
+    assert float(nelbo.kl(D.Categorical(t([1.0])), three)) == pytest.approx(math.log(4))
+
+
+def test_counts_beyond_what_can_be_summed_are_not_summed():
+    p, q = D.Poisson(t(1e15)), D.Poisson(t(1.1e15))
+    assert nelbo.divergences.jensen_shannon(p, q, seed=0).method == "monte_carlo"
+    with pytest.raises(ValueError, match="Poisson spreads over .* counts"):
+        nelbo.divergences.jensen_shannon(p, q, method="exact_sum")
+
+
+def test_a_mixture_beside_counts_that_spread_is_not_summed_member_by_member():
+    members = D.Poisson(torch.ones(40, dtype=torch.float64))
+    p = D.MixtureSameFamily(D.Categorical(torch.ones(40, dtype=torch.float64)), members)
+    assert nelbo.divergences.jensen_shannon(p, D.Poisson(t(1e6)), seed=0).method == "monte_carlo"
+    assert nelbo.divergences.jensen_shannon(p, D.Poisson(t(1e3)), seed=0).method == "exact_sum"

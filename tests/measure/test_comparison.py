@@ -12,6 +12,7 @@ from nelbo.report.terminal import as_text, row_table
 from nelbo.runs import Run
 from nelbo.training import fit
 
+X = torch.randn(60, 3, generator=torch.Generator().manual_seed(0))
 SETTINGS = {"effort": "quick", "examples": 40}
 
 
@@ -100,6 +101,15 @@ def other(digits, **changes):
 def test_other_data_are_refused(runs, digits, changes, message):
     with pytest.raises(ValueError, match=message):
         measure.compare([runs[0], other(digits, **changes)])
+
+
+def test_another_split_of_standardized_data_is_called_a_split_and_each_run_by_a_name_of_its_own():
+    def trained(seed):
+        data = nelbo_data.load(X, standardize=True, seed=seed)
+        return fit(recipes.vae((3,), hidden=(4,), likelihood="normal"), data, epochs=1, progress=False)
+
+    with pytest.raises(ValueError, match=r"vae \(1\) and vae \(2\) hold out different examples.*'seed': 0.*'seed': 1"):
+        measure.compare([trained(0), trained(1)])
 
 
 def test_other_bytes_are_refused_unless_data_are_named(runs):

@@ -5,7 +5,7 @@ import torch
 from torch.distributions import MultivariateNormal
 
 from nelbo.measure import log_evidence
-from nelbo.measure.grid_integrals import Guard, Integrals, on_lattices
+from nelbo.measure.grid_integrals import Guard, Integrals, on_lattices, on_tiles
 from tests.measure.models import binary, random_vae
 
 BOX = torch.tensor([8.5, 8.5], dtype=torch.float64)
@@ -73,3 +73,20 @@ def test_the_reported_change_is_not_less_than_what_finer_points_change():
         off = (found.value - fine.value).abs()
         assert off.max() < tolerance
         assert ((off - fine.change) / found.change).square().mean() < 1
+
+
+@pytest.mark.parametrize("depth", [1e6, 1e7])
+def test_noise_of_rounding_is_not_resolved_and_stands_as_the_error(depth):
+    """A normal density at -depth in float32, which rounds it by depth / 2^24: on tiles too it ends soon."""
+    points = []
+
+    def log_f(z, examples):
+        points.append(z[..., 0].numel())
+        exact = -0.5 * z.double().square().sum(-1) - depth + torch.sin(1e4 * z.double()).sum(-1) * depth * 2e-8
+        return torch.cat([at.float()[None].expand(len(i), -1) for at, i in zip(exact, examples, strict=True)])[None]
+
+    found = on_tiles(log_f, 1, -BOX, BOX, like=torch.zeros(1))
+    truth = torch.log(torch.tensor(2 * torch.pi)) - depth
+    assert sum(points) < 60_000
+    assert abs(float(found.log_z[0, 0]) - float(truth)) < 3 * float(found.change[0])
+    assert depth * 2**-24 < float(found.change[0]) < depth * 2**-20

@@ -10,7 +10,7 @@ from torch import nn
 
 import nelbo
 from nelbo import objectives
-from nelbo.objectives import ELBO, Beta, Linear, Objective, Terms
+from nelbo.objectives import ELBO, Beta, Cyclical, Linear, Objective, Terms
 from nelbo.vae import encoded
 from tests.training.simple import binary, by_hand, quick, same, small, untimed, weights
 
@@ -211,6 +211,12 @@ REFUSED = {
         ValueError,
         r"beta changes for 10 epochs, but the training ends after 3: it would end with beta=0\.3 instead of 1\. "
         r"Train for epochs=10 or more",
+    ),
+    "cycles_of_beta": (
+        {"objective": Beta(Cyclical(12, cycles=4)), "epochs": 2},
+        ValueError,
+        r"changes for 12 epochs, but the training ends after 2: it would end before its last cycle\. Train for "
+        r"epochs=12 or more, or shorten the schedule \(in a recipe, warm_up=2 or over=2\)",
     ),
     "optimizer": ({"optimizer": lambda p: "Adam"}, TypeError, "it returned a str. Write optimizer=lambda"),
     "last_batch_of_one": (

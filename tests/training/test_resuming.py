@@ -324,7 +324,7 @@ def test_a_damaged_record(run):
     with pytest.raises(DamagedFileError, match=r"run\.json is not JSON .*cut short or edited"):
         resumed(run)
     for change, message in (
-        ({"training": {}}, "lack batch_size"),
+        ({"training": {}}, "'training' must have 'epochs' of type int, got None"),
         ({"training": []}, r"'training' must be an object of settings, got \[\]"),
         ({"objective": None}, "'objective' must be an object, got None"),
         ({"recipe": {"name": "va", "arguments": {"event": [6]}}}, "did you mean 'vae'"),
@@ -398,16 +398,17 @@ def test_what_must_be_passed_again_is_asked_for_at_once(tmp_path):
     assert len(nelbo.resume(out, **again, epochs=4, progress=False).history) == 4
 
 
-def test_damaged_metrics(run):
-    lines = (run / METRICS).read_bytes()
-    (run / METRICS).write_bytes(lines[: lines.index(b"\n") + 20])
-    with pytest.raises(
-        DamagedFileError, match=r"metrics\.jsonl must have the 3 whole lines that the checkpoint counts on, got 1"
-    ):
-        resumed(run)
-    (run / METRICS).write_bytes(b"\xff\n" + lines)
-    with pytest.raises(DamagedFileError, match=r"metrics\.jsonl, line 1, is not JSON"):
-        resumed(run)
+@pytest.mark.filterwarnings("default")
+@pytest.mark.parametrize("damage", ["torn", "foreign", "deep", "gone"])
+def test_damaged_metrics_do_not_keep_whole_weights_from_going_on(run, damage):
+    first, *others = (run / METRICS).read_bytes().splitlines(keepends=True)
+    line = {"torn": first[:20] + b"\n", "foreign": b"3\n", "deep": b"[" * 9999 + b"\n", "gone": b""}[damage]
+    (run / METRICS).write_bytes(line + b"".join(others))
+    with pytest.warns(UserWarning, match=r"metrics\.jsonl has 2 of the 3 lines that the checkpoint counts on.*goes on"):
+        longer = resumed(run, epochs=4)
+    assert [line["epoch"] for line in longer.history] == [2, 3, 4]
+    assert [line["epoch"] for line in read_history(run)] == [2, 3, 4]
+    assert len(resumed(run, epochs=5).history) == 4  # no second warning: what was lost is counted
 
 
 def test_what_is_no_run(run, tmp_path):

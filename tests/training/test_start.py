@@ -1,11 +1,13 @@
 """The output bias that a training starts with."""
 
+import copy
+
 import pytest
 import torch
 from torch import nn
 
 import nelbo
-from nelbo.training.start import init_output_bias
+from nelbo.training.start import _rows_of, far_from_mean, init_output_bias
 
 
 @pytest.fixture(scope="module")
@@ -47,3 +49,59 @@ def test_it_is_worth_nats(data):
         vae.decoder = vae.decoder if wrap is nn.Identity else wrap(vae.decoder)
         last.append(nelbo.fit(vae, data, epochs=3, progress=False).history[-1]["validation_nelbo"])
     assert last[0] < last[1] - 3
+
+
+def own(last):
+    torch.manual_seed(0)
+    decoder = nn.Sequential(
+        nn.Linear(2, 16), nn.ReLU(), nn.Linear(16, 64), nn.Unflatten(1, (1, 8, 8)), *copy.deepcopy(last)
+    )
+    encoder = nn.Sequential(nn.Flatten(), nn.Linear(64, 4))
+    return nelbo.VAE(encoder, decoder, latent=2, likelihood=nelbo.likelihoods.Normal(1.0))
+
+
+@pytest.mark.parametrize("last", [(), (nn.BatchNorm2d(1), nn.Conv2d(1, 1, 3, padding=1))], ids=["dense", "conv"])
+def test_a_decoder_of_one_s_own_that_starts_far_away_is_told_the_line_that_brings_it_near(last, capsys):
+    data = nelbo.data.load("digits", scale=1.0, limit=300)
+    model, x = own(last), data.train.take(len(data.train))
+    before = {name: value.clone() for name, value in model.state_dict().items()}
+    note = far_from_mean(model, data.train)
+    assert all(torch.equal(before[name], value) for name, value in model.state_dict().items())
+    assert model.training
+    line = note.partition("write before fit: ")[2]
+    head, _, body = line.partition(": ")
+    exec(f"{head}:\n    {body}", {"torch": torch, "model": model, "x": x})
+    assert far_from_mean(model, data.train) is None
+    start = model.eval().decode(torch.zeros(1, 2))[0]
+    torch.testing.assert_close(start.mean(), x.mean(), atol=2.0, rtol=0)
+    nelbo.fit(own(last), data, epochs=1)
+    assert "standard deviations of the data from their mean" in capsys.readouterr().err
+    nelbo.fit(model, data, epochs=1)
+    assert "standard deviations" not in capsys.readouterr().err
+
+
+def test_nothing_is_said_of_decoders_that_start_near_or_cannot_be_told_how(data):
+    assert far_from_mean(nelbo.recipes.vae(data.event_shape), data.train) is None
+    spread = nelbo.data.load(20 * torch.randn(200, 1, 8, 8), validation=0)
+    assert far_from_mean(own(()), spread.train) is None
+    raw = nelbo.data.load("digits", scale=1.0, limit=300)
+    assert far_from_mean(own((nn.Sigmoid(),)), raw.train) is None  # its last bias is not what comes out
+
+
+def test_what_a_step_takes_is_said_before_it_is_spent(data, monkeypatch):
+    wide = nelbo.recipes.vae(data.event_shape, hidden=(64,))
+    weights = sum(parameter.numel() for parameter in wide.parameters())
+    settings = {"epochs": 2, "batch_size": 100, "progress": False}
+    nelbo.fit(wide, data, **settings)  # says nothing: it would be an error here
+    monkeypatch.setattr("nelbo.training.start._MUCH_MEMORY", 20 * weights)
+    monkeypatch.setattr("nelbo.training.start._MUCH_TIME", 1e-9)
+    said = r"each step takes about .* KiB of memory .* all 10 of the training .* 2 of its 100 examples.*batch_size=25"
+    with pytest.warns(UserWarning, match=said):
+        nelbo.fit(wide, data, **settings)
+
+
+def test_few_examples_stand_for_all_where_many_would_fill_the_memory(monkeypatch, data):
+    assert _rows_of(data.train) == len(data.train)
+    monkeypatch.setattr("nelbo.training.start._BYTES_OF_ROWS", 4 * 64 * 10)
+    assert _rows_of(data.train) == 10
+    assert _rows_of(nelbo.data.load(torch.ones(1, 9999), validation=0).train) == 1

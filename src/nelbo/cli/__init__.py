@@ -123,12 +123,14 @@ def main(arguments: list[str] | None = None) -> int:
         # the reader of our output left (nelbo ... | head): nothing is wrong
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 0
-    except (ArithmeticError, ImportError, OSError, TypeError, ValueError) as error:
-        if os.environ.get("NELBO_TRACEBACK"):
+    except (ArithmeticError, ImportError, MemoryError, OSError, RuntimeError, TypeError, ValueError) as error:
+        allocating = isinstance(error, RuntimeError) and "memory" in str(error)  # what torch has for a MemoryError
+        if os.environ.get("NELBO_TRACEBACK") or (isinstance(error, RuntimeError) and not allocating):
             raise
         command = app[(sys.argv[1:] if arguments is None else arguments)[0]]
         flags = [name for argument in command.assemble_argument_collection() for name in argument.names]
-        text = said(error) if isinstance(error, OSError) else str(error)
+        text = said(error)
+        text = f"there is not enough memory: {text}" if allocating else text or "there is not enough memory"
         print(f"nelbo: {in_flags(text, flags)}", file=sys.stderr)
         return 1
     return result if isinstance(result, int) else 0

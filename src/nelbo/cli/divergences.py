@@ -17,11 +17,11 @@ def kl(p: str, q: str, *, plot: Path | None = None, json: bool = False, seed: in
     from nelbo.divergences.directions import compare, plot_pair
 
     comparison = compare(p, q, seed=seed)
+    _show(comparison.to_dict(), str(comparison), json=json)
     if plot is not None:
         plot_pair(comparison, plot)
-    _show(comparison.to_dict(), str(comparison), json=json)
-    if plot is not None and not json:
-        print(f"figure: {plot}")
+        if not json:
+            print(f"figure: {plot}")
 
 
 def axioms(divergence: str, *, family: str = "Normal", fixed: str = "", json: bool = False) -> None:

@@ -1,18 +1,20 @@
 """numpy files: one array (.npy) or several (.npz), never a pickle."""
 
+import math
 import zipfile
 from collections.abc import Generator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
 from nelbo.data.on_disk import piece_bytes
 from nelbo.data.rows import NpyRows, plain_dtype
-from nelbo.data.sizes import stays_on_disk
+from nelbo.data.sizes import check_fits, show_size, stays_on_disk
 from nelbo.data.source import Source, reader, sha256_of_file
+from nelbo.wording import said
 
 _KERAS = ("x_train", "y_train", "x_test", "y_test")
 
@@ -76,6 +78,8 @@ def read_npz(path: Path, *, key: str | None = None) -> Source:
 
 
 def _load(path: Path, kind: type, file: Any = None, **options: Any) -> Any:
+    if kind is np.ndarray:
+        _check_promise(path)
     with _readable(path.name):
         # an open file is closed by its owner; numpy leaves one that it opened itself to the garbage collector
         loaded = np.load(path if file is None else file, allow_pickle=False, **options)
@@ -85,16 +89,64 @@ def _load(path: Path, kind: type, file: Any = None, **options: Any) -> Any:
 
 
 def _member(archive: Any, path: Path, name: str) -> NDArray[Any]:
-    with _readable(f"{path.name} [{name}]"):
+    with _readable(called := f"{path.name} [{name}]"):
+        stored = archive.zip.getinfo(f"{name}.npy" if f"{name}.npy" in archive.zip.namelist() else name)
+        with archive.zip.open(stored) as file:
+            header = _Header.read(file)
+        if header.size > stored.file_size:
+            raise ValueError(header.promise(stored.file_size))
+        check_fits(
+            header.size,
+            f"{called} promises values of shape {header.shape}",
+            "Write them to a .npy file, which can stay on disk",
+        )
         return archive[name]
+
+
+class _Header(NamedTuple):
+    """What the first bytes of an array in numpy's format promise."""
+
+    shape: tuple[int, ...]
+    size: int
+    """Bytes of header and values; of the header alone where the values are Python objects."""
+
+    @classmethod
+    def read(cls, file: Any) -> "_Header":
+        version = np.lib.format.read_magic(file)
+        read = np.lib.format.read_array_header_1_0 if version == (1, 0) else np.lib.format.read_array_header_2_0
+        shape, _, dtype = read(file)
+        if min(shape, default=0) < 0:
+            raise ValueError(f"its header promises values of shape {shape}")
+        return cls(shape, file.tell() + (0 if dtype.hasobject else math.prod(shape) * dtype.itemsize))
+
+    def promise(self, size: int) -> str:
+        """In words, for a file of another size."""
+        return f"its header promises {show_size(self.size)}, values of shape {self.shape}, and it has {size:,} bytes"
+
+
+def _check_promise(path: Path) -> None:
+    """Raise a ValueError where a .npy file is shorter than its header says: numpy would allocate all of it first."""
+    with _readable(path.name), path.open("rb") as file:
+        if file.read(len(np.lib.format.MAGIC_PREFIX)) != np.lib.format.MAGIC_PREFIX:
+            return  # another file's, of which numpy says what it is
+        file.seek(0)
+        header, size = _Header.read(file), path.stat().st_size
+        if header.size > size:
+            raise ValueError(header.promise(size))
 
 
 @contextmanager
 def _readable(name: str) -> Generator[None]:
-    """Within, an error of numpy's becomes one that tells what to do about the file."""
+    """Within, an error of numpy's becomes one that tells what to do about the file.
+
+    numpy, zipfile and zlib meet bytes that are not theirs with errors of any kind: an OverflowError or a RecursionError
+    from a header, a NotImplementedError or a RuntimeError from an archive.
+    """
     try:
         yield
-    except (ValueError, OSError, EOFError, zipfile.BadZipFile) as error:
+    except MemoryError as error:
+        raise MemoryError(f"{name}: {error}") from error
+    except Exception as error:
         if "pickle" in str(error).lower() or "object" in str(error).lower():
             raise ValueError(
                 f"{name} holds Python objects (a pickle), which nelbo never loads: a pickle can run any code. If you "
@@ -102,17 +154,15 @@ def _readable(name: str) -> Generator[None]:
                 "np.stack([np.asarray(row, dtype=np.float32) for row in x]))"
             ) from error
         raise ValueError(
-            f"{name} cannot be read as a numpy file: {error}. It may be cut short; write it again with np.save"
+            f"{name} cannot be read as a numpy file: {said(error)}. It may be cut short; write it again with np.save"
         ) from error
 
 
 def _shapes(path: Path, names: list[str]) -> str:
     # the header tells the shape without reading the values
     shapes: list[str] = []
-    with zipfile.ZipFile(path) as archive:
+    with zipfile.ZipFile(path) as archive, _readable(path.name):
         for name in names:
             with archive.open(f"{name}.npy") as file:
-                version = np.lib.format.read_magic(file)
-                read = np.lib.format.read_array_header_1_0 if version == (1, 0) else np.lib.format.read_array_header_2_0
-                shapes.append(f"{name} {read(file)[0]}")
+                shapes.append(f"{name} {_Header.read(file).shape}")
     return ", ".join(shapes)

@@ -2,7 +2,11 @@
 
 import hashlib
 import io
+import math
+import warnings
+from collections.abc import Generator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +17,7 @@ from nelbo.data.named import is_idx_folder, read_idx_folder
 from nelbo.data.sizes import available_memory, show_size
 from nelbo.data.source import Source, reader
 from nelbo.progress import ProgressBar
+from nelbo.wording import said
 
 _SUFFIXES = (".png", ".jpg", ".jpeg")
 _MEMORY_SHARE = 0.5  # of the available memory that the pixels may take
@@ -31,28 +36,41 @@ def read_folder(folder: Path) -> Source:
     """
     if is_idx_folder(folder):
         return read_idx_folder(folder)
-    paths = sorted(p for p in folder.rglob("*") if p.suffix.lower() in _SUFFIXES and p.is_file())
+    paths = sorted(p for p in folder.rglob("*") if _is_image(p.relative_to(folder)) and p.is_file())
     if not paths:
         raise ValueError(
             f"{folder.name}/ must hold images ({', '.join(_SUFFIXES)}) or the four MNIST files, got neither"
         )
-    _, first = _decode(paths[0])
-    needed, free = first.nbytes * len(paths), available_memory()
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # Pillow's, of an image with 90 million pixels: what matters is the memory
+        return _read_images(folder, paths)
+
+
+def _read_images(folder: Path, paths: list[Path]) -> Source:
+    with _opened(paths[0].name, paths[0].read_bytes()) as image:
+        shape = _shape(image, paths[0].name)
+    needed, free = math.prod(shape) * len(paths), available_memory()
     if needed > _MEMORY_SHARE * free:
         raise MemoryError(
-            f"{len(paths):,} images of shape {first.shape} take {show_size(needed)}, more than half of the "
+            f"{len(paths):,} images of shape {shape} take {show_size(needed)}, more than half of the "
             f"{show_size(free)} available; write them to a .npy file, which nelbo trains on from disk: x = "
-            f"np.lib.format.open_memmap('images.npy', mode='w+', dtype=np.uint8, shape={(len(paths), *first.shape)}), "
+            f"np.lib.format.open_memmap('images.npy', mode='w+', dtype=np.uint8, shape={(len(paths), *shape)}), "
             "then x[i] = image for each"
         )
-    x = np.empty((len(paths), *first.shape), dtype=np.uint8)
+
+    def decoded(path: Path) -> tuple[str, NDArray[np.uint8]]:
+        data = path.read_bytes()
+        with _opened(path.name, data) as image:
+            if (got := _shape(image, path.name)) != shape:  # by its header, before its pixels take memory
+                raise _RefusedError(_differs(folder, path, got, paths[0], shape))
+            return hashlib.sha256(data).hexdigest(), _pixels(image, path.name)
+
+    x = np.empty((len(paths), *shape), dtype=np.uint8)
     digest = hashlib.sha256()
     with ThreadPoolExecutor() as pool, ProgressBar(f"reading {folder.name}", len(paths)) as bar:
         for start in range(0, len(paths), _AT_A_TIME):
             some = paths[start : start + _AT_A_TIME]
-            for i, (path, (sha, pixels)) in enumerate(zip(some, pool.map(_decode, some), strict=True), start):
-                if pixels.shape != first.shape:
-                    raise ValueError(_differs(folder, path, pixels.shape, paths[0], first.shape))
+            for i, (path, (sha, pixels)) in enumerate(zip(some, pool.map(decoded, some), strict=True), start):
                 digest.update(f"{path.relative_to(folder).as_posix()}\0{sha}\n".encode())
                 x[i] = pixels
                 bar.advance(1)
@@ -62,26 +80,55 @@ def read_folder(folder: Path) -> Source:
     return Source(_channel_first(x), digest.hexdigest(), y=y, top=255, clear_layout=True)
 
 
-def _decode(path: Path) -> tuple[str, NDArray[np.uint8]]:
+def _is_image(relative: Path) -> bool:
+    """Whether a file counts as an image; hidden ones, such as the ._a.png that a Mac writes beside a.png, do not."""
+    return relative.suffix.lower() in _SUFFIXES and not any(part.startswith(".") for part in relative.parts)
+
+
+class _RefusedError(ValueError):
+    """An image that can be read, and is none to train on."""
+
+
+@contextmanager
+def _opened(name: str, data: bytes) -> Generator[Any]:
+    """An image of which the header is read; what its decoder raises within names the file.
+
+    Decoders meet bytes that are not theirs with errors of any kind: SyntaxError, struct.error, IndexError.
+    """
     from PIL import Image, UnidentifiedImageError
 
-    data = path.read_bytes()
     try:
         with Image.open(io.BytesIO(data)) as image:
-            if image.mode not in _READ_AS:
-                raise ValueError(
-                    f"{path.name} must have pixels of 8-bit grey or colour, got type {image.mode!r}; read it yourself "
-                    "and write np.save('images.npy', x), which keeps more bits"
-                )
-            transparent = image.mode in ("RGBA", "LA") or "transparency" in image.info
-            if transparent and image.convert("RGBA").getchannel("A").getextrema() != (255, 255):
-                raise ValueError(
-                    f"{path.name} is transparent in places, and what shows through is not in the file; put it on a "
-                    "background: Image.alpha_composite(background, image).convert('RGB')"
-                )
-            return hashlib.sha256(data).hexdigest(), np.asarray(image.convert(_READ_AS[image.mode]))
-    except (UnidentifiedImageError, OSError) as e:
-        raise ValueError(f"{path.name} cannot be read as an image: {e}. Remove it or save it again") from e
+            yield image
+    except (_RefusedError, MemoryError):
+        raise
+    except Image.DecompressionBombError as error:
+        raise ValueError(
+            f"{name} is too large by its header: {error} Cut it into smaller images, or remove it"
+        ) from error
+    except Exception as error:
+        what = "its bytes begin like those of no image" if isinstance(error, UnidentifiedImageError) else said(error)
+        raise ValueError(f"{name} cannot be read as an image: {what}. Remove it or save it again") from error
+
+
+def _shape(image: Any, name: str) -> tuple[int, ...]:
+    """Of its pixels, by the header: (height, width), or with a third axis for colour."""
+    if image.mode not in _READ_AS:
+        raise _RefusedError(
+            f"{name} must have pixels of 8-bit grey or colour, got type {image.mode!r}; read it yourself "
+            "and write np.save('images.npy', x), which keeps more bits"
+        )
+    return (image.height, image.width, *([3] if _READ_AS[image.mode] == _COLOUR else []))
+
+
+def _pixels(image: Any, name: str) -> NDArray[np.uint8]:
+    transparent = image.mode in ("RGBA", "LA") or "transparency" in image.info
+    if transparent and image.convert("RGBA").getchannel("A").getextrema() != (255, 255):
+        raise _RefusedError(
+            f"{name} is transparent in places, and what shows through is not in the file; put it on a "
+            "background: Image.alpha_composite(background, image).convert('RGB')"
+        )
+    return np.asarray(image.convert(_READ_AS[image.mode]))
 
 
 def _channel_first(x: NDArray[Any]) -> NDArray[Any]:

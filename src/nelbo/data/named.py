@@ -3,6 +3,7 @@
 import gzip
 import hashlib
 import http.client
+import math
 import os
 import struct
 import sys
@@ -18,6 +19,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from nelbo.data.arrays import read_npz
+from nelbo.data.sizes import check_fits
 from nelbo.data.source import Source, sha256_of_arrays
 from nelbo.progress import ProgressBar
 from nelbo.wording import advice
@@ -35,7 +37,7 @@ FILES = {
 }
 _TIMEOUT = 30  # seconds without a byte
 _BLOCK = 1 << 16
-_UBYTE = 8  # the type code of unsigned bytes in an idx file
+_MOST_AXES = 4
 
 
 def mnist() -> Source:
@@ -93,23 +95,29 @@ def read_idx(path: Path) -> NDArray[np.uint8]:
         ValueError: it is not one, or its length does not fit its header.
     """
     try:
-        data = gzip.decompress(path.read_bytes()) if path.suffix == ".gz" else path.read_bytes()
+        with gzip.open(path) if path.suffix == ".gz" else path.open("rb") as file:
+            start = file.read(4)
+            if len(start) < 4 or start[:3] != b"\0\0\x08" or not 0 < start[3] <= _MOST_AXES:
+                raise ValueError(
+                    f"{path.name} must be an idx file of unsigned bytes, which begins with 00 00 08 and the number of "
+                    f"axes; it begins with {start.hex(' ') or 'nothing'}. It may be a web page saved under this name"
+                )
+            sizes = file.read(4 * start[3])
+            shape = struct.unpack(f">{start[3]}I", sizes) if len(sizes) == 4 * start[3] else ()
+            promised = math.prod(shape) if shape else 0
+            check_fits(
+                promised, f"{path.name} promises values of shape {shape}", "Remove it, so that it is fetched again"
+            )
+            data = file.read(promised + 1)  # one more, which nobody promised
     except (gzip.BadGzipFile, EOFError, zlib.error) as e:
         raise ValueError(f"{path.name} cannot be decompressed: {e}. Remove it, so that it is fetched again") from e
-    if len(data) < 4 or data[:2] != b"\0\0" or data[2] != _UBYTE or not data[3]:
+    if not shape or len(data) != promised:
+        got = f"more than {promised:,}" if len(data) > promised else f"{len(data):,}"
         raise ValueError(
-            f"{path.name} must be an idx file of unsigned bytes, which begins with 00 00 08 and the number of axes; "
-            f"it begins with {data[:4].hex(' ') or 'nothing'}. It may be a web page saved under this name"
+            f"{path.name} holds {got} values; its header promises shape {shape}, {promised:,} of them. Remove it, so "
+            "that it is fetched again"
         )
-    axes = data[3]
-    header = 4 + 4 * axes
-    shape = struct.unpack(f">{axes}I", data[4:header]) if len(data) >= header else ()
-    if not shape or len(data) != header + int(np.prod(shape)):
-        raise ValueError(
-            f"{path.name} has {len(data):,} bytes; its header promises shape {shape}, "
-            f"{header + int(np.prod(shape)):,} bytes. Remove it, so that it is fetched again"
-        )
-    return np.frombuffer(data, dtype=np.uint8, offset=header).reshape(shape).copy()
+    return np.frombuffer(data, dtype=np.uint8).reshape(shape).copy()
 
 
 def _find(folder: Path, name: str) -> Path | None:

@@ -40,6 +40,18 @@ def available_memory() -> int:
     return min(limits)
 
 
+def check_fits(needed: int, what: str, instead: str) -> None:
+    """Raise a MemoryError where values that a file claims to hold would take more memory than there is.
+
+    Args:
+        needed: bytes.
+        what: the file and what it claims, which the message begins with.
+        instead: what to do, which it ends with.
+    """
+    if needed > (free := available_memory()):
+        raise MemoryError(f"{what}, which take {show_size(needed)}; {show_size(free)} are available. {instead}")
+
+
 def stays_on_disk(size: int, wanted: bool | None) -> bool:
     """Whether values of `size` bytes stay on disk: as wanted, or where they would take too much memory."""
     return size > _MEMORY_SHARE * available_memory() if wanted is None else wanted

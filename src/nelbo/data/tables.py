@@ -2,7 +2,8 @@
 
 import itertools
 import threading
-from collections.abc import Sequence
+from collections.abc import Generator, Sequence
+from contextlib import AbstractContextManager, contextmanager
 from importlib import import_module
 from pathlib import Path
 from typing import Any
@@ -12,13 +13,15 @@ from numpy.typing import NDArray
 
 from nelbo.data.on_disk import piece_bytes
 from nelbo.data.rows import Layout, RowFile
-from nelbo.data.sizes import show_size, stays_on_disk
+from nelbo.data.sizes import check_fits, show_size, stays_on_disk
 from nelbo.data.source import Source, reader, sha256_of_file
 from nelbo.registry import did_you_mean
-from nelbo.wording import SHOWN, advice, listed
+from nelbo.wording import SHOWN, advice, listed, said
 
 _READ_AT_A_TIME = 1 << 16  # bytes of a column
 _BYTES_A_COLUMN_CHUNK = 2048  # of metadata, as arrow holds it: measured
+_BLOCK, _LONGEST_LINE = 1 << 20, 1 << 28  # bytes of a .csv file
+_SPLIT = 24  # bytes a row for the split of a set that stays on disk
 _DECODED = 1 << 20  # bytes of a table in arrow's form at a time
 _PIECES_IN_A_ROW_GROUP = 6  # row groups are as large as their writer made them; larger pieces mix less
 
@@ -30,17 +33,16 @@ def read_csv(path: Path, *, label: str | None = None, columns: Sequence[str] | N
     Raises:
         ValueError: a column is missing, not numeric or has empty cells; or the file is not a table.
     """
-    pa, csv = _pyarrow("csv")
+    csv = _pyarrow("csv")
     notes: list[str] = []
-    try:
-        table = csv.read_csv(path)
+    with path.open("rb") as file:
+        block = max(_BLOCK, 4 * len(file.readline(_LONGEST_LINE)))  # arrow wants whole lines in a block
+    with _readable(f"{path.name} cannot be read as a table", "Expected lines of equal length, separated by commas"):
+        table = csv.read_csv(path, read_options=csv.ReadOptions(block_size=block))
         if all(_is_number(name) for name in table.column_names):
-            table = csv.read_csv(path, read_options=csv.ReadOptions(autogenerate_column_names=True))
+            options = csv.ReadOptions(block_size=block, autogenerate_column_names=True)
+            table = csv.read_csv(path, read_options=options)
             notes.append("the first line holds numbers, so it is data; columns are named f0, f1, ...")
-    except (pa.ArrowInvalid, pa.ArrowKeyError) as e:
-        raise ValueError(
-            f"{path.name} cannot be read as a table: {e}. Expected lines of equal length, separated by commas"
-        ) from e
     if not table.num_rows:
         raise ValueError(f"{path.name} is empty: it has names of columns, but no line below them")
     names, dtype = _choose(table.schema, path.name, label=label, columns=columns, table=table)
@@ -63,15 +65,20 @@ def read_parquet(
     Raises:
         ValueError: a column is missing, not numeric or has empty cells; or the file is not a table.
     """
-    pa, parquet = _pyarrow("parquet")
-    try:
+    parquet = _pyarrow("parquet")
+    with _parquet(path):
         # without buffer_size, a whole row group is read before its first row is decoded
         file = parquet.ParquetFile(path, buffer_size=_READ_AT_A_TIME)
-    except (pa.ArrowInvalid, pa.ArrowException) as e:
-        raise ValueError(f"{path.name} cannot be read as a .parquet file: {e}. It may be cut short") from e
-    names, dtype = _choose(file.schema_arrow, path.name, label=label, columns=columns)
-    y = None if label is None else _labels(file.read(columns=[label]), label, path.name)
+        schema = file.schema_arrow
+    names, dtype = _choose(schema, path.name, label=label, columns=columns)
     x: Any = ParquetRows(file, path, names=names, dtype=dtype)
+    promise = f"{path.name} promises {len(x):,} rows, and so {_SPLIT} bytes for the split of each"
+    check_fits(len(x) * _SPLIT, promise, "If it holds fewer, it is damaged: write it again")
+    y = None
+    if label is not None:
+        with _parquet(path):
+            stored = file.read(columns=[label])
+        y = _labels(stored, label, path.name)
     if stays_on_disk(len(x) * x.row_bytes, on_disk):
         x.refuse_large_groups(piece_bytes(memory) * _PIECES_IN_A_ROW_GROUP)
     else:
@@ -101,7 +108,10 @@ class ParquetRows(RowFile):
         self._file = file  # kept open: the metadata of many row groups take long to read, and memory each time
         meta = file.metadata
         self.held_bytes = meta.num_row_groups * meta.num_columns * _BYTES_A_COLUMN_CHUNK
-        sizes = [meta.row_group(i).num_rows for i in range(meta.num_row_groups)]
+        with _parquet(path):
+            sizes = [meta.row_group(i).num_rows for i in range(meta.num_row_groups)]
+            if min(sizes, default=0) < 0 or sum(sizes) != meta.num_rows:
+                raise ValueError(f"its {meta.num_rows:,} rows are said to be in groups of {sizes[:SHOWN]}")
         self.edges = np.cumsum([0, *sizes], dtype=np.int64)
 
     def refuse_large_groups(self, most: int) -> None:
@@ -124,7 +134,7 @@ class ParquetRows(RowFile):
 
         some = max(1, _DECODED // max(1, self.row_bytes))
         seen = filled = 0
-        with self._lock:  # an epoch may be under way in another thread
+        with self._lock, _parquet(self.path):  # an epoch may be under way in another thread
             for batch in self._file.iter_batches(
                 some, row_groups=[piece], columns=list(self._names), use_threads=False
             ):
@@ -134,6 +144,8 @@ class ParquetRows(RowFile):
                 seen, filled = seen + batch.num_rows, filled + n
             # or arrow keeps what it freed, and the process grows beyond what was asked for
             pa.default_memory_pool().release_unused()
+            if filled < len(out):
+                raise ValueError(f"a group of rows promises {len(out):,} and holds {filled:,}")
 
     def gather(self, rows: NDArray[np.int64]) -> NDArray[Any]:
         """The rows with these numbers; each row group that holds one of them is read once."""
@@ -149,13 +161,13 @@ def _choose(
     schema: Any, file: str, *, label: str | None, columns: Sequence[str] | None, table: Any = None
 ) -> tuple[tuple[str, ...], np.dtype[Any]]:
     """The columns that are features, and a type that holds them all."""
-    present = schema.names
-    if len(set(present)) < len(present):
+    present, known = schema.names, set(schema.names)
+    if len(known) < len(present):
         twice = next(n for n in present if present.count(n) > 1)
         raise ValueError(f"{file} must have columns of different names, got {twice!r} more than once")
     wanted = [n for n in present if n != label] if columns is None else list(columns)
     for name in (*wanted, *([label] if label is not None else [])):
-        if name not in present:
+        if name not in known:
             raise ValueError(f"{file} has no column {name!r}{did_you_mean(name, present)} It has {listed(present)}")
     if label in wanted:
         raise ValueError(f"column {label!r} is both label= and in columns=, which would tell the model the answer")
@@ -182,7 +194,7 @@ def _fill(
         column = table.column(name)
         if column.null_count:
             drop = advice("drop those rows (table.drop_null())", "drop those rows")
-            raise ValueError(
+            raise _RefusedError(
                 f"column {name!r} of {file} must hold a number in each row, got {column.null_count:,} empty cells; "
                 f"{drop}, fill them in first, or leave the column out with columns=[...]"
             )
@@ -218,8 +230,29 @@ def _is_number(text: str) -> bool:
     return True
 
 
-def _pyarrow(module: str) -> tuple[Any, Any]:
+class _RefusedError(ValueError):
+    """A table that can be read, and is none to train on."""
+
+
+@contextmanager
+def _readable(what: str, expected: str) -> Generator[None]:
+    """Within, what arrow raises, of any kind, becomes one error."""
     try:
-        return import_module("pyarrow"), import_module(f"pyarrow.{module}")
+        yield
+    except _RefusedError:
+        raise
+    except MemoryError as error:
+        raise MemoryError(f"{what}: {error}") from error
+    except Exception as error:
+        raise ValueError(f"{what}: {said(error)}. {expected}") from error
+
+
+def _parquet(path: Path) -> AbstractContextManager[None]:
+    return _readable(f"{path.name} cannot be read as a .parquet file", "It may be cut short")
+
+
+def _pyarrow(module: str) -> Any:
+    try:
+        return import_module(f"pyarrow.{module}")
     except ImportError as e:
         raise ImportError("reading tables needs the package pyarrow; run: pip install 'nelbo[tables]'") from e

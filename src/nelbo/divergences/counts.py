@@ -79,9 +79,9 @@ def _table(p: Any, q: Any) -> Tensor:
 
 
 @register(D.Categorical, D.Categorical)
-def kl_categorical_categorical(p: D.Categorical, q: D.Categorical) -> Tensor:
-    """KL = sum_i p_i log(p_i/q_i)."""
-    return _table(p, q)
+def kl_categorical_categorical(p: D.Categorical, q: D.Categorical) -> Tensor | None:
+    """KL = sum_i p_i log(p_i/q_i); None for other numbers of categories (a sum over both supports answers)."""
+    return _table(p, q) if p.probs.shape[-1] == q.probs.shape[-1] else None
 
 
 @register(D.OneHotCategorical, D.OneHotCategorical)

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 from torch.distributions import Distribution, Independent, constraints
 
-from nelbo.divergences.exact_sum import can_sum, exact_sum
+from nelbo.divergences.exact_sum import TooManyCountsError, can_sum, exact_sum
 from nelbo.divergences.integration import Integral, Integrand, integrate
 from nelbo.divergences.internals import validated
 from nelbo.divergences.monte_carlo import Method, Options, expectation
@@ -23,6 +23,7 @@ from nelbo.divergences.supports import (
 )
 from nelbo.estimate import Estimate
 from nelbo.registry import check_choice
+from nelbo.wording import advice
 
 Of = Callable[[Tensor, Tensor], Tensor]
 """(log p(x), log q(x)) -> what is averaged over draws of x."""
@@ -85,7 +86,12 @@ class Divergence:
                 of_each = self.evaluate(p.base_dist, q.base_dist, options._replace(standard_error=error))
                 return of_each.sum_rightmost(events)
         if method in ("auto", "exact_sum") and self.exact_sum is not None and can_sum(p, q):
-            result = self.exact_sum(p, q)
+            try:
+                result = self.exact_sum(p, q)
+            except TooManyCountsError:
+                if method != "auto" or self.monte_carlo is None:
+                    raise
+                result = None
             if result is not None:
                 return result
         if method in ("auto", "quadrature") and self.quadrature is not None and on_a_line(p, q):
@@ -247,6 +253,6 @@ def check_value(value: Tensor, p: Any, q: Any, *, what: str) -> None:
         where = torch.isnan(value.detach()).nonzero()[:1].flatten().tolist()
         raise ValueError(
             f"{what}({type_name(p)}, {type_name(q)}) is NaN at batch index {where} although all parameters are in "
-            "their domains: they are so extreme that every method rounds away. Use float64 parameters, or "
-            "method='monte_carlo'."
+            "their domains: they are so extreme that every method rounds away. "
+            + advice("Use float64 parameters, or method='monte_carlo'.", "Use less extreme ones.")
         )

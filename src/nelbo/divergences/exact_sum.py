@@ -4,14 +4,19 @@ from typing import Any
 
 import torch
 from torch import Tensor
-from torch.distributions import Distribution, OneHotCategorical
+from torch.distributions import Distribution, MixtureSameFamily, OneHotCategorical
 
 from nelbo.divergences.integration import Integral, Integrand
 from nelbo.divergences.internals import categorical, double
 from nelbo.divergences.supports import Support, batch_shape, device, scalar_support
+from nelbo.wording import advice
 
-_LARGEST = 1 << 22
+_LARGEST, _MOST_NUMBERS = 1 << 22, 1 << 24  # terms of a sum, and log-masses of a mixture's members in it
 _TAIL = 1e-15
+
+
+class TooManyCountsError(ValueError):
+    """Distributions that spread over more counts than can be summed."""
 
 
 def _plain(p: Any) -> Any:
@@ -37,7 +42,7 @@ def exact_sum(f: Integrand, p: Distribution, q: Distribution, *, over_p: bool = 
     is in the error.
 
     Raises:
-        ValueError: where more than four million terms would be needed.
+        TooManyCountsError: where more than four million terms would be needed.
     """
     p, q = double(_plain(p)), double(_plain(q))
     x, logs = _log_masses(p, q, over_p=over_p)
@@ -62,6 +67,9 @@ def _log_masses(p: Any, q: Any, *, over_p: bool = False) -> tuple[Tensor, list[T
     """The counts (k,), up to the last that matters, and their log-masses (k, *batch_shape) under p and q."""
     pairs: list[tuple[Any, Any]] = [(d, scalar_support(d)) for d in (p, q)]  # which `can_sum` has seen
     last = max(_last_count(d, s) for d, s in (pairs[:1] if over_p else pairs))
+    for d, _ in pairs:
+        if isinstance(d, MixtureSameFamily):  # each member's log-masses are held
+            last = _limited(last, d, _MOST_NUMBERS // d.component_distribution.batch_shape[-1])
     shape = batch_shape(p, q)
     x = torch.arange(last + 1, dtype=torch.float64, device=device(p, q))
     grid = x.reshape(-1, *(1 for _ in shape)).expand(-1, *shape)
@@ -80,7 +88,9 @@ def _last_count(d: Any, support: Support) -> int:
     if bool(torch.isfinite(upper).all()):
         return _limited(int(upper.max()), d)
     with torch.no_grad():
-        largest = int(torch.as_tensor(d.mean + 12 * d.stddev + 40).max().clamp(max=_LARGEST))
+        reach = torch.as_tensor(d.mean + 12 * d.stddev + 40)
+        # a tail without a variance may be summed all the same
+        largest = _limited(int(torch.where(reach.isfinite(), reach, _LARGEST).max().clamp(max=2.0**62)), d)
         while True:
             x = torch.arange(_limited(largest, d) + 1, dtype=torch.float64).reshape(-1, *(1 for _ in d.batch_shape))
             log = d.log_prob(x.expand(-1, *d.batch_shape).to(d.mean.device))
@@ -91,10 +101,10 @@ def _last_count(d: Any, support: Support) -> int:
             largest *= 2
 
 
-def _limited(largest: int, d: Any) -> int:
-    if largest > _LARGEST:
-        raise ValueError(
-            f"exact_sum: {type(d).__name__} spreads over {largest:,} counts; expected at most {_LARGEST:,}. "
-            'Write method="monte_carlo" instead.'
+def _limited(largest: int, d: Any, most: int = _LARGEST) -> int:
+    if largest > most:
+        instead = advice('Write method="monte_carlo" instead.', "Leave out --plot.")  # the shell sums only to draw
+        raise TooManyCountsError(
+            f"exact_sum: {type(d).__name__} spreads over {largest:,} counts; expected at most {most:,}. {instead}"
         )
     return largest

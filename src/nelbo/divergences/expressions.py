@@ -4,6 +4,7 @@ import ast
 import inspect
 import math
 import operator
+import re
 from typing import Any, NoReturn
 
 import torch
@@ -29,6 +30,13 @@ _OPERATORS: dict[type, Any] = {
     ast.Add: operator.add, ast.Sub: operator.sub, ast.Mult: operator.mul, ast.Div: operator.truediv,
     ast.Pow: operator.pow, ast.USub: operator.neg, ast.UAdd: operator.pos,
 }  # fmt: skip
+_MOST_CHARACTERS = 20_000
+_MOST_MEMBERS = 200  # of a mixture: some seconds; the time grows with the square of their number
+_LARGER = (
+    "a larger distribution is built in Python, as in nelbo.kl(torch.distributions.MixtureSameFamily(weights, members), "
+    "q, method='monte_carlo')"
+)
+_SHOWN = 160  # of them in a message
 _EXAMPLE = "Normal(0, 1), StudentT(df=3), Mixture(0.3 * Normal(0, 1) + 0.7 * Normal(3, 0.5))"
 
 
@@ -63,16 +71,30 @@ def parse(text: str) -> Distribution:
     Raises:
         ValueError: with a caret under what is wrong and the list of distributions.
     """
+    text = text.strip()
+    if len(text) > _MOST_CHARACTERS:
+        raise ValueError(
+            f"an expression of a distribution must have at most {_MOST_CHARACTERS:,} characters, got {len(text):,}; "
+            f"{_LARGER}"
+        )
     try:
-        tree = ast.parse(text.strip(), mode="eval")
+        tree = ast.parse(text, mode="eval")
     except SyntaxError as error:
-        _wrong(text.strip(), (error.offset or 1) - 1, error.msg)
-    return _Reader(text.strip()).distribution(tree.body)
+        _wrong(text, (error.offset or 1) - 1, error.msg)
+    except ValueError:  # a byte of 0
+        _wrong(text, max(0, text.find("\0")), "this is no text")
+    except (RecursionError, MemoryError):  # what the parser of Python says when its stack is full
+        _wrong(text, 0, "this is nested too deeply")
+    return _Reader(text).distribution(tree.body)
 
 
 def _wrong(text: str, column: int, what: str) -> NoReturn:
+    first = max(0, column - _SHOWN // 2)
+    part = text[first : first + _SHOWN]
+    before, after = "..." if first else "", "..." if first + _SHOWN < len(text) else ""
+    part, place = re.sub(r"\s", " ", f"{before}{part}{after}"), " " * max(0, len(before) + column - first)
     raise ValueError(
-        f"{what}\n    {text}\n    {' ' * max(0, column)}^\nexpected something like {_EXAMPLE}; the distributions are "
+        f"{what}\n    {part}\n    {place}^\nexpected something like {_EXAMPLE}; the distributions are "
         f"{', '.join(known_names())}."
     )
 
@@ -149,19 +171,35 @@ class _Reader:
         return self.number(node)
 
     def number(self, node: ast.expr) -> float:
-        if isinstance(node, ast.Constant) and isinstance(node.value, int | float) and not isinstance(node.value, bool):
-            return float(node.value)
-        if isinstance(node, ast.Name) and node.id == "inf":
-            return math.inf
-        if isinstance(node, ast.UnaryOp | ast.BinOp) and type(node.op) in _OPERATORS:
-            operands = [node.operand] if isinstance(node, ast.UnaryOp) else [node.left, node.right]
-            numbers = [self.number(operand) for operand in operands]
-            try:
-                value = _OPERATORS[type(node.op)](*numbers)
-            except (ZeroDivisionError, OverflowError):
-                self.wrong(node, "this is not a finite number")
-            if isinstance(value, float):  # a root of a negative number is not
-                return value
+        # each operator before its operands, without recursion: a sum of a thousand numbers is a thousand deep
+        order: list[ast.expr] = []
+        left = [node]
+        while left:
+            order.append(at := left.pop())
+            if isinstance(at, ast.UnaryOp):
+                left.append(at.operand)
+            elif isinstance(at, ast.BinOp):
+                left += [at.left, at.right]
+        numbers: list[float] = []
+        for at in reversed(order):
+            operands = 2 if isinstance(at, ast.BinOp) else 1 if isinstance(at, ast.UnaryOp) else 0
+            numbers, of = numbers[: len(numbers) - operands], numbers[len(numbers) - operands :]
+            numbers.append(self.result(at, of))
+        return numbers[0]
+
+    def result(self, node: ast.expr, operands: list[float]) -> float:
+        """Of one operator, or of a number by itself."""
+        try:
+            if isinstance(node, ast.Constant) and type(node.value) in (int, float):
+                return float(node.value)  # pyright: ignore[reportArgumentType]
+            if isinstance(node, ast.Name) and node.id == "inf":
+                return math.inf
+            if isinstance(node, ast.UnaryOp | ast.BinOp) and type(node.op) in _OPERATORS:
+                value = _OPERATORS[type(node.op)](*operands)
+                if isinstance(value, float):  # a root of a negative number is not
+                    return value
+        except (ZeroDivisionError, OverflowError):
+            self.wrong(node, "this is not a finite number")
         self.wrong(node, "this is not a number")
 
     def mixture(self, node: ast.Call) -> Distribution:
@@ -184,8 +222,19 @@ class _Reader:
         return D.MixtureSameFamily(D.Categorical(torch.tensor(weights, dtype=torch.float64)), kind(**columns))
 
     def addends(self, node: ast.expr) -> list[tuple[float, Distribution]]:
-        if isinstance(node, ast.BinOp) and isinstance(node.op, ast.Add):
-            return self.addends(node.left) + self.addends(node.right)
+        parts: list[tuple[float, Distribution]] = []
+        first = node
+        while isinstance(node, ast.BinOp) and isinstance(node.op, ast.Add):
+            if len(parts) == _MOST_MEMBERS - 1:
+                self.wrong(first, f"a mixture must have at most {_MOST_MEMBERS} members here; {_LARGER}")
+            parts.append(self.addend(node.right))
+            node = node.left
+        return [*reversed([*parts, self.addend(node)])]
+
+    def addend(self, node: ast.expr) -> tuple[float, Distribution]:
+        weight, member = None, node
         if isinstance(node, ast.BinOp) and isinstance(node.op, ast.Mult):
-            return [(self.number(node.left), self.distribution(node.right))]
-        return [(1.0, self.distribution(node))]
+            weight, member = node.left, node.right
+        if isinstance(member, ast.Call) and isinstance(member.func, ast.Name) and member.func.id == "Mixture":
+            self.wrong(member, "a member of a mixture cannot be a mixture")
+        return 1.0 if weight is None else self.number(weight), self.distribution(member)

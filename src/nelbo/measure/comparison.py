@@ -116,25 +116,28 @@ def _notes(context: ReportContext) -> tuple[str, ...]:
 
 def _shared_data(runs: Sequence[Run], split: Split) -> Data:
     """The data of all runs, or a ValueError where they are not the same."""
-    origins = [run.data.origin for run in runs]
-    for run, origin in zip(runs[1:], origins[1:], strict=True):
+    names, origins = _names(runs), [run.data.origin for run in runs]
+    for name, run, origin in zip(names[1:], runs[1:], origins[1:], strict=True):
         if origin["sha256"] != origins[0]["sha256"]:
             raise ValueError(
-                f"{runs[0].name} and {run.name} were trained on different data; name the data to compare them on: "
+                f"{names[0]} and {name} were trained on different data; name the data to compare them on: "
                 f"{_on_other_data(runs)}"
-            )
-        if plain(origin["preparation"]) != plain(origins[0]["preparation"]):
-            raise ValueError(
-                f"{runs[0].name} and {run.name} see the same data differently prepared ({runs[0].data.preparation} / "
-                f"{run.data.preparation}): their nats are not comparable. Train both with the same preparation"
             )
         cut = ("validation", "seed", "limit")
         ours, first = ({name: o["options"].get(name) for name in cut} for o in (origin, origins[0]))
+        # before the preparation: other training rows have another mean
         if split != "test" and ours != first and runs[0].data.test is None:
             raise ValueError(
-                f"{runs[0].name} and {run.name} hold out different examples ({first} / {ours}): what one is judged on, "
+                f"{names[0]} and {name} hold out different examples ({first} / {ours}): what one is judged on, "
                 "the other was trained on. Name other data: "
                 f"{_on_other_data(runs)}"
+            )
+        if plain(origin["preparation"]) != plain(origins[0]["preparation"]):
+            texts = runs[0].data.preparation.sentence, run.data.preparation.sentence
+            how = " / ".join(texts) if texts[0] != texts[1] else "each by its own mean and standard deviation"
+            raise ValueError(
+                f"{names[0]} and {name} see the same data differently prepared ({how}): their nats are not comparable. "
+                "Train both with the same preparation"
             )
     return runs[0].data
 

@@ -32,6 +32,7 @@ NEGLIGIBLE = 18.0
 _GROWTHS = 12
 _RELEVANT = 7.0  # nats; what lies lower than that changes log Z by less than 1e-3
 _UNRESOLVED = 1.0  # second difference in nats: points stand one standard deviation of a peak apart
+_ROUNDED = 4.0  # a sum over features is off by some units in the last place of its value
 _ROUNDS = 24
 _MOST_TILES = 1 << 13
 """Tiles of one example."""
@@ -124,11 +125,13 @@ def on_lattices(
         change = 0.5 * torch.cat([means.log(), before - log_z]).abs().amax(0)
         before = log_z
         tops = torch.maximum(_tops_of(leaves, n), guard.value)
+        finest = _attainable(tops, grid, tolerance)
         hidden = _unseen(leaves, grid, tops, guard)
         deep = torch.where(change < _RESOLVED, _RELEVANT, _LATTICE_NEGLIGIBLE)
         split = (leaves.reach >= (tops - deep)[:, leaves.example]).any(0) | hidden
-        settled = change < tolerance
+        settled = change < finest
         settled[leaves.example[hidden]] = False
+        change = torch.where(finest > tolerance, change.maximum(finest), change)
         return Decision(split, change, settled, torch.bincount(leaves.example[split], minlength=n) > _MOST_HALVED)
 
     _refine(grid, n, decide, rounds=_LATTICE_ROUNDS, give_up=True, done=done, into=integrals)
@@ -193,8 +196,11 @@ def on_tiles(
         change = torch.zeros(len(error), examples, dtype=torch.float64)
         change = change.index_add_(1, leaves.example, error).amax(0)
         shared = torch.bincount(leaves.example[holds], minlength=examples)[leaves.example]
-        wrong = (change >= tolerance)[leaves.example] & (error >= tolerance / shared).any(0)
-        blurred = ((lead > -_RELEVANT) & (leaves.bend > _UNRESOLVED)).any(0)
+        finest = _attainable(tops, grid, tolerance)
+        allowed = finest[leaves.example]  # a second difference has four times the rounding
+        wrong = (change >= finest)[leaves.example] & (error >= allowed / shared).any(0)
+        blurred = ((lead > -_RELEVANT) & (leaves.bend > (4 * allowed).clamp(min=_UNRESOLVED))).any(0)
+        change = torch.where(finest > tolerance, change.maximum(finest), change)
         split = wrong | blurred | hidden
         settled = torch.bincount(leaves.example[split], minlength=examples) == 0
         many = torch.bincount(leaves.example, minlength=examples) > _MOST_TILES + tiles**d
@@ -297,6 +303,15 @@ def _totals(leaves: Leaves, examples: int) -> tuple[Tensor, Tensor]:
     means = torch.zeros(len(leaves.moments), examples, dtype=torch.float64)
     means = means.index_add_(1, leaves.example, leaves.moments * scale[-1]) / total[-1]
     return tops + total.log(), means
+
+
+def _attainable(tops: Tensor, grid: Grid, tolerance: float) -> Tensor:
+    """The tolerance of each example, (n,); where f is so large that rounding changes it by more than 0.05, that much.
+
+    There the integrand between the points is noise, which thousands of tiles would go on resolving.
+    """
+    rounding = _ROUNDED * torch.finfo(grid.like.dtype).eps * tops.abs().amax(0)
+    return torch.where(rounding > _RESOLVED, rounding, tolerance).clamp(min=tolerance)
 
 
 def _unseen(leaves: Leaves, grid: Grid, tops: Tensor, guard: Guard) -> Tensor:

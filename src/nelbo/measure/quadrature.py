@@ -208,7 +208,7 @@ def _with_notes(evidence: Evidence, tolerance: float) -> Evidence:
     if bool((rough := (change >= tolerance) & change.isfinite()).any()):
         notes.append(
             f"for {int(rough.sum()):,} of {len(change):,} examples the grid could not be made fine enough for "
-            f"{tolerance:g} nats: its last doubling still changed log p(x) by up to {float(change[rough].max()):.2g}, "
-            "which stands as their standard error"
+            f"{tolerance:g} nats: its last doubling, or the rounding of log p(x, z), still changed log p(x) by up to "
+            f"{float(change[rough].max()):.2g}, which stands as their standard error"
         )
     return evidence.warned(notes)

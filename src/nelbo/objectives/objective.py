@@ -1,5 +1,6 @@
 """What an objective is, and the terms that all of them are made of."""
 
+import math
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields, is_dataclass
@@ -116,10 +117,13 @@ class Objective(ABC):
             )
         for name, schedule in self.schedules().items():
             if schedule.epochs > epochs:
+                reached, final = f"{schedule.at(epochs):g}", f"{schedule.final:g}"
+                # a cycle reaches its top before it falls again
+                how = "before its last cycle" if reached == final else f"with {name}={reached} instead of {final}"
                 raise ValueError(
-                    f"{name} changes for {schedule.epochs:g} epochs, but the training ends after {epochs}: it "
-                    f"would end with {name}={schedule.at(epochs):g} instead of {schedule.final:g}. Train for "
-                    f"epochs={int(-(-schedule.epochs // 1))} or more, or shorten the schedule"
+                    f"{name} changes for {schedule.epochs:g} epochs, but the training ends after {epochs}: it would "
+                    f"end {how}. Train for epochs={math.ceil(schedule.epochs)} or more, or shorten the schedule (in a "
+                    f"recipe, warm_up={epochs} or over={epochs})"
                 )
 
 

@@ -2,7 +2,6 @@
 
 import asyncio
 import contextlib
-import json
 import mimetypes
 import os
 from collections.abc import Sequence
@@ -21,6 +20,7 @@ from starlette.staticfiles import StaticFiles
 from starlette.types import Scope
 from starlette.websockets import WebSocket, WebSocketDisconnect
 
+from nelbo.files import parse_json
 from nelbo.studio.guard import LocalOnly
 from nelbo.studio.link import OF_RUNS, PAGES, STATIC, export_html, index_html
 from nelbo.studio.session import Reply, Session
@@ -75,7 +75,7 @@ def create_app(session: Session, *, port: int, token: str, allow: Sequence[str] 
         if page not in PAGES:
             return PlainTextResponse(f"no page {page!r}; expected one of {', '.join(PAGES)}\n", 404)
         try:
-            state = json.loads(request.query_params.get("state", "{}"))
+            state = parse_json(request.query_params.get("state", "{}"))
             document = await run_in_threadpool(_exported, session, page, state)
         except (TypeError, ValueError) as error:
             return PlainTextResponse(f"{error}\n", 400)

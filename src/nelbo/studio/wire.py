@@ -11,7 +11,7 @@ import struct
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from nelbo.files import plain
+from nelbo.files import parse_json, plain
 
 _ALIGN = 8
 
@@ -22,7 +22,7 @@ class FrameError(ValueError):
 
 def pack(content: Mapping[str, Any], buffers: Sequence[bytes | memoryview] = ()) -> bytes:
     """One frame; numbers that are infinite or NaN become null."""
-    text = json.dumps(plain(content), ensure_ascii=False, allow_nan=False).encode()
+    text = json.dumps(plain(content), ensure_ascii=False, allow_nan=False).encode(errors="replace")  # half a surrogate
     head = struct.pack(f"<II{len(buffers)}I", len(text), len(buffers), *(len(b) for b in buffers))
     parts: list[bytes | memoryview] = [head, text]
     size = len(head) + len(text)
@@ -43,7 +43,7 @@ def unpack(frame: bytes) -> tuple[dict[str, Any], list[memoryview]]:
         size, count = struct.unpack_from("<II", frame)
         lengths = struct.unpack_from(f"<{count}I", frame, 8)
         start = 8 + 4 * count
-        content = json.loads(frame[start : start + size])
+        content = parse_json(frame[start : start + size])
     except (struct.error, ValueError) as error:
         raise FrameError(f"a message of {len(frame)} bytes is not a frame of the studio: {error}") from error
     if not isinstance(content, dict):

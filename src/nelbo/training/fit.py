@@ -1,7 +1,10 @@
 """fit(): train a model, in memory or as a run on disk that survives a crash."""
 
 import contextlib
+import sys
+import warnings
 from collections.abc import Callable, Generator
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -13,14 +16,14 @@ from nelbo.files import exclusive, sweep, write_json, write_tensors
 from nelbo.objectives import Objective, default_for, to_dict
 from nelbo.randomness import seeded_weights
 from nelbo.runs import Epoch, Run
-from nelbo.training.checkpoint import Keeper, Snapshot, State
+from nelbo.training.checkpoint import Keeper, Position, Snapshot, State
 from nelbo.training.loop import Loop
 from nelbo.training.machine import Machine, pick_device, training_arithmetic
 from nelbo.training.nonfinite import NonFiniteError
 from nelbo.training.optimizers import Adam, MakeOptimizer, Schedule, copy_of
 from nelbo.training.progress import Display, NullProgress, ProgressBar
 from nelbo.training.settings import Precision, Settings, answers_typos
-from nelbo.training.start import check_fit, init_output_bias
+from nelbo.training.start import check_fit, far_from_mean, init_output_bias
 from nelbo.training.step import Clock, Step, Updates
 from nelbo.vae import Model, as_model
 
@@ -57,7 +60,7 @@ def fit(
     """Train a model by stochastic gradient descent on an objective.
 
     An untrained decoder of nelbo.nn starts where p(x|z) has the mean of the data; networks of your own start as they
-    are.
+    are, and above the progress bar stands the line that brings them there, where they are far from it.
 
     Args:
         model: a VAE, or a recipe such as ``nelbo.recipes.beta_vae((1, 28, 28), beta=4.0)``. It is trained in place.
@@ -228,10 +231,12 @@ def train(
         if snapshot is not None and folder is not None:
             updates.state.restore(snapshot)
             loop.keeper.take(snapshot)
-            loop.history = runs.read_history(folder)[: updates.state.position.lines]
+            loop.history = _history_until(updates.state.position, folder)
             runs.write_history(folder, loop.history)
         else:
             init_output_bias(model, data.train)
+            if progress is True and (note := far_from_mean(model, data.train)):
+                print(f"nelbo: {note}", file=sys.stderr)
             # before run.json: a folder with a run.json always has the weights that the run began with
             loop.keep()
         title = str((model.recipe or {}).get("name", "training")).replace("_", " ")
@@ -243,6 +248,19 @@ def train(
             if folder is not None:
                 write_tensors(folder / runs.WEIGHTS, model.state_dict())
     return Run(model, loop.history, folder, record, data)
+
+
+def _history_until(position: Position, folder: Path) -> list[Epoch]:
+    """The lines of metrics.jsonl up to a position, which then counts on those that are left."""
+    history = runs.until(runs.read_history(folder), asdict(position))
+    if len(history) < position.lines:
+        warnings.warn(
+            f"{folder / runs.METRICS} has {len(history)} of the {position.lines} lines that the checkpoint counts on. "
+            "The weights are whole and the training goes on; figures will lack the other epochs",
+            stacklevel=4,
+        )
+    position.lines = len(history)
+    return history
 
 
 @contextlib.contextmanager

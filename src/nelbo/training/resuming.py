@@ -70,11 +70,6 @@ def resume(
     _check_given(record, folder, model=model, data=data, objective=objective, optimizer=optimizer)
     snapshot = Snapshot.load(folder)
     position = Position(**snapshot.position)
-    if (lines := len(runs.read_history(folder))) < position.lines:
-        raise DamagedFileError(
-            f"{folder / runs.METRICS} must have the {position.lines} whole lines that the checkpoint counts on, got "
-            f"{lines}; copy it again"
-        )
     goal: Objective = objective or from_dict(record["objective"])
     if epochs is not None and epochs != settings.epochs:
         _check_extension(epochs, settings, position)

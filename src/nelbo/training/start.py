@@ -1,16 +1,30 @@
 """Before the first step: model, objective and data are tried on each other, and the output bias is initialized."""
 
+import functools
+import math
+import time
+import warnings
+from collections.abc import Callable
+from typing import Any
+
 import torch
+from torch import Tensor, nn
 
 from nelbo.data import Batch, Data, Dataset
+from nelbo.data.sizes import available_memory, show_size
+from nelbo.evaluation.mode import evaluation_mode
 from nelbo.nn import MLP, ConvDecoder
 from nelbo.objectives import Objective, Progress, Terms
 from nelbo.randomness import own_randomness
 from nelbo.training.settings import Settings
 from nelbo.vae import Model, conditioned, place_of
 
-_CHECKED_ROWS = 10_000  # of the data are checked against the likelihood before a training begins
-_ROWS_OF_MEAN = 10_000
+_ROWS = 10_000  # of the data are checked against the likelihood, and give the mean to start from,
+_BYTES_OF_ROWS = 1 << 30  # or so many that these hold them
+_MUCH_MEMORY, _MUCH_TIME = 2 << 30, 5.0  # bytes and seconds of a step that are said beforehand
+_COPIES = 19  # of the weights, measured: gradients, Adam's moments, and two checkpoints while one of them is written
+_NEARER = 0.25  # standard deviations of the data that make the way to their mean worth a word
+_BACK = 3  # a step takes as long as so many passes forwards
 
 
 def check_fit(model: Model, objective: Objective, data: Data, settings: Settings) -> None:
@@ -33,7 +47,7 @@ def check_fit(model: Model, objective: Objective, data: Data, settings: Settings
             for name, dataset in (("validation", data.validation), ("training", data.train)):
                 if dataset is None:
                     continue
-                batch = dataset.examples(min(len(dataset), _CHECKED_ROWS))
+                batch = dataset.examples(_rows_of(dataset))
                 try:
                     model.px_family.check(batch.x)
                 except ValueError as error:
@@ -41,11 +55,69 @@ def check_fit(model: Model, objective: Objective, data: Data, settings: Settings
                 few = batch[:2].to(device, None if weight is None else weight.dtype)
                 with conditioned(model, few.c) as given:
                     given.check(few.x)
-                    _try_objective(objective, model, few, len(data.train))
+                    step = functools.partial(_try_objective, objective, model, few, len(data.train))
+                    if name == "training":
+                        _say_if_costly(step, model, few.x, dataset, settings)
+                    else:
+                        step()
                 if name == "training" and len(dataset) % settings.batch_size == 1:
                     _try_alone(objective, model, few, len(dataset), settings.batch_size)
     finally:
         model.train(training)
+
+
+def _rows_of(dataset: Dataset) -> int:
+    """How many examples stand for all, and fit into memory."""
+    return min(len(dataset), _ROWS, max(2, _BYTES_OF_ROWS // (4 * math.prod(dataset.event_shape))))
+
+
+def _say_if_costly(step: Callable[[], None], model: Model, few: Tensor, dataset: Dataset, settings: Settings) -> None:
+    """Try a step forwards on a few examples, and warn of what whole batches will take of memory and time, if much."""
+    outputs: list[int] = []
+
+    def count(module: nn.Module, _: Any, output: Any) -> None:
+        if isinstance(output, Tensor) and not getattr(module, "inplace", False):
+            outputs.append(output.nbytes)
+
+    leaves = [module for module in model.modules() if next(module.children(), None) is None]
+    hooks = [module.register_forward_hook(count) for module in leaves]
+    seconds = _seconds_of(step)
+    for hook in hooks:
+        hook.remove()
+    batch = min(settings.batch_size, len(dataset))
+    parts = batch / len(few)
+    weights = sum(parameter.nbytes for parameter in model.parameters())
+    memory = _COPIES * weights + parts * (sum(outputs) + 8 * few.nbytes)  # layers' outputs; terms of log p(x|z)
+    if _BACK * seconds * parts > _MUCH_TIME:
+        seconds = _seconds_of(step)  # without what the first time of anything takes
+    each, said = _BACK * seconds * parts, list[str]()
+    if memory > _MUCH_MEMORY:
+        free = available_memory()
+        enough = "are available" if memory < free else "are available: the system may end the process"
+        said.append(f"about {show_size(memory)} of memory ({show_size(free)} {enough})")
+    if each > _MUCH_TIME:
+        steps = settings.epochs * math.ceil(len(dataset) / batch)
+        said.append(f"at least {_duration(each)}, and all {steps:,} of the training {_duration(steps * each)}")
+    if said:
+        less = f", batch_size={max(1, batch // 4)}" if batch > 1 else ""
+        warnings.warn(
+            f"each step takes {' and '.join(said)}, by a trial on {len(few)} of its {batch} examples, each of "
+            f"{few[0].numel():,} values. Smaller examples{less} or fewer weights take less",
+            stacklevel=4,
+        )
+
+
+def _seconds_of(step: Callable[[], None]) -> float:
+    start = time.perf_counter()
+    step()
+    return time.perf_counter() - start
+
+
+def _duration(seconds: float) -> str:
+    for unit, size in (("hours", 3600), ("minutes", 60)):
+        if seconds >= 2 * size:
+            return f"{seconds / size:.0f} {unit}"
+    return f"{seconds:.1g} seconds" if seconds < 10 else f"{seconds:.0f} seconds"
 
 
 def _try_objective(objective: Objective, model: Model, batch: Batch, examples: int) -> None:
@@ -85,9 +157,46 @@ def init_output_bias(model: Model, data: Dataset) -> None:
     decoder = getattr(model, "decoder", None)
     if not isinstance(decoder, MLP | ConvDecoder) or bool(decoder.output_bias.any()):
         return
-    x = data.take(min(len(data), _ROWS_OF_MEAN))
-    if isinstance(decoder, ConvDecoder):
-        x = x.movedim(1, -1).flatten(0, -2)  # one bias for all pixels of a channel
-    bias = model.px_family.at_mean(x)
+    bias = _bias_at_mean(model, data.take(_rows_of(data)), per_channel=isinstance(decoder, ConvDecoder))
     if bias is not None:
-        decoder.output_bias.copy_(bias.flatten())
+        decoder.output_bias.copy_(bias)
+
+
+def _bias_at_mean(model: Model, x: Tensor, *, per_channel: bool) -> Tensor | None:
+    """The output bias at which p(x|z) has the mean of x, for all pixels of a channel alike if so asked."""
+    bias = model.px_family.at_mean(x.movedim(1, -1).flatten(0, -2) if per_channel else x)
+    return None if bias is None else bias.flatten()
+
+
+def far_from_mean(model: Model, data: Dataset) -> str | None:
+    """How far from the data's mean a decoder of the user's own starts, and the line that mends it; None if it does not.
+
+    Its weights are the user's, and whether they were trained cannot be known: nothing is changed.
+    """
+    decoder = getattr(model, "decoder", None)
+    if not isinstance(decoder, nn.Module) or isinstance(decoder, MLP | ConvDecoder) or model.conditional:
+        return None
+    biases = [name for name, _ in decoder.named_parameters() if name.rpartition(".")[2] == "bias"]
+    if not biases:
+        return None
+    old = decoder.get_parameter(biases[-1])
+    x = data.take(_rows_of(data))
+    per_channel = x.dim() == 4 and len(old) < x[0].numel()
+    bias = _bias_at_mean(model, x, per_channel=per_channel)
+    if bias is None or bias.shape != old.shape:
+        return None
+    z = torch.zeros(1, model.latent).to(old)
+    with evaluation_mode(model):
+        parameters = torch.func.functional_call(decoder, {biases[-1]: bias.to(old)}, (z,))
+        mended = model.px_family.point_estimate(model.px_family(parameters, x.dim() - 1))
+        own = model.decode(z)
+    mean, spread = x.mean(0), float(x.std(0, correction=0).square().mean().sqrt())
+    before, after = (float((at[0].cpu() - mean).square().mean().sqrt()) for at in (own, mended))
+    if not before - after > _NEARER * spread:
+        return None
+    rows = "x.movedim(1, -1).flatten(0, -2)" if per_channel else "x"
+    return (
+        f"p(x|z) starts {before / max(spread, 1e-30):.2g} standard deviations of the data from their mean, and the "
+        "first epochs go into the way there. To start a new decoder at it, write before fit: with torch.no_grad(): "
+        f"model.decoder.get_parameter({biases[-1]!r}).copy_(model.px_family.at_mean({rows}).flatten())"
+    )
