@@ -102,10 +102,16 @@ class Case:
         return 1.0 if objective is None or isinstance(objective, ELBO | ImportanceWeighted) else None
 
     def once(self, compute: "Callable[[Case], _Result]") -> _Result:
-        """The result of a function of this case that several checks share."""
+        """The result of a function of this case that several checks share, or the reason why there is none."""
         if compute not in self._results:
-            self._results[compute] = compute(self)
-        return self._results[compute]
+            try:
+                self._results[compute] = compute(self)
+            except NotApplicable as reason:
+                self._results[compute] = reason
+        result = self._results[compute]
+        if isinstance(result, NotApplicable):
+            raise result
+        return result
 
     # of the training examples
 

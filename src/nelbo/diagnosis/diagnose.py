@@ -11,6 +11,7 @@ from nelbo.data import Data, Dataset, as_batch, as_data
 from nelbo.diagnosis import checks
 from nelbo.diagnosis.case import Case
 from nelbo.diagnosis.history import History
+from nelbo.diagnosis.loss_calls import check_function
 from nelbo.diagnosis.order import ordered
 from nelbo.diagnosis.pages import NEEDS
 from nelbo.diagnosis.registry import CHECKS, Check, NotApplicable, Verdict
@@ -49,7 +50,8 @@ def diagnose(
             None for a run takes the run's own.
         held_out: examples that it was not trained on, (m, \\*event); None takes the validation part of ``data``.
         history: of the training: a dictionary for each epoch, or a dictionary of lists, in nats per example.
-        loss: the function that was differentiated, if it is not nelbo's: see :func:`effective_beta`.
+        loss: the function that was differentiated, if it is not nelbo's: see :func:`effective_beta`. Where it cannot
+            be measured, the reason is given with the checks that could not be made.
         objective: what it was trained on, such as ``nelbo.objectives.Beta(4.0)``: an intended beta is not a
             fault. None takes that of a run or a recipe.
         reported: numbers that you publish or log for ``held_out`` (for ``data`` without it), means over its examples:
@@ -63,12 +65,14 @@ def diagnose(
         Findings, the most severe first.
 
     Raises:
-        TypeError: model is not a model, or data does not hold examples.
+        TypeError: model is not a model, data does not hold examples, or loss is not a function.
         ValueError: model and data do not fit, or an id in ``only`` is unknown.
     """
     run = model if isinstance(model, Run) else None
     model = as_model(model)
     _refuse_a_point(model)
+    if loss is not None:
+        check_function(loss)
     if run is not None:
         data = run.data if data is None else data
         history = run.history if history is None else history

@@ -17,7 +17,10 @@ _FREEDOM = 21  # 3 blocks of 8 points, less 3 weights
 def _weigh(case: Case) -> EffectiveBeta:
     if case.loss is None or case.wrapped.encoding.layout is None:
         raise NotApplicable("needs loss=, and an encoder that gives the two numbers of a diagonal normal")
-    return effective_beta(case.loss, case.model, case.train.batch, seed=case.seed)
+    try:
+        return effective_beta(case.loss, case.model, case.train.batch, seed=case.seed)
+    except Exception as reason:  # whatever is wrong with the loss, what needs none of it is still diagnosed
+        raise NotApplicable(str(reason)) from reason
 
 
 def _beta(weighed: EffectiveBeta) -> Estimate:
