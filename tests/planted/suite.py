@@ -11,7 +11,15 @@ from nelbo.diagnosis.registry import CHECKS
 from nelbo.report import Findings
 from tests.planted.cases import FAULTS, HEALTHY, Planted, Subject, seeded
 
-_FILES = ("healthy", "latent_faults", "data_faults", "training_faults", "loss_faults", "evaluation_faults")
+_FILES = (
+    "healthy",
+    "latent_faults",
+    "data_faults",
+    "training_faults",
+    "loss_faults",
+    "evaluation_faults",
+    "architecture_faults",
+)
 
 
 def load() -> None:
