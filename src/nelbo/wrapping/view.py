@@ -205,7 +205,8 @@ def wrap(
         scale: of the spread that encode returns: "logvar", "log_std", "std", "variance" or "softplus" (its softplus is
             the standard deviation).
         output: what decode gives, by a name in ``likelihood.readings``: "logits" or "probabilities", "log_rates" or
-            "rates", "mean".
+            "rates", "mean"; for a pair of mean and spread under ``Normal("decoded")`` the scale of the spread, as
+            ``scale`` has it.
         module: the nn.Modules behind encode and decode, where they are hidden from it.
         forward: runs the whole model on x, to see how it draws z; the module itself if None.
 
