@@ -32,6 +32,7 @@ slow: .venv/.dev  ## the tests that take minutes
 
 diagnose-suite: .venv/.dev  ## plant faults, diagnose them, and write the table and the pages of the findings
 	OMP_NUM_THREADS=1 $(BIN)/python -m tests.planted --docs $(ARGS)
+	OMP_NUM_THREADS=1 $(BIN)/python -m tests.planted.real --docs
 
 pictures: .venv/.dev  ## take the studio's pictures for the README and the docs, from the pages with the demo's runs
 	NELBO_PICTURES=docs/images OMP_NUM_THREADS=1 $(BIN)/pytest tests/studio/test_pictures.py $(ARGS)

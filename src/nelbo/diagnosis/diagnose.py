@@ -9,6 +9,7 @@ from torch import Tensor
 
 from nelbo.data import Data, Dataset, as_batch, as_data
 from nelbo.diagnosis import checks
+from nelbo.diagnosis.advice import advised
 from nelbo.diagnosis.case import Case
 from nelbo.diagnosis.history import History
 from nelbo.diagnosis.loss_calls import check_function
@@ -92,6 +93,7 @@ def diagnose(
         reported=_reported(reported),
         sets=None if held_out is None else lambda: (_first(train), _first(held_out)),
         failure=None if run is None else _failure(run),
+        settings=None if run is None else run.record.get("training"),
     )
     notes = () if run is None or not run.unfinished else (run.unfinished,)
     noisy = noisy_layers(case.networks)
@@ -147,7 +149,7 @@ def _finding(check: Check, verdict: Verdict, case: Case) -> Finding:
         verdict.severity or "note",
         verdict.evidence,
         verdict.meaning or page.meaning,
-        verdict.change or (page.fix_in_your_code if case.foreign else page.change),
+        verdict.change or (page.fix_in_your_code if case.foreign else advised(page.change, case)),
         page.source,
         verdict.cost,
     )

@@ -46,6 +46,15 @@ def _as_declared(case: Case, weighed: EffectiveBeta) -> bool:
     return abs(float(weighed.beta) - wanted) <= _SAME * wanted + error
 
 
+def weighs_as_declared(case: Case) -> bool:
+    """Whether a loss was handed over, and is the negative ELBO with the declared beta."""
+    try:
+        weighed = case.once(_weigh)
+        return weighed.is_combination and weighed.reconstruction == DECLARED and _as_declared(case, weighed)
+    except NotApplicable:
+        return False
+
+
 def _severity(case: Case, weighed: EffectiveBeta) -> Severity:
     """Severity by how far the balance is off."""
     ratio = float(weighed.beta) / (case.declared_beta or 1.0)
