@@ -62,13 +62,10 @@ def test_a_warning_explains_nothing_severe():
 
 
 def test_what_a_longer_training_mends_is_a_warning_at_most():
-    given = [finding("not-converged"), finding("symptom", cost=9), finding("fault")]
-    found = ordered(given, {"not-converged": ("symptom",), "fault": ()})
-    assert [(f.id, f.severity) for f in found] == [
-        ("not-converged", "severe"),
-        ("symptom", "warning"),
-        ("fault", "severe"),
-    ]
+    given = [finding("not-converged"), finding("symptom", cost=9), finding("its own"), finding("fault")]
+    found = ordered(given, {"not-converged": ("symptom",), "symptom": ("its own",), "fault": ()})
+    assert ids(found) == ["not-converged", "symptom", "its own", "fault"]
+    assert [f.severity for f in found] == ["severe", "warning", "warning", "severe"]
     early = ordered([finding("not-converged", "warning"), finding("symptom")], {"not-converged": ("symptom",)})
     assert early[0].severity == "severe", "what is worth a warning does not explain it"
 

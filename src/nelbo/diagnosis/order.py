@@ -58,7 +58,7 @@ def ordered(
 
 def _softened(finding: Finding, causes: Mapping[str, str]) -> Finding:
     """At most a warning of what a longer training would mend: only the one finding that says so is severe."""
-    unripe = finding.severity == "severe" and causes.get(finding.id) == _UNRIPE
+    unripe = finding.severity == "severe" and _UNRIPE in _chain(finding.id, causes)[1:]
     return replace(finding, severity="warning") if unripe else finding
 
 

@@ -274,7 +274,7 @@ def _find_pair(output: Any, batch: int, features: int, likelihood: Likelihood, s
     options: dict[str, Spread] = {scale: scale for scale in LOG_STD if low > 0 or scale not in ("std", "variance")}
     scale = options.get(said or "")
     if scale is None:
-        lines = " or ".join(f"output={option!r} ({WORDS[option]})" for option in options)
+        lines = " or ".join(f"output={option!r} ({WORDS[option]})" for option in options.values())
         raise ValueError(
             f"decode gives two tensors for {type(likelihood).__name__}, a mean and a spread; write {lines}"
         )
