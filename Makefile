@@ -32,6 +32,7 @@ slow: .venv/.dev  ## the tests that take minutes
 
 diagnose-suite: .venv/.dev  ## plant faults, diagnose them, and write the table and the pages of the findings
 	OMP_NUM_THREADS=1 $(BIN)/python -m tests.planted --docs $(ARGS)
+	OMP_NUM_THREADS=1 $(BIN)/python -m tests.planted.real --docs
 
 fuzz: .venv/.dev  ## search for inputs that end in a traceback or not at all, ten minutes (ARGS="--minutes 1")
 	OMP_NUM_THREADS=1 $(BIN)/python -m tests.fuzz --docs $(ARGS)

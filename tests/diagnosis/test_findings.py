@@ -61,6 +61,47 @@ def test_a_warning_explains_nothing_severe():
     assert found[0].follows_from is None
 
 
+def test_what_a_longer_training_mends_is_a_warning_at_most():
+    given = [finding("not-converged"), finding("symptom", cost=9), finding("its own"), finding("fault")]
+    found = ordered(given, {"not-converged": ("symptom",), "symptom": ("its own",), "fault": ()})
+    assert ids(found) == ["not-converged", "symptom", "its own", "fault"]
+    assert [f.severity for f in found] == ["severe", "warning", "warning", "severe"]
+    early = ordered([finding("not-converged", "warning"), finding("symptom")], {"not-converged": ("symptom",)})
+    assert early[0].severity == "severe", "what is worth a warning does not explain it"
+
+
+def moved(truth, stretch, shift):
+    """The exact model in other coordinates of z: what it says of x is the same, and the prior is not met."""
+    vae = truth.vae(full=False)
+    with torch.no_grad():
+        vae.encoder.gain.mul_(stretch)
+        vae.encoder.offset.mul_(stretch).add_(shift)
+        vae.encoder.rest.add_(2 * torch.tensor(stretch).log())
+        vae.decoder.weight.div_(stretch)
+        vae.decoder.bias.sub_(vae.decoder.weight.sum(1) * shift)
+    return vae
+
+
+@pytest.mark.parametrize(
+    ("stretch", "shift", "severity"), [(1.0, 2.0, "severe"), (3.0, 0.0, "warning"), (0.3, 0.0, "warning")]
+)
+def test_codes_elsewhere_than_the_prior_are_severe_and_codes_of_another_spread_are_not(stretch, shift, severity):
+    truth = LinearGaussian.random(orthogonal=True)
+    (found,) = nelbo.diagnose(moved(truth, stretch, shift), truth.sample(1000), only=["aggregate-posterior"])
+    assert found.severity == severity
+
+
+@pytest.mark.parametrize("history", [True, False])
+def test_a_gap_of_few_examples_is_severe_only_where_training_on_has_cost_nats(history):
+    truth = LinearGaussian.random(orthogonal=True)
+    x = truth.sample(400)
+    narrow = LinearGaussian(truth.weight, truth.bias, 0.3 * truth.sigma).vae(full=False)
+    far = x + 3 * (torch.rand(x.shape, generator=torch.Generator().manual_seed(0)).double() - 0.5)
+    falling = {"validation_nelbo": [30.0, 25.0, 22.0, 21.0, 20.9], "validation_nelbo_standard_error": [1.0] * 5}
+    (found,) = nelbo.diagnose(narrow, x, held_out=far, history=falling if history else None, only=["overfit"])
+    assert found.severity == ("warning" if history else "severe")
+
+
 @pytest.fixture(scope="module")
 def exact():
     """A linear-Gaussian model with its exact posterior: as healthy as a model can be."""

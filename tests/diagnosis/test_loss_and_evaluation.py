@@ -25,9 +25,12 @@ def wrapped(model, **arguments):
     )
 
 
+def kl_of(mu, logvar):
+    return -0.5 * torch.sum(1 + logvar - mu.pow(2) - logvar.exp())
+
+
 def loss_function(recon_x, x, mu, logvar):
-    kl = -0.5 * torch.sum(1 + logvar - mu.pow(2) - logvar.exp())
-    return (F.binary_cross_entropy(recon_x, x, reduction="sum") + kl) / len(x)
+    return (F.binary_cross_entropy(recon_x, x, reduction="sum") + kl_of(mu, logvar)) / len(x)
 
 
 def weights(model, x, samples):

@@ -8,7 +8,8 @@ from nelbo.data import Batch
 from nelbo.evaluation import evaluate
 from tests.cases import LATENT, binary, make_vae
 
-WATCHED, GRADIENTS = 100, 200  # examples that pass once more, under watch for a NaN and for dead units
+# examples that pass once more: under watch for a NaN, for dead units, and with a graph of their outputs
+WATCHED, GRADIENTS, OUTPUTS = 100, 200, 200
 
 
 @pytest.fixture
@@ -35,9 +36,9 @@ def test_examples_that_are_encoded_already_are_not_encoded_again(model, data, ro
         assert len(evaluate(model, part, n=200).embedding) == min(200, len(part))
     assert sum(rows) == 300
     nelbo.diagnose(model, data, examples=200)
-    assert sum(rows) == 300 + WATCHED + GRADIENTS
+    assert sum(rows) == 300 + WATCHED + GRADIENTS + OUTPUTS
     assert len(evaluate(model, data.train, n=250).embedding) == 250
-    assert sum(rows) == 300 + WATCHED + GRADIENTS + 50
+    assert sum(rows) == 300 + WATCHED + GRADIENTS + OUTPUTS + 50
 
 
 def test_new_weights_are_seen(model, data):

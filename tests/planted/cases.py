@@ -16,6 +16,7 @@ class Subject:
 
     likelihood: bernoulli, continuous_bernoulli, normal:SIGMA, normal_decoded, poisson or negative_binomial.
     beta: the weight of the KL that its user chose on purpose and says so; None says nothing.
+    differentiated: the loss as it was at the end of the training, which the user of most cases does not hand over.
     extra: further arguments of nelbo.wrap (encode=, decode=, scale=, output=, forward= ...).
     """
 
@@ -27,6 +28,7 @@ class Subject:
     loss: Callable[..., Any] | None = None
     beta: float | None = None
     reported: dict[str, float] | None = None
+    differentiated: Callable[..., Any] | None = None
     extra: dict[str, Any] = field(default_factory=dict)
 
 

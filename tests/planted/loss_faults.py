@@ -16,7 +16,7 @@ def trained(data, loss, error, likelihood, *, kind="dense", latent=4, model=None
         model, x, held_out, lambda out, x, mu, logvar, epoch: loss(out, x, mu, logvar), error, epochs=epochs
     )
     model.eval()
-    return Subject(model, x, held_out, likelihood, history=history, loss=loss, extra=extra)
+    return Subject(model, x, held_out, likelihood, history=history, loss=loss, differentiated=loss, extra=extra)
 
 
 def binary(loss, **settings):

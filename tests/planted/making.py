@@ -40,7 +40,11 @@ def make(
     error = error_of(likelihood)
     loss = plain.negative_elbo(error, beta=beta) if loss is None else loss
     history = plain.train(model, x, held_out, loss, error, **({"epochs": 40} | training))
-    return Subject(model, x, held_out, likelihood, history, beta=declared)
+
+    def at_the_end(recon_x, x, mu, logvar):
+        return loss(recon_x, x, mu, logvar, len(history))
+
+    return Subject(model, x, held_out, likelihood, history, beta=declared, differentiated=at_the_end)
 
 
 def deepen(model):

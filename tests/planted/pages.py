@@ -146,8 +146,12 @@ def table(outcomes: list[Outcome]) -> str:
 def write(outcomes: list[Outcome]) -> None:
     """Everything: the figures, and the table in docs/diagnosis.md."""
     write_figures(outcomes)
+    put("suite", table(outcomes))
+
+
+def put(name: str, text: str) -> None:
+    """A generated part of docs/diagnosis.md, between its two comments."""
     path = DOCS / "diagnosis.md"
-    text = path.read_text()
-    start, end = "<!-- generated: suite -->", "<!-- end of suite -->"
-    before, rest = text.split(start)
-    write_bytes(path, f"{before}{start}\n{table(outcomes)}\n{end}{rest.split(end)[1]}".encode())
+    start, end = f"<!-- generated: {name} -->", f"<!-- end of {name} -->"
+    before, rest = path.read_text().split(start)
+    write_bytes(path, f"{before}{start}\n{text}\n{end}{rest.split(end)[1]}".encode())

@@ -2,15 +2,24 @@
 
 import importlib.util
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 
 import nelbo
+from nelbo.diagnosis.registry import CHECKS
 from nelbo.report import Findings
 from tests.planted.cases import FAULTS, HEALTHY, Planted, Subject, seeded
 
-_FILES = ("healthy", "latent_faults", "data_faults", "training_faults", "loss_faults", "evaluation_faults")
+_FILES = (
+    "healthy",
+    "latent_faults",
+    "data_faults",
+    "training_faults",
+    "loss_faults",
+    "evaluation_faults",
+    "architecture_faults",
+)
 
 
 def load() -> None:
@@ -62,8 +71,14 @@ def examine(planted: Planted) -> Outcome:
     """Train the case and diagnose it."""
     subject = seeded(planted)
     start = time.perf_counter()
+    findings = diagnosed(subject)
+    return Outcome(planted, subject, findings, time.perf_counter() - start)
+
+
+def diagnosed(subject: Subject) -> Findings:
+    """What nelbo says of the subject, with all that its user hands over."""
     with torch.random.fork_rng([]):
-        findings = nelbo.diagnose(
+        return nelbo.diagnose(
             view(subject),
             subject.x,
             held_out=subject.held_out,
@@ -72,7 +87,27 @@ def examine(planted: Planted) -> Outcome:
             reported=subject.reported,
             objective=None if subject.beta is None else nelbo.objectives.Beta(subject.beta),
         )
-    return Outcome(planted, subject, findings, time.perf_counter() - start)
+
+
+EVIDENCE = {
+    "loss and history": lambda s: replace(s, loss=s.differentiated),
+    "loss, no history": lambda s: replace(s, loss=s.differentiated, history=None),
+    "history, no loss": lambda s: replace(s, loss=None),
+    "neither": lambda s: replace(s, loss=None, history=None),
+}
+"""What a user may hand over of the same training."""
+
+
+def causes(planted: Planted, subject: Subject) -> set[str]:
+    """Ids of which one must come first: the planted one, or the fault of the loss that causes it, where one is given.
+
+    Empty where the planted one cannot be found in what is handed over.
+    """
+    given = {"loss": subject.loss, "history": subject.history, "reported": subject.reported}
+    if not all(given.get(need, True) for need in CHECKS[str(planted.finding)].page.needs):
+        return set()
+    pages = [check.page for check in CHECKS.values() if "loss" in check.page.needs and subject.loss is not None]
+    return {str(planted.finding), *(page.id for page in pages if planted.finding in page.explains)}
 
 
 def cases(names: list[str] | None = None) -> list[Planted]:

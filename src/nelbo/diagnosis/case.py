@@ -33,6 +33,7 @@ class Case:
         reported: what the user reports of the model: "nelbo", "nll" and "samples", as :func:`diagnose` takes it.
         sets: gives the training and the held-out examples, many more than are measured.
         failure: what stopped the training, where a NaN or an infinity did.
+        settings: of the training by nelbo.fit, as run.json has them; empty of another.
     """
 
     def __init__(
@@ -46,12 +47,14 @@ class Case:
         reported: Mapping[str, float] | None = None,
         sets: Callable[[], tuple[Tensor, Tensor]] | None = None,
         failure: str | None = None,
+        settings: Mapping[str, Any] | None = None,
     ) -> None:
         self.train = train.independent()
         self.held_out = None if held_out is None else held_out.independent()
         self.model, self.x, self.seed = train.model, train.x, train.seed
         self.history, self.loss, self.objective = history, loss, objective
         self.reported, self.sets, self.failure = reported, sets, failure
+        self.settings = settings or {}
         self._results: dict[Callable[..., Any], Any] = {}
 
     @property
@@ -102,10 +105,16 @@ class Case:
         return 1.0 if objective is None or isinstance(objective, ELBO | ImportanceWeighted) else None
 
     def once(self, compute: "Callable[[Case], _Result]") -> _Result:
-        """The result of a function of this case that several checks share."""
+        """The result of a function of this case that several checks share, or the reason why there is none."""
         if compute not in self._results:
-            self._results[compute] = compute(self)
-        return self._results[compute]
+            try:
+                self._results[compute] = compute(self)
+            except NotApplicable as reason:
+                self._results[compute] = reason
+        result = self._results[compute]
+        if isinstance(result, NotApplicable):
+            raise result
+        return result
 
     # of the training examples
 

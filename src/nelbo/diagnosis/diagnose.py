@@ -9,8 +9,10 @@ from torch import Tensor
 
 from nelbo.data import Data, Dataset, as_batch, as_data
 from nelbo.diagnosis import checks
+from nelbo.diagnosis.advice import advised
 from nelbo.diagnosis.case import Case
 from nelbo.diagnosis.history import History
+from nelbo.diagnosis.loss_calls import check_function
 from nelbo.diagnosis.order import ordered
 from nelbo.diagnosis.pages import NEEDS
 from nelbo.diagnosis.registry import CHECKS, Check, NotApplicable, Verdict
@@ -49,7 +51,8 @@ def diagnose(
             None for a run takes the run's own.
         held_out: examples that it was not trained on, (m, \\*event); None takes the validation part of ``data``.
         history: of the training: a dictionary for each epoch, or a dictionary of lists, in nats per example.
-        loss: the function that was differentiated, if it is not nelbo's: see :func:`effective_beta`.
+        loss: the function that was differentiated, if it is not nelbo's: see :func:`effective_beta`. Where it cannot
+            be measured, the reason is given with the checks that could not be made.
         objective: what it was trained on, such as ``nelbo.objectives.Beta(4.0)``: an intended beta is not a
             fault. None takes that of a run or a recipe.
         reported: numbers that you publish or log for ``held_out`` (for ``data`` without it), means over its examples:
@@ -63,12 +66,14 @@ def diagnose(
         Findings, the most severe first.
 
     Raises:
-        TypeError: model is not a model, or data does not hold examples.
+        TypeError: model is not a model, data does not hold examples, or loss is not a function.
         ValueError: model and data do not fit, or an id in ``only`` is unknown.
     """
     run = model if isinstance(model, Run) else None
     model = as_model(model)
     _refuse_a_point(model)
+    if loss is not None:
+        check_function(loss)
     if run is not None:
         data = run.data if data is None else data
         history = run.history if history is None else history
@@ -88,6 +93,7 @@ def diagnose(
         reported=_reported(reported),
         sets=None if held_out is None else lambda: (_first(train), _first(held_out)),
         failure=None if run is None else _failure(run),
+        settings=None if run is None else run.record.get("training"),
     )
     notes = () if run is None or not run.unfinished else (run.unfinished,)
     noisy = noisy_layers(case.networks)
@@ -143,7 +149,7 @@ def _finding(check: Check, verdict: Verdict, case: Case) -> Finding:
         verdict.severity or "note",
         verdict.evidence,
         verdict.meaning or page.meaning,
-        verdict.change or (page.fix_in_your_code if case.foreign else page.change),
+        verdict.change or (page.fix_in_your_code if case.foreign else advised(page.change, case)),
         page.source,
         verdict.cost,
     )

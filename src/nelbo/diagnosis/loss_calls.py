@@ -69,10 +69,7 @@ class LossFunction:
     """
 
     def __init__(self, function: Any, model: Wrapped, given: Model, arguments: Sequence[Role] | None = None) -> None:
-        if not callable(function):
-            raise TypeError(
-                f"loss must be a function, got {type(function).__name__}; write loss=loss_function, without calling it"
-            )
+        check_function(function)
         self.function, self.model, self.given = function, model, given
         self.roles: tuple[Role, ...] = tuple(arguments) if arguments is not None else _roles(function)
         self.takes_answers = "mu" in self.roles
@@ -128,7 +125,11 @@ class LossFunction:
                 self._same_batch(got, decode.place.read(answers.decoded), "decode")
             return answers.decoded
 
-        with intercepted(encode.function, encoded) as encodes, intercepted(decode.function, decoded) as decodes:
+        callers = (self.function,)
+        with (
+            intercepted(encode.function, encoded, callers) as encodes,
+            intercepted(decode.function, decoded, callers) as decodes,
+        ):
             result = self.run(answers.x)
             if not (encodes and decodes):
                 silent, side = ("decode", decode) if encodes else ("encode", encode)
@@ -187,6 +188,14 @@ class LossFunction:
             f"{describe(self.function)}({names}) fails: {type(first).__name__}: {first}. Adapt it to what it needs, "
             f"such as {line}"
         ) from first
+
+
+def check_function(loss: Any) -> None:
+    """Raise a TypeError where a loss is no function."""
+    if not callable(loss):
+        raise TypeError(
+            f"loss must be a function, got {type(loss).__name__}; write loss=loss_function, without calling it"
+        )
 
 
 def _roles(function: Any) -> tuple[Role, ...]:

@@ -38,6 +38,7 @@ def ordered(
                     continue
                 if _explains(other.id, finding.id, effects) and finding.id not in _chain(other.id, causes):
                     causes[finding.id] = other.id
+    by_rank = [_softened(finding, causes) for finding in by_rank]
     order: list[Finding] = []
 
     def place(finding: Finding) -> None:
@@ -53,6 +54,15 @@ def ordered(
     for root in sorted((finding for finding in by_rank if finding.id not in causes), key=costliest):
         place(root)
     return tuple(order)
+
+
+def _softened(finding: Finding, causes: Mapping[str, str]) -> Finding:
+    """At most a warning of what a longer training would mend: only the one finding that says so is severe."""
+    unripe = finding.severity == "severe" and _UNRIPE in _chain(finding.id, causes)[1:]
+    return replace(finding, severity="warning") if unripe else finding
+
+
+_UNRIPE = "not-converged"
 
 
 def _explains(cause: str, effect: str, explains: Mapping[str, Sequence[str]]) -> bool:

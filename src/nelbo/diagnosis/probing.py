@@ -95,6 +95,13 @@ class _Choice:
         mean, spread = (fixed.mean, fixed.spread) if wide is None else self._encoded(wide)
         return Answers(self.x, mean, spread, fixed.decoded if far is None else self._decoded(far))
 
+    def _size(self, value: Tensor) -> Tensor:
+        """How far the decoder's answers are disturbed: means by the data's spread, a log sigma by a little."""
+        if self.view.px_family.decodes_spread:
+            mean, log_std = (torch.ones_like(half) for half in value.chunk(2, 1))
+            return torch.cat([self.x.std() * mean, 0.2 * log_std], 1)
+        return self.x.std() if self.view.decoding.output == "mean" else torch.ones(())
+
     def _encoded(self, wide: float) -> tuple[Tensor, Tensor]:
         """Means of about this size; spreads that are positive, so that every reading of them exists."""
         kind = self.view.encoding.scale
@@ -112,8 +119,7 @@ class _Choice:
                 return decoding.call((self.mean + 3 * far * torch.randn_like(self.mean)).flatten(1))
         value = decoding.place.read(self.template)
         if decoding.scale.holds is None and not self.squashed:
-            size = self.x.std() if decoding.output == "mean" else 1.0
-            disturbed = value + 2 * far * size * torch.randn_like(value)
+            disturbed = value + 2 * far * self._size(value) * torch.randn_like(value)
             return decoding.place.write(self.template, disturbed)
         squash, back = (torch.sigmoid, torch.logit) if self.squashed else (torch.exp, torch.log)
         inner = back(value.clamp(1e-3, 1 - 1e-3) if self.squashed else value.clamp(min=1e-3))

@@ -57,9 +57,20 @@ def _binary_cross_entropy(v: Tensor, x: Tensor) -> Tensor:
     return F.binary_cross_entropy(v.clamp(0, 1), x, reduction="sum") / len(x)
 
 
+def _of_logits(v: Tensor, x: Tensor) -> Tensor:
+    if bool(((v < 0) | (v > 1) | (x < 0) | (x > 1)).any()):
+        return torch.full((), torch.nan)
+    return F.binary_cross_entropy_with_logits(v, x, reduction="sum") / len(x)
+
+
 _ERRORS: list[tuple[str, str, Callable[[Tensor, Tensor], Tensor]]] = [
     (SQUARED, "a squared error, that is a normal likelihood", lambda v, x: 0.5 * (v - x).square().sum() / len(x)),
     ("binary cross-entropy", "a binary cross-entropy, that is a Bernoulli likelihood", _binary_cross_entropy),
+    (
+        "logits twice",
+        "a binary cross-entropy that expects logits and is given probabilities (a sigmoid stands before it)",
+        _of_logits,
+    ),
     ("absolute error", "an absolute error, that is a Laplace likelihood", lambda v, x: (v - x).abs().sum() / len(x)),
     (
         "optimal sigma",

@@ -180,6 +180,11 @@ class Likelihood(nn.Module, ABC):
     # reading other people's models
 
     @property
+    def decodes_spread(self) -> bool:
+        """Whether the second of two parameters is the logarithm of a standard deviation."""
+        return False
+
+    @property
     def readings(self) -> Mapping[str, Scale]:
         """Ways in which decoders write this family's parameters, by the name that ``nelbo.wrap(output=)`` takes.
 

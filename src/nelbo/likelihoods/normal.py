@@ -110,6 +110,10 @@ class Normal(Likelihood):
         return torch.cat([mean, x.std(0, correction=0).clamp(min=1e-2).log()]) if self.scale == "decoded" else mean
 
     @property
+    def decodes_spread(self) -> bool:
+        return self.scale == "decoded"
+
+    @property
     def readings(self) -> Mapping[str, Scale]:
         return {} if self.scale == "decoded" else {"mean": AS_PARAMETERS}
 

@@ -6,12 +6,22 @@ from typing import Any, NamedTuple, final
 
 import torch
 from torch import Tensor
-from torch.distributions import Distribution
+from torch.distributions import Distribution, Independent
 
+from nelbo.latents import UnknownFamilyError, rebuilt
 from nelbo.likelihoods import Likelihood, Scale, check_likelihood, fitting
 from nelbo.likelihoods.given import GivenLikelihood
 from nelbo.likelihoods.likelihood import AS_PARAMETERS
-from nelbo.wrapping.encoding import as_distribution, entries_of, replaced
+from nelbo.wrapping.encoding import (
+    FROM_LOG_STD,
+    LOG_STD,
+    WORDS,
+    Spread,
+    as_distribution,
+    entries_of,
+    replaced,
+    scale_of,
+)
 from nelbo.wrapping.given import Conclusion
 from nelbo.wrapping.modules import Function, in_float
 
@@ -40,12 +50,40 @@ class Place:
         return value if self.key is None else replaced(output, {self.key: value})
 
 
+@final
+@dataclass(frozen=True)
+class Pair:
+    """The places of the two parameters of p(x|z), read as one tensor of both: (batch, 2 \\* c, \\*rest).
+
+    Attributes:
+        first: of the mean.
+        second: of the spread, or of another parameter.
+        scale: on which the spread is given; it is read as log sigma.
+        key: None: neither is the whole.
+    """
+
+    first: Any
+    second: Any
+    scale: Spread = "log_std"
+    key: None = None
+
+    def read(self, output: Any) -> Any:
+        """Both parameters, one behind the other."""
+        entries = entries_of(output)
+        return torch.cat([entries[self.first], LOG_STD[self.scale](entries[self.second])], dim=1)
+
+    def write(self, output: Any, value: Tensor) -> Any:
+        """The same kind of thing as ``output``, with these parameters in it."""
+        first, second = value.chunk(2, dim=1)
+        return replaced(output, {self.first: first, self.second: FROM_LOG_STD[self.scale](second)})
+
+
 @dataclass(frozen=True)
 class DecoderSide:
     """The calls of decode, and the reading of its answer."""
 
     function: Function
-    place: Place
+    place: Place | Pair
     output: str
     scale: Scale | None
     """None: it returns a distribution."""
@@ -73,7 +111,7 @@ class DecoderSide:
         output = self.call(codes)
         if self.scale is not None:
             return family(self.parameters(output).reshape(*z.shape[:-1], *self.event), len(self.event))
-        return Reshaped(as_distribution(self.place.read(output), len(codes), self.event), z.shape[:-1], self.event)
+        return _shown_as(as_distribution(self.place.read(output), len(codes), self.event), z.shape[:-1], self.event)
 
 
 class Decoded(NamedTuple):
@@ -107,7 +145,8 @@ def infer(decode: Function, x: Tensor, mean: Tensor, likelihood: Likelihood | No
         return Decoded(side, family, [Conclusion("p(x|z)", str(px), "decode returns this distribution")])
     likelihood = _family(likelihood, x)
     numbers = features * likelihood.parameters_per_feature
-    place = _find_place(first, len(x), numbers)
+    pair = _find_pair(first, len(x), features, likelihood, output)
+    place, output = (_find_place(first, len(x), numbers), output) if pair is None else (pair, None)
     value = place.read(first)
     if value.numel() != len(x) * numbers:
         _misfit(value, x, likelihood)
@@ -120,6 +159,10 @@ def infer(decode: Function, x: Tensor, mean: Tensor, likelihood: Likelihood | No
     side = DecoderSide(decode, place, scale_name, scale, latent_shape, parameters)
     family = type(likelihood).__name__
     notes = [Conclusion("p(x|z)", f"{family}, of which decode gives the {scale_name}", why)]
+    if pair is not None and likelihood.decodes_spread:
+        notes.append(
+            Conclusion("p(x|z)", f"decode's second tensor is {WORDS[pair.scale]}", "its name or output= says so")
+        )
     if tuple(value.shape[1:]) != tuple(parameters):
         notes.append(
             Conclusion(
@@ -159,7 +202,7 @@ def _scale(
     x: Tensor,
     likelihood: Likelihood,
     output: str | None,
-    place: Place,
+    place: Place | Pair,
 ) -> tuple[str, Scale, str]:
     """The reading of what decode gives: the bounded one if all z respect its bounds and x is not against it."""
     scales = likelihood.readings or {"parameters": AS_PARAMETERS}
@@ -206,6 +249,38 @@ def _explained(value: Tensor, x: Tensor, likelihood: Likelihood, scale: Scale) -
     return float(log_px.mean()) / x.shape[1:].numel()
 
 
+def _find_pair(output: Any, batch: int, features: int, likelihood: Likelihood, said: str | None) -> Pair | None:
+    """The places of two tensors that are the parameters of p(x|z), or None where decode does not give two.
+
+    Raises:
+        ValueError: the scale of a spread is not known.
+    """
+    if likelihood.parameters_per_feature != 2 or isinstance(output, Tensor):
+        return None
+    entries = entries_of(output)
+    names = (
+        dict(enumerate(getattr(output, "_fields", ()))) if isinstance(output, tuple) else {k: str(k) for k in entries}
+    )
+    keys = [k for k, v in entries.items() if isinstance(v, Tensor) and v.dim() > 1 and v.numel() == batch * features]
+    spreads = [key for key in keys if scale_of(names.get(key, ""))]
+    means = [key for key in keys if key not in spreads]
+    if not likelihood.decodes_spread:
+        return Pair(*keys) if len(keys) == 2 else None
+    if len(spreads) == 1 and len(means) == 1:
+        return Pair(means[0], spreads[0], scale_of(names[spreads[0]]) or "log_std")
+    if len(keys) != 2:
+        return None
+    low = float(entries[keys[1]].min())
+    options: dict[str, Spread] = {scale: scale for scale in LOG_STD if low > 0 or scale not in ("std", "variance")}
+    scale = options.get(said or "")
+    if scale is None:
+        lines = " or ".join(f"output={option!r} ({WORDS[option]})" for option in options.values())
+        raise ValueError(
+            f"decode gives two tensors for {type(likelihood).__name__}, a mean and a spread; write {lines}"
+        )
+    return Pair(keys[0], keys[1], scale)
+
+
 def _find_place(output: Any, batch: int, numel: int) -> Place:
     """The place of the reconstruction: all of the output, or the one tensor with ``numel`` values for each z.
 
@@ -225,6 +300,24 @@ def _find_place(output: Any, batch: int, numel: int) -> Place:
         f"each of {batch} examples) does not stand out; return just that, such as decode=lambda z: model.decode(z)[0], "
         "or a torch.distributions.Distribution of x"
     )
+
+
+def _shown_as(px: Distribution, batch_shape: torch.Size, event_shape: torch.Size) -> Distribution:
+    """A distribution of n examples with other shapes: of the same family where its features are independent."""
+    base = px
+    while isinstance(base, Independent):
+        base = base.base_dist
+
+    def reshaped(values: list[Tensor]) -> Tensor:
+        return values[0].reshape(*batch_shape, *event_shape)
+
+    try:
+        features = rebuilt(base, [], reshaped)
+    except (UnknownFamilyError, RuntimeError):  # parameters that are not one for each feature
+        return Reshaped(px, batch_shape, event_shape)
+    if features.batch_shape != batch_shape + event_shape:
+        return Reshaped(px, batch_shape, event_shape)
+    return Independent(features, len(event_shape), validate_args=False)
 
 
 @final

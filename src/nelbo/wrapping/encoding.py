@@ -29,6 +29,15 @@ LOG_STD: dict[Spread, Callable[[Tensor], Tensor]] = {
 }
 """The logarithm of the standard deviation, from the encoder's second output on each scale."""
 
+FROM_LOG_STD: dict[Spread, Callable[[Tensor], Tensor]] = {
+    "logvar": lambda log_std: 2 * log_std,
+    "log_std": lambda log_std: log_std,
+    "std": torch.exp,
+    "variance": lambda log_std: torch.exp(2 * log_std),
+    "softplus": lambda log_std: torch.log(torch.expm1(log_std.exp())),
+}
+"""Its inverse."""
+
 WORDS: dict[Spread, str] = {
     "logvar": "the log variance, sigma = exp(h / 2)",
     "log_std": "the log standard deviation, sigma = exp(h)",

@@ -1,9 +1,11 @@
 """The modules behind a user's functions: which they are, their modes, and how to intercept their calls."""
 
-import functools
 import inspect
-from collections.abc import Callable, Generator, Iterable
-from contextlib import ExitStack, contextmanager
+from collections.abc import Callable, Generator, Iterable, Sequence
+from contextlib import ExitStack, contextmanager, suppress
+from functools import partial, update_wrapper
+from operator import setitem
+from types import CodeType
 from typing import Any
 
 import torch
@@ -28,7 +30,7 @@ def modules_behind(*functions: Any) -> tuple[nn.Module, ...]:
 def _named_by(function: Any, depth: int) -> Iterable[nn.Module]:
     if isinstance(function, nn.Module):
         yield function
-    elif isinstance(function, functools.partial) and depth:
+    elif isinstance(function, partial) and depth:
         for part in (function.func, *function.args, *function.keywords.values()):
             yield from _named_by(part, depth - 1)
     elif inspect.ismethod(function):
@@ -41,7 +43,7 @@ def _named_by(function: Any, depth: int) -> Iterable[nn.Module]:
     elif inspect.isfunction(function) and depth:
         names = inspect.getclosurevars(function)
         for value in (*names.nonlocals.values(), *names.globals.values()):
-            if isinstance(value, nn.Module | functools.partial) or inspect.isroutine(value):
+            if isinstance(value, nn.Module | partial) or inspect.isroutine(value):
                 yield from _named_by(value, depth - 1)
             elif not inspect.ismodule(value):
                 yield from _held_by(value)
@@ -98,60 +100,146 @@ def restoring(modules: Iterable[nn.Module]) -> Generator[None]:
 
 
 @contextmanager
-def intercepted(function: Function, after: Callable[[tuple[Any, ...], Any], Any]) -> Generator[list[tuple[Any, ...]]]:
+def intercepted(
+    function: Function, after: Callable[[tuple[Any, ...], Any], Any], callers: Sequence[Any] = ()
+) -> Generator[list[tuple[Any, ...]]]:
     """Within, whoever else calls the function gets ``after(arguments, result)``.
 
     Yields the arguments of its calls so far, a list that grows.
 
-    Works for a module, for a method of an object, for a function that its own file finds by its name, and for a partial
-    of these.
+    Works for a module, for a method of an object, for a function that its own file finds by its name, and for anything
+    that the callers hold under a name: in a closure, a global, a default, an attribute, a list or a dictionary.
+
+    Args:
+        function: the function, or a partial of it.
+        after: makes the answer of what it was called with and what it gave.
+        callers: the functions and modules that will be run, in which the function is looked up.
 
     Raises:
-        ValueError: nothing looks the function up by name, so that no other can take its place (a lambda).
+        ValueError: nothing looks the function up by name, so that no other can take its place.
     """
-    while isinstance(function, functools.partial):
-        function = function.func
     calls: list[tuple[Any, ...]] = []
 
     def answer(args: tuple[Any, ...], result: Any) -> Any:
         calls.append(args)
         return after(args, result)
 
+    target = function
+    while not (places := _places_of(target, callers)) and isinstance(target, partial):
+        target = target.func
     with ExitStack() as undo:
         # compiled code would not look the function up again
         undo.enter_context(torch.compiler.set_stance("force_eager"))
-        if isinstance(function, nn.Module):
+        if isinstance(target, nn.Module):
 
             def hook(module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any], result: Any) -> Any:
                 return answer((*args, *kwargs.values()), result)
 
-            undo.callback(function.register_forward_hook(hook, with_kwargs=True).remove)
-        else:
-            place, key, shadows = _place_of(function)
+            undo.callback(target.register_forward_hook(hook, with_kwargs=True).remove)
+        elif not places:
+            raise ValueError(
+                f"the model does not call {describe(function)} itself, so the calls that it makes while it runs cannot "
+                "be followed; pass the method, the module or the function that it calls, not another one around it: "
+                "nelbo.wrap(encode=model.encode, decode=model.decode, ...)"
+            )
 
-            @functools.wraps(function)
-            def stand_in(*args: Any, **kwargs: Any) -> Any:
-                return answer((*args, *kwargs.values()), function(*args, **kwargs))
+        def stand_in(*args: Any, **kwargs: Any) -> Any:
+            return answer((*args, *kwargs.values()), target(*args, **kwargs))
 
-            place[key] = stand_in
-            undo.callback(place.pop, key) if shadows else undo.callback(place.__setitem__, key, function)
+        update_wrapper(stand_in, target)
+        for put, put_back in places:
+            put(stand_in)
+            undo.callback(put_back)
         yield calls
 
 
-def _place_of(function: Function) -> tuple[dict[str, Any], str, bool]:
-    """The namespace in which callers look the function up, its key there, and whether that key is new."""
+Put = Callable[[Any], object]
+"""Puts something else in a place."""
+
+
+def _places_of(function: Function, callers: Sequence[Any]) -> list[tuple[Put, Callable[[], object]]]:
+    """Where callers look the function up, and how to undo it; nothing for a module, whose calls can be listened to."""
+    if isinstance(function, nn.Module):
+        return []
+    places: list[tuple[Put, Callable[[], object]]] = []
     key = getattr(function, "__name__", "")
-    if inspect.ismethod(function) and hasattr(function.__self__, "__dict__"):
-        own = vars(function.__self__)
-        if key not in own and getattr(function.__self__, key, None) == function:
-            return own, key, True
-    elif inspect.isfunction(function) and function.__globals__.get(key) is function:
-        return function.__globals__, key, False
-    raise ValueError(
-        f"the model does not call {describe(function)} itself, so the calls that it makes while it runs cannot be "
-        "followed; pass the method or the module that it calls, not a lambda or a function around it: "
-        "nelbo.wrap(encode=model.encode, decode=model.decode, ...)"
+    owner = function.__self__ if inspect.ismethod(function) else None
+    if owner is not None and not inspect.isclass(owner) and hasattr(owner, "__dict__"):
+        own = vars(owner)
+        if key not in own and getattr(owner, key, None) == function:
+            places.append((partial(setitem, own, key), partial(own.pop, key)))
+    held = (
+        [(function.__globals__.get(key), partial(setitem, function.__globals__, key))]
+        if inspect.isfunction(function)
+        else []
     )
+    for value, put in (*held, *_looked_up(callers)):
+        if put is not _nowhere and (value is function or (inspect.ismethod(value) and value == function)):
+            places.append((put, partial(put, value)))
+    return places
+
+
+def _looked_up(callers: Sequence[Any], depth: int = 4) -> Iterable[tuple[Any, Put]]:
+    """What these functions and modules, and what they hold, have under a name, each with the way to replace it."""
+    level, seen = list(callers), set[int]()
+    for _ in range(depth):
+        held = [entry for holder in level if id(holder) not in seen for entry in _entries(holder)]
+        seen.update(map(id, level))
+        yield from held
+        level = [value for value, _ in held]
+
+
+def _entries(holder: Any) -> Iterable[tuple[Any, Put]]:
+    """What one function, object or collection holds, and the way to replace it."""
+    if inspect.ismethod(holder):
+        yield from ((part, _nowhere) for part in (holder.__self__, holder.__func__))
+    elif isinstance(holder, partial):
+        yield from ((part, _nowhere) for part in (holder.func, *holder.args, *holder.keywords.values()))
+    elif inspect.isfunction(holder):
+        yield from _entries_of_function(holder)
+    elif isinstance(holder, dict | list):
+        if len(holder) < _MANY:
+            collection: Any = holder
+            pairs = list(collection.items() if isinstance(holder, dict) else enumerate(collection))
+            yield from ((value, partial(setitem, collection, key)) for key, value in pairs)
+    elif not (inspect.ismodule(holder) or inspect.isclass(holder) or _is_of_a_library(type(holder))):
+        yield from _entries(getattr(holder, "__dict__", {}))
+        methods = (part for kind in type(holder).__mro__ if not _is_of_a_library(kind) for part in vars(kind).values())
+        yield from ((method, _nowhere) for method in methods if inspect.isfunction(method))
+
+
+def _entries_of_function(function: Any) -> Iterable[tuple[Any, Put]]:
+    """The values of the variables that a function reads from around it, and of its defaults."""
+    if _is_of_a_library(function):
+        return
+    for cell in function.__closure__ or ():
+        with suppress(ValueError):  # an empty cell: its variable has no value yet
+            yield cell.cell_contents, partial(setattr, cell, "cell_contents")
+    for name in _names_in(function.__code__):
+        if name in function.__globals__:
+            yield function.__globals__[name], partial(setitem, function.__globals__, name)
+    defaults = function.__defaults__ or ()
+    for i, value in enumerate(defaults):
+        yield value, lambda new, i=i: setattr(function, "__defaults__", (*defaults[:i], new, *defaults[i + 1 :]))
+    yield from _entries(function.__kwdefaults__ or {})
+
+
+def _names_in(code: CodeType) -> set[str]:
+    """The globals and attributes that code names, also within the functions that it defines."""
+    inner = (_names_in(constant) for constant in code.co_consts if isinstance(constant, CodeType))
+    return set(code.co_names).union(*inner)
+
+
+def _is_of_a_library(thing: Any) -> bool:
+    """Whether a function or class is torch's or ours, which hold nobody's encode."""
+    return (thing.__module__ or "").partition(".")[0] in ("torch", "nelbo", "numpy", "builtins")
+
+
+_MANY = 1000  # entries of a collection, beyond which it holds data
+
+
+def _nowhere(new: Any) -> None:
+    """The place of what is reached through something that cannot be changed."""
 
 
 def describe(function: Any) -> str:

@@ -50,6 +50,7 @@ def measure_sampling(
     decode: Function,
     layout: Layout,
     modules: tuple[nn.Module, ...],
+    callers: tuple[Any, ...] = (),
 ) -> Sampling:
     """Run the whole model with an encoder that answers (3, 0.5), then (3, 1.5), and see what reaches the decoder.
 
@@ -60,6 +61,7 @@ def measure_sampling(
         decode: the function that is listened to.
         layout: where the answer stands in what encode returns.
         modules: put back afterwards as they were.
+        callers: the user's functions in which encode and decode are looked up; ``run`` if none are given.
 
     Raises:
         ValueError: the model did not call encode and decode, so that nothing can be known.
@@ -72,7 +74,7 @@ def measure_sampling(
         count = 1
         for training in (True, False):
             with in_mode(modules, training=training):
-                drawn = [_draws(run, x, encode, decode, layout, value) for value in PROBES]
+                drawn = [_draws(run, x, encode, decode, layout, value, callers or (run,)) for value in PROBES]
             count = min(len(values) for values in drawn)
             if _unmoved(*drawn):
                 raise DrawnInsideError("encode draws z itself, so no other q(z|x) can be put in its place")
@@ -84,7 +86,13 @@ def measure_sampling(
 
 
 def _draws(
-    run: Callable[[Tensor], Any], x: Tensor, encode: Function, decode: Function, layout: Layout, value: float
+    run: Callable[[Tensor], Any],
+    x: Tensor,
+    encode: Function,
+    decode: Function,
+    layout: Layout,
+    value: float,
+    callers: tuple[Any, ...],
 ) -> Tensor:
     """The z that reaches the decoder while q(z|x) has the mean 3 and this spread everywhere."""
     seen: list[Tensor] = []
@@ -99,7 +107,7 @@ def _draws(
             seen.append(z.flatten())
         return output
 
-    with intercepted(encode, answer) as encoded, intercepted(decode, listen) as decoded:
+    with intercepted(encode, answer, callers) as encoded, intercepted(decode, listen, callers) as decoded:
         for _ in range(_CALLS):
             run(x)
             if not (encoded and decoded):

@@ -193,8 +193,8 @@ def wrap(
 
     Args:
         encode: x (batch, \\*event) to q(z|x): (mu, logvar), (mu, sigma), (mu, variance), a distribution, a dict, an
-            object with fields, or one tensor of both halves. ``encode=model.encode`` is better than a lambda around
-            it: then its loss can be weighed too.
+            object with fields, or one tensor of both halves. Give the function that the loss calls, such as
+            ``encode=model.encode``, and not another one around it: then its loss can be weighed too.
         decode: z (n, latent) to p(x|z): probabilities, logits, means, rates, as images or vectors, or a distribution.
         x: (batch, \\*event), some examples as the model was trained on, 50 or more are best.
         likelihood: p(x|z), such as ``nelbo.likelihoods.Bernoulli()`` for binary cross-entropy or
@@ -205,7 +205,8 @@ def wrap(
         scale: of the spread that encode returns: "logvar", "log_std", "std", "variance" or "softplus" (its softplus is
             the standard deviation).
         output: what decode gives, by a name in ``likelihood.readings``: "logits" or "probabilities", "log_rates" or
-            "rates", "mean".
+            "rates", "mean"; for a pair of mean and spread under ``Normal("decoded")`` the scale of the spread, as
+            ``scale`` has it.
         module: the nn.Modules behind encode and decode, where they are hidden from it.
         forward: runs the whole model on x, to see how it draws z; the module itself if None.
 

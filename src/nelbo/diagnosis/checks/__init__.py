@@ -6,6 +6,7 @@ from importlib import import_module
 _FILES = (
     "support",
     "finite",
+    "architecture",
     "loss",
     "draws",
     "collapse",

@@ -1,13 +1,17 @@
 """Whether the decoder sees draws of the q(z|x) whose KL is paid, measured on the user's own code."""
 
+from collections.abc import Callable
+from typing import Any
+
 import torch
+from torch import Tensor
 
 from nelbo.diagnosis.case import Case
 from nelbo.diagnosis.loss_calls import LossFunction
 from nelbo.diagnosis.registry import NotApplicable, Verdict, check, found, measured, passed
 from nelbo.estimate import Estimate
-from nelbo.wrapping.encoding import LOG_STD
-from nelbo.wrapping.sampling import PROBES, DrawnInsideError, Sampling, measure_sampling
+from nelbo.wrapping.encoding import LOG_STD, Layout
+from nelbo.wrapping.sampling import PROBES, Sampling, measure_sampling
 from nelbo.wrapping.view import Wrapped
 
 
@@ -19,18 +23,24 @@ def _drawn(case: Case) -> tuple[Wrapped, Sampling]:
     model = case.wrapped
     sampling, layout = model.sampling, model.encoding.layout
     if sampling is None and case.loss is not None and layout is not None:
-        loss = LossFunction(case.loss, model, model)
-        if not loss.takes_answers:
-            encode, decode = model.encoding.function, model.decoding.function
-            try:
-                sampling = measure_sampling(
-                    loss.run, case.x, encode=encode, decode=decode, layout=layout, modules=loss.modules
-                )
-            except DrawnInsideError as reason:
-                raise NotApplicable(str(reason)) from reason
+        sampling = _drawn_by_loss(case.loss, model, layout, case.x)
     if sampling is None:
         raise NotApplicable("how the model draws z is not known: nelbo.wrap(..., forward=) would run it")
     return model, sampling
+
+
+def _drawn_by_loss(function: Callable[..., Any], model: Wrapped, layout: Layout, x: Tensor) -> Sampling | None:
+    """How a loss that runs the model draws z; None of one that is given what the model answered."""
+    encode, decode = model.encoding.function, model.decoding.function
+    try:
+        loss = LossFunction(function, model, model)
+        if loss.takes_answers:
+            return None
+        return measure_sampling(
+            loss.run, x, encode=encode, decode=decode, layout=layout, modules=loss.modules, callers=(function,)
+        )
+    except Exception as reason:  # whatever is wrong with the loss, what needs none of it is still diagnosed
+        raise NotApplicable(str(reason)) from reason
 
 
 def _spreads(sampling: Sampling) -> tuple[Estimate, ...]:

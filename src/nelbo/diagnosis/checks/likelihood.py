@@ -71,10 +71,14 @@ def _sigma(case: Case, bounds: tuple[float, float], severe: tuple[float, float])
 
 
 def _optimal_already(case: Case) -> str:
-    """Advice for a model where the page's, an optimal sigma, is what the model has; else ""."""
-    if case.foreign or getattr(case.model.px_family, "scale", None) != "optimal":
+    """Advice for a model where the page's, a sigma that is learned, is what the model has; else ""."""
+    if case.foreign:
+        learned = bool((_normal(case).scale != _normal(case).scale.flatten()[0]).any())
+        return "Train for longer, and check that sigma is not clamped: it is learned already." if learned else ""
+    scale = getattr(case.model.px_family, "scale", None)
+    if scale not in ("optimal", "per_feature", "decoded"):
         return ""
-    return "nelbo.resume(run.path, epochs=...)  # sigma is 'optimal' already and still follows the residuals"
+    return f"nelbo.resume(run.path, epochs=...)  # sigma is {scale!r} already and still follows the residuals"
 
 
 def _ratio(case: Case) -> tuple[Estimate, Estimate, tuple[Estimate, ...]]:

@@ -17,7 +17,10 @@ _FREEDOM = 21  # 3 blocks of 8 points, less 3 weights
 def _weigh(case: Case) -> EffectiveBeta:
     if case.loss is None or case.wrapped.encoding.layout is None:
         raise NotApplicable("needs loss=, and an encoder that gives the two numbers of a diagonal normal")
-    return effective_beta(case.loss, case.model, case.train.batch, seed=case.seed)
+    try:
+        return effective_beta(case.loss, case.model, case.train.batch, seed=case.seed)
+    except Exception as reason:  # whatever is wrong with the loss, what needs none of it is still diagnosed
+        raise NotApplicable(str(reason)) from reason
 
 
 def _beta(weighed: EffectiveBeta) -> Estimate:
@@ -41,6 +44,15 @@ def _as_declared(case: Case, weighed: EffectiveBeta) -> bool:
 
     error = weighed.beta.error * float(t.isf(ALPHA / 2, _FREEDOM))
     return abs(float(weighed.beta) - wanted) <= _SAME * wanted + error
+
+
+def weighs_as_declared(case: Case) -> bool:
+    """Whether a loss was handed over, and is the negative ELBO with the declared beta."""
+    try:
+        weighed = case.once(_weigh)
+        return weighed.is_combination and weighed.reconstruction == DECLARED and _as_declared(case, weighed)
+    except NotApplicable:
+        return False
 
 
 def _severity(case: Case, weighed: EffectiveBeta) -> Severity:

@@ -115,14 +115,21 @@ def warm_up_unfinished(case: Case) -> Verdict:
         numbers = (measured("beta at the end", now, unit=""), measured("beta asked for", schedule.final, unit=""))
         done = len(history) >= schedule.epochs
     else:
-        beta = _column(history, "beta")
-        span = float(beta.max() - beta.min())
-        numbers = (
-            measured("beta at the end", float(beta[-1]), unit=""),
-            measured("its last step", float(beta[-1] - beta[-2]), unit=""),
-        )
-        done = abs(float(beta[-1] - beta[-2])) <= 0.01 * span
+        beta = _column(history, "beta") if history.get("beta") is not None else _weights(history, "train")
+        if len(beta) < 2:
+            raise NotApplicable("needs the beta of two epochs or more")
+        span, step = float(beta.max() - beta.min()), float(beta[-1] - beta[-2])
+        numbers = (measured("beta at the end", float(beta[-1]), unit=""), measured("its last step", step, unit=""))
+        # weights that are read off a loss are those of a warm-up only if they look like one
+        read = history.get("beta") is None
+        done = abs(step) <= 0.01 * span or (read and not _rises(beta))
     return passed(*numbers) if done else found("severe", *numbers)
+
+
+def _rises(weights: Column) -> bool:
+    """Whether weights are positive and rise from epoch to epoch, to twice the first and more."""
+    rounding = 1e-3 * float(weights.max())
+    return bool((weights > -rounding).all() and (np.diff(weights) > -rounding).all() and weights[-1] > 2 * weights[0])
 
 
 @check("validation-beta")
