@@ -15,7 +15,7 @@ from tests.measure.models import Foreign, binary, random_vae
 def wide(latent=2, sigma=0.3):
     """A linear model of 560 features, in float64 and in float32, and data that both see alike."""
     model = LinearGaussian.random(features=560, latent=latent, sigma=sigma)
-    x = model.sample(60).float()
+    x = model.sample(24).float()
     vae = model.vae()
     return vae, copy.deepcopy(vae).float(), x
 
@@ -26,7 +26,7 @@ def wide(latent=2, sigma=0.3):
         ("quadrature", 2, {}),
         ("mixture", 3, {"samples": 200}),
         ("importance", 3, {"samples": 200}),
-        ("annealed", 3, {"temperatures": 10, "chains": 4}),
+        ("annealed", 3, {"temperatures": 4, "chains": 4}),
     ],
 )
 def test_float32_is_within_the_stated_error_of_float64(method, latent, settings):

@@ -222,9 +222,9 @@ class Mixture:
         self.part, self.samples = part, samples
         self.modes = self._search() if modes is None else modes
         k = len(self.modes.level)
-        local = list(_RANKS[:k])
-        local[0] += _BLOCK - _FROM_Q - _FROM_PRIOR - sum(local)
-        self.shares = (_FROM_Q, _FROM_PRIOR, *local)
+        others = _RANKS[1:k]
+        best = _BLOCK - _FROM_Q - _FROM_PRIOR - sum(others)
+        self.shares = (_FROM_Q, _FROM_PRIOR, best, *others)
         self.inverse = torch.linalg.inv(self.modes.tril)
 
     def _search(self) -> Modes:
