@@ -75,8 +75,8 @@ def test_a_mode_that_q_misses_is_found(side):
 def test_chains_from_two_starts_find_what_those_from_a_wrong_q_miss():
     model = Folded(1.0, middle=-1.5)
     exact = model.exact(X)
-    one = quietly(model, X, method="annealed", start="posterior", temperatures=40)
-    both = quietly(model, X, method="annealed", temperatures=40)
+    one = quietly(model, X, method="annealed", start="posterior", temperatures=60)
+    both = quietly(model, X, method="annealed", temperatures=60)
     assert ((exact - one.value > 2) & ~one.flagged).any()
     off = (both.value - exact).abs() < 4 * both.standard_error + 0.02
     assert (off | both.flagged).all()

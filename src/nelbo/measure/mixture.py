@@ -42,7 +42,8 @@ _ROUNDS = 3  # of a fit
 _FLATTEST = 0.1  # curvature of log p(x, z), times the prior's variance
 _TILE = 64  # draws of the prior that are decoded at once
 _MOST_SCREENED = 4096
-_APART = 3.0  # standard deviations in each direction, between two starts
+_APART, _FAR = 3.0, 0.5
+"""Between two starts, in each direction: standard deviations of q(z|x); of the prior, for half of the starts."""
 _LONGEST = 24  # steps of an ascent
 _SCREENED = 0.5  # of the number of draws: draws of the prior that are shared, among which starts are looked for
 _SLOPES = 1 / 3  # of the draws: how many are spent on slopes
@@ -202,10 +203,14 @@ def _starts(part: Evaluation, draws: int, k: int) -> Tensor:
         tile = z.unflatten(0, (tiles, _TILE))
         value = joint(tile, [torch.arange(len(group))] * tiles)[0].unflatten(0, (tiles, -1))
         value, z = value.transpose(0, 1).flatten(1), z.flatten(1)
-        apart = _APART * (d**0.5) * scale[same].square().mean(1).sqrt()
+        near = _APART * d**0.5 * scale[same].square().mean(1).sqrt()
+        far = (_FAR * z.var(0).sum().sqrt()).expand_as(near)  # one of two modes may have all of the largest values
+        closest = torch.cdist(group.embedding.flatten(1), z)
         for number in range(k - 1):
-            found[number, same] = best = z[value.argmax(1)]
-            value = value.masked_fill(torch.cdist(best, z) < apart[:, None], -torch.inf)
+            apart = near if number < (k - 1) // 2 else torch.maximum(near, far)
+            best = z[value.masked_fill(closest < apart[:, None], -torch.inf).argmax(1)]
+            found[number, same] = best
+            closest = torch.minimum(closest, torch.cdist(best, z))
     return torch.cat([part.embedding.flatten(1)[None], found])
 
 
