@@ -196,6 +196,7 @@ def test_other_priors_and_posteriors(prior):
     with torch.random.fork_rng([]):
         torch.manual_seed(0)
         vae = nelbo.recipes.vae((6,), latent=2, hidden=(8,), prior=prior, posterior="flow").eval()
+        vae.posterior(binary(4, features=6))  # draws the weights
     x = binary(4, features=6)
     exact, drawn = log_evidence(vae, x), quietly(vae, x, method="importance", samples=2000)
     assert ((exact.value - drawn.value).abs() < 4.5 * drawn.standard_error + 2e-3).all()
