@@ -50,6 +50,8 @@ def true_posterior(model, x, seed=0):
 FUNCTIONS = {
     "quadrature": (PLANE, log_evidence("quadrature")),
     "importance": (SPACE, log_evidence("importance", samples=40)),
+    "mixture": (SPACE, log_evidence("mixture", samples=60)),
+    "mixture_target": (SPACE, log_evidence("mixture", target_standard_error=0.05)),
     "target": (SPACE, log_evidence("importance", target_standard_error=0.3)),
     "annealed": (SPACE, log_evidence("annealed", temperatures=6, chains=3)),
     "annealed_from_prior": (SPACE, log_evidence("annealed", temperatures=6, chains=3, start="prior")),
@@ -60,7 +62,16 @@ FUNCTIONS = {
     "true_posterior": (PLANE, true_posterior),
     "posterior_kl": (PLANE, lambda model, x, seed=0: measure.posterior_kl(model, x).value[None]),
 }
-DRAWN = ("importance", "target", "annealed", "annealed_from_prior", "importance_bounds", "inference_gap", "elbo_terms")
+DRAWN = (
+    "importance",
+    "mixture",
+    "target",
+    "annealed",
+    "annealed_from_prior",
+    "importance_bounds",
+    "inference_gap",
+    "elbo_terms",
+)
 X = binary(7).double()
 X[5] = X[2]
 

@@ -13,6 +13,7 @@ Source: Neal 2001, "Annealed importance sampling"; Wu, Burda, Salakhutdinov & Gr
 of decoder-based generative models".
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Literal, NamedTuple, final
 
@@ -39,6 +40,9 @@ _RATE = 0.3
 _FIRST_STEP = 0.2
 _TUNING_SHARE = 5  # the first pass takes one temperature where the second takes five
 _TUNING_LEAST = 30
+_APART = 3.0  # standard errors, between the values from two starts
+_SAME = 0.01  # nats
+_ACCEPTED = 0.3
 _FEW = 0.1  # of the chains: weights more uneven than that say that the path was too short
 
 
@@ -67,13 +71,15 @@ class AnnealingPath:
         evaluation: of the examples; its model is in evaluation mode.
         start: the prior, or q(z|x).
         temperatures: steps of the path.
+        stream: another number, other draws: two paths of the same examples are then independent.
 
     Raises:
         ValueError: q(z|x) is a point.
     """
 
-    def __init__(self, evaluation: Evaluation, start: Start, temperatures: int) -> None:
+    def __init__(self, evaluation: Evaluation, start: Start, temperatures: int, *, stream: int = 0) -> None:
         self.evaluation, self.temperatures, self.pz = evaluation, temperatures, evaluation.pz
+        self.stream = stream
         self.model = evaluation.conditioned
         if start == "posterior" and evaluation.is_point:
             raise ValueError('q(z|x) is a point, from which no chain can start; write start="prior"')
@@ -88,7 +94,7 @@ class AnnealingPath:
     def tune(self, chains: int) -> None:
         """Find a step size for each temperature and example, at which a fixed share of the moves is accepted."""
         count = max(_TUNING_LEAST, self.temperatures // _TUNING_SHARE)
-        keys = self.evaluation.keys("tuning")
+        keys = self._keys("tuning")
         log_step = torch.full_like(self.scale.flatten(1)[:, 0], _FIRST_STEP).log()
         state = self._at(latents.draw(self.start, chains, keys))
         sizes: list[Tensor] = []
@@ -104,12 +110,15 @@ class AnnealingPath:
 
     def forward(self, chains: int) -> Tensor:
         """Log weights (chains, batch), float64: the mean of their exponentials is p(x)."""
-        keys = self.evaluation.keys("annealing")
+        keys = self._keys("annealing")
         return self._anneal(latents.draw(self.start, chains, keys), keys, reverse=False)
 
     def reverse(self, z: Tensor, chains: int) -> Tensor:
         """Log weights of the way back from exact draws z ~ p(z|x): the mean of exp(-log w) is 1 / p(x)."""
-        return self._anneal(z.expand(chains, *z.shape), self.evaluation.keys("annealing back"), reverse=True)
+        return self._anneal(z.expand(chains, *z.shape), self._keys("annealing back"), reverse=True)
+
+    def _keys(self, purpose: str) -> Tensor:
+        return self.evaluation.keys(f"{purpose} {self.stream}" if self.stream else purpose)
 
     def _anneal(self, z: Tensor, keys: Tensor, *, reverse: bool) -> Tensor:
         betas = _schedule(self.temperatures)
@@ -128,7 +137,8 @@ class AnnealingPath:
 
     def _at(self, z: Tensor) -> _State:
         with torch.enable_grad():
-            z = z.detach().requires_grad_()
+            # where a move diverged its momentum is no number, and it is refused wherever it is evaluated
+            z = z.detach().nan_to_num(nan=0.0, posinf=0.0, neginf=0.0).requires_grad_()
             start = self.start.log_prob(z)
             joint = self.model.log_likelihood(self.evaluation.x, z) + self.pz.log_prob(z)
             (start_slope,) = torch.autograd.grad(start.sum(), z)
@@ -160,35 +170,62 @@ def _schedule(temperatures: int) -> list[float]:
 
 
 def by_annealing(
-    evaluation: Evaluation, *, temperatures: int, chains: int, start: Start, why: str, progress: bool
+    evaluation: Evaluation, *, temperatures: int, chains: int, starts: Sequence[Start], why: str, progress: bool
 ) -> Evidence:
     """The mean weight of annealed chains; the logarithm is on average a lower bound of log p(x).
+
+    Chains that ended in one part of the posterior may agree on a value that is nats too low. From two starts they do
+    not agree with one another: then the larger of the two values stands, and the example is flagged.
 
     Args:
         evaluation: whose model is in evaluation mode.
         temperatures: steps from the start to p(x, z).
-        chains: for each example.
-        start: the distribution that the chains start from.
+        chains: for each example, from all starts together.
+        starts: the distributions that the chains start from.
         why: for the result.
         progress: show a bar.
     """
     _valid(temperatures, chains)
+    each = max(2, chains // len(starts))
 
     def measure(part: Evaluation) -> Tensor:
-        path = AnnealingPath(part, start, temperatures)
-        path.tune(chains)
-        weights = Weights(len(part), chains)
-        weights.add(path.forward(chains))
-        return torch.stack([weights.log_mean, weights.standard_error, weights.ess, path.acceptance])
+        together, rows = Weights(len(part), each * len(starts)), list[Tensor]()
+        for stream, start in enumerate(starts):
+            path = AnnealingPath(part, start, temperatures, stream=stream)
+            path.tune(each)
+            log_w, weights = path.forward(each), Weights(len(part), each)
+            together.add(log_w)
+            weights.add(log_w)
+            rows.append(torch.stack([*_moments(weights), path.acceptance]))
+        values = torch.stack(rows)
+        top = values[:, 0].argmax(0)
+        apart = values[:, 0].amax(0) - values[:, 0].amin(0)
+        differ = apart > _APART * values[:, 1].square().sum(0).sqrt() + _SAME
+        acceptance = values[:, 3].amin(0)
+        larger = values[top, :3, torch.arange(len(part))].T
+        found = torch.where(differ, larger, torch.stack(_moments(together)))
+        return torch.cat([found, torch.stack([acceptance, torch.where(differ, apart, 0.0)])])
 
     def evidence(values: Tensor) -> Evidence:
-        log_mean, error, ess, acceptance = values
-        drawn = torch.full_like(log_mean, chains)
-        return Evidence(log_mean, error, "annealed", why=why, samples=drawn, ess=ess, acceptance=acceptance)
+        log_mean, error, ess, acceptance, apart = values
+        drawn = torch.full_like(log_mean, each * len(starts))
+        flagged = (ess < _fewest(each)) | (acceptance < _ACCEPTED) | (apart > 0)
+        return Evidence(
+            log_mean, error, "annealed", flagged=flagged, why=why, samples=drawn, ess=ess, acceptance=acceptance
+        )
 
-    numbers = chains * evaluation.features
-    values = part_by_part("log p(x) by annealing", evaluation, numbers, measure, 4, evidence, progress=progress)
-    return _with_notes(evidence(values), chains, temperatures)
+    numbers = each * evaluation.features
+    values = part_by_part("log p(x) by annealing", evaluation, numbers, measure, 5, evidence, progress=progress)
+    return _with_notes(evidence(values), values[4], each, temperatures)
+
+
+def _moments(weights: Weights) -> list[Tensor]:
+    return [weights.log_mean, weights.standard_error, weights.ess]
+
+
+def _fewest(chains: int) -> float:
+    """Equal weights that those of so many chains must be worth."""
+    return max(1.5, _FEW * chains)
 
 
 def _valid(temperatures: int, chains: int) -> None:
@@ -199,21 +236,27 @@ def _valid(temperatures: int, chains: int) -> None:
         raise ValueError(f"chains must be at least 2, for a standard error; got {chains}. Write chains={CHAINS}")
 
 
-def _with_notes(evidence: Evidence, chains: int, temperatures: int) -> Evidence:
+def _with_notes(evidence: Evidence, apart: Tensor, chains: int, temperatures: int) -> Evidence:
     n, notes = len(evidence.value), list[str]()
     ess, acceptance = evidence.ess, evidence.acceptance
     assert ess is not None
     assert acceptance is not None
-    if bool((uneven := ess < max(1.5, _FEW * chains)).any()):
+    if bool((differ := apart > 0).any()):
+        notes.append(
+            f"for {int(differ.sum()):,} of {n:,} examples chains from q(z|x) and chains from the prior give values "
+            f"that differ by more than {_APART:g} standard errors (by up to {float(apart.max()):.2g} nats): the larger "
+            f"one stands, and log p(x) may be higher still. Write temperatures={4 * temperatures}"
+        )
+    if bool((uneven := ess < _fewest(chains)).any()):
         notes.append(
             f"for {int(uneven.sum()):,} of {n:,} examples the weights of the {chains} chains are worth "
             f"{float(ess.min()):.1f} equal ones: one chain carries the sum, and log p(x) is probably too low there. "
             f"Write temperatures={4 * temperatures}"
         )
-    if bool((stuck := acceptance < 0.3).any()):
+    if bool((stuck := acceptance < _ACCEPTED).any()):
         notes.append(
-            f"for {int(stuck.sum()):,} of {n:,} examples less than 30 % of the moves were accepted: the chains hardly "
-            "move, and log p(x) is probably too low there"
+            f"for {int(stuck.sum()):,} of {n:,} examples less than {_ACCEPTED:.0%} of the moves were accepted: the "
+            "chains hardly move, and log p(x) is probably too low there"
         )
     return evidence.warned(notes)
 

@@ -2,7 +2,7 @@
 
 import warnings
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass, field, fields, replace
 from typing import Any
 
 import torch
@@ -20,8 +20,10 @@ class Evidence(Estimate):
 
     Attributes:
         value: log p(x).
-        standard_error: of a Monte Carlo value one standard deviation; of a quadrature what doubling its grid changed.
-        method: "quadrature", "importance" or "annealed".
+        standard_error: of a Monte Carlo value one standard deviation; of a quadrature what doubling its grid changed;
+            in both, by how much float32 may have moved it.
+        method: "quadrature", "mixture", "importance" or "annealed".
+        flagged: bool; where True, the value may be off by more than its standard error says, and ``notes`` say why.
         why: the method and the reason for it, in a sentence.
         notes: warnings in words; empty where there is nothing to warn of.
         samples: draws of z for each example that carry a weight (of annealing: chains).
@@ -32,6 +34,7 @@ class Evidence(Estimate):
         change: of quadrature, by how much doubling the grid changed the value, in nats.
     """
 
+    flagged: Tensor = field(kw_only=True)
     why: str = ""
     notes: tuple[str, ...] = ()
     samples: Tensor | None = None
@@ -42,7 +45,7 @@ class Evidence(Estimate):
 
     def part(self, which: slice) -> "Evidence":
         """The evidence of some of the examples."""
-        values = {field.name: getattr(self, field.name) for field in fields(self)}
+        values = {part.name: getattr(self, part.name) for part in fields(self)}
         return replace(self, **{name: value[which] for name, value in values.items() if isinstance(value, Tensor)})
 
     def warned(self, notes: Sequence[str]) -> "Evidence":
@@ -57,6 +60,7 @@ class Evidence(Estimate):
         mean = float(self.value[done].mean()) if bool(done.any()) else float("nan")
         parts = [f"log p(x) of {n:,} examples, {self.method}: mean {mean:.2f} nats"]
         parts += [f"largest standard error {float(self.standard_error.max()):.2g}"] if n else []
+        parts += [f"{int(self.flagged.sum()):,} flagged"] if bool(self.flagged.any()) else []
         parts += [f"{len(self.notes)} warnings, see .notes"] if self.notes else []
         return f"Evidence({', '.join(parts)})"
 
@@ -64,7 +68,7 @@ class Evidence(Estimate):
 def unmeasured(n: int) -> Evidence:
     """NaN for n examples of which nothing is known yet."""
     missing = torch.full((n,), torch.nan, dtype=torch.float64)
-    return Evidence(missing, missing, "none")
+    return Evidence(missing, missing, "none", flagged=missing > 0)
 
 
 def part_by_part(

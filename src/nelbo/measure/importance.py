@@ -1,7 +1,7 @@
 """Log p(x) by importance sampling with q(z|x) as the proposal, and what the tail of the weights says about it."""
 
 import math
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import final
 
 import torch
@@ -17,6 +17,10 @@ SAMPLES = 1000
 MOST_SAMPLES = 100_000
 SMALLEST_TAIL = 5
 _PILOT = 250
+_ADVICE = {
+    "importance": 'method="mixture" draws also where q(z|x) does not, and method="annealed" draws nothing from it',
+    "mixture": 'method="annealed" does not depend on the parts of p(z|x) having been found before it begins',
+}
 
 
 def by_importance(
@@ -31,31 +35,87 @@ def by_importance(
         why: for the result.
         progress: show a bar.
     """
+
+    def sampler(part: Evaluation, first: int) -> Sampler:
+        def weights(which: Tensor, start: int, stop: int) -> Iterator[Tensor]:
+            some = part if len(which) == len(part) else part[which]
+            return log_weights(some, "importance", stop, start=start)
+
+        return weights
+
+    _, first = _counts(samples, target_standard_error)
+    return weighted(
+        evaluation,
+        sampler,
+        "importance",
+        samples=samples,
+        target_standard_error=target_standard_error,
+        numbers=first * evaluation.features,
+        why=why,
+        progress=progress,
+    )
+
+
+Sampler = Callable[[Tensor, int, int], Iterator[Tensor]]
+"""(positions of examples, first draw, last draw) to log weights, (draws, examples), piece by piece."""
+
+
+def weighted(
+    evaluation: Evaluation,
+    sampler: Callable[[Evaluation, int], Sampler],
+    method: str,
+    *,
+    samples: int | None,
+    target_standard_error: float | None,
+    numbers: int,
+    why: str,
+    progress: bool,
+    block: int = 1,
+) -> Evidence:
+    """Log of the mean weight of each example, and what the tail of the weights says of it.
+
+    Args:
+        evaluation: whose model is in evaluation mode.
+        sampler: from some examples, and the number of draws to begin with, to their weights.
+        method: by which the weights are drawn.
+        samples: of each example; None means 1,000, or as many as the standard error needs.
+        target_standard_error: draw until each example reaches it, 100,000 draws at most.
+        numbers: computed for one example at a time.
+        why: for the result.
+        progress: show a bar.
+        block: draws come in multiples of it.
+    """
     refuse_points(evaluation)
-    most = (SAMPLES if target_standard_error is None else MOST_SAMPLES) if samples is None else samples
-    first = most if target_standard_error is None else min(_PILOT, most)
+    most, first = (-(-count // block) * block for count in _counts(samples, target_standard_error))
     target = torch.inf if target_standard_error is None else target_standard_error
-    if most < 2:
-        raise ValueError(f"samples must be at least 2, for a standard error; got {most}. Write samples={SAMPLES}")
 
     def evidence(values: Tensor) -> Evidence:
         log_mean, error, ess, drawn = values[:4]
-        k = torch.full_like(log_mean, torch.nan)
+        k, flagged = torch.full_like(log_mean, torch.nan), torch.zeros_like(log_mean, dtype=torch.bool)
         for count in drawn[drawn.isfinite()].unique().tolist():
             which = drawn == count
             k[which] = pareto_k(values[4 : 5 + tail_length(int(count)), which])
-        return Evidence(log_mean, error, "importance", why=why, samples=drawn, ess=ess, pareto_k=k)
+            flagged[which] = ~(k[which] <= threshold(int(count)))
+        return Evidence(log_mean, error, method, flagged=flagged, why=why, samples=drawn, ess=ess, pareto_k=k)
 
     values = part_by_part(
         "log p(x) by importance sampling",
         evaluation,
-        first * evaluation.features,
-        lambda part: _sums(part, first, most, target),
+        numbers,
+        lambda part: _sums(sampler(part, first), len(part), first, most, target),
         5 + tail_length(most),
         evidence,
         progress=progress,
     )
     return _with_notes(evidence(values), most, target_standard_error)
+
+
+def _counts(samples: int | None, target: float | None) -> tuple[int, int]:
+    """The most draws of an example, and those to begin with."""
+    most = (SAMPLES if target is None else MOST_SAMPLES) if samples is None else samples
+    if most < 2:
+        raise ValueError(f"samples must be at least 2, for a standard error; got {most}. Write samples={SAMPLES}")
+    return most, most if target is None else min(_PILOT, most)
 
 
 def refuse_points(evaluation: Evaluation) -> None:
@@ -85,12 +145,12 @@ def log_weights(evaluation: Evaluation, purpose: str, stop: int, *, start: int =
             yield (finite(log_prob_without_gradient(px, evaluation.x) + log_p) - log_q).double().cpu()
 
 
-def _sums(part: Evaluation, goal: int, most: int, target: float) -> Tensor:
-    """log_mean, standard_error, ess, number of draws and the tail of the weights of each example, (rows, batch)."""
-    result = torch.full((5 + tail_length(most), len(part)), torch.nan, dtype=torch.float64)
-    positions, weights = torch.arange(len(part)), Weights(len(part), most)
+def _sums(sampler: Sampler, n: int, goal: int, most: int, target: float) -> Tensor:
+    """log_mean, standard_error, ess, number of draws and the tail of the weights of each example, (rows, n)."""
+    result = torch.full((5 + tail_length(most), n), torch.nan, dtype=torch.float64)
+    positions, weights = torch.arange(n), Weights(n, most)
     while True:
-        for log_w in log_weights(part, "importance", goal, start=weights.count):
+        for log_w in sampler(positions, weights.count, goal):
             weights.add(log_w)
         missed = (weights.standard_error > target) & (goal < most)
         done = weights[~missed]
@@ -99,7 +159,7 @@ def _sums(part: Evaluation, goal: int, most: int, target: float) -> Tensor:
         result[: len(rows), positions[~missed]] = rows
         if not bool(missed.any()):
             return result
-        positions, weights, part = positions[missed], weights[missed], part[missed]
+        positions, weights = positions[missed], weights[missed]
         goal = min(2 * goal, most)
 
 
@@ -240,7 +300,7 @@ def _with_notes(evidence: Evidence, most: int, target: float | None) -> Evidence
         notes.append(
             f"for {bad:,} of {n:,} examples Pareto k is above {float(limit.max()):.2f} (largest {worst:.2f}): a few "
             f"of {int(samples.max()):,} weights carry the sum, so log p(x) is probably too low there, by more than its "
-            f'standard error says. More draws help little; method="annealed" does not depend on q(z|x) covering p(z|x)'
+            f"standard error says. More draws help little; {_ADVICE[evidence.method]}"
         )
     if target is not None and bool((missed := evidence.standard_error > target).any()):
         notes.append(

@@ -15,6 +15,7 @@ from nelbo.evaluation import Evaluation, evaluate, evaluation_mode
 from nelbo.measure.evidence import Evidence, part_by_part, unmeasured
 from nelbo.measure.importance import log_weights
 from nelbo.measure.log_evidence import log_evidence
+from nelbo.measure.rounding import rounding
 from nelbo.training import Interrupted
 
 _GROUPS = 10
@@ -133,4 +134,6 @@ def _bounds(evaluation: Evaluation, ks: tuple[int, ...], evidence: Evidence, *, 
     with evaluation_mode(evaluation.model):
         rows = 2 * len(each)
         title = "importance-weighted bounds"
-        return bounds(part_by_part(title, evaluation, numbers, measure, rows, bounds, progress=progress))
+        values = part_by_part(title, evaluation, numbers, measure, rows, bounds, progress=progress)
+        values[1::2] = (values[1::2].square() + rounding(evaluation, values[0]).square()).sqrt()
+        return bounds(values)

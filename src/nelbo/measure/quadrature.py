@@ -14,6 +14,7 @@ from nelbo.measure.evidence import Evidence, finite, interrupted
 from nelbo.measure.grid_integrals import Guard, Integrals, on_lattices, on_tiles
 from nelbo.progress import ProgressBar
 from nelbo.randomness import derive
+from nelbo.vae import Model
 
 MOST_DIMENSIONS = 2
 TOLERANCE = 1e-3
@@ -46,8 +47,8 @@ def by_quadrature(evaluation: Evaluation, *, tolerance: float = TOLERANCE, why: 
                     integrals[index] = part
         except KeyboardInterrupt as error:
             done = int((~integrals.change.isnan()).sum())
-            raise interrupted(_evidence(integrals, why), done, n) from error
-    return _with_notes(_evidence(integrals, why), tolerance)
+            raise interrupted(evidence_of(integrals, tolerance, why), done, n) from error
+    return _with_notes(evidence_of(integrals, tolerance, why), tolerance)
 
 
 def joints(evaluation: Evaluation, around: Distribution | None = None) -> Iterator[tuple[Tensor, "Joint"]]:
@@ -60,12 +61,9 @@ def joints(evaluation: Evaluation, around: Distribution | None = None) -> Iterat
         evaluation: at most two latent dimensions.
         around: another q, batch shape (n,), whose mass the box is to hold.
     """
-    for same in _by_condition(evaluation):
-        group = evaluation if len(same) == len(evaluation) else evaluation[same]
+    for same, group, model, pz in by_condition(evaluation):
         # all draws of the prior come from one key: its box is that of every example
         key = torch.tensor([derive(evaluation.seed, "box")], device=group.content.device)
-        model = evaluation.model.given(group.batch.c[:1]) if group.batch.c is not None else evaluation.model
-        pz = model.prior if evaluation.conditional else evaluation.pz
         low, high = _box(pz, key)
         # an encoder may claim any width, and where it is wrong the box grows by itself
         reach = torch.minimum(6 * group.spread.double().cpu(), 0.25 * (high - low))
@@ -82,13 +80,17 @@ def joints(evaluation: Evaluation, around: Distribution | None = None) -> Iterat
                 yield same[some], Joint(part, model, pz, low - grown, high + grown)
 
 
-def _by_condition(evaluation: Evaluation) -> list[Tensor]:
-    if not evaluation.conditional:
-        return [torch.arange(len(evaluation))]
-    c = evaluation.batch.c
-    assert c is not None
-    _, which = c.flatten(1).unique(dim=0, return_inverse=True)
-    return [(which == i).nonzero().flatten().cpu() for i in range(int(which.max()) + 1)]
+def by_condition(evaluation: Evaluation) -> Iterator[tuple[Tensor, Evaluation, Model, Distribution]]:
+    """The examples in groups that share a condition: their positions, they, the model there, and its prior."""
+    which = torch.zeros(len(evaluation), dtype=torch.long)
+    if evaluation.conditional:
+        assert evaluation.batch.c is not None
+        _, which = evaluation.batch.c.flatten(1).unique(dim=0, return_inverse=True)
+    for number in range(int(which.max()) + 1):
+        same = (which == number).nonzero().flatten().cpu()
+        group = evaluation if len(same) == len(evaluation) else evaluation[same]
+        model = evaluation.model.given(group.batch.c[:1]) if group.batch.c is not None else evaluation.model
+        yield same, group, model, model.prior if evaluation.conditional else evaluation.pz
 
 
 def _box(pz: Distribution, key: Tensor) -> tuple[Tensor, Tensor]:
@@ -191,9 +193,10 @@ def _pairwise(px: Distribution, x: Tensor) -> Tensor:
     return torch.cat([px.log_prob(part[None]) for part in x.split(size)], dim=1).T
 
 
-def _evidence(integrals: Integrals, why: str) -> Evidence:
+def evidence_of(integrals: Integrals, tolerance: float, why: str) -> Evidence:
+    """Log p(x) from its integrals; flagged where they do not end, or are not exact to the tolerance."""
     change = torch.where(integrals.inside, integrals.change, torch.inf)
-    return Evidence(integrals.log_z[0], change, "quadrature", why=why, change=change)
+    return Evidence(integrals.log_z[0], change, "quadrature", flagged=change >= tolerance, why=why, change=change)
 
 
 def _with_notes(evidence: Evidence, tolerance: float) -> Evidence:

@@ -15,7 +15,7 @@ from nelbo.evaluation import Evaluation, evaluate, evaluation_mode
 from nelbo.measure.evidence import Evidence
 from nelbo.measure.grid_integrals import Guard, Integrals
 from nelbo.measure.importance import refuse_points
-from nelbo.measure.quadrature import MOST_DIMENSIONS, TOLERANCE, Joint, joints
+from nelbo.measure.quadrature import MOST_DIMENSIONS, TOLERANCE, Joint, evidence_of, joints
 
 _POINTS = {1: 201, 2: 61}
 _SIGMAS = 5.0
@@ -152,13 +152,11 @@ def true_posterior(model: Any, x: Any, *, tolerance: float = TOLERANCE) -> TrueP
     second[:, upper[0], upper[1]] = integrals.statistics[d:].T
     second[:, upper[1], upper[0]] = integrals.statistics[d:].T
     covariance = second - mean[:, :, None] * mean[:, None]
-    change = integrals.change
-    why = "Quadrature: the posterior itself was requested."
-    evidence = Evidence(integrals.log_z[0], change, "quadrature", why=why, change=change)
+    evidence = evidence_of(integrals, tolerance, "Quadrature: the posterior itself was requested.")
     notes: tuple[str, ...] = ()
-    if bool((rough := (change >= tolerance) | ~integrals.inside).any()):
+    if bool(evidence.flagged.any()):
         notes = (
-            f"the grid of {int(rough.sum()):,} of {n:,} examples is not exact to {tolerance:g} nats: "
+            f"the grid of {int(evidence.flagged.sum()):,} of {n:,} examples is not exact to {tolerance:g} nats: "
             "log_evidence.change says how far it may be off",
         )
         warnings.warn(notes[0], stacklevel=2)

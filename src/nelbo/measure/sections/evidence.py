@@ -22,6 +22,9 @@ def evidence(context: ReportContext) -> Section:
     n = len(parts[0].value)
     means = [mean(part) for part in parts]
     rows = [row("log_evidence", *means)]
+    if any(bool(part.flagged.any()) for part in parts):
+        shares = [mean(part.flagged.double(), part.method, "share") for part in parts]
+        rows.append(row("flagged", *shares))
     dimensions = context.held_out.x[0].numel()
     if summarize(context.held_out.x[:1000]).kind in _DISCRETE:
         factor = -1 / (dimensions * math.log(2))
