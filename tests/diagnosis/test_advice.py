@@ -103,7 +103,7 @@ def had(run):
         {"activation": "gelu", "likelihood": "normal"},
         {"likelihood": "normal", "prior": "mixture:3"},
     ],
-    ids=str,
+    ids=lambda arguments: "-".join(str(getattr(value, "__name__", value)) for value in arguments.values()),
 )
 def test_no_finding_of_a_run_advises_what_the_run_has(arguments):
     make = dict(arguments)
