@@ -2,7 +2,7 @@
 PYTHON ?= python3
 BIN := .venv/bin
 
-.PHONY: help demo studio test js check slow bench reproduce diagnose-suite fuzz pictures clean
+.PHONY: help demo studio test js check slow test-busy bench reproduce diagnose-suite fuzz pictures clean
 
 help:
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
@@ -29,6 +29,10 @@ js: node_modules/.done  ## the studio's JavaScript: its format, lint, types and 
 
 slow: .venv/.dev  ## the tests that take minutes
 	OMP_NUM_THREADS=1 $(BIN)/pytest -n 2 -m slow $(ARGS)
+
+test-busy: .venv/.dev  ## the whole suite beside ten busy loops: nothing in it waits for a time (hours)
+	@for _ in 1 2 3 4 5 6 7 8 9 10; do (while :; do :; done) & busy="$$busy $$!"; done; trap 'kill $$busy' EXIT; \
+		OMP_NUM_THREADS=1 $(BIN)/pytest -n 2 $(ARGS)
 
 diagnose-suite: .venv/.dev  ## plant faults, diagnose them, and write the table and the pages of the findings
 	OMP_NUM_THREADS=1 $(BIN)/python -m tests.planted --docs $(ARGS)

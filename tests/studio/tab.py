@@ -21,7 +21,7 @@ TIMERS = """(() => {
   window.isAtRest = () => waiting.size === 0;
 })();"""
 FRAME = "() => new Promise((done) => requestAnimationFrame(() => requestAnimationFrame(done)))"
-FAR_AWAY = 180_000
+FAR_AWAY = 300_000
 """Milliseconds after which a wait for an event gives up: a fault, however busy the machine is."""
 
 
