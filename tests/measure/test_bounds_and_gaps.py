@@ -177,6 +177,7 @@ def test_kl_from_points_flows_and_mismatched_batches():
 def test_bidirectional_bounds_hold_around_the_exact_value():
     model = LinearGaussian.random(features=6, latent=3, sigma=0.5)
     found = bdmc(model.vae(), 40, temperatures=60, chains=8)
+    assert f"too low by at most {found.gap.text} on average" in found.notes[0]
     exact = model.evidence().log_prob(found.x)
     for low, high in ((found.lower.value, exact), (exact, found.upper.value)):
         off = high - low
@@ -187,6 +188,19 @@ def test_bidirectional_bounds_hold_around_the_exact_value():
     assert ((found.acceptance > 0.4) & (found.acceptance < 0.95)).all()
 
 
+@pytest.mark.parametrize(
+    ("start", "worth"), [("posterior", "may all miss what it misses"), ("prior", "on average too low")]
+)
+def test_a_value_from_one_start_says_what_it_is_worth(start, worth):
+    vae, x = random_vae(), binary(2)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        one = log_evidence(vae, x, method="annealed", temperatures=10, chains=4, start=start, progress=False)
+        two = log_evidence(vae, x, method="annealed", temperatures=10, chains=4, progress=False)
+    assert worth in one.why
+    assert "All chains" not in two.why
+
+
 def test_bidirectional_bounds_repeat_and_name_bad_input():
     vae = random_vae()
     with warnings.catch_warnings():
@@ -194,6 +208,7 @@ def test_bidirectional_bounds_repeat_and_name_bad_input():
         first, second = (bdmc(vae, 3, temperatures=10, chains=4, start="posterior") for _ in range(2))
     assert torch.equal(first.upper.value, second.upper.value)
     assert torch.equal(first.x, second.x)
+    assert "write temperatures=40" in first.notes[1] or "hardly moved" in first.notes[1]
     with pytest.raises(ValueError, match="at least 2"):
         bdmc(vae, 1)
     with pytest.raises(ValueError, match='start="prior"'):

@@ -43,6 +43,7 @@ _TUNING_LEAST = 30
 _APART = 3.0  # standard errors, between the values from two starts
 _SAME = 0.01  # nats
 _ACCEPTED = 0.3
+_WIDE = 0.5  # nats between bounds
 _FEW = 0.1  # of the chains: weights more uneven than that say that the path was too short
 
 
@@ -273,6 +274,7 @@ class BidirectionalBounds:
             also bounds the KL between the chains' last z and p(z|x), summed over both directions.
         x: (n, \\*event), the simulated data.
         acceptance: (n,) share of the Hamiltonian moves that were accepted.
+        notes: what the gap is worth, in words.
     """
 
     lower: Estimate
@@ -280,12 +282,13 @@ class BidirectionalBounds:
     gap: Estimate
     x: Tensor
     acceptance: Tensor
+    notes: tuple[str, ...] = ()
 
     def __repr__(self) -> str:
         low, high = float(self.lower.value.mean()), float(self.upper.value.mean())
         return (
             f"BidirectionalBounds({len(self.x)} simulated examples, means in nats: {low:.3f} <= log p(x) <= "
-            f"{high:.3f}, gap {self.gap.text})"
+            f"{high:.3f}, gap {self.gap.text}; {len(self.notes)} notes, see .notes)"
         )
 
 
@@ -343,10 +346,32 @@ def bdmc(
             done += len(part)
             bar.advance(len(part))
     low, low_error, high, high_error, acceptance = torch.cat(parts, dim=1)
+    gap = Estimate.mean_of(high - low, "bidirectional")
     return BidirectionalBounds(
         Estimate(low, low_error, "annealed"),
         Estimate(high, high_error, "annealed backwards"),
-        Estimate.mean_of(high - low, "bidirectional"),
+        gap,
         evaluation.x,
         acceptance,
+        _worth(gap, float(acceptance.mean()), temperatures, chains),
     )
+
+
+def _worth(gap: Estimate, acceptance: float, temperatures: int, chains: int) -> tuple[str, ...]:
+    """What a bidirectional gap says of annealing with the same settings."""
+    notes = [
+        f"On data drawn from the model, log p(x) annealed with temperatures={temperatures}, chains={chains} is too low "
+        f"by at most {gap.text} on average. Real data, which the model fits less well, may need a longer path."
+    ]
+    wide = float(gap.value) > max(_WIDE, 3 * float(gap.standard_error))
+    if wide and acceptance < _ACCEPTED:
+        notes.append(
+            f"Only {acceptance:.0%} of the moves were accepted, so the chains hardly moved: the gap says little more "
+            "than that these settings do not reach p(z|x)."
+        )
+    elif wide:
+        notes.append(
+            f"That is more than {_WIDE:g} nats: write temperatures={4 * temperatures}, here and where log p(x) is "
+            "annealed, and see whether the gap falls."
+        )
+    return tuple(notes)

@@ -12,6 +12,7 @@ from nelbo.evaluation import Evaluation, rows_at_once
 from nelbo.likelihoods import log_prob_without_gradient
 from nelbo.measure.evidence import Evidence, finite, part_by_part
 from nelbo.vae import fits
+from nelbo.wording import advice
 
 SAMPLES = 1000
 MOST_SAMPLES = 100_000
@@ -278,6 +279,10 @@ def pareto_k(largest: Tensor) -> Tensor:
     return torch.where(constant, 0.0, shape)
 
 
+def _advised(other_method: str) -> str:
+    return advice(other_method, f"in Python, nelbo.measure.log_evidence(run, x, ...) with {other_method}")
+
+
 def _with_notes(evidence: Evidence, most: int, target: float | None) -> Evidence:
     n, k, samples = len(evidence.value), evidence.pareto_k, evidence.samples
     assert k is not None
@@ -300,7 +305,7 @@ def _with_notes(evidence: Evidence, most: int, target: float | None) -> Evidence
         notes.append(
             f"for {bad:,} of {n:,} examples Pareto k is above {float(limit.max()):.2f} (largest {worst:.2f}): a few "
             f"of {int(samples.max()):,} weights carry the sum, so log p(x) is probably too low there, by more than its "
-            f"standard error says. More draws help little; {_ADVICE[evidence.method]}"
+            f"standard error says. More draws help little; {_advised(_ADVICE[evidence.method])}"
         )
     if target is not None and bool((missed := evidence.standard_error > target).any()):
         notes.append(

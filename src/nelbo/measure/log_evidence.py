@@ -92,12 +92,13 @@ def log_evidence(
         if method == "quadrature":
             found = by_quadrature(evaluation, tolerance=tolerance, why=why, progress=progress)
         elif method == "annealed":
+            starts = _starts(start, point=evaluation.is_point)
             found = by_annealing(
                 evaluation,
                 temperatures=temperatures,
                 chains=chains,
-                starts=_starts(start, point=evaluation.is_point),
-                why=why,
+                starts=starts,
+                why=why if len(starts) > 1 else f"{why} {_ONE_START[starts[0]]}",
                 progress=progress,
             )
         else:
@@ -106,6 +107,15 @@ def log_evidence(
                 evaluation, samples=samples, target_standard_error=target_standard_error, why=why, progress=progress
             )
     return replace(found, standard_error=with_rounding(found, rounding(evaluation, found.value)))
+
+
+_ONE_START: dict[Start, str] = {
+    "posterior": "All chains start from q(z|x), and may all miss what it misses of p(z|x): the value is on average too "
+    "low, and no other start tells by how much.",
+    "prior": "All chains start from the prior: the value is on average too low, by less the more temperatures there "
+    "are, and no other start tells by how much.",
+}
+"""What a value is worth whose chains have not been compared with those of another start."""
 
 
 def _starts(start: Literal["auto"] | Start, *, point: bool) -> tuple[Start, ...]:
