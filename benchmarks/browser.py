@@ -15,7 +15,8 @@ from typing import Any
 from benchmarks.results import Row
 from benchmarks.startup import ENVIRONMENT
 
-CHROMIUM = Path("/usr/bin/chromium")
+# Debian's browsers; the whole one draws its own windows too, on a graphics card that it has to imitate
+CHROMIUMS = [Path("/usr/bin/chromium-headless-shell"), Path("/usr/bin/chromium")]
 MOVES = 100
 BROWSER_GOALS = (16.0, 33.0)
 """p50 and p95 in ms where the browser computes what is drawn."""
@@ -56,8 +57,8 @@ class Served:
 
 def missing() -> str | None:
     """Why these benchmarks cannot run here, or None."""
-    if not CHROMIUM.exists():
-        return f"no {CHROMIUM}: apt-get install chromium"
+    if not any(path.exists() for path in CHROMIUMS):
+        return f"no {CHROMIUMS[0]}: apt-get install {CHROMIUMS[0].name}"
     for package in ("playwright", "uvicorn", "websockets"):
         if find_spec(package) is None:
             return f"no {package}: pip install -r benchmarks/requirements.txt"
@@ -88,7 +89,8 @@ def chromium() -> Iterator[Any]:
     from playwright.sync_api import sync_playwright
 
     with sync_playwright() as driver:
-        browser = driver.chromium.launch(executable_path=str(CHROMIUM), args=["--no-sandbox"])
+        path = next(path for path in CHROMIUMS if path.exists())
+        browser = driver.chromium.launch(executable_path=str(path), args=["--no-sandbox", "--disable-gpu"])
         yield browser
         browser.close()
 
