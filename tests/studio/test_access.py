@@ -31,7 +31,7 @@ PAGES = {
 
 
 AXE = Path(__file__).parents[2] / "node_modules" / "axe-core" / "axe.min.js"
-FOUND = """async (rules) => (await axe.run(document, rules)).violations.map((one) =>
+FOUND = """async (rules) => (await axe.run(document, rules ?? {})).violations.map((one) =>
   `${one.id} (${one.impact}): ${one.nodes.map((node) => node.html.slice(0, 160)).join("\\n    ")}`)"""
 # what axe looks at: page and state -> what stands in it when it is ready
 LOOKED_AT = {

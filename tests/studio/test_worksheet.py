@@ -74,12 +74,8 @@ class Hand:
         handle.press("Shift+ArrowRight")
         step = (now()[0] - start[0]) / 10
         for axis, (less, more) in enumerate([("ArrowLeft", "ArrowRight"), ("ArrowDown", "ArrowUp")]):
-            count = round((target[axis] - now()[axis]) / step)
-            key = more if count > 0 else less
-            for _ in range(abs(count) // 10):
-                handle.press(f"Shift+{key}")
-            for _ in range(abs(count) % 10):
-                handle.press(key)
+            while abs(away := target[axis] - now()[axis]) > 0.6 * step:  # a step grows where the plane does
+                handle.press(("Shift+" if abs(away) > 15 * step else "") + (more if away > 0 else less))
 
 
 def _symmetric(hand):
