@@ -98,7 +98,7 @@ def log_evidence(
                 temperatures=temperatures,
                 chains=chains,
                 starts=starts,
-                why=why if len(starts) > 1 else f"{why} {_ONE_START[starts[0]]}",
+                why=f"{why} {_ONE_START[starts[0]]}" if len(starts) == 1 else why,
                 progress=progress,
             )
         else:
