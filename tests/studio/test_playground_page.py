@@ -8,6 +8,7 @@ import nelbo
 from nelbo.studio.link import export_html
 from tests.studio import digits
 from tests.studio.golden import terms_and_gradient, vae_of
+from tests.studio.tab import FRAME
 
 SIZES = {"features": 64, "hidden": 64, "latent": 2}
 EPOCH = "Number(document.querySelector('.page')?.dataset.epoch)"
@@ -197,3 +198,18 @@ def test_the_exported_file_trains_without_a_network(tab, tmp_path):
     button(tab, "play").click()
     tab.page.wait_for_function("() => document.querySelector('[data-order=play]').textContent === 'Play'")
     assert numbers(tab)["total"] < 25
+
+
+def test_a_figure_out_of_sight_is_drawn_anew_for_another_width(studio, visit):
+    page = visit(studio.address("playground"))
+    words = page.locator("svg text.kl.halo[x]")
+    words.wait_for(state="attached")
+    page.set_viewport_size({"width": 1280, "height": 60})
+    assert words.evaluate("(e) => e.ownerSVGElement.getBoundingClientRect().top") > 400
+    page.evaluate(FRAME)
+    page.evaluate(FRAME)  # the browser says what is out of sight after a frame
+    page.set_viewport_size({"width": 390, "height": 60})  # as when the page is printed: nobody scrolls
+    page.wait_for_function("() => document.querySelector('svg text.kl.halo').ownerSVGElement.clientWidth < 390")
+    page.evaluate(FRAME)
+    left = words.evaluate("(e) => e.ownerSVGElement.viewBox.baseVal.width - Number(e.getAttribute('x'))")
+    assert 0 <= left < 30

@@ -35,7 +35,7 @@ export function plot(parent, options) {
   let height = 0;
   let shape = "";
   let seen = true; // until the browser says otherwise
-  let drawn = false;
+  let drawn = false; // at this size
   let stale = false;
   /** @type {Figure["held"]} */
   let held = null;
@@ -170,7 +170,9 @@ export function plot(parent, options) {
     width = place;
     const asked = typeof options.height === "function" ? options.height(place) : (options.height ?? 260);
     height = asked * Number(presented?.dataset.tall ?? 1);
-    if (figure.frame()) figure.resized();
+    if (!figure.frame()) return;
+    drawn = false; // else who prints the page, or scrolls to it fast, sees marks of the old size
+    figure.resized();
   };
   const observer = new ResizeObserver(measure);
   observer.observe(parent);
