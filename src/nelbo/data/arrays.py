@@ -13,8 +13,7 @@ from numpy.typing import NDArray
 from nelbo.data.on_disk import piece_bytes
 from nelbo.data.rows import NpyRows, plain_dtype
 from nelbo.data.sizes import check_fits, show_size, stays_on_disk
-from nelbo.data.source import Source, reader, sha256_of_file
-from nelbo.wording import said
+from nelbo.data.source import RefusedError, Source, reader, reading, sha256_of_file
 
 _KERAS = ("x_train", "y_train", "x_test", "y_test")
 
@@ -137,25 +136,20 @@ def _check_promise(path: Path) -> None:
 
 @contextmanager
 def _readable(name: str) -> Generator[None]:
-    """Within, an error of numpy's becomes one that tells what to do about the file.
-
-    numpy, zipfile and zlib meet bytes that are not theirs with errors of any kind: an OverflowError or a RecursionError
-    from a header, a NotImplementedError or a RuntimeError from an archive.
-    """
-    try:
-        yield
-    except MemoryError as error:
-        raise MemoryError(f"{name}: {error}") from error
-    except Exception as error:
-        if "pickle" in str(error).lower() or "object" in str(error).lower():
-            raise ValueError(
+    """Within, an error of numpy's becomes one that tells what to do about the file."""
+    with reading(name, "a numpy file", "It may be cut short; write it again with np.save"):
+        try:
+            yield
+        except MemoryError:
+            raise
+        except Exception as error:
+            if not any(word in str(error).lower() for word in ("pickle", "object")):
+                raise
+            raise RefusedError(
                 f"{name} holds Python objects (a pickle), which nelbo never loads: a pickle can run any code. If you "
                 "trust the file, convert it once: x = np.load(path, allow_pickle=True); np.save('plain.npy', "
                 "np.stack([np.asarray(row, dtype=np.float32) for row in x]))"
             ) from error
-        raise ValueError(
-            f"{name} cannot be read as a numpy file: {said(error)}. It may be cut short; write it again with np.save"
-        ) from error
 
 
 def _shapes(path: Path, names: list[str]) -> str:

@@ -15,9 +15,8 @@ from numpy.typing import NDArray
 
 from nelbo.data.named import is_idx_folder, read_idx_folder
 from nelbo.data.sizes import available_memory, show_size
-from nelbo.data.source import Source, reader
+from nelbo.data.source import RefusedError, Source, reader, reading
 from nelbo.progress import ProgressBar
-from nelbo.wording import said
 
 _SUFFIXES = (".png", ".jpg", ".jpeg")
 _MEMORY_SHARE = 0.5  # of the available memory that the pixels may take
@@ -62,7 +61,7 @@ def _read_images(folder: Path, paths: list[Path]) -> Source:
         data = path.read_bytes()
         with _opened(path.name, data) as image:
             if (got := _shape(image, path.name)) != shape:  # by its header, before its pixels take memory
-                raise _RefusedError(_differs(folder, path, got, paths[0], shape))
+                raise RefusedError(_differs(folder, path, got, paths[0], shape))
             return hashlib.sha256(data).hexdigest(), _pixels(image, path.name)
 
     x = np.empty((len(paths), *shape), dtype=np.uint8)
@@ -85,36 +84,27 @@ def _is_image(relative: Path) -> bool:
     return relative.suffix.lower() in _SUFFIXES and not any(part.startswith(".") for part in relative.parts)
 
 
-class _RefusedError(ValueError):
-    """An image that can be read, and is none to train on."""
-
-
 @contextmanager
 def _opened(name: str, data: bytes) -> Generator[Any]:
-    """An image of which the header is read; what its decoder raises within names the file.
-
-    Decoders meet bytes that are not theirs with errors of any kind: SyntaxError, struct.error, IndexError.
-    """
+    """An image of which the header is read; what its decoder raises within names the file."""
     from PIL import Image, UnidentifiedImageError
 
-    try:
-        with Image.open(io.BytesIO(data)) as image:
-            yield image
-    except (_RefusedError, MemoryError):
-        raise
-    except Image.DecompressionBombError as error:
-        raise ValueError(
-            f"{name} is too large by its header: {error} Cut it into smaller images, or remove it"
-        ) from error
-    except Exception as error:
-        what = "its bytes begin like those of no image" if isinstance(error, UnidentifiedImageError) else said(error)
-        raise ValueError(f"{name} cannot be read as an image: {what}. Remove it or save it again") from error
+    with reading(name, "an image", "Remove it or save it again"):
+        try:
+            with Image.open(io.BytesIO(data)) as image:
+                yield image
+        except Image.DecompressionBombError as error:
+            raise RefusedError(
+                f"{name} is too large by its header: {error} Cut it into smaller images, or remove it"
+            ) from error
+        except UnidentifiedImageError as error:
+            raise ValueError("its bytes begin like those of no image") from error
 
 
 def _shape(image: Any, name: str) -> tuple[int, ...]:
     """Of its pixels, by the header: (height, width), or with a third axis for colour."""
     if image.mode not in _READ_AS:
-        raise _RefusedError(
+        raise RefusedError(
             f"{name} must have pixels of 8-bit grey or colour, got type {image.mode!r}; read it yourself "
             "and write np.save('images.npy', x), which keeps more bits"
         )
@@ -124,7 +114,7 @@ def _shape(image: Any, name: str) -> tuple[int, ...]:
 def _pixels(image: Any, name: str) -> NDArray[np.uint8]:
     transparent = image.mode in ("RGBA", "LA") or "transparency" in image.info
     if transparent and image.convert("RGBA").getchannel("A").getextrema() != (255, 255):
-        raise _RefusedError(
+        raise RefusedError(
             f"{name} is transparent in places, and what shows through is not in the file; put it on a "
             "background: Image.alpha_composite(background, image).convert('RGB')"
         )

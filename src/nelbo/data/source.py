@@ -2,7 +2,8 @@
 
 import hashlib
 import inspect
-from collections.abc import Callable
+from collections.abc import Callable, Generator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, TypeVar
@@ -14,6 +15,7 @@ from torch import Tensor
 
 from nelbo.data.rows import RowFile, as_tensor
 from nelbo.progress import ProgressBar
+from nelbo.wording import said
 
 _BLOCK = 1 << 22  # bytes hashed at a time
 
@@ -51,6 +53,36 @@ class Source:
     def shape(self) -> tuple[int, ...]:
         """Shape (n, ...) of the values as they are stored."""
         return (len(self.x), *self.x.shape) if isinstance(self.x, RowFile) else self.x.shape
+
+
+class RefusedError(ValueError):
+    """Values that can be read, and are none to train on."""
+
+
+@contextmanager
+def reading(name: str, kind: str, expected: str) -> Generator[None]:
+    """Within, what a library raises of a file becomes one error that names the file.
+
+    Libraries meet bytes that are not theirs with errors of any kind: an OverflowError or a RecursionError from a
+    header, a SyntaxError or a struct.error from an image, a NotImplementedError from an archive.
+
+    Args:
+        name: of the file.
+        kind: what it is read as, such as "a table".
+        expected: what it should be, or what to do.
+
+    Raises:
+        ValueError: it cannot be read; a RefusedError stays as it is.
+        MemoryError: it does not fit into memory.
+    """
+    try:
+        yield
+    except RefusedError:
+        raise
+    except MemoryError as error:
+        raise MemoryError(str(error) if name in str(error) else f"{name}: {error}") from error
+    except Exception as error:
+        raise ValueError(f"{name} cannot be read as {kind}: {said(error)}. {expected}") from error
 
 
 def reader(*kinds: str) -> Callable[[_Read], _Read]:

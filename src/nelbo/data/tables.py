@@ -2,8 +2,8 @@
 
 import itertools
 import threading
-from collections.abc import Generator, Sequence
-from contextlib import AbstractContextManager, contextmanager
+from collections.abc import Sequence
+from contextlib import AbstractContextManager
 from importlib import import_module
 from pathlib import Path
 from typing import Any
@@ -14,9 +14,9 @@ from numpy.typing import NDArray
 from nelbo.data.on_disk import piece_bytes
 from nelbo.data.rows import Layout, RowFile
 from nelbo.data.sizes import check_fits, show_size, stays_on_disk
-from nelbo.data.source import Source, reader, sha256_of_file
+from nelbo.data.source import RefusedError, Source, reader, reading, sha256_of_file
 from nelbo.registry import did_you_mean
-from nelbo.wording import SHOWN, advice, listed, said
+from nelbo.wording import SHOWN, advice, listed
 
 _READ_AT_A_TIME = 1 << 16  # bytes of a column
 _BYTES_A_COLUMN_CHUNK = 2048  # of metadata, as arrow holds it: measured
@@ -37,7 +37,7 @@ def read_csv(path: Path, *, label: str | None = None, columns: Sequence[str] | N
     notes: list[str] = []
     with path.open("rb") as file:
         block = max(_BLOCK, 4 * len(file.readline(_LONGEST_LINE)))  # arrow wants whole lines in a block
-    with _readable(f"{path.name} cannot be read as a table", "Expected lines of equal length, separated by commas"):
+    with reading(path.name, "a table", "Expected lines of equal length, separated by commas"):
         table = csv.read_csv(path, read_options=csv.ReadOptions(block_size=block))
         if all(_is_number(name) for name in table.column_names):
             options = csv.ReadOptions(block_size=block, autogenerate_column_names=True)
@@ -194,7 +194,7 @@ def _fill(
         column = table.column(name)
         if column.null_count:
             drop = advice("drop those rows (table.drop_null())", "drop those rows")
-            raise _RefusedError(
+            raise RefusedError(
                 f"column {name!r} of {file} must hold a number in each row, got {column.null_count:,} empty cells; "
                 f"{drop}, fill them in first, or leave the column out with columns=[...]"
             )
@@ -230,25 +230,8 @@ def _is_number(text: str) -> bool:
     return True
 
 
-class _RefusedError(ValueError):
-    """A table that can be read, and is none to train on."""
-
-
-@contextmanager
-def _readable(what: str, expected: str) -> Generator[None]:
-    """Within, what arrow raises, of any kind, becomes one error."""
-    try:
-        yield
-    except _RefusedError:
-        raise
-    except MemoryError as error:
-        raise MemoryError(f"{what}: {error}") from error
-    except Exception as error:
-        raise ValueError(f"{what}: {said(error)}. {expected}") from error
-
-
 def _parquet(path: Path) -> AbstractContextManager[None]:
-    return _readable(f"{path.name} cannot be read as a .parquet file", "It may be cut short")
+    return reading(path.name, "a .parquet file", "It may be cut short")
 
 
 def _pyarrow(module: str) -> Any:
