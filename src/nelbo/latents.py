@@ -26,6 +26,7 @@ from nelbo.divergences import Delta
 __all__ = [
     "Change",
     "UnknownFamilyError",
+    "base_of",
     "center",
     "detached",
     "draw",
@@ -176,6 +177,13 @@ def picks(q: Distribution) -> bool:
     except (UnknownFamilyError, TypeError, AttributeError, NotImplementedError):
         return False
     return True
+
+
+def base_of(distribution: Distribution) -> Distribution:
+    """The distribution of one feature or unit: what Independent wraps."""
+    while isinstance(distribution, Independent):
+        distribution = distribution.base_dist
+    return distribution
 
 
 def factorizes(q: Distribution) -> bool:

@@ -181,7 +181,7 @@ class Case:
         except NotImplementedError:
             mean = None
         if mean is None or mean.shape != x.shape or not bool(torch.isfinite(mean).all()):
-            raise NotApplicable(f"needs a mean of p(x|z), which {type(base_of(px)).__name__} does not have")
+            raise NotApplicable(f"needs a mean of p(x|z), which {type(latents.base_of(px)).__name__} does not have")
         left = factor_gain(x - mean, 8)
         return left.named("linear latents would still explain", method="probabilistic PCA of the residuals")
 
@@ -206,12 +206,5 @@ def log_weights(evaluation: Evaluation, samples: int, purpose: str) -> Tensor:
 
 def is_standard_normal(distribution: Distribution) -> bool:
     """Whether it is N(0, I)."""
-    base = base_of(distribution)
+    base = latents.base_of(distribution)
     return isinstance(base, Normal) and bool((base.loc == 0).all()) and bool((base.scale == 1).all())
-
-
-def base_of(distribution: Distribution) -> Distribution:
-    """The distribution of one feature or unit: what Independent wraps."""
-    while isinstance(distribution, Independent):
-        distribution = distribution.base_dist
-    return distribution

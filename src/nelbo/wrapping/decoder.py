@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 from torch.distributions import Distribution, Independent
 
-from nelbo.latents import UnknownFamilyError, rebuilt
+from nelbo.latents import UnknownFamilyError, base_of, rebuilt
 from nelbo.likelihoods import Likelihood, Scale, check_likelihood, fitting
 from nelbo.likelihoods.given import GivenLikelihood
 from nelbo.likelihoods.likelihood import AS_PARAMETERS
@@ -304,15 +304,12 @@ def _find_place(output: Any, batch: int, numel: int) -> Place:
 
 def _shown_as(px: Distribution, batch_shape: torch.Size, event_shape: torch.Size) -> Distribution:
     """A distribution of n examples with other shapes: of the same family where its features are independent."""
-    base = px
-    while isinstance(base, Independent):
-        base = base.base_dist
 
     def reshaped(values: list[Tensor]) -> Tensor:
         return values[0].reshape(*batch_shape, *event_shape)
 
     try:
-        features = rebuilt(base, [], reshaped)
+        features = rebuilt(base_of(px), [], reshaped)
     except (UnknownFamilyError, RuntimeError):  # parameters that are not one for each feature
         return Reshaped(px, batch_shape, event_shape)
     if features.batch_shape != batch_shape + event_shape:

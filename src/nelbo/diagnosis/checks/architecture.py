@@ -8,7 +8,8 @@ import torch
 from torch import Tensor
 from torch.distributions import Bernoulli, Distribution, Normal
 
-from nelbo.diagnosis.case import Case, base_of
+from nelbo import latents
+from nelbo.diagnosis.case import Case
 from nelbo.diagnosis.checks.collapse import pays
 from nelbo.diagnosis.registry import NotApplicable, Verdict, check, found, measured, passed
 from nelbo.diagnosis.significance import factor_gain
@@ -197,7 +198,7 @@ def _read(out: _Outputs) -> tuple[Tensor, Callable[[float], float]]:
             return float(family(parameters, len(event)).mean.flatten()[0])
 
         return decoded, mean_of
-    base = base_of(decoded) if isinstance(decoded, Distribution) else None
+    base = latents.base_of(decoded) if isinstance(decoded, Distribution) else None
     if isinstance(base, Bernoulli) and "logits" in vars(base):
         return base.logits, lambda value: 1 / (1 + math.exp(-min(max(value, -_FAR), _FAR)))
     if isinstance(base, Normal):

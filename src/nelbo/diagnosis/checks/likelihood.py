@@ -14,7 +14,8 @@ from torch.distributions import (
     constraints,
 )
 
-from nelbo.diagnosis.case import Case, base_of
+from nelbo import latents
+from nelbo.diagnosis.case import Case
 from nelbo.diagnosis.checks.support import family_of
 from nelbo.diagnosis.registry import NotApplicable, Verdict, check, found, measured, passed
 from nelbo.diagnosis.significance import scale_gain, z_critical
@@ -45,7 +46,7 @@ def integer_density(case: Case) -> Verdict:
 
 
 def _normal(case: Case) -> Normal:
-    base = base_of(case.train.px)
+    base = latents.base_of(case.train.px)
     if not isinstance(base, Normal):
         raise NotApplicable("p(x|z) is not a normal")
     return base
@@ -130,7 +131,7 @@ def _outside(ratio: Estimate, low: float, high: float) -> bool:
 
 @check("dispersion")
 def dispersion(case: Case) -> Verdict:
-    base = base_of(case.train.px)
+    base = latents.base_of(case.train.px)
     try:
         counts, mean, variance = base.support is constraints.nonnegative_integer, base.mean, base.variance
     except NotImplementedError as error:

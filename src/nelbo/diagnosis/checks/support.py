@@ -7,7 +7,7 @@ from torch import Tensor
 from torch.distributions import Bernoulli, Distribution
 
 from nelbo import latents
-from nelbo.diagnosis.case import Case, base_of
+from nelbo.diagnosis.case import Case
 from nelbo.diagnosis.registry import NotApplicable, Verdict, check, found, measured, passed
 from nelbo.likelihoods import fitting
 from nelbo.likelihoods.bernoulli import StableContinuousBernoulli
@@ -17,7 +17,7 @@ def family_of(case: Case) -> Distribution:
     """The distribution of one feature under p(x|z), at any z."""
     few = case.train[:2]
     try:
-        return base_of(few.conditioned.likelihood(latents.draw(few.pz, None, few.keys("family"))))
+        return latents.base_of(few.conditioned.likelihood(latents.draw(few.pz, None, few.keys("family"))))
     except ValueError as error:  # torch refuses NaN; that is the finding of not-finite
         raise NotApplicable("needs finite parameters of p(x|z)") from error
 
