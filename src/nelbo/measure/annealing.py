@@ -288,7 +288,7 @@ class BidirectionalBounds:
         low, high = float(self.lower.value.mean()), float(self.upper.value.mean())
         return (
             f"BidirectionalBounds({len(self.x)} simulated examples, means in nats: {low:.3f} <= log p(x) <= "
-            f"{high:.3f}, gap {self.gap.text}; {len(self.notes)} notes, see .notes)"
+            f"{high:.3f}, gap {self.gap.text}; see .notes)"
         )
 
 

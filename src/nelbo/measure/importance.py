@@ -2,7 +2,8 @@
 
 import math
 from collections.abc import Callable, Iterator
-from typing import final
+from dataclasses import dataclass
+from typing import Protocol, Self, final
 
 import torch
 from torch import Tensor
@@ -36,18 +37,10 @@ def by_importance(
         why: for the result.
         progress: show a bar.
     """
-
-    def sampler(part: Evaluation, first: int) -> Sampler:
-        def weights(which: Tensor, start: int, stop: int) -> Iterator[Tensor]:
-            some = part if len(which) == len(part) else part[which]
-            return log_weights(some, "importance", stop, start=start)
-
-        return weights
-
     _, first = _counts(samples, target_standard_error)
     return weighted(
         evaluation,
-        sampler,
+        lambda part, _: _FromPosterior(part),
         "importance",
         samples=samples,
         target_standard_error=target_standard_error,
@@ -57,13 +50,35 @@ def by_importance(
     )
 
 
-Sampler = Callable[[Tensor, int, int], Iterator[Tensor]]
-"""(positions of examples, first draw, last draw) to log weights, (draws, examples), piece by piece."""
+class Proposal(Protocol):
+    """What z is drawn from for some examples."""
+
+    def log_weights(self, stop: int, *, start: int = 0) -> Iterator[Tensor]:
+        """Log p(x, z) less the log-density of the proposal at draws ``start`` to ``stop``, (draws, examples)."""
+        ...
+
+    def __getitem__(self, which: Tensor) -> Self:
+        """The proposal of some of the examples."""
+        ...
+
+
+@final
+@dataclass(frozen=True)
+class _FromPosterior:
+    """Q(z|x) as a proposal."""
+
+    part: Evaluation
+
+    def log_weights(self, stop: int, *, start: int = 0) -> Iterator[Tensor]:
+        return log_weights(self.part, "importance", stop, start=start)
+
+    def __getitem__(self, which: Tensor) -> "_FromPosterior":
+        return _FromPosterior(self.part[which])
 
 
 def weighted(
     evaluation: Evaluation,
-    sampler: Callable[[Evaluation, int], Sampler],
+    proposal: Callable[[Evaluation, int], Proposal],
     method: str,
     *,
     samples: int | None,
@@ -77,7 +92,7 @@ def weighted(
 
     Args:
         evaluation: whose model is in evaluation mode.
-        sampler: from some examples, and the number of draws to begin with, to their weights.
+        proposal: what z is drawn from, by some examples and the number of draws to begin with.
         method: by which the weights are drawn.
         samples: of each example; None means 1,000, or as many as the standard error needs.
         target_standard_error: draw until each example reaches it, 100,000 draws at most.
@@ -103,7 +118,7 @@ def weighted(
         "log p(x) by importance sampling",
         evaluation,
         numbers,
-        lambda part: _sums(sampler(part, first), len(part), first, most, target),
+        lambda part: _sums(proposal(part, first), len(part), first, most, target),
         5 + tail_length(most),
         evidence,
         progress=progress,
@@ -135,23 +150,38 @@ def log_weights(evaluation: Evaluation, purpose: str, stop: int, *, start: int =
     Yields:
         (draws, batch), float64, on the CPU.
     """
-    keys, model, n = evaluation.keys(purpose), evaluation.conditioned, len(evaluation)
-    several, size = rows_at_once(n * evaluation.latent), rows_at_once(n * evaluation.features)
+    keys, several = evaluation.keys(purpose), rows_at_once(len(evaluation) * evaluation.latent)
     for number in range(start, stop, several):
         codes, log_qz = latents.draw_with_log_prob(evaluation.qz, min(several, stop - number), keys, start=number)
         log_pz = evaluation.pz.log_prob(codes)
-        for z, log_p, log_q in zip(codes.split(size), log_pz.split(size), log_qz.split(size), strict=True):
-            px = model.likelihood(z)
-            fits(px, evaluation.x, model.px_family.parameters_per_feature)
-            yield (finite(log_prob_without_gradient(px, evaluation.x) + log_p) - log_q).double().cpu()
+        yield from at_draws(evaluation, codes, log_pz, log_qz)
 
 
-def _sums(sampler: Sampler, n: int, goal: int, most: int, target: float) -> Tensor:
+def at_draws(evaluation: Evaluation, codes: Tensor, log_pz: Tensor, log_proposal: Tensor) -> Iterator[Tensor]:
+    """Log p(x, z) less the log-density of what z was drawn from, as much at a time as memory allows.
+
+    Args:
+        evaluation: n examples.
+        codes: (draws, n, \\*latent) the z.
+        log_pz: (draws, n) the log-density of the prior there.
+        log_proposal: (draws, n) that of the proposal.
+
+    Yields:
+        (draws, n), float64, on the CPU.
+    """
+    model, size = evaluation.conditioned, rows_at_once(len(evaluation) * evaluation.features)
+    for z, log_p, log_q in zip(codes.split(size), log_pz.split(size), log_proposal.split(size), strict=True):
+        px = model.likelihood(z)
+        fits(px, evaluation.x, model.px_family.parameters_per_feature)
+        yield (finite(log_prob_without_gradient(px, evaluation.x) + log_p) - log_q).double().cpu()
+
+
+def _sums(proposal: Proposal, n: int, goal: int, most: int, target: float) -> Tensor:
     """log_mean, standard_error, ess, number of draws and the tail of the weights of each example, (rows, n)."""
     result = torch.full((5 + tail_length(most), n), torch.nan, dtype=torch.float64)
     positions, weights = torch.arange(n), Weights(n, most)
     while True:
-        for log_w in sampler(positions, weights.count, goal):
+        for log_w in proposal.log_weights(goal, start=weights.count):
             weights.add(log_w)
         missed = (weights.standard_error > target) & (goal < most)
         done = weights[~missed]
@@ -160,7 +190,7 @@ def _sums(sampler: Sampler, n: int, goal: int, most: int, target: float) -> Tens
         result[: len(rows), positions[~missed]] = rows
         if not bool(missed.any()):
             return result
-        positions, weights = positions[missed], weights[missed]
+        positions, weights, proposal = positions[missed], weights[missed], proposal[missed]
         goal = min(2 * goal, most)
 
 

@@ -135,5 +135,5 @@ def _bounds(evaluation: Evaluation, ks: tuple[int, ...], evidence: Evidence, *, 
         rows = 2 * len(each)
         title = "importance-weighted bounds"
         values = part_by_part(title, evaluation, numbers, measure, rows, bounds, progress=progress)
-        values[1::2] = (values[1::2].square() + rounding(evaluation, values[0]).square()).sqrt()
+        values[1::2] = values[1::2].hypot(rounding(evaluation, values[0]))
         return bounds(values)

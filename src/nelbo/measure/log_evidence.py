@@ -9,7 +9,7 @@ from nelbo.measure.evidence import Evidence
 from nelbo.measure.importance import by_importance
 from nelbo.measure.mixture import by_mixture
 from nelbo.measure.quadrature import MOST_DIMENSIONS, TOLERANCE, by_quadrature
-from nelbo.measure.rounding import rounding, with_rounding
+from nelbo.measure.rounding import rounding
 from nelbo.registry import check_choice
 
 Method = Literal["auto", "quadrature", "mixture", "importance", "annealed"]
@@ -106,7 +106,7 @@ def log_evidence(
             found = draw(
                 evaluation, samples=samples, target_standard_error=target_standard_error, why=why, progress=progress
             )
-    return replace(found, standard_error=with_rounding(found, rounding(evaluation, found.value)))
+    return replace(found, standard_error=found.standard_error.hypot(rounding(evaluation, found.value)))
 
 
 _ONE_START: dict[Start, str] = {

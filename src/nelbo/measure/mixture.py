@@ -25,12 +25,10 @@ from torch import Tensor
 
 from nelbo import latents
 from nelbo.evaluation import Evaluation, rows_at_once
-from nelbo.likelihoods import log_prob_without_gradient
 from nelbo.measure.evidence import Evidence, finite
-from nelbo.measure.importance import Sampler, weighted
+from nelbo.measure.importance import at_draws, weighted
 from nelbo.measure.quadrature import Joint, by_condition
 from nelbo.randomness import derive, normal
-from nelbo.vae import fits
 
 _FROM_Q, _FROM_PRIOR, _BLOCK = 3, 1, 20
 """Of a block of so many draws, those from q(z|x) and from the prior; the others come from local posteriors."""
@@ -251,15 +249,9 @@ class Mixture:
 
     def log_weights(self, stop: int, *, start: int = 0) -> Iterator[Tensor]:
         """Log p(x, z) - log of the mixture's density at draws ``start`` to ``stop``, multiples of a block."""
-        part, model = self.part, self.part.conditioned
-        size = rows_at_once(len(part) * part.features)
-        blocks = rows_at_once(len(part) * part.latent * _BLOCK, passes=4)
+        blocks = rows_at_once(len(self.part) * self.part.latent * _BLOCK, passes=4)
         for first in range(start // _BLOCK, stop // _BLOCK, blocks):
-            z, log_pz, log_q = self._draws(first, min(blocks, stop // _BLOCK - first))
-            for at, log_p, log_mix in zip(z.split(size), log_pz.split(size), log_q.split(size), strict=True):
-                px = model.likelihood(at)
-                fits(px, part.x, model.px_family.parameters_per_feature)
-                yield (finite(log_prob_without_gradient(px, part.x) + log_p) - log_mix).double().cpu()
+            yield from at_draws(self.part, *self._draws(first, min(blocks, stop // _BLOCK - first)))
 
     def _draws(self, first: int, blocks: int) -> tuple[Tensor, Tensor, Tensor]:
         """Draws z of some blocks, the log-density of the prior there, and that of the mixture."""
@@ -298,19 +290,9 @@ def by_mixture(
         why: for the result.
         progress: show a bar.
     """
-
-    def sampler(part: Evaluation, first: int) -> Sampler:
-        mixture = Mixture(part, first)
-
-        def weights(which: Tensor, start: int, stop: int) -> Iterator[Tensor]:
-            some = mixture if len(which) == len(part) else mixture[which]
-            return some.log_weights(stop, start=start)
-
-        return weights
-
     return weighted(
         evaluation,
-        sampler,
+        Mixture,
         "mixture",
         samples=samples,
         target_standard_error=target_standard_error,

@@ -5,8 +5,7 @@ import copy
 import torch
 from torch import Tensor
 
-from nelbo.estimate import Estimate
-from nelbo.evaluation import Evaluation, evaluation_mode
+from nelbo.evaluation import Evaluation
 
 
 def rounding(evaluation: Evaluation, value: Tensor) -> Tensor:
@@ -29,16 +28,9 @@ def rounding(evaluation: Evaluation, value: Tensor) -> Tensor:
     single = evaluation.log_likelihood(evaluation.embedding).double().cpu()
     try:
         model = copy.deepcopy(evaluation.model).double()
-        batch = evaluation.batch.to(dtype=torch.float64)
-        with evaluation_mode(model, evaluation.seed):
-            again = Evaluation(model, batch, seed=evaluation.seed, encode=lambda: evaluation.qz)
-            double = again.log_likelihood(evaluation.embedding.double()).double().cpu()
+        again = Evaluation(model, evaluation.batch.to(dtype=torch.float64), seed=evaluation.seed)
+        double = again.log_likelihood(evaluation.embedding.double()).double().cpu()
     except Exception:  # a model of whatever kind, which may not exist in two precisions
         return 2 * torch.finfo(precision).eps * size
     share = (size / single.abs().clamp(min=1e-12)).clamp(max=1)
     return unit + ((single - double).abs() * share).nan_to_num(nan=0.0)
-
-
-def with_rounding(estimate: Estimate, error: Tensor) -> Tensor:
-    """The standard error of an estimate together with that of the rounding."""
-    return (estimate.standard_error.square() + error.square()).sqrt()
