@@ -158,7 +158,7 @@ def read(path: str | Path, *, model: Model | None = None) -> Run:
     elif record["status"] != "finished" and (path / CHECKPOINT).is_file():
         tensors, position = read_checkpoint(path)
         weights = part_of(tensors, "average") or part_of(tensors, "model")
-        history = until(history, position)
+        history = until(history, position["epoch"])
         what = _UNFINISHED.get(record["status"], f"has the status {record['status']!r}")
         epochs = f"{len(history)} of {record['training']['epochs']} epochs"
         unfinished = f"the training {what}; these are the weights of its last checkpoint, after {epochs}"
@@ -307,9 +307,9 @@ def _epoch_of(line: bytes) -> Epoch | None:
     return content if all(isinstance(value, int | float | None) for value in content.values()) else None
 
 
-def until(history: Iterable[Epoch], position: Mapping[str, Any]) -> list[Epoch]:
-    """The lines of metrics.jsonl that belong to a checkpoint's position."""
-    return [line for line in history if line["epoch"] <= position["epoch"]]
+def until(history: Iterable[Epoch], epoch: int) -> list[Epoch]:
+    """The lines of metrics.jsonl up to an epoch."""
+    return [line for line in history if line["epoch"] <= epoch]
 
 
 def write_history(path: Path, history: Iterable[Epoch]) -> None:

@@ -4,7 +4,6 @@ import contextlib
 import sys
 import warnings
 from collections.abc import Callable, Generator
-from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -252,7 +251,7 @@ def train(
 
 def _history_until(position: Position, folder: Path) -> list[Epoch]:
     """The lines of metrics.jsonl up to a position, which then counts on those that are left."""
-    history = runs.until(runs.read_history(folder), asdict(position))
+    history = runs.until(runs.read_history(folder), position.epoch)
     if len(history) < position.lines:
         warnings.warn(
             f"{folder / runs.METRICS} has {len(history)} of the {position.lines} lines that the checkpoint counts on. "
