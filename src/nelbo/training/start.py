@@ -92,9 +92,11 @@ def _say_if_costly(step: Callable[[], None], model: Model, few: Tensor, dataset:
         seconds = _seconds_of(step)  # without what the first time of anything takes
     each, said = _BACK * seconds * parts, list[str]()
     if memory > _MUCH_MEMORY:
-        free = available_memory()
-        enough = "are available" if memory < free else "are available: the system may end the process"
-        said.append(f"about {show_size(memory)} of memory ({show_size(free)} {enough})")
+        room = ""
+        if few.device.type == "cpu":  # an accelerator has a memory of its own
+            free = available_memory()
+            room = f" ({show_size(free)} are available{'' if memory < free else ': the system may end the process'})"
+        said.append(f"about {show_size(memory)} of memory{room}")
     if each > _MUCH_TIME:
         steps = settings.epochs * math.ceil(len(dataset) / batch)
         said.append(f"at least {_duration(each)}, and all {steps:,} of the training {_duration(steps * each)}")
