@@ -3,6 +3,7 @@
 from benchmarks import (
     divergences,
     evidence,
+    flagged,
     memory,
     mnist,
     startup,
@@ -23,6 +24,7 @@ def main() -> None:
         *train_mlp.measure(path, rounds=chosen.rounds, images=chosen.images, patience=chosen.patience),
         *train_conv.measure(path, rounds=chosen.rounds, images=chosen.images, patience=chosen.patience),
         *evidence.measure(path, rounds=chosen.rounds, patience=chosen.patience),
+        *flagged.measure(),
         *memory.measure(path, rounds=1),
         *divergences.measure(),
         *startup.measure(rounds=chosen.rounds),
