@@ -36,10 +36,15 @@ CLOCK = """(name) => {
 _BLANK = """<svg width="900" height="600" style="background:white"><circle cx="300" cy="300" r="20"/></svg><script>
   const circle = document.querySelector("circle");
   let x = 300;
-  addEventListener("pointermove", (event) => {
-    x = event.clientX;
+  const follow = (to) => {
+    x = to;
     requestAnimationFrame(() => circle.setAttribute("cx", x));
-  });
+  };
+  addEventListener("pointermove", (event) => follow(event.clientX));
+  addEventListener("wheel", (event) => {
+    event.preventDefault();
+    follow(x + event.deltaY / 10);
+  }, {passive: false});
 </script>"""
 
 
@@ -124,12 +129,25 @@ def drag(page: Any, x: float, y: float, *, reach: float) -> list[float]:
     return page.evaluate("window.waits")
 
 
-def floor(browser: Any) -> list[float]:
-    """The same drag on a page that moves one circle: what the browser and the machine take by themselves."""
+def zoom(page: Any, x: float, y: float) -> list[float]:
+    """Milliseconds of 100 turns of the wheel with Ctrl, in and out."""
+    page.mouse.move(x, y)
+    page.evaluate(CLOCK, "wheel")
+    page.keyboard.down("Control")
+    for i in range(MOVES):
+        page.mouse.wheel(0, -40 if i // 25 % 2 == 0 else 40)
+        page.wait_for_timeout(20)
+    page.keyboard.up("Control")
+    page.wait_for_timeout(300)
+    return page.evaluate("window.waits")
+
+
+def floor(browser: Any, *, wheel: bool = False) -> list[float]:
+    """The same drag, or wheel, on a page that moves one circle: what the browser and the machine take by themselves."""
     with tab(browser) as page:
         page.set_content(_BLANK)
         page.wait_for_timeout(300)
-        return drag(page, 300, 300, reach=60)
+        return zoom(page, 300, 300) if wheel else drag(page, 300, 300, reach=60)
 
 
 def drag_rows(

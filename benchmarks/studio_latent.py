@@ -25,9 +25,11 @@ from benchmarks.browser import (
     chromium,
     drag,
     drag_rows,
+    floor,
     missing,
     serving,
     tab,
+    zoom,
 )
 from benchmarks.results import Row, options, show
 from nelbo.data import InMemory
@@ -88,21 +90,14 @@ def _map_rows(browser: Any, studio: Served) -> list[Row]:
         page.keyboard.down("Alt")
         rows += drag_rows(MAP, "pan", drag(page, x, y, reach=120), BROWSER_GOALS)
         page.keyboard.up("Alt")
-        for name, event, act in (
-            ("zoom", "wheel", lambda i: page.mouse.wheel(0, -40 if i // 25 % 2 == 0 else 40)),
-            ("hover", "pointermove", lambda i: page.mouse.move(x - 100 + 2 * i, y)),
-        ):
-            page.mouse.move(x, y)
-            page.evaluate(CLOCK, event)
-            if name == "zoom":
-                page.keyboard.down("Control")
-            for i in range(MOVES):
-                act(i)
-                page.wait_for_timeout(20)
-            if name == "zoom":
-                page.keyboard.up("Control")
-            page.wait_for_timeout(300)
-            rows += drag_rows(MAP, name, page.evaluate("window.waits"), BROWSER_GOALS)
+        rows += drag_rows(MAP, "zoom", zoom(page, x, y), BROWSER_GOALS)
+        rows += drag_rows(MAP, "the same wheel on a blank page", floor(browser, wheel=True))
+        page.mouse.move(x, y)
+        page.evaluate(CLOCK, "pointermove")
+        for i in range(MOVES):
+            page.mouse.move(x - 100 + 2 * i, y)
+            page.wait_for_timeout(20)
+        rows += drag_rows(MAP, "hover", page.evaluate("window.waits"), BROWSER_GOALS)
         colours = page.get_by_label("Colour by")
         page.evaluate(CLOCK, "change")
         for term in ("kl", "label") * 10:

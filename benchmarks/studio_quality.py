@@ -55,7 +55,7 @@ def _hand(browser: Any) -> list[Row]:
         for place in PLACES:
             with tab(browser) as page:
                 page.goto(studio.address(place))
-                page.wait_for_selector("[data-handle]")
+                page.wait_for_selector("main[data-ready]")
                 off |= {f"{place}: {name}": far for name, far in runaways(page, Mouse(page)).items()}
     return [Row("handle to pointer", f"the worst of {len(off)} handles", max(off.values()), "px", goal=2, details=off)]
 

@@ -1,6 +1,9 @@
 """The explorers as people use them: dragged, typed at, opened from a link, exported, in light and dark."""
 
+import json
+import os
 import re
+import subprocess
 from importlib.util import find_spec
 from pathlib import Path
 
@@ -11,8 +14,9 @@ from torch.distributions import Normal
 import nelbo
 from nelbo import widgets
 from nelbo.studio.explore import distribution
-from nelbo.studio.link import EXPLORERS, FACTS, PAGES, export_html, modules
+from nelbo.studio.link import EXPLORERS, FACTS, PAGES, export_html, modules, travelling
 
+ROOT = Path(__file__).parents[2]
 STATIC = Path(nelbo.__file__).parent / "studio" / "static"
 
 
@@ -376,6 +380,26 @@ def test_modules_are_linked_in_order():
         for name, source in modules(f"pages/{page}.js"):
             assert set(re.findall(r"nelbo:([\w./-]+\.js)", source)) <= seen
             seen.add(name)
+
+
+# whether two texts are the same to a parser of JavaScript, for each pair
+_SAME = """import * as espree from "espree";
+const read = (text) => espree.tokenize(text, {ecmaVersion: "latest", sourceType: "module"}).map(({value}) => value);
+let text = "";
+for await (const part of process.stdin) text += part;
+const same = ([a, b]) => JSON.stringify(read(a)) === JSON.stringify(read(b));
+console.log(JSON.stringify(JSON.parse(text).map(same)));"""
+
+
+def test_what_travels_is_the_code_without_its_comments():
+    if not (ROOT / "node_modules" / "espree").exists() and not os.environ.get("CI"):
+        pytest.skip("no espree: make js installs it")
+    files = [file.relative_to(STATIC).as_posix() for file in STATIC.rglob("*.js")]
+    pairs = [((STATIC / name).read_text("utf-8"), travelling(name)) for name in files]
+    assert sum(len(short) for _, short in pairs) < 0.85 * sum(len(whole) for whole, _ in pairs)
+    command = ["node", "--input-type=module", "-e", _SAME]
+    said = subprocess.run(command, input=json.dumps(pairs), cwd=ROOT, capture_output=True, text=True, check=True).stdout
+    assert all(json.loads(said))
 
 
 def test_a_page_is_an_entry_and_a_module():

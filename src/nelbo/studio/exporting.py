@@ -10,7 +10,7 @@ from typing import Any
 from nelbo.files import write_bytes
 from nelbo.studio.beta import all_series, series_of
 from nelbo.studio.library import Library
-from nelbo.studio.link import OF_RUNS, STATIC, export_html, index_html
+from nelbo.studio.link import OF_RUNS, STATIC, export_html, index_html, travelling
 from nelbo.studio.networks import LARGEST
 from nelbo.studio.session import Session
 from nelbo.studio.wire import pack
@@ -65,8 +65,8 @@ def export_site(session: Session, out: Path) -> int:
     for series in all_series(Library.of(session)):
         _ask_for(answers, "beta", {}, [one["run"] for one in series["runs"]])
     answers.list_only(runs)
-    travels = [path for path in STATIC.rglob("*") if path.suffix in (".js", ".css")]
-    files = {path.relative_to(STATIC).as_posix(): path.read_bytes() for path in travels}
+    travels = [path.relative_to(STATIC).as_posix() for path in STATIC.rglob("*") if path.suffix in (".js", ".css")]
+    files = {name: travelling(name).encode() for name in travels}
     manifest: dict[str, str] = {}
     for question, answer in answers.packed.items():
         manifest[question] = f"answers/{hashlib.sha256(answer).hexdigest()[:16]}.bin"

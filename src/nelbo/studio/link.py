@@ -1,8 +1,8 @@
 """One page as one file: the page's modules, linked without a bundler.
 
 A notebook loads one ESM string and a file on disk has no server, so neither can follow ``import ... from "./plot.js"``.
-The linker keeps the modules as they are: their sources travel as strings in dependency order, and a short loader turns
-each into a ``blob:`` address, writing the addresses of its imports in place of their names.
+The linker keeps the modules as they are but for comments: their sources travel as strings in dependency order, and a
+short loader turns each into a ``blob:`` address, writing the addresses of its imports in place of their names.
 """
 
 import base64
@@ -34,6 +34,9 @@ _IMPORT = re.compile(
     r"""(?P<before>^\s*(?:import|(?:import|export)\b[^"'`;()]*?\bfrom)\s*["'])(?P<name>\.{1,2}/[^"']+)(?=["'])""",
     re.MULTILINE,
 )
+# comments that begin their line
+_COMMENT = re.compile(r"^[ \t]*(?:/\*(?:(?!\*/).)*\*/|//[^\n]*)[ \t]*\n", re.MULTILINE | re.DOTALL)
+_INDENT = re.compile(r"^[ \t]+", re.MULTILINE)
 _LOADER = """\
 const urls = {};
 for (const [name, source] of %s) {
@@ -41,6 +44,19 @@ for (const [name, source] of %s) {
   urls[name] = URL.createObjectURL(new Blob([linked], {type: "text/javascript"}));
 }
 """
+
+
+@cache
+def travelling(name: str) -> str:
+    """A module or a style sheet as it travels: without its comments, which are for those who open its file.
+
+    A comment behind code stays, and no text of several lines may hold a line that looks like one.
+
+    Args:
+        name: below ``static``, as in "theme.css".
+    """
+    source = _COMMENT.sub("", (STATIC / name).read_text("utf-8"))
+    return _INDENT.sub("", source) if name.endswith(".css") else source
 
 
 def modules(entry: str) -> list[tuple[str, str]]:
@@ -65,7 +81,7 @@ def _visit(name: str, above: tuple[str, ...], done: dict[str, str]) -> None:
     path = STATIC / name
     if not path.is_file():
         raise ValueError(f"{above[-1] if above else 'the studio'} imports {name}, which does not exist")
-    source = path.read_text("utf-8")
+    source = travelling(name)
 
     def absolute(relative: str) -> str:
         return posixpath.normpath(posixpath.join(posixpath.dirname(name), relative))
@@ -115,7 +131,7 @@ def stylesheet(page: str) -> str:
     """The style of a page in a notebook or a file; the studio itself loads both sheets."""
     shows_models = any(name.startswith("pages/inspector/") for name, _ in modules(f"pages/{page}.js"))
     sheets = ("theme.css", "inspector.css") if shows_models else ("theme.css",)
-    return "".join((STATIC / name).read_text("utf-8") for name in sheets)
+    return "".join(travelling(name) for name in sheets)
 
 
 def export_html(

@@ -89,6 +89,40 @@ export function coalesced(draw) {
 }
 
 /**
+ * Draw in parts, as many in a frame as fit in it beside what a hand does; a round that has begun ends with what it began with.
+ * @template T
+ * @param {((given: T) => void)[]} parts
+ * @param {number} [share] ms of a frame
+ * @returns {((given: T) => void) & {cancel: () => void}}
+ */
+export function inTurns(parts, share = 4) {
+  /** @type {?{given: T}} */
+  let next = null;
+  /** @type {?{given: T}} */
+  let now = null;
+  let done = 0;
+  const go = coalesced(() => {
+    const until = performance.now() + share;
+    if (!now) [now, next, done] = [next, null, 0];
+    while (done < parts.length) {
+      parts[done++](now.given);
+      if (performance.now() >= until) break;
+    }
+    if (done === parts.length) now = null;
+    if (now || next) go();
+  });
+  const ask = (/** @type {T} */ given) => {
+    next = { given };
+    go();
+  };
+  const cancel = () => {
+    go.cancel();
+    now = next = null;
+  };
+  return Object.assign(ask, { cancel });
+}
+
+/**
  * Run `f` with the newest arguments a little later: for what may follow a hand at ten times a second.
  * @template {any[]} A
  * @param {(...given: A) => void} f

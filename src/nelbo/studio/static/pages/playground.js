@@ -1,7 +1,7 @@
 // A VAE that is trained in the page: no Python, no network, and β is a slider while it learns.
 
 import { card, choice, group, presetButtons, slider } from "../core/controls.js";
-import { coalesced, h, set, tell } from "../core/dom.js";
+import { coalesced, h, inTurns, set, tell } from "../core/dom.js";
 import { nats, number } from "../core/format.js";
 import { PAGES } from "../core/pages.js";
 import { read, write } from "../core/store.js";
@@ -54,21 +54,17 @@ function mount(slots) {
     draw();
   });
 
-  const draw = coalesced(() => {
-    if (!shown) return;
-    const state = read(model, NAMES);
-    const unit = model.get("unit");
-    strip.show(shown);
-    panels.cloud.paint(shown, state.z);
-    panels.trail.paint(points, shown.now, state.beta, unit);
-    panels.rebuilt.paint(shown, state.z);
-    panels.curves.paint(points, unit);
-    panels.grid.paint(shown);
-    panels.batch.paint(shown, Math.ceil(TRAINING / state.batch), unit);
-    cards(shown, state.beta, unit);
-    tell(slots.code, code(state, shown.now.epoch));
-    set(slots.root, { "data-epoch": shown.now.epoch.toFixed(3), "data-run": run });
-  });
+  // the figures of a training under way, one after the other, so that β stays under the hand meanwhile
+  const figures = inTurns([
+    (/** @type {Shown} */ one) => (strip.show(one), drawBeta.now()),
+    (one) => panels.cloud.paint(one, model.get("z")),
+    (one) => panels.rebuilt.paint(one, model.get("z")),
+    () => panels.curves.paint(points, model.get("unit")),
+    (one) => panels.grid.paint(one),
+    (one) => panels.batch.paint(one, Math.ceil(TRAINING / model.get("batch")), model.get("unit")),
+    (one) => set(slots.root, { "data-epoch": one.now.epoch.toFixed(3), "data-run": one.run }),
+  ]);
+  const draw = () => shown && figures(shown);
   for (const one of [panels.cloud, panels.trail, panels.curves, panels.grid]) one.figure.resized = draw;
   // what follows the hand, at once and alone
   const drawBeta = coalesced(() => {
@@ -114,7 +110,7 @@ function mount(slots) {
   work.tell({ do: "set", ...settings() });
   restart();
   return () => {
-    for (const one of [draw, drawBeta, drawZ]) one.cancel();
+    for (const one of [figures, drawBeta, drawZ]) one.cancel();
     work.stop();
     for (const [name, f] of Object.entries(change)) model.off(`change:${name}`, f);
     for (const one of [panels.cloud, panels.trail, panels.curves, panels.grid]) one.figure.remove();

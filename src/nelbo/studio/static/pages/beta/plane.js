@@ -3,7 +3,7 @@
 import { h, s, set } from "../../core/dom.js";
 import { tick, ticks } from "../../core/format.js";
 import { plot } from "../../core/plot.js";
-import { cloudOf } from "../inspector/cloud.js";
+import { canvasIn, cloudOf } from "../inspector/cloud.js";
 import { inksOf } from "../inspector/inks.js";
 import { ellipse, root } from "../inspector/normal.js";
 import { classNames } from "../inspector/names.js";
@@ -34,14 +34,11 @@ export function planeView(parent, series, pick) {
     height: (width) => Math.max(60, width - MARGIN.left - MARGIN.right) + MARGIN.top + MARGIN.bottom,
     margin: MARGIN,
   });
-  const canvas = h("canvas", { "aria-hidden": "true" });
-  const layer = s("foreignObject", { class: "cloud" });
-  layer.append(canvas);
-  figure.behind.append(layer);
-  const context = canvas.getContext("2d", { willReadFrequently: true });
+  const canvas = canvasIn(figure);
   const prior = figure.path({ class: "prior" });
   const names = s("g", { class: "class-names", "aria-hidden": "true" });
   figure.marks.append(names);
+  const nameThem = classNames(figure, names);
   const rings = [2, 1].map((k) => figure.path({ class: `ellipse sigma${k}` }));
   const dot = s("circle", { r: 4, class: "mean" });
   figure.marks.append(dot);
@@ -61,16 +58,7 @@ export function planeView(parent, series, pick) {
     figure.frame();
     if (figure.asleep()) return;
     cloud = cloudOf(mixedInto(series.xs, at, xs), mixedInto(series.ys, at, ys));
-    const ratio = Math.min(2, devicePixelRatio || 1);
-    const [width, height] = [Math.round(figure.width * ratio), Math.round(figure.height * ratio)];
-    if (width < 1 || height < 1) return;
-    set(layer, { x: figure.margin.left, y: figure.margin.top, width: figure.width, height: figure.height });
-    if (canvas.width !== width || canvas.height !== height) {
-      Object.assign(canvas, { width, height });
-      canvas.style.cssText = `display:block;width:${figure.width}px;height:${figure.height}px`;
-    }
-    const { image, margin } = cloud.draw({ x: figure.x, y: figure.y, width, height }, inks, ratio);
-    context.putImageData(image, -margin, -margin, margin, margin, width, height);
+    if (!canvas.draw(cloud, inks)) return;
     set(prior, { d: first.latent > 1 ? circles() : "" });
     const stand = named.map(({ name, row }) => {
       const k = first.labels[row];
@@ -82,7 +70,7 @@ export function planeView(parent, series, pick) {
       );
       return { name, row, x, y };
     });
-    names.replaceChildren(...classNames(figure, stand, colour));
+    nameThem(stand, colour);
     if (seen) drawQ(at, seen);
   }
 

@@ -3,7 +3,9 @@
 // small stamp in the pixels of one picture. Points are kept by the cells of a grid, so that a view draws
 // only what it holds, and what is near the pointer is found without a look at the rest.
 
-/** @import { Range } from "../../core/types.js" */
+import { h, s, set } from "../../core/dom.js";
+
+/** @import { Figure, Range } from "../../core/types.js" */
 
 const [ALPHA, COVERING] = [0.6, 0.8]; // of a point whose colour is mixed with others, and of one that covers them
 const FAINT = 0.16; // of a point that a search did not find
@@ -355,6 +357,41 @@ function sheetOf(width, height) {
   const wide = width + 2 * margin;
   const image = new ImageData(wide, height + 2 * margin);
   return { words: new Uint32Array(image.data.buffer), wide, margin, width, height, image };
+}
+
+/**
+ * A canvas in a figure, below its marks, for a cloud of points.
+ * @param {Figure} figure
+ */
+export function canvasIn(figure) {
+  const canvas = h("canvas", { "aria-hidden": "true" });
+  const place = s("foreignObject", { class: "cloud" });
+  place.append(canvas);
+  figure.behind.append(place);
+  const context = canvas.getContext("2d", { willReadFrequently: true });
+  return {
+    context,
+    /**
+     * Draw what the figure shows of a cloud.
+     * @param {Cloud} cloud
+     * @param {Inks} inks
+     * @returns {?{view: View, ratio: number}} of the picture; null where the figure has no size
+     */
+    draw(cloud, inks) {
+      const ratio = Math.min(2, devicePixelRatio || 1);
+      const [width, height] = [Math.round(figure.width * ratio), Math.round(figure.height * ratio)];
+      if (!(width > 0 && height > 0)) return null;
+      set(place, { x: figure.margin.left, y: figure.margin.top, width: figure.width, height: figure.height });
+      if (canvas.width !== width || canvas.height !== height) {
+        Object.assign(canvas, { width, height });
+        canvas.style.cssText = `display:block;width:${figure.width}px;height:${figure.height}px`;
+      }
+      const view = { x: figure.x, y: figure.y, width, height };
+      const { image, margin } = cloud.draw(view, inks, ratio);
+      context.putImageData(image, -margin, -margin, margin, margin, width, height);
+      return { view, ratio };
+    },
+  };
 }
 
 /**

@@ -3,7 +3,7 @@
 import { CLASSES, scaleColour } from "./pixels.js";
 import { channels } from "../../core/raster.js";
 
-/** @import { Source } from "../../core/types.js" */
+/** @import { Source, Term } from "../../core/types.js" */
 /** @import { Inks } from "./cloud.js" */
 
 const GREY = [111, 111, 111];
@@ -23,10 +23,13 @@ export function inksOf(source, by, found = null) {
   const isPlain = by === "label" ? !info.label_names : info.is_point && by !== "reconstruction_error";
   if (isPlain) return { of: new Uint8Array(n), palette: [GREY], found };
   const values = by === "label" ? labels : source.loss.values[by];
-  const sorted = Float32Array.from(values).sort();
-  const [low, high] = [sorted[Math.floor(0.02 * sorted.length)], sorted[Math.floor(0.98 * (sorted.length - 1))]];
+  const sorted = by === "label" ? Float32Array.from(labels).sort() : null;
+  const [low, high] = [0.02, 0.98].map((share) =>
+    sorted ? sorted[Math.floor(share * (n - 1))] : source.loss.quantile(/** @type {Term} */ (by), share),
+  );
   const palette = Array.from({ length: STEPS }, (_, i) => scaleColour(i / (STEPS - 1)));
   const step = (STEPS - 1) / (high - low || 1);
-  const of = Uint8Array.from(values, (v) => Math.min(STEPS - 1, Math.max(0, Math.round((v - low) * step))));
+  const of = new Uint8Array(n);
+  for (let row = 0; row < n; row++) of[row] = Math.min(STEPS - 1, Math.max(0, Math.round((values[row] - low) * step)));
   return { of, palette, found };
 }

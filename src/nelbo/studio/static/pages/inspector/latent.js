@@ -134,10 +134,8 @@ export function latentView(parent, source, options) {
   }
   figure.resized = redraw;
 
-  const nameClasses = () =>
-    names.replaceChildren(
-      ...classNames(figure, (middles ??= classMiddles(source, at)), options.labelled?.() ? colour : null),
-    );
+  const named = classNames(figure, names);
+  const nameClasses = () => named((middles ??= classMiddles(source, at)), options.labelled?.() ? colour : null);
   /** @type {?ReturnType<typeof classMiddles>} */
   let middles = null;
 

@@ -1,6 +1,6 @@
 // The names of the classes, where their points are.
 
-import { s } from "../../core/dom.js";
+import { s, set } from "../../core/dom.js";
 
 const APART = 17; // pixels between the middles of two discs
 const SHORT = 2; // characters that a disc holds
@@ -24,31 +24,39 @@ export function classMiddles(source, at) {
 }
 
 /**
- * The name of each class in its colour, at the median of its points, moved apart where two would overlap.
+ * Names of classes in their colours, each at the median of its points, moved apart where two would overlap.
  * @param {import("../../core/types.js").Figure} figure
- * @param {ReturnType<typeof classMiddles>} middles
- * @param {?((row: number) => string)} colour null where the colour does not stand for the class
- * @returns {SVGElement[]}
+ * @param {SVGGElement} group that holds them
+ * @returns {(middles: ReturnType<typeof classMiddles>, colour: ?((row: number) => string)) => void} draw them; `colour`
+ *   is null where it does not stand for the class
  */
-export function classNames(figure, middles, colour) {
-  const discs = colour
-    ? middles.map(({ name, row, x, y }) => ({ name, colour: colour(row), x: figure.sx(x), y: figure.sy(y) }))
-    : [];
-  spread(discs);
-  return discs.map((disc) =>
-    s(
+export function classNames(figure, group) {
+  let shown = "";
+  return (middles, colour) => {
+    const discs = colour
+      ? middles.map(({ name, row, x, y }) => ({ name, colour: colour(row), x: figure.sx(x), y: figure.sy(y) }))
+      : [];
+    spread(discs);
+    const now = JSON.stringify(discs.map(({ name, colour: own }) => [name, own]));
+    if (now !== shown) group.replaceChildren(...discs.map(disc)); // otherwise they have only moved
+    shown = now;
+    discs.forEach(({ x, y }, i) => set(group.children[i], { transform: `translate(${x.toFixed(1)} ${y.toFixed(1)})` }));
+  };
+}
+
+function disc({ name, colour }) {
+  if (name.length > SHORT)
+    return s(
       "g",
-      { transform: `translate(${disc.x.toFixed(1)} ${disc.y.toFixed(1)})` },
-      ...(disc.name.length > SHORT
-        ? [
-            s("circle", { r: 4.5, fill: disc.colour }),
-            s("text", { class: "halo", y: -8, "text-anchor": "middle" }, disc.name),
-          ]
-        : [
-            s("circle", { r: 8, fill: disc.colour }),
-            s("text", { y: 4, "text-anchor": "middle", style: `fill:${inkOn(disc.colour)}` }, disc.name),
-          ]),
-    ),
+      {},
+      s("circle", { r: 4.5, fill: colour }),
+      s("text", { class: "halo", y: -8, "text-anchor": "middle" }, name),
+    );
+  return s(
+    "g",
+    {},
+    s("circle", { r: 8, fill: colour }),
+    s("text", { y: 4, "text-anchor": "middle", style: `fill:${inkOn(colour)}` }, name),
   );
 }
 

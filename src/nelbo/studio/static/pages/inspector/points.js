@@ -1,9 +1,8 @@
 // The points of a latent plane, on a canvas within its figure: drawn anew in every frame in which the view moves, and as
 // pictures of the examples where few of them are in view.
 
-import { h, s, set } from "../../core/dom.js";
 import { along } from "./axes.js";
-import { cloudOf } from "./cloud.js";
+import { canvasIn, cloudOf } from "./cloud.js";
 import { closeUps } from "./closeups.js";
 
 /** @import { Axes, Figure, Source } from "../../core/types.js" */
@@ -37,29 +36,15 @@ const scattered = (n) => Float32Array.from({ length: n }, (_, row) => 0.8 * Math
  * @param {Cloud} cloud
  */
 export function pointsIn(figure, source, cloud) {
-  const canvas = h("canvas", { "aria-hidden": "true" });
-  const place = s("foreignObject", { class: "cloud" });
-  place.append(canvas);
-  figure.behind.append(place);
-  const context = canvas.getContext("2d", { willReadFrequently: true });
+  const canvas = canvasIn(figure);
   /** @type {?Inks} */
   let inks = null;
   const near = closeUps(source, cloud, draw);
 
   function draw() {
     if (!inks || figure.asleep()) return;
-    const ratio = Math.min(2, devicePixelRatio || 1);
-    const [width, height] = [Math.round(figure.width * ratio), Math.round(figure.height * ratio)];
-    if (!(width > 0 && height > 0)) return;
-    set(place, { x: figure.margin.left, y: figure.margin.top, width: figure.width, height: figure.height });
-    if (canvas.width !== width || canvas.height !== height) {
-      Object.assign(canvas, { width, height });
-      canvas.style.cssText = `display:block;width:${figure.width}px;height:${figure.height}px`;
-    }
-    const view = { x: figure.x, y: figure.y, width, height };
-    const { image, margin } = cloud.draw(view, inks, ratio);
-    context.putImageData(image, -margin, -margin, margin, margin, width, height);
-    near.draw(context, view, inks, ratio);
+    const drawn = canvas.draw(cloud, inks);
+    if (drawn) near.draw(canvas.context, drawn.view, inks, drawn.ratio);
   }
 
   return {

@@ -83,7 +83,7 @@ export function termsOf(info, columns, closely) {
       const before = (a, b) => (largest ? -1 : 1) * (of[a] - of[b]) || a - b;
       if (rows.length < 2 * count) return rows.sort(before);
       // of many, a few in front: the others need no order
-      const all = Float64Array.from(rows, (row) => of[row]).sort();
+      const all = rows.length === of.length ? ordered(term) : Float64Array.from(rows, (row) => of[row]).sort();
       const last = largest ? all[all.length - count] : all[count - 1];
       const [front, rest] = [[], []];
       for (const row of rows) ((largest ? of[row] >= last : of[row] <= last) ? front : rest).push(row);

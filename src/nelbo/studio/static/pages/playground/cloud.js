@@ -4,6 +4,8 @@ import { h, s, set } from "../../core/dom.js";
 import { handle } from "../../core/drag.js";
 import { number, tick, ticks } from "../../core/format.js";
 import { plot } from "../../core/plot.js";
+import { channels } from "../../core/raster.js";
+import { canvasIn, cloudOf } from "../inspector/cloud.js";
 import { CLASSES } from "../inspector/pixels.js";
 import { COUNT, labels } from "./digits.js";
 import { scale } from "./scale.js";
@@ -12,7 +14,7 @@ import { scale } from "./scale.js";
 /** @import { Batch } from "./training.js" */
 /** @import { Shown } from "./worker.js" */
 
-const LAYERS = 3; // each class in so many parts, so that none hides the others
+const INKS = { of: Uint8Array.from(labels), palette: CLASSES.map(channels) };
 const SIZE = 340;
 
 /**
@@ -32,9 +34,7 @@ export function cloudPanel(parent, slots, on) {
     margin: { left: 44, right: 8, top: 6, bottom: 36 },
     height: (width) => Math.min(SIZE, Math.max(200, width - 52 + 42)),
   });
-  const points = Array.from({ length: LAYERS * CLASSES.length }, (_, i) =>
-    figure.path({ class: "digit-points", stroke: CLASSES[i % CLASSES.length] }),
-  );
+  const canvas = canvasIn(figure);
   const rings = figure.path({ class: "thin faint" });
   const spread = figure.path({ class: "thin sigma" });
   const moves = figure.path({ class: "thin ink" });
@@ -67,7 +67,7 @@ export function cloudPanel(parent, slots, on) {
     figure.span([-wide, wide], [-reach, reach]);
     figure.frame();
     if (figure.asleep()) return;
-    drawPoints(figure, means, points);
+    canvas.draw(cloudOf(...split(means)), INKS);
     const [rx, ry] = [figure.sx(1) - figure.sx(0), figure.sy(0) - figure.sy(1)];
     set(rings, { d: [1, 2, 3].map((k) => ellipse(figure, 0, 0, k * rx, k * ry)).join("") });
     drawNames(figure, means, names);
@@ -105,14 +105,8 @@ function ellipse(figure, x, y, rx, ry) {
   return `M${(figure.sx(x) - rx).toFixed(1)} ${figure.sy(y).toFixed(1)}a${a} ${b} 0 1 0 ${(2 * rx).toFixed(1)} 0a${a} ${b} 0 1 0 ${(-2 * rx).toFixed(1)} 0`;
 }
 
-/** @param {Figure} figure @param {Float32Array} means @param {SVGPathElement[]} paths */
-function drawPoints(figure, means, paths) {
-  const parts = new Array(paths.length).fill("");
-  const kinds = CLASSES.length;
-  for (let i = 0; i < COUNT; i++)
-    parts[(i % LAYERS) * kinds + labels[i]] += `M${at(figure, means[2 * i], means[2 * i + 1])}h0`;
-  paths.forEach((path, i) => set(path, { d: parts[i] }));
-}
+/** The two coordinates of all means. @param {Float32Array} means @returns {[Float32Array, Float32Array]} */
+const split = (means) => [means.filter((_, i) => i % 2 === 0), means.filter((_, i) => i % 2 === 1)];
 
 /** The name of each digit where the middle of its means lies. */
 function drawNames(figure, means, names) {
