@@ -2,7 +2,7 @@
 PYTHON ?= python3
 BIN := .venv/bin
 
-.PHONY: help demo studio test js check slow test-busy bench reproduce diagnose-suite fuzz pictures clean
+.PHONY: help demo studio test lint types duplicates js-if-npm js check slow test-busy bench reproduce diagnose-suite fuzz pictures clean
 
 help:
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
@@ -13,26 +13,40 @@ demo: .venv/.demo  ## train an autoencoder and two VAEs on real digits, measure 
 studio: .venv/.demo  ## the browser: drag a Gaussian, drag a latent, see the loss
 	$(BIN)/nelbo studio $(ARGS)
 
+# more workers than cores of the machine CI has: a third of the suite's time is waiting for browsers and processes
+TESTS := OMP_NUM_THREADS=1 $(BIN)/pytest -n 3 --dist worksteal
+
 test: .venv/.dev  ## every check and the whole test suite
+	@$(MAKE) -j 2 lint types duplicates js-if-npm
+	$(TESTS) $(ARGS)
+
+lint types duplicates: .venv/.dev
+
+lint:
 	$(BIN)/ruff check src tests benchmarks
 	$(BIN)/ruff format --check src tests benchmarks
-	$(BIN)/basedpyright
 	$(BIN)/lint-imports
+
+types:
+	$(BIN)/basedpyright
+
+duplicates:
 	$(BIN)/pylint --disable=all --enable=duplicate-code --min-similarity-lines=8 \
 		--ignore-imports=y --ignore-signatures=y --ignore-docstrings=y src/nelbo
+
+js-if-npm:
 	@if command -v npm >/dev/null || [ "$$CI" = true ]; then $(MAKE) js; \
 		else echo "no npm: the studio's JavaScript is tested in the browser only (make js)"; fi
-	OMP_NUM_THREADS=1 $(BIN)/pytest -n 2 $(ARGS)
 
 js: node_modules/.done  ## the studio's JavaScript: its format, lint, types and mathematics (Node 18 or newer)
 	npm run --silent check
 
 slow: .venv/.dev  ## the tests that take minutes
-	OMP_NUM_THREADS=1 $(BIN)/pytest -n 2 -m slow $(ARGS)
+	$(TESTS) -m slow $(ARGS)
 
 test-busy: .venv/.dev  ## the whole suite beside ten busy loops: nothing in it waits for a time (hours)
 	@for _ in 1 2 3 4 5 6 7 8 9 10; do (while :; do :; done) & busy="$$busy $$!"; done; trap 'kill $$busy' EXIT; \
-		OMP_NUM_THREADS=1 $(BIN)/pytest -n 2 $(ARGS)
+		$(TESTS) $(ARGS)
 
 diagnose-suite: .venv/.dev  ## plant faults, diagnose them, and write the table and the pages of the findings
 	OMP_NUM_THREADS=1 $(BIN)/python -m tests.planted --docs $(ARGS)

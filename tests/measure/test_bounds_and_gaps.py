@@ -154,7 +154,7 @@ def test_the_identity_on_a_decoder_without_closed_form():
     assert off.abs().max() < 1e-3
 
 
-def test_kl_from_points_flows_and_mismatched_batches():
+def test_kl_from_points_flows_and_mismatched_batches(monkeypatch):
     vae, x = random_vae(), binary(3)
     found = true_posterior(vae, x)
     assert (found.kl_from(Delta(torch.zeros(3, 2))).value == torch.inf).all()
@@ -170,7 +170,11 @@ def test_kl_from_points_flows_and_mismatched_batches():
         q = flow(torch.randn(3, flow.encoder_outputs))
     drawn = q.sample((4000,))
     terms = (q.log_prob(drawn) - found.log_prob(drawn)).double()
+    calls, log_prob = [], type(q).log_prob
+    monkeypatch.setattr(type(q), "log_prob", lambda q, z: calls.append(z.shape) or log_prob(q, z))
     kl = found.kl_from(q, tolerance=0.02)
+    tiles = sum(shape[1] for shape in calls)
+    assert len(calls) < tiles / 10, "the networks of q are run for many tiles at once"
     assert ((kl.value - terms.mean(0)).abs() < 5 * terms.std(0) / len(drawn) ** 0.5 + 0.02).all()
 
 
@@ -186,7 +190,7 @@ def test_bidirectional_bounds_hold_around_the_exact_value():
     short = bdmc(model.vae(), 10, temperatures=5, chains=4)
     assert float(short.gap) > 0.5
     assert "write temperatures=20" in short.notes[1]
-    longer = bdmc(model.vae(), 40, temperatures=400, chains=8)
+    longer = bdmc(model.vae(), 40, temperatures=240, chains=8)
     assert float(longer.gap) < 0.5 * float(found.gap)
     assert ((found.acceptance > 0.4) & (found.acceptance < 0.95)).all()
 

@@ -92,7 +92,7 @@ def test_position_neighbours_chunks_and_number_change_nothing(name, monkeypatch)
     order = torch.tensor([6, 2, 0, 3])
     same(scores(model, X[order]), whole[:, order])
     same(scores(model, X[3:4]), whole[:, 3:4])
-    monkeypatch.setattr(mode, "BUDGET", 100)
+    monkeypatch.setattr(mode, "BUDGET", 200)  # one to four examples at a time
     same(scores(model, X), whole)
     if name in DRAWN:
         assert not torch.equal(scores(model, X[:2], seed=1), whole[:, :2])

@@ -61,7 +61,7 @@ def _centre(grip):
 
 
 def runaways(page, pointer):
-    """How far each handle of a page is off the pointer, along its axes, at worst in 20 moves there and back."""
+    """How far each handle of a page is off the pointer, along its axes, at worst in 8 moves there and back."""
     off = {}
     frames = "() => new Promise(done => requestAnimationFrame(() => requestAnimationFrame(done)))"
     for handle in page.locator("[data-handle]").all():
@@ -89,8 +89,7 @@ def runaways(page, pointer):
             page.evaluate(frames)
             continue
         worst = 0.0
-        steps = [*range(1, 15), *range(13, 7, -1)]
-        for step in steps:
+        for step in (1, 4, 7, 11, 14, 12, 10, 8):
             at = x + reach[0] * side * step, y + reach[1] * rise * step
             pointer.move(*at)
             page.evaluate(frames)

@@ -203,20 +203,24 @@ def test_ctrl_c_in_a_process_of_its_own(signals, expected, tmp_path):
 IN_THREADS = """
 import sys, torch, nelbo
 from tests.training.simple import quick, small
-torch.set_num_threads(int(sys.argv[1]))
+number, folder, *tasks = sys.argv[1:]
+torch.set_num_threads(int(number))
 x = torch.randn(600, 784, generator=torch.Generator().manual_seed(0))
-made = small('sigma_vae', event=(784,))  # a mean of 78,400 squares, whose halves two threads add up
-if sys.argv[2] == 'resume':
-    nelbo.resume(sys.argv[3], data=x, epochs=2, progress=False)
-else:
-    quick(made, x, epochs=int(sys.argv[2]), out=sys.argv[3], batch_size=100, patience=9)
-assert torch.get_num_threads() == int(sys.argv[1])
+for task in tasks:
+    name, _, epochs = task.partition(':')
+    if epochs:
+        made = small('sigma_vae', event=(784,))  # a mean of 78,400 squares, whose halves two threads add up
+        quick(made, x, epochs=int(epochs), out=f'{folder}/{name}', batch_size=100, patience=9)
+    else:
+        nelbo.resume(f'{folder}/{name}', data=x, epochs=2, progress=False)
+    assert torch.get_num_threads() == int(number)
 """
 
 
-def in_threads(number, what, out):
+def in_threads(number, folder, *tasks):
+    """In a process with so many threads: NAME:EPOCHS trains a run, NAME resumes it."""
     done = subprocess.run(
-        [sys.executable, "-W", "error", "-c", IN_THREADS, str(number), str(what), str(out)],
+        [sys.executable, "-W", "error", "-c", IN_THREADS, str(number), str(folder), *tasks],
         capture_output=True,
         text=True,
         cwd=Path(__file__).parents[2],
@@ -227,13 +231,11 @@ def in_threads(number, what, out):
 
 
 def test_a_run_of_two_threads_goes_on_with_two_in_a_process_that_has_one(tmp_path):
-    in_threads(2, 2, tmp_path / "whole")
-    in_threads(2, 1, tmp_path / "cut")
-    in_threads(1, "resume", tmp_path / "cut")
+    in_threads(2, tmp_path, "whole:2", "cut:1")
+    in_threads(1, tmp_path, "cut", "one:2")
     whole = (tmp_path / "whole" / WEIGHTS).read_bytes()
     assert (tmp_path / "cut" / WEIGHTS).read_bytes() == whole
     assert len(nelbo.runs.read_record(tmp_path / "cut")["machines"]) == 1
-    in_threads(1, 2, tmp_path / "one")
     assert (tmp_path / "one" / WEIGHTS).read_bytes() != whole  # or this test would show nothing
 
 

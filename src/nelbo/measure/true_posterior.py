@@ -11,7 +11,7 @@ from torch.distributions import Distribution
 
 from nelbo import latents
 from nelbo.estimate import Estimate
-from nelbo.evaluation import Evaluation, evaluate, evaluation_mode
+from nelbo.evaluation import Evaluation, evaluate, evaluation_mode, rows_at_once
 from nelbo.measure.evidence import Evidence
 from nelbo.measure.grid_integrals import Guard, Integrals
 from nelbo.measure.importance import refuse_points
@@ -95,8 +95,13 @@ class _WithQ:
         self.joint, self.qz = joint, qz
 
     def __call__(self, z: Tensor, examples: Sequence[Tensor]) -> Tensor:
-        tiles = zip(z, examples, strict=True)
-        log_q = [latents.rows(self.qz, index.to(z.device)).log_prob(at[:, None]).T for at, index in tiles]
+        counts = torch.tensor([len(index) for index in examples])
+        tile = torch.arange(len(z)).repeat_interleave(counts).to(z.device)
+        example = torch.cat(list(examples)).to(z.device)
+        size = rows_at_once(z.shape[1] * self.joint.evaluation.x[0].numel())
+        pairs = zip(example.split(size), tile.split(size), strict=True)
+        # (points, pairs, latent): a q that is a network is run once for all these pairs
+        log_q = [latents.rows(self.qz, index).log_prob(z[at].movedim(1, 0)).T for index, at in pairs]
         joint = self.joint(z, examples)[0]
         return torch.stack([joint, torch.cat(log_q).to(joint)])
 
