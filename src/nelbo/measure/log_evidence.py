@@ -1,6 +1,5 @@
 """Log p(x) by the method that suits the model."""
 
-from dataclasses import replace
 from typing import Any, Literal, get_args
 
 from nelbo.evaluation import evaluate, evaluation_mode
@@ -9,8 +8,9 @@ from nelbo.measure.evidence import Evidence
 from nelbo.measure.importance import by_importance
 from nelbo.measure.mixture import by_mixture
 from nelbo.measure.quadrature import MOST_DIMENSIONS, TOLERANCE, by_quadrature
-from nelbo.measure.rounding import rounding
+from nelbo.measure.rounding import with_rounding
 from nelbo.registry import check_choice
+from nelbo.training import Interrupted
 
 Method = Literal["auto", "quadrature", "mixture", "importance", "annealed"]
 
@@ -88,25 +88,29 @@ def log_evidence(
         raise ValueError(f"target_standard_error must be a number of nats > 0, got {target_standard_error}")
     evaluation = evaluate(model, x, seed=seed)
     method, why = _choice(method, evaluation.latent, point=evaluation.is_point)
-    with evaluation_mode(evaluation.model):
-        if method == "quadrature":
-            found = by_quadrature(evaluation, tolerance=tolerance, why=why, progress=progress)
-        elif method == "annealed":
-            starts = _starts(start, point=evaluation.is_point)
-            found = by_annealing(
-                evaluation,
-                temperatures=temperatures,
-                chains=chains,
-                starts=starts,
-                why=f"{why} {_ONE_START[starts[0]]}" if len(starts) == 1 else why,
-                progress=progress,
-            )
-        else:
-            draw = by_mixture if method == "mixture" else by_importance
-            found = draw(
-                evaluation, samples=samples, target_standard_error=target_standard_error, why=why, progress=progress
-            )
-    return replace(found, standard_error=found.standard_error.hypot(rounding(evaluation, found.value)))
+    try:
+        with evaluation_mode(evaluation.model):
+            if method == "quadrature":
+                found = by_quadrature(evaluation, tolerance=tolerance, why=why, progress=progress)
+            elif method == "annealed":
+                starts = _starts(start, point=evaluation.is_point)
+                found = by_annealing(
+                    evaluation,
+                    temperatures=temperatures,
+                    chains=chains,
+                    starts=starts,
+                    why=f"{why} {_ONE_START[starts[0]]}" if len(starts) == 1 else why,
+                    progress=progress,
+                )
+            else:
+                draw = by_mixture if method == "mixture" else by_importance
+                found = draw(
+                    evaluation, samples=samples, target_standard_error=target_standard_error, why=why, progress=progress
+                )
+    except Interrupted as stop:
+        stop.partial = with_rounding(stop.partial, evaluation)
+        raise
+    return with_rounding(found, evaluation)
 
 
 _ONE_START: dict[Start, str] = {
