@@ -1,8 +1,9 @@
 """Log p(x) by the method that suits the model."""
 
+from dataclasses import replace
 from typing import Any, Literal, get_args
 
-from nelbo.evaluation import evaluate, evaluation_mode
+from nelbo.evaluation import Evaluation, evaluate, evaluation_mode
 from nelbo.measure.annealing import CHAINS, TEMPERATURES, Start, by_annealing
 from nelbo.measure.evidence import Evidence
 from nelbo.measure.importance import by_importance
@@ -73,7 +74,8 @@ def log_evidence(
     Returns:
         Evidence, an Estimate of shape (batch,) whose ``why`` says which method and why, whose ``flagged`` marks the
         examples whose standard error cannot be relied on, whose ``notes`` hold warnings in words, and with ``ess`` and
-        ``pareto_k``, ``acceptance``, or ``change``, by the method.
+        ``pareto_k``, ``acceptance``, or ``change``, by the method; of the mixture, ``components`` says what q(z|x), the
+        prior and the fits find by themselves, and ``q_misses`` where q(z|x) misses a part of p(z|x).
 
     Raises:
         ValueError: x is empty, does not fit the model or lies outside the likelihood's support, the decoder gives NaN,
@@ -108,9 +110,15 @@ def log_evidence(
                     evaluation, samples=samples, target_standard_error=target_standard_error, why=why, progress=progress
                 )
     except Interrupted as stop:
-        stop.partial = with_rounding(stop.partial, evaluation)
+        stop.partial = _rounded(stop.partial, evaluation)
         raise
-    return with_rounding(found, evaluation)
+    return _rounded(found, evaluation)
+
+
+def _rounded(found: Evidence, evaluation: Evaluation) -> Evidence:
+    """The evidence whose errors, also those of components, hold the rounding."""
+    components = {name: with_rounding(part, evaluation) for name, part in found.components.items()}
+    return replace(with_rounding(found, evaluation), components=components)
 
 
 _ONE_START: dict[Start, str] = {
