@@ -8,7 +8,15 @@ import torch
 from torch.distributions import MultivariateNormal
 
 from nelbo.evaluation import evaluate, mode
-from nelbo.measure import Interrupted, importance_bounds, inference_gap, log_evidence, posterior_kl, true_posterior
+from nelbo.measure import (
+    Interrupted,
+    bdmc,
+    importance_bounds,
+    inference_gap,
+    log_evidence,
+    posterior_kl,
+    true_posterior,
+)
 from nelbo.measure.rounding import rounding
 from nelbo.progress import ProgressBar
 from tests.linear_gaussian import LinearGaussian
@@ -111,6 +119,15 @@ def test_the_gaps_state_what_they_are_off():
         found = getattr(gap, name)
         assert ((found.value - truth).abs() < 5 * found.standard_error).all(), name
         assert found.standard_error.max() < 2e-3, name
+
+
+def test_bidirectional_bounds_state_what_they_are_off():
+    model, vae, _, _ = exact_in_float32(3, 0.0625)  # whose q(z|x) is p(z|x): all weights are p(x)
+    found = bdmc(vae, 8, temperatures=2, chains=4, start="posterior", progress=False)
+    exact = model.evidence().log_prob(found.x.double())
+    for bound in (found.lower, found.upper):
+        assert ((bound.value - exact).abs() < 5 * bound.standard_error).all()
+        assert bound.standard_error.max() < 1e-2
 
 
 @pytest.mark.parametrize(

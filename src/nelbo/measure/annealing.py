@@ -26,6 +26,7 @@ from nelbo.estimate import Estimate
 from nelbo.evaluation import Evaluation, evaluate, evaluation_mode
 from nelbo.measure.evidence import Evidence, finite, part_by_part
 from nelbo.measure.importance import Weights
+from nelbo.measure.rounding import with_rounding
 from nelbo.progress import ProgressBar
 from nelbo.randomness import folded, uniform
 from nelbo.vae import as_model
@@ -350,8 +351,8 @@ def bdmc(
     low, low_error, high, high_error, acceptance = torch.cat(parts, dim=1)
     gap = Estimate.mean_of(high - low, "bidirectional")
     return BidirectionalBounds(
-        Estimate(low, low_error, "annealed"),
-        Estimate(high, high_error, "annealed backwards"),
+        with_rounding(Estimate(low, low_error, "annealed"), evaluation),
+        with_rounding(Estimate(high, high_error, "annealed backwards"), evaluation),
         gap,
         evaluation.x,
         acceptance,
