@@ -39,9 +39,9 @@ _WITHOUT_MODES = (15, 5)
 """Draws of a block from q(z|x) and from the prior, where there are no local posteriors."""
 COMPONENTS = ("q(z|x)", "prior", "fits")
 _NO_SLOPE = (
-    "log p(x|z) has no slope in z: the decoder leaves torch (.numpy(), .item(), .detach()), so that nothing could be "
-    "fitted to p(z|x), and z was drawn from q(z|x) and the prior alone: log p(x) is too low where both miss a part of "
-    "p(z|x). Keep the decoder's operations in torch"
+    "log p(x|z) has no slope in z: the decoder leaves torch (.numpy(), .item(), .detach()) or does not use z, so that "
+    "nothing could be fitted to p(z|x), and z was drawn from q(z|x) and the prior alone: log p(x) is too low where "
+    "both miss a part of p(z|x). Keep the decoder's operations in torch"
 )
 _FREEDOM = 7
 """Degrees of freedom of Student's t, whose tails are heavier than a normal's."""
@@ -108,7 +108,7 @@ class LogJoint:
         self.part, self.model, self.pz = part, part.conditioned, part.pz
 
     def has_slope(self) -> bool:
-        """Whether log p(x|z) can be differentiated: not where a decoder leaves torch."""
+        """Whether log p(x|z) can be differentiated: not where a decoder leaves torch, or ignores z."""
         with torch.enable_grad():
             z = self.part.embedding.detach().requires_grad_()
             try:
