@@ -93,7 +93,7 @@ def show(rows: Sequence[Row], *, as_json: bool) -> None:
         details = row.details or {}
         table.add_row(
             f"  {row.name}",
-            f"{row.value:.4g} {row.unit}",
+            f"{row.value:.4g}{_number(details.get('standard_error'), ' ± {:.1g}')} {row.unit}",
             _number(row.ratio, "{:.2f}"),
             "" if row.goal is None else f"{row.goal:g} {'holds' if row.holds else 'missed'}",
             _number(details.get("first_epoch"), "{:.1f} s"),

@@ -22,7 +22,7 @@ class Estimate:
     Attributes:
         value: any shape; of a divergence differentiable with respect to the parameters.
         standard_error: of the shape of value: one standard deviation of a Monte Carlo value, the estimated error of a
-            quadrature or a sum, exactly 0 of a closed form.
+            quadrature or a sum; of a closed form 0 in float64, and in float32 what rounding may have moved it.
         method: "closed_form", "exact_sum", "quadrature", "monte_carlo", "nearest_neighbours", ...
         unit: of both.
         label: the quantity in words, where it is shown among others: "KL per example".

@@ -137,3 +137,21 @@ def test_mistakes(runs):
     with pytest.raises(ValueError, match="names must have one name for each of the 2 runs, got 1"):
         measure.compare(runs[:2], names=["a"], **SETTINGS)
     assert isinstance(runs[0], Run)
+
+
+def test_how_many_examples_are_flagged_stands_beside_log_evidence(runs, monkeypatch):
+    from nelbo.measure import context
+
+    measured = context.log_evidence
+
+    def doubtful(model, x, **options):
+        found = measured(model, x, **options)
+        return found.doubted((torch.arange(len(found.value)) < 10, lambda: "nothing is certain"))
+
+    assert "flagged" not in [row.id for row in measure.compare(runs[:2], **SETTINGS).rows]
+    monkeypatch.setattr(context, "log_evidence", doubtful)
+    found = measure.compare(runs[:2], **SETTINGS)
+    names = [run.name for run in runs[:2]]
+    assert [round(float(row(found, "flagged").values[name]), 3) for name in names] == [0.25, 0.25]
+    assert "25.0 ± 6.9 %" in as_text(row_table(found.rows), width=200)
+    assert any("examples nothing is certain" in note for note in found.sections[0].notes)

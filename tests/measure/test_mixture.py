@@ -69,6 +69,32 @@ def test_a_mode_that_q_misses_is_found(side):
     assert int(found.flagged.sum()) <= 1
     assert (((found.value - exact).abs() < 4 * found.standard_error) | found.flagged).all()
     assert found.standard_error.max() < 0.1
+    # the fits find both modes, and q(z|x) alone says that it does not
+    parts = found.components
+    assert list(parts) == ["q(z|x)", "prior", "fits"]
+    assert found.q_misses.all()
+    assert "for 4 of 4 examples draws from q(z|x) alone miss over a quarter of p(x)" in found.comparison
+    assert "q(z|x) misses a part of p(z|x) on 4" in repr(found)
+    fits = parts["fits"]
+    assert ((fits.value - exact).abs() < 5 * fits.standard_error).sum() >= 3
+    assert found.part(slice(1, 3)).components["prior"].value.shape == (2,)
+
+
+def test_a_q_that_is_right_misses_nothing_and_its_draws_alone_say_the_same():
+    model = LinearGaussian.random(latent=3)
+    x = model.sample(30)
+    found = log_evidence(model.vae(error=0.02), x, method="mixture", progress=False)
+    exact = model.evidence().log_prob(x)
+    for name in ("q(z|x)", "fits"):  # the prior's draws seldom meet p(z|x): their own error says too little
+        part = found.components[name]
+        off = (part.value - exact) / part.standard_error
+        assert off.abs().max() < 5, name
+        assert off.square().mean() < 3, name
+    assert not found.q_misses.any()
+    assert not found.comparison
+    alone = quietly(model.vae(), x, method="importance")
+    assert not alone.components
+    assert not alone.q_misses.any()
 
 
 def test_chains_from_two_starts_find_what_those_from_a_wrong_q_miss():
@@ -145,14 +171,25 @@ def test_few_draws_and_weights_without_a_mean_are_flagged():
     assert torch.equal(found.flagged, found.pareto_k > 1 - 1 / math.log10(500))
 
 
-class WithoutSlope(Foreign):
-    def likelihood(self, z):
-        return self.vae.likelihood(z.detach())
+WITHOUT_SLOPE = {
+    "detach": lambda z: z.detach(),
+    "numpy": lambda z: torch.as_tensor(z.numpy()),
+    "item": lambda z: torch.tensor([value.item() for value in z.flatten()]).reshape(z.shape),
+}
 
 
-def test_a_decoder_without_gradients_is_measured_all_the_same():
+@pytest.mark.parametrize("how", WITHOUT_SLOPE)
+def test_a_decoder_without_gradients_is_measured_all_the_same(how):
+    class WithoutSlope(Foreign):
+        def likelihood(self, z):
+            return self.vae.likelihood(WITHOUT_SLOPE[how](z))
+
     vae, x = random_vae(latent=3), binary(6)
-    found, other = (quietly(model, x, method="mixture", samples=4000) for model in (WithoutSlope(vae), vae))
+    with pytest.warns(UserWarning, match=r"no slope in z: the decoder leaves torch .*q\(z\|x\) and the prior alone"):
+        found = log_evidence(WithoutSlope(vae), x, samples=2000, progress=False)
+    assert list(found.components) == ["q(z|x)", "prior"]
+    other = quietly(vae, x, samples=2000)
+    assert not any("slope" in note for note in other.notes)
     error = (found.standard_error.square() + other.standard_error.square()).sqrt()
     assert ((found.value - other.value).abs() < 5 * error).all()
 

@@ -271,3 +271,17 @@ def test_each_example_is_encoded_once(digits):
         measure.latent_usage(model, digits.train)
         measure.aggregate_match(model, digits.validation)
     assert sum(map(len, seen)) <= rows + 10
+
+
+@pytest.mark.filterwarnings("ignore::UserWarning")
+def test_log_evidence_by_draws_from_q_alone_stands_beside_the_whole():
+    from nelbo.measure.context import report_context
+    from nelbo.measure.sections.evidence import evidence
+    from tests.measure.test_mixture import Folded, X
+
+    x = X.repeat(10, 1) + 0.01 * torch.arange(40)[:, None]
+    context = report_context(Folded(1.0), x, split="train", effort="quick")
+    section = evidence(context)
+    rows = {row.id: row.values["held_out"] for row in section.rows}
+    assert float(rows["log_evidence"]) - float(rows["evidence_of_q"]) > 0.3
+    assert any("draws from q(z|x) alone miss over a quarter of p(x)" in note for note in section.notes)

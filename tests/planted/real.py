@@ -171,9 +171,12 @@ def summary(rows: dict[str, Findings]) -> str:
     """What is said of each model, with the counts above, as Markdown."""
     worst = Counter(findings[0].severity if findings else "nothing" for findings in rows.values())
     short = sum("short" in name for name in rows)
+    severe = [name for name, findings in rows.items() if findings and findings[0].severity == "severe"]
+    early = sum("short" in name for name in severe)
     said = ", ".join(f"{worst[severity]} {severity}" for severity in ("severe", "warning", "note", "nothing"))
     lines = [
-        f"The worst that is said of {len(rows)} healthy models, {short} of which were stopped early: {said}.",
+        f"The worst that is said of {len(rows)} healthy models, {short} of which were stopped early: {said}. "
+        f"Of the {len(severe)} with a severe finding {early} were stopped early.",
         "",
         "| finding | severe | warning | note |",
         "|---|---|---|---|",

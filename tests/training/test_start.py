@@ -74,9 +74,12 @@ def test_a_decoder_of_one_s_own_that_starts_far_away_is_told_the_line_that_bring
     assert far_from_mean(model, data.train) is None
     start = model.eval().decode(torch.zeros(1, 2))[0]
     torch.testing.assert_close(start.mean(), x.mean(), atol=2.0, rtol=0)
-    nelbo.fit(own(last), data, epochs=1)
-    assert "standard deviations of the data from their mean" in capsys.readouterr().err
-    nelbo.fit(model, data, epochs=1)
+    run = nelbo.fit(own(last), data, epochs=1)
+    assert run.record["start"] in capsys.readouterr().err
+    silent = nelbo.fit(own(last), data, epochs=1, progress=False)
+    assert silent.record["start"] == run.record["start"] == note
+    assert not capsys.readouterr().err
+    assert "start" not in nelbo.fit(model, data, epochs=1).record
     assert "standard deviations" not in capsys.readouterr().err
 
 

@@ -11,9 +11,23 @@ from nelbo.diagnosis.pages import Page
 from nelbo.estimate import Estimate, Unit
 from nelbo.report import Severity
 
+_T = TypeVar("_T")
+
 
 class NotApplicable(Exception):  # noqa: N818  (not an error of the user: a check that does not apply to this model)
     """Raised by a check, or by what it looks at, if this model or these data do not have such a quantity."""
+
+
+def of_loss(measure: Callable[[], _T]) -> _T:
+    """What is measured on the user's loss: whatever is wrong with that, what needs none of it is still diagnosed.
+
+    Raises:
+        NotApplicable: with the error's message, in the place of any other error.
+    """
+    try:
+        return measure()
+    except Exception as reason:
+        raise NotApplicable(str(reason)) from reason
 
 
 @dataclass(frozen=True)

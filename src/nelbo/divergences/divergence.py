@@ -2,7 +2,7 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
-from typing import Any, get_args
+from typing import Any, TypeVar, get_args
 
 import torch
 from torch import Tensor
@@ -10,7 +10,7 @@ from torch.distributions import Distribution, Independent, constraints
 
 from nelbo.divergences.exact_sum import TooManyCountsError, can_sum, exact_sum
 from nelbo.divergences.integration import Integral, Integrand, integrate
-from nelbo.divergences.internals import validated
+from nelbo.divergences.internals import double, validated
 from nelbo.divergences.monte_carlo import Method, Options, expectation
 from nelbo.divergences.supports import (
     escapes,
@@ -25,6 +25,7 @@ from nelbo.estimate import Estimate
 from nelbo.registry import check_choice
 from nelbo.wording import advice
 
+_T = TypeVar("_T")
 Of = Callable[[Tensor, Tensor], Tensor]
 """(log p(x), log q(x)) -> what is averaged over draws of x."""
 
@@ -56,26 +57,29 @@ class Divergence:
     def evaluate(self, p: Any, q: Any, options: Options) -> Estimate:
         """D(p, q) by the method of the options: "auto" takes the first that applies.
 
+        Everything but draws is computed in float64 and rounded once, to the dtype of the parameters, which the error
+        says.
+
         Raises:
             TypeError: for anything that is not a distribution.
             ValueError: for mismatched events or batches, invalid or NaN parameters, and a method that does not apply.
         """
         check_pair(p, q, what=self.name)
-        method = options.method
-        check_choice(f"{self.name}: method", method, get_args(Method))
-        if method in ("auto", "closed_form") and self.closed_form is not None:
-            value = self.closed_form(p, q)
+        check_choice(f"{self.name}: method", options.method, get_args(Method))
+        result = _rounded(self._evaluated(p, q, options), result_dtype(p, q))
+        check_value(result.value, p, q, what=self.name)
+        return result
+
+    def _evaluated(self, p: Any, q: Any, options: Options) -> Estimate:
+        if options.method in ("auto", "closed_form") and self.closed_form is not None:
+            value = _in_double(self.closed_form, p, q)
             if value is not None:
-                check_value(value, p, q, what=self.name)
                 return Estimate.exactly(value)
         outside = self.infinite_outside and escapes(p, q)
         if outside is True:
             return Estimate.exactly(filled(p, q, torch.inf), "supports")
         result = self._estimate(p, q, options)
-        if isinstance(outside, Tensor):
-            result = _where_infinite(outside, result)
-        check_value(result.value, p, q, what=self.name)
-        return result
+        return _where_infinite(outside, result) if isinstance(outside, Tensor) else result
 
     def _estimate(self, p: Any, q: Any, options: Options) -> Estimate:
         method = options.method
@@ -83,11 +87,11 @@ class Divergence:
             events = shared_dimensions(p, q)
             if events is not None:
                 error = options.standard_error / max(1, p.event_shape.numel()) ** 0.5
-                of_each = self.evaluate(p.base_dist, q.base_dist, options._replace(standard_error=error))
+                of_each = self._evaluated(p.base_dist, q.base_dist, options._replace(standard_error=error))
                 return of_each.sum_rightmost(events)
         if method in ("auto", "exact_sum") and self.exact_sum is not None and can_sum(p, q):
             try:
-                result = self.exact_sum(p, q)
+                result = _in_double(self.exact_sum, p, q)
             except TooManyCountsError:
                 if method != "auto" or self.monte_carlo is None:
                     raise
@@ -95,7 +99,7 @@ class Divergence:
             if result is not None:
                 return result
         if method in ("auto", "quadrature") and self.quadrature is not None and on_a_line(p, q):
-            return self.quadrature(p, q)
+            return _in_double(self.quadrature, p, q)
         if method in ("auto", "monte_carlo") and self.monte_carlo is not None:
             return self.monte_carlo(p, q, options)
         raise ValueError(self._not_applicable(p, q, method))
@@ -144,9 +148,8 @@ def pointwise(
                 missing = (rule(_mass_of_p, p, q, over_p=True).value - 1).abs()
                 missing = torch.where(missing > 1e-14, missing, torch.zeros_like(missing))
                 error = error + missing * (100 + 10 * result.value.detach().abs())
-        dtype = result_dtype(p, q)
         infinite = result.diverges | torch.isinf(result.value.detach())
-        return finish(_where_infinite(infinite, Estimate(result.value.to(dtype), error.to(dtype), method)))
+        return finish(_where_infinite(infinite, Estimate(result.value, error, method)))
 
     def by_draws(p: Any, q: Any, options: Options) -> Estimate:
         for d in (p, q):
@@ -175,6 +178,27 @@ def pointwise(
         monte_carlo=by_draws,
         **ways,
     )
+
+
+def _in_double(way: Callable[[Any, Any], _T], p: Any, q: Any) -> _T:
+    """What a way to a divergence gives for p and q in float64."""
+    try:
+        twins = double(p), double(q)
+    except TypeError:  # a device without float64
+        return way(p, q)
+    try:
+        return way(*twins)
+    except RuntimeError:  # a part that is no tensor of the distribution's own, as a network, stays in its precision
+        return way(p, q)
+
+
+def _rounded(e: Estimate, dtype: torch.dtype) -> Estimate:
+    """The estimate in the dtype of the parameters; the error holds half a unit in the last place of the value."""
+    if dtype == torch.float64:
+        return e
+    size = e.value.detach().abs().nan_to_num(posinf=0.0)
+    error = e.standard_error.hypot(0.5 * torch.finfo(dtype).eps * size)
+    return replace(e, value=e.value.to(dtype), standard_error=error.to(dtype))
 
 
 def _mass_of_p(log_p: Tensor, log_q: Tensor, log_dx: Tensor) -> tuple[Tensor, Tensor]:

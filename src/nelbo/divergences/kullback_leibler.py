@@ -125,6 +125,6 @@ def kl(
 
     >>> from torch.distributions import Normal
     >>> kl(Normal(0.0, 1.0), Normal(1.0, 2.0))
-    Estimate(0.443147 ± 0 nats, closed_form)
+    Estimate(0.443147 ± 2.6e-08 nats, closed_form)
     """
     return KL.evaluate(p, q, Options(method, samples, standard_error, max_samples, seed))

@@ -144,11 +144,10 @@ def _by_cdf(p: Any, q: Any, *, factor: float, power: int) -> Estimate:
         return torch.nan_to_num(gap), torch.nan_to_num((F_p + F_q).minimum(2 - F_p - F_q) * gap)
 
     result = integrate(integrand, p, q, of=_cdf, relative=1e-10)
-    dtype = result_dtype(p, q)
     # a heavy tail whose mean is infinite shows as an integrand that does not fall off
     value = torch.where(result.diverges, torch.inf, factor * result.value)
     error = torch.where(torch.isinf(value), 0.0, factor * result.error)
-    return Estimate(value.to(dtype), error.to(dtype), "quadrature")
+    return Estimate(value, error, "quadrature")
 
 
 def _quantile(p: Any, u: Tensor) -> Tensor:
@@ -203,9 +202,7 @@ def _by_quantile(p: Any, q: Any) -> Estimate:
     # beyond u = exp(-36) the quantiles are about those of the last node
     tail = torch.maximum(gap[0].detach(), gap[-1].detach()) * 2.3e-16 * 10
     squared = Estimate(totals[1], (totals[1] - totals[0]).detach().abs() + tail, "quadrature")
-    distance = square_root(squared)
-    dtype = result_dtype(p, q)
-    return Estimate(distance.value.to(dtype), distance.standard_error.to(dtype), "quadrature")
+    return square_root(squared)
 
 
 def _between_counts(p: Any, q: Any, order: int) -> Estimate | None:
@@ -214,17 +211,17 @@ def _between_counts(p: Any, q: Any, order: int) -> Estimate | None:
     x, mass_p, mass_q = counts_of(p, q)
     F_p, F_q = mass_p.cumsum(0), mass_q.cumsum(0)
     if order == 1:
-        return _summed((F_p - F_q).abs().sum(0), p, q)
+        return _summed((F_p - F_q).abs().sum(0))
     levels = torch.cat([F_p, F_q]).clamp(max=1).sort(0).values
     before = torch.cat([torch.zeros_like(levels[:1]), levels[:-1]])
     middle = (0.5 * (before + levels)).movedim(0, -1).contiguous()
     at = [torch.searchsorted(F.detach().movedim(0, -1).contiguous(), middle.detach()) for F in (F_p, F_q)]
     gap = (at[0].clamp(max=x.shape[0] - 1) - at[1].clamp(max=x.shape[0] - 1)).double() ** 2
-    return square_root(_summed((gap * (levels - before).movedim(0, -1)).sum(-1), p, q))
+    return square_root(_summed((gap * (levels - before).movedim(0, -1)).sum(-1)))
 
 
-def _summed(value: Tensor, p: Any, q: Any) -> Estimate:
-    return Estimate.exactly(value.to(result_dtype(p, q)), "exact_sum")
+def _summed(value: Tensor) -> Estimate:
+    return Estimate.exactly(value, "exact_sum")
 
 
 _WASSERSTEIN = {
@@ -279,7 +276,7 @@ def _energy_of_counts(p: Any, q: Any) -> Estimate | None:
     if p.event_shape:
         return None
     _, mass_p, mass_q = counts_of(p, q)
-    return square_root(_summed(2 * ((mass_p.cumsum(0) - mass_q.cumsum(0)) ** 2).sum(0), p, q))
+    return square_root(_summed(2 * ((mass_p.cumsum(0) - mass_q.cumsum(0)) ** 2).sum(0)))
 
 
 def _from_pairs(kernel: Callable[[Tensor], Tensor], p: Any, q: Any, options: Options) -> Estimate:
@@ -383,7 +380,7 @@ def _mmd_of_counts(p: Any, q: Any, bandwidth: float) -> Estimate | None:
         return None
     gram = torch.exp(-0.5 * ((x[:, None] - x[None, :]) / bandwidth) ** 2)
     gap = mass_p - mass_q
-    return square_root(_summed((gap * torch.tensordot(gram, gap, 1)).sum(0), p, q))
+    return square_root(_summed((gap * torch.tensordot(gram, gap, 1)).sum(0)))
 
 
 def _kernel_mean(a: tuple[Tensor, Tensor], b: tuple[Tensor, Tensor], h: float) -> Tensor:

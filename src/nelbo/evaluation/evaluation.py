@@ -1,5 +1,6 @@
 """A model on some examples, each part computed when it is first asked for, and once."""
 
+import copy
 import math
 import zlib
 from collections.abc import Callable, Iterator, Sequence
@@ -298,6 +299,20 @@ class Evaluation:
     def error_at_embedding(self) -> Tensor:
         """(n,) -log p(x|z) in nats at the embedding: without the noise of q(z|x)."""
         return -self.log_likelihood(self.embedding)
+
+    @cached_property
+    def rounding(self) -> Tensor | None:
+        """(n,) float64, CPU: what the model's precision does to log p(x|z) at the embedding, in nats.
+
+        It is computed again in float64. None where the model cannot be copied and computed in two precisions.
+        """
+        try:
+            model = copy.deepcopy(self.model).double()
+            again = Evaluation(model, self.batch.to(dtype=torch.float64), seed=self.seed)
+            double = again.log_likelihood(self.embedding.double())
+        except Exception:  # a model of whatever kind
+            return None
+        return (self.log_likelihood(self.embedding).double() - double).cpu()
 
     @cached_property
     def _drawn(self) -> tuple[Tensor, Tensor]:

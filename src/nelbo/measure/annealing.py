@@ -26,6 +26,7 @@ from nelbo.estimate import Estimate
 from nelbo.evaluation import Evaluation, evaluate, evaluation_mode
 from nelbo.measure.evidence import Evidence, finite, part_by_part
 from nelbo.measure.importance import Weights
+from nelbo.measure.rounding import with_rounding
 from nelbo.progress import ProgressBar
 from nelbo.randomness import folded, uniform
 from nelbo.vae import as_model
@@ -209,24 +210,51 @@ def by_annealing(
 
     def evidence(values: Tensor) -> Evidence:
         log_mean, error, ess, acceptance, apart = values
-        drawn = torch.full_like(log_mean, each * len(starts))
-        flagged = (ess < _fewest(each)) | (acceptance < _ACCEPTED) | (apart > 0)
-        return Evidence(
-            log_mean, error, "annealed", flagged=flagged, why=why, samples=drawn, ess=ess, acceptance=acceptance
+        drawn, differ = torch.full_like(log_mean, each * len(starts)), apart > 0
+        uneven, stuck = ess < max(1.5, _FEW * each), acceptance < _ACCEPTED
+        longer = f"Write temperatures={4 * temperatures}"
+        found = Evidence(
+            log_mean,
+            error,
+            "annealed",
+            flagged=torch.zeros_like(stuck),
+            why=why,
+            samples=drawn,
+            ess=ess,
+            acceptance=acceptance,
+        )
+        return found.doubted(
+            (
+                differ,
+                lambda: (
+                    f"chains from q(z|x) and chains from the prior give values that differ by more than {_APART:g} "
+                    f"standard errors (by up to {float(apart[differ].max()):.2g} nats): the larger one stands, and "
+                    f"log p(x) may be higher still. {longer}"
+                ),
+            ),
+            (
+                uneven,
+                lambda: (
+                    f"the weights of the {each} chains are worth {float(ess[uneven].min()):.1f} equal ones: one "
+                    f"chain carries the sum, and log p(x) is probably too low there. {longer}"
+                ),
+            ),
+            (
+                stuck,
+                lambda: (
+                    f"less than {_ACCEPTED:.0%} of the moves were accepted: the chains hardly move, and log p(x) "
+                    "is probably too low there"
+                ),
+            ),
         )
 
     numbers = each * evaluation.features
     values = part_by_part("log p(x) by annealing", evaluation, numbers, measure, 5, evidence, progress=progress)
-    return _with_notes(evidence(values), values[4], each, temperatures)
+    return evidence(values).warned()
 
 
 def _moments(weights: Weights) -> list[Tensor]:
     return [weights.log_mean, weights.standard_error, weights.ess]
-
-
-def _fewest(chains: int) -> float:
-    """Equal weights that those of so many chains must be worth."""
-    return max(1.5, _FEW * chains)
 
 
 def _valid(temperatures: int, chains: int) -> None:
@@ -235,31 +263,6 @@ def _valid(temperatures: int, chains: int) -> None:
         raise ValueError(f"temperatures must be at least 2, got {temperatures}; write temperatures={TEMPERATURES}")
     if chains < 2:
         raise ValueError(f"chains must be at least 2, for a standard error; got {chains}. Write chains={CHAINS}")
-
-
-def _with_notes(evidence: Evidence, apart: Tensor, chains: int, temperatures: int) -> Evidence:
-    n, notes = len(evidence.value), list[str]()
-    ess, acceptance = evidence.ess, evidence.acceptance
-    assert ess is not None
-    assert acceptance is not None
-    if bool((differ := apart > 0).any()):
-        notes.append(
-            f"for {int(differ.sum()):,} of {n:,} examples chains from q(z|x) and chains from the prior give values "
-            f"that differ by more than {_APART:g} standard errors (by up to {float(apart.max()):.2g} nats): the larger "
-            f"one stands, and log p(x) may be higher still. Write temperatures={4 * temperatures}"
-        )
-    if bool((uneven := ess < _fewest(chains)).any()):
-        notes.append(
-            f"for {int(uneven.sum()):,} of {n:,} examples the weights of the {chains} chains are worth "
-            f"{float(ess.min()):.1f} equal ones: one chain carries the sum, and log p(x) is probably too low there. "
-            f"Write temperatures={4 * temperatures}"
-        )
-    if bool((stuck := acceptance < _ACCEPTED).any()):
-        notes.append(
-            f"for {int(stuck.sum()):,} of {n:,} examples less than {_ACCEPTED:.0%} of the moves were accepted: the "
-            "chains hardly move, and log p(x) is probably too low there"
-        )
-    return evidence.warned(notes)
 
 
 @dataclass(frozen=True, eq=False)
@@ -348,8 +351,8 @@ def bdmc(
     low, low_error, high, high_error, acceptance = torch.cat(parts, dim=1)
     gap = Estimate.mean_of(high - low, "bidirectional")
     return BidirectionalBounds(
-        Estimate(low, low_error, "annealed"),
-        Estimate(high, high_error, "annealed backwards"),
+        with_rounding(Estimate(low, low_error, "annealed"), evaluation),
+        with_rounding(Estimate(high, high_error, "annealed backwards"), evaluation),
         gap,
         evaluation.x,
         acceptance,

@@ -179,7 +179,8 @@ def _rows(names: Sequence[str], contexts: Sequence[ReportContext]) -> list[Row]:
     known = all(context.has_evidence for context in contexts)
     # and on the same examples: a grid allows for more of them than sampling does
     few = min(context.evidence_examples for context in contexts)
-    evidence = [context.evidence[0].value[:few].double().cpu() for context in contexts] if known else []
+    found = [context.evidence[0].part(slice(few)) for context in contexts] if known else []
+    evidence, flagged = [part.value for part in found], any(bool(part.flagged.any()) for part in found)
     hidden = [
         value - context.elbo_of_evidence(0).value[:few] for value, context in zip(evidence, contexts, strict=False)
     ]
@@ -204,7 +205,9 @@ def _rows(names: Sequence[str], contexts: Sequence[ReportContext]) -> list[Row]:
         paired("reconstruction_error", [t.reconstruction_error.value for t in terms]),
         paired("kl", [t.kl.value for t in terms]),
         paired("nelbo", [-t.elbo.value for t in terms]),
-        *([paired("log_evidence", evidence), paired("gap", hidden)] if known else []),
+        *([paired("log_evidence", evidence)] if known else []),
+        *([of_each("flagged", [part.share_flagged for part in found])] if flagged else []),
+        *([paired("gap", hidden)] if known else []),
         paired("embedding_error", [r.error.value for r in rebuilt]),
         of_each("explained_variance", [r.explained for r in rebuilt]),
         of_each("active_units", [Estimate.number(u.active_units(), unit="units") for u in usage]),

@@ -1,5 +1,6 @@
 """The log p(x) of each example with its error, the method, and warnings in words."""
 
+import math
 import warnings
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, fields, replace
@@ -12,6 +13,8 @@ from nelbo.estimate import Estimate
 from nelbo.evaluation import Evaluation
 from nelbo.progress import ProgressBar
 from nelbo.training import Interrupted
+
+_FAR, _QUARTER = 4.0, math.log(4 / 3)  # standard errors, and nats
 
 
 @dataclass(frozen=True, eq=False)
@@ -32,6 +35,8 @@ class Evidence(Estimate):
             to be relied on.
         acceptance: of annealing, the share of Hamiltonian moves that were accepted.
         change: of quadrature, by how much doubling the grid changed the value, in nats.
+        components: of the mixture, what each kind of its proposals says by its own draws alone, weighted by its own
+            density: "q(z|x)", "prior" and "fits" to p(z|x). Estimates of shape (batch,), empty for other methods.
     """
 
     flagged: Tensor = field(kw_only=True)
@@ -42,17 +47,63 @@ class Evidence(Estimate):
     pareto_k: Tensor | None = None
     acceptance: Tensor | None = None
     change: Tensor | None = None
+    components: dict[str, Estimate] = field(default_factory=dict[str, Estimate])
+
+    @property
+    def share_flagged(self) -> Estimate:
+        """The share of examples that are flagged."""
+        return Estimate.mean_of(self.flagged.double(), self.method, "share")
+
+    @property
+    def q_misses(self) -> Tensor:
+        """(batch,) bool: where draws from q(z|x) alone miss over a quarter of p(x), by over 4 standard errors.
+
+        There q(z|x) misses a part of p(z|x) that another component finds.
+        """
+        alone = self.components.get("q(z|x)")
+        if alone is None:
+            return torch.zeros_like(self.flagged)
+        short = self.value - alone.value
+        return (short > _QUARTER) & (short > _FAR * self.standard_error.hypot(alone.standard_error))
+
+    @property
+    def comparison(self) -> str:
+        """Where q(z|x) misses a part of p(z|x), in a sentence; empty where it does not."""
+        missed = self.q_misses
+        if not bool(missed.any()):
+            return ""
+        most = float((self.value - self.components["q(z|x)"].value)[missed].max())
+        return (
+            f"for {int(missed.sum()):,} of {len(missed):,} examples draws from q(z|x) alone miss over a quarter of "
+            f"p(x) (log p(x) would be too low by up to {most:.3g} nats): q(z|x) misses a part of p(z|x) that a fit or "
+            "the prior finds"
+        )
 
     def part(self, which: slice) -> "Evidence":
         """The evidence of some of the examples."""
         values = {part.name: getattr(self, part.name) for part in fields(self)}
-        return replace(self, **{name: value[which] for name, value in values.items() if isinstance(value, Tensor)})
+        some = {name: value[which] for name, value in values.items() if isinstance(value, Tensor)}
+        return replace(self, **some, components={name: part[which] for name, part in self.components.items()})
 
-    def warned(self, notes: Sequence[str]) -> "Evidence":
-        """The same evidence with these notes, each also given as a warning."""
-        for note in notes:
-            warnings.warn(note, stacklevel=5)
-        return replace(self, notes=(*self.notes, *notes))
+    def doubted(self, *doubts: tuple[Tensor, Callable[[], str]]) -> "Evidence":
+        """The same evidence, flagged where a doubt holds, with a note on each doubt that holds for some examples.
+
+        Args:
+            doubts: a mask of the examples and the rest of a sentence that begins "for 2 of 5 examples".
+        """
+        flagged, notes = self.flagged, list(self.notes)
+        for which, rest in doubts:
+            flagged = flagged | which
+            if bool(which.any()):
+                notes.append(f"for {int(which.sum()):,} of {len(which):,} examples {rest()}")
+        return replace(self, flagged=flagged, notes=tuple(notes))
+
+    def warned(self, notes: Sequence[str] = ()) -> "Evidence":
+        """The same evidence with these notes too, and all its notes given as warnings."""
+        found = replace(self, notes=(*self.notes, *notes))
+        for note in found.notes:
+            warnings.warn(note, stacklevel=4)
+        return found
 
     def __repr__(self) -> str:
         done = torch.isfinite(self.value)
@@ -61,6 +112,8 @@ class Evidence(Estimate):
         parts = [f"log p(x) of {n:,} examples, {self.method}: mean {mean:.2f} nats"]
         parts += [f"largest standard error {float(self.standard_error.max()):.2g}"] if n else []
         parts += [f"{int(self.flagged.sum()):,} flagged"] if bool(self.flagged.any()) else []
+        missed = int(self.q_misses.sum())
+        parts += [f"q(z|x) misses a part of p(z|x) on {missed:,}, see .components"] if missed else []
         parts += [f"{len(self.notes)} warnings, see .notes"] if self.notes else []
         return f"Evidence({', '.join(parts)})"
 

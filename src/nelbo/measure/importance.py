@@ -1,7 +1,7 @@
 """Log p(x) by importance sampling with q(z|x) as the proposal, and what the tail of the weights says about it."""
 
 import math
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Protocol, Self, final
 
@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from nelbo import latents
+from nelbo.estimate import Estimate
 from nelbo.evaluation import Evaluation, rows_at_once
 from nelbo.likelihoods import log_prob_without_gradient
 from nelbo.measure.evidence import Evidence, finite, part_by_part
@@ -57,6 +58,10 @@ class Proposal(Protocol):
         """Log p(x, z) less the log-density of the proposal at draws ``start`` to ``stop``, (draws, examples)."""
         ...
 
+    def alone(self) -> Tensor:
+        """Log p(x) and its standard error by the draws of each of its components alone, (2 * components, examples)."""
+        ...
+
     def __getitem__(self, which: Tensor) -> Self:
         """The proposal of some of the examples."""
         ...
@@ -71,6 +76,9 @@ class _FromPosterior:
 
     def log_weights(self, stop: int, *, start: int = 0) -> Iterator[Tensor]:
         return log_weights(self.part, "importance", stop, start=start)
+
+    def alone(self) -> Tensor:
+        return torch.empty(0, len(self.part), dtype=torch.float64)
 
     def __getitem__(self, which: Tensor) -> "_FromPosterior":
         return _FromPosterior(self.part[which])
@@ -87,6 +95,8 @@ def weighted(
     why: str,
     progress: bool,
     block: int = 1,
+    components: Sequence[str] = (),
+    notes: Sequence[str] = (),
 ) -> Evidence:
     """Log of the mean weight of each example, and what the tail of the weights says of it.
 
@@ -100,30 +110,83 @@ def weighted(
         why: for the result.
         progress: show a bar.
         block: draws come in multiples of it.
+        components: names of what the proposal is a mixture of.
+        notes: warnings in words on the proposal itself.
     """
     refuse_points(evaluation)
     most, first = (-(-count // block) * block for count in _counts(samples, target_standard_error))
     target = torch.inf if target_standard_error is None else target_standard_error
+    first_of_tail = 4 + 2 * len(components)
 
     def evidence(values: Tensor) -> Evidence:
         log_mean, error, ess, drawn = values[:4]
-        k, flagged = torch.full_like(log_mean, torch.nan), torch.zeros_like(log_mean, dtype=torch.bool)
+        each, tails = values[4:first_of_tail].reshape(len(components), 2, len(log_mean)), values[first_of_tail:]
+        k, limit = torch.full_like(log_mean, torch.nan), torch.zeros_like(log_mean)
+        few = torch.zeros_like(log_mean, dtype=torch.bool)
         for count in drawn[drawn.isfinite()].unique().tolist():
             which = drawn == count
-            k[which] = pareto_k(values[4 : 5 + tail_length(int(count)), which])
-            flagged[which] = ~(k[which] <= threshold(int(count)))
-        return Evidence(log_mean, error, method, flagged=flagged, why=why, samples=drawn, ess=ess, pareto_k=k)
+            k[which] = pareto_k(tails[: 1 + tail_length(int(count)), which])
+            limit[which], few[which] = threshold(int(count)), tail_length(int(count)) < SMALLEST_TAIL
+        tied, heavy = k.isnan() & drawn.isfinite() & ~few, k > limit
+        alone = {
+            name: Estimate(mean, its_error, "importance")
+            for name, (mean, its_error) in zip(components, each, strict=True)
+        }
+        found = Evidence(
+            log_mean,
+            error,
+            method,
+            flagged=torch.zeros_like(few),
+            why=why,
+            notes=tuple(notes),
+            samples=drawn,
+            ess=ess,
+            pareto_k=k,
+            components=alone,
+        )
+        return found.doubted(
+            (
+                few,
+                lambda: (
+                    f"{int(drawn[few].min())} draws are too few to tell from their tail whether the importance "
+                    f"weights can be relied on; write samples={SAMPLES}"
+                ),
+            ),
+            (
+                tied,
+                lambda: (
+                    "the tail of the importance weights is tied: more than a quarter of its weights are equal, so "
+                    "Pareto k, which would tell whether they can be relied on, is NaN"
+                ),
+            ),
+            (
+                heavy,
+                lambda: (
+                    f"Pareto k is above {float(limit[heavy].max()):.2f} (largest {float(k[heavy].max()):.2f}): a "
+                    f"few of {int(drawn[heavy].max()):,} weights carry the sum, so log p(x) is probably too low there, "
+                    f"by more than its standard error says. More draws help little; {_advised(_ADVICE[method])}"
+                ),
+            ),
+        )
 
     values = part_by_part(
         "log p(x) by importance sampling",
         evaluation,
         numbers,
         lambda part: _sums(proposal(part, first), len(part), first, most, target),
-        5 + tail_length(most),
+        first_of_tail + 1 + tail_length(most),
         evidence,
         progress=progress,
     )
-    return _with_notes(evidence(values), most, target_standard_error)
+    missed = values[1] > target
+    if not bool(missed.any()):
+        return evidence(values).warned()
+    return evidence(values).warned(
+        [
+            f"the standard error of {target:g} nats was not reached for {int(missed.sum()):,} of {len(missed):,} "
+            f"examples with {most:,} draws (largest {float(values[1].max()):.2g})"
+        ]
+    )
 
 
 def _counts(samples: int | None, target: float | None) -> tuple[int, int]:
@@ -177,8 +240,8 @@ def at_draws(evaluation: Evaluation, codes: Tensor, log_pz: Tensor, log_proposal
 
 
 def _sums(proposal: Proposal, n: int, goal: int, most: int, target: float) -> Tensor:
-    """log_mean, standard_error, ess, number of draws and the tail of the weights of each example, (rows, n)."""
-    result = torch.full((5 + tail_length(most), n), torch.nan, dtype=torch.float64)
+    """log_mean, standard_error, ess, number of draws, what components say, and the tail of the weights, (rows, n)."""
+    result = torch.full((5 + len(proposal.alone()) + tail_length(most), n), torch.nan, dtype=torch.float64)
     positions, weights = torch.arange(n), Weights(n, most)
     while True:
         for log_w in proposal.log_weights(goal, start=weights.count):
@@ -186,7 +249,8 @@ def _sums(proposal: Proposal, n: int, goal: int, most: int, target: float) -> Te
         missed = (weights.standard_error > target) & (goal < most)
         done = weights[~missed]
         drawn = torch.full_like(done.log_mean, done.count)
-        rows = torch.cat([torch.stack([done.log_mean, done.standard_error, done.ess, drawn]), done.tail])
+        moments = torch.stack([done.log_mean, done.standard_error, done.ess, drawn])
+        rows = torch.cat([moments, proposal.alone()[:, ~missed], done.tail])
         result[: len(rows), positions[~missed]] = rows
         if not bool(missed.any()):
             return result
@@ -311,35 +375,3 @@ def pareto_k(largest: Tensor) -> Tensor:
 
 def _advised(other_method: str) -> str:
     return advice(other_method, f"in Python, nelbo.measure.log_evidence(run, x, ...) with {other_method}")
-
-
-def _with_notes(evidence: Evidence, most: int, target: float | None) -> Evidence:
-    n, k, samples = len(evidence.value), evidence.pareto_k, evidence.samples
-    assert k is not None
-    assert samples is not None
-    notes: list[str] = []
-    limit = torch.tensor([threshold(int(count)) for count in samples.tolist()], dtype=torch.float64)
-    few = torch.tensor([tail_length(int(count)) < SMALLEST_TAIL for count in samples.tolist()])
-    if bool(few.any()):
-        notes.append(
-            f"{int(samples.min())} draws are too few to tell from their tail whether the importance weights can be "
-            f"relied on; write samples={SAMPLES}"
-        )
-    if bool((tied := k.isnan() & ~few).any()):
-        notes.append(
-            f"for {int(tied.sum()):,} of {n:,} examples the tail of the importance weights is tied: more than a "
-            "quarter of its weights are equal, so Pareto k, which would tell whether they can be relied on, is NaN"
-        )
-    if bad := int((k > limit).sum()):
-        worst = float(k.nan_to_num(nan=-torch.inf).max())
-        notes.append(
-            f"for {bad:,} of {n:,} examples Pareto k is above {float(limit.max()):.2f} (largest {worst:.2f}): a few "
-            f"of {int(samples.max()):,} weights carry the sum, so log p(x) is probably too low there, by more than its "
-            f"standard error says. More draws help little; {_advised(_ADVICE[evidence.method])}"
-        )
-    if target is not None and bool((missed := evidence.standard_error > target).any()):
-        notes.append(
-            f"the standard error of {target:g} nats was not reached for {int(missed.sum()):,} of {n:,} examples "
-            f"with {most:,} draws (largest {float(evidence.standard_error.max()):.2g})"
-        )
-    return evidence.warned(notes)

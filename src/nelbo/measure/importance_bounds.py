@@ -121,8 +121,9 @@ def _bounds(evaluation: Evaluation, ks: tuple[int, ...], evidence: Evidence, *, 
         return torch.stack(rows)
 
     def bounds(values: Tensor) -> Bounds:
+        rounded = rounding(evaluation, values[0])
         drawn = {
-            k: Estimate(mean, error, f"monte_carlo ({total // k:,} groups of {k:,} draws of z)")
+            k: Estimate(mean, error.hypot(rounded), f"monte_carlo ({total // k:,} groups of {k:,} draws of z)")
             for k, (mean, error) in zip(each, values.unflatten(0, (-1, 2)), strict=True)
         }
         return Bounds(ks, {k: drawn[k] for k in ks}, drawn[1], evidence)
@@ -134,6 +135,4 @@ def _bounds(evaluation: Evaluation, ks: tuple[int, ...], evidence: Evidence, *, 
     with evaluation_mode(evaluation.model):
         rows = 2 * len(each)
         title = "importance-weighted bounds"
-        values = part_by_part(title, evaluation, numbers, measure, rows, bounds, progress=progress)
-        values[1::2] = values[1::2].hypot(rounding(evaluation, values[0]))
-        return bounds(values)
+        return bounds(part_by_part(title, evaluation, numbers, measure, rows, bounds, progress=progress))

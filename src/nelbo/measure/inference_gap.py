@@ -15,9 +15,10 @@ from nelbo import latents
 from nelbo.estimate import Estimate
 from nelbo.evaluation import Evaluation, evaluate, evaluation_mode
 from nelbo.measure.evidence import Evidence, finite, part_by_part, unmeasured
-from nelbo.measure.importance import by_importance, log_weights, refuse_points
+from nelbo.measure.importance import log_weights, refuse_points
 from nelbo.measure.log_evidence import Method, log_evidence
 from nelbo.measure.quadrature import MOST_DIMENSIONS
+from nelbo.measure.rounding import rounding
 from nelbo.posteriors import ConditionalFlow, DiagonalNormal, FullCovarianceNormal
 from nelbo.training import Interrupted
 from nelbo.vae import encoded as encoder_outputs
@@ -114,7 +115,7 @@ def inference_gap(
         return values
 
     def partial(values: Tensor) -> InferenceGap:
-        return _gap(values, samples, unmeasured(n) if evidence is None else evidence)
+        return _gap(evaluation, values, samples, unmeasured(n) if evidence is None else evidence)
 
     title, numbers = "optimizing q(z|x) for each example", _DRAWS * evaluation.features
     with evaluation_mode(evaluation.model):
@@ -127,8 +128,8 @@ def inference_gap(
         elif evidence is None:
             evidence = log_evidence(model, evaluation, method=method, progress=progress)
     except Interrupted as stop:
-        raise Interrupted(f"log p(x) was {stop}", _gap(values, samples, stop.partial)) from stop
-    gap = _gap(values, samples, evidence)
+        raise Interrupted(f"log p(x) was {stop}", _gap(evaluation, values, samples, stop.partial)) from stop
+    gap = _gap(evaluation, values, samples, evidence)
     below = gap.approximation.value < -4 * gap.approximation.standard_error - 0.01
     if not bool(below.any()):
         return gap
@@ -158,9 +159,9 @@ def _best(part: Evaluation, steps: int, samples: int) -> tuple[Distribution, Ten
     return family(best), torch.cat([each.mean(1), each.std(1) / sqrt(samples)])
 
 
-def _gap(values: Tensor, samples: int, evidence: Evidence) -> InferenceGap:
-    how = f"monte_carlo ({samples:,} draws of z)"
-    elbo, optimized, amortization = (Estimate(values[i], values[i + 3], how) for i in range(3))
+def _gap(evaluation: Evaluation, values: Tensor, samples: int, evidence: Evidence) -> InferenceGap:
+    how, errors = f"monte_carlo ({samples:,} draws of z)", values[3:].hypot(rounding(evaluation, values[0]))
+    elbo, optimized, amortization = (Estimate(values[i], errors[i], how) for i in range(3))
     approximation, total = (
         Estimate(
             evidence.value - bound.value,
@@ -234,9 +235,9 @@ def _from_best(evaluation: Evaluation, samples: int, *, progress: bool) -> Evide
     why = (
         "Importance sampling from q*, which was optimized for each example and lies closer to p(z|x) than q(z|x) does."
     )
-    with warnings.catch_warnings(), evaluation_mode(evaluation.model):
+    with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # they stand in the notes, and speak of q(z|x)
-        evidence = by_importance(
-            evaluation, samples=max(samples, 1000), target_standard_error=None, why=why, progress=progress
+        evidence = log_evidence(
+            evaluation.model, evaluation, method="importance", samples=max(samples, 1000), progress=progress
         )
-    return replace(evidence, notes=tuple(note.replace("q(z|x)", "q*") for note in evidence.notes))
+    return replace(evidence, why=why, notes=tuple(note.replace("q(z|x)", "q*") for note in evidence.notes))

@@ -3,14 +3,15 @@
 from dataclasses import replace
 from typing import Any, Literal, get_args
 
-from nelbo.evaluation import evaluate, evaluation_mode
+from nelbo.evaluation import Evaluation, evaluate, evaluation_mode
 from nelbo.measure.annealing import CHAINS, TEMPERATURES, Start, by_annealing
 from nelbo.measure.evidence import Evidence
 from nelbo.measure.importance import by_importance
 from nelbo.measure.mixture import by_mixture
 from nelbo.measure.quadrature import MOST_DIMENSIONS, TOLERANCE, by_quadrature
-from nelbo.measure.rounding import rounding
+from nelbo.measure.rounding import with_rounding
 from nelbo.registry import check_choice
+from nelbo.training import Interrupted
 
 Method = Literal["auto", "quadrature", "mixture", "importance", "annealed"]
 
@@ -73,7 +74,8 @@ def log_evidence(
     Returns:
         Evidence, an Estimate of shape (batch,) whose ``why`` says which method and why, whose ``flagged`` marks the
         examples whose standard error cannot be relied on, whose ``notes`` hold warnings in words, and with ``ess`` and
-        ``pareto_k``, ``acceptance``, or ``change``, by the method.
+        ``pareto_k``, ``acceptance``, or ``change``, by the method; of the mixture, ``components`` says what q(z|x), the
+        prior and the fits find by themselves, and ``q_misses`` where q(z|x) misses a part of p(z|x).
 
     Raises:
         ValueError: x is empty, does not fit the model or lies outside the likelihood's support, the decoder gives NaN,
@@ -88,25 +90,35 @@ def log_evidence(
         raise ValueError(f"target_standard_error must be a number of nats > 0, got {target_standard_error}")
     evaluation = evaluate(model, x, seed=seed)
     method, why = _choice(method, evaluation.latent, point=evaluation.is_point)
-    with evaluation_mode(evaluation.model):
-        if method == "quadrature":
-            found = by_quadrature(evaluation, tolerance=tolerance, why=why, progress=progress)
-        elif method == "annealed":
-            starts = _starts(start, point=evaluation.is_point)
-            found = by_annealing(
-                evaluation,
-                temperatures=temperatures,
-                chains=chains,
-                starts=starts,
-                why=f"{why} {_ONE_START[starts[0]]}" if len(starts) == 1 else why,
-                progress=progress,
-            )
-        else:
-            draw = by_mixture if method == "mixture" else by_importance
-            found = draw(
-                evaluation, samples=samples, target_standard_error=target_standard_error, why=why, progress=progress
-            )
-    return replace(found, standard_error=found.standard_error.hypot(rounding(evaluation, found.value)))
+    try:
+        with evaluation_mode(evaluation.model):
+            if method == "quadrature":
+                found = by_quadrature(evaluation, tolerance=tolerance, why=why, progress=progress)
+            elif method == "annealed":
+                starts = _starts(start, point=evaluation.is_point)
+                found = by_annealing(
+                    evaluation,
+                    temperatures=temperatures,
+                    chains=chains,
+                    starts=starts,
+                    why=f"{why} {_ONE_START[starts[0]]}" if len(starts) == 1 else why,
+                    progress=progress,
+                )
+            else:
+                draw = by_mixture if method == "mixture" else by_importance
+                found = draw(
+                    evaluation, samples=samples, target_standard_error=target_standard_error, why=why, progress=progress
+                )
+    except Interrupted as stop:
+        stop.partial = _rounded(stop.partial, evaluation)
+        raise
+    return _rounded(found, evaluation)
+
+
+def _rounded(found: Evidence, evaluation: Evaluation) -> Evidence:
+    """The evidence whose errors, also those of components, hold the rounding."""
+    components = {name: with_rounding(part, evaluation) for name, part in found.components.items()}
+    return replace(with_rounding(found, evaluation), components=components)
 
 
 _ONE_START: dict[Start, str] = {

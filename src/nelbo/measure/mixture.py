@@ -10,15 +10,16 @@ q(z|x) and the prior, which bound the weights from above; the others come from l
    standard deviation out in every direction (the fixed point of variational inference with a full covariance).
 
 All draws are weighted by the density of the whole mixture. The mixture is fixed before the first of them is made, so
-the mean weight is p(x) whatever the three steps found.
+the mean weight is p(x) whatever the three steps found. The draws of each component, weighted by its density alone, are
+an estimate of their own: where that of q(z|x) is lower, q(z|x) misses a part of the posterior that another finds.
 
 Sources: Owen & Zhou 2000, "Safe and effective importance sampling" (defensive mixtures); Veach & Guibas 1995,
 "Optimally combining sampling techniques" (the balance heuristic); Bugallo et al. 2017, "Adaptive importance sampling".
 """
 
 import math
-from collections.abc import Iterator
-from typing import NamedTuple, final
+from collections.abc import Iterator, Sequence
+from typing import Any, NamedTuple, final
 
 import torch
 from torch import Tensor
@@ -26,7 +27,7 @@ from torch import Tensor
 from nelbo import latents
 from nelbo.evaluation import Evaluation, rows_at_once
 from nelbo.measure.evidence import Evidence, finite
-from nelbo.measure.importance import at_draws, weighted
+from nelbo.measure.importance import Weights, at_draws, refuse_points, weighted
 from nelbo.measure.quadrature import Joint, by_condition
 from nelbo.randomness import derive, normal
 
@@ -34,6 +35,14 @@ _FROM_Q, _FROM_PRIOR, _BLOCK = 3, 1, 20
 """Of a block of so many draws, those from q(z|x) and from the prior; the others come from local posteriors."""
 _RANKS = (8, 3, 2, 2, 1)
 """Draws of a block from each local posterior, best first; the best has also what is left of the block."""
+_WITHOUT_MODES = (15, 5)
+"""Draws of a block from q(z|x) and from the prior, where there are no local posteriors."""
+COMPONENTS = ("q(z|x)", "prior", "fits")
+_NO_SLOPE = (
+    "log p(x|z) has no slope in z: the decoder leaves torch (.numpy(), .item(), .detach()) or does not use z, so that "
+    "nothing could be fitted to p(z|x), and z was drawn from q(z|x) and the prior alone: log p(x) is too low where "
+    "both miss a part of p(z|x). Keep the decoder's operations in torch"
+)
 _FREEDOM = 7
 """Degrees of freedom of Student's t, whose tails are heavier than a normal's."""
 _ROUNDS = 3  # of a fit
@@ -97,6 +106,17 @@ class LogJoint:
 
     def __init__(self, part: Evaluation) -> None:
         self.part, self.model, self.pz = part, part.conditioned, part.pz
+
+    def has_slope(self) -> bool:
+        """Whether log p(x|z) can be differentiated: not where a decoder leaves torch, or ignores z."""
+        with torch.enable_grad():
+            z = self.part.embedding.detach().requires_grad_()
+            try:
+                value = self.model.log_likelihood(self.part.x, z)
+                slopes: Any = torch.autograd.grad(value.sum(), z, allow_unused=True)
+            except (RuntimeError, TypeError):  # torch's, and that of other libraries given its tensors
+                return False
+        return slopes[0] is not None
 
     def __call__(self, z: Tensor) -> tuple[Tensor, Tensor]:
         found: list[tuple[Tensor, Tensor]] = []
@@ -219,16 +239,28 @@ class Mixture:
     Args:
         part: the examples; the model is in evaluation mode.
         samples: draws that are to be made, which what the search costs is a share of.
+        modes: the local posteriors, where they are known.
+        weights: of the draws of each component alone, where some were made.
     """
 
-    def __init__(self, part: Evaluation, samples: int, modes: Modes | None = None) -> None:
+    def __init__(
+        self, part: Evaluation, samples: int, modes: Modes | None = None, weights: Sequence[Weights] | None = None
+    ) -> None:
         self.part, self.samples = part, samples
         self.modes = self._search() if modes is None else modes
         k = len(self.modes.level)
         others = _RANKS[1:k]
         best = _BLOCK - _FROM_Q - _FROM_PRIOR - sum(others)
-        self.shares = (_FROM_Q, _FROM_PRIOR, best, *others)
+        self.shares = (_FROM_Q, _FROM_PRIOR, best, *others) if k else _WITHOUT_MODES
         self.inverse = torch.linalg.inv(self.modes.tril)
+        self.members = [slice(0, 1), slice(1, 2), slice(2, None)][: len(self.shares)]
+        self.weights = [Weights(len(part), 0) for _ in self.members] if weights is None else weights
+
+    @classmethod
+    def without_modes(cls, part: Evaluation, samples: int) -> "Mixture":
+        """Q(z|x) and the prior alone."""
+        z = part.embedding.flatten(1)[None][:0]
+        return cls(part, samples, Modes(z, torch.diag_embed(z), z.sum(-1)))
 
     def _search(self) -> Modes:
         part, slopes = self.part, int(_SLOPES * self.samples)
@@ -245,16 +277,35 @@ class Mixture:
         return modes
 
     def __getitem__(self, which: Tensor) -> "Mixture":
-        return Mixture(self.part[which], self.samples, Modes(*(part[:, which] for part in self.modes)))
+        weights = [some[which] for some in self.weights]
+        return Mixture(self.part[which], self.samples, Modes(*(part[:, which] for part in self.modes)), weights)
+
+    def alone(self) -> Tensor:
+        """Log p(x) and its standard error by the draws of each component alone, (2 * components, examples)."""
+        return torch.stack([row for some in self.weights for row in (some.log_mean, some.standard_error)])
 
     def log_weights(self, stop: int, *, start: int = 0) -> Iterator[Tensor]:
         """Log p(x, z) - log of the mixture's density at draws ``start`` to ``stop``, multiples of a block."""
         blocks = rows_at_once(len(self.part) * self.part.latent * _BLOCK, passes=4)
         for first in range(start // _BLOCK, stop // _BLOCK, blocks):
-            yield from at_draws(self.part, *self._draws(first, min(blocks, stop // _BLOCK - first)))
+            some = min(blocks, stop // _BLOCK - first)
+            z, log_pz, each = self._draws(first, some)
+            log_mixture = torch.logsumexp(each, 0)
+            log_w = torch.cat(list(at_draws(self.part, z, log_pz, log_mixture)))
+            yield log_w
+            begin = 0
+            for members, weights in zip(self.members, self.weights, strict=True):
+                share = sum(self.shares[members])
+                drawn = slice(begin, begin + share * some)
+                log_own = torch.logsumexp(each[members, drawn], 0) - math.log(share / _BLOCK)
+                weights.add(log_w[drawn] + (log_mixture[drawn] - log_own).double().cpu())
+                begin = drawn.stop
 
     def _draws(self, first: int, blocks: int) -> tuple[Tensor, Tensor, Tensor]:
-        """Draws z of some blocks, the log-density of the prior there, and that of the mixture."""
+        """Draws z of some blocks, the log-density of the prior there, and each member's of the mixture with its share.
+
+        Those of a member stand together, in the order of the shares.
+        """
         part, modes, d = self.part, self.modes, self.part.latent
         codes: list[Tensor] = []
         for number, share in enumerate(self.shares):
@@ -275,7 +326,7 @@ class Mixture:
         log_t = log_t + (constant - _log_volume(modes.tril))[:, None]
         each = torch.cat([torch.stack([part.qz.log_prob(at), log_pz]), log_t])
         shares = torch.tensor(self.shares, dtype=each.dtype, device=each.device).log() - math.log(_BLOCK)
-        return at, log_pz, torch.logsumexp(each + shares[:, None, None], 0)
+        return at, log_pz, each + shares[:, None, None]
 
 
 def by_mixture(
@@ -290,9 +341,11 @@ def by_mixture(
         why: for the result.
         progress: show a bar.
     """
+    refuse_points(evaluation)
+    slope = LogJoint(evaluation[:1]).has_slope()
     return weighted(
         evaluation,
-        Mixture,
+        Mixture if slope else Mixture.without_modes,
         "mixture",
         samples=samples,
         target_standard_error=target_standard_error,
@@ -300,4 +353,6 @@ def by_mixture(
         why=why,
         progress=progress,
         block=_BLOCK,
+        components=COMPONENTS if slope else COMPONENTS[:2],
+        notes=() if slope else (_NO_SLOPE,),
     )

@@ -48,7 +48,7 @@ def by_quadrature(evaluation: Evaluation, *, tolerance: float = TOLERANCE, why: 
         except KeyboardInterrupt as error:
             done = int((~integrals.change.isnan()).sum())
             raise interrupted(evidence_of(integrals, tolerance, why), done, n) from error
-    return _with_notes(evidence_of(integrals, tolerance, why), tolerance)
+    return evidence_of(integrals, tolerance, why).warned()
 
 
 def joints(evaluation: Evaluation, around: Distribution | None = None) -> Iterator[tuple[Tensor, "Joint"]]:
@@ -196,22 +196,25 @@ def _pairwise(px: Distribution, x: Tensor) -> Tensor:
 def evidence_of(integrals: Integrals, tolerance: float, why: str) -> Evidence:
     """Log p(x) from its integrals; flagged where they do not end, or are not exact to the tolerance."""
     change = torch.where(integrals.inside, integrals.change, torch.inf)
-    return Evidence(integrals.log_z[0], change, "quadrature", flagged=change >= tolerance, why=why, change=change)
-
-
-def _with_notes(evidence: Evidence, tolerance: float) -> Evidence:
-    notes: list[str] = []
-    change = evidence.change
-    assert change is not None
-    if bool((outside := change.isinf()).any()):
-        notes.append(
-            f"for {int(outside.sum()):,} of {len(change):,} examples p(x, z) does not vanish far from the prior's "
-            "mass: the integral goes on beyond the grid, and log p(x) is at least the value"
-        )
-    if bool((rough := (change >= tolerance) & change.isfinite()).any()):
-        notes.append(
-            f"for {int(rough.sum()):,} of {len(change):,} examples the grid could not be made fine enough for "
-            f"{tolerance:g} nats: its last doubling, or the rounding of log p(x, z), still changed log p(x) by up to "
-            f"{float(change[rough].max()):.2g}, which stands as their standard error"
-        )
-    return evidence.warned(notes)
+    outside = change.isinf()
+    rough = (change >= tolerance) & ~outside
+    found = Evidence(
+        integrals.log_z[0], change, "quadrature", flagged=torch.zeros_like(outside), why=why, change=change
+    )
+    return found.doubted(
+        (
+            outside,
+            lambda: (
+                "p(x, z) does not vanish far from the prior's mass: the integral goes on beyond the grid, and "
+                "log p(x) is at least the value"
+            ),
+        ),
+        (
+            rough,
+            lambda: (
+                f"the grid could not be made fine enough for {tolerance:g} nats: its last doubling, or the "
+                f"rounding of log p(x, z), still changed log p(x) by up to {float(change[rough].max()):.2g}, which "
+                "stands as their standard error"
+            ),
+        ),
+    )

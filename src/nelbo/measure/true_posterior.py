@@ -16,6 +16,7 @@ from nelbo.measure.evidence import Evidence
 from nelbo.measure.grid_integrals import Guard, Integrals
 from nelbo.measure.importance import refuse_points
 from nelbo.measure.quadrature import MOST_DIMENSIONS, TOLERANCE, Joint, evidence_of, joints
+from nelbo.measure.rounding import with_rounding
 
 _POINTS = {1: 201, 2: 61}
 _SIGMAS = 5.0
@@ -81,7 +82,8 @@ class TruePosterior:
                 )
         # E_q[log q - log p(x, z)] + log p(x); q sums to one but for the error of the grid, which is taken out
         value = integrals.statistics[0] - integrals.log_z[1] + integrals.log_z[0]
-        return Estimate(value, integrals.change, "quadrature")
+        found = Estimate(value, integrals.change, "quadrature")
+        return with_rounding(found, self.evaluation, self.log_evidence.value)
 
 
 def _log_ratio(z: Tensor, f: Tensor) -> list[Tensor]:
@@ -158,6 +160,7 @@ def true_posterior(model: Any, x: Any, *, tolerance: float = TOLERANCE) -> TrueP
     second[:, upper[1], upper[0]] = integrals.statistics[d:].T
     covariance = second - mean[:, :, None] * mean[:, None]
     evidence = evidence_of(integrals, tolerance, "Quadrature: the posterior itself was requested.")
+    evidence = with_rounding(evidence, evaluation)
     notes: tuple[str, ...] = ()
     if bool(evidence.flagged.any()):
         notes = (

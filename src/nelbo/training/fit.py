@@ -234,8 +234,10 @@ def train(
             runs.write_history(folder, loop.history)
         else:
             init_output_bias(model, data.train)
-            if progress is True and (note := far_from_mean(model, data.train)):
-                print(f"nelbo: {note}", file=sys.stderr)
+            if note := far_from_mean(model, data.train):
+                record["start"] = note
+                if progress is True:
+                    print(f"nelbo: {note}", file=sys.stderr)
             # before run.json: a folder with a run.json always has the weights that the run began with
             loop.keep()
         title = str((model.recipe or {}).get("name", "training")).replace("_", " ")

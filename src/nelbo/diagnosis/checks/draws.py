@@ -1,6 +1,7 @@
 """Whether the decoder sees draws of the q(z|x) whose KL is paid, measured on the user's own code."""
 
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import torch
@@ -8,7 +9,7 @@ from torch import Tensor
 
 from nelbo.diagnosis.case import Case
 from nelbo.diagnosis.loss_calls import LossFunction
-from nelbo.diagnosis.registry import NotApplicable, Verdict, check, found, measured, passed
+from nelbo.diagnosis.registry import NotApplicable, Verdict, check, found, measured, of_loss, passed
 from nelbo.estimate import Estimate
 from nelbo.wrapping.encoding import LOG_STD, Layout
 from nelbo.wrapping.sampling import PROBES, Sampling, measure_sampling
@@ -23,7 +24,7 @@ def _drawn(case: Case) -> tuple[Wrapped, Sampling]:
     model = case.wrapped
     sampling, layout = model.sampling, model.encoding.layout
     if sampling is None and case.loss is not None and layout is not None:
-        sampling = _drawn_by_loss(case.loss, model, layout, case.x)
+        sampling = of_loss(partial(_drawn_by_loss, case.loss, model, layout, case.x))
     if sampling is None:
         raise NotApplicable("how the model draws z is not known: nelbo.wrap(..., forward=) would run it")
     return model, sampling
@@ -32,15 +33,12 @@ def _drawn(case: Case) -> tuple[Wrapped, Sampling]:
 def _drawn_by_loss(function: Callable[..., Any], model: Wrapped, layout: Layout, x: Tensor) -> Sampling | None:
     """How a loss that runs the model draws z; None of one that is given what the model answered."""
     encode, decode = model.encoding.function, model.decoding.function
-    try:
-        loss = LossFunction(function, model, model)
-        if loss.takes_answers:
-            return None
-        return measure_sampling(
-            loss.run, x, encode=encode, decode=decode, layout=layout, modules=loss.modules, callers=(function,)
-        )
-    except Exception as reason:  # whatever is wrong with the loss, what needs none of it is still diagnosed
-        raise NotApplicable(str(reason)) from reason
+    loss = LossFunction(function, model, model)
+    if loss.takes_answers:
+        return None
+    return measure_sampling(
+        loss.run, x, encode=encode, decode=decode, layout=layout, modules=loss.modules, callers=(function,)
+    )
 
 
 def _spreads(sampling: Sampling) -> tuple[Estimate, ...]:

@@ -4,7 +4,7 @@ from nelbo.diagnosis.case import Case
 from nelbo.diagnosis.effective_beta import EffectiveBeta, effective_beta
 from nelbo.diagnosis.readings import DECLARED
 from nelbo.diagnosis.reasons import Cause
-from nelbo.diagnosis.registry import NotApplicable, Verdict, check, found, measured, passed
+from nelbo.diagnosis.registry import NotApplicable, Verdict, check, found, measured, of_loss, passed
 from nelbo.diagnosis.significance import ALPHA
 from nelbo.estimate import Estimate
 from nelbo.report import Severity
@@ -17,10 +17,8 @@ _FREEDOM = 21  # 3 blocks of 8 points, less 3 weights
 def _weigh(case: Case) -> EffectiveBeta:
     if case.loss is None or case.wrapped.encoding.layout is None:
         raise NotApplicable("needs loss=, and an encoder that gives the two numbers of a diagonal normal")
-    try:
-        return effective_beta(case.loss, case.model, case.train.batch, seed=case.seed)
-    except Exception as reason:  # whatever is wrong with the loss, what needs none of it is still diagnosed
-        raise NotApplicable(str(reason)) from reason
+    loss = case.loss
+    return of_loss(lambda: effective_beta(loss, case.model, case.train.batch, seed=case.seed))
 
 
 def _beta(weighed: EffectiveBeta) -> Estimate:

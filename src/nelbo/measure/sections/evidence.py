@@ -23,8 +23,9 @@ def evidence(context: ReportContext) -> Section:
     means = [mean(part) for part in parts]
     rows = [row("log_evidence", *means)]
     if any(bool(part.flagged.any()) for part in parts):
-        shares = [mean(part.flagged.double(), part.method, "share") for part in parts]
-        rows.append(row("flagged", *shares))
+        rows.append(row("flagged", *(part.share_flagged for part in parts)))
+    if all("q(z|x)" in part.components for part in parts):
+        rows.append(row("evidence_of_q", *(mean(part.components["q(z|x)"]) for part in parts)))
     dimensions = context.held_out.x[0].numel()
     if summarize(context.held_out.x[:1000]).kind in _DISCRETE:
         factor = -1 / (dimensions * math.log(2))
@@ -51,7 +52,7 @@ def evidence(context: ReportContext) -> Section:
         f"Held-out data have log p(x) = {means[0].text} nats per example{gain}.",
         tuple(rows),
         (),
-        tuple(dict.fromkeys(note for part in parts for note in part.notes)),
+        tuple(dict.fromkeys(note for part in parts for note in (*part.notes, part.comparison) if note)),
         scope=context.scope(n),
     )
 
