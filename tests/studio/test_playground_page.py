@@ -1,5 +1,7 @@
 """The playground: a VAE is trained in the page, β moves while it trains, and the numbers shown are nelbo's."""
 
+import re
+
 import numpy as np
 import pytest
 import torch
@@ -89,6 +91,19 @@ def test_it_trains_in_a_worker_and_the_loss_falls(shown):
     assert after["total"] == pytest.approx(after["reconstruction"] + after["kl"], abs=0.011)
     assert after["loss"] == after["total"]  # β = 1
     assert len(tab.page.workers) == 1
+
+
+def test_the_curves_end_with_the_numbers_of_the_cards(shown):
+    """Between two points of the curves, too."""
+    tab = shown("rate=0.03")
+    for _ in range(8):
+        before = tab.page.locator(".page").get_attribute("data-epoch")
+        button(tab, "step").click()
+        tab.page.wait_for_function("(old) => document.querySelector('.page').dataset.epoch !== old", arg=before)
+    cards = numbers(tab)
+    beside = " ".join(tab.page.locator("svg[aria-label^='Reconstruction error and KL'] text").all_text_contents())
+    for name, text, unit in (("kl", r"KL ([\d.]+)", 0.01), ("total", r"−ELBO ([\d.]+)", 0.1)):  # 3 digits
+        assert float(re.search(text, beside)[1]) == pytest.approx(cards[name], abs=0.51 * unit + 1e-3)
 
 
 def test_a_link_trains_to_an_epoch_and_pauses(shown):

@@ -46,7 +46,7 @@ function mount(slots) {
     if (told.run !== run) return; // of a training that was given up
     points = points.concat(told.points);
     if (points.length > MOST) points = points.filter((_, i) => i % 2 === 0);
-    shown = told;
+    shown = { ...told, points };
     if (told.isEnd) {
       write(model, { running: false });
       slots.say(`Paused after epoch ${Math.round(told.now.epoch)}. Play goes on.`);
@@ -59,7 +59,7 @@ function mount(slots) {
     (/** @type {Shown} */ one) => (strip.show(one), drawBeta.now()),
     (one) => panels.cloud.paint(one, model.get("z")),
     (one) => panels.rebuilt.paint(one, model.get("z")),
-    () => panels.curves.paint(points, model.get("unit")),
+    (one) => panels.curves.paint([...one.points, one.now], model.get("unit")),
     (one) => panels.grid.paint(one),
     (one) => panels.batch.paint(one, Math.ceil(TRAINING / model.get("batch")), model.get("unit")),
     (one) => set(slots.root, { "data-epoch": one.now.epoch.toFixed(3), "data-run": one.run }),
@@ -70,7 +70,7 @@ function mount(slots) {
   const drawBeta = coalesced(() => {
     if (!shown) return;
     const [beta, unit] = [model.get("beta"), model.get("unit")];
-    panels.trail.paint(points, shown.now, beta, unit);
+    panels.trail.paint(shown.points, shown.now, beta, unit);
     cards(shown, beta, unit);
     tell(slots.code, code(read(model, NAMES), shown.now.epoch));
   });
