@@ -23,7 +23,7 @@ from torch.distributions import Distribution
 
 from nelbo import latents
 from nelbo.estimate import Estimate
-from nelbo.evaluation import Evaluation, evaluate, evaluation_mode
+from nelbo.evaluation import Evaluation, evaluate, evaluation_mode, within_memory
 from nelbo.measure.evidence import Evidence, finite, part_by_part
 from nelbo.measure.importance import Weights
 from nelbo.progress import ProgressBar
@@ -292,6 +292,7 @@ class BidirectionalBounds:
         )
 
 
+@within_memory
 def bdmc(
     model: Any,
     n: int = 20,
@@ -351,7 +352,7 @@ def bdmc(
         Estimate(low, low_error, "annealed"),
         Estimate(high, high_error, "annealed backwards"),
         gap,
-        evaluation.x,
+        evaluation.x.cpu(),
         acceptance,
         _worth(gap, float(acceptance.mean()), temperatures, chains),
     )

@@ -3,7 +3,7 @@
 from dataclasses import replace
 from typing import Any, Literal, get_args
 
-from nelbo.evaluation import evaluate, evaluation_mode
+from nelbo.evaluation import evaluate, evaluation_mode, within_memory
 from nelbo.measure.annealing import CHAINS, TEMPERATURES, Start, by_annealing
 from nelbo.measure.evidence import Evidence
 from nelbo.measure.importance import by_importance
@@ -15,6 +15,7 @@ from nelbo.registry import check_choice
 Method = Literal["auto", "quadrature", "mixture", "importance", "annealed"]
 
 
+@within_memory
 def log_evidence(
     model: Any,
     x: Any,

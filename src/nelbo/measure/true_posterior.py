@@ -11,7 +11,7 @@ from torch.distributions import Distribution
 
 from nelbo import latents
 from nelbo.estimate import Estimate
-from nelbo.evaluation import Evaluation, evaluate, evaluation_mode
+from nelbo.evaluation import Evaluation, evaluate, evaluation_mode, within_memory
 from nelbo.measure.evidence import Evidence
 from nelbo.measure.grid_integrals import Guard, Integrals
 from nelbo.measure.importance import refuse_points
@@ -108,6 +108,7 @@ class _WithQ:
         return Guard(z.double().cpu(), torch.stack([joint, self.qz.log_prob(z)]).double().cpu())
 
 
+@within_memory
 def true_posterior(model: Any, x: Any, *, tolerance: float = TOLERANCE) -> TruePosterior:
     """p(z|x) = p(z) p(x|z) / p(x) of each example, by quadrature; one or two latent dimensions.
 
@@ -175,6 +176,7 @@ def _grid(mean: Tensor, covariance: Tensor) -> Tensor:
     return mean.reshape(n, *(1,) * d, d) + spread * units
 
 
+@within_memory
 def posterior_kl(model: Any, x: Any, *, tolerance: float = TOLERANCE) -> Estimate:
     """KL(q(z|x) || p(z|x)) = log p(x) - ELBO for each example, in nats: how far the encoder is from the true posterior.
 
