@@ -2,7 +2,7 @@
 PYTHON ?= python3
 BIN := .venv/bin
 
-.PHONY: help demo studio test js check slow test-busy bench reproduce diagnose-suite fuzz pictures clean
+.PHONY: help demo studio test js check slow test-busy bench reproduce second-device diagnose-suite fuzz pictures clean
 
 help:
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
@@ -23,12 +23,18 @@ test: .venv/.dev  ## every check and the whole test suite
 	@if command -v npm >/dev/null || [ "$$CI" = true ]; then $(MAKE) js; \
 		else echo "no npm: the studio's JavaScript is tested in the browser only (make js)"; fi
 	OMP_NUM_THREADS=1 $(BIN)/pytest -n 2 $(ARGS)
+	OMP_NUM_THREADS=1 $(BIN)/pytest -n 2 -m "device and not slow" --second-device $(ARGS)
 
 js: node_modules/.done  ## the studio's JavaScript: its format, lint, types and mathematics (Node 18 or newer)
 	npm run --silent check
 
 slow: .venv/.dev  ## the tests that take minutes
 	OMP_NUM_THREADS=1 $(BIN)/pytest -n 2 -m slow $(ARGS)
+
+second-device: .venv/.dev  ## all that computes, on a pretend accelerator in the CPU's memory (half an hour)
+	OMP_NUM_THREADS=1 $(BIN)/pytest -n 2 --second-device tests/test_devices.py tests/measure tests/training \
+		tests/test_figures.py tests/diagnosis tests/wrapping tests/test_cli.py tests/divergences tests/test_demo.py \
+		tests/evaluation tests/test_evaluation.py tests/test_vae.py tests/test_runs.py tests/test_randomness.py $(ARGS)
 
 test-busy: .venv/.dev  ## the whole suite beside ten busy loops: nothing in it waits for a time (hours)
 	@for _ in 1 2 3 4 5 6 7 8 9 10; do (while :; do :; done) & busy="$$busy $$!"; done; trap 'kill $$busy' EXIT; \
