@@ -23,7 +23,7 @@ test: .venv/.dev  ## every check and the whole test suite
 	@if command -v npm >/dev/null || [ "$$CI" = true ]; then $(MAKE) js; \
 		else echo "no npm: the studio's JavaScript is tested in the browser only (make js)"; fi
 	OMP_NUM_THREADS=1 $(BIN)/pytest -n 2 $(ARGS)
-	OMP_NUM_THREADS=1 $(BIN)/pytest -n 2 -m "device and not slow" --second-device $(ARGS)
+	@test -n "$(ARGS)" || OMP_NUM_THREADS=1 $(BIN)/pytest -n 2 -m "device and not slow" --second-device
 
 js: node_modules/.done  ## the studio's JavaScript: its format, lint, types and mathematics (Node 18 or newer)
 	npm run --silent check
