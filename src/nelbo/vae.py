@@ -514,14 +514,14 @@ def on_model(model: Any, x: Any) -> tuple[Model, Batch]:
     """
     model, batch = as_model(model), as_batch(x)
     model.px_family.check(batch.x)
-    return model, placed(model, batch)
+    batch = placed(model, batch)
+    return model, batch if place_of(model) is not None else batch.to(_answers_on(model, batch))
 
 
 def placed(model: Model, batch: Batch) -> Batch:
     """The batch where the model lies, in its precision."""
     weight = place_of(model)
     if weight is None:
-        batch = batch.to(_answers_on(model, batch))
         return batch if batch.x.is_floating_point() else batch.with_x(batch.x.to(torch.get_default_dtype()))
     moved = batch.to(weight.device, weight.dtype)
     return moved if moved.x.is_floating_point() else moved.with_x(moved.x.to(weight.dtype))
