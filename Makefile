@@ -2,7 +2,8 @@
 PYTHON ?= python3
 BIN := .venv/bin
 
-.PHONY: help demo studio test lint types duplicates js-if-npm js check slow test-busy bench reproduce diagnose-suite fuzz pictures clean
+.PHONY: help demo studio test lint types duplicates js-if-npm js check slow test-busy bench reproduce second-device \
+	diagnose-suite fuzz pictures clean
 
 help:
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
@@ -19,6 +20,7 @@ TESTS := OMP_NUM_THREADS=1 $(BIN)/pytest -n 3 --dist worksteal
 test: .venv/.dev  ## every check and the whole test suite
 	@$(MAKE) -j 2 lint types duplicates js-if-npm
 	$(TESTS) $(ARGS)
+	@test -n "$(ARGS)" || $(TESTS) -m "device and not slow" --second-device
 
 lint types duplicates: .venv/.dev
 
@@ -43,6 +45,11 @@ js: node_modules/.done  ## the studio's JavaScript: its format, lint, types and 
 
 slow: .venv/.dev  ## the tests that take minutes
 	$(TESTS) -m slow $(ARGS)
+
+second-device: .venv/.dev  ## all that computes, on a pretend accelerator in the CPU's memory (half an hour)
+	$(TESTS) --second-device tests/test_devices.py tests/measure tests/training \
+		tests/test_figures.py tests/diagnosis tests/wrapping tests/test_cli.py tests/divergences tests/test_demo.py \
+		tests/evaluation tests/test_evaluation.py tests/test_vae.py tests/test_runs.py tests/test_randomness.py $(ARGS)
 
 test-busy: .venv/.dev  ## the whole suite beside ten busy loops: nothing in it waits for a time (hours)
 	@for _ in 1 2 3 4 5 6 7 8 9 10; do (while :; do :; done) & busy="$$busy $$!"; done; trap 'kill $$busy' EXIT; \

@@ -1,5 +1,41 @@
-"""One thread per test process: small tensors gain nothing from more, and pytest-xdist uses the cores."""
+"""One thread per test process, the second device where it is asked for, and what tests of devices need."""
 
+from collections import Counter
+
+import pytest
 import torch
 
-torch.set_num_threads(1)
+from nelbo.devices import accelerator
+from tests import second_device
+
+torch.set_num_threads(1)  # small tensors gain nothing from more, and pytest-xdist uses the cores
+_survey = Counter()
+
+
+def pytest_addoption(parser):
+    text = "let device='auto' be a second device, in the CPU's memory"
+    parser.addoption("--second-device", action="store_true", help=text)
+    text += "; where devices mix nothing is raised, and second-device-survey.json lists these places"
+    parser.addoption("--second-device-survey", action="store_true", help=text)
+
+
+def pytest_configure(config):
+    survey = config.getoption("--second-device-survey")
+    if survey or config.getoption("--second-device"):
+        if absent := second_device.missing():
+            pytest.exit(f"there is no second device: {absent}", returncode=0)
+        second_device.install(_survey if survey else None)
+
+
+def pytest_unconfigure(config):
+    if _survey:
+        second_device.write(_survey)
+
+
+@pytest.fixture(scope="session")
+def device():
+    """The accelerator of the machine, or the one of ``pytest --second-device``; the test is skipped without."""
+    found = accelerator()
+    if found is None:
+        pytest.skip("there is no accelerator; run pytest --second-device")
+    return found

@@ -108,7 +108,7 @@ def test_numbers_in_the_files_are_the_model_s(run, here):
     assert main(["embed", run, "--out", "z.npy"]) == 0
     loaded = load(run)
     x = loaded.data.validation.take(len(loaded.data.validation))
-    np.testing.assert_array_equal(np.load("z.npy", allow_pickle=False), loaded.encode(x).numpy())
+    np.testing.assert_array_equal(np.load("z.npy", allow_pickle=False), loaded.encode(x).cpu().numpy())
     assert main(["sample", run, "-n", "7", "--out", "x.npy", "--seed", "3"]) == 0
     assert main(["sample", run, "-n", "7", "--out", "again.npy", "--seed", "3"]) == 0
     assert np.load("x.npy").shape == (7, 1, 8, 8)

@@ -22,6 +22,7 @@ def measured(tmp_path_factory):
     return [demo.measure(name, run, data.validation, position) for name, run in runs.items()]
 
 
+@pytest.mark.device
 def test_one_command_writes_the_runs_and_the_figures(tmp_path, capsys, monkeypatch):
     monkeypatch.setenv("COLUMNS", "80")
     # the reports on fewer examples: what they hold is tested in tests/measure

@@ -15,6 +15,8 @@ from nelbo.vae import VAE, Autoencoder, Model
 from tests.cases import EVENT, LATENT, POSTERIORS, PRIORS, binary, each, make_vae
 from tests.linear_gaussian import LinearGaussian
 
+pytestmark = pytest.mark.device
+
 X = binary(40)
 
 

@@ -186,13 +186,13 @@ class TestComparison:
             with torch.no_grad():
                 qz = row.evaluation.model.posterior(x[6:7])
             (marker,) = by_gid(axes, "posterior_mean")
-            assert np.ravel(marker.get_data()) == pytest.approx(qz.mean[0].numpy(), abs=1e-6)
+            assert np.ravel(marker.get_data()) == pytest.approx(qz.mean[0].cpu().numpy(), abs=1e-6)
             for k in (1, 2):
                 shapes = by_gid(axes, f"posterior_{k}_sigma")
                 assert len(shapes) == (0 if row.is_point else 1)
                 for shape in shapes:
-                    assert shape.center == pytest.approx(qz.mean[0].numpy(), abs=1e-6)
-                    expected = 2 * k * qz.stddev[0].numpy()
+                    assert shape.center == pytest.approx(qz.mean[0].cpu().numpy(), abs=1e-6)
+                    expected = 2 * k * qz.stddev[0].cpu().numpy()
                     assert sorted([shape.width, shape.height]) == pytest.approx(sorted(expected), rel=1e-5)
             for k in (1, 2, 3):
                 (ring,) = by_gid(axes, f"prior_{k}_sigma")
@@ -213,7 +213,7 @@ class TestComparison:
         for row, axes in zip(rows, latent_panels(figures.comparison(rows)), strict=True):
             (cloud,) = [c for c in axes.collections if isinstance(c, PathCollection)]
             offsets = np.asarray(cloud.get_offsets())
-            assert sorted(offsets[:, 0]) == pytest.approx(sorted(row.embeddings[:, 0].numpy()), abs=1e-6)
+            assert sorted(offsets[:, 0]) == pytest.approx(sorted(row.embeddings[:, 0].cpu().numpy()), abs=1e-6)
             inside = (offsets >= [axes.get_xlim()[0], axes.get_ylim()[0]]) & (
                 offsets <= [axes.get_xlim()[1], axes.get_ylim()[1]]
             )
@@ -377,7 +377,7 @@ class TestLatentGrid:
         for row, column in itertools.product(range(n), repeat=2):
             place = torch.tensor([[z[column], z[n - 1 - row]]], dtype=torch.float32)
             tile = picture[row * 8 : row * 8 + 8, column * 8 : column * 8 + 8, 0]
-            assert tile == pytest.approx(model.decode(place)[0, 0].detach().numpy(), abs=1e-5)
+            assert tile == pytest.approx(model.decode(place)[0, 0].detach().cpu().numpy(), abs=1e-5)
 
     def test_ticks_say_z(self, runs):
         axes = figures.latent_grid(runs["VAE"].model, n=9).axes[0]
@@ -484,7 +484,7 @@ class TestSheets:
         (axes,) = drawn(figures.reconstruction_pairs(x[:4], shown)).axes
         picture = np.asarray(axes.get_images()[0].get_array())[..., 0]
         assert np.array_equal(picture[:8, 8:16], x[1, 0].numpy())
-        assert picture[8:, 8:16] == pytest.approx(shown[1, 0].numpy())
+        assert picture[8:, 8:16] == pytest.approx(shown[1, 0].cpu().numpy())
         assert [label.get_text() for label in axes.get_yticklabels()] == ["input", "reconstruction"]
 
     def test_errors(self, x):
@@ -681,9 +681,9 @@ def test_rings_are_named_at_the_upper_right_where_there_is_room():
 def test_arrays_are_drawn_as_tensors_are(runs, x, labels):
     model = runs["VAE"].model
     z = model.encode(x).detach()
-    one, other = (figures.row(model, *given, samples=8) for given in ((x[:1], z), (x[:1].numpy(), z.numpy())))
+    one, other = (figures.row(model, *given, samples=8) for given in ((x[:1], z), (x[:1].numpy(), z.cpu().numpy())))
     assert one.nelbo == other.nelbo
-    dots = [figures.embedding(each, labels).axes[0].collections[0].get_offsets() for each in (z, z.numpy())]
+    dots = [figures.embedding(each, labels).axes[0].collections[0].get_offsets() for each in (z, z.cpu().numpy())]
     np.testing.assert_allclose(*dots, atol=1e-6)
     drawn(figures.latent_units(np.array([0.5, 0.1]), np.array([1.0, 0.001])))
 

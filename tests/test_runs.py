@@ -34,7 +34,7 @@ def test_the_folder_is_readable_without_nelbo(run):
     assert len(record["data"]["sha256"]) == 64
     assert record["versions"]["torch"] == torch.__version__
     assert record["format"] == 2
-    machine = {"step": 0, "device": "cpu", "threads": 1, "dtype": "float32"}
+    machine = {"step": 0, "device": nelbo.training.pick_device("auto").type, "threads": 1, "dtype": "float32"}
     assert machine.items() <= record["machines"][0].items()
     assert record["machines"][0]["instructions"] == torch.backends.cpu.get_cpu_capability()
     lines = [json.loads(line) for line in (run.path / "metrics.jsonl").read_text().splitlines()]

@@ -73,14 +73,21 @@ def load_data(*, seed: int = 0) -> Data:
 
 
 def train(
-    data: Data, out: Path, *, epochs: int = EPOCHS, seed: int = 0, progress: ShowProgress = True
+    data: Data,
+    out: Path,
+    *,
+    epochs: int = EPOCHS,
+    seed: int = 0,
+    device: str = "auto",
+    progress: ShowProgress = True,
 ) -> dict[str, Run]:
     """Train the models of the demo, or take up the runs that an earlier call left, finished or not.
 
     Raises:
         ValueError: ``out`` holds runs with other settings.
     """
-    settings: dict[str, Any] = {"epochs": epochs, "batch_size": 100, "seed": seed, "progress": progress}
+    settings: dict[str, Any] = {"epochs": epochs, "batch_size": 100, "seed": seed}
+    settings |= {"device": device, "progress": progress}
     return {
         name: fit_or_resume(
             functools.partial(recipes.make, recipe, data.event_shape, **_NETWORKS, **own),

@@ -16,11 +16,13 @@ import math
 import operator
 import zlib
 from collections.abc import Generator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from functools import lru_cache
 
 import torch
 from torch import Tensor
+
+from nelbo import devices
 
 _GOLDEN, _PART = 0x9E3779B97F4A7C15, 0xD1342543DE82EF95
 _FIRST, _SECOND = 0xBF58476D1CE4E5B9, 0x94D049BB133111EB
@@ -64,22 +66,15 @@ def generator(seed: int) -> torch.Generator:
 
 
 def seed_noise(device: torch.device, seed: int) -> None:
-    """Seed the generator that draws on this device."""
-    if device.type == "cpu":
-        torch.default_generator.manual_seed(seed)  # torch.manual_seed also visits every backend, ten times the cost
-    else:
-        torch.manual_seed(seed)
+    """Seed the generator that draws on this device, and that of the CPU."""
+    torch.default_generator.manual_seed(seed)  # torch.manual_seed also visits every backend, ten times the cost
+    if device.type not in ("cpu", "meta"):
+        devices.seed_on(device, seed)
 
 
-@contextmanager
-def own_randomness(device: torch.device) -> Generator[None]:
-    """Leave the caller's random state, on the CPU and on this device, as it was found."""
-    if device.type in ("cpu", "meta"):
-        with torch.random.fork_rng([]):
-            yield
-    else:
-        with torch.random.fork_rng([device.index or 0], device_type=device.type):
-            yield
+def own_randomness(device: torch.device) -> AbstractContextManager[None]:
+    """A context that leaves the caller's random state, on the CPU and on this device, as it was found."""
+    return devices.keeping_generators(device)
 
 
 @contextmanager

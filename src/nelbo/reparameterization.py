@@ -106,7 +106,7 @@ def compare(model: Any, x: Any, *, samples: int = 1000, baseline: Baseline = "me
         )
     mu, sigma = qz.mean, qz.variance.sqrt()
     eps = randomness.normal(evaluation.keys("reparameterization"), samples, mu.shape[1]).to(mu.dtype)
-    at_once = rows_at_once(evaluation.x.numel(), passes=4)
+    at_once = rows_at_once(evaluation.x.numel(), passes=4, on=evaluation.device)
     slopes, values = zip(*(_slope_and_value(evaluation, mu + sigma * part) for part in eps.split(at_once)), strict=True)
     slope, f = torch.cat(slopes), torch.cat(values)[..., None]
     if baseline == "mean":

@@ -14,6 +14,7 @@ from torch import Tensor, nn
 from nelbo import data as nelbo_data
 from nelbo import recipes
 from nelbo.data import as_batch
+from nelbo.devices import CPU, computes_in, move, pick_device
 from nelbo.evaluation import decode, evaluate, sample
 from nelbo.files import DamagedFileError, json_line, naming, parse_json, read_json, read_tensors, write_bytes
 from nelbo.vae import Model
@@ -127,30 +128,32 @@ class Run:
         return f"Run({', '.join([str(self.path or 'in memory'), f'{len(self.history)} epochs', *terms])})"
 
 
-def load(path: str | Path, *, model: Model | None = None) -> Run:
-    """Load a run from its directory, with the model ready to use.
+def load(path: str | Path, *, model: Model | None = None, device: str = "auto") -> Run:
+    """Load a run from its directory, with the model ready to use, on the accelerator where there is one.
 
     Args:
         path: the directory that ``nelbo fit`` or ``nelbo.fit(..., out=)`` wrote.
         model: the untrained model, for a run whose model was built by hand rather than from a recipe.
+        device: of the model: auto, cpu, cuda, cuda:1, mps, ...
 
     Returns:
-        The run; its model is in evaluation mode, on the CPU. Where the training has not finished, it is that of the
+        The run; its model is in evaluation mode. Where the training has not finished, it is that of the
         last checkpoint, with a warning; ``run.unfinished`` says so too.
 
     Raises:
         DamagedFileError: a file is missing, cut short, foreign or of another format; the message names it.
-        ValueError: the run's model cannot be rebuilt, or ``model`` does not fit its weights.
+        ValueError: the run's model cannot be rebuilt, ``model`` does not fit its weights, or there is no such device.
+        OutOfMemoryError: the model does not fit on the device.
     """
-    run = read(path, model=model)
+    run = read(path, model=model, device=device)
     if run.unfinished:
         warnings.warn(f"{path}: {run.unfinished}", stacklevel=2)
     return run
 
 
-def read(path: str | Path, *, model: Model | None = None) -> Run:
+def read(path: str | Path, *, model: Model | None = None, device: str = "auto") -> Run:
     """As `load`, without a warning, for a caller that says itself what is unfinished."""
-    path = Path(path)
+    path, on = Path(path), pick_device(device)
     record = read_record(path)
     history, unfinished = read_history(path), None
     if (path / WEIGHTS).is_file():  # of a run that is trained further, those that it had reached before
@@ -167,6 +170,7 @@ def read(path: str | Path, *, model: Model | None = None) -> Run:
     model = rebuild_model(record, path) if model is None else model
     in_dtype(model, machine_of(record, path)["dtype"])
     load_weights(model, weights)
+    move(model, on if device != "auto" or computes_in(on, model) else CPU)
     return Run(model.eval(), history, path, record, unfinished=unfinished)
 
 

@@ -12,6 +12,7 @@ from torch.distributions import Distribution
 
 from nelbo import latents
 from nelbo.data import Batch, as_batch
+from nelbo.devices import accelerator, device_of
 from nelbo.divergences import Delta
 from nelbo.likelihoods import Likelihood, check_likelihood
 from nelbo.likelihoods.given import GivenLikelihood
@@ -23,6 +24,7 @@ class Model(nn.Module, ABC):
     """A latent variable model as everything in nelbo takes it: three distributions, and what follows from them.
 
     :class:`VAE`, :class:`Autoencoder` and the view that :func:`nelbo.wrap` makes of a foreign model are such models.
+    What they return lies where their weights do; x and z from another device are moved there.
     One of your own needs ``prior``, ``posterior`` and ``likelihood``; the rest follows.
 
     Attributes:
@@ -133,7 +135,7 @@ class Model(nn.Module, ABC):
         """
         px = self.likelihood(z)
         fits(px, x, self.px_family.parameters_per_feature)
-        return px.log_prob(x)
+        return _moved(px.log_prob, x, self)
 
     def check(self, x: Tensor) -> None:
         """Raise a ValueError that says what to write when this model and the data x do not fit.
@@ -410,7 +412,7 @@ def _through(network: nn.Module, inputs: Tensor, dtype: torch.dtype | None) -> A
 
 def _run(network: nn.Module, inputs: Tensor) -> Any:
     try:
-        return network(inputs)
+        return _moved(network, inputs, network)
     except torch.OutOfMemoryError:
         raise
     except RuntimeError as error:  # torch speaks of matrices, and says neither which network nor which input
@@ -419,6 +421,20 @@ def _run(network: nn.Module, inputs: Tensor) -> Any:
             f"{inputs.device}: {error}. Build it for inputs of shape (batch, "
             f"{', '.join(map(str, inputs.shape[1:]))}), or reshape the data"
         ) from error
+
+
+def _moved(run: Callable[[Tensor], Any], values: Tensor, module: nn.Module) -> Any:
+    """What a function gives of values; where it fails because the module lies elsewhere, of them on its device.
+
+    Tried first as it is: to look for the module's device costs a training step more than the rest of what nelbo adds.
+    """
+    try:
+        return run(values)
+    except RuntimeError:
+        device = device_of(module)
+        if device is None or device == values.device:
+            raise
+        return run(values.to(device))
 
 
 _UNSTATED = GivenLikelihood()  # of a model that does not state its family
@@ -498,7 +514,8 @@ def on_model(model: Any, x: Any) -> tuple[Model, Batch]:
     """
     model, batch = as_model(model), as_batch(x)
     model.px_family.check(batch.x)
-    return model, placed(model, batch)
+    batch = placed(model, batch)
+    return model, batch if place_of(model) is not None else batch.to(_answers_on(model, batch))
 
 
 def placed(model: Model, batch: Batch) -> Batch:
@@ -508,6 +525,15 @@ def placed(model: Model, batch: Batch) -> Batch:
         return batch if batch.x.is_floating_point() else batch.with_x(batch.x.to(torch.get_default_dtype()))
     moved = batch.to(weight.device, weight.dtype)
     return moved if moved.x.is_floating_point() else moved.with_x(moved.x.to(weight.dtype))
+
+
+@torch.no_grad()
+def _answers_on(model: Model, batch: Batch) -> torch.device:
+    """Where q(z|x) of a model lies that shows no weights."""
+    if accelerator() is None:
+        return batch.x.device
+    one = batch[:1]
+    return latents.center(at_condition(model, one).posterior(one.x)).device
 
 
 def at_condition(model: Model, batch: Batch) -> Model:

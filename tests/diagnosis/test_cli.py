@@ -8,6 +8,8 @@ import pytest
 
 from nelbo.cli import main
 
+pytestmark = pytest.mark.device
+
 
 @pytest.fixture(scope="module")
 def run(tmp_path_factory):

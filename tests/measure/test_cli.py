@@ -59,7 +59,7 @@ def test_other_data_are_standardized_with_the_run_s_own_figures(tmp_path, capsys
     seen = data.train.stored(range(160)).double().numpy()
     own = torch.from_numpy((other - seen.mean(0)) / seen.std(0)).float()
     assert main(["embed", str(tmp_path / "run"), str(tmp_path / "other.npy"), "--out", str(tmp_path / "z.npy")]) == 0
-    np.testing.assert_allclose(np.load(tmp_path / "z.npy"), run.model.encode(own).detach().numpy(), rtol=1e-4)
+    np.testing.assert_allclose(np.load(tmp_path / "z.npy"), run.model.encode(own).detach().cpu().numpy(), rtol=1e-4)
     capsys.readouterr()
     line = ["measure", str(tmp_path / "run"), str(tmp_path / "other.npy"), *FEW, "--json", "--out", str(tmp_path)]
     assert main(line) == 0

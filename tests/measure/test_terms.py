@@ -10,6 +10,8 @@ from nelbo.vae import Autoencoder
 from tests.cases import binary, make_vae
 from tests.linear_gaussian import LinearGaussian
 
+pytestmark = pytest.mark.device
+
 
 def test_elbo_is_exact_within_its_error():
     model = LinearGaussian.random()

@@ -15,6 +15,8 @@ from nelbo.wrapping import Wrapped
 from nelbo.wrapping.modules import modules_behind, restoring
 from tests.wrapping.models import EVENT, FEATURES, LATENT, Script, binary
 
+pytestmark = pytest.mark.device
+
 BERNOULLI = nelbo.likelihoods.Bernoulli
 X = binary(event=(FEATURES,))
 

@@ -18,6 +18,7 @@ def demo(
     index: int | None = None,
     epochs: int = show.EPOCHS,
     seed: int = 0,
+    device: str = "auto",
 ) -> int:
     """Train an autoencoder, a VAE and a VAE whose KL weighs too much on real digits; measure and draw them.
 
@@ -29,11 +30,12 @@ def demo(
         index: or the held-out example at this position.
         epochs: passes over the 4,000 training digits.
         seed: of weights, order and noise.
+        device: to train and to measure on: auto (the accelerator where there is one), cpu, cuda, cuda:1, mps, ...
     """
     console = Console()
     data = show.load_data(seed=seed)
     console.print(f"{len(data.train):,} real MNIST digits to train on, 1,000 held out, each pixel black or white.")
-    runs = show.train(data, out, epochs=epochs, seed=seed)
+    runs = show.train(data, out, epochs=epochs, seed=seed, device=device)
     examples = data.validation
     if examples is None or examples.labels is None:
         raise ValueError("the demo needs held-out digits with labels")

@@ -16,6 +16,7 @@ def diagnose(
     *,
     examples: int = 1000,
     seed: int = 0,
+    device: str = "auto",
     out: Path | None = None,
     json: bool = False,
     strict: bool = False,
@@ -33,13 +34,14 @@ def diagnose(
             of the same kind, was it trained on, what does the model lose on it? By default the run's own.
         examples: number of training examples, and of held-out examples, to measure.
         seed: seed of every draw.
+        device: of the model: auto (the accelerator where there is one), cpu, cuda, cuda:1, mps, ...
         out: directory for findings.json; by default the run's, or none for other data.
         json: print one JSON object instead of text.
         strict: exit with status 1 if there is a severe finding, for use in continuous integration.
     """
     from nelbo import runs
 
-    loaded = runs.read(run)
+    loaded = runs.read(run, device=device)
     place = out or (run if data is None else None)
     writing = Writing()
     findings = examine(loaded, place, data=data, examples=examples, seed=seed, writing=writing)

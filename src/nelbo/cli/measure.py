@@ -28,6 +28,7 @@ def measure(
     examples: int | None = None,
     samples: int | None = None,
     seed: int = 0,
+    device: str = "auto",
     out: Path | None = None,
     diagnose: Annotated[bool, Parameter(negative="--no-diagnose")] = True,
     json: bool = False,
@@ -45,11 +46,12 @@ def measure(
         examples: the largest number of examples of each part.
         samples: draws of z for each example where log p(x) is computed by importance sampling.
         seed: seed of every draw.
+        device: of the model: auto (the accelerator where there is one), cpu, cuda, cuda:1, mps, ...
         out: directory for the files; by default the run's.
         diagnose: look for faults as well (--no-diagnose: only measure).
         json: print measure.json instead of the table.
     """
-    loaded = runs.load(run)
+    loaded = runs.load(run, device=device)
     judged = None if data is None else _beside(loaded, data)
     context = report_context(
         loaded,
@@ -114,6 +116,7 @@ def compare(
     examples: int | None = None,
     samples: int | None = None,
     seed: int = 0,
+    device: str = "auto",
     out: Path | None = None,
     json: bool = False,
 ) -> int:
@@ -128,10 +131,11 @@ def compare(
         examples: the largest number of examples.
         samples: draws of z for each example where log p(x) is computed by importance sampling.
         seed: seed of every draw.
+        device: of the model: auto (the accelerator where there is one), cpu, cuda, cuda:1, mps, ...
         out: the page; by default comparison.html beside the runs.
         json: print one JSON object instead of the table.
     """
-    loaded = [runs.load(path) for path in run]
+    loaded = [runs.load(path, device=device) for path in run]
     judged = None if data is None or not loaded else _beside(loaded[0], data)
     report = measuring.compare(
         loaded,

@@ -24,7 +24,15 @@ Split = Literal["train", "validation", "test"]
 Number = Annotated[int, Parameter(name=("-n", "--number"))]
 
 
-def sample(run: Path, *, n: Number = 64, seed: int = 0, mean: bool = False, out: Path | None = None) -> int:
+def sample(
+    run: Path,
+    *,
+    n: Number = 64,
+    seed: int = 0,
+    mean: bool = False,
+    device: str = "auto",
+    out: Path | None = None,
+) -> int:
     """Draw new examples: z ~ p(z), then x ~ p(x|z).
 
     Args:
@@ -32,10 +40,11 @@ def sample(run: Path, *, n: Number = 64, seed: int = 0, mean: bool = False, out:
         n: number of examples.
         seed: of the draws.
         mean: write the mean of p(x|z) instead of a draw.
+        device: of the model: auto (the accelerator where there is one), cpu, cuda, cuda:1, mps, ...
         out: a .png, .npy or .parquet file; by default samples.png in the run, samples.npy for other examples.
     """
     _check_format(out)
-    x = runs.load(run).sample(n, mean=mean, seed=seed)
+    x = runs.load(run, device=device).sample(n, mean=mean, seed=seed)
 
     def picture() -> "Figure":
         from nelbo import figures
@@ -52,6 +61,7 @@ def reconstruct(
     split: Split = "validation",
     n: Annotated[int | None, Parameter(name=("-n", "--number"))] = None,
     seed: int = 0,
+    device: str = "auto",
     out: Path | None = None,
 ) -> int:
     """Reconstruct each example: decode the mean of q(z|x).
@@ -62,10 +72,11 @@ def reconstruct(
         split: which part of the run's own data.
         n: the first n examples only; a picture shows 10 by default.
         seed: of dynamic binarization.
+        device: of the model: auto (the accelerator where there is one), cpu, cuda, cuda:1, mps, ...
         out: a .png (originals above reconstructions), .npy or .parquet file; by default reconstructions.png in the run.
     """
     _check_format(out)
-    loaded = runs.load(run)
+    loaded = runs.load(run, device=device)
     examples = examples_of(loaded, data, split)
     path = out or run / f"reconstructions{_suffix(examples.event_shape)}"
     n = n or (_PAIRS if path.suffix == ".png" else len(examples))
@@ -86,6 +97,7 @@ def embed(
     *,
     split: Split = "validation",
     seed: int = 0,
+    device: str = "auto",
     out: Path | None = None,
 ) -> int:
     """Encode each example: write the mean of q(z|x), its place in latent space.
@@ -95,10 +107,11 @@ def embed(
         data: a named set or a path, prepared as the run's data were; by default the run's own data.
         split: which part of the run's own data.
         seed: of dynamic binarization.
+        device: of the model: auto (the accelerator where there is one), cpu, cuda, cuda:1, mps, ...
         out: a .npy, .parquet or .png file (a scatter, coloured by label); by default embeddings.npy in the run.
     """
     _check_format(out)
-    loaded = runs.load(run)
+    loaded = runs.load(run, device=device)
     examples = examples_of(loaded, data, split)
     z = loaded.encode(examples.examples(len(examples), seed=seed))
     path = out or run / "embeddings.npy"

@@ -11,8 +11,9 @@ from torch import Tensor
 from nelbo.data.batch import Batch
 from nelbo.data.draws import as_rows
 from nelbo.data.preparation import Preparation
+from nelbo.devices import can_pin, free_memory, indexed
 
-_GPU_SHARE = 0.5  # of the free memory of an accelerator that a data set may take: the rest is the model's
+_SHARE = 0.5  # of the free memory of an accelerator that a data set may take: the rest is the model's
 
 
 class Dataset(ABC):
@@ -178,7 +179,7 @@ def _visit(pool: Batch, index: Tensor | None, rows: Tensor | None, places: slice
 def _send(batch: Batch, device: torch.device) -> Batch:
     if batch.x.device == device:
         return batch
-    if device.type == "cuda" and batch.x.device.type == "cpu":
+    if batch.x.device.type == "cpu" and can_pin(device):
         batch = batch.with_x(batch.x.pin_memory())  # or the copy would wait for the device
         return batch.to(device, non_blocking=True)
     return batch.to(device)
@@ -249,14 +250,13 @@ class InMemory(Dataset):
 
     def to(self, device: torch.device | str) -> Batch:
         """All stored values on a device, moved there once and kept; where they do not fit, those of the CPU."""
-        device = torch.device(device)
-        if device.type == "cuda" and device.index is None:  # pyright: ignore[reportUnnecessaryComparison]
-            device = torch.device("cuda", torch.cuda.current_device())
+        device = indexed(torch.device(device))
         here = Batch(self.x, self.c, self.labels)
         if device == self.x.device:
             return here
         if device not in self._elsewhere:
-            if device.type == "cuda" and self.x.nbytes > _GPU_SHARE * torch.cuda.mem_get_info(device)[0]:
+            free = free_memory(device)
+            if free is not None and self.x.nbytes > _SHARE * free:
                 return here
             self._elsewhere[device] = here.to(device)
         return self._elsewhere[device]

@@ -199,7 +199,7 @@ def log_weights(evaluation: Evaluation, samples: int, purpose: str) -> Tensor:
     """Log p(x, z) - log q(z|x) in nats, (samples, n) float64, at draws z ~ q(z|x) for this purpose."""
     with evaluation_mode(evaluation.model, evaluation.seed):
         z, log_qz = latents.draw_with_log_prob(evaluation.qz, samples, evaluation.keys(purpose))
-        at_once = rows_at_once(len(evaluation) * evaluation.features, passes=8)
+        at_once = rows_at_once(len(evaluation) * evaluation.features, passes=8, on=evaluation.device)
         log_px = torch.cat([evaluation.log_likelihood(part) for part in z.split(at_once)])
         return (log_px + evaluation.pz.log_prob(z) - log_qz).double()
 

@@ -16,6 +16,7 @@ from torch.distributions import Distribution, MixtureSameFamily, TransformedDist
 
 from nelbo.divergences.internals import double, log_prob
 from nelbo.divergences.supports import Support, batch_shape, device, on_a_line, scalar_support
+from nelbo.randomness import own_randomness, seed_noise
 
 Integrand = Callable[[Tensor, Tensor, Tensor], tuple[Tensor, Tensor]]
 """(log p, log q, log dx/dt) -> the integrand times dx/dt, and how strongly it reacts to an error in the logarithms."""
@@ -367,7 +368,8 @@ def _landmarks(p: Any) -> Any:
 
 
 def _quantiles(p: Any) -> Tensor | None:
-    levels = torch.tensor(_QUANTILES, dtype=torch.float64).reshape(-1, *(1 for _ in p.batch_shape))
+    levels = torch.tensor(_QUANTILES, dtype=torch.float64, device=device(p, p))
+    levels = levels.reshape(-1, *(1 for _ in p.batch_shape))
     try:
         return p.icdf(levels.expand(-1, *p.batch_shape))
     except NotImplementedError:
@@ -393,8 +395,9 @@ def _moments(p: Any) -> tuple[Tensor | None, Tensor | None]:
 
 def _drawn(p: Distribution) -> Tensor:
     """Order statistics of draws with a fixed seed, for distributions without moments and quantiles."""
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(0)
+    on = device(p, p)
+    with own_randomness(on):
+        seed_noise(on, 0)
         draws = p.sample(torch.Size([1024])).double()
     levels = torch.tensor(_QUANTILES[1:-1], dtype=torch.float64, device=draws.device)
     return torch.quantile(draws, levels, dim=0)

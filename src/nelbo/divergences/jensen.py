@@ -120,8 +120,7 @@ def elbo_chain(x: Tensor | float, qz: Normal, *, weight: Tensor | float = 1.0, n
     Raises:
         ValueError: where noise is not positive.
     """
-    x = torch.as_tensor(x, dtype=qz.loc.dtype)
-    w, s = torch.as_tensor(weight, dtype=x.dtype), torch.as_tensor(noise, dtype=x.dtype)
+    x, w, s = (torch.as_tensor(value, dtype=qz.loc.dtype, device=qz.loc.device) for value in (x, weight, noise))
     if not bool((s > 0).all()):
         raise ValueError(f"elbo_chain: noise must be a positive standard deviation, got {noise}.")
     total = w * w + s * s

@@ -1,6 +1,7 @@
 """Averages over draws, until the standard error is small enough."""
 
 from collections.abc import Callable
+from contextlib import nullcontext
 from typing import Any, Literal, NamedTuple
 
 import torch
@@ -8,9 +9,9 @@ from torch import Tensor
 from torch.distributions import Distribution
 
 from nelbo.divergences.internals import log_prob
-from nelbo.divergences.supports import batch_shape, constraint
+from nelbo.divergences.supports import batch_shape, constraint, device
 from nelbo.estimate import Estimate
-from nelbo.randomness import as_seed
+from nelbo.randomness import as_seed, own_randomness, seed_noise
 
 Method = Literal["auto", "closed_form", "exact_sum", "quadrature", "monte_carlo"]
 
@@ -41,16 +42,18 @@ def expectation(f: Callable[[Tensor, Tensor], Tensor], p: Any, q: Any, options: 
     shape = batch_shape(p, q)
     if torch.Size(p.batch_shape) != shape:
         p = p.expand(shape)  # draws shared between elements would correlate their errors
-    return average(lambda count: _values(f, p, q, count), shape.numel() * max(1, p.event_shape.numel()), options)
+    elements = shape.numel() * max(1, p.event_shape.numel())
+    return average(lambda count: _values(f, p, q, count), elements, options, device(p, q))
 
 
-def average(values: Callable[[int], Tensor], elements: int, options: Options) -> Estimate:
+def average(values: Callable[[int], Tensor], elements: int, options: Options, on: torch.device) -> Estimate:
     """The mean over draws of values(count) -> (count, *batch), in chunks of bounded memory.
 
     Args:
         values: of so many fresh draws.
         elements: how many numbers one draw has.
         options: how many draws, and from which seed.
+        on: the device that draws.
     """
     _, samples, wanted, max_samples, seed = options
     if samples is not None and samples < 2:
@@ -58,9 +61,9 @@ def average(values: Callable[[int], Tensor], elements: int, options: Options) ->
     most, chunk = samples or max_samples, samples or 4096
     largest_chunk = max(256, (1 << 22) // max(1, elements))
     count, mean, squares = 0, torch.zeros(()), torch.zeros(())
-    with torch.random.fork_rng(enabled=seed is not None):
+    with nullcontext() if seed is None else own_randomness(on):
         if seed is not None:
-            torch.manual_seed(as_seed(seed))
+            seed_noise(on, as_seed(seed))
         while True:
             take = min(chunk, largest_chunk, most - count)
             drawn = values(take)

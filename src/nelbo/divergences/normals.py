@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 from torch.distributions import Independent, LowRankMultivariateNormal, MultivariateNormal, Normal
 
+from nelbo.devices import wide
 from nelbo.divergences.internals import scale_tril
 from nelbo.divergences.kullback_leibler import register
 from nelbo.divergences.stable import log_gap
@@ -84,7 +85,7 @@ def _slopes(parts: tuple[Tensor, ...], needed: Sequence[bool], factor: Tensor | 
 def _fast(m_p: Tensor, s_p: Tensor, m_q: Tensor, s_q: Tensor) -> Tensor:
     """`_formula`; below float64 with the gap in float64, slice by slice."""
     parts = (m_p, s_p, m_q, s_q)
-    if s_p.dtype == _WIDE or s_p.device.type == "mps":
+    if s_p.dtype == _WIDE or wide(s_p.device) != _WIDE:
         return _formula(*parts)
     size = s_p.numel()
     if size <= _SLICE or not all(x.shape == s_p.shape and x.is_contiguous() for x in parts):
@@ -142,7 +143,7 @@ def kl_multivariate_normal(p: Any, q: Any) -> Tensor | None:
         return None
     (m_p, L_p), (m_q, L_q) = by_p, by_q
     dtype = torch.promote_types(L_p.dtype, L_q.dtype)
-    if dtype != _WIDE and L_p.device.type != "mps":
+    if dtype != _WIDE and wide(L_p.device) == _WIDE:
         m_p, L_p, m_q, L_q = m_p.to(_WIDE), L_p.to(_WIDE), m_q.to(_WIDE), L_q.to(_WIDE)
     matrices = torch.broadcast_shapes(L_p.shape, L_q.shape)
     E = torch.linalg.solve_triangular(L_q.expand(matrices), (L_p - L_q).expand(matrices), upper=False)

@@ -21,7 +21,14 @@ from nelbo.divergences.internals import double, parameters
 from nelbo.divergences.monte_carlo import Method, Options, average
 from nelbo.divergences.normals import location_and_tril, whitened
 from nelbo.divergences.stable import EULER
-from nelbo.divergences.supports import batch_shape, result_dtype, scalar_support, shared_dimensions, sum_rightmost
+from nelbo.divergences.supports import (
+    batch_shape,
+    device,
+    result_dtype,
+    scalar_support,
+    shared_dimensions,
+    sum_rightmost,
+)
 from nelbo.estimate import Estimate
 
 # families whose quantile function is loc + scale * (that of one fixed shape): (loc, scale), and the shape's mean and
@@ -186,13 +193,14 @@ def _by_quantile(p: Any, q: Any) -> Estimate:
     """W_2 as the root of the integral over u of (Q_p(u) - Q_q(u))^2, by Gauss-Legendre on panels of t = logit u."""
     a, b = double(p), double(q)
     shape = batch_shape(p, q)
-    nodes, weights = np.polynomial.legendre.leggauss(12)
+    on = device(p, q)
+    nodes, weights = (torch.as_tensor(x, device=on) for x in np.polynomial.legendre.leggauss(12))
     totals: list[Tensor] = []
     for panels in (96, 192):
-        edges = torch.linspace(-36.0, 36.0, panels + 1, dtype=torch.float64)
+        edges = torch.linspace(-36.0, 36.0, panels + 1, dtype=torch.float64, device=on)
         half = 0.5 * (edges[1:] - edges[:-1])
-        t = (0.5 * (edges[1:] + edges[:-1]))[:, None] + half[:, None] * torch.as_tensor(nodes)
-        w = (half[:, None] * torch.as_tensor(weights)).flatten()
+        t = (0.5 * (edges[1:] + edges[:-1]))[:, None] + half[:, None] * nodes
+        w = (half[:, None] * weights).flatten()
         t = t.flatten()
         u, du = torch.sigmoid(t), torch.sigmoid(t) * torch.sigmoid(-t)
         column = (-1, *(1 for _ in shape))
@@ -305,7 +313,7 @@ def _from_pairs(kernel: Callable[[Tensor], Tensor], p: Any, q: Any, options: Opt
         x, x2, y, y2 = (drawn(d, count) for d in (p, p, q, q))
         return kernel(x - x2) + kernel(y - y2) - kernel(x - y) - kernel(x2 - y2)
 
-    return square_root(average(values, shape.numel() * max(1, p.event_shape.numel()), options))
+    return square_root(average(values, shape.numel() * max(1, p.event_shape.numel()), options, device(p, q)))
 
 
 def _minus_norm(d: Tensor) -> Tensor:

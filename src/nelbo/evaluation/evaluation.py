@@ -15,9 +15,10 @@ from torch.distributions import Distribution, Independent
 
 from nelbo import latents
 from nelbo.data import Batch, Dataset, as_batch
+from nelbo.devices import device_of
 from nelbo.divergences import closed_form
 from nelbo.estimate import Estimate
-from nelbo.evaluation.mode import evaluation_mode, rows_at_once
+from nelbo.evaluation.mode import evaluation_mode, rows_at_once, within_memory
 from nelbo.objectives.objective import kl_per_unit
 from nelbo.randomness import derive, example_keys, folded, generator
 from nelbo.vae import Model, as_model, at_condition, conditioned, on_model, placed
@@ -166,7 +167,7 @@ class Evaluation:
             numbers: computed for one example at a time.
             passes: budgets that may be taken at once.
         """
-        size = rows_at_once(numbers, passes=passes)
+        size = rows_at_once(numbers, passes=passes, on=self.device)
         if len(self) <= size:
             yield self
             return
@@ -189,6 +190,11 @@ class Evaluation:
             prior=None if self.conditional else self.pz,
             positions=positions,
         )
+
+    @property
+    def device(self) -> torch.device:
+        """Where the model and the examples lie."""
+        return device_of(self.model) or self.x.device
 
     @property
     def features(self) -> int:
@@ -289,6 +295,7 @@ class Evaluation:
             return kl_per_unit(self.qz, self.pz)
 
     @cached_property
+    @within_memory
     def reconstruction(self) -> Tensor:
         """(n, \\*event): the mean of p(x|z) at the embedding."""
         parts = self.split(self.features)
@@ -348,6 +355,7 @@ class Evaluation:
         """(n,) -log p(x|z) + KL in nats, by the draw z."""
         return self.kl_estimate - self.log_px
 
+    @within_memory
     def log_likelihood(self, z: Tensor) -> Tensor:
         """Log p(x|z) in nats, (\\*draws, n), for z of shape (\\*draws, n, latent)."""
         event = len(self.pz.event_shape)
@@ -358,11 +366,12 @@ class Evaluation:
         with evaluation_mode(self.model, self.seed):
             for part in self.split(self.features * len(z)):
                 model = part.conditioned
-                some = z[:, start : start + len(part)].split(rows_at_once(self.features * len(part)))
+                some = z[:, start : start + len(part)].split(rows_at_once(self.features * len(part), on=self.device))
                 columns.append(torch.cat([model.log_likelihood(part.x, each) for each in some]))
                 start += len(part)
         return torch.cat(columns, -1).reshape(*draws, len(self))
 
+    @within_memory
     def terms(self, samples: int = 16) -> ElboTerms:
         """The ELBO of each example and its two terms, over draws of z, with standard errors over the draws.
 
@@ -426,10 +435,11 @@ class Evaluation:
         return torch.cat([each.mean(1), spread]).cpu()
 
 
+@within_memory
 def encoded(model: Model, batch: Batch) -> Distribution:
     """q(z|x) of every example as one distribution, batch shape (n,); the model is in evaluation mode."""
     parts: list[Distribution] = []
-    size = rows_at_once(math.prod(batch.x.shape[1:]), passes=4)
+    size = rows_at_once(math.prod(batch.x.shape[1:]), passes=4, on=batch.x.device)
     for part in batch.split(size):
         with conditioned(model, part.c) as given:
             parts.append(given.posterior(part.x))
@@ -470,12 +480,13 @@ def evaluate(model: Any, x: Any, *, seed: int = 0, n: int | None = None) -> Eval
     return Evaluation(model, batch if n is None else batch[:n], seed=seed)
 
 
+@within_memory
 def decode(model: Any, z: Tensor) -> Tensor:
     """The mean of p(x|z), (n, \\*event), for z of shape (n, latent): in chunks, without gradients."""
     model = as_model(model)
     z = placed(model, as_batch(z)).x
     with evaluation_mode(model), conditioned(model, None):
-        size = rows_at_once(model.decode(z[:1]).numel(), passes=4)
+        size = rows_at_once(model.decode(z[:1]).numel(), passes=4, on=z.device)
         return torch.cat([model.decode(part) for part in z.split(size)])
 
 

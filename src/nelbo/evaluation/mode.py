@@ -1,26 +1,79 @@
 """The state in which a model is measured, and how much is computed at a time."""
 
-from collections.abc import Generator
+import functools
+from collections.abc import Callable, Generator
 from contextlib import contextmanager
-from typing import Any
+from typing import Any, ParamSpec, TypeVar
 
 import torch
 from torch import nn
 
+from nelbo.devices import CPU, device_of, free_memory, release_memory
 from nelbo.randomness import derive, own_randomness, seed_noise
 
 BUDGET = 1 << 18
 """Numbers decoded together: 1 MB of float32, which with its log-probabilities stays in a processor's cache."""
 
 
-def rows_at_once(numbers: int, *, passes: int = 1) -> int:
+_SHARE = 1 / 8  # of the free memory of an accelerator that is computed in together,
+_BYTES = 32  # that a number takes there: itself, its log-probability, and what a network has in between
+_halvings = 0  # of the budget, by `within_memory`
+_MOST_HALVINGS = 32  # any budget is one row then
+P = ParamSpec("P")
+T = TypeVar("T")
+
+
+def rows_at_once(numbers: int, *, passes: int = 1, on: torch.device | None = None) -> int:
     """The rows that are computed together, one at least: the one memory budget of everything that is measured.
 
     Args:
         numbers: of one row: features times draws, or pairs of an example and a code.
         passes: budgets that may be taken at once, where a row costs little beside what a call costs by itself.
+        on: the device that computes, where its memory may matter; None where the rows are drawn by a generator, so that
+            a larger memory does not change the draws.
     """
-    return max(1, passes * BUDGET // max(1, numbers))
+    budget = passes * BUDGET
+    free = None if on is None else free_memory(on)
+    if free is not None:
+        # a power of two, so that chunks are the same where a little more or less is free
+        budget = max(budget, 1 << (int(free * _SHARE) // _BYTES).bit_length() >> 1) >> _halvings
+    return max(1, budget // max(1, numbers))
+
+
+class NothingFitsError(torch.OutOfMemoryError):
+    """One row at a time takes more memory than a device has."""
+
+
+def within_memory(compute: Callable[P, T]) -> Callable[P, T]:
+    """Let a function that computes in chunks begin again with chunks of half the size where a device's memory ends.
+
+    The chunks stay as small for the rest of the process. What is computed depends on their size by its rounding alone.
+
+    Raises:
+        NothingFitsError: one row at a time does not fit either; it is an OutOfMemoryError.
+    """
+
+    @functools.wraps(compute)
+    def call(*args: P.args, **kwargs: P.kwargs) -> T:
+        while True:
+            try:
+                return compute(*args, **kwargs)
+            except NothingFitsError:
+                raise
+            except torch.OutOfMemoryError as error:
+                if not _halve():
+                    line = "free memory there, or compute on the CPU: device='cpu' where the model is loaded"
+                    raise NothingFitsError(f"one row at a time takes more memory than is free; {line}") from error
+            release_memory()  # after the exception, which holds what was computed
+
+    return call
+
+
+def _halve() -> bool:
+    """Halve the budget, if there is something left of it to halve."""
+    global _halvings  # noqa: PLW0603  (the memory is the process's own)
+    _halvings = (_halvings + 1) % _MOST_HALVINGS
+    return _halvings > 0
 
 
 @contextmanager
@@ -31,8 +84,8 @@ def evaluation_mode(model: Any, seed: int = 0) -> Generator[torch.device | None]
         The device that the model is on, or None where that cannot be seen.
     """
     module = model if isinstance(model, nn.Module) else nn.Module()
-    device = next((tensor.device for tensor in [*module.parameters(), *module.buffers()]), None)
-    drawing = device or torch.device("cpu")
+    device = device_of(module)
+    drawing = device or CPU
     modes = [(part, part.training) for part in module.modules()]
     module.eval()
     try:

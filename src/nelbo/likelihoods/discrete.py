@@ -105,7 +105,8 @@ class QuantizedLogistic(Distribution):
     def sample(self, sample_shape: Any = torch.Size()) -> Tensor:
         shape = self._extended_shape(sample_shape)
         with torch.no_grad():
-            u = Uniform(1e-7, 1 - 1e-7).sample(shape).to(self.logistic_mean)
+            low, high = torch.tensor([1e-7, 1 - 1e-7], device=self.logistic_mean.device)
+            u = Uniform(low, high).sample(shape).to(self.logistic_mean)
             continuous = self.logistic_mean + torch.exp(self.log_scale) * torch.logit(u)
             level = ((continuous + 1) / 2 * (self.levels - 1)).round().clamp(0, self.levels - 1)
             return level / (self.levels - 1)

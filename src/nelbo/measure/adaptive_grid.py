@@ -111,7 +111,7 @@ class Grid:
     ) -> None:
         self.log_f, self.statistics, self.watched, self.like = log_f, statistics, list(watched), like
         self.at_once, self.bends = at_once, bends
-        self.pairs_at_once = rows_at_once(len(rule.nodes) ** len(low), passes=4)
+        self.pairs_at_once = rows_at_once(len(rule.nodes) ** len(low), passes=4, on=like.device)
         self.shares = None if shares is None else shares.to(like)
         self.d = len(low)
         self.tiles, self.points = rule.tiles, len(rule.nodes)

@@ -12,7 +12,7 @@ from torch.distributions import Distribution
 from nelbo import latents
 from nelbo.divergences import TestResult, classifier_test, mmd_test
 from nelbo.estimate import Estimate
-from nelbo.evaluation import Evaluation, evaluate, evaluation_mode, rows_at_once
+from nelbo.evaluation import Evaluation, evaluate, evaluation_mode, rows_at_once, within_memory
 from nelbo.randomness import folded, generator
 
 LEVEL = 0.02
@@ -55,7 +55,11 @@ class AggregatePosterior:
             without: (m,) for each z the number of the one posterior that is left out of its mixture.
         """
         parts: list[Tensor] = []
-        rows = rows_at_once(self.examples, passes=_PASSES) if self._products is not None else self._rows()
+        rows = (
+            rows_at_once(self.examples, passes=_PASSES, on=z.device)
+            if self._products is not None
+            else self._rows(z.device)
+        )
         for start in range(0, len(z), rows):
             pairs = self._joint(z[start : start + rows])
             if without is not None:
@@ -68,7 +72,7 @@ class AggregatePosterior:
         given: list[Tensor] = []
         aggregate: list[Tensor] = []
         alone: list[Tensor] = []
-        rows = self._rows()
+        rows = self._rows(z.device)
         for start in range(0, len(z), rows):
             part, mine = z[start : start + rows], own[start : start + rows, None]
             per_unit = None if self._units is None else self._units.log_prob(part[:, None])
@@ -93,8 +97,8 @@ class AggregatePosterior:
             return torch.addmm(constant, z, linear.T).addmm_(z.square(), precision.T, alpha=-0.5)
         return self.qz.log_prob(z[:, None].expand(-1, self.examples, -1))
 
-    def _rows(self) -> int:
-        return rows_at_once(self.examples * self.latent, passes=_PASSES)
+    def _rows(self, on: torch.device) -> int:
+        return rows_at_once(self.examples * self.latent, passes=_PASSES, on=on)
 
 
 def _products(qz: Distribution) -> tuple[Tensor, Tensor, Tensor] | None:
@@ -130,6 +134,7 @@ class AggregateMatch:
     examples: int
 
 
+@within_memory
 def aggregate_match(model: Any, x: Any, *, draws: int = 1000, seed: int = 0) -> AggregateMatch:
     """Two-sample tests of q(z) against p(z), and the share of the prior's mass where no data live.
 
@@ -251,6 +256,6 @@ def _holes(inside: Tensor, outside: Tensor, method: str, seed: int) -> Estimate:
 def _reach(z: Tensor, codes: Tensor, *, itself: bool) -> Tensor:
     """Distance of each z to its k-th nearest code, (m,), not counting itself."""
     k = _NEIGHBOURS + itself
-    size = rows_at_once(len(codes), passes=_PASSES)
+    size = rows_at_once(len(codes), passes=_PASSES, on=codes.device)
     parts = [torch.cdist(part, codes).kthvalue(min(k, len(codes)), dim=1).values for part in z.split(size)]
     return torch.cat(parts).clamp(min=1e-30)  # equal codes lie no distance apart

@@ -23,7 +23,7 @@ from torch.distributions import Distribution
 
 from nelbo import latents
 from nelbo.estimate import Estimate
-from nelbo.evaluation import Evaluation, evaluate, evaluation_mode
+from nelbo.evaluation import Evaluation, evaluate, evaluation_mode, within_memory
 from nelbo.measure.evidence import Evidence, finite, part_by_part
 from nelbo.measure.importance import Weights
 from nelbo.measure.rounding import with_rounding
@@ -295,6 +295,7 @@ class BidirectionalBounds:
         )
 
 
+@within_memory
 def bdmc(
     model: Any,
     n: int = 20,
@@ -354,7 +355,7 @@ def bdmc(
         with_rounding(Estimate(low, low_error, "annealed"), evaluation),
         with_rounding(Estimate(high, high_error, "annealed backwards"), evaluation),
         gap,
-        evaluation.x,
+        evaluation.x.cpu(),
         acceptance,
         _worth(gap, float(acceptance.mean()), temperatures, chains),
     )

@@ -35,8 +35,8 @@ class Features:
     of: Callable[[Tensor], Tensor]
 
     def __call__(self, x: Tensor) -> Tensor:
-        """The features of x: (n, \\*event) to (n, features)."""
-        return self.of(x)
+        """The features of x: (n, \\*event) to (n, features), on the CPU."""
+        return self.of(x.cpu())
 
 
 def features_for(train: Tensor, *, components: int = _COMPONENTS) -> Features:
@@ -50,6 +50,7 @@ def features_for(train: Tensor, *, components: int = _COMPONENTS) -> Features:
         train: (n, \\*event), examples of the training set.
         components: principal components, at most.
     """
+    train = train.cpu()
     kind = summarize(train).kind
     if kind == "categories":
         classes = int(train.max()) + 1
@@ -201,6 +202,7 @@ def density_coverage(rows: Tensor, others: Tensor, *, neighbours: int = NEIGHBOU
     """
     if len(others) <= neighbours:
         raise ValueError(f"density and coverage need more than {neighbours} examples, got {len(others)}")
+    rows, others = rows.cpu(), others.cpu()
     within = torch.zeros(len(rows), dtype=torch.float64)
     covered: list[Tensor] = []
     for part in others.split(rows_at_once(len(others), passes=4)):

@@ -213,7 +213,7 @@ def log_weights(evaluation: Evaluation, purpose: str, stop: int, *, start: int =
     Yields:
         (draws, batch), float64, on the CPU.
     """
-    keys, several = evaluation.keys(purpose), rows_at_once(len(evaluation) * evaluation.latent)
+    keys, several = evaluation.keys(purpose), rows_at_once(len(evaluation) * evaluation.latent, on=evaluation.device)
     for number in range(start, stop, several):
         codes, log_qz = latents.draw_with_log_prob(evaluation.qz, min(several, stop - number), keys, start=number)
         log_pz = evaluation.pz.log_prob(codes)
@@ -232,7 +232,7 @@ def at_draws(evaluation: Evaluation, codes: Tensor, log_pz: Tensor, log_proposal
     Yields:
         (draws, n), float64, on the CPU.
     """
-    model, size = evaluation.conditioned, rows_at_once(len(evaluation) * evaluation.features)
+    model, size = evaluation.conditioned, rows_at_once(len(evaluation) * evaluation.features, on=codes.device)
     for z, log_p, log_q in zip(codes.split(size), log_pz.split(size), log_proposal.split(size), strict=True):
         px = model.likelihood(z)
         fits(px, evaluation.x, model.px_family.parameters_per_feature)

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from nelbo.estimate import Estimate
-from nelbo.evaluation import Evaluation, evaluate, evaluation_mode
+from nelbo.evaluation import Evaluation, evaluate, evaluation_mode, within_memory
 from nelbo.measure.evidence import Evidence, part_by_part, unmeasured
 from nelbo.measure.importance import log_weights
 from nelbo.measure.log_evidence import log_evidence
@@ -46,6 +46,7 @@ class Bounds:
         return f"Bounds({len(self.elbo.value):,} examples, means in nats: {', '.join([*means, last])})"
 
 
+@within_memory
 def importance_bounds(
     model: Any,
     x: Any,

@@ -13,7 +13,7 @@ from torch.distributions import Distribution, Independent, MultivariateNormal
 
 from nelbo import latents
 from nelbo.estimate import Estimate
-from nelbo.evaluation import Evaluation, evaluate, evaluation_mode
+from nelbo.evaluation import Evaluation, evaluate, evaluation_mode, within_memory
 from nelbo.measure.evidence import Evidence, finite, part_by_part, unmeasured
 from nelbo.measure.importance import log_weights, refuse_points
 from nelbo.measure.log_evidence import Method, log_evidence
@@ -57,6 +57,7 @@ class InferenceGap:
         return f"InferenceGap({len(self.elbo.value):,} examples, means in nats: {' + '.join(parts)})"
 
 
+@within_memory
 def inference_gap(
     model: Any,
     x: Any,

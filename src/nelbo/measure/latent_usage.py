@@ -11,7 +11,7 @@ from torch.distributions import Distribution
 from nelbo import latents
 from nelbo.divergences import closed_form
 from nelbo.estimate import Estimate
-from nelbo.evaluation import Evaluation, evaluate, evaluation_mode
+from nelbo.evaluation import Evaluation, evaluate, evaluation_mode, within_memory
 from nelbo.measure.aggregate import AggregatePosterior, one_code_each
 
 THRESHOLD = 0.01
@@ -75,6 +75,7 @@ class LatentUsage:
         return {t: self.active_units(t) for t in (0.001, 0.003, 0.01, 0.03, 0.1)}
 
 
+@within_memory
 def latent_usage(model: Any, x: Any, *, draws: int | None = None, seed: int = 0) -> LatentUsage:
     """KL per unit, active units, and the KL split into mutual information, total correlation and dimension-wise KL.
 

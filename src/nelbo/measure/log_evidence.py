@@ -3,7 +3,7 @@
 from dataclasses import replace
 from typing import Any, Literal, get_args
 
-from nelbo.evaluation import Evaluation, evaluate, evaluation_mode
+from nelbo.evaluation import Evaluation, evaluate, evaluation_mode, within_memory
 from nelbo.measure.annealing import CHAINS, TEMPERATURES, Start, by_annealing
 from nelbo.measure.evidence import Evidence
 from nelbo.measure.importance import by_importance
@@ -16,6 +16,7 @@ from nelbo.training import Interrupted
 Method = Literal["auto", "quadrature", "mixture", "importance", "annealed"]
 
 
+@within_memory
 def log_evidence(
     model: Any,
     x: Any,

@@ -205,7 +205,7 @@ def independent_features(train: Tensor, x: Tensor) -> Estimate | None:
         Estimate without error, or None for other kinds of data.
     """
     kind = summarize(train).kind
-    known, new = train.flatten(1).double(), x.flatten(1).double()
+    known, new = (part.flatten(1).double().cpu() for part in (train, x))
     if kind == "binary":
         share = (known.sum(0) + 0.5) / (len(known) + 1)
         values = torch.where(new > 0.5, share.log(), (-share).log1p()).sum(1)

@@ -120,7 +120,7 @@ class LogJoint:
 
     def __call__(self, z: Tensor) -> tuple[Tensor, Tensor]:
         found: list[tuple[Tensor, Tensor]] = []
-        for some in z.split(rows_at_once(len(self.part) * self.part.features)):
+        for some in z.split(rows_at_once(len(self.part) * self.part.features, on=z.device)):
             with torch.enable_grad():
                 at = some.detach().requires_grad_()
                 codes = at.unflatten(-1, self.pz.event_shape)
@@ -286,7 +286,7 @@ class Mixture:
 
     def log_weights(self, stop: int, *, start: int = 0) -> Iterator[Tensor]:
         """Log p(x, z) - log of the mixture's density at draws ``start`` to ``stop``, multiples of a block."""
-        blocks = rows_at_once(len(self.part) * self.part.latent * _BLOCK, passes=4)
+        blocks = rows_at_once(len(self.part) * self.part.latent * _BLOCK, passes=4, on=self.part.device)
         for first in range(start // _BLOCK, stop // _BLOCK, blocks):
             some = min(blocks, stop // _BLOCK - first)
             z, log_pz, each = self._draws(first, some)

@@ -75,7 +75,7 @@ def joints(evaluation: Evaluation, around: Distribution | None = None) -> Iterat
         for number in doublings.unique().tolist():
             members = (doublings == number).nonzero().flatten()
             grown = (2.0**number - 1) * margin
-            for some in members.split(rows_at_once(SIDE[len(low)][0] ** len(low), passes=2)):
+            for some in members.split(rows_at_once(SIDE[len(low)][0] ** len(low), passes=2, on=group.device)):
                 part = group if len(some) == len(group) else group[some]
                 yield same[some], Joint(part, model, pz, low - grown, high + grown)
 
@@ -138,7 +138,7 @@ class Joint:
         """(1, m, points), for an ``adaptive_grid.Grid``."""
         log_px: list[Tensor] = []
         # decoded in parts that stay in the cache
-        several = rows_at_once(z.shape[1] * self.evaluation.features)
+        several = rows_at_once(z.shape[1] * self.evaluation.features, on=z.device)
         for start in range(0, len(z), several):
             log_px += self._log_px(z[start : start + several], examples[start : start + several])
         log_pz = self.pz.log_prob(z)
@@ -165,7 +165,10 @@ class Joint:
     def options(self) -> dict[str, Any]:
         """Of both ways to integrate."""
         # a tile costs more by itself than by its points
-        return {"like": self.like, "at_once": rows_at_once(64 * self.evaluation.features, passes=4)}
+        return {
+            "like": self.like,
+            "at_once": rows_at_once(64 * self.evaluation.features, passes=4, on=self.like.device),
+        }
 
     def integrals(self, log_f: LogIntegrands | None = None, guard: Guard | None = None, **options: Any) -> Integrals:
         """``grid_integrals.on_tiles`` over the box, with its other options (tolerance, statistics, done)."""
@@ -189,7 +192,7 @@ class Joint:
 
 def _pairwise(px: Distribution, x: Tensor) -> Tensor:
     """Log p(x_i|z_j) in nats, (batch, points), pair by pair, for px of batch shape (points, 1)."""
-    size = rows_at_once(px.batch_shape[0] * x[0].numel())
+    size = rows_at_once(px.batch_shape[0] * x[0].numel(), on=x.device)
     return torch.cat([px.log_prob(part[None]) for part in x.split(size)], dim=1).T
 
 

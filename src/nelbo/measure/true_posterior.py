@@ -11,7 +11,7 @@ from torch.distributions import Distribution
 
 from nelbo import latents
 from nelbo.estimate import Estimate
-from nelbo.evaluation import Evaluation, evaluate, evaluation_mode, rows_at_once
+from nelbo.evaluation import Evaluation, evaluate, evaluation_mode, rows_at_once, within_memory
 from nelbo.measure.evidence import Evidence
 from nelbo.measure.grid_integrals import Guard, Integrals
 from nelbo.measure.importance import refuse_points
@@ -100,7 +100,7 @@ class _WithQ:
         counts = torch.tensor([len(index) for index in examples])
         tile = torch.arange(len(z)).repeat_interleave(counts).to(z.device)
         example = torch.cat(list(examples)).to(z.device)
-        size = rows_at_once(z.shape[1] * self.joint.evaluation.x[0].numel())
+        size = rows_at_once(z.shape[1] * self.joint.evaluation.x[0].numel(), on=z.device)
         pairs = zip(example.split(size), tile.split(size), strict=True)
         # (points, pairs, latent): a q that is a network is run once for all these pairs
         log_q = [latents.rows(self.qz, index).log_prob(z[at].movedim(1, 0)).T for index, at in pairs]
@@ -115,6 +115,7 @@ class _WithQ:
         return Guard(z.double().cpu(), torch.stack([joint, self.qz.log_prob(z)]).double().cpu())
 
 
+@within_memory
 def true_posterior(model: Any, x: Any, *, tolerance: float = TOLERANCE) -> TruePosterior:
     """p(z|x) = p(z) p(x|z) / p(x) of each example, by quadrature; one or two latent dimensions.
 
@@ -183,6 +184,7 @@ def _grid(mean: Tensor, covariance: Tensor) -> Tensor:
     return mean.reshape(n, *(1,) * d, d) + spread * units
 
 
+@within_memory
 def posterior_kl(model: Any, x: Any, *, tolerance: float = TOLERANCE) -> Estimate:
     """KL(q(z|x) || p(z|x)) = log p(x) - ELBO for each example, in nats: how far the encoder is from the true posterior.
 

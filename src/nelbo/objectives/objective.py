@@ -14,7 +14,7 @@ from nelbo import latents
 from nelbo.data import Batch, as_batch
 from nelbo.divergences import closed_form
 from nelbo.objectives.schedules import Schedule
-from nelbo.vae import Model, as_model, at_condition
+from nelbo.vae import Model, as_model, at_condition, placed
 
 
 class Loss(NamedTuple):
@@ -80,7 +80,8 @@ class Objective(ABC):
             x: a Batch, or a tensor or array (batch, *event).
             progress: where the training stands.
         """
-        return self.terms(as_model(model), as_batch(x), progress)
+        model = as_model(model)
+        return self.terms(model, placed(model, as_batch(x)), progress)
 
     @abstractmethod
     def terms(self, model: Model, batch: Batch, progress: Progress) -> Terms:

@@ -150,7 +150,7 @@ class Library:
             version = _version(path) if run is None else id(run)
             if kept is None or kept[0] != version:
                 limit = MOST_EXAMPLES if whole else EXAMPLES
-                kept = (version, inspect(runs.read(path) if run is None else run, split=split, limit=limit))
+                kept = (version, inspect(_read(path) if run is None else run, split=split, limit=limit))
             self._keep(name, split, whole, kept)
             return kept[1]
 
@@ -193,6 +193,11 @@ def _same_run(one: str, other: str) -> bool:
     a, b = PurePath(one).parts, PurePath(other).parts
     n = min(len(a), len(b))
     return n > 0 and (a[-n:] == b[-n:] or Path(one).absolute() == Path(other).absolute())
+
+
+def _read(path: Path) -> Run:
+    """A run as the pages show it: on the CPU, where a drag's few examples take less time than on an accelerator."""
+    return runs.read(path, device="cpu")
 
 
 def _on_cpu(run: Run) -> Run:

@@ -11,13 +11,14 @@ import torch
 
 from nelbo import runs
 from nelbo.data import Data, Dataset, as_data
+from nelbo.devices import move, pick_device, wide
 from nelbo.files import exclusive, sweep, write_json, write_tensors
 from nelbo.objectives import Objective, default_for, to_dict
 from nelbo.randomness import seeded_weights
 from nelbo.runs import Epoch, Run
 from nelbo.training.checkpoint import Keeper, Position, Snapshot, State
 from nelbo.training.loop import Loop
-from nelbo.training.machine import Machine, pick_device, training_arithmetic
+from nelbo.training.machine import Machine, training_arithmetic
 from nelbo.training.nonfinite import NonFiniteError
 from nelbo.training.optimizers import Adam, MakeOptimizer, Schedule, copy_of
 from nelbo.training.progress import Display, NullProgress, ProgressBar
@@ -173,7 +174,7 @@ def prepare(
         device: to train on.
         optimizer: the user's own; None is Adam.
     """
-    model = model.to(device)
+    move(model, device)
     if settings.compile:
         for network in (getattr(model, name, None) for name in ("encoder", "decoder")):
             if network is not None:
@@ -184,8 +185,7 @@ def prepare(
         chosen = Adam(parameters, learning_rate=clock.learning_rate, weight_decay=settings.weight_decay)
     else:
         chosen = optimizer(parameters)
-    # Metal has no float64
-    totals = torch.zeros(4, dtype=torch.float32 if device.type == "mps" else torch.float64, device=device)
+    totals = torch.zeros(4, dtype=wide(device), device=device)
     state = State(model, chosen, None if settings.ema is None else copy_of(model), totals=totals)
     step = Step(model, objective, clock, precision=settings.precision)
     return Updates(step, state, data.train, settings, device)

@@ -78,27 +78,3 @@ def training_arithmetic(threads: int | None) -> Generator[None]:
             yield
     finally:
         torch.set_num_threads(before)
-
-
-def pick_device(device: str) -> torch.device:
-    """The device of that name; ``"auto"`` is the fastest there is.
-
-    Raises:
-        ValueError: there is no such device, or not on this machine.
-    """
-    present = ["cpu"]
-    if torch.cuda.is_available():
-        present = [*(f"cuda:{i}" for i in range(torch.cuda.device_count())), "cuda", "cpu"]
-    elif torch.backends.mps.is_available():
-        present = ["mps", "cpu"]
-    if device == "auto":
-        return torch.device(present[0].partition(":")[0])
-    try:
-        chosen = torch.device(device)
-    except RuntimeError as error:
-        raise ValueError(f"device must be 'auto' or one of {', '.join(map(repr, present))}, got {device!r}") from error
-    if chosen.type in ("cpu", "cuda", "mps") and str(chosen) not in (*present, "cpu:0", "mps:0"):
-        raise ValueError(
-            f"device={device!r} is not on this machine; write device='auto', or one of {', '.join(map(repr, present))}"
-        )
-    return chosen

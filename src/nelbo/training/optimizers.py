@@ -9,9 +9,10 @@ import torch
 from torch import Tensor, nn
 from torch.optim.adamw import adamw
 
+from nelbo.devices import has_fused_adam
+
 MakeOptimizer = Callable[[Iterable[nn.Parameter]], torch.optim.Optimizer]
 Schedule = Literal["constant", "cosine", "exponential", "burda"]
-_FUSED_ON = ("cpu", "cuda", "mps")
 
 
 @final
@@ -32,7 +33,7 @@ class Adam(torch.optim.AdamW):
     def __init__(self, parameters: Iterable[nn.Parameter], *, learning_rate: Tensor, weight_decay: float = 0.0) -> None:
         parameters = list(parameters)
         device = parameters[0].device
-        fused = device.type in _FUSED_ON
+        fused = has_fused_adam(device)
         super().__init__(parameters, lr=learning_rate, weight_decay=weight_decay, fused=fused, foreach=False)
         for parameter in parameters:
             # torch makes them in the first step: now, they are in the first checkpoint, and stay the same tensors

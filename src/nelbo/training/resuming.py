@@ -11,17 +11,20 @@ import torch
 from nelbo import data as nelbo_data
 from nelbo import runs
 from nelbo.data import Data, as_data
+from nelbo.devices import pick_device
 from nelbo.files import DamagedFileError, plain
 from nelbo.objectives import Objective, from_dict
 from nelbo.objectives.record import KNOWN
 from nelbo.runs import Epoch, Run
 from nelbo.training.checkpoint import Position, Snapshot
 from nelbo.training.fit import ShowProgress, check_callables, fit, own_optimizer, prepare, train
-from nelbo.training.machine import Machine, pick_device, training_arithmetic
+from nelbo.training.machine import Machine, training_arithmetic
 from nelbo.training.optimizers import MakeOptimizer
 from nelbo.training.settings import Settings, answers_typos
 from nelbo.training.step import Updates
 from nelbo.vae import Model, as_model
+
+_OF_MACHINE = ("device", "threads")  # settings that a run may go on with others of
 
 
 @answers_typos
@@ -108,9 +111,10 @@ def fit_or_resume(make: Callable[[], Model], data: Data, *, out: Path, seed: int
     record = runs.read_record(out)
     _check_same(out, record, make(), data, {"seed": seed, **settings})
     if record.get("status") == "finished":
-        run = runs.load(out)
+        run = runs.load(out, device=settings.get("device", "auto"))
         return Run(run.model, run.history, run.path, run.record, data)
-    return resume(out, data=data, progress=settings.get("progress", True), callback=settings.get("callback"))
+    onward = {name: settings[name] for name in ("progress", "callback", *_OF_MACHINE) if name in settings}
+    return resume(out, data=data, **onward)
 
 
 def _check_same(out: Path, record: dict[str, Any], model: Model, data: Data, settings: dict[str, Any]) -> None:
@@ -118,7 +122,7 @@ def _check_same(out: Path, record: dict[str, Any], model: Model, data: Data, set
         raise ValueError(f"{out} was trained on other data, or on these with other options; choose another --out")
     recorded = {**(record.get("recipe") or {}).get("arguments", {}), **record["training"]}
     for name, value in {**(model.recipe or {}).get("arguments", {}), **settings}.items():
-        if name in recorded and recorded[name] != plain(value):
+        if name not in _OF_MACHINE and name in recorded and recorded[name] != plain(value):
             raise ValueError(
                 f"{out} was trained with {name}={recorded[name]!r}, not {value!r}; choose another --out, or write "
                 f"--{name.replace('_', '-')} {recorded[name]}"

@@ -11,6 +11,7 @@ from typing import Annotated, Any, Literal, ParamSpec, TypeVar, final, get_args,
 
 import torch
 
+from nelbo.devices import KINDS
 from nelbo.files import plain
 from nelbo.registry import check_choice, nearest
 from nelbo.training.optimizers import Schedule
@@ -132,7 +133,7 @@ _SYNONYMS = {
     "learning_rate": ("lr", "base_lr", "step_size", "learning_rate_init"),
     "batch_size": ("batch", "bs", "batchsize", "per_device_train_batch_size"),
     "epochs": ("n_epochs", "num_epochs", "max_epochs", "epoch", "n_iter", "max_iter", "num_train_epochs"),
-    "device": ("device_name", "accelerator", "gpu", "cuda"),
+    "device": ("device_name", "accelerator", "gpu", *KINDS),
     "threads": ("num_threads", "n_threads", "n_jobs", "num_workers"),
     "seed": ("random_state", "random_seed", "rng", "manual_seed"),
     "clip": ("grad_clip", "clip_grad", "gradient_clip", "gradient_clip_val", "max_grad_norm", "clip_norm"),

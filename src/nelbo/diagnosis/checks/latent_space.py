@@ -47,7 +47,7 @@ def implied_beta(case: Case) -> Implied:
 def _log_px_gradient(train: Evaluation) -> Tensor:
     """(n, latent): gradient of log p(x|z) with respect to z, at the draw z."""
     gradients: list[Tensor] = []
-    at_once = rows_at_once(train.features, passes=8)
+    at_once = rows_at_once(train.features, passes=8, on=train.device)
     for batch, part in zip(train.batch.split(at_once), train.z.split(at_once), strict=True):
         with torch.enable_grad():
             z = part.detach().clone().requires_grad_()

@@ -1,0 +1,131 @@
+"""The one module that knows devices: which one to take, what it computes with, and how much still fits on it.
+
+Everything else asks a tensor where it lies and computes there. Accelerators are reached through ``torch.accelerator``
+and ``torch.get_device_module``, whatever their kind; a test keeps their names out of all other modules.
+"""
+
+from contextlib import AbstractContextManager, nullcontext
+from typing import Any
+
+import torch
+from torch import nn
+
+CPU = torch.device("cpu")
+KINDS = ("cuda", "mps", "xpu")
+"""Of accelerators, as users name them; others that torch knows do as well."""
+_FUSED_ADAM = ("cpu", "cuda", "mps")  # torch has the kernel on others too, but nobody has compared its digits
+_PINS = ("cuda",)
+_WITHOUT_FLOAT64 = ("mps",)  # Metal
+
+
+def accelerator() -> torch.device | None:
+    """The accelerator that torch computes on, with its index; None where there is none."""
+    kind = torch.accelerator.current_accelerator() if torch.accelerator.is_available() else None
+    return None if kind is None else indexed(kind)
+
+
+def indexed(device: torch.device) -> torch.device:
+    """The device as its tensors name it: with the index of the current one where it has none."""
+    if device.type == "cpu" or device.index is not None:  # pyright: ignore[reportUnnecessaryComparison]
+        return device
+    return torch.device(device.type, torch.accelerator.current_device_index())
+
+
+def pick_device(device: str | torch.device | None) -> torch.device:
+    """The device of that name; ``"auto"``, or None, is the accelerator where there is one, else the CPU.
+
+    Raises:
+        ValueError: there is no such device, or not on this machine.
+    """
+    found = accelerator()
+    if device is None or device == "auto":
+        return found or CPU
+    count = 0 if found is None else torch.accelerator.device_count()
+    kind = "cpu" if found is None else found.type
+    names = ", ".join(map(repr, [*(f"{kind}:{i}" for i in range(count)), *([kind] if count else []), "cpu"]))
+    try:
+        chosen = torch.device(device)
+    except RuntimeError as error:
+        raise ValueError(f"device must be 'auto' or one of {names}, got {device!r}") from error
+    if chosen.type not in ("cpu", kind) or (chosen.index or 0) >= max(1, count if chosen.type == kind else 1):
+        raise ValueError(f"device={str(device)!r} is not on this machine; write device='auto', or one of {names}")
+    return CPU if chosen.type == "cpu" else indexed(chosen)
+
+
+def device_of(model: Any) -> torch.device | None:
+    """Where a model's weights, or else its buffers, lie; None where that cannot be seen."""
+    if not isinstance(model, nn.Module):
+        return None
+    return next((tensor.device for part in (model.parameters(), model.buffers()) for tensor in part), None)
+
+
+def wide(device: torch.device) -> torch.dtype:
+    """The widest real numbers that the device computes with: float64, or float32 where it has no others."""
+    return torch.float32 if device.type in _WITHOUT_FLOAT64 else torch.float64
+
+
+def computes_in(device: torch.device, model: nn.Module) -> bool:
+    """Whether the device has the precision of the model's weights."""
+    return wide(device) == torch.float64 or all(p.dtype != torch.float64 for p in model.parameters())
+
+
+def move(model: nn.Module, device: torch.device) -> None:
+    """Bring a model to a device.
+
+    Raises:
+        OutOfMemoryError: it does not fit; the message says what it takes and what is free.
+    """
+    try:
+        model.to(device)
+    except torch.OutOfMemoryError as error:
+        size, free = sum(p.nbytes for p in (*model.parameters(), *model.buffers())), free_memory(device)
+        room = "" if free is None else f", and {free / 2**20:,.1f} MiB are free"
+        raise torch.OutOfMemoryError(
+            f"the model does not fit on {device}: its weights take {size / 2**20:,.1f} MiB{room}. Write device='cpu', "
+            "or free memory there"
+        ) from error
+
+
+def has_fused_adam(device: torch.device) -> bool:
+    """Whether torch's fused kernel of Adam runs on the device."""
+    return device.type in _FUSED_ADAM
+
+
+def can_pin(device: torch.device) -> bool:
+    """Whether a copy to the device is faster, and need not be waited for, from pinned memory."""
+    return device.type in _PINS
+
+
+def free_memory(device: torch.device) -> int | None:
+    """Bytes that are still free on an accelerator, with what torch keeps there unused; None where it does not tell."""
+    if device.type == "cpu":
+        return None
+    module: Any = torch.get_device_module(device)
+    if hasattr(module, "mem_get_info"):
+        free = int(module.mem_get_info(device)[0])
+        kept = hasattr(module, "memory_reserved") and hasattr(module, "memory_allocated")
+        return free + (module.memory_reserved(device) - module.memory_allocated(device) if kept else 0)
+    if hasattr(module, "recommended_max_memory"):
+        return max(0, int(module.recommended_max_memory()) - int(module.driver_allocated_memory()))
+    return None
+
+
+def release_memory() -> None:
+    """Give back what torch keeps on the accelerator unused, so that a larger piece of it can be taken."""
+    module: Any = torch.get_device_module()
+    if hasattr(module, "empty_cache"):
+        module.empty_cache()
+
+
+def seed_on(device: torch.device, seed: int) -> None:
+    """Seed the generator that draws on this accelerator; those of other devices stay as they are."""
+    module: Any = torch.get_device_module(device)
+    with module.device(device) if hasattr(module, "device") else nullcontext():  # Metal has one, and no such context
+        module.manual_seed(seed)
+
+
+def keeping_generators(device: torch.device) -> AbstractContextManager[None]:
+    """A context that leaves the generators that draw on the CPU and on this device as they were found."""
+    if device.type in ("cpu", "meta"):
+        return torch.random.fork_rng([])
+    return torch.random.fork_rng([indexed(device).index], device_type=device.type)
