@@ -147,6 +147,24 @@ def test_a_term_under_the_pointer_lights_up_where_it_stands(studio, visit, run_f
     page.wait_for_selector(".example-row .term.recon.lit")
 
 
+def test_the_equation_keeps_its_height_while_a_hand_drags_below_it(studio, visit, run_folder):
+    """More words would push what is dragged away from the hand."""
+    page = visit(studio.address(state_of(run=str(run_folder / "first"), pins=[4], unfold="")))
+    part(page, "kl")
+    height = "() => document.querySelector('.equation').offsetHeight"
+    grip = page.locator("[data-handle='code z'] .grip").bounding_box()
+    x, y, before = grip["x"] + grip["width"] / 2, grip["y"] + grip["height"] / 2, page.evaluate(height)
+    page.mouse.move(x, y)
+    page.mouse.down()
+    page.mouse.move(x + 20, y)
+    page.wait_for_selector(".equation[style*=height]")
+    # whatever is said there meanwhile
+    page.evaluate("() => document.querySelector('.equation h2').append(' and more'.repeat(200))")
+    assert page.evaluate(height) == before
+    page.mouse.up()
+    page.wait_for_selector(".equation:not([style])")
+
+
 def test_only_the_first_of_two_models_has_a_code_to_move(studio, visit, run_folder):
     runs = {"run": str(run_folder / "first"), "other": str(run_folder / "second")}
     page = visit(studio.address(state_of(**runs, pins=[4], unfold="reconstruction_error")))
