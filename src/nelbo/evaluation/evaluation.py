@@ -400,6 +400,7 @@ class Evaluation:
             )
         return self._terms[samples]
 
+    @within_memory
     def error_per_feature(self, samples: int = 16) -> Tensor | None:
         """(n, \\*event) float64: -E_q[log p(x_i|z)] of each feature in nats, over the draws of :meth:`terms`.
 
