@@ -124,3 +124,36 @@ def test_a_handle_of_the_inspector_stays_under_the_hand(run_folder, serving, vis
     off = runaways(page, pointer(page))
     assert len(off) >= 2
     assert {name: far for name, far in off.items() if far > 2} == {}
+
+
+# frames that the page asks for, without those that the test itself waits for
+COUNT = """() => {
+  const next = window.requestAnimationFrame;
+  window.asked = 0;
+  window.requestAnimationFrame = (f) => (window.asked++, next(f));
+  window.frames = async (n) => { for (; n; n--) await new Promise(next); };
+}"""
+
+
+def test_a_hand_that_rests_asks_for_no_frame_and_one_beyond_the_axes_for_more_of_them(studio, visit):
+    """A page that asked for every frame while it is held had its next drawing wait for the screen's clock."""
+    page = visit(studio.address("metric"))
+    page.evaluate(COUNT)
+    handle = page.locator("[data-handle]:visible").first
+    figure = page.evaluate_handle("e => e.ownerSVGElement", handle.element_handle()).as_element().bounding_box()
+    x, y = _centre(handle.locator(".grip"))
+    page.mouse.move(x, y)
+    page.mouse.down()
+    page.mouse.move(x + 3, y)
+    page.evaluate("frames(10)")
+    page.evaluate("() => window.asked = 0")
+    page.evaluate("frames(10)")
+    assert page.evaluate("window.asked") == 0
+    far = handle.get_attribute("aria-valuenow")
+    page.mouse.move(figure["x"] + figure["width"] - 1, y)
+    page.wait_for_function("() => window.asked > 20")
+    assert float(handle.get_attribute("aria-valuenow")) > float(far)
+    first = float(handle.get_attribute("aria-valuenow"))
+    page.evaluate("frames(3)")
+    assert float(handle.get_attribute("aria-valuenow")) > first  # the axes go on reaching farther
+    page.mouse.up()

@@ -101,18 +101,24 @@ export function handle(figure, options) {
     const [x, y] = figure.at({ clientX: last.clientX + started.dx, clientY: last.clientY + started.dy });
     options.drag(x, y, started.own);
   };
-  /** Where the hand waits beyond the axes, let them reach farther, as long as it waits. */
-  const reach = (started) => {
+  /** On which sides the hand is beyond the axes. */
+  const beyond = () => {
     const { left, top } = figure.margin;
     const box = figure.root.getBoundingClientRect();
-    const beyond = (v, from, size) => (v < from ? -1 : v > from + size ? 1 : 0);
-    const dx = beyond(last.clientX - box.left, left, figure.width);
-    const dy = -beyond(last.clientY - box.top, top, figure.height);
-    if (figure.reach(dx, dy)) {
-      follow(started);
-      figure.resized();
-    }
-    frame = requestAnimationFrame(() => reach(started));
+    const side = (v, from, size) => (v < from ? -1 : v > from + size ? 1 : 0);
+    return [side(last.clientX - box.left, left, figure.width), -side(last.clientY - box.top, top, figure.height)];
+  };
+  /** Where the hand waits beyond the axes, let them reach farther, as long as it waits; elsewhere no frame is asked for. */
+  const wait = (started) => {
+    const [dx, dy] = beyond();
+    if ((dx || dy) && !frame) frame = requestAnimationFrame(() => reach(started, dx, dy));
+  };
+  const reach = (started, dx, dy) => {
+    frame = 0;
+    if (!figure.reach(dx, dy)) return;
+    follow(started);
+    figure.resized();
+    wait(started);
   };
   draggable(
     element,
@@ -124,16 +130,16 @@ export function handle(figure, options) {
         figure.hold(axes);
         last = event;
         // keep the grip: the handle does not jump to the pointer
-        const started = { dx: box.left + px - event.clientX, dy: box.top + py - event.clientY, own: options.start?.() };
-        frame = requestAnimationFrame(() => reach(started));
-        return started;
+        return { dx: box.left + px - event.clientX, dy: box.top + py - event.clientY, own: options.start?.() };
       },
       move(event, started) {
         last = event;
+        wait(started);
         follow(started);
       },
       end() {
         cancelAnimationFrame(frame);
+        frame = 0;
         figure.release();
         options.end?.();
       },
