@@ -1,6 +1,7 @@
 """Who is let in, and what a page can get wrong."""
 
 import asyncio
+import gzip
 import http.client
 import socket
 from concurrent.futures import ThreadPoolExecutor
@@ -175,6 +176,16 @@ def test_answers_are_sent_at_once():
     assert sent_at_once == [1]
 
 
+def _packed(studio, path):
+    connection = http.client.HTTPConnection("127.0.0.1", studio.port)
+    connection.request("GET", path, headers={"Cookie": cookie(studio), "Accept-Encoding": "gzip, br"})
+    answer = connection.getresponse()
+    assert answer.getheader("content-encoding") == "gzip"
+    body = answer.read(), int(answer.getheader("content-length"))
+    connection.close()
+    return body
+
+
 def test_the_first_document_names_all_modules_and_a_file_is_sent_once(studio):
     status, text, _ = get(studio, Cookie=cookie(studio))
     assert status == 200
@@ -185,4 +196,7 @@ def test_the_first_document_names_all_modules_and_a_file_is_sent_once(studio):
     assert "export function plot" in text
     again = get(studio, "/core/plot.js", Cookie=cookie(studio), **{"If-None-Match": headers["etag"]})
     assert again[:2] == (304, "")
+    packed, size = _packed(studio, "/core/plot.js")
+    assert gzip.decompress(packed).decode() == text
+    assert size == len(packed) < len(text) / 2
     assert get(studio, "/core/none.js", Cookie=cookie(studio))[0] == 404

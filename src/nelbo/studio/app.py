@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import gzip
 import mimetypes
 import os
 from collections.abc import Sequence
@@ -31,7 +32,7 @@ _WAITING = 256
 
 
 class Pages(StaticFiles):
-    """Static files from memory, while they are unchanged on disk.
+    """Static files from memory, compressed, while they are unchanged on disk.
 
     A page is some thirty small modules, and the threads that read them would cost more than the reading. A browser asks
     for each again, so that an upgraded nelbo shows its new pages.
@@ -42,16 +43,21 @@ class Pages(StaticFiles):
         if stat is None or not found or not os.path.isfile(found):  # noqa: PTH113
             return await super().get_response(path, scope)
         etag = f'"{stat.st_mtime_ns:x}-{stat.st_size:x}"'
-        headers = {"cache-control": "no-cache", "etag": etag}
-        if Headers(scope=scope).get("if-none-match") == etag:
+        headers = {"cache-control": "no-cache", "etag": etag, "vary": "accept-encoding"}
+        asked = Headers(scope=scope)
+        if asked.get("if-none-match") == etag:
             return Response(status_code=304, headers=headers)
+        is_small = "gzip" in asked.get("accept-encoding", "")  # for a studio at the other end of a tunnel
+        if is_small:
+            headers["content-encoding"] = "gzip"
         media_type = mimetypes.guess_type(found)[0] or "text/plain"
-        return Response(_content(found, etag), headers=headers, media_type=media_type)
+        return Response(_content(found, etag, is_small=is_small), headers=headers, media_type=media_type)
 
 
-@lru_cache(maxsize=256)
-def _content(path: str, _etag: str) -> bytes:
-    return Path(path).read_bytes()
+@lru_cache(maxsize=512)
+def _content(path: str, _etag: str, *, is_small: bool) -> bytes:
+    content = Path(path).read_bytes()
+    return gzip.compress(content, 6) if is_small else content
 
 
 _index = cache(index_html)
