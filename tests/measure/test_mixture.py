@@ -208,6 +208,18 @@ def test_a_memory_that_ends_is_no_decoder_without_gradients():
     assert list(found.components) == ["q(z|x)", "prior", "fits"]
 
 
+@pytest.mark.parametrize("method", METHODS)
+def test_inference_mode_changes_nothing(method):
+    vae, x = random_vae(), binary(3)
+    right = quietly(vae, x, method=method, samples=200, temperatures=20)
+    with torch.inference_mode():
+        found = quietly(vae, x, method=method, samples=200, temperatures=20)
+        of_a_copy = quietly(vae, x.clone(), method=method, samples=200, temperatures=20)
+    assert torch.equal(found.value, right.value)
+    assert torch.equal(of_a_copy.value, right.value)
+    assert found.notes == of_a_copy.notes == right.notes
+
+
 def test_a_prior_and_a_posterior_that_are_flows():
     import nelbo
 

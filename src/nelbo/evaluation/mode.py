@@ -90,7 +90,8 @@ def evaluation_mode(model: Any, seed: int = 0) -> Generator[torch.device | None]
     modes = [(part, part.training) for part in module.modules()]
     module.eval()
     try:
-        with torch.no_grad(), own_randomness(drawing):
+        # a slope in z can be asked for within, also where the caller is in inference mode
+        with torch.inference_mode(False), torch.no_grad(), own_randomness(drawing):
             seed_noise(drawing, derive(seed, "measure"))
             yield device
     finally:
