@@ -312,6 +312,23 @@ def test_out_of_memory_halves_the_chunk_and_goes_on(memory, device):
     torch.testing.assert_close(all_at_once.value, right.value, rtol=1e-6, atol=1e-5)
 
 
+def test_chunks_are_halved_where_a_device_does_not_tell_what_is_free():
+    sizes = []
+
+    @evaluation.within_memory
+    def compute():
+        sizes.append(evaluation.rows_at_once(1, on=torch.device("cpu")))
+        if sizes[-1] > sizes[0] // 4:
+            raise torch.OutOfMemoryError
+
+    try:
+        compute()
+        assert sizes == [sizes[0], sizes[0] // 2, sizes[0] // 4]
+        assert evaluation.rows_at_once(1) == sizes[0]
+    finally:
+        evaluation.mode._halvings = 0
+
+
 def test_what_never_fits_is_said_clearly(memory, device, tmp_path):
     model = made().to(device)
     memory.limit = memory.used + X.nbytes + 64

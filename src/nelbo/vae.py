@@ -515,6 +515,9 @@ def on_model(model: Any, x: Any) -> tuple[Model, Batch]:
     model, batch = as_model(model), as_batch(x)
     model.px_family.check(batch.x)
     batch = placed(model, batch)
+    if batch.x.is_inference():  # of which no slope can be taken
+        with torch.inference_mode(False):
+            batch = batch.with_x(batch.x.clone())
     return model, batch if place_of(model) is not None else batch.to(_answers_on(model, batch))
 
 

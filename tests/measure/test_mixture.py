@@ -194,6 +194,32 @@ def test_a_decoder_without_gradients_is_measured_all_the_same(how):
     assert ((found.value - other.value).abs() < 5 * error).all()
 
 
+def test_a_memory_that_ends_is_no_decoder_without_gradients():
+    class Once(Foreign):
+        ends = True
+
+        def likelihood(self, z):
+            if z.requires_grad and self.ends:
+                self.ends = False
+                raise torch.OutOfMemoryError
+            return self.vae.likelihood(z)
+
+    found = quietly(Once(random_vae(latent=3)), binary(2), samples=200)
+    assert list(found.components) == ["q(z|x)", "prior", "fits"]
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_inference_mode_changes_nothing(method):
+    vae, x = random_vae(), binary(3)
+    right = quietly(vae, x, method=method, samples=200, temperatures=20)
+    with torch.inference_mode():
+        found = quietly(vae, x, method=method, samples=200, temperatures=20)
+        of_a_copy = quietly(vae, x.clone(), method=method, samples=200, temperatures=20)
+    assert torch.equal(found.value, right.value)
+    assert torch.equal(of_a_copy.value, right.value)
+    assert found.notes == of_a_copy.notes == right.notes
+
+
 def test_a_prior_and_a_posterior_that_are_flows():
     import nelbo
 

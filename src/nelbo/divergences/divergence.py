@@ -10,7 +10,7 @@ from torch.distributions import Distribution, Independent, constraints
 
 from nelbo.divergences.exact_sum import TooManyCountsError, can_sum, exact_sum
 from nelbo.divergences.integration import Integral, Integrand, integrate
-from nelbo.divergences.internals import double, validated
+from nelbo.divergences.internals import double, parameters, validated
 from nelbo.divergences.monte_carlo import Method, Options, expectation
 from nelbo.divergences.supports import (
     escapes,
@@ -54,11 +54,17 @@ class Divergence:
     infinite_outside: bool = False
     hint: str = "Write method='auto', 'exact_sum' (counts), 'quadrature' (densities on the line) or 'monte_carlo'."
 
-    def evaluate(self, p: Any, q: Any, options: Options) -> Estimate:
+    def evaluate(self, p: Any, q: Any, options: Options, *, both_ways: bool = False) -> Estimate:
         """D(p, q) by the method of the options: "auto" takes the first that applies.
 
         Everything but draws is computed in float64 and rounded once, to the dtype of the parameters, which the error
         says.
+
+        Args:
+            p: a distribution.
+            q: another.
+            options: of the method.
+            both_ways: D(p, q) + D(q, p) instead.
 
         Raises:
             TypeError: for anything that is not a distribution.
@@ -66,7 +72,10 @@ class Divergence:
         """
         check_pair(p, q, what=self.name)
         check_choice(f"{self.name}: method", options.method, get_args(Method))
-        result = _rounded(self._evaluated(p, q, options), result_dtype(p, q))
+        result = self._evaluated(p, q, options)
+        if both_ways:
+            result = result + self._evaluated(q, p, options)
+        result = _rounded(result, result_dtype(p, q))
         check_value(result.value, p, q, what=self.name)
         return result
 
@@ -182,6 +191,8 @@ def pointwise(
 
 def _in_double(way: Callable[[Any, Any], _T], p: Any, q: Any) -> _T:
     """What a way to a divergence gives for p and q in float64."""
+    if all(part.dtype == torch.float64 for part in (*parameters(p), *parameters(q))):
+        return way(p, q)
     try:
         twins = double(p), double(q)
     except TypeError:  # a device without float64
@@ -196,9 +207,14 @@ def _rounded(e: Estimate, dtype: torch.dtype) -> Estimate:
     """The estimate in the dtype of the parameters; the error holds half a unit in the last place of the value."""
     if dtype == torch.float64:
         return e
-    size = e.value.detach().abs().nan_to_num(posinf=0.0)
-    error = e.standard_error.hypot(0.5 * torch.finfo(dtype).eps * size)
-    return replace(e, value=e.value.to(dtype), standard_error=error.to(dtype))
+    value, limits = e.value.to(dtype), torch.finfo(dtype)
+    # in place: over many elements, these passes are most of what a KL costs
+    error = value.detach().abs().float().nan_to_num_(posinf=0.0).mul_(0.5 * limits.eps)
+    error = error.hypot_(e.standard_error.to(error))
+    if dtype == torch.float16:  # its range is short: 0 or inf may be what a value rounds to
+        lost = (e.value.detach() - value).abs().nan_to_num(nan=0.0, posinf=torch.inf).to(error)
+        error = torch.where(lost > 0, error.maximum(lost).clamp(min=limits.eps * limits.tiny), error)
+    return replace(e, value=value, standard_error=error.to(dtype))
 
 
 def _mass_of_p(log_p: Tensor, log_q: Tensor, log_dx: Tensor) -> tuple[Tensor, Tensor]:

@@ -64,7 +64,7 @@ def jeffreys(
         seed: of the draws; None uses torch's global generator.
     """
     options, of_each = Options(method, samples, standard_error, max_samples, seed), replace(KL, name="jeffreys")
-    return of_each.evaluate(p, q, options) + of_each.evaluate(q, p, options)
+    return of_each.evaluate(p, q, options, both_ways=True)
 
 
 def jensen_shannon(

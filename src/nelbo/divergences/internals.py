@@ -12,8 +12,13 @@ from torch.distributions import (
     GeneralizedPareto,
     Kumaraswamy,
     MixtureSameFamily,
+    MultivariateNormal,
     Transform,
     Weibull,
+    Wishart,
+)
+from torch.distributions.multivariate_normal import (
+    _precision_to_scale_tril,  # pyright: ignore[reportPrivateUsage]
 )
 from torch.distributions.utils import lazy_property
 
@@ -90,11 +95,12 @@ def double(p: Any) -> Any:
     """A copy of a distribution or transform whose tensors are float64 and whose log_prob does not validate.
 
     The copy keeps the graph: gradients reach the parameters of the original. Values that torch derived from the
-    parameters in low precision and cached are dropped, so that they are derived anew. What cannot be copied (a module,
-    say) is used as it is.
+    parameters in low precision are derived anew. What cannot be copied (a module, say) is used as it is.
     """
     if isinstance(p, _Inverse):
         return double(p.inv).inv
+    if type(p) in (Kumaraswamy, Weibull):  # they keep reciprocals of parameters, at several depths
+        return type(p)(*(getattr(p, name).double() for name in p.arg_constraints), validate_args=False)
     twin = copy.copy(p)
     keep = given_parameter(p)
     for name, part in vars(p).items():
@@ -104,14 +110,43 @@ def double(p: Any) -> Any:
             vars(twin)[name] = _double_part(part)
     if keep is not None and "_param" in vars(twin):
         twin._param = vars(twin)[keep]
+    if isinstance(p, MultivariateNormal | Wishart) and scale_tril(p).dtype != torch.float64:
+        vars(twin)["_unbroadcasted_scale_tril"] = _double_tril(p)
     if isinstance(twin, Distribution):
         vars(twin)["_validate_args"] = False
     return twin
 
 
+def _double_tril(p: Any) -> Tensor:
+    """The Cholesky factor in float64 of the matrix that was given: in float32, its error grows with the condition."""
+    tril = scale_tril(p)
+    name = next((name for name in vars(p) if name in ("covariance_matrix", "precision_matrix", "scale_tril")), None)
+    if name in (None, "scale_tril") or tril.numel() == 0:
+        return tril.double()
+    given = vars(p)[name]
+    for dim, size in enumerate((1,) * (given.dim() - tril.dim()) + tril.shape):  # not once for each mean
+        given = given.narrow(dim, 0, size)
+    given = given.reshape(tril.shape).double()
+    try:
+        return torch.linalg.cholesky(given) if name == "covariance_matrix" else _precision_to_scale_tril(given)
+    except RuntimeError:  # it is positive definite by the rounding of float32 alone
+        return tril.double()
+
+
 def _double_part(part: Any) -> Any:
     if isinstance(part, Tensor):
-        return part.double() if part.is_floating_point() else part
+        return _double_tensor(part) if part.is_floating_point() else part
     if isinstance(part, Distribution | Transform):
         return double(part)
     return [_double_part(item) for item in part] if isinstance(part, list) else part
+
+
+def _double_tensor(x: Tensor) -> Tensor:
+    """In float64; what was expanded stays so, where `Tensor.double` would write each copy out."""
+    if x.dtype == torch.float64:
+        return x
+    once = x
+    for dim, stride in enumerate(x.stride()):
+        if stride == 0:
+            once = once.narrow(dim, 0, min(1, x.shape[dim]))
+    return once.double().expand(x.shape)

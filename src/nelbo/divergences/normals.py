@@ -85,18 +85,22 @@ def _slopes(parts: tuple[Tensor, ...], needed: Sequence[bool], factor: Tensor | 
 def _fast(m_p: Tensor, s_p: Tensor, m_q: Tensor, s_q: Tensor) -> Tensor:
     """`_formula`; below float64 with the gap in float64, slice by slice."""
     parts = (m_p, s_p, m_q, s_q)
-    if s_p.dtype == _WIDE or wide(s_p.device) != _WIDE:
-        return _formula(*parts)
-    size = s_p.numel()
-    if size <= _SLICE or not all(x.shape == s_p.shape and x.is_contiguous() for x in parts):
-        return _widened(*parts)
-    flat = [x.view(-1) for x in parts]
-    first = _widened(*(x[:_SLICE] for x in flat))
-    out = first.new_empty(size)  # under vmap it has the batch dimension of the slice
-    out[:_SLICE] = first
-    for i in range(_SLICE, size, _SLICE):
-        out[i : i + _SLICE] = _widened(*(x[i : i + _SLICE] for x in flat))
-    return out.view(s_p.shape)
+    formula = _formula if s_p.dtype == _WIDE or wide(s_p.device) != _WIDE else _widened
+    if max(x.numel() for x in parts) <= _SLICE:
+        return formula(*parts)
+    shape, step = s_p.shape, _SLICE
+    if all(x.shape == shape and x.is_contiguous() for x in parts):
+        parts = [x.view(-1) for x in parts]
+    else:
+        shape = torch.broadcast_shapes(*(x.shape for x in parts))
+        parts = [x.expand(shape) for x in parts]
+        step = max(1, _SLICE // shape[1:].numel())
+    first = formula(*(x[:step] for x in parts))
+    out = first.new_empty(parts[0].shape)  # under vmap it has the batch dimension of the slice
+    out[:step] = first
+    for i in range(step, len(parts[0]), step):
+        out[i : i + step] = formula(*(x[i : i + step] for x in parts))
+    return out.view(shape)
 
 
 def _widened(m_p: Tensor, s_p: Tensor, m_q: Tensor, s_q: Tensor) -> Tensor:

@@ -33,10 +33,11 @@ def rows_at_once(numbers: int, *, passes: int = 1, on: torch.device | None = Non
             a larger memory does not change the draws.
     """
     budget = passes * BUDGET
-    free = None if on is None else free_memory(on)
-    if free is not None:
+    if on is not None:
+        free = free_memory(on) or 0
         # a power of two, so that chunks are the same where a little more or less is free
-        budget = max(budget, 1 << (int(free * _SHARE) // _BYTES).bit_length() >> 1) >> _halvings
+        budget = max(budget, 1 << (int(free * _SHARE) // _BYTES).bit_length() >> 1)
+        budget >>= _halvings  # also on a device that does not tell what is free, as a network may compute elsewhere
     return max(1, budget // max(1, numbers))
 
 
@@ -89,7 +90,8 @@ def evaluation_mode(model: Any, seed: int = 0) -> Generator[torch.device | None]
     modes = [(part, part.training) for part in module.modules()]
     module.eval()
     try:
-        with torch.no_grad(), own_randomness(drawing):
+        # a slope in z can be asked for within, also where the caller is in inference mode
+        with torch.inference_mode(False), torch.no_grad(), own_randomness(drawing):
             seed_noise(drawing, derive(seed, "measure"))
             yield device
     finally:

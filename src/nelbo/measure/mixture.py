@@ -114,6 +114,8 @@ class LogJoint:
             try:
                 value = self.model.log_likelihood(self.part.x, z)
                 slopes: Any = torch.autograd.grad(value.sum(), z, allow_unused=True)
+            except torch.OutOfMemoryError:
+                raise
             except (RuntimeError, TypeError):  # torch's, and that of other libraries given its tensors
                 return False
         return slopes[0] is not None
