@@ -155,3 +155,27 @@ def test_normals_slice_by_slice(shape, dtype):
         torch.testing.assert_close(piece, whole, rtol=1e-6 if dtype == torch.float32 else 1e-13, atol=0)
     exact = 0.5 * (std.double() ** 2 + mean.double() ** 2 - 1) - std.double().log()
     torch.testing.assert_close(found.double(), exact, rtol=1e-5, atol=1e-6)
+
+
+def test_normals_in_float32_need_no_copies_in_float64():
+    """The short way gives what float64 gives, also where the two are nearly or exactly equal."""
+    torch.manual_seed(0)
+    gaps = torch.tensor([0, 1e-7, 1e-6, 1e-5, 1e-4, 1e-3, 1e-2, 0.1, 1, 30]).repeat_interleave(200)
+    m, s = torch.randn(2000), torch.rand(2000) + 0.1
+    p = Normal(m, s)
+    for q in (Normal(m + gaps, s), Normal(m, s * (1 + gaps)), Normal(m - gaps, s / (1 + gaps)), Normal(0.0, 1.0)):
+        found = nelbo.kl(p, q)
+        truth = nelbo.kl(*(Normal(d.loc.double(), d.scale.double()) for d in (p, q)))
+        assert found.value.dtype == torch.float32
+        off = (found.value.double() - truth.value).abs()
+        assert bool((off <= 1.2 * found.standard_error.double() + 1e-45).all())
+        assert bool((found.value[truth.value == 0] == 0).all())
+    wide = Normal(m.double(), s.double()), Normal(m.double() + 1e-12, s.double())
+    assert torch.equal(nelbo.kl(*wide).value, nelbo.divergences.closed_form(*wide))
+
+
+def test_a_prior_without_axes_does_not_narrow_what_a_training_step_computes():
+    s = 1 + torch.logspace(-5, -2, 50)
+    found = nelbo.divergences.closed_form(Normal(torch.zeros(50), s), Normal(0.0, 1.0))
+    truth = nelbo.divergences.closed_form(Normal(torch.zeros(50).double(), s.double()), Normal(0.0, 1.0))
+    assert torch.allclose(found.double(), truth, rtol=1e-5, atol=0)

@@ -37,6 +37,7 @@ class Divergence:
     Attributes:
         name: in messages.
         closed_form: of (p, q); None, or a result of None, where no formula applies.
+        in_float64: the closed form in float64 of (p, q) in lower precision, where that needs no copies; else None.
         exact_sum: of two distributions of counts; a result of None where it does not apply after all.
         quadrature: of two univariate densities.
         monte_carlo: of any pair.
@@ -47,6 +48,7 @@ class Divergence:
 
     name: str
     closed_form: Callable[[Any, Any], Tensor | None] | None = None
+    in_float64: Callable[[Any, Any], Tensor | None] | None = None
     exact_sum: Callable[[Any, Any], Estimate | None] | None = None
     quadrature: Callable[[Any, Any], Estimate] | None = None
     monte_carlo: Callable[[Any, Any, Options], Estimate] | None = None
@@ -81,7 +83,8 @@ class Divergence:
 
     def _evaluated(self, p: Any, q: Any, options: Options) -> Estimate:
         if options.method in ("auto", "closed_form") and self.closed_form is not None:
-            value = _in_double(self.closed_form, p, q)
+            value = None if self.in_float64 is None else self.in_float64(p, q)
+            value = _in_double(self.closed_form, p, q) if value is None else value
             if value is not None:
                 return Estimate.exactly(value)
         outside = self.infinite_outside and escapes(p, q)

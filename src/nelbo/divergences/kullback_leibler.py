@@ -16,6 +16,7 @@ Formula = Callable[[Any, Any], Tensor | None]
 _F = TypeVar("_F", bound=Formula)
 
 _FORMULAS: dict[tuple[type, type], Formula] = {}
+_WITHOUT_COPIES: dict[tuple[type, type], Formula] = {}
 _NEAREST: dict[tuple[type, type], Formula | None] = {}
 
 
@@ -25,6 +26,16 @@ def register(p: type, q: type) -> Callable[[_F], _F]:
     def keep(formula: _F) -> _F:
         _FORMULAS[p, q] = formula
         _NEAREST.clear()
+        return formula
+
+    return keep
+
+
+def without_copies(p: type, q: type) -> Callable[[_F], _F]:
+    """Decorate a formula that gives KL(p || q) in float64 of parameters in lower precision, or None."""
+
+    def keep(formula: _F) -> _F:
+        _WITHOUT_COPIES[p, q] = formula
         return formula
 
     return keep
@@ -67,6 +78,16 @@ def closed_form(p: Distribution, q: Distribution) -> Tensor | None:
         return None
 
 
+def _in_float64(p: Any, q: Any) -> Tensor | None:
+    """KL(p || q) in float64 where that needs no copies of p and q in float64, else None."""
+    events = shared_dimensions(p, q)
+    if events is not None:
+        inner = _in_float64(p.base_dist, q.base_dist)
+        return None if inner is None else sum_rightmost(inner, events)
+    formula = _WITHOUT_COPIES.get((type(p), type(q)))
+    return None if formula is None else formula(p, q)
+
+
 def _log_ratio(log_p: Tensor, log_q: Tensor, log_dx: Tensor) -> tuple[Tensor, Tensor]:
     mass = torch.exp(log_p + log_dx)
     on = mass > 0
@@ -80,6 +101,7 @@ KL = pointwise(
     at_p=lambda log_p, log_q: log_p - log_q,
     within_p=True,
     closed_form=closed_form,
+    in_float64=_in_float64,
     additive=True,
     infinite_outside=True,
     hint="Write method='auto', 'exact_sum' (counts), 'quadrature' (densities on the line) or 'monte_carlo', or add a "

@@ -1,7 +1,7 @@
 """KL between normals: one formula, E = L_q^-1 (L_p - L_q), from one dimension to full and low-rank covariance."""
 
 import inspect
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import torch
@@ -10,12 +10,13 @@ from torch.distributions import Independent, LowRankMultivariateNormal, Multivar
 
 from nelbo.devices import wide
 from nelbo.divergences.internals import scale_tril
-from nelbo.divergences.kullback_leibler import register
+from nelbo.divergences.kullback_leibler import register, without_copies
 from nelbo.divergences.stable import log_gap
 
 # elements per slice: every intermediate stays in the cache, so that memory is read once and written once
 _SLICE = 1 << 16
 _WIDE = torch.float64
+_NEAR = 1e-7  # nats, of which the rounding of numbers near 1 in float64 is 4e-9
 
 
 def _formula(m_p: Tensor, s_p: Tensor, m_q: Tensor, s_q: Tensor) -> Tensor:
@@ -84,11 +85,14 @@ def _slopes(parts: tuple[Tensor, ...], needed: Sequence[bool], factor: Tensor | 
 
 def _fast(m_p: Tensor, s_p: Tensor, m_q: Tensor, s_q: Tensor) -> Tensor:
     """`_formula`; below float64 with the gap in float64, slice by slice."""
-    parts = (m_p, s_p, m_q, s_q)
     formula = _formula if s_p.dtype == _WIDE or wide(s_p.device) != _WIDE else _widened
+    return _sliced(formula, (m_p, s_p, m_q, s_q))
+
+
+def _sliced(formula: Callable[..., Tensor], parts: Sequence[Tensor]) -> Tensor:
     if max(x.numel() for x in parts) <= _SLICE:
         return formula(*parts)
-    shape, step = s_p.shape, _SLICE
+    shape, step = parts[1].shape, _SLICE
     if all(x.shape == shape and x.is_contiguous() for x in parts):
         parts = [x.view(-1) for x in parts]
     else:
@@ -105,7 +109,7 @@ def _fast(m_p: Tensor, s_p: Tensor, m_q: Tensor, s_q: Tensor) -> Tensor:
 
 def _widened(m_p: Tensor, s_p: Tensor, m_q: Tensor, s_q: Tensor) -> Tensor:
     """The formula in float64, rounded to the promoted dtype: fewer operations than a series, 0 at s_p == s_q."""
-    wide = s_q.to(_WIDE)
+    wide = s_q.to(_WIDE) if s_q.dim() else s_q.to(_WIDE).expand(s_p.shape)  # without axes it would not widen s_p
     ratio = s_p / wide
     e, d = ratio - 1, (m_p - m_q) / wide
     total = torch.addcmul(torch.addcmul(e, e, e, value=0.5), d, d, value=0.5).sub_(ratio.log_())
@@ -114,6 +118,28 @@ def _widened(m_p: Tensor, s_p: Tensor, m_q: Tensor, s_q: Tensor) -> Tensor:
         for x in (m_p, m_q, s_q):
             dtype = torch.promote_types(dtype, x.dtype)
     return total.to(dtype)
+
+
+@without_copies(Normal, Normal)
+def _normal_kl_in_float64(p: Normal, q: Normal) -> Tensor | None:
+    parts = p.loc, p.scale, q.loc, q.scale
+    if any(x.dtype == _WIDE for x in parts) or wide(p.loc.device) != _WIDE:
+        return None
+    if torch.is_grad_enabled() and any(x.requires_grad for x in parts):
+        return None
+    return _sliced(_to_float64, parts)
+
+
+def _to_float64(m_p: Tensor, s_p: Tensor, m_q: Tensor, s_q: Tensor) -> Tensor:
+    """The formula in float64, right to 4e-9 of it: the series only where the short sum of its terms would lose more."""
+    by = s_q.to(_WIDE)
+    ratio = s_p.to(_WIDE) / by
+    e, d = ratio - 1, (m_p.to(_WIDE) - m_q) / by
+    total = torch.addcmul(torch.addcmul(e, e, e, value=0.5), d, d, value=0.5).sub_(ratio.log_())
+    near = total < _NEAR
+    if bool(near.any()):
+        total = torch.where(near, _formula(m_p.to(_WIDE), s_p.to(_WIDE), m_q.to(_WIDE), by), total)
+    return total
 
 
 def location_and_tril(p: Any) -> tuple[Tensor, Tensor] | None:
