@@ -4,7 +4,7 @@ Everything else asks a tensor where it lies and computes there. Accelerators are
 and ``torch.get_device_module``, whatever their kind; a test keeps their names out of all other modules.
 """
 
-from contextlib import AbstractContextManager, nullcontext
+from contextlib import nullcontext
 from typing import Any
 
 import torch
@@ -122,10 +122,3 @@ def seed_on(device: torch.device, seed: int) -> None:
     module: Any = torch.get_device_module(device)
     with module.device(device) if hasattr(module, "device") else nullcontext():  # Metal has one, and no such context
         module.manual_seed(seed)
-
-
-def keeping_generators(device: torch.device) -> AbstractContextManager[None]:
-    """A context that leaves the generators that draw on the CPU and on this device as they were found."""
-    if device.type in ("cpu", "meta"):
-        return torch.random.fork_rng([])
-    return torch.random.fork_rng([indexed(device).index], device_type=device.type)

@@ -74,7 +74,9 @@ def seed_noise(device: torch.device, seed: int) -> None:
 
 def own_randomness(device: torch.device) -> AbstractContextManager[None]:
     """A context that leaves the caller's random state, on the CPU and on this device, as it was found."""
-    return devices.keeping_generators(device)
+    if device.type in ("cpu", "meta"):
+        return torch.random.fork_rng([])
+    return torch.random.fork_rng([devices.indexed(device).index], device_type=device.type)
 
 
 @contextmanager
