@@ -110,14 +110,18 @@ def _sliced(formula: Callable[..., Tensor], parts: Sequence[Tensor]) -> Tensor:
 def _widened(m_p: Tensor, s_p: Tensor, m_q: Tensor, s_q: Tensor) -> Tensor:
     """The formula in float64, rounded to the promoted dtype: fewer operations than a series, 0 at s_p == s_q."""
     wide = s_q.to(_WIDE) if s_q.dim() else s_q.to(_WIDE).expand(s_p.shape)  # without axes it would not widen s_p
-    ratio = s_p / wide
-    e, d = ratio - 1, (m_p - m_q) / wide
-    total = torch.addcmul(torch.addcmul(e, e, e, value=0.5), d, d, value=0.5).sub_(ratio.log_())
-    dtype = s_p.dtype
+    total, dtype = _short(m_p - m_q, s_p, wide), s_p.dtype
     if not m_p.dtype == dtype == m_q.dtype == s_q.dtype:
         for x in (m_p, m_q, s_q):
             dtype = torch.promote_types(dtype, x.dtype)
     return total.to(dtype)
+
+
+def _short(difference: Tensor, s_p: Tensor, s_q: Tensor) -> Tensor:
+    """The formula without a series, in the dtype of s_q; near 0 it has the rounding of numbers near 1."""
+    ratio = s_p / s_q
+    e, d = ratio - 1, difference / s_q
+    return torch.addcmul(torch.addcmul(e, e, e, value=0.5), d, d, value=0.5).sub_(ratio.log_())
 
 
 @without_copies(Normal, Normal)
@@ -132,13 +136,11 @@ def _normal_kl_in_float64(p: Normal, q: Normal) -> Tensor | None:
 
 def _to_float64(m_p: Tensor, s_p: Tensor, m_q: Tensor, s_q: Tensor) -> Tensor:
     """The formula in float64, right to 4e-9 of it: the series only where the short sum of its terms would lose more."""
-    by = s_q.to(_WIDE)
-    ratio = s_p.to(_WIDE) / by
-    e, d = ratio - 1, (m_p.to(_WIDE) - m_q) / by
-    total = torch.addcmul(torch.addcmul(e, e, e, value=0.5), d, d, value=0.5).sub_(ratio.log_())
+    m_p, s_p, m_q, s_q = (x.to(_WIDE) for x in (m_p, s_p, m_q, s_q))
+    total = _short(m_p - m_q, s_p, s_q)
     near = total < _NEAR
     if bool(near.any()):
-        total = torch.where(near, _formula(m_p.to(_WIDE), s_p.to(_WIDE), m_q.to(_WIDE), by), total)
+        total = torch.where(near, _formula(m_p, s_p, m_q, s_q), total)
     return total
 
 
