@@ -17,9 +17,6 @@ from torch.distributions import (
     Weibull,
     Wishart,
 )
-from torch.distributions.multivariate_normal import (
-    _precision_to_scale_tril,  # pyright: ignore[reportPrivateUsage]
-)
 from torch.distributions.utils import lazy_property
 
 _Inverse: Any = type(ExpTransform().inv)
@@ -128,7 +125,11 @@ def _double_tril(p: Any) -> Tensor:
         given = given.narrow(dim, 0, size)
     given = given.reshape(tril.shape).double()
     try:
-        return torch.linalg.cholesky(given) if name == "covariance_matrix" else _precision_to_scale_tril(given)
+        if name == "covariance_matrix":
+            return torch.linalg.cholesky(given)
+        # P = U U^T with U upper triangular, so that the covariance is L L^T with L = U^-T
+        upper = torch.linalg.cholesky(given.flip(-2, -1)).flip(-2, -1)
+        return torch.linalg.solve_triangular(upper.mT, torch.eye(upper.shape[-1]).to(upper), upper=False)
     except RuntimeError:  # it is positive definite by the rounding of float32 alone
         return tril.double()
 
