@@ -2,7 +2,6 @@
 
 import asyncio
 import contextlib
-import gzip
 import mimetypes
 import os
 from collections.abc import Sequence
@@ -14,6 +13,7 @@ from starlette.applications import Starlette
 from starlette.concurrency import run_in_threadpool
 from starlette.datastructures import Headers
 from starlette.middleware import Middleware
+from starlette.middleware.gzip import GZipMiddleware
 from starlette.requests import Request
 from starlette.responses import FileResponse, HTMLResponse, PlainTextResponse, Response
 from starlette.routing import Mount, Route, WebSocketRoute
@@ -32,7 +32,7 @@ _WAITING = 256
 
 
 class Pages(StaticFiles):
-    """Static files from memory, compressed, while they are unchanged on disk.
+    """Static files from memory, while they are unchanged on disk.
 
     A page is some thirty small modules, and the threads that read them would cost more than the reading. A browser asks
     for each again, so that an upgraded nelbo shows its new pages.
@@ -43,21 +43,16 @@ class Pages(StaticFiles):
         if stat is None or not found or not os.path.isfile(found):  # noqa: PTH113
             return await super().get_response(path, scope)
         etag = f'"{stat.st_mtime_ns:x}-{stat.st_size:x}"'
-        headers = {"cache-control": "no-cache", "etag": etag, "vary": "accept-encoding"}
-        asked = Headers(scope=scope)
-        if asked.get("if-none-match") == etag:
+        headers = {"cache-control": "no-cache", "etag": etag}
+        if Headers(scope=scope).get("if-none-match") == etag:
             return Response(status_code=304, headers=headers)
-        is_small = "gzip" in asked.get("accept-encoding", "")  # for a studio at the other end of a tunnel
-        if is_small:
-            headers["content-encoding"] = "gzip"
         media_type = mimetypes.guess_type(found)[0] or "text/plain"
-        return Response(_content(found, etag, is_small=is_small), headers=headers, media_type=media_type)
+        return Response(_content(found, etag), headers=headers, media_type=media_type)
 
 
-@lru_cache(maxsize=512)
-def _content(path: str, _etag: str, *, is_small: bool) -> bytes:
-    content = Path(path).read_bytes()
-    return gzip.compress(content, 6) if is_small else content
+@lru_cache(maxsize=256)
+def _content(path: str, _etag: str) -> bytes:
+    return Path(path).read_bytes()
 
 
 _index = cache(index_html)
@@ -106,7 +101,9 @@ def create_app(session: Session, *, port: int, token: str, allow: Sequence[str] 
         Mount("/", Pages(directory=STATIC)),
     ]
     guard = Middleware(LocalOnly, port=port, token=token, allow=allow)
-    return Starlette(routes=routes, middleware=[guard])
+    # fast, for the same machine; it is for a studio at the other end of a tunnel that a page is compressed
+    small = Middleware(GZipMiddleware, compresslevel=4)
+    return Starlette(routes=routes, middleware=[guard, small])
 
 
 def _exported(session: Session, page: str, state: Any) -> str:
