@@ -1,6 +1,7 @@
 """The output bias that a training starts with."""
 
 import copy
+import itertools
 
 import pytest
 import torch
@@ -101,6 +102,12 @@ def test_what_a_step_takes_is_said_before_it_is_spent(data, monkeypatch):
     said = r"each step takes about .* KiB of memory .* all 10 of the training .* 2 of its 100 examples.*batch_size=25"
     with pytest.warns(UserWarning, match=said):
         nelbo.fit(wide, data, **settings)
+
+
+def test_a_machine_that_is_busy_with_others_does_not_make_a_step_costly(data, monkeypatch):
+    clock = itertools.count(step=60)
+    monkeypatch.setattr("time.perf_counter", lambda: float(next(clock)))  # a minute goes by between two looks at it
+    nelbo.fit(nelbo.recipes.vae(data.event_shape, hidden=(8,)), data, epochs=1, progress=False)  # a warning is an error
 
 
 def test_few_examples_stand_for_all_where_many_would_fill_the_memory(monkeypatch, data):
