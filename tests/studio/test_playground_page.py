@@ -228,3 +228,27 @@ def test_a_figure_out_of_sight_is_drawn_anew_for_another_width(studio, visit):
     page.evaluate(FRAME)
     left = words.evaluate("(e) => e.ownerSVGElement.viewBox.baseVal.width - Number(e.getAttribute('x'))")
     assert 0 <= left < 30
+
+
+# the curves are made narrow: by how much, and how far their words end from the edge before and in the frame after
+NARROW = """async () => {
+  let time = performance.now();
+  performance.now = () => (time += 10);  // each part takes what a frame has for all of them
+  const words = document.querySelector("svg text.kl.halo[x]");
+  words.scrollIntoView();
+  const width = () => words.ownerSVGElement.viewBox.baseVal.width;
+  const left = () => width() - Number(words.getAttribute("x"));
+  const before = [width(), left()];
+  words.closest(".columns").style.width = "240px";
+  for (let i = 0; i < 3; i++) await new Promise(requestAnimationFrame);  // seen in the first, drawn in the second
+  return [before[0] - width(), before[1], left()];
+}"""
+
+
+def test_another_width_is_drawn_at_once_however_slow_the_drawing(studio, visit):
+    """What a training draws in turns would stand there for some frames in the old size."""
+    page = visit(studio.address("playground"))
+    page.locator("svg text.kl.halo[x]").wait_for(state="attached")
+    narrower, before, after = page.evaluate(NARROW)
+    assert narrower > 50
+    assert after == pytest.approx(before)

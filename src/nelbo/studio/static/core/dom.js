@@ -93,7 +93,7 @@ export function coalesced(draw) {
  * @template T
  * @param {((given: T) => void)[]} parts
  * @param {number} [share] ms of a frame
- * @returns {((given: T) => void) & {cancel: () => void}}
+ * @returns {((given: T) => void) & {cancel: () => void, now: (given: T) => void}} `now` draws all parts at once
  */
 export function inTurns(parts, share = 4) {
   /** @type {?{given: T}} */
@@ -119,7 +119,8 @@ export function inTurns(parts, share = 4) {
     go.cancel();
     now = next = null;
   };
-  return Object.assign(ask, { cancel });
+  const atOnce = (/** @type {T} */ given) => (cancel(), parts.forEach((part) => part(given)));
+  return Object.assign(ask, { cancel, now: atOnce });
 }
 
 /**

@@ -65,7 +65,8 @@ function mount(slots) {
     (one) => set(slots.root, { "data-epoch": one.now.epoch.toFixed(3), "data-run": one.run }),
   ]);
   const draw = () => shown && figures(shown);
-  for (const one of [panels.cloud, panels.trail, panels.curves, panels.grid]) one.figure.resized = draw;
+  const drawAnew = coalesced(() => shown && figures.now(shown)); // of another size: what was drawn fits no more
+  for (const one of [panels.cloud, panels.trail, panels.curves, panels.grid]) one.figure.resized = drawAnew;
   // what follows the hand, at once and alone
   const drawBeta = coalesced(() => {
     if (!shown) return;
@@ -110,7 +111,7 @@ function mount(slots) {
   work.tell({ do: "set", ...settings() });
   restart();
   return () => {
-    for (const one of [figures, drawBeta, drawZ]) one.cancel();
+    for (const one of [figures, drawAnew, drawBeta, drawZ]) one.cancel();
     work.stop();
     for (const [name, f] of Object.entries(change)) model.off(`change:${name}`, f);
     for (const one of [panels.cloud, panels.trail, panels.curves, panels.grid]) one.figure.remove();
