@@ -8,7 +8,7 @@ from contextlib import nullcontext
 from typing import Any
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 CPU = torch.device("cpu")
 KINDS = ("cuda", "mps", "xpu")
@@ -62,6 +62,16 @@ def device_of(model: Any) -> torch.device | None:
 def wide(device: torch.device) -> torch.dtype:
     """The widest real numbers that the device computes with: float64, or float32 where it has no others."""
     return torch.float32 if device.type in _WITHOUT_FLOAT64 else torch.float64
+
+
+def widened(values: Tensor) -> Tensor:
+    """The same values in the widest real numbers of the device that they are on, to be summed up there."""
+    return values.to(wide(values.device))
+
+
+def launches(device: torch.device) -> bool:
+    """Whether a call costs more than the arithmetic in it does, so that many small calls are made one large one."""
+    return device.type != "cpu"
 
 
 def computes_in(device: torch.device, model: nn.Module) -> bool:

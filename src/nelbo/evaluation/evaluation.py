@@ -15,7 +15,7 @@ from torch.distributions import Distribution, Independent
 
 from nelbo import latents
 from nelbo.data import Batch, Dataset, as_batch
-from nelbo.devices import device_of
+from nelbo.devices import device_of, widened
 from nelbo.divergences import closed_form
 from nelbo.estimate import Estimate
 from nelbo.evaluation.mode import evaluation_mode, rows_at_once, within_memory
@@ -412,7 +412,7 @@ class Evaluation:
         with evaluation_mode(self.model, self.seed):
             parts = [part._errors_of(samples) for part in self.split(samples * self.features, passes=8)]
         known = [part for part in parts if part is not None]
-        return torch.cat(known).cpu() if len(known) == len(parts) else None
+        return torch.cat(known).cpu().double() if len(known) == len(parts) else None
 
     def _errors_of(self, samples: int) -> Tensor | None:
         z, _ = latents.draw_with_log_prob(self.qz, 2 if self.is_point else samples, self.keys("elbo"))
@@ -420,7 +420,7 @@ class Evaluation:
         if not isinstance(px, Independent) or px.reinterpreted_batch_ndims != self.x.dim() - 1:
             return None
         each: Tensor = px.base_dist.log_prob(self.x)
-        return -each.double().mean(0) if each.shape[1:] == self.x.shape else None
+        return -widened(each).mean(0) if each.shape[1:] == self.x.shape else None
 
     def _terms_of(self, samples: int) -> Tensor:
         """(6, n) float64: the means of reconstruction error, KL and ELBO, then their standard errors."""
@@ -428,12 +428,12 @@ class Evaluation:
         kl = closed_form(qz, pz)
         draws = 2 if self.is_point else samples
         z, log_qz = latents.draw_with_log_prob(qz, draws, self.keys("elbo"))
-        error = -model.log_likelihood(self.x, z).double()
-        drawn = (log_qz - pz.log_prob(z)).double() if kl is None else kl.double().expand_as(error)
+        error = -widened(model.log_likelihood(self.x, z))
+        drawn = widened(log_qz - pz.log_prob(z) if kl is None else kl).expand_as(error)
         each = torch.stack([error, drawn, -(error + drawn)])
         # an infinite KL has no spread, and inf - inf would say nan
         spread = torch.where(each.isfinite().all(1), each.std(1) / math.sqrt(draws), 0.0)
-        return torch.cat([each.mean(1), spread]).cpu()
+        return torch.cat([each.mean(1), spread]).cpu().double()
 
 
 @within_memory

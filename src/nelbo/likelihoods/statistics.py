@@ -7,6 +7,8 @@ import torch
 from torch import Tensor
 from torch.distributions import Bernoulli, Distribution, Independent, Normal
 
+from nelbo.devices import widened
+
 _FACTORS = 64  # from 1 to 2: in float32 a hundred of them do not overflow
 
 
@@ -45,12 +47,12 @@ def linear_in_logits(px: Any, x: Tensor) -> Linear:
 
 def _of_normal(base: Any, x: Tensor, rows: Tensor | None) -> Linear:
     # in float64, and around the mean: x^2 - 2 x mean + mean^2 cancels where sigma is small
-    x = x.flatten(1).double()
+    x = widened(x.flatten(1))
     middle = x.mean(0)
     if rows is None:
         rows = torch.cat([(x - middle).square(), x - middle], dim=1)
-    mean = base.loc.double().flatten(1) - middle
-    scale = base.scale.double().expand_as(base.loc).flatten(1)
+    mean = widened(base.loc).flatten(1) - middle
+    scale = widened(base.scale).expand_as(base.loc).flatten(1)
     precision = scale**-2
     # not px.log_prob(loc): in float32 the sum over many features is off in the fourth digit after the point
     at_mean = -(scale.log() + 0.5 * math.log(2 * math.pi)).sum(1)

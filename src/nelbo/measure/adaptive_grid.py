@@ -9,11 +9,13 @@ them. As long as the points stand farther apart than a peak is wide, this keeps 
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, fields, replace
+from itertools import pairwise
 from typing import NamedTuple, final
 
 import torch
 from torch import Tensor
 
+from nelbo.devices import launches, widened
 from nelbo.evaluation import rows_at_once
 
 LogIntegrands = Callable[[Tensor, Sequence[Tensor]], Tensor]
@@ -89,6 +91,7 @@ class Grid:
         high: (d,) the opposite one.
         like: a tensor of the precision and on the device in which log_f wants its points.
         at_once: tiles whose values log_f can hold together.
+        check: called when all tiles are evaluated; raises if log_f gave values that are none.
         statistics: what to average under the last integrand.
         watched: the statistics whose change matters.
         shares: (points, E) instead of statistics: factors that depend on the place in a tile alone.
@@ -104,30 +107,31 @@ class Grid:
         *,
         like: Tensor,
         at_once: int,
+        check: Callable[[], None] = lambda: None,
         statistics: Statistics | None = None,
         watched: Sequence[int] = (),
         shares: Tensor | None = None,
         bends: bool = False,
     ) -> None:
         self.log_f, self.statistics, self.watched, self.like = log_f, statistics, list(watched), like
-        self.at_once, self.bends = at_once, bends
+        self.at_once, self.check, self.bends = at_once, check, bends
         self.pairs_at_once = rows_at_once(len(rule.nodes) ** len(low), passes=4, on=like.device)
         self.shares = None if shares is None else shares.to(like)
         self.d = len(low)
         self.tiles, self.points = rule.tiles, len(rule.nodes)
-        self.low = low.double().cpu()
-        self.width = (high.double().cpu() - self.low) / self.tiles
-        self.offsets = torch.cartesian_prod(*[rule.nodes] * self.d).reshape(-1, self.d)
+        self.low = widened(low.to(like.device))
+        self.width = (widened(high.to(like.device)) - self.low) / self.tiles
+        self.offsets = torch.cartesian_prod(*[rule.nodes] * self.d).reshape(-1, self.d).to(self.low)
         self.weights = torch.cartesian_prod(*[rule.weights] * self.d).reshape(-1, self.d).prod(-1).to(like)
-        self.gaps = rule.nodes.diff().to(like)
-        self.widest = float(self.gaps.max())
-        self.halves = torch.cartesian_prod(*[torch.arange(2)] * self.d).reshape(-1, self.d)
+        gaps = rule.nodes.diff().to(like.dtype)
+        self.gaps, self.widest = gaps.to(like.device), float(gaps.max())
+        self.halves = torch.cartesian_prod(*[torch.arange(2)] * self.d).reshape(-1, self.d).to(like.device)
 
     def first(self, example: Tensor, tiles: Tensor) -> Leaves:
         """All these tiles, not yet halved, for all these examples."""
         return self.evaluate(
             example.repeat(len(tiles)),
-            torch.zeros(len(tiles) * len(example), dtype=torch.long),
+            torch.zeros(len(tiles) * len(example), dtype=torch.long, device=example.device),
             tiles.repeat_interleave(len(example), dim=0),
         )
 
@@ -139,26 +143,28 @@ class Grid:
         order = order[key[order].argsort(stable=True)]
         order = order[level[order].argsort(stable=True)]
         example_, level_, tile_, key_ = example[order], level[order], tile[order], key[order]
-        begins = torch.ones(len(order), dtype=torch.bool)
+        begins = torch.ones_like(order, dtype=torch.bool)
         begins[1:] = (level_[1:] != level_[:-1]) | (key_[1:] != key_[:-1])
-        starts = begins.nonzero().flatten()
-        counts = torch.cat([starts, torch.tensor([len(order)])]).diff().tolist()
+        starts, number = begins.nonzero().flatten(), begins.cumsum(0) - 1
+        firsts, levels = torch.stack([starts, level_[starts]]).tolist()  # all that is asked for before the values
+        counts = [end - begin for begin, end in pairwise([*firsts, len(order)])]
         parts: list[tuple[Tensor, ...]] = []
         start = 0
         for several in self._together(counts):
-            ends = torch.tensor([0, *several]).cumsum(0) + start
-            first, start = ends[:-1], int(ends[-1])
+            pairs, tiles = slice(firsts[start], firsts[start] + sum(several)), slice(start, start + len(several))
+            first, of = starts[tiles], number[pairs] - start
             width = self.width / 2.0 ** level_[first][:, None]
             z = (self.low + width * tile_[first])[:, None] + width[:, None] * self.offsets
             z = z.to(self.like)
-            f = self.log_f(z, example_[ends[0] : start].split(several))
-            of = torch.arange(len(several)).repeat_interleave(torch.tensor(several))
+            f = self.log_f(z, example_[pairs].split(several))
             # tiles that were not halved yet are, if they matter at all
-            parts.append(self._summary(z, of, f, width.prod(1)[of], bend=self.bends and bool(level_[ends[0]] > 0)))
+            parts.append(self._summary(z, of, f, width.prod(1)[of], bend=self.bends and levels[start] > 0))
+            start = tiles.stop
+        self.check()
         back = torch.empty_like(order)
-        back[order] = torch.arange(len(order))
+        back[order] = torch.arange(len(order), device=order.device)
         columns = [torch.cat(column, dim=1)[:, back] for column in zip(*parts, strict=True)]
-        unknown = torch.full((len(columns[0]) + len(self.watched), len(example)), torch.inf, dtype=torch.float64)
+        unknown = self.low.new_full((len(columns[0]) + len(self.watched), len(example)), torch.inf)
         return Leaves(example, level, tile, *columns, log_error=unknown)
 
     def _together(self, counts: list[int]) -> Iterator[list[int]]:
@@ -187,21 +193,21 @@ class Grid:
         return replace(parts, log_error=((changed / k).log() + top).repeat_interleave(k, dim=1))
 
     def _summary(self, z: Tensor, of: Tensor, f: Tensor, volume: Tensor, *, bend: bool) -> tuple[Tensor, ...]:
-        """(top, reach, bend, mass, moments) of the pairs, each (K or E, m), float64 on the CPU; without ``bend`` 0."""
-        volume = volume.to(f.device)
+        """(top, reach, bend, mass, moments) of the pairs, each (K or E, m), where f is; without ``bend`` 0."""
         top = f.amax(-1).clamp(min=torch.finfo(f.dtype).min)  # -inf where the prior allows nothing
         w = (f - top[..., None]).exp() * self.weights
-        mass = w.sum(-1).double() * volume
+        mass = widened(w.sum(-1)) * volume
         if self.shares is not None:
-            moments = (w[-1] @ self.shares.to(w)).T.double() * volume
+            moments = widened((w[-1] @ self.shares.to(w)).T) * volume
         else:
-            wanted = self.statistics(z[of.to(z.device)], f) if self.statistics is not None else ()
+            wanted = self.statistics(z[of], f) if self.statistics is not None else ()
             # where a density is 0, its logarithm may make g infinite
-            sums = [torch.where(w[-1] > 0, w[-1] * g, 0.0).sum(-1).double() * volume for g in wanted]
+            sums = [widened(torch.where(w[-1] > 0, w[-1] * g, 0.0).sum(-1)) * volume for g in wanted]
             moments = torch.stack(sums) if sums else mass.new_empty(0, f.shape[1])
         surface = f.unflatten(-1, (self.points,) * self.d)
         rise, curved = torch.zeros_like(surface), torch.zeros_like(surface)
-        bounded = bool(f.isfinite().all())
+        # to ask costs an accelerator more than to replace
+        bounded = not launches(f.device) and bool(f.isfinite().all())
         for axis in range(2, 2 + self.d):
             step = surface.diff(dim=axis)
             if not bounded:
@@ -214,9 +220,7 @@ class Grid:
                 curved = torch.maximum(curved, _largest_beside(curve, axis, 2))
         high = surface + rise
         curved = torch.where(high >= top.reshape(*top.shape, *(1,) * self.d) - 8, curved, 0.0)
-        return tuple(
-            part.double().cpu() for part in (top, high.flatten(2).amax(-1), curved.flatten(2).amax(-1), mass, moments)
-        )
+        return tuple(map(widened, (top, high.flatten(2).amax(-1), curved.flatten(2).amax(-1), mass, moments)))
 
 
 def _largest_beside(values: Tensor, axis: int, fewer: int) -> Tensor:

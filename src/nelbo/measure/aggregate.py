@@ -10,6 +10,7 @@ from torch import Tensor
 from torch.distributions import Distribution
 
 from nelbo import latents
+from nelbo.devices import widened
 from nelbo.divergences import TestResult, classifier_test, mmd_test
 from nelbo.estimate import Estimate
 from nelbo.evaluation import Evaluation, evaluate, evaluation_mode, rows_at_once, within_memory
@@ -64,7 +65,7 @@ class AggregatePosterior:
             pairs = self._joint(z[start : start + rows])
             if without is not None:
                 pairs.scatter_(1, without[start : start + rows, None], -torch.inf)
-            parts.append(torch.logsumexp(pairs, 1).double())
+            parts.append(widened(torch.logsumexp(pairs, 1)))
         return torch.cat(parts) - math.log(self.examples - (without is not None))
 
     def log_densities(self, z: Tensor, own: Tensor) -> LogDensities:
@@ -77,11 +78,11 @@ class AggregatePosterior:
             part, mine = z[start : start + rows], own[start : start + rows, None]
             per_unit = None if self._units is None else self._units.log_prob(part[:, None])
             pairs = self._joint(part)
-            given.append(pairs.gather(1, mine)[:, 0].double())
-            aggregate.append(torch.logsumexp(pairs, 1).double())
+            given.append(widened(pairs.gather(1, mine)[:, 0]))
+            aggregate.append(widened(torch.logsumexp(pairs, 1)))
             if per_unit is not None:
                 # no maximum is taken out first: z's own posterior is in the sum, and its density is no small number
-                alone.append(per_unit.exp_().sum(1).double().log().flatten(1).sum(-1))
+                alone.append(widened(per_unit.exp_().sum(1)).log().flatten(1).sum(-1))
         log_n = math.log(self.examples)
         return LogDensities(
             torch.cat(given),
@@ -93,7 +94,7 @@ class AggregatePosterior:
         """Log q(z_i|x_j), (m, N)."""
         if self._products is not None:
             constant, linear, precision = self._products
-            z = z.double()
+            z = widened(z)
             return torch.addmm(constant, z, linear.T).addmm_(z.square(), precision.T, alpha=-0.5)
         return self.qz.log_prob(z[:, None].expand(-1, self.examples, -1))
 
@@ -109,7 +110,7 @@ def _products(qz: Distribution) -> tuple[Tensor, Tensor, Tensor] | None:
     units = latents.marginals(qz)
     if units is None or len(qz.event_shape) != 1 or not latents.factorizes(qz) or latents.moments(qz) is None:
         return None
-    loc, scale = units.mean.double(), units.stddev.double().expand_as(units.mean)
+    loc, scale = widened(units.mean), widened(units.stddev).expand_as(units.mean)
     precision = scale**-2
     constant = -(scale.log() + 0.5 * loc.square() * precision + 0.5 * math.log(2 * math.pi)).sum(1)
     return constant, loc * precision, precision
@@ -186,7 +187,7 @@ class DensityRatio:
             inside = -z.shape[1] * _reach(z, codes, itself=True).log()
         else:
             inside = self.density.log_prob(z, without=own)
-        self.inside = (inside - log_prior(z)).double().cpu()
+        self.inside = (inside - log_prior(z)).cpu().double()
 
     def __call__(self, z: Tensor) -> Tensor:
         """At z: (k, d), up to a constant for points; (k,), float64, on the CPU."""
@@ -194,7 +195,7 @@ class DensityRatio:
             outside = -z.shape[1] * _reach(z, self.codes, itself=False).log()
         else:
             outside = self.density.log_prob(z)
-        return (outside - self.log_prior(z)).double().cpu()
+        return (outside - self.log_prior(z)).cpu().double()
 
     def is_hole(self, z: Tensor) -> Tensor:
         """Whether each z: (k, d) lies in a hole, (k,)."""

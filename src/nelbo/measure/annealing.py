@@ -22,9 +22,10 @@ from torch import Tensor
 from torch.distributions import Distribution
 
 from nelbo import latents
+from nelbo.devices import wide, widened
 from nelbo.estimate import Estimate
 from nelbo.evaluation import Evaluation, evaluate, evaluation_mode, within_memory
-from nelbo.measure.evidence import Evidence, finite, part_by_part
+from nelbo.measure.evidence import Evidence, Finite, part_by_part
 from nelbo.measure.importance import Weights
 from nelbo.measure.rounding import with_rounding
 from nelbo.progress import ProgressBar
@@ -81,7 +82,7 @@ class AnnealingPath:
 
     def __init__(self, evaluation: Evaluation, start: Start, temperatures: int, *, stream: int = 0) -> None:
         self.evaluation, self.temperatures, self.pz = evaluation, temperatures, evaluation.pz
-        self.stream = stream
+        self.stream, self.finite = stream, Finite()
         self.model = evaluation.conditioned
         if start == "posterior" and evaluation.is_point:
             raise ValueError('q(z|x) is a point, from which no chain can start; write start="prior"')
@@ -91,7 +92,7 @@ class AnnealingPath:
         scale = evaluation.spread if start == "posterior" else latents.spread(self.pz, evaluation.keys("spread"))
         self.scale = scale.expand(shape)
         self.steps = torch.empty(0)
-        self.acceptance = torch.zeros(len(evaluation), dtype=torch.float64)
+        self.acceptance = torch.zeros(len(evaluation), dtype=wide(evaluation.device), device=evaluation.device)
 
     def tune(self, chains: int) -> None:
         """Find a step size for each temperature and example, at which a fixed share of the moves is accepted."""
@@ -99,6 +100,7 @@ class AnnealingPath:
         keys = self._keys("tuning")
         log_step = torch.full_like(self.scale.flatten(1)[:, 0], _FIRST_STEP).log()
         state = self._at(latents.draw(self.start, chains, keys))
+        self.finite.check()
         sizes: list[Tensor] = []
         for number, b in enumerate([0.0] * 10 + _schedule(count)[1:]):
             state, accepted = self._move(state, b, log_step.exp(), folded(keys, number))
@@ -111,7 +113,7 @@ class AnnealingPath:
         self.steps = smooth[at].exp()
 
     def forward(self, chains: int) -> Tensor:
-        """Log weights (chains, batch), float64: the mean of their exponentials is p(x)."""
+        """Log weights (chains, batch), on the model's device: the mean of their exponentials is p(x)."""
         keys = self._keys("annealing")
         return self._anneal(latents.draw(self.start, chains, keys), keys, reverse=False)
 
@@ -125,15 +127,16 @@ class AnnealingPath:
     def _anneal(self, z: Tensor, keys: Tensor, *, reverse: bool) -> Tensor:
         betas = _schedule(self.temperatures)
         state = self._at(z)
-        log_w = torch.zeros(state.joint.shape, dtype=torch.float64, device=z.device)
+        log_w = torch.zeros(state.joint.shape, dtype=wide(z.device), device=z.device)
         accepted = torch.zeros_like(self.acceptance)
         order = range(self.temperatures, 0, -1) if reverse else range(1, self.temperatures + 1)
         for t in order:
-            log_w += (betas[t] - betas[t - 1]) * (state.joint - state.start).double()
+            log_w += (betas[t] - betas[t - 1]) * widened(state.joint - state.start)
             following = t - 1 if reverse else t
             if 0 < following < self.temperatures:
                 state, share = self._move(state, betas[following], self.steps[following], folded(keys, t))
-                accepted += share.double().cpu()
+                accepted += widened(share)
+        self.finite.check()
         self.acceptance = accepted / max(1, self.temperatures - 1)
         return log_w
 
@@ -145,7 +148,7 @@ class AnnealingPath:
             joint = self.model.log_likelihood(self.evaluation.x, z) + self.pz.log_prob(z)
             (start_slope,) = torch.autograd.grad(start.sum(), z)
             (joint_slope,) = torch.autograd.grad(joint.sum(), z)
-        return _State(z.detach(), start.detach(), finite(joint.detach()), start_slope, joint_slope)
+        return _State(z.detach(), start.detach(), self.finite(joint.detach()), start_slope, joint_slope)
 
     def _move(self, state: _State, b: float, step: Tensor, keys: Tensor) -> tuple[_State, Tensor]:
         """A Hamiltonian move that leaves f_b invariant, and the share of chains that accepted it, (batch,)."""
@@ -191,11 +194,11 @@ def by_annealing(
     each = max(2, chains // len(starts))
 
     def measure(part: Evaluation) -> Tensor:
-        together, rows = Weights(len(part), each * len(starts)), list[Tensor]()
+        together, rows = Weights(len(part), each * len(starts), part.device), list[Tensor]()
         for stream, start in enumerate(starts):
             path = AnnealingPath(part, start, temperatures, stream=stream)
             path.tune(each)
-            log_w, weights = path.forward(each), Weights(len(part), each)
+            log_w, weights = path.forward(each), Weights(len(part), each, part.device)
             together.add(log_w)
             weights.add(log_w)
             rows.append(torch.stack([*_moments(weights), path.acceptance]))
@@ -204,7 +207,7 @@ def by_annealing(
         apart = values[:, 0].amax(0) - values[:, 0].amin(0)
         differ = apart > _APART * values[:, 1].square().sum(0).sqrt() + _SAME
         acceptance = values[:, 3].amin(0)
-        larger = values[top, :3, torch.arange(len(part))].T
+        larger = values[top, :3, torch.arange(len(part), device=top.device)].T
         found = torch.where(differ, larger, torch.stack(_moments(together)))
         return torch.cat([found, torch.stack([acceptance, torch.where(differ, apart, 0.0)])])
 
@@ -341,7 +344,7 @@ def bdmc(
         for part in evaluation.split(chains * evaluation.features):
             path = AnnealingPath(part, start, temperatures)
             path.tune(chains)
-            lower, upper = Weights(len(part), chains), Weights(len(part), chains)
+            lower, upper = (Weights(len(part), chains, part.device) for _ in range(2))
             lower.add(path.forward(chains))
             accepted = path.acceptance
             upper.add(-path.reverse(z[done : done + len(part)], chains))
@@ -349,7 +352,7 @@ def bdmc(
             parts.append(torch.stack([*ends, 0.5 * (accepted + path.acceptance)]))
             done += len(part)
             bar.advance(len(part))
-    low, low_error, high, high_error, acceptance = torch.cat(parts, dim=1)
+    low, low_error, high, high_error, acceptance = torch.cat(parts, dim=1).cpu().double()
     gap = Estimate.mean_of(high - low, "bidirectional")
     return BidirectionalBounds(
         with_rounding(Estimate(low, low_error, "annealed"), evaluation),

@@ -4,7 +4,7 @@ import math
 import warnings
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, fields, replace
-from typing import Any
+from typing import Any, final
 
 import torch
 from torch import Tensor
@@ -140,7 +140,7 @@ def part_by_part(
         title: of the bar.
         evaluation: the examples.
         numbers: computed for one example at a time.
-        measure: some of the examples to (rows, their number), float64.
+        measure: some of the examples to (rows, their number), on any device.
         rows: of the result.
         partial: the result to what ``Interrupted`` holds; NaN for the examples that were not done.
         progress: show the bar.
@@ -169,17 +169,29 @@ def interrupted(partial: Any, done: int, n: int) -> Interrupted:
     return Interrupted(f"interrupted after {done:,} of {n:,} examples, which error.partial holds", partial)
 
 
-def finite(log_density: Tensor) -> Tensor:
-    """The same values; -inf is the logarithm of a density of zero.
+@final
+class Finite:
+    """Counts the values that no log-density has, where they are computed, until all of a block were.
 
-    Raises:
-        ValueError: some are NaN or +inf.
+    To ask a device for a number is to wait for all that it was given to do, so nothing asks within a loop.
     """
-    bad = log_density.isnan() | (log_density == torch.inf)
-    if bool(bad.any()):
-        raise ValueError(
-            f"log p(x, z) is NaN or infinite for {int(bad.sum())} of {bad.numel()} pairs of an example and a z: the "
-            "decoder returns values outside of the parameters of p(x|z). Look at model.likelihood(z) for "
-            "z = model.prior.sample((100,)); if its training diverged, train again with a smaller learning rate"
-        )
-    return log_density
+
+    def __init__(self) -> None:
+        self._bad: Tensor | None = None
+        self._of = 0
+
+    def __call__(self, log_density: Tensor) -> Tensor:
+        """The same values; -inf is the logarithm of a density of zero."""
+        bad = (~(log_density < torch.inf)).sum()
+        self._bad, self._of = bad if self._bad is None else self._bad + bad, self._of + log_density.numel()
+        return log_density
+
+    def check(self) -> None:
+        """Raise a ValueError if some values were NaN or +inf."""
+        bad = 0 if self._bad is None else int(self._bad)
+        if bad:
+            raise ValueError(
+                f"log p(x, z) is NaN or infinite for {bad} of {self._of} pairs of an example and a z: the decoder "
+                "returns values outside of the parameters of p(x|z). Look at model.likelihood(z) for "
+                "z = model.prior.sample((100,)); if its training diverged, train again with a smaller learning rate"
+            )

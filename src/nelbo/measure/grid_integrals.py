@@ -25,6 +25,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from nelbo.devices import CPU, wide
 from nelbo.measure.adaptive_grid import SIDE, Grid, Leaves, LogIntegrands, Rule, Statistics
 
 NEGLIGIBLE = 18.0
@@ -73,15 +74,16 @@ class Integrals:
     inside: Tensor
 
     @classmethod
-    def unknown(cls, n: int, *, integrands: int = 1, statistics: int = 0) -> "Integrals":
+    def unknown(cls, n: int, *, integrands: int = 1, statistics: int = 0, device: torch.device = CPU) -> "Integrals":
         """NaN for n examples, to be filled in."""
-        missing = torch.full((integrands + statistics + 1, n), torch.nan, dtype=torch.float64)
+        missing = torch.full((integrands + statistics + 1, n), torch.nan, dtype=wide(device), device=device)
         log_z, means, change = missing.split([integrands, statistics, 1])
-        return cls(log_z, means, change[0], torch.ones(n, dtype=torch.bool))
+        return cls(log_z, means, change[0], torch.ones(n, dtype=torch.bool, device=device))
 
     def __setitem__(self, which: Tensor, others: "Integrals") -> None:
-        self.log_z[:, which], self.statistics[:, which] = others.log_z, others.statistics
-        self.change[which], self.inside[which] = others.change, others.inside
+        """Fill in some of the examples, from wherever the others lie."""
+        self.log_z[:, which], self.statistics[:, which] = others.log_z.to(self.log_z), others.statistics.to(self.log_z)
+        self.change[which], self.inside[which] = others.change.to(self.change), others.inside.to(self.inside)
 
     def __getitem__(self, which: Tensor) -> "Integrals":
         return Integrals(self.log_z[:, which], self.statistics[:, which], self.change[which], self.inside[which])
@@ -95,6 +97,7 @@ def on_lattices(
     *,
     like: Tensor,
     at_once: int,
+    check: Callable[[], None],
     tolerance: float,
     guard: Guard,
     done: Callable[[int], None],
@@ -108,6 +111,7 @@ def on_lattices(
         high: (d,).
         like: a tensor of the precision and on the device in which log_f wants its points.
         at_once: tiles of 64 points (16 in one dimension) whose values log_f can hold together.
+        check: of a ``Grid``.
         tolerance: on half of what any lattice of twice the distance gives otherwise, in nats.
         guard: tiles are halved until their points know of the value there.
         done: called with the number of examples that were just finished.
@@ -116,8 +120,8 @@ def on_lattices(
     tiles, points = SIDE[d]
     middles = (torch.arange(points, dtype=torch.float64) + 0.5) / points
     rule = Rule(tiles, middles, torch.full_like(middles, 1 / points))
-    grid = Grid(log_f, rule, low, high, like=like, at_once=at_once, shares=_every_other(points, d))
-    before = torch.full((1, n), torch.nan, dtype=torch.float64)
+    grid = Grid(log_f, rule, low, high, like=like, at_once=at_once, check=check, shares=_every_other(points, d))
+    before = torch.full_like(integrals.log_z, torch.nan)
 
     def decide(leaves: Leaves, log_z: Tensor, means: Tensor) -> Decision:
         nonlocal before
@@ -152,6 +156,7 @@ def on_tiles(
     *,
     like: Tensor,
     at_once: int = 16,
+    check: Callable[[], None] = lambda: None,
     tolerance: float = 1e-3,
     guard: Guard | None = None,
     statistics: Statistics | None = None,
@@ -167,6 +172,7 @@ def on_tiles(
         high: (d,).
         like: a tensor of the precision and on the device in which log_f wants its points.
         at_once: tiles of 64 points (16 in one dimension) whose values log_f can hold together.
+        check: of a ``Grid``.
         tolerance: on what the last halving of all tiles changed each log_z, and the watched statistics.
         guard: tiles are split until their points know of the value there.
         statistics: what to average under the last integrand.
@@ -174,17 +180,28 @@ def on_tiles(
         done: called with the number of examples that were just finished.
 
     Returns:
-        Integrals, float64, on the CPU; an example whose change exceeds the tolerance was given up.
+        Integrals, on the device of ``like``; an example whose change exceeds the tolerance was given up.
     """
     d = len(low)
     tiles, points = SIDE[d]
     nodes, weights = (torch.from_numpy(part) for part in np.polynomial.legendre.leggauss(points))
     rule = Rule(tiles, 0.5 * (nodes + 1), 0.5 * weights)
-    grid = Grid(log_f, rule, low, high, like=like, at_once=at_once, statistics=statistics, watched=watched, bends=True)
+    grid = Grid(
+        log_f,
+        rule,
+        low,
+        high,
+        like=like,
+        at_once=at_once,
+        check=check,
+        statistics=statistics,
+        watched=watched,
+        bends=True,
+    )
 
     def decide(leaves: Leaves, log_z: Tensor, means: Tensor) -> Decision:
         tops = _tops_of(leaves, examples)
-        hidden = torch.zeros(len(leaves.example), dtype=torch.bool)
+        hidden = torch.zeros_like(leaves.example, dtype=torch.bool)
         if guard is not None:
             tops = torch.maximum(tops, guard.value)
             hidden = _unseen(leaves, grid, tops, guard)
@@ -193,7 +210,7 @@ def on_tiles(
         relative = torch.cat([log_z, log_z[-1:].expand(len(grid.watched), -1)])[:, leaves.example]
         error = (leaves.log_error - relative).exp().nan_to_num(nan=0.0, posinf=torch.inf)
         error = torch.where(holds, error, 0.0)
-        change = torch.zeros(len(error), examples, dtype=torch.float64)
+        change = error.new_zeros(len(error), examples)
         change = change.index_add_(1, leaves.example, error).amax(0)
         shared = torch.bincount(leaves.example[holds], minlength=examples)[leaves.example]
         finest = _attainable(tops, grid, tolerance)
@@ -244,8 +261,11 @@ def _refine(
         into: is filled in, example by example; what Ctrl-C leaves is what was done.
     """
     leaves, inside = _first_tiles(grid, examples)
-    result = into or Integrals.unknown(examples, integrands=len(leaves.top), statistics=len(leaves.moments))
-    active = torch.ones(examples, dtype=torch.bool)
+    device = grid.like.device
+    result = into or Integrals.unknown(
+        examples, integrands=len(leaves.top), statistics=len(leaves.moments), device=device
+    )
+    active = torch.ones(examples, dtype=torch.bool, device=device)
     for number in range(rounds):
         log_z, means = _totals(leaves, examples)
         decision = decide(leaves, log_z, means)
@@ -257,17 +277,18 @@ def _refine(
         if not bool(active.any()):
             break
         open_ = active[leaves.example]
-        leaves, split = leaves[open_], decision.split[open_]
-        leaves = leaves[~split] + grid.halved(leaves[split])
+        whole, halved = ((open_ & split).nonzero().flatten() for split in (~decision.split, decision.split))
+        leaves = leaves[whole] + grid.halved(leaves[halved])
     return result
 
 
 def _first_tiles(grid: Grid, examples: int) -> tuple[Leaves, Tensor]:
     """The first tiles of all examples, with more around them where one has mass at the border; and whether none has."""
-    tiles = torch.cartesian_prod(*[torch.arange(grid.tiles)] * grid.d).reshape(-1, grid.d)
-    leaves = grid.first(torch.arange(examples), tiles)
+    device = grid.like.device
+    tiles = torch.cartesian_prod(*[torch.arange(grid.tiles, device=device)] * grid.d).reshape(-1, grid.d)
+    leaves = grid.first(torch.arange(examples, device=device), tiles)
     ends = [[0, grid.tiles - 1] for _ in range(grid.d)]
-    inside = torch.ones(examples, dtype=torch.bool)
+    inside = torch.ones(examples, dtype=torch.bool, device=device)
     for growth in range(_GROWTHS + 1):
         reaches = (leaves.reach >= _tops_of(leaves, examples)[:, leaves.example] - NEGLIGIBLE).any(0)
         inside[:] = True
@@ -279,11 +300,11 @@ def _first_tiles(grid: Grid, examples: int) -> tuple[Leaves, Tensor]:
                 inside[touching] = False
                 if growth < _GROWTHS:
                     fresh = range(border + 1, border + 3) if end else range(border - 2, border)
-                    ranges = [torch.arange(a, b + 1) for a, b in ends]
-                    ranges[axis] = torch.tensor(fresh)
+                    ranges = [torch.arange(a, b + 1, device=device) for a, b in ends]
+                    ranges[axis] = torch.tensor(fresh, device=device)
                     ends[axis][end] = fresh[-1] if end else fresh[0]
                     leaves = leaves + grid.first(touching, torch.cartesian_prod(*ranges).reshape(-1, grid.d))
-                    reaches = torch.cat([reaches, torch.zeros(len(leaves.example) - len(reaches), dtype=torch.bool)])
+                    reaches = torch.cat([reaches, reaches.new_zeros(len(leaves.example) - len(reaches))])
         if bool(inside.all()):
             break
     return leaves, inside
@@ -291,7 +312,7 @@ def _first_tiles(grid: Grid, examples: int) -> tuple[Leaves, Tensor]:
 
 def _tops_of(leaves: Leaves, examples: int) -> Tensor:
     """The largest value of each example, (K, n)."""
-    top = torch.full((len(leaves.top), examples), -torch.inf, dtype=torch.float64)
+    top = leaves.top.new_full((len(leaves.top), examples), -torch.inf)
     return top.scatter_reduce(1, leaves.example.expand_as(leaves.top), leaves.top, "amax")
 
 
@@ -300,7 +321,7 @@ def _totals(leaves: Leaves, examples: int) -> tuple[Tensor, Tensor]:
     tops = _tops_of(leaves, examples)
     scale = (leaves.top - tops[:, leaves.example]).exp()
     total = torch.zeros_like(tops).index_add_(1, leaves.example, leaves.mass * scale)
-    means = torch.zeros(len(leaves.moments), examples, dtype=torch.float64)
+    means = leaves.moments.new_zeros(len(leaves.moments), examples)
     means = means.index_add_(1, leaves.example, leaves.moments * scale[-1]) / total[-1]
     return tops + total.log(), means
 

@@ -9,10 +9,11 @@ import torch
 from torch import Tensor
 
 from nelbo import latents
+from nelbo.devices import CPU, wide, widened
 from nelbo.estimate import Estimate
 from nelbo.evaluation import Evaluation, rows_at_once
 from nelbo.likelihoods import log_prob_without_gradient
-from nelbo.measure.evidence import Evidence, finite, part_by_part
+from nelbo.measure.evidence import Evidence, Finite, part_by_part
 from nelbo.vae import fits
 from nelbo.wording import advice
 
@@ -54,6 +55,11 @@ def by_importance(
 class Proposal(Protocol):
     """What z is drawn from for some examples."""
 
+    @property
+    def part(self) -> Evaluation:
+        """The examples."""
+        ...
+
     def log_weights(self, stop: int, *, start: int = 0) -> Iterator[Tensor]:
         """Log p(x, z) less the log-density of the proposal at draws ``start`` to ``stop``, (draws, examples)."""
         ...
@@ -78,7 +84,8 @@ class _FromPosterior:
         return log_weights(self.part, "importance", stop, start=start)
 
     def alone(self) -> Tensor:
-        return torch.empty(0, len(self.part), dtype=torch.float64)
+        device = self.part.device
+        return torch.empty(0, len(self.part), dtype=wide(device), device=device)
 
     def __getitem__(self, which: Tensor) -> "_FromPosterior":
         return _FromPosterior(self.part[which])
@@ -211,16 +218,23 @@ def log_weights(evaluation: Evaluation, purpose: str, stop: int, *, start: int =
     """Log p(x, z) - log q(z|x) at draws ``start`` to ``stop`` of z ~ q(z|x), as much at a time as memory allows.
 
     Yields:
-        (draws, batch), float64, on the CPU.
+        (draws, batch), on the model's device and in its widest precision.
+
+    Raises:
+        ValueError: after the last of them, if some are NaN or +inf.
     """
     keys, several = evaluation.keys(purpose), rows_at_once(len(evaluation) * evaluation.latent, on=evaluation.device)
+    finite = Finite()
     for number in range(start, stop, several):
         codes, log_qz = latents.draw_with_log_prob(evaluation.qz, min(several, stop - number), keys, start=number)
         log_pz = evaluation.pz.log_prob(codes)
-        yield from at_draws(evaluation, codes, log_pz, log_qz)
+        yield from at_draws(evaluation, codes, log_pz, log_qz, finite)
+    finite.check()
 
 
-def at_draws(evaluation: Evaluation, codes: Tensor, log_pz: Tensor, log_proposal: Tensor) -> Iterator[Tensor]:
+def at_draws(
+    evaluation: Evaluation, codes: Tensor, log_pz: Tensor, log_proposal: Tensor, finite: Finite
+) -> Iterator[Tensor]:
     """Log p(x, z) less the log-density of what z was drawn from, as much at a time as memory allows.
 
     Args:
@@ -228,30 +242,30 @@ def at_draws(evaluation: Evaluation, codes: Tensor, log_pz: Tensor, log_proposal
         codes: (draws, n, \\*latent) the z.
         log_pz: (draws, n) the log-density of the prior there.
         log_proposal: (draws, n) that of the proposal.
+        finite: counts what is no log-density.
 
     Yields:
-        (draws, n), float64, on the CPU.
+        (draws, n), on the model's device and in its widest precision.
     """
     model, size = evaluation.conditioned, rows_at_once(len(evaluation) * evaluation.features, on=codes.device)
     for z, log_p, log_q in zip(codes.split(size), log_pz.split(size), log_proposal.split(size), strict=True):
         px = model.likelihood(z)
         fits(px, evaluation.x, model.px_family.parameters_per_feature)
-        yield (finite(log_prob_without_gradient(px, evaluation.x) + log_p) - log_q).double().cpu()
+        yield widened(finite(log_prob_without_gradient(px, evaluation.x) + log_p) - log_q)
 
 
 def _sums(proposal: Proposal, n: int, goal: int, most: int, target: float) -> Tensor:
     """log_mean, standard_error, ess, number of draws, what components say, and the tail of the weights, (rows, n)."""
     result = torch.full((5 + len(proposal.alone()) + tail_length(most), n), torch.nan, dtype=torch.float64)
-    positions, weights = torch.arange(n), Weights(n, most)
+    positions, weights = torch.arange(n), Weights(n, most, proposal.part.device)
     while True:
         for log_w in proposal.log_weights(goal, start=weights.count):
             weights.add(log_w)
-        missed = (weights.standard_error > target) & (goal < most)
-        done = weights[~missed]
-        drawn = torch.full_like(done.log_mean, done.count)
-        moments = torch.stack([done.log_mean, done.standard_error, done.ess, drawn])
-        rows = torch.cat([moments, proposal.alone()[:, ~missed], done.tail])
-        result[: len(rows), positions[~missed]] = rows
+        drawn = torch.full_like(weights.log_mean, weights.count)
+        moments = torch.stack([weights.log_mean, weights.standard_error, weights.ess, drawn])
+        rows = torch.cat([moments, proposal.alone(), weights.tail]).cpu().double()
+        missed = (rows[1] > target) & (goal < most)
+        result[: len(rows), positions[~missed]] = rows[:, ~missed]
         if not bool(missed.any()):
             return result
         positions, weights, proposal = positions[missed], weights[missed], proposal[missed]
@@ -265,14 +279,15 @@ class Weights:
     Args:
         batch: number of examples.
         at_most: draws for each example that may still come: the length of the tail that is kept depends on it.
+        device: that of the weights. The sums lie there, in its widest precision.
     """
 
-    def __init__(self, batch: int, at_most: int) -> None:
+    def __init__(self, batch: int, at_most: int, device: torch.device = CPU) -> None:
         self.count, self.at_most = 0, at_most
-        self._shift = torch.full((batch,), -torch.inf, dtype=torch.float64)
-        self._sum = torch.zeros(batch, dtype=torch.float64)
-        self._squares = torch.zeros(batch, dtype=torch.float64)
-        self._largest = torch.empty(0, batch, dtype=torch.float64)
+        self._shift = torch.full((batch,), -torch.inf, dtype=wide(device), device=device)
+        self._sum = torch.zeros_like(self._shift)
+        self._squares = torch.zeros_like(self._shift)
+        self._largest = self._shift.new_empty(0, batch)
 
     def __getitem__(self, which: Tensor) -> "Weights":
         some = Weights(0, self.at_most)
@@ -283,7 +298,7 @@ class Weights:
 
     def add(self, log_w: Tensor) -> None:
         """Take in (samples, batch) logarithms of weights."""
-        log_w = log_w.detach().double().cpu()
+        log_w = widened(log_w.detach())
         shift = torch.maximum(self._shift, log_w.amax(0))
         # an example whose weights are all zero so far has no scale yet
         safe = torch.where(shift.isfinite(), shift, torch.zeros_like(shift))

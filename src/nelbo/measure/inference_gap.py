@@ -14,7 +14,7 @@ from torch.distributions import Distribution, Independent, MultivariateNormal
 from nelbo import latents
 from nelbo.estimate import Estimate
 from nelbo.evaluation import Evaluation, evaluate, evaluation_mode, within_memory
-from nelbo.measure.evidence import Evidence, finite, part_by_part, unmeasured
+from nelbo.measure.evidence import Evidence, Finite, part_by_part, unmeasured
 from nelbo.measure.importance import log_weights, refuse_points
 from nelbo.measure.log_evidence import Method, log_evidence
 from nelbo.measure.quadrature import MOST_DIMENSIONS
@@ -153,9 +153,9 @@ def _best(part: Evaluation, steps: int, samples: int) -> tuple[Distribution, Ten
             for candidate in candidates
         ]
     )
-    chosen = log_w.mean(1).argmax(0)
-    best = torch.stack(candidates)[chosen.to(h.device), torch.arange(len(part))]
-    log_best = log_w[chosen, :, torch.arange(len(part))].T
+    chosen, position = log_w.mean(1).argmax(0), torch.arange(len(part), device=h.device)
+    best = torch.stack(candidates)[chosen, position]
+    log_best = log_w[chosen, :, position].T
     each = torch.stack([log_w[0], log_best, log_best - log_w[0]])
     return family(best), torch.cat([each.mean(1), each.std(1) / sqrt(samples)])
 
@@ -220,6 +220,7 @@ def _optimized(part: Evaluation, family: Family, start: Tensor, steps: int) -> T
     with torch.enable_grad():
         h = start.detach().clone().requires_grad_()
         optimizer = torch.optim.Adam([h], lr=_LEARNING_RATE)
+        finite = Finite()
         for step in range(steps):
             optimizer.param_groups[0]["lr"] = _LEARNING_RATE * (1 - step / steps)
             z, log_q = latents.draw_with_log_prob(family(h), _DRAWS, keys, start=step * _DRAWS)
@@ -228,6 +229,7 @@ def _optimized(part: Evaluation, family: Family, start: Tensor, steps: int) -> T
             # one example far from any data must not become NaN, and stay so
             h.grad.nan_to_num_(nan=0.0, posinf=0.0, neginf=0.0)
             optimizer.step()
+    finite.check()
     return h.detach()
 
 

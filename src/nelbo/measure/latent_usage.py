@@ -9,6 +9,7 @@ from torch import Tensor
 from torch.distributions import Distribution
 
 from nelbo import latents
+from nelbo.devices import widened
 from nelbo.divergences import closed_form
 from nelbo.estimate import Estimate
 from nelbo.evaluation import Evaluation, evaluate, evaluation_mode, within_memory
@@ -115,7 +116,7 @@ def latent_usage(model: Any, x: Any, *, draws: int | None = None, seed: int = 0)
         codes, own = one_code_each(evaluation, "latent usage", m)
         z = codes[own]
         density = AggregatePosterior(qz).log_densities(z, own)
-        log_pz = pz.log_prob(z).double()
+        log_pz = widened(pz.log_prob(z))
         kl = closed_form(qz, pz)
         per_unit = _kl_per_unit(qz, pz)
         variance = _variance(qz.mean) if latents.marginals(qz) is not None else _variance_from_draws(evaluation)
@@ -129,7 +130,7 @@ def latent_usage(model: Any, x: Any, *, draws: int | None = None, seed: int = 0)
         "dimension_wise_kl": density.units - log_pz if density.units is not None and latents.factorizes(pz) else None,
     }
     estimates = {
-        name: None if values is None else _over_draws(values.cpu(), method, exact=m == n)
+        name: None if values is None else _over_draws(values.cpu().double(), method, exact=m == n)
         for name, values in parts.items()
     }
     return LatentUsage(
@@ -150,7 +151,8 @@ def _over_draws(values: Tensor, method: str, *, exact: bool) -> Estimate:
 
 def _variance(means: Tensor) -> Estimate:
     """Var_x of posterior means (n, latent), and its standard error from the fourth moment."""
-    squares = (means.detach().double() - means.detach().double().mean(0)).square().cpu()
+    means = widened(means.detach())
+    squares = (means - means.mean(0)).square().cpu().double()
     n = len(squares)
     error = squares.std(0) / math.sqrt(n)
     return Estimate(squares.sum(0) / (n - 1), error, "variance of posterior means", "variance")
@@ -158,8 +160,8 @@ def _variance(means: Tensor) -> Estimate:
 
 def _variance_from_draws(evaluation: Evaluation) -> Estimate:
     """Where the mean has no closed form: the variance of the mean of k draws, less what the draws themselves add."""
-    z = latents.draw(evaluation.qz, _DRAWS_FOR_MEANS, evaluation.keys("variance")).double()
-    within = z.var(0).mean(0).cpu() / _DRAWS_FOR_MEANS
+    z = widened(latents.draw(evaluation.qz, _DRAWS_FOR_MEANS, evaluation.keys("variance")))
+    within = z.var(0).mean(0).cpu().double() / _DRAWS_FOR_MEANS
     variance = _variance(z.mean(0))
     value = (variance.value - within).clamp(min=0)
     return replace(variance, value=value, method=f"{_DRAWS_FOR_MEANS} draws of z")

@@ -172,12 +172,12 @@ def from_embeddings(model: Any, x: Any, train: Any, *, seed: int = 0) -> FromEmb
     """
     evaluation = evaluate(model, x, seed=seed)
     rebuilt = evaluation.reconstruction.cpu()
-    rows, fitted = (part.flatten(1).double().cpu() for part in (evaluation.x, as_batch(train).x[:FITTED]))
+    rows, fitted = (part.flatten(1).cpu().double() for part in (evaluation.x, as_batch(train).x[:FITTED]))
     mean = fitted.mean(0)
     directions, _ = principal_components(fitted - mean, evaluation.latent)
     projected = (rows - mean) @ directions.T @ directions + mean
     return FromEmbeddings(
-        Estimate.exactly(evaluation.error_at_embedding.double().cpu()),
+        Estimate.exactly(evaluation.error_at_embedding.cpu().double()),
         _explained(rows, rebuilt.flatten(1).double(), mean, "decoded means"),
         _explained(rows, projected, mean, f"PCA with {len(directions)} components"),
         rebuilt,
@@ -205,7 +205,7 @@ def independent_features(train: Tensor, x: Tensor) -> Estimate | None:
         Estimate without error, or None for other kinds of data.
     """
     kind = summarize(train).kind
-    known, new = (part.flatten(1).double().cpu() for part in (train, x))
+    known, new = (part.flatten(1).cpu().double() for part in (train, x))
     if kind == "binary":
         share = (known.sum(0) + 0.5) / (len(known) + 1)
         values = torch.where(new > 0.5, share.log(), (-share).log1p()).sum(1)

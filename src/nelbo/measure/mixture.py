@@ -25,8 +25,9 @@ import torch
 from torch import Tensor
 
 from nelbo import latents
+from nelbo.devices import widened
 from nelbo.evaluation import Evaluation, rows_at_once
-from nelbo.measure.evidence import Evidence, finite
+from nelbo.measure.evidence import Evidence, Finite
 from nelbo.measure.importance import Weights, at_draws, refuse_points, weighted
 from nelbo.measure.quadrature import Joint, by_condition
 from nelbo.randomness import derive, normal
@@ -105,7 +106,7 @@ class LogJoint:
     """Log p(x, z) and its slope, (k, n) and (k, n, d), at flat z of shape (k, n, d)."""
 
     def __init__(self, part: Evaluation) -> None:
-        self.part, self.model, self.pz = part, part.conditioned, part.pz
+        self.part, self.model, self.pz, self.finite = part, part.conditioned, part.pz, Finite()
 
     def has_slope(self) -> bool:
         """Whether log p(x|z) can be differentiated: not where a decoder leaves torch, or ignores z."""
@@ -129,7 +130,7 @@ class LogJoint:
                 joint = self.model.log_likelihood(self.part.x, codes) + self.pz.log_prob(codes)
                 (slope,) = torch.autograd.grad(joint.sum(), at)
             # a density of 0, as beyond the ends of a prior, has no slope
-            found.append((finite(joint.detach()), slope.nan_to_num(nan=0.0, posinf=0.0, neginf=0.0)))
+            found.append((self.finite(joint.detach()), slope.nan_to_num(nan=0.0, posinf=0.0, neginf=0.0)))
         value, slope = (torch.cat(column) for column in zip(*found, strict=True))
         return value, slope
 
@@ -221,7 +222,9 @@ def _starts(part: Evaluation, draws: int, k: int) -> Tensor:
         z = latents.draw(pz, tiles * _TILE, key)[:, 0]
         joint = Joint(group, model, pz, z, z)
         tile = z.unflatten(0, (tiles, _TILE))
-        value = joint(tile, [torch.arange(len(group))] * tiles)[0].unflatten(0, (tiles, -1))
+        everyone = torch.arange(len(group), device=scale.device)
+        value = joint(tile, [everyone] * tiles)[0].unflatten(0, (tiles, -1))
+        joint.finite.check()
         value, z = value.transpose(0, 1).flatten(1), z.flatten(1)
         near = _APART * d**0.5 * scale[same].square().mean(1).sqrt()
         far = (_FAR * z.var(0).sum().sqrt()).expand_as(near)  # one of two modes may have all of the largest values
@@ -254,9 +257,11 @@ class Mixture:
         others = _RANKS[1:k]
         best = _BLOCK - _FROM_Q - _FROM_PRIOR - sum(others)
         self.shares = (_FROM_Q, _FROM_PRIOR, best, *others) if k else _WITHOUT_MODES
-        self.inverse = torch.linalg.inv(self.modes.tril)
+        tril = self.modes.tril
+        self.inverse = torch.linalg.inv(tril)
+        self.log_shares = torch.tensor(self.shares, dtype=tril.dtype, device=tril.device).log() - math.log(_BLOCK)
         self.members = [slice(0, 1), slice(1, 2), slice(2, None)][: len(self.shares)]
-        self.weights = [Weights(len(part), 0) for _ in self.members] if weights is None else weights
+        self.weights = [Weights(len(part), 0, part.device) for _ in self.members] if weights is None else weights
 
     @classmethod
     def without_modes(cls, part: Evaluation, samples: int) -> "Mixture":
@@ -276,6 +281,7 @@ class Mixture:
         if rounds > 0:
             some = min(k, left // (rounds + 1))
             modes = (fitted(joint, modes.first(some), rounds) + modes.rest(some)).ordered()
+        joint.finite.check()
         return modes
 
     def __getitem__(self, which: Tensor) -> "Mixture":
@@ -289,19 +295,21 @@ class Mixture:
     def log_weights(self, stop: int, *, start: int = 0) -> Iterator[Tensor]:
         """Log p(x, z) - log of the mixture's density at draws ``start`` to ``stop``, multiples of a block."""
         blocks = rows_at_once(len(self.part) * self.part.latent * _BLOCK, passes=4, on=self.part.device)
+        finite = Finite()
         for first in range(start // _BLOCK, stop // _BLOCK, blocks):
             some = min(blocks, stop // _BLOCK - first)
             z, log_pz, each = self._draws(first, some)
             log_mixture = torch.logsumexp(each, 0)
-            log_w = torch.cat(list(at_draws(self.part, z, log_pz, log_mixture)))
+            log_w = torch.cat(list(at_draws(self.part, z, log_pz, log_mixture, finite)))
             yield log_w
             begin = 0
             for members, weights in zip(self.members, self.weights, strict=True):
                 share = sum(self.shares[members])
                 drawn = slice(begin, begin + share * some)
                 log_own = torch.logsumexp(each[members, drawn], 0) - math.log(share / _BLOCK)
-                weights.add(log_w[drawn] + (log_mixture[drawn] - log_own).double().cpu())
+                weights.add(log_w[drawn] + widened(log_mixture[drawn] - log_own))
                 begin = drawn.stop
+        finite.check()
 
     def _draws(self, first: int, blocks: int) -> tuple[Tensor, Tensor, Tensor]:
         """Draws z of some blocks, the log-density of the prior there, and each member's of the mixture with its share.
@@ -327,8 +335,7 @@ class Mixture:
         constant = math.lgamma((_FREEDOM + d) / 2) - math.lgamma(_FREEDOM / 2) - 0.5 * d * math.log(_FREEDOM * math.pi)
         log_t = log_t + (constant - _log_volume(modes.tril))[:, None]
         each = torch.cat([torch.stack([part.qz.log_prob(at), log_pz]), log_t])
-        shares = torch.tensor(self.shares, dtype=each.dtype, device=each.device).log() - math.log(_BLOCK)
-        return at, log_pz, each + shares[:, None, None]
+        return at, log_pz, each + self.log_shares[:, None, None]
 
 
 def by_mixture(

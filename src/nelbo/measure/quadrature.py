@@ -8,9 +8,10 @@ from torch import Tensor
 from torch.distributions import Distribution
 
 from nelbo import latents
+from nelbo.devices import launches, widened
 from nelbo.evaluation import Evaluation, rows_at_once
 from nelbo.measure.adaptive_grid import SIDE, LogIntegrands
-from nelbo.measure.evidence import Evidence, finite, interrupted
+from nelbo.measure.evidence import Evidence, Finite, interrupted
 from nelbo.measure.grid_integrals import Guard, Integrals, on_lattices, on_tiles
 from nelbo.progress import ProgressBar
 from nelbo.randomness import derive
@@ -40,7 +41,7 @@ def by_quadrature(evaluation: Evaluation, *, tolerance: float = TOLERANCE, why: 
     with ProgressBar("log p(x) by quadrature", n, show=progress) as bar:
         try:
             for index, joint in joints(evaluation):
-                part = Integrals.unknown(len(index))
+                part = Integrals.unknown(len(index), device=joint.like.device)
                 try:
                     joint.fill(part, tolerance=tolerance, done=bar.advance)
                 finally:
@@ -66,8 +67,8 @@ def joints(evaluation: Evaluation, around: Distribution | None = None) -> Iterat
         key = torch.tensor([derive(evaluation.seed, "box")], device=group.content.device)
         low, high = _box(pz, key)
         # an encoder may claim any width, and where it is wrong the box grows by itself
-        reach = torch.minimum(6 * group.spread.double().cpu(), 0.25 * (high - low))
-        doublings = _doublings(group.embedding.double().cpu(), reach, low, high)
+        reach = torch.minimum(6 * group.spread.cpu().double(), 0.25 * (high - low))
+        doublings = _doublings(group.embedding.cpu().double(), reach, low, high)
         if around is not None:
             q = latents.rows(around, same.to(group.content.device))
             doublings = torch.maximum(doublings, _doublings(*_place(q, group), low, high))
@@ -95,12 +96,12 @@ def by_condition(evaluation: Evaluation) -> Iterator[tuple[Tensor, Evaluation, M
 
 def _box(pz: Distribution, key: Tensor) -> tuple[Tensor, Tensor]:
     """Corners of a box with the prior's mass, (latent,) each."""
-    draws = latents.draw(pz, _DRAWS, key).double().cpu().flatten(0, -2)
+    draws = latents.draw(pz, _DRAWS, key).cpu().double().flatten(0, -2)
     low, high = draws.amin(0), draws.amax(0)
     margin = 0.2 * (high - low)
     low, high = low - margin, high + margin
     try:
-        mean, deviation = (part.double().cpu().reshape(-1) for part in (pz.mean, pz.variance.sqrt()))
+        mean, deviation = (part.cpu().double().reshape(-1) for part in (pz.mean, pz.variance.sqrt()))
         return torch.minimum(low, mean - 8.5 * deviation), torch.maximum(high, mean + 8.5 * deviation)
     except NotImplementedError:
         return low, high
@@ -108,7 +109,7 @@ def _box(pz: Distribution, key: Tensor) -> tuple[Tensor, Tensor]:
 
 def _place(q: Distribution, group: Evaluation) -> tuple[Tensor, Tensor]:
     place = latents.center(q, group.keys("center of q")), 8 * latents.spread(q, group.keys("spread of q"))
-    return place[0].double().cpu(), place[1].double().cpu()
+    return place[0].cpu().double(), place[1].cpu().double()
 
 
 def _doublings(center: Tensor, reach: Tensor, low: Tensor, high: Tensor) -> Tensor:
@@ -133,6 +134,7 @@ class Joint:
         self.evaluation, self.model, self.pz, self.low, self.high = evaluation, model, pz, low, high
         self.x, self.like = evaluation.x, evaluation.embedding
         self.rows: Tensor | None = None
+        self.finite = Finite()
 
     def __call__(self, z: Tensor, examples: Sequence[Tensor]) -> Tensor:
         """(1, m, points), for an ``adaptive_grid.Grid``."""
@@ -141,25 +143,41 @@ class Joint:
         several = rows_at_once(z.shape[1] * self.evaluation.features, on=z.device)
         for start in range(0, len(z), several):
             log_px += self._log_px(z[start : start + several], examples[start : start + several])
-        log_pz = self.pz.log_prob(z)
-        of = torch.arange(len(z)).repeat_interleave(torch.tensor([len(index) for index in examples]))
-        return finite(torch.cat(log_px) + log_pz[of.to(log_pz.device)])[None]
+        return self.finite(torch.cat(log_px) + self.pz.log_prob(z)[tiles_of(examples)])[None]
 
     def _log_px(self, z: Tensor, examples: Sequence[Tensor]) -> list[Tensor]:
-        """For each tile log p(x|z) of its examples at its points."""
-        form = self.model.px_family.linear(self.model.likelihood(z.flatten(0, 1)[:, None]), self.x, self.rows)
+        """For each tile log p(x|z) of its examples at its points; of all tiles together on an accelerator."""
+        px = self.model.likelihood(z.flatten(0, 1)[:, None])
+        form = self.model.px_family.linear(px, self.x, self.rows)
+        if form is None and launches(z.device) and latents.picks(px):
+            return [self._picked(px, z.shape[1], examples)]
         if form is None:
             parts = zip(z, examples, strict=True)
             return [_pairwise(self.model.likelihood(at[:, None]), self._pick(self.x, index)) for at, index in parts]
         self.rows = form.rows
         shape = z.shape[:2]
-        parts = zip(form.coefficients.unflatten(0, shape), form.offset.unflatten(0, shape), examples, strict=True)
+        coefficients, offset = form.coefficients.unflatten(0, shape), form.offset.unflatten(0, shape)
+        if launches(z.device):
+            return [_products(form.rows, coefficients, offset, examples)]
+        parts = zip(coefficients, offset, examples, strict=True)
         return [torch.addmm(add, self._pick(form.rows, index), one.T) for one, add, index in parts]
+
+    def _picked(self, px: Distribution, points: int, examples: Sequence[Tensor]) -> Tensor:
+        """Log p(x|z) of the examples at the points of their tiles, from p(x|z) of batch shape (tiles * points, 1)."""
+        tile, x = tiles_of(examples), self.x[torch.cat(list(examples))]
+        place = tile[:, None] * points + torch.arange(points, device=tile.device)
+        size = rows_at_once(points * self.evaluation.features, on=tile.device)
+        return torch.cat(
+            [
+                latents.rows(px, at).log_prob(some[:, None, None])[..., 0]
+                for at, some in zip(place.split(size), x.split(size), strict=True)
+            ]
+        )
 
     def guard(self) -> Guard:
         """The encoder's means, and log p(x, z) there."""
         values = self.evaluation.log_likelihood(self.like) + self.pz.log_prob(self.like)
-        return Guard(self.like.double().cpu(), values.double().cpu()[None])
+        return Guard(widened(self.like), widened(values)[None])
 
     @property
     def options(self) -> dict[str, Any]:
@@ -168,6 +186,7 @@ class Joint:
         return {
             "like": self.like,
             "at_once": rows_at_once(64 * self.evaluation.features, passes=4, on=self.like.device),
+            "check": self.finite.check,
         }
 
     def integrals(self, log_f: LogIntegrands | None = None, guard: Guard | None = None, **options: Any) -> Integrals:
@@ -187,7 +206,39 @@ class Joint:
     @staticmethod
     def _pick(x: Tensor, index: Tensor) -> Tensor:
         # all examples look at most tiles of the coarsest level: no copy of x for those
-        return x if len(index) == len(x) else x[index.to(x.device)]
+        return x if len(index) == len(x) else x[index]
+
+
+def tiles_of(examples: Sequence[Tensor]) -> Tensor:
+    """For each pair of a tile and an example, tile after tile, the number of the tile: (m,), where the examples are."""
+    counts = torch.tensor([len(index) for index in examples])
+    return torch.arange(len(examples)).repeat_interleave(counts).to(examples[0].device)
+
+
+def _products(rows: Tensor, coefficients: Tensor, offset: Tensor, examples: Sequence[Tensor]) -> Tensor:
+    """``rows[i] @ coefficients[j].T + offset[j]`` for the examples i of each tile j, (m, points).
+
+    Tiles of about as many examples are one product: the number of calls grows with neither the tiles nor the examples.
+
+    Args:
+        rows: (n, k).
+        coefficients: (tiles, points, k).
+        offset: (tiles, points).
+        examples: of each tile.
+    """
+    counts = torch.tensor([len(index) for index in examples])
+    firsts, m = counts.cumsum(0) - counts, int(counts.sum())
+    example = torch.cat([*examples, examples[0][:1]])  # one more, for the places that a tile does not fill
+    log_px = rows.new_empty(m + 1, offset.shape[1])
+    widths = (counts - 1).clamp(min=1).double().log2().floor().long() + 1
+    for power in widths.unique().tolist():
+        width = min(1 << power, int(counts.max()))
+        for tile in (widths == power).nonzero().flatten().split(rows_at_once(width * rows.shape[1], on=rows.device)):
+            place = torch.arange(width)
+            pairs = torch.where(place < counts[tile, None], firsts[tile, None] + place, m).to(rows.device)
+            at = tile.to(rows.device)
+            log_px[pairs] = torch.baddbmm(offset[at][:, None], rows[example[pairs]], coefficients[at].mT)
+    return log_px[:m]
 
 
 def _pairwise(px: Distribution, x: Tensor) -> Tensor:

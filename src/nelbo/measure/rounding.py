@@ -38,7 +38,7 @@ def rounding(evaluation: Evaluation, value: Tensor) -> Tensor:
     unit = 0.5 * torch.finfo(precision).eps * size
     if evaluation.rounding is None:
         return 4 * unit
-    at_center = evaluation.log_likelihood(evaluation.embedding).double().cpu()
+    at_center = evaluation.log_likelihood(evaluation.embedding).cpu().double()
     share = (size / at_center.abs().clamp(min=1e-12)).clamp(max=1)
     return unit + (evaluation.rounding.abs() * share).nan_to_num(nan=0.0)
 

@@ -10,12 +10,13 @@ from torch import Tensor
 from torch.distributions import Distribution
 
 from nelbo import latents
+from nelbo.devices import widened
 from nelbo.estimate import Estimate
 from nelbo.evaluation import Evaluation, evaluate, evaluation_mode, rows_at_once, within_memory
 from nelbo.measure.evidence import Evidence
 from nelbo.measure.grid_integrals import Guard, Integrals
 from nelbo.measure.importance import refuse_points
-from nelbo.measure.quadrature import MOST_DIMENSIONS, TOLERANCE, Joint, evidence_of, joints
+from nelbo.measure.quadrature import MOST_DIMENSIONS, TOLERANCE, Joint, evidence_of, joints, tiles_of
 from nelbo.measure.rounding import with_rounding
 
 _POINTS = {1: 201, 2: 61}
@@ -52,7 +53,7 @@ class TruePosterior:
         z = z.to(self.evaluation.x)
         with evaluation_mode(self.evaluation.model):
             joint = self.evaluation.log_likelihood(z) + self.evaluation.pz.log_prob(z)
-        return joint.double().cpu() - self.log_evidence.value
+        return joint.cpu().double() - self.log_evidence.value
 
     def kl_from(self, qz: Distribution, *, tolerance: float = TOLERANCE) -> Estimate:
         """KL(q(z) || p(z|x)) for each example in nats, (batch,), by quadrature where q and the posterior have mass.
@@ -97,9 +98,7 @@ class _WithQ:
         self.joint, self.qz = joint, qz
 
     def __call__(self, z: Tensor, examples: Sequence[Tensor]) -> Tensor:
-        counts = torch.tensor([len(index) for index in examples])
-        tile = torch.arange(len(z)).repeat_interleave(counts).to(z.device)
-        example = torch.cat(list(examples)).to(z.device)
+        tile, example = tiles_of(examples), torch.cat(list(examples))
         size = rows_at_once(z.shape[1] * self.joint.evaluation.x[0].numel(), on=z.device)
         pairs = zip(example.split(size), tile.split(size), strict=True)
         # (points, pairs, latent): a q that is a network is run once for all these pairs
@@ -112,7 +111,7 @@ class _WithQ:
         evaluation = self.joint.evaluation
         z = latents.center(self.qz, evaluation.keys("center of q")).to(evaluation.x)
         joint = evaluation.log_likelihood(z) + self.joint.pz.log_prob(z)
-        return Guard(z.double().cpu(), torch.stack([joint, self.qz.log_prob(z)]).double().cpu())
+        return Guard(widened(z), widened(torch.stack([joint, self.qz.log_prob(z)])))
 
 
 @within_memory
@@ -147,7 +146,7 @@ def true_posterior(model: Any, x: Any, *, tolerance: float = TOLERANCE) -> TrueP
         )
 
     def moments(z: Tensor, f: Tensor) -> list[Tensor]:
-        z = z.double()
+        z = widened(z)
         return [*z.unbind(-1), *(z[..., i] * z[..., j] for i in range(d) for j in range(i, d))]
 
     integrals = Integrals.unknown(n, statistics=d + d * (d + 1) // 2)

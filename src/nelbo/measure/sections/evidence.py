@@ -59,7 +59,7 @@ def evidence(context: ReportContext) -> Section:
 
 def _gap(log_evidence: Estimate, elbo: Estimate) -> Estimate:
     return Estimate(
-        log_evidence.value.double().cpu() - elbo.value, elbo.standard_error, f"{log_evidence.method} - {elbo.method}"
+        log_evidence.value.cpu().double() - elbo.value, elbo.standard_error, f"{log_evidence.method} - {elbo.method}"
     )
 
 
