@@ -1,4 +1,4 @@
-"""What measuring asks of an accelerator: numbers stay there until a block of draws is done. Run with --second-device."""
+"""What measuring asks of an accelerator: numbers stay there until a block of draws is done."""
 
 import pytest
 import torch
@@ -9,6 +9,7 @@ from nelbo.evaluation import evaluate, evaluation_mode, mode
 from nelbo.measure import annealing
 from nelbo.measure.annealing import AnnealingPath
 from nelbo.measure.evidence import unmeasured
+from nelbo.measure.quadrature import Joint
 from tests import second_device
 from tests.counted import Counted
 from tests.measure.models import binary
@@ -21,6 +22,8 @@ X = binary(4, 12)
 @pytest.fixture(autouse=True)
 def memory(device):
     """Of the second device none is claimed to be free: chunks are those of ``mode.BUDGET``."""
+    if device.type != second_device.NAME:
+        pytest.skip("only the second device can be told how much memory it has")
     before = second_device.memory.claimed
     second_device.memory.claimed = 0
     yield
@@ -52,8 +55,8 @@ def same(x, n):
 @pytest.mark.filterwarnings("ignore")
 @pytest.mark.parametrize("method", ["importance", "mixture"])
 def test_more_draws_in_more_chunks_wait_no_more_often(device, monkeypatch, method):
-    monkeypatch.setattr(mode, "BUDGET", 12 * 500 if method == "importance" else 1 << 14)
-    model, x = made(3).to(device), X[:1] if method == "importance" else X
+    monkeypatch.setattr(mode, "BUDGET", 12 * 500 if method == "importance" else 1 << 16)
+    model, x = made(3).to(device), X[:1] if method == "importance" else same(X, 16)
     (less, few), (more, many) = counted(
         device, lambda draws: measure.log_evidence(model, x, method=method, samples=draws, **QUIET), 1000, 4000
     )
@@ -73,7 +76,6 @@ def test_bounds_and_gaps_wait_once_a_block(device, monkeypatch):
         assert many == few <= 9
 
 
-
 @pytest.mark.filterwarnings("ignore")
 @pytest.mark.parametrize(
     "measured",
@@ -81,7 +83,7 @@ def test_bounds_and_gaps_wait_once_a_block(device, monkeypatch):
         lambda model, x: measure.log_evidence(model, x, method="importance", samples=100, **QUIET),
         lambda model, x: measure.log_evidence(model, x, method="mixture", samples=100, **QUIET),
         lambda model, x: measure.log_evidence(model, x, method="quadrature", tolerance=0.1, **QUIET),
-        lambda model, x: measure.latent_usage(model, x),
+        measure.latent_usage,
         lambda model, x: measure.elbo_terms(model, x, samples=4),
     ],
     ids=["importance", "mixture", "quadrature", "usage", "terms"],
@@ -120,3 +122,31 @@ def test_pairs_of_tiles_and_examples_together_are_those_one_by_one(device, likel
     there = measure.log_evidence(model.to(device), X, **options)
     assert there.value.device == on_cpu.value.device
     torch.testing.assert_close(there.value, on_cpu.value, rtol=1e-6, atol=1e-6)
+
+
+@pytest.mark.parametrize("likelihood", ["bernoulli", "normal", "poisson"])
+def test_more_tiles_are_no_more_operations(device, likelihood):
+    evaluation = evaluate(made(2, likelihood).to(device), X)
+    place = torch.zeros(2)
+
+    def integrand(tiles):
+        with evaluation_mode(evaluation.model):
+            joint = Joint(evaluation, evaluation.conditioned, evaluation.pz, place, place)
+            joint(torch.zeros(tiles, 4, 2, device=device), [torch.arange(4, device=device)] * tiles)
+
+    few, many = counted(device, integrand, 2, 32)
+    assert many == few
+
+
+def test_a_decoder_of_nan_is_named_after_the_block(device):
+    model = made(2).to(device)
+    with torch.no_grad():
+        next(model.decoder.parameters()).fill_(torch.nan)
+    for method, options in (
+        ("importance", {"samples": 50}),
+        ("mixture", {"samples": 100}),
+        ("quadrature", {}),
+        ("annealed", {"temperatures": 2, "chains": 4}),
+    ):
+        with pytest.raises(ValueError, match=r"NaN or infinite for (\d+) of \1 pairs of an example and a z"):
+            measure.log_evidence(model, X, method=method, **options, **QUIET)

@@ -227,17 +227,19 @@ def _products(rows: Tensor, coefficients: Tensor, offset: Tensor, examples: Sequ
         examples: of each tile.
     """
     counts = torch.tensor([len(index) for index in examples])
-    firsts, m = counts.cumsum(0) - counts, int(counts.sum())
+    m, most = int(counts.sum()), int(counts.max())
     example = torch.cat([*examples, examples[0][:1]])  # one more, for the places that a tile does not fill
     log_px = rows.new_empty(m + 1, offset.shape[1])
-    widths = (counts - 1).clamp(min=1).double().log2().floor().long() + 1
-    for power in widths.unique().tolist():
-        width = min(1 << power, int(counts.max()))
-        for tile in (widths == power).nonzero().flatten().split(rows_at_once(width * rows.shape[1], on=rows.device)):
-            place = torch.arange(width)
-            pairs = torch.where(place < counts[tile, None], firsts[tile, None] + place, m).to(rows.device)
-            at = tile.to(rows.device)
-            log_px[pairs] = torch.baddbmm(offset[at][:, None], rows[example[pairs]], coefficients[at].mT)
+    powers, order = (counts - 1).clamp(min=1).log2().floor().long().sort(stable=True)
+    powers, groups = powers.unique_consecutive(return_counts=True)
+    # all that the device is told, in one copy
+    facts = torch.stack([order, counts[order], (counts.cumsum(0) - counts)[order]]).to(rows.device)
+    for power, group in zip(powers.tolist(), facts.split(groups.tolist(), dim=1), strict=True):
+        width = min(2 << power, most)
+        place = torch.arange(width, device=rows.device)
+        for tile, count, first in group.split(rows_at_once(width * rows.shape[1], on=rows.device), dim=1):
+            pairs = torch.where(place < count[:, None], first[:, None] + place, m)
+            log_px[pairs] = torch.baddbmm(offset[tile][:, None], rows[example[pairs]], coefficients[tile].mT)
     return log_px[:m]
 
 
