@@ -187,11 +187,9 @@ def _run(op: Any, *args: Any, **kwargs: Any) -> Any:
         if isinstance(value, torch.Tensor):
             given.append((value, _unwrapped(value)))
             return given[-1][1]
-        if isinstance(value, (list, tuple)):
-            return [unwrap(part) for part in value]
         return torch.device("cpu") if isinstance(value, torch.device) else value
 
-    args, kwargs = unwrap(args), {key: unwrap(value) for key, value in kwargs.items()}
+    args, kwargs = [_each(unwrap, arg) for arg in args], {key: _each(unwrap, arg) for key, arg in kwargs.items()}
     for i in single:
         if i < len(args) and isinstance(args[i], (bool, int, float, complex)):  # of x * 2
             args[i] = torch.scalar_tensor(args[i], dtype=torch.result_type(given[0][1], args[i]))
@@ -204,9 +202,14 @@ def _run(op: Any, *args: Any, **kwargs: Any) -> Any:
     def wrap(value: Any) -> Any:
         if isinstance(value, torch.Tensor):
             return back[id(value)] if id(value) in back else _wrapped(value)
-        return type(value)(wrap(part) for part in value) if type(value) in (list, tuple) else value
+        return value
 
-    return wrap(out)
+    return _each(wrap, out)
+
+
+def _each(change: Any, value: Any) -> Any:
+    """The value, or those in a list or tuple, changed; a function that called itself would keep its tensors alive."""
+    return type(value)(_each(change, part) for part in value) if type(value) in (list, tuple) else change(value)
 
 
 def _check(op: Any, args: Any, kwargs: Any) -> None:

@@ -106,6 +106,10 @@ ELSEWHERE = {
 }  # fmt: skip
 
 DRAWS = {"nelbo.loss", "nelbo.objectives.Objective"}  # from torch's generator, as in training
+ON_A_GRID = {  # whose pairs an accelerator computes in larger products, and so rounds otherwise
+    f"nelbo.measure.{name}"
+    for name in ("log_evidence", "true_posterior", "posterior_kl", "importance_bounds", "inference_gap")
+}
 TWO_SOURCES = {
     "nelbo.diagnosis.effective_beta",
     "nelbo.measure.sample_match",
@@ -188,7 +192,9 @@ def test_a_model_and_examples_may_lie_anywhere(name, device):
             elif part.dim() and right.dtype == torch.float32:
                 assert part.device == on
             assert part.dtype == right.dtype
-            if name not in TWO_SOURCES:
+            if name in ON_A_GRID and device.type == second_device.NAME:
+                torch.testing.assert_close(part.cpu(), right, rtol=1e-6, atol=1e-5, equal_nan=True)
+            elif name not in TWO_SOURCES:
                 close(part, right, device)
 
 
