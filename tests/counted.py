@@ -6,9 +6,7 @@ import torch
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
-# their result has a shape, or is a number, that only the device knows
-_WAITING = ("aten::_local_scalar_dense", "aten::nonzero", "aten::masked_select", "aten::equal", "aten::is_nonzero",
-            "aten::_unique2", "aten::unique_dim", "aten::bincount", "aten::linalg_inv")  # fmt: skip
+from tests.second_device import waits
 
 
 class Counted(TorchDispatchMode):
@@ -28,11 +26,7 @@ class Counted(TorchDispatchMode):
         if self.kind in there:
             name = function._schema.name
             self.operations[name] += 1
-            masks = name in ("aten::index", "aten::index_put", "aten::index_put_") and any(
-                t.dtype == torch.bool for t in tree_leaves(args[1]) if isinstance(t, torch.Tensor)
-            )
-            copies = "copy" in name and len(there) > 1
-            if name in _WAITING or masks or copies:
+            if waits(function, args) or ("copy" in name and len(there) > 1):
                 self.waits[name] += 1
         return out
 

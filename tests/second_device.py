@@ -9,6 +9,9 @@ As on CUDA, a tensor without axes may come from the CPU into elementwise operati
 CPU, .item() and copy_ cross devices, .numpy() is refused, and draws come from the device's own generator. `memory`
 counts what its tensors take, and can be limited: a test then sees a torch.OutOfMemoryError.
 
+Operations can be captured and replayed, as by torch.cuda.CUDAGraph: a replay runs the same operations on the same
+memory, and what waits for the device raises while it is captured.
+
 What it cannot show: races of copies that do not block, speed, kernels that CUDA lacks or whose digits differ. torch
 aborts on an exception in its backward pass: those of hooks and Functions are raised at its end, others end the process.
 """
@@ -24,6 +27,7 @@ from weakref import WeakValueDictionary
 
 import torch
 from torch.utils import backend_registration
+from torch.utils._pytree import tree_leaves
 
 NAME = "pretend"
 _CPU_KERNEL, _AUTOCAST = (
@@ -37,6 +41,9 @@ _INDEXED = (
     "aten::_unsafe_index_put",
 )
 _WITH_CPU_SCALAR = ("aten::masked_fill", "aten::masked_fill_", "aten::index_fill", "aten::index_fill_", "aten::fill_")
+# their result has a shape, or is a number, that only the device knows
+_WAITING = ("aten::_local_scalar_dense", "aten::nonzero", "aten::masked_select", "aten::equal", "aten::is_nonzero",
+           "aten::_unique2", "aten::unique_dim", "aten::bincount", "aten::linalg_inv")  # fmt: skip
 _ROUNDED = ("linear", "matmul", "mm", "addmm", "bmm", "baddbmm", "convolution")  # by autocast
 _SETUP = "_setup_privateuseone_for_python_backend"
 _PRIVATE = ("_construct_storage_from_data_pointer", "_dispatch_get_all_op_names")
@@ -160,6 +167,73 @@ def _guarded(draw: Any) -> Any:
     return function
 
 
+# Graphs
+
+
+class Graph:
+    """Stands in for torch.cuda.CUDAGraph: operations that were captured, to be run again on the same memory."""
+
+    def __init__(self) -> None:
+        self.operations: list[Any] = []
+        self.found: dict[Any, Any] = {}  # what memory held before the first operation that writes into it
+        self.times = 0
+
+    def note_writes(self, tensors: Any) -> None:
+        """Remember what these tensors hold, unless it is known already."""
+        for block in (x.untyped_storage().block for x in tensors if x.device.type == NAME):
+            self.found.setdefault(block, block.storage.clone())
+
+    def replay(self) -> None:
+        """Run the captured operations again."""
+        self.times += 1
+        with torch.no_grad():
+            for operation in self.operations:
+                operation()
+
+
+class Capture:
+    """Stands in for torch.cuda.graph: within, operations are noted in a graph, and not yet done."""
+
+    def __init__(self, graph: Graph, **_: Any) -> None:
+        self.graph = graph
+
+    def __enter__(self) -> None:
+        global _capturing
+        _capturing, self.generator = self.graph, _default.get_state()
+
+    def __exit__(self, *_: object) -> None:
+        global _capturing  # noqa: PLW0603
+        _capturing = None
+        _default.set_state(self.generator)
+        for block, held in self.graph.found.items():
+            if block.storage.nbytes() == held.nbytes():  # else it was a result's, which was given its shape meanwhile
+                block.storage.copy_(held)
+
+
+_capturing: Graph | None = None
+_waiting_raises = False
+
+
+def waits(op: Any, args: Any) -> bool:
+    """Whether the result of an operation cannot be had before the device is done with all that it was asked."""
+    if op._schema.name not in _INDEXED:
+        return op._schema.name in _WAITING
+    indices = [index for index in tree_leaves(args[1]) if isinstance(index, torch.Tensor)]
+    return any(index.dtype in (torch.bool, torch.uint8) or index.device.type == "cpu" for index in indices)
+
+
+def _refuse_waiting(what: str) -> None:
+    if _capturing is not None:
+        raise RuntimeError(f"operation not permitted when stream is capturing ({what})")
+    if _waiting_raises:
+        raise RuntimeError(f"called a synchronizing operation ({what})")
+
+
+def _set_waiting(mode: str | int) -> None:
+    global _waiting_raises  # noqa: PLW0603
+    _waiting_raises = mode in ("error", 2)
+
+
 # Operations
 
 
@@ -181,6 +255,10 @@ def _run(op: Any, *args: Any, **kwargs: Any) -> Any:
     if view:
         return op.redispatch(_CPU_KERNEL, *args, **kwargs)  # its kernel looks at no memory
     _check(op, args, kwargs)
+    if waits(op, args):
+        _refuse_waiting(op._schema.name)
+    if _capturing is not None:
+        _capturing.note_writes(_written(op, args, kwargs))
     given: list[tuple[torch.Tensor, torch.Tensor]] = []
 
     def unwrap(value: Any) -> Any:
@@ -198,6 +276,9 @@ def _run(op: Any, *args: Any, **kwargs: Any) -> Any:
         if own.device.type == NAME and (own.shape != cpu.shape or own.data_ptr() != cpu.data_ptr()):
             _put(own, _wrapped(cpu).untyped_storage(), cpu)
     back = {id(cpu): own for own, cpu in given}
+    if _capturing is not None:
+        new = [x for x in tree_leaves(out) if isinstance(x, torch.Tensor) and id(x) not in back]
+        _capturing.operations.append(partial(_once_more, op, args, kwargs, new, draws))
 
     def wrap(value: Any) -> Any:
         if isinstance(value, torch.Tensor):
@@ -205,6 +286,20 @@ def _run(op: Any, *args: Any, **kwargs: Any) -> Any:
         return value
 
     return _each(wrap, out)
+
+
+def _once_more(op: Any, args: Any, kwargs: Any, results: list[torch.Tensor], draws: bool) -> None:
+    out = _draw(op, args, kwargs) if draws else op(*args, **kwargs)
+    given = {id(x) for x in tree_leaves((args, kwargs))}
+    for held, result in zip(results, (x for x in tree_leaves(out) if id(x) not in given), strict=True):
+        held.copy_(result)
+
+
+def _written(op: Any, args: Any, kwargs: Any) -> list[torch.Tensor]:
+    """The tensors that an operation changes."""
+    names = _facts(op)[-1]
+    named = [*zip((argument.name for argument in op._schema.arguments), args, strict=False), *kwargs.items()]
+    return [x for name, value in named if name in names for x in tree_leaves(value) if isinstance(x, torch.Tensor)]
 
 
 def _each(change: Any, value: Any) -> Any:
@@ -247,7 +342,13 @@ def _empty_strided(size: Any, stride: Any, *, dtype: Any = None, **_: Any) -> to
 
 
 def _copy_from(source: torch.Tensor, target: torch.Tensor, non_blocking: bool = False) -> torch.Tensor:
-    _unwrapped(target).copy_(_unwrapped(source))
+    if source.device != target.device:
+        _refuse_waiting("a copy between devices")
+    into, values = _unwrapped(target), _unwrapped(source)
+    if _capturing is not None:
+        _capturing.note_writes([target])
+        _capturing.operations.append(partial(into.copy_, values))
+    into.copy_(values)
     return target
 
 
@@ -304,6 +405,12 @@ def _backward(run: Any) -> Any:
     return function
 
 
+class _Stream:
+    """A queue of a device that waits for everything."""
+
+    def wait_stream(self, other: "_Stream") -> None: ...
+
+
 class _Module:
     """torch.pretend, as torch.cuda."""
 
@@ -317,6 +424,10 @@ class _Module:
         self.manual_seed = self.manual_seed_all = lambda seed: _default.manual_seed(seed)  # noqa: PLW0108  (made later)
         self.get_rng_state = lambda device=None: _default.get_state()
         self.set_rng_state = lambda state, device=None: _default.set_state(state)
+        self.Stream = self.current_stream = lambda device: _Stream()
+        self.stream = lambda stream: nullcontext()
+        self.CUDAGraph, self.graph = Graph, Capture
+        self.get_sync_debug_mode, self.set_sync_debug_mode = lambda: 2 * _waiting_raises, _set_waiting
         self.get_amp_supported_dtype = lambda: [torch.bfloat16, torch.float16]
 
 

@@ -4,7 +4,9 @@ Everything else asks a tensor where it lies and computes there. Accelerators are
 and ``torch.get_device_module``, whatever their kind; a test keeps their names out of all other modules.
 """
 
-from contextlib import nullcontext
+import warnings
+from collections.abc import Generator
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from typing import Any
 
 import torch
@@ -15,6 +17,7 @@ KINDS = ("cuda", "mps", "xpu")
 """Of accelerators, as users name them; others that torch knows do as well."""
 _FUSED_ADAM = ("cpu", "cuda", "mps")  # torch has the kernel on others too, but nobody has compared its digits
 _PINS = ("cuda",)
+_GRAPH = "CUDAGraph"  # others have one too, but nobody has compared its digits
 _WITHOUT_FLOAT64 = ("mps",)  # Metal
 
 
@@ -99,6 +102,48 @@ def move(model: nn.Module, device: torch.device) -> None:
 def has_fused_adam(device: torch.device) -> bool:
     """Whether torch's fused kernel of Adam runs on the device."""
     return device.type in _FUSED_ADAM
+
+
+def has_graphs(device: torch.device) -> bool:
+    """Whether operations can be captured on the device, to be replayed by one call."""
+    return device.type != "cpu" and hasattr(torch.get_device_module(device), _GRAPH)
+
+
+def new_graph(device: torch.device) -> Any:
+    """An empty graph of a device that has them; its ``replay()`` does what was captured."""
+    return getattr(torch.get_device_module(device), _GRAPH)()
+
+
+def capture(graph: Any, device: torch.device) -> AbstractContextManager[Any]:
+    """A context that notes the operations within in a graph, and does none of them."""
+    module: Any = torch.get_device_module(device)
+    return module.graph(graph, capture_error_mode="thread_local")  # other threads may pin memory meanwhile
+
+
+@contextmanager
+def waiting_raises(device: torch.device) -> Generator[None]:
+    """Within, what waits for the device, such as the reading of a number, is a RuntimeError."""
+    module: Any = torch.get_device_module(device)
+    before = module.get_sync_debug_mode()
+    with warnings.catch_warnings(action="ignore"):  # torch says that it does not detect everything
+        module.set_sync_debug_mode("error")
+    try:
+        yield
+    finally:
+        module.set_sync_debug_mode(before)
+
+
+@contextmanager
+def aside(device: torch.device) -> Generator[None]:
+    """Within, operations go to a queue of their own, as torch asks for those that are run before they are captured."""
+    module: Any = torch.get_device_module(device)
+    queue = module.Stream(device)
+    queue.wait_stream(module.current_stream(device))
+    try:
+        with module.stream(queue):
+            yield
+    finally:
+        module.current_stream(device).wait_stream(queue)
 
 
 def can_pin(device: torch.device) -> bool:

@@ -171,11 +171,12 @@ class Model(nn.Module, ABC):
     @torch.no_grad()
     def draw_weights(self) -> None:
         """Draw the weights now, from torch's global generator, if they were never used."""
+        if self._draw_weights is None:
+            return
         make, self._draw_weights = self._draw_weights, None
-        if make is not None:
-            fresh = make().state_dict()
-            for name, tensor in super().state_dict(keep_vars=True).items():
-                tensor.copy_(fresh[name])
+        fresh = make().state_dict()
+        for name, tensor in super().state_dict(keep_vars=True).items():
+            tensor.copy_(fresh[name])
 
     def __setattr__(self, name: str, value: Any) -> None:
         if self._draw_weights is not None and isinstance(value, nn.Module | Tensor):

@@ -48,7 +48,11 @@ SCENARIOS: dict[str, tuple[Any, dict[str, Any]]] = {
 def start(scenario: str, folder: Path, out: Path | None, **more: Any) -> Any:
     make, settings = SCENARIOS[scenario]
     model, data = make(folder)
-    return nelbo.fit(model, data, **({"out": out, "epochs": 8, "batch_size": 16, "progress": False} | settings | more))
+    return nelbo.fit(
+        model,
+        data,
+        **({"out": out, "epochs": 8, "batch_size": 16, "progress": False, "device": "cpu"} | settings | more),
+    )
 
 
 def go_on(scenario: str, out: Path, **more: Any) -> Any:

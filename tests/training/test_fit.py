@@ -9,9 +9,9 @@ import torch
 from torch import nn
 
 import nelbo
-from nelbo import objectives
+from nelbo import likelihoods, objectives
 from nelbo.objectives import ELBO, Beta, Cyclical, Linear, Objective, Terms
-from nelbo.vae import encoded
+from nelbo.vae import VAE, encoded
 from tests.training.simple import binary, by_hand, quick, same, small, untimed, weights
 
 
@@ -162,6 +162,25 @@ def test_compiled_networks_train_and_a_nan_in_them_is_named(tmp_path):
     assert compiled.history[-1]["validation_nelbo"] == pytest.approx(plain.history[-1]["validation_nelbo"], abs=1e-3)
     with pytest.raises(nelbo.training.NonFiniteError, match=r"the output of (encoder|decoder)\.layers\.\d"):
         quick(small(), x, compile=True, learning_rate=1e30, epochs=5)
+
+
+class Opaque(nn.Linear):
+    def forward(self, x):
+        torch._dynamo.graph_break()
+        return super().forward(x)
+
+
+@pytest.mark.slow
+def test_a_step_that_cannot_be_compiled_as_one_trains_all_the_same():
+    def made():
+        torch.manual_seed(0)
+        return VAE(nn.Sequential(Opaque(6, 4)), nn.Linear(2, 6), latent=2, likelihood=likelihoods.Bernoulli())
+
+    x = binary(256)
+    with pytest.warns(UserWarning, match="the step cannot be compiled as one"):
+        compiled = quick(made(), x, compile=True)
+    assert compiled.record["steps"].startswith("encoder and decoder compiled")
+    assert compiled.history[-1]["train_nelbo"] == pytest.approx(quick(made(), x).history[-1]["train_nelbo"], abs=1e-3)
 
 
 # --- what is refused --------------------------------------------------------------------------------------------------
@@ -330,6 +349,7 @@ def test_linear_vae_reaches_probabilistic_pca(tmp_path):
     data = nelbo.data.as_data(torch.from_numpy(x), validation=0)
     made = small("linear_vae", event=(5,), latent=2, hidden=())
     run = quick(made, data, epochs=120, batch_size=64, learning_rate=0.05, schedule="exponential")
+    run.model.cpu()
     with torch.no_grad():
         draws = torch.stack([nelbo.loss(run.model, torch.from_numpy(x)).elbo.mean() for _ in range(50)])
         affine = run.model.decoder.layers[0]

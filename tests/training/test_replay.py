@@ -24,7 +24,7 @@ class Root(nn.Module):
     """sqrt of numbers of which one is 0: finite forward, infinite backward."""
 
     def forward(self, x):
-        return torch.sqrt(x * (torch.arange(x.shape[1]) > 0))
+        return torch.sqrt(x * (torch.arange(x.shape[1], device=x.device) > 0))
 
 
 class BreaksAt(nn.Module):

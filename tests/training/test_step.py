@@ -9,11 +9,13 @@ import torch
 from torch import nn
 
 import nelbo
-from nelbo.data import Batch
+from nelbo.data import Batch, as_data
 from nelbo.objectives import ELBO, Beta, Capacity, ImportanceWeighted, Linear
+from nelbo.training.fit import prepare
 from nelbo.training.optimizers import Adam, factor_at
 from nelbo.training.settings import Settings
-from nelbo.training.step import Clock, Step
+from nelbo.training.step import Clock, Step, mixed_precision
+from tests.cases import LIKELIHOODS, make_vae
 from tests.training.simple import binary, by_hand, small, weights
 
 
@@ -162,6 +164,37 @@ def test_torch_compile_wraps_it():
     got = gradients(torch.compile(step, backend="eager"), batch)
     for a, b in zip(got, expected, strict=True):
         torch.testing.assert_close(a, b)
+
+
+@pytest.mark.filterwarnings("ignore")  # torch's compiler warns about itself
+@pytest.mark.parametrize(
+    ("name", "objective", "changes"),
+    [
+        ("bernoulli", Beta(Linear(4)), {"ema": 0.9, "clip": 1.0, "schedule": "cosine"}),
+        ("normal_optimal", ImportanceWeighted(3, "dreg"), {"precision": "bfloat16"}),
+    ],
+)
+def test_the_compiled_step_is_one_graph(name, objective, changes):
+    """Gradients and the optimizer's moves included: whatever breaks it in two costs a way through Python."""
+    data = as_data(LIKELIHOODS[name][1](50))
+    trained = []
+    for compiled in (False, True):
+        torch.manual_seed(0)
+        updates = prepare(make_vae(name), objective, data, settings(**changes), torch.device("cpu"), None)
+        updates.step.train()
+        raw = next(updates.batches())
+        with updates.step.listening(), mixed_precision(updates.model, updates.settings.precision):
+            updates.begin()
+            updates.joined(raw)
+            updates.begin()
+            if compiled:
+                with torch._dynamo.config.patch(trace_autograd_ops=True):
+                    torch.compile(updates.joined, fullgraph=True, backend="eager")(raw)
+            else:
+                updates.joined(raw)
+        trained.append(updates.state.tensors())
+    for key, tensor in trained[0].items():
+        torch.testing.assert_close(trained[1][key], tensor)
 
 
 def test_mixed_precision_is_over_afterwards():

@@ -32,6 +32,8 @@ def normal_kl(p: Normal, q: Normal) -> Tensor:
     1e-12 nats.
     """
     parts = p.loc, p.scale, q.loc, q.scale
+    if torch.compiler.is_compiling():  # the compiler merges the passes itself, and takes no function with a jvp
+        return _of_dtype(p.scale)(*parts)
     if torch.is_grad_enabled() and any(x.requires_grad for x in parts):
         return _NormalKL.apply(*parts)  # pyright: ignore[reportReturnType]
     return _fast(*parts)
@@ -85,8 +87,11 @@ def _slopes(parts: tuple[Tensor, ...], needed: Sequence[bool], factor: Tensor | 
 
 def _fast(m_p: Tensor, s_p: Tensor, m_q: Tensor, s_q: Tensor) -> Tensor:
     """`_formula`; below float64 with the gap in float64, slice by slice."""
-    formula = _formula if s_p.dtype == _WIDE or wide(s_p.device) != _WIDE else _widened
-    return _sliced(formula, (m_p, s_p, m_q, s_q))
+    return _sliced(_of_dtype(s_p), (m_p, s_p, m_q, s_q))
+
+
+def _of_dtype(scale: Tensor) -> Callable[..., Tensor]:
+    return _formula if scale.dtype == _WIDE or wide(scale.device) != _WIDE else _widened
 
 
 def _sliced(formula: Callable[..., Tensor], parts: Sequence[Tensor]) -> Tensor:

@@ -106,6 +106,8 @@ class IndependentBernoulli(Independent):
         super().__init__(TorchBernoulli(logits=logits, validate_args=False), event_dims, validate_args=False)
 
     def log_prob(self, value: Tensor) -> Tensor:
+        if torch.compiler.is_compiling():  # the compiler merges the passes itself, and takes no function with a jvp
+            return _BernoulliLogProb.forward(self.base_dist.logits, value, self.reinterpreted_batch_ndims)
         out: Tensor = _BernoulliLogProb.apply(self.base_dist.logits, value, self.reinterpreted_batch_ndims)
         return out
 

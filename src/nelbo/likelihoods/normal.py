@@ -59,9 +59,11 @@ class Normal(Likelihood):
             # sigma can shrink without bound around a pixel that never varies: 1e-3 is finer than an 8-bit level
             scale = log_scale.clamp(-7.0, 20.0).exp()
         else:
-            mean, scale = parameters, self._scale()
+            mean, given = parameters, self._scale()
+            # torch's Normal would copy a number to the device, and wait for it
+            scale = given if isinstance(given, Tensor) else mean.new_full((), given)
         event = tuple(mean.shape[-event_dims:])
-        if isinstance(scale, Tensor) and scale.dim() == event_dims and scale.shape != event:
+        if scale.dim() == event_dims and scale.shape != event:
             raise ValueError(
                 f"Normal has a sigma for each feature of shape {tuple(scale.shape)}, but the decoder gives examples "
                 f"of shape {event}; write Normal(torch.ones({event}))"

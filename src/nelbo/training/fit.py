@@ -11,11 +11,12 @@ import torch
 
 from nelbo import runs
 from nelbo.data import Data, Dataset, as_data
-from nelbo.devices import move, pick_device, wide
+from nelbo.devices import has_graphs, move, pick_device, wide
 from nelbo.files import exclusive, sweep, write_json, write_tensors
 from nelbo.objectives import Objective, default_for, to_dict
 from nelbo.randomness import seeded_weights
 from nelbo.runs import Epoch, Run
+from nelbo.training.captured import CapturedUpdates
 from nelbo.training.checkpoint import Keeper, Position, Snapshot, State
 from nelbo.training.loop import Loop
 from nelbo.training.machine import Machine, training_arithmetic
@@ -49,6 +50,7 @@ def fit(
     patience: int | None = None,
     precision: Precision = "float32",
     compile: bool = False,
+    capture: bool = True,
     device: str = "auto",
     threads: int | None = None,
     seed: int = 0,
@@ -80,7 +82,9 @@ def fit(
         ema: decay of an exponential moving average of the weights, such as 0.999; the run ends with the average.
         patience: stop after so many epochs without a better validation NELBO, and keep the best weights.
         precision: bfloat16 runs the networks in mixed precision.
-        compile: run encoder and decoder through torch.compile (half a minute at the start).
+        compile: run the whole step, optimizer included, through torch.compile (a minute or two at the start).
+        capture: on CUDA, replay each step as a graph of its kernels, where that gives the same numbers; small networks
+            train several times as fast. run.json says what was done, and why not.
         device: auto, cpu, cuda, cuda:1, mps, ...
         threads: of the CPU; None is torch's present number.
         seed: of every draw: a recipe's weights, order, noise and validation. The same seed repeats a run bit for bit,
@@ -175,10 +179,6 @@ def prepare(
         optimizer: the user's own; None is Adam.
     """
     move(model, device)
-    if settings.compile:
-        for network in (getattr(model, name, None) for name in ("encoder", "decoder")):
-            if network is not None:
-                network.compile()
     clock = Clock(settings, objective, examples=len(data.train), device=device)
     parameters = [parameter for parameter in model.parameters() if parameter.requires_grad]
     if optimizer is None:
@@ -188,7 +188,8 @@ def prepare(
     totals = torch.zeros(4, dtype=wide(device), device=device)
     state = State(model, chosen, None if settings.ema is None else copy_of(model), totals=totals)
     step = Step(model, objective, clock, precision=settings.precision)
-    return Updates(step, state, data.train, settings, device)
+    kind = CapturedUpdates if settings.capture and has_graphs(device) else Updates
+    return kind(step, state, data.train, settings, device)
 
 
 def own_optimizer(updates: Updates) -> str | None:
@@ -243,9 +244,14 @@ def train(
         title = str((model.recipe or {}).get("name", "training")).replace("_", " ")
         bar = ProgressBar(settings.epochs, updates.per_epoch, title) if progress is True else None
         display = progress(loop) if callable(progress) else bar or NullProgress()
+        stack.enter_context(updates.step.listening())
         stack.callback(model.eval)  # also where the training is interrupted
         with _status(folder, record), bar or contextlib.nullcontext():
-            loop.run(display)
+            try:
+                loop.run(display)
+            finally:
+                if updates.notes:
+                    record["steps"] = "; ".join(updates.notes)
             if folder is not None:
                 write_tensors(folder / runs.WEIGHTS, model.state_dict())
     return Run(model, loop.history, folder, record, data)

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 from torch.optim.adamw import adamw
 
-from nelbo.devices import has_fused_adam
+from nelbo.devices import has_fused_adam, has_graphs
 
 MakeOptimizer = Callable[[Iterable[nn.Parameter]], torch.optim.Optimizer]
 Schedule = Literal["constant", "cosine", "exponential", "burda"]
@@ -33,12 +33,15 @@ class Adam(torch.optim.AdamW):
     def __init__(self, parameters: Iterable[nn.Parameter], *, learning_rate: Tensor, weight_decay: float = 0.0) -> None:
         parameters = list(parameters)
         device = parameters[0].device
-        fused = has_fused_adam(device)
-        super().__init__(parameters, lr=learning_rate, weight_decay=weight_decay, fused=fused, foreach=False)
+        fused, captured = has_fused_adam(device), has_graphs(device)
+        super().__init__(
+            parameters, lr=learning_rate, weight_decay=weight_decay, fused=fused, foreach=False, capturable=captured
+        )
+        self._warned_capturable_if_run_uncaptured = True  # both ways are meant
         for parameter in parameters:
             # torch makes them in the first step: now, they are in the first checkpoint, and stay the same tensors
             self.state[parameter] = {
-                "step": torch.zeros((), dtype=torch.float32, device=device if fused else "cpu"),
+                "step": torch.zeros((), dtype=torch.float32, device=device if fused or captured else "cpu"),
                 "exp_avg": torch.zeros_like(parameter),
                 "exp_avg_sq": torch.zeros_like(parameter),
             }
@@ -58,6 +61,7 @@ class Adam(torch.optim.AdamW):
             super().step()
             return
         moments, squares, steps = self._gathered
+        fused = not torch.compiler.is_compiling()  # the compiler makes a kernel of its own, with what stands around
         adamw(
             parameters,
             gradients,
@@ -65,7 +69,9 @@ class Adam(torch.optim.AdamW):
             squares,
             [],
             steps,
-            fused=True,
+            fused=fused,
+            foreach=not fused,
+            capturable=not fused or group["capturable"],
             amsgrad=False,
             maximize=False,
             lr=group["lr"],

@@ -53,6 +53,7 @@ class Settings:
     patience: Annotated[int | None, _COUNT]
     precision: Precision
     compile: bool
+    capture: bool
     device: str
     threads: Annotated[int | None, _COUNT]
     seed: Annotated[int, Limits("an integer")]

@@ -2,9 +2,11 @@
 
 import contextlib
 import math
+import warnings
 from collections.abc import Generator, Iterator
 from dataclasses import dataclass
-from typing import final
+from importlib import import_module
+from typing import Any, final
 
 import torch
 from torch import Tensor, nn
@@ -30,6 +32,24 @@ from nelbo.vae import Model, place_of
 
 
 @final
+class _Now(Progress):
+    """Progress by a clock, whose epoch is read where it is asked for: compiled code would depend on that number."""
+
+    clock: "Clock"
+
+    def __init__(self, clock: "Clock") -> None:
+        object.__setattr__(self, "clock", clock)
+        object.__setattr__(self, "examples", clock.examples)
+        object.__setattr__(self, "weights", {name: clock.get_buffer(f"weight_{name}") for name in clock.schedules})
+
+    @property
+    def epoch(self) -> float:  # pyright: ignore[reportIncompatibleVariableOverride]
+        if self.clock.hidden:
+            raise RuntimeError("the objective reads progress.epoch; progress.weight(name, schedule) can be captured")
+        return self.clock.epoch
+
+
+@final
 class Clock(nn.Module):
     """What changes from step to step, as tensors without axes that :meth:`advance` fills between two steps.
 
@@ -45,6 +65,7 @@ class Clock(nn.Module):
         learning_rate: ().
         ema_weight: (), the share of the new weights in their average.
         progress: with a () for each scheduled weight of the objective.
+        hidden: whether the epoch, a number of Python, may not be read: what is captured would keep it.
     """
 
     learning_rate: Tensor
@@ -54,16 +75,12 @@ class Clock(nn.Module):
         super().__init__()
         self.settings, self.examples = settings, examples
         self.schedules = objective.schedules()
-        self.epoch, self.factor = 0.0, 1.0
+        self.epoch, self.factor, self.hidden = 0.0, 1.0, False
         self.register_buffer("learning_rate", scalar(settings.learning_rate, device), persistent=False)
         self.register_buffer("ema_weight", scalar(1.0, device), persistent=False)
         for name, schedule in self.schedules.items():
             self.register_buffer(f"weight_{name}", scalar(schedule.at(0.0), device), persistent=False)
-
-    @property
-    def progress(self) -> Progress:
-        """Where the training stands, for the objective."""
-        return Progress(self.epoch, self.examples, {name: self.get_buffer(f"weight_{name}") for name in self.schedules})
+        self.progress: Progress = _Now(self)
 
     def advance(self, epoch: float, step: int) -> None:
         """Set everything to its value in the step to come.
@@ -105,48 +122,56 @@ class Step(nn.Module):
     def __init__(self, model: Model, objective: Objective, clock: Clock, *, precision: str = "float32") -> None:
         super().__init__()
         self.model, self.objective, self.clock, self.precision = model, objective, clock, precision
+        self._outputs: list[Distribution] | None = None
 
     def forward(self, batch: Batch) -> Terms:
         """The terms of the objective, (batch,) each, in nats; draws come from the device's generator."""
-        model, clock = self.model, self.clock
-        family = model.px_family
-        with mixed_precision(model, self.precision), _outputs_of(family) as outputs:
-            terms = self.objective.terms(model, batch, clock.progress)
-        if self.training and outputs:
-            family.adapt(outputs[-1], batch.x)
+        if self._outputs is None and type(self.model.px_family).adapt is not Likelihood.adapt:
+            with self.listening():
+                return self.forward(batch)
+        model, outputs = self.model, self._outputs
+        with mixed_precision(model, self.precision):
+            terms = self.objective.terms(model, batch, self.clock.progress)
+        if outputs:
+            if self.training:
+                model.px_family.adapt(outputs[-1], batch.x)
+            outputs.clear()
         return terms
+
+    @contextlib.contextmanager
+    def listening(self) -> Generator[None]:
+        """Within, each p(x|z) that the likelihood builds in training is noted, for it to learn from.
+
+        Compiled code cannot begin to listen: whoever compiles the step does so around the whole training.
+        """
+        outputs = self._outputs = list[Distribution]()
+
+        def note(module: nn.Module, inputs: object, px: Distribution) -> None:
+            if module.training:
+                outputs.append(px)
+
+        handle = self.model.px_family.register_forward_hook(note)
+        try:
+            yield
+        finally:
+            self._outputs = None
+            handle.remove()
 
 
 @contextlib.contextmanager
 def mixed_precision(model: Model, precision: str) -> Generator[None]:
     """Within, the model's networks run in that precision; what is measured is measured in the model's own."""
-    before = model.network_dtype
-    model.network_dtype = None if precision == "float32" else torch.bfloat16
+    before, wanted = model.network_dtype, None if precision == "float32" else torch.bfloat16
+    if before == wanted:  # torch.compile, for one, cannot set an attribute of a model
+        yield
+        return
+    model.network_dtype = wanted
     try:
         yield
     finally:
         model.network_dtype = before
 
 
-@contextlib.contextmanager
-def _outputs_of(family: Likelihood) -> Generator[list[Distribution]]:
-    """Within, each p(x|z) that the family builds is noted, if it has something to learn from them."""
-    outputs: list[Distribution] = []
-    if type(family).adapt is Likelihood.adapt:
-        yield outputs
-        return
-
-    def note(module: nn.Module, inputs: object, px: Distribution) -> None:
-        outputs.append(px)
-
-    handle = family.register_forward_hook(note)
-    try:
-        yield outputs
-    finally:
-        handle.remove()
-
-
-@final
 @dataclass
 class Updates:
     """The updates of one training, in order.
@@ -157,6 +182,10 @@ class Updates:
         data: the training set.
         settings: of the training.
         device: of the model.
+
+    Attributes:
+        moves_within: whether the optimizer can be compiled and captured with the rest: nelbo's own one, or one that
+            says that it is ``capturable`` and whose learning rate, a number of Python, is constant.
     """
 
     step: Step
@@ -173,7 +202,23 @@ class Updates:
         self.follows_clock = self.state.optimizer.param_groups[0]["lr"] is self.clock.learning_rate
         weight = place_of(self.model)
         self.dtype = torch.float32 if weight is None else weight.dtype
+        constant = self.settings.schedule == "constant" and not self.settings.learning_rate_warm_up
+        self.moves_within = isinstance(optimizer, Adam) or (
+            constant and all(group.get("capturable", False) for group in optimizer.param_groups)
+        )
+        self._unit = self._compiled if self.settings.compile else self.joined
+        self._fast = torch.compile(self.joined, fullgraph=True, dynamic=False)
+        self.not_compiled: str | None = None
         self.parameters = [parameter for parameter in self.step.parameters() if parameter.requires_grad]
+
+    @property
+    def notes(self) -> list[str]:
+        """How the steps are run, where not as they are written."""
+        if not self.settings.compile:
+            return []
+        if self.not_compiled is None:
+            return ["compiled as one"]
+        return [f"encoder and decoder compiled, for the whole cannot be: {self.not_compiled}"]
 
     @property
     def per_epoch(self) -> int:
@@ -196,11 +241,66 @@ class Updates:
         Returns:
             (), the mean of the surrogate, whose gradient was taken.
         """
-        state, position, clock = self.state, self.state.position, self.clock
+        self.begin()
+        loss = self.run(raw, watched=watched)
+        self.state.position.batch += 1
+        self.state.position.step += 1
+        return loss
+
+    def begin(self) -> None:
+        """Seed the noise and set the clock for the step to come."""
+        position = self.state.position
         seed_noise(self.device, derive(self.settings.seed, "noise", position.step, 0))
-        clock.advance(position.epoch + position.batch / self.per_epoch, position.step)
+        self.clock.advance(position.epoch + position.batch / self.per_epoch, position.step)
         if not self.follows_clock:
-            scale_learning_rates(state.optimizer, self.rates, clock.factor)
+            scale_learning_rates(self.state.optimizer, self.rates, self.clock.factor)
+
+    def run(self, raw: Batch, *, watched: bool = False) -> Tensor:
+        """The step that has begun: arithmetic on the device alone."""
+        if watched:
+            loss = self.differentiate(raw, watched=True)
+            self.apply(watched=True)
+            return loss
+        loss = self.unit(raw)
+        if not self.moves_within:
+            self.apply()
+        return loss
+
+    def unit(self, raw: Batch) -> Tensor:
+        """What is compiled or captured as one: the step, or all of it but an optimizer that cannot be part of it."""
+        with mixed_precision(self.model, self.step.precision):
+            return self._unit(raw)
+
+    def _compiled(self, raw: Batch) -> Tensor:
+        options: Any = import_module("torch._dynamo.config")  # where torch documents them
+        errors: Any = import_module("torch._dynamo.exc")
+        # steps are counted over all trainings of a process
+        wanted = {"trace_autograd_ops": True, "recompile_limit": 1000}
+        try:
+            with options.patch(**{name: value for name, value in wanted.items() if hasattr(options, name)}):
+                return self._fast(raw)
+        except errors.TorchDynamoException as error:  # before anything was computed
+            self.not_compiled = next(iter(str(error).strip().splitlines()), type(error).__name__)
+        warnings.warn(
+            f"the step cannot be compiled as one ({self.not_compiled}): encoder and decoder are, and the rest runs as "
+            "it is",
+            stacklevel=2,
+        )
+        for network in (getattr(self.model, name, None) for name in ("encoder", "decoder")):
+            if isinstance(network, nn.Module):
+                network.compile()
+        self._unit = self.joined
+        return self.joined(raw)
+
+    def joined(self, raw: Batch) -> Tensor:
+        """The unit as it is before it is compiled."""
+        loss = self.differentiate(raw)
+        if self.moves_within:
+            self.apply()
+        return loss
+
+    def differentiate(self, raw: Batch, *, watched: bool = False) -> Tensor:
+        """The mean of the surrogate, (), with its gradient at the parameters; its terms are added to the totals."""
         batch = self.data.prepare(raw).to(dtype=self.dtype)
         if watched:
             examine_data(batch.x)
@@ -213,18 +313,20 @@ class Updates:
         loss.backward()
         if watched:
             examine_gradients(self.model)
+        with torch.no_grad():
+            totals = self.state.totals
+            totals.add_(torch.stack([*terms.loss, terms.value]).sum(1, dtype=totals.dtype))
+        return loss.detach()
+
+    def apply(self, *, watched: bool = False) -> None:
+        """Move the weights along the gradients, and their average."""
         if self.settings.clip is not None:
             nn.utils.clip_grad_norm_(self.parameters, self.settings.clip)
         self.move()
         if watched:
             examine_weights(self.model)
-        if state.average is not None:
-            move_average(state.average, self.model, clock.ema_weight)
-        with torch.no_grad():
-            state.totals.add_(torch.stack([*terms.loss, terms.value]).sum(1, dtype=state.totals.dtype))
-        position.batch += 1
-        position.step += 1
-        return loss.detach()
+        if self.state.average is not None:
+            move_average(self.state.average, self.model, self.clock.ema_weight)
 
     def learning_rate_at(self, epoch: float) -> float:
         """The learning rate of the first parameter group."""
