@@ -95,7 +95,7 @@ def test_a_run_that_did_not_finish_is_taken_from_its_checkpoint(killed, here, ca
     assert (here / killed / "weights.safetensors").exists() is False
 
 
-@pytest.mark.parametrize("suffix", ["png", "npy", "parquet"])
+@pytest.mark.parametrize("suffix", ["png", "npy", "parquet", "csv"])
 @pytest.mark.parametrize("command", ["sample", "reconstruct", "embed"])
 def test_outputs_in_every_format(run, here, command, suffix):
     assert main([command, run, "--out", f"out.{suffix}"]) == 0
@@ -159,7 +159,7 @@ def test_mistakes_end_in_a_sentence(here, capsys, arguments, words):
 
 def test_output_mistakes(run, here, capsys):
     assert main(["sample", run, "--out", "x.gif"]) == 1
-    assert "--out must end in .png, .npy or .parquet, got 'x.gif'" in capsys.readouterr().err
+    assert "--out must end in .png, .npy, .parquet or .csv, got 'x.gif'" in capsys.readouterr().err
     assert main(["embed", run, "--split", "test"]) == 1
     assert "have no test part; they have: train, validation. Write --split train" in capsys.readouterr().err
     np.save("wide.npy", np.zeros((5, 12), dtype=np.float32))

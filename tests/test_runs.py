@@ -74,7 +74,7 @@ def test_the_data_of_a_run(tmp_path):
     path.write_bytes(path.read_bytes()[:-1] + b"\x00")
     with pytest.raises(ValueError, match=r"images\.npy has changed"):
         _ = nelbo.load(tmp_path / "r").data
-    with pytest.raises(ValueError, match=r"data given in memory.*nelbo\.resume\(.*data=x\)"):
+    with pytest.raises(ValueError, match=r"data given in memory.*nelbo\.load\(.*data='table.csv'\)"):
         _ = nelbo.load(quick(small(), binary(), out=tmp_path / "m").path).data
 
 

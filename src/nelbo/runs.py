@@ -4,16 +4,17 @@ import os
 import platform
 import warnings
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 import torch
+from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from nelbo import data as nelbo_data
 from nelbo import recipes
-from nelbo.data import as_batch
+from nelbo.data import as_batch, seen_by
 from nelbo.devices import CPU, computes_in, move, pick_device
 from nelbo.evaluation import decode, evaluate, sample
 from nelbo.files import DamagedFileError, json_line, naming, parse_json, read_json, read_tensors, write_bytes
@@ -90,16 +91,73 @@ class Run:
             self._data = rebuild_data(self.record, self.path)
         return self._data
 
+    @property
+    def origin(self) -> dict[str, Any]:
+        """What is known of the data without loading them: features, units, preparation, source; see `Data.origin`."""
+        origin = self.record.get("data") or (self._data.origin if self._data is not None else None)
+        if not origin:
+            raise ValueError(f"nothing is recorded of the data that {self.name} was trained on; pass tensors instead")
+        return origin
+
+    def examples(self, source: Any) -> nelbo_data.Dataset:
+        """Other data as this run sees them: its columns, by name, in its order, prepared as its own data were.
+
+        Neither needs the data that the run was trained on. A warning names columns that are left out, and those whose
+        mean or spread is so far from that of the training set that their units may be others.
+
+        Args:
+            source: what :func:`nelbo.data.load` takes, with values as they are stored; what has no names, such as an
+                array, is taken by position.
+
+        Raises:
+            ValueError: columns are missing, all of which are named, or the shape is another one.
+        """
+        return nelbo_data.prepared_like(self.origin, source)
+
+    def table(self, x: Tensor, *, means: bool = False) -> dict[str, NDArray[Any]]:
+        """Samples or reconstructions as columns, in the names and the units of the run's data.
+
+        What was standardized or scaled is so no longer, and columns that held whole numbers hold whole numbers: a
+        dictionary for ``pandas.DataFrame``, ``polars.DataFrame`` or ``pyarrow.table``.
+
+        Args:
+            x: (n, \\*event), as the model sees it.
+            means: whether x are means of p(x|z): those of columns of true and false stay probabilities.
+        """
+        return nelbo_data.as_table(self.origin, x, means=means)
+
+    def beside(self, source: Any) -> nelbo_data.Data | nelbo_data.Dataset:
+        """The run's training set with other data as its test set; its own data where these are they, wherever they lie.
+
+        Where the training set cannot be loaded, a warning says why, and the others come alone.
+
+        Args:
+            source: as for ``examples``.
+        """
+        judged = nelbo_data.judged_by(self.origin, source)
+        if isinstance(judged, nelbo_data.Data):
+            self._data = self._data or judged
+            return self._data
+        try:
+            train = self.data.train
+        except (OSError, ValueError) as error:
+            why = error.__cause__ or error  # without the line to write: other data are given
+            warnings.warn(f"nothing is compared with the training data of {self.name}: {why}", stacklevel=2)
+            return judged
+        where = str(source) if isinstance(source, str | Path) else None
+        return nelbo_data.Data(train, None, judged, self.data.origin | {"source": where})
+
     def encode(self, x: Any, *, seed: int = 0) -> Tensor:
         """The mean of q(z|x) of each example, (batch, latent): where it lies in latent space.
 
         In evaluation mode, in chunks and without gradients, as all of these; ``run.model.encode`` has a gradient.
 
         Args:
-            x: a tensor or array (batch, \\*event), a Batch or a Dataset.
+            x: as the model sees it, a tensor or array (batch, \\*event), a Batch or a Dataset; or as it is stored, a
+                path, the name of a set or a table, which passes through ``examples`` first.
             seed: of the draws where q(z|x) has no mean in closed form.
         """
-        return evaluate(self.model, as_batch(x), seed=seed).embedding
+        return evaluate(self.model, as_batch(seen_by(self, x)), seed=seed).embedding
 
     def decode(self, z: Tensor) -> Tensor:
         """The mean of p(x|z), (n, \\*event), for z of shape (n, latent)."""
@@ -107,7 +165,7 @@ class Run:
 
     def reconstruct(self, x: Any, *, seed: int = 0) -> Tensor:
         """Each example as the decoder gives it back from the mean of q(z|x), (batch, \\*event); x as in ``encode``."""
-        return evaluate(self.model, as_batch(x), seed=seed).reconstruction
+        return evaluate(self.model, as_batch(seen_by(self, x)), seed=seed).reconstruction
 
     def sample(self, n: int, *, mean: bool = False, seed: int = 0) -> Tensor:
         """New examples, z ~ p(z) and then x ~ p(x|z).
@@ -128,12 +186,14 @@ class Run:
         return f"Run({', '.join([str(self.path or 'in memory'), f'{len(self.history)} epochs', *terms])})"
 
 
-def load(path: str | Path, *, model: Model | None = None, device: str = "auto") -> Run:
+def load(path: str | Path, *, model: Model | None = None, data: Any = None, device: str = "auto") -> Run:
     """Load a run from its directory, with the model ready to use, on the accelerator where there is one.
 
     Args:
         path: the directory that ``nelbo fit`` or ``nelbo.fit(..., out=)`` wrote.
         model: the untrained model, for a run whose model was built by hand rather than from a recipe.
+        data: the data that it was trained on, where they lie now or were given in memory; without them, they are
+            loaded from where they lay, when first used. Other data need no mention here: ``run.examples(data)``.
         device: of the model: auto, cpu, cuda, cuda:1, mps, ...
 
     Returns:
@@ -142,10 +202,19 @@ def load(path: str | Path, *, model: Model | None = None, device: str = "auto") 
 
     Raises:
         DamagedFileError: a file is missing, cut short, foreign or of another format; the message names it.
-        ValueError: the run's model cannot be rebuilt, ``model`` does not fit its weights, or there is no such device.
+        ValueError: the run's model cannot be rebuilt, ``model`` does not fit its weights, ``data`` are others, or there
+            is no such device.
         OutOfMemoryError: the model does not fit on the device.
     """
     run = read(path, model=model, device=device)
+    if data is not None:
+        try:
+            run = replace(run, _data=nelbo_data.rebuild(run.origin, data))
+        except ValueError as error:
+            raise ValueError(
+                f"{error}. data= takes what the run was trained on; other data are passed where they are used, as in "
+                "run.encode('new.csv')"
+            ) from error
     if run.unfinished:
         warnings.warn(f"{path}: {run.unfinished}", stacklevel=2)
     return run
@@ -265,16 +334,28 @@ def rebuild_model(record: Mapping[str, Any], path: Path | None) -> Model:
         ) from error
 
 
-def rebuild_data(record: Mapping[str, Any], path: Path | None) -> nelbo_data.Data:
-    """The data that run.json describes."""
+def rebuild_data(record: Mapping[str, Any], path: Path | None, *, instead: str | None = None) -> nelbo_data.Data:
+    """The data that run.json describes, loaded from where they lay.
+
+    Args:
+        record: content of run.json.
+        path: the run's directory, for messages.
+        instead: the line to write where they are there no longer; by default the one that names data for a run.
+    """
     origin = record.get("data")
+    instead = instead or advice(
+        f"nelbo.load({str(path)!r}, data='table.csv'), or other data, as in nelbo.measure.report(run, 'other.csv')",
+        f"nelbo measure {path} DATA, and likewise embed, reconstruct and diagnose (compare: --data DATA)",
+    )
     if not origin or not origin.get("source"):
         raise ValueError(
             f"the run {path or 'in memory'} was trained on data given in memory, which {RECORD} cannot name; "
-            f"pass the same again: nelbo.resume({str(path)!r}, data=x)"
+            f"pass them again: {instead}"
         )
     try:
         return nelbo_data.rebuild(origin)
+    except (FileNotFoundError, nelbo_data.ChangedError) as error:
+        raise type(error)(f"{error}; or name the place where they lie now: {instead}") from error
     except TypeError as error:
         raise DamagedFileError(f"{(path or Path()) / RECORD} is damaged: its data cannot be loaded: {error}") from error
 

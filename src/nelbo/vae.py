@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from torch.distributions import Distribution
 
 from nelbo import latents
-from nelbo.data import Batch, as_batch
+from nelbo.data import Batch, as_batch, seen_by
 from nelbo.devices import accelerator, device_of
 from nelbo.divergences import Delta
 from nelbo.likelihoods import Likelihood, check_likelihood
@@ -507,13 +507,13 @@ def on_model(model: Any, x: Any) -> tuple[Model, Batch]:
 
     Args:
         model: as :func:`as_model` takes it.
-        x: as :func:`nelbo.data.as_batch` takes it.
+        x: as :func:`nelbo.data.as_batch` takes it; for a run also a path, the name of a set or a table.
 
     Raises:
         TypeError: either is of another type.
         ValueError: x is empty, has no batch axis, or holds values outside of the likelihood's support.
     """
-    model, batch = as_model(model), as_batch(x)
+    model, batch = as_model(model), as_batch(seen_by(model, x))
     model.px_family.check(batch.x)
     batch = placed(model, batch)
     if batch.x.is_inference():  # of which no slope can be taken

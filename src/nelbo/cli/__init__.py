@@ -34,6 +34,7 @@ COMMANDS: dict[str, tuple[str, str, tuple[str, ...]]] = {
             "nelbo fit mnist5k --binarize dynamic --latent 2 --epochs 20",
             "nelbo fit table.csv --standardize --recipe beta_vae --beta 4 --out runs/x",
             "nelbo fit --resume runs/x",
+            "nelbo fit --resume runs/x moved.csv",
         ),
     ),
     "measure": (
@@ -64,7 +65,7 @@ COMMANDS: dict[str, tuple[str, str, tuple[str, ...]]] = {
     "sample": (
         "outputs:sample",
         "Draw new examples from a run's model.",
-        ("nelbo sample runs/x", "nelbo sample runs/x -n 1000 --out x.npy"),
+        ("nelbo sample runs/x", "nelbo sample runs/x -n 1000 --out x.csv"),
     ),
     "reconstruct": (
         "outputs:reconstruct",
@@ -74,7 +75,7 @@ COMMANDS: dict[str, tuple[str, str, tuple[str, ...]]] = {
     "embed": (
         "outputs:embed",
         "Write the latent coordinates of data under a run's model.",
-        ("nelbo embed runs/x --out z.parquet",),
+        ("nelbo embed runs/x --out z.parquet", "nelbo embed runs/x new.csv --out z.csv"),
     ),
     "kl": (
         "divergences:kl",

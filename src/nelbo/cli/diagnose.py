@@ -31,7 +31,8 @@ def diagnose(
     Args:
         run: directory of a run.
         data: a named set or a path to use in place of the run's held-out data, prepared as the run's data were: is it
-            of the same kind, was it trained on, what does the model lose on it? By default the run's own.
+            of the same kind, was it trained on, what does the model lose on it? By default the run's own. Where what it
+            was trained on is not there, the model is judged on these alone.
         examples: number of training examples, and of held-out examples, to measure.
         seed: seed of every draw.
         device: of the model: auto (the accelerator where there is one), cpu, cuda, cuda:1, mps, ...
@@ -74,12 +75,7 @@ def examine(
     """Diagnose a run, on its own data or with others as held out, and write findings.json into ``out``, if given."""
     from nelbo.diagnosis import diagnose
 
-    held_out = None
-    if data is not None:
-        from nelbo.cli.outputs import examples_of
-
-        held_out = examples_of(run, data, "test")
-    findings = diagnose(run, held_out=held_out, examples=examples, seed=seed)
+    findings = diagnose(run, held_out=data, examples=examples, seed=seed)
     if out is not None:
         writing(lambda: findings.save(out))
     return findings

@@ -65,7 +65,8 @@ def fit(data: str | None = None, *, out: Path | None = None, resume: Path | None
     """Train a model on a named set or your own files, or resume a run.
 
     Args:
-        data: mnist5k, digits, mnist, or a path: .npy, .npz, .csv, .parquet, an image folder.
+        data: mnist5k, digits, mnist, or a path: .npy, .npz, .csv, .parquet, an image folder. With --resume, where the
+            file that the run was trained on lies now.
         out: directory of the run; by default runs/DATA-RECIPE.
         resume: resume this run instead; the result is that of an uninterrupted one.
         **values: of nelbo.data.load, of the recipe and of nelbo.fit.
@@ -115,15 +116,15 @@ def _go_on(path: Path, data: str | None, values: dict[str, Any]) -> Run | None:
     """Resume, or say that the run is complete; flags that would change it are refused, but for epochs and machine."""
     chosen = {name: value for name, value in values.items() if value is not None}
     refused = [f"--{name.replace('_', '-')}" for name in chosen if name not in _OF_RESUME]
-    if data is not None or refused:
-        what = ", ".join([*(["DATA"] if data else []), *refused])
+    if refused:
         raise ValueError(
-            f"--resume takes everything but --epochs, --device and --threads from {path / RECORD}; leave out {what}"
+            f"--resume takes everything but DATA, --epochs, --device and --threads from {path / RECORD}; leave out "
+            f"{', '.join(refused)}"
         )
     record = read_record(path)
     settings = record["training"]
     if record.get("status") != "finished" or chosen.get("epochs", settings["epochs"]) != settings["epochs"]:
-        return go_on(path, **chosen)
+        return go_on(path, data=data, **chosen)
     done = len(read_history(path))
     print(f"{path} is complete: it was trained for {done} {'epoch' if done == 1 else 'epochs'}.")
     if done == settings["epochs"] and settings["schedule"] == "constant":

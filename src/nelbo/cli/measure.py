@@ -11,9 +11,7 @@ from rich.console import Console
 from nelbo import measure as measuring
 from nelbo import runs
 from nelbo.cli.diagnose import examine
-from nelbo.cli.outputs import examples_of
 from nelbo.cli.writing import Writing
-from nelbo.data import Data
 from nelbo.measure.context import Effort, Split, report_context
 from nelbo.report import Section
 from nelbo.report.terminal import row_table
@@ -40,7 +38,8 @@ def measure(
 
     Args:
         run: directory of a run.
-        data: a named set or a path to measure it on, prepared as the run's data were; by default the run's own.
+        data: a named set or a path to measure it on, columns by name, prepared as the run's data were; by default the
+            run's own. Where what it was trained on is not there, it is measured on these alone.
         split: the part that is held out; auto is the test set, else the validation set.
         effort: quick (seconds), normal or thorough (minutes): the number of examples and samples.
         examples: the largest number of examples of each part.
@@ -52,11 +51,10 @@ def measure(
         json: print measure.json instead of the table.
     """
     loaded = runs.load(run, device=device)
-    judged = None if data is None else _beside(loaded, data)
     context = report_context(
         loaded,
-        judged,
-        split=split if judged is None else "test",
+        data,
+        split=split,
         effort=effort,
         examples=examples,
         samples=samples,
@@ -88,7 +86,7 @@ def measure(
     # before the diagnosis, which may fail or be stopped: what is measured stays
     files = writing(lambda: report.save(out or run))
     findings = None
-    if diagnose and judged is None:  # of the run as it was trained, on its own data
+    if diagnose and data is None:  # of the run as it was trained, on its own data
         findings = examine(loaded, out or run, seed=seed, writing=writing)
         with_findings = [findings.to_html()]
         writing(lambda: report.save(out or run, first=with_findings))
@@ -124,7 +122,8 @@ def compare(
 
     Args:
         run: directories of two or more runs.
-        data: a named set or a path to compare them on, prepared as the first run's data were.
+        data: a named set or a path to compare them on, prepared for each as its own data were; differences are in the
+            units of the first.
         index: the held-out example to show; by default the one on which the runs differ most.
         split: the part that is held out; auto is the test set, else the validation set.
         effort: quick, normal or thorough: the number of examples and samples.
@@ -136,12 +135,11 @@ def compare(
         json: print one JSON object instead of the table.
     """
     loaded = [runs.load(path, device=device) for path in run]
-    judged = None if data is None or not loaded else _beside(loaded[0], data)
     report = measuring.compare(
         loaded,
-        judged,
+        data,
         index=index,
-        split=split if judged is None else "test",
+        split=split,
         effort=effort,
         examples=examples,
         samples=samples,
@@ -168,8 +166,3 @@ def say(what: str) -> None:
     """Print what is measured now, if standard error is a terminal."""
     if sys.stderr.isatty():
         print(f"measuring {what} ...", file=sys.stderr)
-
-
-def _beside(run: runs.Run, data: str) -> Data:
-    """The run's own training set, with other data as the held-out part."""
-    return Data(run.data.train, None, examples_of(run, data, "test"), run.data.origin | {"source": data})

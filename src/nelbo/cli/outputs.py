@@ -1,26 +1,27 @@
 """nelbo sample, reconstruct, embed: write a trained model's outputs to a file."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from io import BytesIO
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
 
 import numpy as np
+import torch
 from cyclopts import Parameter
 from torch import Tensor
 
 from nelbo import runs
 from nelbo.data import Dataset
-from nelbo.data.loading import prepared_like
 from nelbo.files import write_bytes
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 _IMAGE_AXES = 3
-_FORMATS = (".png", ".npy", ".parquet")
+_FORMATS = (".png", ".npy", ".parquet", ".csv")
 _PAIRS = 10  # images above their reconstructions, unless a number is given
 Split = Literal["train", "validation", "test"]
+Columns = dict[str, np.ndarray]
 Number = Annotated[int, Parameter(name=("-n", "--number"))]
 
 
@@ -41,17 +42,25 @@ def sample(
         seed: of the draws.
         mean: write the mean of p(x|z) instead of a draw.
         device: of the model: auto (the accelerator where there is one), cpu, cuda, cuda:1, mps, ...
-        out: a .png, .npy or .parquet file; by default samples.png in the run, samples.npy for other examples.
+        out: a .csv or .parquet file, in the names and units of the data; a .npy file of what the model gives; or a .png
+            file. By default samples.png in the run, samples.npy for other examples.
     """
     _check_format(out)
-    x = runs.load(run, device=device).sample(n, mean=mean, seed=seed)
+    loaded = runs.load(run, device=device)
+    x = loaded.sample(n, mean=mean, seed=seed)
 
     def picture() -> "Figure":
         from nelbo import figures
 
         return figures.image_grid(x)
 
-    return _write(x, out or run / f"samples{_suffix(x.shape[1:])}", "samples", picture=picture)
+    return _write(
+        x,
+        out or run / f"samples{_suffix(x.shape[1:])}",
+        "samples",
+        picture=picture,
+        columns=lambda: loaded.table(x, means=mean),
+    )
 
 
 def reconstruct(
@@ -68,12 +77,14 @@ def reconstruct(
 
     Args:
         run: directory of a run.
-        data: a named set or a path, prepared as the run's data were; by default the run's own data.
+        data: a named set or a path, columns by name, prepared as the run's data were; by default the run's own data.
         split: which part of the run's own data.
         n: the first n examples only; a picture shows 10 by default.
         seed: of dynamic binarization.
         device: of the model: auto (the accelerator where there is one), cpu, cuda, cuda:1, mps, ...
-        out: a .png (originals above reconstructions), .npy or .parquet file; by default reconstructions.png in the run.
+        out: a .csv or .parquet file, in the names and units of the data beside the number of each row; a .npy file of
+            what the model gives; or a .png file, originals above reconstructions. By default reconstructions.png in
+            the run, reconstructions.npy for other examples.
     """
     _check_format(out)
     loaded = runs.load(run, device=device)
@@ -88,7 +99,11 @@ def reconstruct(
 
         return figures.reconstruction_pairs(batch.x, back)
 
-    return _write(back, path, "reconstructions", picture=picture)
+    def columns() -> Columns:
+        rows = _rows(examples, batch.rows)
+        return _beside(rows, loaded.table(back, means=True))
+
+    return _write(back, path, "reconstructions", picture=picture, columns=columns)
 
 
 def embed(
@@ -104,26 +119,31 @@ def embed(
 
     Args:
         run: directory of a run.
-        data: a named set or a path, prepared as the run's data were; by default the run's own data.
+        data: a named set or a path, columns by name, prepared as the run's data were; by default the run's own data.
         split: which part of the run's own data.
         seed: of dynamic binarization.
         device: of the model: auto (the accelerator where there is one), cpu, cuda, cuda:1, mps, ...
-        out: a .npy, .parquet or .png file (a scatter, coloured by label); by default embeddings.npy in the run.
+        out: a .npy file, a .csv or .parquet file with the number of each row and its label, or a .png file (a scatter,
+            coloured by label); by default embeddings.npy in the run.
     """
     _check_format(out)
     loaded = runs.load(run, device=device)
     examples = examples_of(loaded, data, split)
     z = loaded.encode(examples.examples(len(examples), seed=seed))
     path = out or run / "embeddings.npy"
-    labels = {} if examples.labels is None else {"label": examples.labels}
-    names = [f"z{i}" for i in range(z.shape[1])]
 
     def picture() -> "Figure":
         from nelbo import figures
 
         return figures.embedding(z, examples.labels)
 
-    return _write(z, path, "embeddings", names=names, beside=labels, picture=picture)
+    def columns() -> Columns:
+        table = {f"z{i}": z[:, i].cpu().numpy() for i in range(z.shape[1])}
+        if examples.labels is not None:
+            table["label"] = _named_labels(examples.labels, loaded.origin.get("label_names"))
+        return _beside(_rows(examples, None), table)
+
+    return _write(z, path, "embeddings", picture=picture, columns=columns)
 
 
 def examples_of(run: runs.Run, data: str | None, split: Split) -> Dataset:
@@ -137,7 +157,7 @@ def examples_of(run: runs.Run, data: str | None, split: Split) -> Dataset:
                 f"the run's data have no {split} part; they have: {available}. Write --split {available.split(', ')[0]}"
             )
         return examples
-    return prepared_like(run.record["data"], data)
+    return run.examples(data)
 
 
 def _suffix(event: Sequence[int]) -> str:
@@ -148,18 +168,30 @@ def _suffix(event: Sequence[int]) -> str:
 def _check_format(out: Path | None) -> None:
     """Refuse, before anything is computed, a file of a kind that none is written of."""
     if out is not None and out.suffix not in _FORMATS:
-        raise ValueError(f"--out must end in .png, .npy or .parquet, got {out.name!r}")
+        raise ValueError(f"--out must end in .png, .npy, .parquet or .csv, got {out.name!r}")
 
 
-def _write(
-    x: Tensor,
-    path: Path,
-    kind: str,
-    *,
-    picture: Callable[[], "Figure"],
-    names: list[str] | None = None,
-    beside: Mapping[str, Tensor] | None = None,
-) -> int:
+def _rows(examples: Dataset, positions: Tensor | None) -> np.ndarray:
+    """The row of each example in its file."""
+    rows = examples.source_rows
+    rows = torch.arange(len(examples)) if rows is None else rows
+    return (rows if positions is None else rows[positions]).cpu().numpy()
+
+
+def _beside(rows: np.ndarray, table: Columns) -> Columns:
+    """A table with the number of each row in its first column."""
+    return {"source_row" if "row" in table else "row": rows, **table}
+
+
+def _named_labels(labels: Tensor, names: Sequence[str] | None) -> np.ndarray:
+    """Labels as the data name them, where they are text."""
+    numbers = labels.cpu().numpy()
+    if not names:
+        return numbers
+    return np.asarray([names[i] if i < len(names) else f"unknown {i}" for i in numbers.tolist()])
+
+
+def _write(x: Tensor, path: Path, kind: str, *, picture: Callable[[], "Figure"], columns: Callable[[], Columns]) -> int:
     values = x.cpu().numpy()
     if path.suffix == ".png":
         from nelbo.figures import save
@@ -170,19 +202,17 @@ def _write(
         np.save(buffer, values, allow_pickle=False)
         write_bytes(path, buffer.getvalue())
     else:
-        write_bytes(path, _parquet(values.reshape(len(values), -1), names, beside or {}))
+        write_bytes(path, _table(columns(), path.suffix))
     print(f"{len(x):,} {kind} of shape {tuple(x.shape[1:])}: {path}")
     return 0
 
 
-def _parquet(table: np.ndarray, names: list[str] | None, beside: Mapping[str, Tensor]) -> bytes:
+def _table(columns: Columns, suffix: str) -> bytes:
     try:
         import pyarrow as pa
-        from pyarrow import parquet
+        from pyarrow import csv, parquet
     except ImportError:
-        raise ImportError("a .parquet file needs pyarrow: pip install 'nelbo[tables]', or write a .npy file") from None
-    columns = {name: table[:, i] for i, name in enumerate(names or [f"x{i}" for i in range(table.shape[1])])}
-    columns |= {name: np.asarray(values) for name, values in beside.items()}
+        raise ImportError(f"a {suffix} file needs pyarrow: pip install 'nelbo[tables]', or write a .npy file") from None
     sink = pa.BufferOutputStream()
-    parquet.write_table(pa.table(columns), sink)
+    (csv.write_csv if suffix == ".csv" else parquet.write_table)(pa.table(columns), sink)
     return sink.getvalue().to_pybytes()

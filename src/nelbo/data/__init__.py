@@ -2,14 +2,16 @@
 
 from nelbo.data.batch import Batch, as_batch
 from nelbo.data.dataset import Dataset, InMemory
-from nelbo.data.loading import Data, as_data, load, rebuild
+from nelbo.data.features import as_table
+from nelbo.data.loading import Data, as_data, is_named, judged_by, load, prepared_like, rebuild, seen_by
 from nelbo.data.on_disk import OnDisk
 from nelbo.data.preparation import Preparation
-from nelbo.data.source import Source, reader
+from nelbo.data.source import ChangedError, Source, reader
 from nelbo.data.summary import ValueSummary, summarize
 
 __all__ = [
     "Batch",
+    "ChangedError",
     "Data",
     "Dataset",
     "InMemory",
@@ -19,8 +21,13 @@ __all__ = [
     "ValueSummary",
     "as_batch",
     "as_data",
+    "as_table",
+    "is_named",
+    "judged_by",
     "load",
+    "prepared_like",
     "reader",
     "rebuild",
+    "seen_by",
     "summarize",
 ]

@@ -1,5 +1,6 @@
 """From stored values and options to training, validation and test set."""
 
+from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -27,15 +28,24 @@ Rows = NDArray[np.int64] | None
 """Row numbers; None is all rows, in order."""
 
 
-def assemble(source: Source, options: dict[str, Any]) -> tuple[Dataset, Dataset | None, Dataset | None, dict[str, Any]]:
-    """Training, validation and test set, and what is to be recorded of them."""
+def assemble(
+    source: Source, options: dict[str, Any], *, label_names: Sequence[str] | None = None
+) -> tuple[Dataset, Dataset | None, Dataset | None, dict[str, Any]]:
+    """Training, validation and test set, and what is to be recorded of them.
+
+    Args:
+        source: the stored values.
+        options: those of :func:`nelbo.data.load`.
+        label_names: what the numbers of labels stand for already, in the data of a run.
+    """
     refuse_conflicts(options)
     seed, standardize = int(options["seed"]), bool(options["standardize"])
     x, notes = arranged(source, options["layout"])
     train_rows, held_rows = split(len(x), validation=options["validation"], limit=options["limit"], seed=seed)
-    summary, moments = survey(x, train_rows, moments=standardize, names=source.features)
+    measured = standardize or source.features is not None  # of a table: other tables are compared with it
+    summary, moments = survey(x, train_rows, moments=measured, names=source.features)
     preparation, more = prepare(summary, x.dtype, source, options, moments)
-    labels, names = as_labels(source.y, n=len(x))
+    labels, names = as_labels(source.y, n=len(x), names=None if label_names is None else tuple(label_names))
 
     def dataset(x: RowStore, rows: Rows, labels: Tensor | None, stream: int) -> Dataset:
         made = dataset_of(x, rows, labels, preparation, stream=stream, memory=parse_size(options["memory"]))
@@ -70,6 +80,8 @@ def assemble(source: Source, options: dict[str, Any]) -> tuple[Dataset, Dataset 
             "summary": {**summary.to_dict(), "sentence": summary.sentence},
             "preparation": train.preparation.to_dict(),
             "features": None if source.features is None else list(source.features),
+            "types": None if source.types is None else list(source.types),
+            "moments": moments.to_dict(),
             "label_names": None if names is None else list(names),
             "constant_features": moments.constant if moments.n else [],
             "notes": [*source.notes, *notes, *more],

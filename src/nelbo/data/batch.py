@@ -104,7 +104,7 @@ def as_batch(x: Any) -> Batch:
     """
     if isinstance(x, Batch):
         return _whole(x)
-    if hasattr(x, "examples"):  # a Dataset
+    if hasattr(x, "examples") and hasattr(x, "__len__"):  # a Dataset
         return x.examples(len(x))
     if isinstance(x, Tensor):
         values = x

@@ -3,7 +3,9 @@
 import difflib
 import functools
 import math
-from collections.abc import Callable, Sequence
+import warnings
+from collections.abc import Callable, Generator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal, TypedDict, Unpack
@@ -16,14 +18,16 @@ from nelbo.data import arrays, images, tables
 from nelbo.data.assembling import arranged, assemble
 from nelbo.data.batch import Batch, as_batch
 from nelbo.data.dataset import Dataset, InMemory
+from nelbo.data.features import Features, units_that_changed
 from nelbo.data.named import NAMED
 from nelbo.data.preparation import Binarize, Preparation
 from nelbo.data.rows import Layout, plain_dtype
 from nelbo.data.sizes import parse_size
-from nelbo.data.source import READERS, Source, as_array, options_of, sha256_of_arrays, sortable
+from nelbo.data.source import READERS, ChangedError, Source, as_array, options_of, sha256_of_arrays, sortable
 from nelbo.wording import advice, listed
 
 _BUILT_IN = (arrays, images, tables)  # to import them registers their readers
+_OF_TABLES = ("__arrow_c_stream__", "columns", "column_names", "var_names")  # frames, Hugging Face, AnnData
 _OF_READERS = ("label", "columns", "key", "on_disk", "memory")
 
 
@@ -211,14 +215,20 @@ def rebuild(origin: dict[str, Any], source: Any = None) -> Data:
             "(x, y))"
         )
     if source is None and where not in NAMED and not Path(where).exists():
-        raise FileNotFoundError(
-            f"{where}, on which the run was trained, does not exist; put it back"
-            + advice(", or pass the place where it lies now, as in nelbo.resume('runs/x', data='table.csv')", "")
-        )
+        raise FileNotFoundError(f"{where}, on which the run was trained, does not exist; put it back")
     reader = None if isinstance(where, Data | Dataset) else _reader(where)
+    with _from_record(AttributeError, KeyError, TypeError):
+        if reader is None:
+            return _given(origin, as_data(where))
+        return _read_again(origin, *reader, elsewhere=source is not None)
+
+
+@contextmanager
+def _from_record(*errors: type[Exception]) -> Generator[None]:
+    """Within, entries of a record are used that nothing else has checked: their errors become a ValueError."""
     try:
-        return _given(origin, as_data(where)) if reader is None else _read_again(origin, *reader)
-    except (AttributeError, KeyError, TypeError) as error:  # the record's entries, which nothing else has checked
+        yield
+    except errors as error:
         lacks = f"it lacks {error}" if isinstance(error, KeyError) else str(error)
         raise ValueError(f"the record of the data is damaged: {lacks}; copy run.json again, or train anew") from error
 
@@ -229,40 +239,76 @@ def _given(origin: dict[str, Any], data: Data) -> Data:
     return data
 
 
-def _read_again(origin: dict[str, Any], what: str, name: str | None, read: Callable[..., Source]) -> Data:
+def _read_again(
+    origin: dict[str, Any], what: str, name: str | None, read: Callable[..., Source], *, elsewhere: bool
+) -> Data:
     if not origin["options"]:
         raise ValueError(
             "the run was trained on a Dataset, and how its examples were read is not recorded; pass the same Dataset"
         )
     stored = _read(read, origin["options"])
-    _refuse_changed(origin, what, stored.sha256, stored.shape, stored.features)
+    _refuse_changed(origin, what, stored.sha256, stored.shape, stored.features, elsewhere=elsewhere and bool(name))
     return _assembled(name, stored, origin["options"])
 
 
-def prepared_like(origin: dict[str, Any], source: str | Path) -> Dataset:
+def prepared_like(origin: dict[str, Any], source: Any) -> Dataset:
     """Load all examples of another source as those of `origin` were loaded, with the same columns and preparation.
+
+    Columns are taken by name. Of columns that are left out, and of values whose mean or spread suggests other units, a
+    warning tells.
 
     Args:
         origin: of some `Data`, as a run stores it.
-        source: a named set or a path.
+        source: what `load` takes; an array without names is taken by position.
 
     Raises:
         ValueError: its examples have another shape or lack a column, or their values do not allow the preparation.
     """
-    if not origin["options"]:
+    with _from_record(AttributeError, KeyError):
+        return _prepared(origin, *_stored_like(origin, source))
+
+
+def judged_by(origin: dict[str, Any], source: Any) -> Data | Dataset:
+    """The data of `origin` themselves, where a source holds their very bytes, else all examples of `prepared_like`."""
+    with _from_record(AttributeError, KeyError):
+        name, stored = _stored_like(origin, source)
+        if stored.sha256 == origin.get("sha256"):
+            return _assembled(name, stored, origin["options"])
+        return _prepared(origin, name, stored)
+
+
+def is_named(x: Any) -> bool:
+    """Whether x is a path, the name of a set or a table: values as they are stored, not as a model sees them."""
+    if isinstance(x, str | Path | Mapping):
+        return True
+    return not isinstance(x, Tensor | np.ndarray | Dataset) and any(hasattr(x, name) for name in _OF_TABLES)
+
+
+def seen_by(model: Any, x: Any) -> Any:
+    """x, or of a path, the name of a set or a table beside a run: its rows in order, as the run sees them."""
+    examples = getattr(model, "examples", None)
+    return as_batch(examples(x)) if examples is not None and is_named(x) else x
+
+
+def _stored_like(origin: dict[str, Any], source: Any) -> tuple[str | None, Source]:
+    """The name to record of a source, and its values in the columns and of the shape of those of `origin`."""
+    if not origin.get("options"):
         raise ValueError(
             "the run was trained on a Dataset, and how its examples were read is not recorded; prepare others in the "
             "same way and pass them in Python: nelbo.measure.report(run, examples)"
         )
     what, name, read = _reader(source)
-    features = origin.get("features")
-    options: dict[str, Any] = {**origin["options"], "validation": 0, "limit": None, "columns": features}
-    train_on_it = advice(f"nelbo.fit(model, {str(source)!r})", f"nelbo fit {source}")
-    instead = f"pass examples like those, or train another run on these: {train_on_it}"
+    features, takes = origin.get("features"), options_of(read)
+    options: dict[str, Any] = {**origin["options"], "columns": Features(features) if features else None}
+    if name is None:
+        instead = "pass examples like those"
+    else:
+        train_on_it = advice(f"nelbo.fit(model, {str(source)!r})", f"nelbo fit {source}")
+        instead = f"pass examples like those, or train another run on these: {train_on_it}"
     try:
         stored = _read(read, options)
     except ValueError as error:
-        if not (features and "columns" in options_of(read)):
+        if not (features and "columns" in takes):
             raise
         raise ValueError(f"{error}. The run was trained on the columns {listed(features)}; {instead}") from error
     expected, got = tuple(origin["event_shape"]), arranged(stored, options["layout"])[0].shape
@@ -271,10 +317,24 @@ def prepared_like(origin: dict[str, Any], source: str | Path) -> Dataset:
             f"{what} must hold examples of shape {expected}, as the run was trained on, got an array of shape "
             f"{stored.shape}; {instead}"
         )
-    examples = _assembled(name, stored, options).train
+    return name, stored
+
+
+def _prepared(origin: dict[str, Any], name: str | None, stored: Source) -> Dataset:
+    """All examples of other stored values, prepared as those of `origin`."""
+    options: dict[str, Any] = {**origin["options"], "validation": 0, "limit": None}
+    data = _assembled(name, stored, options, label_names=origin.get("label_names"))
+    known = origin.get("moments") or origin.get("preparation")
+    changed = units_that_changed(known, data.origin["moments"], n=len(data.train), names=origin.get("features"))
+    notes = [] if changed is None else [changed]
+    unseen = (data.origin["label_names"] or [])[len(origin.get("label_names") or []) :]
+    if origin.get("label_names") and unseen:
+        notes.append(f"labels that the run was not trained with: {listed(unseen)}")
+    for note in notes:
+        warnings.warn(note, stacklevel=2)
     if options["standardize"]:  # by mean and standard deviation of the run's training set, not of these examples
-        examples.preparation = Preparation.from_dict(origin["preparation"])
-    return examples
+        data.train.preparation = Preparation.from_dict(origin["preparation"])
+    return data.train
 
 
 def _read(read: Callable[..., Source], options: dict[str, Any]) -> Source:
@@ -283,8 +343,10 @@ def _read(read: Callable[..., Source], options: dict[str, Any]) -> Source:
     return read(**{option: sized[option] for option in options_of(read)})
 
 
-def _assembled(name: str | None, stored: Source, options: dict[str, Any]) -> Data:
-    train, validation, test, record = assemble(stored, options)
+def _assembled(
+    name: str | None, stored: Source, options: dict[str, Any], *, label_names: Sequence[str] | None = None
+) -> Data:
+    train, validation, test, record = assemble(stored, options, label_names=label_names)
     return Data(train, validation, test, {"source": name, "sha256": stored.sha256, "options": options, **record})
 
 
@@ -294,6 +356,8 @@ def _refuse_changed(
     sha256: str | None,
     shape: tuple[int, ...],
     features: tuple[str, ...] | None = None,
+    *,
+    elsewhere: bool = False,
 ) -> None:
     """Raise a ValueError that tells how data differ from those of an origin, if their bytes do."""
     if sha256 == origin["sha256"]:
@@ -311,12 +375,13 @@ def _refuse_changed(
         how = f"there were {before:,} examples, and are {shape[0]:,}"
     else:
         how = "shape and number of examples are the same, values or labels are not"
-    where = origin.get("source")
+    where = what if elsewhere else origin.get("source")
     new = advice(f"nelbo.fit(model, {where!r})", f"nelbo fit {where}") if where else "nelbo.fit(model, x)"
-    raise ValueError(
-        f"{what} has changed since the run was trained on it: {how}. Restore the data as they were, or train a "
-        f"new run on these: {new}"
-    )
+    if elsewhere:
+        changed, restore = f"{what} is not what the run was trained on", "Pass the data that it was trained on"
+    else:
+        changed, restore = f"{what} has changed since the run was trained on it", "Restore the data as they were"
+    raise ChangedError(f"{changed}: {how}. {restore}, or train a new run on these: {new}")
 
 
 def _reader(source: Any) -> tuple[str, str | None, Callable[..., Source]]:

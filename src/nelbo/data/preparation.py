@@ -121,6 +121,31 @@ class Preparation:
                 out[part] = u < self._scaled(stored[part].to(torch.float64))
         return out.to(raw.device)
 
+    def inverse(self, x: Tensor) -> Tensor:
+        """Values in the units in which they are stored, from those that a model sees or returns.
+
+        ``prep.inverse(prep(raw))`` is raw but for rounding; what was dequantized comes back as whole numbers, and
+        binarized values stay 0 and 1, or the probabilities of 1.
+
+        Args:
+            x: (batch, \\*event).
+
+        Returns:
+            (batch, \\*event) float64, on the CPU.
+
+        >>> Preparation(mean=(10.0, 0.0), std=(2.0, 1.0)).inverse(torch.tensor([[1.0, 3.0]]))
+        tensor([[12.,  3.]], dtype=torch.float64)
+        """
+        raw = x.detach().cpu().double()  # of an accelerator too, some of which have no float64
+        if self.binarize:
+            return raw
+        if self.mean is not None and self.std is not None:
+            shape = (-1, *(1,) * (x.ndim - 2))
+            raw = raw * _column(self.std, shape) + _column(self.mean, shape)
+        top = whole_inverse(self.scale)
+        raw = raw / self.scale if top is None else raw * top
+        return raw.floor() if self.dequantize else raw
+
     @property
     def drawn(self) -> "Preparation":
         """The preparation of values that `draw` returned."""
@@ -209,6 +234,10 @@ class Preparation:
             raise ValueError(f"a saved preparation must hold only {', '.join(sorted(names))}, got {', '.join(extra)}")
         values: dict[str, Any] = {k: tuple(v) if isinstance(v, list) else v for k, v in saved.items()}
         return cls(**values)
+
+
+def _column(values: tuple[float, ...], shape: tuple[int, ...]) -> Tensor:
+    return torch.tensor(values, dtype=torch.float64).view(shape)
 
 
 def _add_within(raw: Tensor, u: Tensor) -> Tensor:

@@ -35,6 +35,7 @@ class Source:
         test: (x, y) of a test set that the source itself sets apart.
         top: the value that means 1 (255 for 8-bit images), or None where the source does not tell.
         features: names of the columns.
+        types: what each of them holds, in arrow's words, such as "int64"; None where they were not a table's.
         clear_layout: whether the axes are (n, channels, height, width) for certain.
         notes: what was done to the values while they were read.
     """
@@ -46,6 +47,7 @@ class Source:
     test: tuple[NDArray[Any], NDArray[Any] | None] | None = None
     top: int | None = None
     features: tuple[str, ...] | None = None
+    types: tuple[str, ...] | None = None
     clear_layout: bool = False
     notes: list[str] = field(default_factory=list[str])
 
@@ -53,6 +55,10 @@ class Source:
     def shape(self) -> tuple[int, ...]:
         """Shape (n, ...) of the values as they are stored."""
         return (len(self.x), *self.x.shape) if isinstance(self.x, RowFile) else self.x.shape
+
+
+class ChangedError(ValueError):
+    """Data whose bytes are others than those that a run was trained on."""
 
 
 class RefusedError(ValueError):

@@ -229,6 +229,14 @@ class Moments:
         """Features whose values are all the same, told by their range: a rounded variance need not be 0."""
         return np.flatnonzero(self.low == self.high).tolist()
 
+    def to_dict(self) -> dict[str, list[float]] | None:
+        """Mean and std of each feature or channel as stored, ready for JSON; std 0 if constant, None if unknown."""
+        if not self.mean.size:
+            return None
+        mean, std = map(np.array, self.mean_and_std(noise=False))
+        std[self.constant] = 0.0
+        return {"mean": mean.tolist(), "std": std.tolist()}
+
     def mean_and_std(self, *, noise: bool) -> tuple[tuple[float, ...], tuple[float, ...]]:
         """Mean and standard deviation of value (+ U[0, 1) if `noise`); std is 1 where values are constant."""
         variance = self.squares / self.n + (1 / 12 if noise else 0.0)

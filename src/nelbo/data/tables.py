@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from nelbo.data.features import taken, types_of
 from nelbo.data.on_disk import piece_bytes
 from nelbo.data.rows import Layout, RowFile
 from nelbo.data.sizes import check_fits, show_size, stays_on_disk
@@ -45,10 +46,12 @@ def read_csv(path: Path, *, label: str | None = None, columns: Sequence[str] | N
             notes.append("the first line holds numbers, so it is data; columns are named f0, f1, ...")
     if not table.num_rows:
         raise ValueError(f"{path.name} is empty: it has names of columns, but no line below them")
+    columns, label = taken(table.schema, path.name, label=label, columns=columns)
     names, dtype = _choose(table.schema, path.name, label=label, columns=columns, table=table)
     x = np.empty((table.num_rows, len(names)), dtype=dtype)
     _fill(x, table, names, path.name)
-    return Source(x, sha256_of_file(path), y=_labels(table, label, path.name), features=names, notes=notes)
+    y, types = _labels(table, label, path.name), types_of(table.schema, names)
+    return Source(x, sha256_of_file(path), y=y, features=names, types=types, notes=notes)
 
 
 @reader(".parquet", ".pq")
@@ -70,6 +73,7 @@ def read_parquet(
         # without buffer_size, a whole row group is read before its first row is decoded
         file = parquet.ParquetFile(path, buffer_size=_READ_AT_A_TIME)
         schema = file.schema_arrow
+    columns, label = taken(schema, path.name, label=label, columns=columns)
     names, dtype = _choose(schema, path.name, label=label, columns=columns)
     x: Any = ParquetRows(file, path, names=names, dtype=dtype)
     promise = f"{path.name} promises {len(x):,} rows, and so {_SPLIT} bytes for the split of each"
@@ -86,7 +90,7 @@ def read_parquet(
         rows, x = x, np.empty((len(x), *x.shape), dtype=dtype)
         for i, (start, stop) in enumerate(itertools.pairwise(rows.edges.tolist())):
             rows.read(i, x[start:stop])
-    return Source(x, sha256_of_file(path), y=y, features=names)
+    return Source(x, sha256_of_file(path), y=y, features=names, types=types_of(schema, names))
 
 
 class ParquetRows(RowFile):

@@ -7,7 +7,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from nelbo.data import Data, Dataset, as_batch, as_data
+from nelbo.data import Data, Dataset, as_batch, as_data, is_named, judged_by, seen_by
 from nelbo.diagnosis import checks
 from nelbo.diagnosis.advice import advised
 from nelbo.diagnosis.case import Case
@@ -49,7 +49,9 @@ def diagnose(
         model: a VAE, a run, or anyone's model through ``nelbo.wrap``.
         data: what it was trained on: a tensor (n, \\*event), a path, the name of a set, or what nelbo.data.load gave;
             None for a run takes the run's own.
-        held_out: examples that it was not trained on, (m, \\*event); None takes the validation part of ``data``.
+        held_out: examples that it was not trained on, (m, \\*event); None takes the validation part of ``data``. For a
+            run, a path, the name of a set or a table is prepared as the run's data were; where what it was trained on
+            is not there, the model is judged on these alone.
         history: of the training: a dictionary for each epoch, or a dictionary of lists, in nats per example.
         loss: the function that was differentiated, if it is not nelbo's: see :func:`effective_beta`. Where it cannot
             be measured, the reason is given with the checks that could not be made.
@@ -74,8 +76,9 @@ def diagnose(
     _refuse_a_point(model)
     if loss is not None:
         check_function(loss)
+    note: tuple[str, ...] = ()
     if run is not None:
-        data = run.data if data is None else data
+        data, held_out, note = _for_run(run, data, held_out)
         history = run.history if history is None else history
     if objective is None:
         objective = model.objective if run is None else _objective_of(run)
@@ -95,7 +98,7 @@ def diagnose(
         failure=None if run is None else _failure(run),
         settings=None if run is None else run.record.get("training"),
     )
-    notes = () if run is None or not run.unfinished else (run.unfinished,)
+    notes = note if run is None or not run.unfinished else (*note, run.unfinished)
     noisy = noisy_layers(case.networks)
     if noisy:
         notes += (
@@ -187,6 +190,19 @@ def _objective_of(run: Run) -> Objective | None:
 def _failure(run: Run) -> str | None:
     """The error of a run whose training a NaN or an infinity stopped."""
     return str(run.record["error"]) if run.record.get("status") == STOPPED and "error" in run.record else None
+
+
+def _for_run(run: Run, data: Any, held_out: Any) -> tuple[Any, Any, tuple[str, ...]]:
+    """What a run was trained on, what was held out, and a note where the first is not there."""
+    if data is not None:
+        return judged_by(run.origin, data) if is_named(data) else data, seen_by(run, held_out), ()
+    if not is_named(held_out):
+        return run.data, held_out, ()
+    given = run.beside(held_out)
+    if isinstance(given, Data):
+        return given, None, ()
+    alone = "what the run was trained on cannot be loaded: the given data stand for it, and nothing is held out"
+    return given, None, (alone,)
 
 
 def _splits(data: Any, held_out: Any) -> tuple[Any, Any]:

@@ -14,7 +14,7 @@ from torch import Tensor
 from torch.distributions import Distribution, Independent
 
 from nelbo import latents
-from nelbo.data import Batch, Dataset, as_batch
+from nelbo.data import Batch, Dataset, as_batch, seen_by
 from nelbo.devices import device_of, widened
 from nelbo.divergences import closed_form
 from nelbo.estimate import Estimate
@@ -461,8 +461,8 @@ def evaluate(model: Any, x: Any, *, seed: int = 0, n: int | None = None) -> Eval
 
     Args:
         model: a model, a run, or any object with prior, posterior and likelihood.
-        x: a Dataset, a Batch, a tensor or an array (batch, \\*event); or an Evaluation, which is given back with its
-            own seed.
+        x: a Dataset, a Batch, a tensor or an array (batch, \\*event); for a run also a path, the name of a set or a
+            table, which is prepared as the run's data were; or an Evaluation, which is given back with its own seed.
         seed: of the draws, and of the order.
         n: examples at most; None is all.
 
@@ -474,6 +474,7 @@ def evaluate(model: Any, x: Any, *, seed: int = 0, n: int | None = None) -> Eval
         if x.model is not as_model(model) and getattr(x.model, "source", None) is not model:
             raise ValueError("x is an Evaluation of another model; pass its examples instead: x.batch")
         return x if n is None or n >= len(x) else x[:n]
+    x = seen_by(model, x)
     if isinstance(x, Dataset):
         model = as_model(model)  # kept here: who keeps encodings does not keep the model
         return encodings(model, x, seed).first(len(x) if n is None else n)

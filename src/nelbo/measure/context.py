@@ -3,11 +3,12 @@
 import math
 import shlex
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
+from pathlib import Path
 from typing import Any, Literal
 
-from nelbo.data import Data, Dataset, as_data
+from nelbo.data import Data, Dataset, as_data, is_named
 from nelbo.estimate import Estimate
 from nelbo.evaluation import ElboTerms, Evaluation, evaluate, rows_at_once
 from nelbo.measure.evidence import Evidence
@@ -40,7 +41,8 @@ class ReportContext:
         model: the model.
         run: its run, if it comes from one.
         data: where the parts come from.
-        split: the name of the part that is held out; "train" where nothing is.
+        split: the name of the part that is held out; "train" where nothing is, "given" where the training set is
+            not there.
         held_out: the examples that it is judged on.
         train: examples it was trained on; None where nothing is held out, and the two are the same.
         sets: the whole data sets that these were chosen from.
@@ -160,7 +162,9 @@ class ReportContext:
 
 
 UNNAMED = "in memory"
-_SPLITS = {"test": "test", "validation": "validation", "train": "training (none are held out)"}
+GIVEN = "given"
+"""The split of data that were given where what the run was trained on is not there."""
+_SPLITS = {"test": "test", "validation": "validation", "train": "training (none are held out)", GIVEN: "given"}
 
 
 def report_context(
@@ -186,19 +190,18 @@ def report_context(
         raise ValueError(f"samples must be at least 2, for a standard error; got {samples}")
     if examples is not None and examples < 20:
         raise ValueError(f"examples must be at least 20: fewer say nothing about a distribution; got {examples}")
-    loaded: Data = run.data if data is None and run is not None else as_data(data)  # pyright: ignore[reportArgumentType]
-    name, held_out = _held_out(loaded, split)
+    loaded, name, held_out = _judged(run, data, split)
     if len(held_out) < 20:
         raise ValueError(f"the {name} part has {len(held_out)} examples; 20 or more are needed to say anything")
     most = examples or _EXAMPLES[level]
-    train = None if name == "train" else _part(subject, loaded.train, most, seed)
+    train = None if name in ("train", GIVEN) else _part(subject, loaded.train, most, seed)
     judged = _part(subject, held_out, most, seed)
     subject.check(judged.x[:2])
     subject.px_family.check(judged.x)
     settings = {
         "run": None if run is None or run.path is None else str(run.path),
-        "data": None if data is None else loaded.origin.get("source") or UNNAMED,
-        "split": name,
+        "data": None if data is None else _name_of(data) or loaded.origin.get("source") or UNNAMED,
+        "split": "test" if name == GIVEN else name,
         "effort": effort,
         "seed": seed,
         "examples": most,
@@ -208,6 +211,22 @@ def report_context(
     return ReportContext(
         subject, run, loaded, name, judged, train, sets, level, samples or _SAMPLES[level], seed, settings
     )
+
+
+def _judged(run: Run | None, data: Any, split: Split) -> tuple[Data, str, Dataset]:
+    """The data, and the part of them on which a model is judged, with its name."""
+    if run is None or not is_named(data):
+        loaded: Data = run.data if data is None and run is not None else as_data(data)  # pyright: ignore[reportArgumentType]
+        return loaded, *_held_out(loaded, split)
+    given = run.beside(data)
+    if isinstance(given, Dataset):
+        loaded = as_data(given)
+        return replace(loaded, origin=loaded.origin | {"source": _name_of(data)}), GIVEN, given
+    return given, *_held_out(given, split if given is run.data else "test")  # its own data have their own split
+
+
+def _name_of(data: Any) -> str | None:
+    return str(data) if isinstance(data, str | Path) else None
 
 
 def _held_out(data: Data, split: Split) -> tuple[str, Dataset]:

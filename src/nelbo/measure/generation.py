@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from nelbo.data import as_batch, summarize
+from nelbo.data import as_batch, seen_by, summarize
 from nelbo.divergences import TestResult, classifier_test, mmd_test
 from nelbo.estimate import Estimate
 from nelbo.evaluation import evaluation_mode, rows_at_once
@@ -165,7 +165,8 @@ def sample_match(
     (classifier test); Gretton et al. 2012 (MMD); Meehan, Chaudhuri & Dasgupta 2020, "A non-parametric test to detect
     data-copying in generative models" (nearest training neighbours).
     """
-    model, train, held_out = as_model(model), as_batch(train).x.cpu(), as_batch(held_out).x.cpu()
+    train, held_out = (as_batch(seen_by(model, part)).x.cpu() for part in (train, held_out))
+    model = as_model(model)
     if min(len(train), len(held_out)) < 20:
         raise ValueError(
             f"sample_match needs 20 or more training and held-out examples, got {len(train)} and {len(held_out)}; "

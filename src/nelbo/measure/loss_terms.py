@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from nelbo import figures
-from nelbo.data import as_batch, summarize
+from nelbo.data import as_batch, seen_by, summarize
 from nelbo.estimate import Estimate
 from nelbo.evaluation import ElboTerms, evaluate
 from nelbo.measure.generation import FITTED, principal_components
@@ -43,10 +43,10 @@ class RateDistortion:
     distortion: Estimate
     total: Estimate
 
-    def point(self, name: str, *, on_curve: bool) -> figures.Point:
-        """The place of the model in ``figures.rate_distortion``."""
+    def point(self, name: str, *, on_curve: bool, shift: float = 0.0) -> figures.Point:
+        """The place of the model in ``figures.rate_distortion``, its distortion shifted into other units."""
         errors = self.rate.error, self.distortion.error
-        return figures.Point(name, float(self.rate), float(self.distortion), *errors, on_curve=on_curve)
+        return figures.Point(name, float(self.rate), float(self.distortion) + shift, *errors, on_curve=on_curve)
 
 
 def rate_distortion(model: Any, x: Any, *, samples: int = 16, seed: int = 0) -> RateDistortion:
@@ -172,7 +172,8 @@ def from_embeddings(model: Any, x: Any, train: Any, *, seed: int = 0) -> FromEmb
     """
     evaluation = evaluate(model, x, seed=seed)
     rebuilt = evaluation.reconstruction.cpu()
-    rows, fitted = (part.flatten(1).cpu().double() for part in (evaluation.x, as_batch(train).x[:FITTED]))
+    train = as_batch(seen_by(model, train)).x
+    rows, fitted = (part.flatten(1).cpu().double() for part in (evaluation.x, train[:FITTED]))
     mean = fitted.mean(0)
     directions, _ = principal_components(fitted - mean, evaluation.latent)
     projected = (rows - mean) @ directions.T @ directions + mean

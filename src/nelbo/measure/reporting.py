@@ -34,7 +34,9 @@ def report(
 
     Args:
         model: a run, a VAE or autoencoder, or anything with prior, posterior and likelihood.
-        data: a data set from nelbo.data.load, or its source; None takes the run's own.
+        data: a data set from nelbo.data.load, or its source; None takes the run's own. For a run, a path, the name of a
+            set or a table is prepared as the run's data were, its columns taken by name, and all of it is held out,
+            unless it is what the run was trained on, wherever that lies now.
         split: the part that is held out: "test", "validation" or "train"; "auto" takes the test set, else the
             validation set, else (with a note) the training set.
         effort: number of examples and samples: "quick" (seconds), "normal" or "thorough" (minutes).

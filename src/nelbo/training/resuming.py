@@ -23,6 +23,7 @@ from nelbo.training.optimizers import MakeOptimizer
 from nelbo.training.settings import Settings, answers_typos
 from nelbo.training.step import Updates
 from nelbo.vae import Model, as_model
+from nelbo.wording import advice
 
 _OF_MACHINE = ("device", "threads")  # settings that a run may go on with others of
 
@@ -50,7 +51,7 @@ def resume(
         path: the directory of the run.
         epochs: train to this many epochs instead, for a run that is to go on longer.
         model: for a run whose model was built by hand: the same model, untrained.
-        data: for a run on data given in memory: the same data.
+        data: for a run on data given in memory, the same data; for a run on a file, where the same file lies now.
         objective: for an objective of your own: the same one.
         optimizer: for an optimizer of your own: the same one.
         device: another one to go on with; None is the run's, or the fastest there is where that is absent.
@@ -80,7 +81,10 @@ def resume(
     chosen = {name: value for name, value in chosen.items() if value is not None}
     settings = Settings.of({**dataclasses.asdict(settings), **chosen})
     on = _device_of(settings, machine, chosen=device is not None)
-    loaded = runs.rebuild_data(record, folder) if data is None else _same_data(record, data)
+    instead = advice(f"nelbo.resume({str(folder)!r}, data='table.csv')", f"nelbo fit --resume {folder} DATA")
+    loaded = runs.rebuild_data(record, folder, instead=instead) if data is None else _same_data(record, data)
+    if loaded.origin.get("source"):
+        record["data"]["source"] = loaded.origin["source"]  # where they lie now
     with training_arithmetic(threads or machine.threads):
         model = runs.rebuild_model(record, folder) if model is None else as_model(model)
         runs.in_dtype(model, machine.dtype)

@@ -4,7 +4,7 @@ from matplotlib.figure import Figure
 
 from nelbo import figures
 from nelbo.figures.tiles import is_image
-from nelbo.measure.context import ReportContext
+from nelbo.measure.context import GIVEN, ReportContext
 from nelbo.measure.generation import NEIGHBOURS, sample_match
 from nelbo.measure.quantities import row
 from nelbo.report.parts import Picture, Section, percent
@@ -49,6 +49,8 @@ def samples(context: ReportContext) -> Section:
             )
         )
     alone = "no data are held out: samples are compared with the data that the model was trained on"
+    if context.split == GIVEN:
+        alone = "the run's training data cannot be loaded: samples are compared with the given data alone"
     return Section(
         "samples",
         "Are samples like the data?",
