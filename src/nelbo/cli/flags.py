@@ -32,11 +32,12 @@ def flags(
         if parameter.kind is not inspect.Parameter.KEYWORD_ONLY or name in skip:
             continue
         words = help_of.get(name, "").replace("`", "")
-        if parameter.default not in (None, False, inspect.Parameter.empty):
+        if parameter.default not in (None, False, True, inspect.Parameter.empty):
             words += f" (default {plain(parameter.default)})"
         if notes and name in notes:
             words += f" {notes[name]}"
-        settings = Parameter(help=words, group=group, consume_multiple=True)
+        off = f"--no-{name.replace('_', '-')}" if parameter.default is True else ""
+        settings = Parameter(help=words, group=group, consume_multiple=True, negative=off)
         hint = hints.get(name, parameter.annotation)
         hint = str if str in get_args(hint) else hint  # a shell has text for all that text may stand for
         parameters.append(parameter.replace(annotation=Annotated[hint | None, settings], default=None))
