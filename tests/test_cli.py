@@ -126,6 +126,7 @@ def test_other_data_pass_through_a_run_s_model(run, here):
     [
         (["fit"], "needs DATA: mnist5k, digits, mnist or a path"),
         (["fit", "digitz"], "Did you mean 'digits'"),
+        (["fit", "no_such_file.npy", "--device", "nowhere"], "device must be 'auto' or one of"),
         (["fit", "digits", "--likelihood", "bernouli"], "did you mean 'bernoulli'"),
         (["fit", "digits", "--likelihood", "bernoulli"], "--likelihood continuous_bernoulli, or --binarize"),
         (["fit", "digits", "--recipe", "beta_vae", "--warm-up", "30"], "Train for --epochs 30 or more"),

@@ -346,6 +346,14 @@ def test_what_never_fits_is_said_clearly(memory, device, tmp_path):
         nelbo.fit(made(), DATA, epochs=1, **QUIET)
 
 
+def test_a_step_that_does_not_fit_names_the_size_of_the_batch(memory, device):
+    model = nelbo.recipes.vae((6,), latent=2, hidden=(1000,), likelihood="bernoulli")
+    memory.limit = memory.used + (1 << 20)  # for weights and moments; a layer's output takes twice that
+    data = torch.zeros(600, 6)
+    with pytest.raises(torch.OutOfMemoryError, match=r"a step on 512 examples .*batch_size=256.* after 0 steps"):
+        nelbo.fit(model, data, epochs=1, batch_size=512, validation=0, **QUIET)
+
+
 def test_data_that_do_not_fit_stay_on_the_cpu(memory, device):
     data = InMemory(torch.zeros(1000, 100))
     memory.claimed = 2 * data.x.nbytes - 2

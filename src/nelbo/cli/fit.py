@@ -11,6 +11,7 @@ from cyclopts.group import Group
 from nelbo import data as nelbo_data
 from nelbo import likelihoods, recipes
 from nelbo.cli.flags import flags, plain, with_flags
+from nelbo.devices import pick_device
 from nelbo.docstrings import described
 from nelbo.runs import RECORD, Run, read_history, read_record
 from nelbo.training import fit as train
@@ -88,6 +89,7 @@ def fit(data: str | None = None, *, out: Path | None = None, resume: Path | None
 
 
 def _start(data: str, recipe: str, out: Path | None, values: dict[str, Any]) -> Run:
+    pick_device(values["device"])  # before anything is read or downloaded
     seed = values["seed"] or 0
     loaded = nelbo_data.load(data, seed=seed, **given(DATA, values))
     print(loaded)

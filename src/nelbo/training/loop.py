@@ -146,7 +146,10 @@ class Loop:
         self.updates.step.train()
         self._since = perf_counter()
         for raw in self.updates.batches():
-            loss = self.updates.update(raw)
+            try:
+                loss = self.updates.update(raw)
+            except torch.OutOfMemoryError as error:
+                raise self._out_of_memory(len(raw)) from error
             if position.step % look_every == 0 and not math.isfinite(float(loss)):
                 raise explain(self.updates, self.keeper)
             if display.due():
@@ -237,6 +240,13 @@ class Loop:
         self.state.position.seconds += now - self._since
         self.state.position.epoch_seconds += now - self._since
         self._since = now
+
+    def _out_of_memory(self, examples: int) -> torch.OutOfMemoryError:
+        less = f"Train anew with batch_size={examples // 2}" if examples > 1 else "Train anew with smaller networks"
+        return torch.OutOfMemoryError(
+            f"a step on {examples} examples takes more memory than {self.updates.device} has. {less}, "
+            f"precision='bfloat16', or device='cpu'. {self.keeper.sentence}"
+        )
 
     def _interrupted(self) -> Interrupted:
         position, folder = self.state.position, self.keeper.folder
