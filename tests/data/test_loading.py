@@ -381,7 +381,7 @@ def test_a_reader_of_ones_own_declares_its_options(tmp_path, monkeypatch):
     monkeypatch.setattr(source, "READERS", dict(source.READERS))
     monkeypatch.setattr(loading, "READERS", source.READERS)
 
-    @nd.reader(".txt", ".dat")
+    @nd.reader(".rows", ".dat")
     def read(path, *, columns=None, memory=0):
         assert memory == 5 << 20
         return nd.Source(np.loadtxt(path, usecols=columns), "a hash", notes=["read as text"])
@@ -393,7 +393,7 @@ def test_a_reader_of_ones_own_declares_its_options(tmp_path, monkeypatch):
     with pytest.raises(ValueError, match=r"label='a' applies to \.csv, .*, got t\.DAT"):
         load(tmp_path / "t.DAT", label="a")
     (tmp_path / "t.DAT").rename(tmp_path / "t.xyz")
-    with pytest.raises(ValueError, match=r"must be one of .*\.txt, \.dat"):
+    with pytest.raises(ValueError, match=r"must be one of .*\.rows, \.dat"):
         load(tmp_path / "t.xyz")
 
 

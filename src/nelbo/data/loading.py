@@ -3,7 +3,7 @@
 import difflib
 import functools
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal, TypedDict, Unpack
@@ -16,6 +16,7 @@ from nelbo.data import arrays, images, tables
 from nelbo.data.assembling import arranged, assemble
 from nelbo.data.batch import Batch, as_batch
 from nelbo.data.dataset import Dataset, InMemory
+from nelbo.data.delimited import COMPRESSIONS
 from nelbo.data.named import NAMED
 from nelbo.data.preparation import Binarize, Preparation
 from nelbo.data.rows import Layout, plain_dtype
@@ -155,7 +156,7 @@ def load(
     takes = options_of(read)
     for option in _OF_READERS:
         if option not in takes and options[option] not in (None, False) and option != "memory":
-            kinds = ", ".join(kind for kind, other in READERS.items() if option in options_of(other))
+            kinds = ", ".join(_suffixes({k: r for k, r in READERS.items() if option in options_of(r)}))
             raise ValueError(f"{option}={options[option]!r} applies to {kinds}, got {what}; drop it")
     stored = _read(read, options)
     if sha256 not in (None, stored.sha256):
@@ -345,7 +346,8 @@ def _reader(source: Any) -> tuple[str, str | None, Callable[..., Source]]:
     if isinstance(source, str) and source in NAMED:
         return f"the set {source!r}", source, NAMED[source]
     path = Path(source).expanduser()
-    files = f"{', '.join(kind for kind in READERS if kind != 'folder')}, or a folder of images or of the MNIST files"
+    packed = f"text packed as {', '.join(COMPRESSIONS)}"
+    files = f"{', '.join(_suffixes(READERS))}, {packed}, or a folder of images or of the MNIST files"
     if not path.exists():
         near = difflib.get_close_matches(str(source), NAMED, n=2)
         if path.parent.is_dir():
@@ -354,13 +356,21 @@ def _reader(source: Any) -> tuple[str, str | None, Callable[..., Source]]:
         hint = f"Did you mean {' or '.join(map(repr, near))}? " if near else ""
         sets = ", ".join(NAMED)
         raise FileNotFoundError(f"there is no set and no path {str(source)!r}. {hint}Sets: {sets}; paths: {files}")
-    kind = "folder" if path.is_dir() else path.suffix.lower()
-    if kind not in READERS:
+    name = path.name.lower()
+    # the longest end of the name: .csv.gz is more than .gz
+    ends = sorted((kind for kind in READERS if kind.startswith(".") and name.endswith(kind)), key=len)
+    kind = "folder" if path.is_dir() else next(reversed(ends), "")
+    if not kind:
         how = advice("pass the array instead", "convert it: np.save('data.npy', x) in Python")
         raise ValueError(
             f"{path.name} must be one of {files}; of other files, read the values into an array x and {how}"
         )
     return path.name, str(path.absolute()), functools.partial(READERS[kind], path)
+
+
+def _suffixes(kinds: Iterable[str]) -> list[str]:
+    """Those of the kinds of files that end in one suffix, not in that of a compression behind another."""
+    return [kind for kind in kinds if kind.count(".") == 1]
 
 
 def _read_arrays(x: Tensor | NDArray[Any], y: Tensor | NDArray[Any] | None, c: Tensor | None) -> Source:

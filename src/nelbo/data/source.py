@@ -92,10 +92,10 @@ def reader(*kinds: str) -> Callable[[_Read], _Read]:
     that mean something for its files; any other one given to load is an error.
 
     Args:
-        *kinds: suffixes in lower case, such as ``".csv"``; ``"folder"`` is a directory.
+        *kinds: ends of names in lower case, such as ``".csv"`` or ``".csv.gz"``; ``"folder"`` is a directory.
 
-    >>> @reader(".txt")
-    ... def read_txt(path: Path, *, columns: list[str] | None = None) -> Source:
+    >>> @reader(".dat")
+    ... def read_dat(path: Path, *, columns: list[str] | None = None) -> Source:
     ...     return Source(np.loadtxt(path, usecols=columns), sha256_of_file(path))
     """
 
