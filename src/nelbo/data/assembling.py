@@ -19,6 +19,8 @@ from nelbo.data.summary import Moments, ValueSummary, survey
 from nelbo.wording import listed
 
 _EXACT = 1 << 23  # integers below this keep a fraction in float32
+_SEEN = 1 << 26  # values whose spread is looked at though it is not needed
+_UNEVEN = 100  # ratio of standard deviations above which columns differ in scale
 _SHUFFLE = 1 << 20  # a stream apart from those that draw values
 _IN_MEMORY_SHARE = 0.15  # of the memory that some rows of a file may take to be held in it
 _BUFFER_SHARE = 0.7  # of the memory for the buffers of a set that stays on disk
@@ -34,10 +36,13 @@ def assemble(source: Source, options: dict[str, Any]) -> tuple[Dataset, Dataset 
     x, notes = arranged(source, options["layout"])
     train_rows, held_rows = split(len(x), validation=options["validation"], limit=options["limit"], seed=seed)
     missing = options.get("missing")
-    taken = standardize or missing is not None
+    few = len(x) * int(np.prod(x.shape)) <= _SEEN and len(x.shape) == 1
+    taken = standardize or missing is not None or (few and (source.features is not None or x.dtype.kind == "f"))
     summary, moments = survey(x, train_rows, moments=taken, names=source.features, missing=missing)
     preparation, more = prepare(summary, x.dtype, source, options, moments)
     notes += _on_missing(summary, moments, source.features)
+    if not standardize:
+        notes += _on_columns(summary, moments, source.features)
     labels, names = as_labels(source.y, n=len(x))
 
     def dataset(x: RowStore, rows: Rows, labels: Tensor | None, stream: int) -> Dataset:
@@ -74,7 +79,7 @@ def assemble(source: Source, options: dict[str, Any]) -> tuple[Dataset, Dataset 
             "preparation": train.preparation.to_dict(),
             "features": None if source.features is None else list(source.features),
             "label_names": None if names is None else list(names),
-            "constant_features": moments.constant,
+            "constant_features": moments.constant if standardize or source.features else [],
             "notes": [*source.notes, *notes, *more],
         },
     )
@@ -158,6 +163,26 @@ def _on_missing(summary: ValueSummary, moments: Moments, features: tuple[str, ..
     notes = [f"{summary.nan:,} of {summary.values:,} values are missing, and count as not observed"]
     if moments.empty:
         notes.append(f"{moments.empty:,} training examples have no value at all")
+    return notes
+
+
+def _on_columns(summary: ValueSummary, moments: Moments, features: tuple[str, ...] | None) -> list[str]:
+    """Notes on columns that say nothing, and on those that differ so much in scale that one hides the others."""
+    notes: list[str] = []
+    if features and moments.constant:
+        named = listed([features[i] for i in moments.constant])
+        notes.append(f"constant in the training set, and so without information: {named}")
+    varying = [i for i in range(moments.n.size) if moments.low[i] < moments.high[i]]
+    if summary.kind != "real" or not varying:
+        return notes
+    std = np.array(moments.mean_and_std(noise=False)[1])
+    small, large = min(varying, key=lambda i: std[i]), max(varying, key=lambda i: std[i])
+    if std[large] > _UNEVEN * std[small]:
+        low, high = (repr(features[i]) if features else f"column {i}" for i in (small, large))
+        notes.append(
+            f"columns differ in scale: the standard deviation is {std[small]:.2g} of {low} and {std[large]:.2g} of "
+            f"{high}, so that the others hardly count; standardize=True gives each the same"
+        )
     return notes
 
 
