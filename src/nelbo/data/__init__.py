@@ -5,6 +5,7 @@ from nelbo.data.dataset import Dataset, InMemory
 from nelbo.data.loading import Data, as_data, load, rebuild
 from nelbo.data.on_disk import OnDisk
 from nelbo.data.preparation import Preparation
+from nelbo.data.previewing import Preview, preview
 from nelbo.data.source import Source, reader
 from nelbo.data.summary import ValueSummary, summarize
 
@@ -15,11 +16,13 @@ __all__ = [
     "InMemory",
     "OnDisk",
     "Preparation",
+    "Preview",
     "Source",
     "ValueSummary",
     "as_batch",
     "as_data",
     "load",
+    "preview",
     "reader",
     "rebuild",
     "summarize",

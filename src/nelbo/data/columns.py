@@ -170,14 +170,14 @@ def _refusal(
     """What is wrong with columns that do not hold numbers, and what to do about the first."""
     first = bad[0]
     kind = schema.field(first).type
-    what, mend = _of_other_values(first, kind, values(first))
+    what, mend = of_other_values(first, kind, values(first))
     line = f"columns={list(kept[:SHOWN])}".replace("]", ", ...]" if len(kept) > SHOWN else "]")
     leave = f"{line} to leave it out" if kept else "columns=[...] to leave it out"
     others = f"; likewise {listed(bad[1:])}" if len(bad) > 1 else ""
     return f"column {first!r} of {file} must hold numbers, got {kind}{what}; write {mend}, or {leave}{others}"
 
 
-def _of_other_values(name: str, kind: Any, values: Sequence[Any]) -> tuple[str, str]:
+def of_other_values(name: str, kind: Any, values: Sequence[Any]) -> tuple[str, str]:
     """What a column that is not of numbers holds, and what to write to train on it."""
     from pyarrow import types
 

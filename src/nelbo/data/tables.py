@@ -89,15 +89,12 @@ def read_parquet(
     Raises:
         ValueError: a column is missing, not numeric or has empty cells; or the file is not a table.
     """
-    from pyarrow import parquet
-
-    with _parquet(path):
-        # without buffer_size, a whole row group is read before its first row is decoded
-        file = parquet.ParquetFile(path, buffer_size=_READ_AT_A_TIME)
+    with parquet_errors(path):
+        file = open_parquet(path)
         schema = file.schema_arrow
 
     def values(column: str) -> list[Any]:
-        with _parquet(path):
+        with parquet_errors(path):
             return next(file.iter_batches(CELLS, columns=[column])).column(0).to_pylist()
 
     names, dtype, notes = choose(schema, path.name, values, label=label, columns=columns, missing=missing)
@@ -106,7 +103,7 @@ def read_parquet(
     check_fits(len(x) * _SPLIT, promise, "If it holds fewer, it is damaged: write it again")
     y = None
     if label is not None:
-        with _parquet(path):
+        with parquet_errors(path):
             stored = file.read(columns=[label])
         y = _labels(stored, label, path.name)
     if stays_on_disk(len(x) * x.row_bytes, on_disk):
@@ -145,7 +142,7 @@ class ParquetRows(RowFile):
         self._file = file  # kept open: the metadata of many row groups take long to read, and memory each time
         meta = file.metadata
         self.held_bytes = meta.num_row_groups * meta.num_columns * _BYTES_A_COLUMN_CHUNK
-        with _parquet(path):
+        with parquet_errors(path):
             sizes = [meta.row_group(i).num_rows for i in range(meta.num_row_groups)]
             if min(sizes, default=0) < 0 or sum(sizes) != meta.num_rows:
                 raise ValueError(f"its {meta.num_rows:,} rows are said to be in groups of {sizes[:SHOWN]}")
@@ -171,7 +168,7 @@ class ParquetRows(RowFile):
 
         some = max(1, _DECODED // max(1, self.row_bytes))
         seen = filled = 0
-        with self._lock, _parquet(self.path):  # an epoch may be under way in another thread
+        with self._lock, parquet_errors(self.path):  # an epoch may be under way in another thread
             for batch in self._file.iter_batches(
                 some, row_groups=[piece], columns=list(self._names), use_threads=False
             ):
@@ -227,5 +224,14 @@ def _labels(table: Any, label: str | None, file: str) -> NDArray[Any] | None:
     return column.to_numpy()
 
 
-def _parquet(path: Path) -> AbstractContextManager[None]:
+def open_parquet(path: Path) -> Any:
+    """A ``pyarrow.parquet.ParquetFile``, of which nothing is read ahead."""
+    from pyarrow import parquet
+
+    # without buffer_size, a whole row group is read before its first row is decoded
+    return parquet.ParquetFile(path, buffer_size=_READ_AT_A_TIME)
+
+
+def parquet_errors(path: Path) -> AbstractContextManager[None]:
+    """Within, an error of arrow's names the file."""
     return reading(path.name, "a .parquet file", "It may be cut short")
