@@ -156,9 +156,7 @@ def test_as_data_takes_what_it_gave():
         as_data(data, seed=1)
 
 
-@pytest.mark.parametrize(
-    "x", [TABLE.tolist(), [TABLE], {"x": TABLE}, 5, (TABLE, [1] * 60)], ids=lambda x: type(x).__name__
-)
+@pytest.mark.parametrize("x", [5, object(), (TABLE, 5)], ids=lambda x: type(x).__name__)
 def test_as_data_of_other_types(x):
     with pytest.raises(TypeError, match=r"pass np\.asarray\(examples, dtype=np\.float32\)"):
         as_data(x)

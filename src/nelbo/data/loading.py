@@ -9,7 +9,6 @@ from pathlib import Path
 from typing import Any, Literal, TypedDict, Unpack
 
 import numpy as np
-from numpy.typing import NDArray
 from torch import Tensor
 
 from nelbo.data import arrays, images, tables
@@ -18,10 +17,11 @@ from nelbo.data.batch import Batch, as_batch
 from nelbo.data.dataset import Dataset, InMemory
 from nelbo.data.delimited import COMPRESSIONS
 from nelbo.data.named import NAMED
+from nelbo.data.objects import of_array, reader_of
 from nelbo.data.preparation import Binarize, Preparation
-from nelbo.data.rows import Layout, plain_dtype
+from nelbo.data.rows import Layout
 from nelbo.data.sizes import parse_size
-from nelbo.data.source import READERS, Source, as_array, options_of, sha256_of_arrays, sortable
+from nelbo.data.source import READERS, Source, as_array, options_of, sha256_of_examples
 from nelbo.data.summary import Missing
 from nelbo.registry import check_choice
 from nelbo.wording import advice, listed
@@ -89,7 +89,7 @@ class Data:
 
 
 def load(
-    source: "str | Path | Tensor | NDArray[Any] | tuple[Any, Any] | Batch",
+    source: Any,
     *,
     binarize: Binarize | None = None,
     dequantize: bool = False,
@@ -112,11 +112,13 @@ def load(
     Nothing is resized, and whatever is done to the values is in ``data.preparation`` and ``data.origin``.
 
     Args:
-        source: ``"mnist5k"``, ``"digits"``, ``"mnist"``; the path of a .npy, .npz, .csv or .parquet file or of a folder
-            of images (write ``"./mnist"`` for a path that has the name of a set); a tensor or array x, a pair (x, y)
-            with labels, or a Batch of x with labels and a condition c for each example. x is (n, features), (n, height,
-            width), (n, channels, height, width) or (n, height, width, channels), and is kept without a copy where it
-            needs no rearranging and nothing is held out.
+        source: ``"mnist5k"``, ``"digits"``, ``"mnist"``; the path of a .npy, .npz, .csv, .tsv, .txt or .parquet file
+            or of a folder of images (write ``"./mnist"`` for a path that has the name of a set); a tensor or array x, a
+            pair (x, y) with labels, or a Batch of x with labels and a condition c for each example. x is (n, features),
+            (n, height, width), (n, channels, height, width) or (n, height, width, channels), and is kept without a copy
+            where it needs no rearranging and nothing is held out. Nested lists, sparse matrices, frames of pandas,
+            polars, Arrow or DuckDB, columns in a dict, map-style sets of torch (or their DataLoader) and of Hugging
+            Face, and AnnData are read into memory, with the names of their columns.
         binarize: ``"dynamic"`` draws x ~ Bernoulli(value) afresh at each visit, ``"static"`` once by `seed`,
             ``"threshold"`` cuts at 0.5. Values must lie in [0, 1] after `scale`.
         dequantize: adds U[0, 1) to integers, before scaling, afresh at each visit.
@@ -168,7 +170,7 @@ def load(
 
 
 def as_data(
-    source: "Data | Dataset | Batch | Tensor | NDArray[Any] | tuple[Any, Any] | str | Path",
+    source: Any,
     **options: Unpack[Options],
 ) -> Data:
     """Whatever holds examples as `Data`: what `load` takes, a `Dataset`, or `Data`.
@@ -191,7 +193,7 @@ def as_data(
         return source
     origin: dict[str, Any] = {
         "source": None,
-        "sha256": _hash(as_array(source.x), c=source.c) if isinstance(source, InMemory) else None,
+        "sha256": sha256_of_examples(as_array(source.x), c=source.c) if isinstance(source, InMemory) else None,
         "options": {},
         "sizes": {"train": len(source), "validation": 0, "test": 0},
         "event_shape": list(source.event_shape),
@@ -330,19 +332,21 @@ def _refuse_changed(
 def _reader(source: Any) -> tuple[str, str | None, Callable[..., Source]]:
     """A source in words, the name to record, and the function that reads it."""
     if not isinstance(source, (str, Path)):
-        x, y = source if isinstance(source, tuple) and len(source) == 2 else (source, None)
-        c = None
         if isinstance(source, Batch):
             batch = as_batch(source)
-            x, y, c = batch.x, batch.labels, batch.c
-        if not isinstance(x, (Tensor, np.ndarray)) or not isinstance(y, (Tensor, np.ndarray, type(None))):
-            got = f"({type(x).__name__}, {type(y).__name__})" if isinstance(source, tuple) else type(x).__name__
+            return "the array in memory", None, functools.partial(of_array, batch.x, batch.labels, batch.c)
+        read = reader_of(source)
+        if read is None:
+            got = type(source).__name__
+            if isinstance(source, tuple):
+                got = f"({', '.join(type(part).__name__ for part in source)})"
             raise TypeError(
-                "data must be a tensor, an array, a pair (x, y) of them, a Batch, the name of a set "
-                f"({', '.join(NAMED)}) or a path, got {got}; pass np.asarray(examples, dtype=np.float32) for a list of "
-                "examples of equal shape, table.to_numpy() for a pandas table"
+                "data must be a tensor, an array, a list, a frame of pandas, polars or Arrow, a data set of torch, a "
+                f"pair (x, y) of examples and labels, a Batch, the name of a set ({', '.join(NAMED)}) or a path, got "
+                f"{got}; pass np.asarray(examples, dtype=np.float32), or table.to_numpy() of a table"
             )
-        return "the array in memory", None, functools.partial(_read_arrays, x, y, c)
+        array = isinstance(source, Tensor | np.ndarray | tuple)
+        return f"the {'array' if array else type(source).__name__} in memory", None, read
     if isinstance(source, str) and source in NAMED:
         return f"the set {source!r}", source, NAMED[source]
     path = Path(source).expanduser()
@@ -371,13 +375,3 @@ def _reader(source: Any) -> tuple[str, str | None, Callable[..., Source]]:
 def _suffixes(kinds: Iterable[str]) -> list[str]:
     """Those of the kinds of files that end in one suffix, not in that of a compression behind another."""
     return [kind for kind in kinds if kind.count(".") == 1]
-
-
-def _read_arrays(x: Tensor | NDArray[Any], y: Tensor | NDArray[Any] | None, c: Tensor | None) -> Source:
-    values, labels = as_array(x), None if y is None else sortable(as_array(y))
-    plain_dtype(values.dtype, name="x")  # of objects, the hash would be one of addresses
-    return Source(values, _hash(values, labels, c=c), y=labels, c=c)
-
-
-def _hash(*arrays: NDArray[Any] | None, c: Tensor | None) -> str:
-    return sha256_of_arrays(*arrays, *([] if c is None else [as_array(c)]))

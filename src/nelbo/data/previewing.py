@@ -85,7 +85,7 @@ class Preview:
     def table(self, families: dict[str, str] | None = None) -> str:
         """The columns as text, one in a line; with the likelihood that would fit each, where it is given."""
         head = ("column", "type", "fits", "missing", "values", "becomes")
-        lines = [head]
+        lines: list[tuple[str, ...]] = [head]
         for column in self.columns[:_LINES]:
             missing = f"{column.missing:.1%}" if column.missing else ""
             becomes = f"{column.used}: {column.note}" if column.note else column.used

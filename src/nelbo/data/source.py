@@ -126,6 +126,11 @@ def sha256_of_arrays(*arrays: NDArray[Any] | None) -> str:
     return digest.hexdigest()
 
 
+def sha256_of_examples(x: NDArray[Any], y: NDArray[Any] | None = None, *, c: Tensor | None = None) -> str:
+    """Hash examples with what came beside them."""
+    return sha256_of_arrays(x, y, *([] if c is None else [as_array(c)]))
+
+
 def sha256_of_file(path: Path) -> str:
     """Hash the bytes of a file."""
     digest = hashlib.sha256()
