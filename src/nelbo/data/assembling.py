@@ -19,6 +19,10 @@ from nelbo.data.summary import Moments, ValueSummary, survey
 from nelbo.wording import listed
 
 _EXACT = 1 << 23  # integers below this keep a fraction in float32
+_BYTE, _FULL = 255, (1023, 4095, 16383, 65535)  # largest values of images with 8, and with 10 to 16 bits
+_IMAGE_AXES = 3  # of one image
+_SERIES = 3  # axes of series, and of images without colour
+_FEW = 1000  # examples that tell whether values are signed, and how sensors differ
 _SEEN = 1 << 26  # values whose spread is looked at though it is not needed
 _UNEVEN = 100  # ratio of standard deviations above which columns differ in scale
 _SHUFFLE = 1 << 20  # a stream apart from those that draw values
@@ -36,13 +40,15 @@ def assemble(source: Source, options: dict[str, Any]) -> tuple[Dataset, Dataset 
     x, notes = arranged(source, options["layout"])
     train_rows, held_rows = split(len(x), validation=options["validation"], limit=options["limit"], seed=seed)
     missing = options.get("missing")
-    few = len(x) * int(np.prod(x.shape)) <= _SEEN and len(x.shape) == 1
+    few = len(x) * int(np.prod(x.shape)) <= _SEEN and len(x.shape) <= _SERIES - 1
     taken = standardize or missing is not None or (few and (source.features is not None or x.dtype.kind == "f"))
     summary, moments = survey(x, train_rows, moments=taken, names=source.features, missing=missing)
-    preparation, more = prepare(summary, x.dtype, source, options, moments)
+    preparation, more = prepare(summary, x, source, options, moments)
     notes += _on_missing(summary, moments, source.features)
     if not standardize:
-        notes += _on_columns(summary, moments, source.features)
+        notes += _on_columns(summary, moments, source.features, "channel" if len(x.shape) > 1 else "column")
+    if summary.kind == "real" and len(source.shape) == _SERIES and options["layout"] in ("auto", "as_is", "images"):
+        notes += _on_sensors(_few(x).reshape(-1, source.shape[-1]))
     labels, names = as_labels(source.y, n=len(x))
 
     def dataset(x: RowStore, rows: Rows, labels: Tensor | None, stream: int) -> Dataset:
@@ -97,8 +103,13 @@ def arranged(source: Source, layout: Layout, *, name: str = "x") -> tuple[RowSto
     rows = source.x if isinstance(source.x, RowFile) else ArrayRows(plain(source.x, name=name))
     if source.clear_layout:
         return rows, []
-    layout, note = choose_layout(source.shape, layout)
+    signed = layout == "auto" and len(source.shape) == _SERIES and bool((_few(rows) < 0).any())
+    layout, note = choose_layout(source.shape, layout, signed=signed)
     return rows.arranged(layout), [note] if note else []
+
+
+def _few(rows: RowStore) -> NDArray[Any]:
+    return rows.gather(np.arange(min(len(rows), _FEW)))
 
 
 def dataset_of(
@@ -123,14 +134,15 @@ def dataset_of(
 
 
 def prepare(
-    summary: ValueSummary, dtype: np.dtype[Any], source: Source, options: dict[str, Any], moments: Moments
+    summary: ValueSummary, x: RowStore, source: Source, options: dict[str, Any], moments: Moments
 ) -> tuple[Preparation, list[str]]:
     """The preparation that the options ask for, and notes on what was chosen.
 
     Raises:
         ValueError: the values do not allow it.
     """
-    scale, notes = _scale(summary, dtype, source.top, options)
+    stored = getattr(source.x, "stored_dtype", source.x.dtype)
+    scale, notes = _scale(summary, x.dtype, source.top, options, stored=stored, image=len(x.shape) == _IMAGE_AXES)
     refuse_unfit(summary, scale, options)
     binarize, dequantize = options["binarize"], bool(options["dequantize"])
     if not options["standardize"]:
@@ -166,28 +178,61 @@ def _on_missing(summary: ValueSummary, moments: Moments, features: tuple[str, ..
     return notes
 
 
-def _on_columns(summary: ValueSummary, moments: Moments, features: tuple[str, ...] | None) -> list[str]:
+def _on_sensors(x: NDArray[Any]) -> list[str]:
+    """A note on the last axis of series where its places differ so much in scale that they are sensors, not times."""
+    std, span = x.std(axis=0, dtype=np.float64), np.ptp(x, axis=0).astype(np.float64)
+    std, span = std[span > 0], span[span > 0]
+    if not len(std) or not _differ(std, span):
+        return []
+    return [
+        f"the places along the last axis differ in scale, with standard deviations from {std.min():.2g} to "
+        f"{std.max():.2g}: if they are sensors, layout='series' with standardize=True gives each the same"
+    ]
+
+
+def _differ(std: NDArray[np.float64], span: NDArray[np.float64]) -> bool:
+    """Whether the largest and the smallest differ in scale.
+
+    By their ranges too: a pixel that is seldom on has a small deviation, and the range of the others.
+    """
+    small, large = int(std.argmin()), int(std.argmax())
+    return bool(std[large] > _UNEVEN * std[small] and span[large] > _UNEVEN * span[small])
+
+
+def _on_columns(summary: ValueSummary, moments: Moments, features: tuple[str, ...] | None, word: str) -> list[str]:
     """Notes on columns that say nothing, and on those that differ so much in scale that one hides the others."""
     notes: list[str] = []
     if features and moments.constant:
         named = listed([features[i] for i in moments.constant])
         notes.append(f"constant in the training set, and so without information: {named}")
-    varying = [i for i in range(moments.n.size) if moments.low[i] < moments.high[i]]
-    if summary.kind != "real" or not varying:
+    varying = np.flatnonzero(moments.low < moments.high)
+    if summary.kind != "real" or not varying.size:
         return notes
-    std = np.array(moments.mean_and_std(noise=False)[1])
-    small, large = min(varying, key=lambda i: std[i]), max(varying, key=lambda i: std[i])
-    if std[large] > _UNEVEN * std[small]:
-        low, high = (repr(features[i]) if features else f"column {i}" for i in (small, large))
+    std = np.array(moments.mean_and_std(noise=False)[1])[varying]
+    if _differ(std, (moments.high.astype(np.float64) - moments.low.astype(np.float64))[varying]):
+        small, large = (int(varying[i]) for i in (std.argmin(), std.argmax()))
+        low, high = (repr(features[i]) if features else f"{word} {i}" for i in (small, large))
         notes.append(
-            f"columns differ in scale: the standard deviation is {std[small]:.2g} of {low} and {std[large]:.2g} of "
+            f"{word}s differ in scale: the standard deviation is {std.min():.2g} of {low} and {std.max():.2g} of "
             f"{high}, so that the others hardly count; standardize=True gives each the same"
         )
     return notes
 
 
+def _deep(summary: ValueSummary, stored: np.dtype[Any]) -> bool:
+    """Whether values are those of images with more than 8 bits, as microscopes and satellites write them."""
+    least = _BYTE if stored == np.uint16 else _FULL[0]
+    return summary.integer_share == 1 and summary.minimum >= 0 and least < summary.maximum <= _FULL[-1]
+
+
 def _scale(
-    summary: ValueSummary, dtype: np.dtype[Any], top: int | None, options: dict[str, Any]
+    summary: ValueSummary,
+    dtype: np.dtype[Any],
+    top: int | None,
+    options: dict[str, Any],
+    *,
+    stored: np.dtype[Any],
+    image: bool,
 ) -> tuple[float, list[str]]:
     scale = options["scale"]
     if scale is None or options["standardize"]:
@@ -198,6 +243,12 @@ def _scale(
         return float(scale), []
     if top is None and dtype == np.uint8 and summary.kind == "8-bit integers":
         top = 255
+    if top is None and image and _deep(summary, stored):
+        top = next(full for full in _FULL if full >= summary.maximum)
+        notes = [
+            f"images of whole numbers up to {summary.maximum:g} are divided by {top:,}; scale=1 leaves them as counts"
+        ]
+        return 1 / (top + 1 if options["dequantize"] else top), notes
     if top is not None:
         # with noise in [0, 1) the largest value is top + 1
         return 1 / (top + 1 if options["dequantize"] else top), []

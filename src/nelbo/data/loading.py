@@ -125,12 +125,13 @@ def load(
         standardize: subtracts the mean and divides by the standard deviation of the training set, per feature of a
             vector and per channel of an image. Constant features are divided by 1 and named in the notes.
         scale: factor on the values. ``"auto"``: 1/255 for 8-bit images (1/256 with `dequantize`) and other uint8 values
-            that look like them, 1/16 for ``digits``, else 1. 1 leaves values as they are, for 8-bit likelihoods and
-            counts.
+            that look like them, 1/65535 or 1/4095 for images of 16 or 12 bits, 1/16 for ``digits``, else 1. 1 leaves
+            values as they are, for 8-bit likelihoods and counts.
         validation: share (below 1) or number of examples held out of the training set; 0 for none.
         seed: of the split, of `limit` and of static binarization.
         limit: keeps that many examples, chosen by `seed`; of a test set, at most as many.
-        layout: of images: ``"images"`` (n, height, width), ``"channels_first"``, ``"channels_last"``; ``"vectors"``
+        layout: of images: ``"images"`` (n, height, width), ``"channels_first"``, ``"channels_last"``; ``"series"`` (n,
+            time, sensors) becomes (n, sensors, time), so that each sensor is standardized by itself; ``"vectors"``
             flattens each example; ``"as_is"`` takes the axes as they come; ``"auto"`` recognizes clear cases.
         label: the column of a table that holds labels.
         columns: the columns of a table that are features; by default all but `label`.

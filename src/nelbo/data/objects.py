@@ -54,8 +54,9 @@ def reader_of(source: Any) -> Callable[..., Source] | None:
     if hasattr(source, "__array__"):
         return functools.partial(of_array, np.asarray(source))
     if hasattr(source, "dataset") and hasattr(source, "batch_size"):
+        items: Any = source.dataset  # pyright: ignore[reportAttributeAccessIssue]
         note = f"the {_called(source)}'s data set was taken; size and order of batches are arguments of fit"
-        return _of_items(source.dataset, [note])
+        return _of_items(items, [note])
     if hasattr(source, "__getitem__") and hasattr(source, "__len__"):
         return _of_items(source, [])
     if isinstance(source, Iterator) or hasattr(source, "__iter__"):
