@@ -159,9 +159,7 @@ def test_as_data_takes_what_it_gave():
         as_data(data, seed=1)
 
 
-@pytest.mark.parametrize(
-    "x", [TABLE.tolist(), [TABLE], {"x": TABLE}, 5, (TABLE, [1] * 60)], ids=lambda x: type(x).__name__
-)
+@pytest.mark.parametrize("x", [5, object(), (TABLE, 5)], ids=lambda x: type(x).__name__)
 def test_as_data_of_other_types(x):
     with pytest.raises(TypeError, match=r"pass np\.asarray\(examples, dtype=np\.float32\)"):
         as_data(x)
@@ -384,7 +382,7 @@ def test_a_reader_of_ones_own_declares_its_options(tmp_path, monkeypatch):
     monkeypatch.setattr(source, "READERS", dict(source.READERS))
     monkeypatch.setattr(loading, "READERS", source.READERS)
 
-    @nd.reader(".txt", ".dat")
+    @nd.reader(".rows", ".dat")
     def read(path, *, columns=None, memory=0):
         assert memory == 5 << 20
         return nd.Source(np.loadtxt(path, usecols=columns), "a hash", notes=["read as text"])
@@ -396,7 +394,7 @@ def test_a_reader_of_ones_own_declares_its_options(tmp_path, monkeypatch):
     with pytest.raises(ValueError, match=r"label='a' applies to \.csv, .*, got t\.DAT"):
         load(tmp_path / "t.DAT", label="a")
     (tmp_path / "t.DAT").rename(tmp_path / "t.xyz")
-    with pytest.raises(ValueError, match=r"must be one of .*\.txt, \.dat"):
+    with pytest.raises(ValueError, match=r"must be one of .*\.rows, \.dat"):
         load(tmp_path / "t.xyz")
 
 

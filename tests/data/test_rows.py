@@ -1,9 +1,11 @@
 import numpy as np
 import pytest
+import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from nelbo.data import as_data
+from nelbo import likelihoods
+from nelbo.data import as_data, load
 from nelbo.data.rows import NpyRows, arrange, choose_layout
 
 
@@ -19,7 +21,7 @@ from nelbo.data.rows import NpyRows, arrange, choose_layout
     ],
 )
 def test_clear_cases_are_recognized(shape, event):
-    x = np.random.default_rng(0).normal(size=shape)
+    x = np.random.default_rng(0).random(shape)
     data = as_data(x, validation=0)
     assert data.event_shape == event
     seen = data.train.take(5).numpy()
@@ -87,3 +89,71 @@ def test_rows_of_a_file_are_gathered_as_from_the_array(tmp_path_factory, layout,
     rows = np.array(rows, dtype=np.int64)
     assert np.array_equal(file.gather(rows), arrange(x, layout)[rows])
     assert np.array_equal(np.concatenate([values for _, values in file.pieces()]), arrange(x, layout))
+
+
+# --- series of sensors ------------------------------------------------------------------------------------------------
+
+SENSORS = np.random.default_rng(0).normal(5, [0.01, 1, 300, 1, 1], (50, 24, 5)).astype(np.float32)
+
+
+def test_each_sensor_of_a_series_is_standardized_by_itself(tmp_path):
+    np.save(tmp_path / "x.npy", SENSORS)
+    for source in (SENSORS, tmp_path / "x.npy"):
+        for on_disk in (None, True):
+            data = load(source, layout="series", standardize=True, validation=0, **_if_path(source, on_disk))
+            x = data.train.take(50)
+            assert data.event_shape == (5, 24)
+            assert torch.allclose(x.mean((0, 2)), torch.zeros(5), atol=1e-4)
+            assert torch.allclose(x.std((0, 2), correction=0), torch.ones(5), atol=1e-4)
+            assert len(data.preparation.mean) == 5
+    raw = load(SENSORS, layout="series", validation=0)
+    assert np.array_equal(raw.train.take(50), SENSORS.transpose(0, 2, 1))
+    assert any("channels differ in scale" in note and "of channel 2" in note for note in raw.origin["notes"])
+
+
+def _if_path(source, on_disk):
+    return {} if isinstance(source, np.ndarray) else {"on_disk": on_disk}
+
+
+def test_negative_values_in_three_axes_are_asked_about():
+    with pytest.raises(ValueError, match=r"negative values, and it is unclear.*'series' \(n, time, sensors\)"):
+        load(SENSORS)
+    assert load(abs(SENSORS[:, :, 3:4].repeat(8, 2))).event_shape == (1, 24, 8)
+    with pytest.raises(ValueError, match="series' expects an array of"):
+        load(SENSORS[0], layout="series")
+
+
+@pytest.mark.parametrize("layout", ["as_is", "images"])
+def test_sensors_that_a_layout_hides_are_named(layout):
+    data = load(SENSORS, layout=layout, standardize=True)
+    assert any("last axis differ in scale" in n and "layout='series'" in n for n in data.origin["notes"])
+    assert not any("last axis" in n for n in load(SENSORS[:, :, 3:], layout=layout).origin["notes"])
+
+
+# --- images of more than 8 bits ---------------------------------------------------------------------------------------
+
+DEEP = np.random.default_rng(0).integers(615, 31255, (60, 8, 8))
+
+
+@pytest.mark.parametrize(
+    ("x", "options", "scale"),
+    [
+        (DEEP.astype(np.uint16), {}, 1 / 65535),
+        (DEEP, {}, 1 / 65535),
+        (DEEP.astype(np.float32), {}, 1 / 65535),
+        (DEEP.astype(np.uint16).reshape(20, 8, 8, 3), {}, 1 / 65535),
+        (DEEP.astype(np.uint16) // 8, {}, 1 / 4095),
+        (DEEP.astype(np.float64) // 8, {}, 1 / 4095),
+        (DEEP.astype(np.uint16), {"dequantize": True}, 1 / 65536),
+        (DEEP.astype(np.uint16), {"scale": 1}, 1.0),
+        (DEEP.astype(np.uint16).reshape(60, 64), {}, 1.0),  # vectors of counts
+        (DEEP // 100, {}, 1.0),  # counts of photons
+        (DEEP * 3, {}, 1.0),
+    ],
+)
+def test_images_of_more_than_8_bits_are_no_counts(x, options, scale):
+    data = load(x, validation=0, **options)
+    assert data.preparation.scale == pytest.approx(scale, rel=1e-12)
+    assert any("scale=1 leaves them as counts" in n for n in data.origin["notes"]) == (scale != 1)
+    if scale != 1:
+        assert likelihoods.fitting(data.train.take(20)).name == "continuous_bernoulli"

@@ -1,3 +1,5 @@
+import json
+
 import numpy as np
 import pyarrow as pa
 import pytest
@@ -151,3 +153,139 @@ def test_a_parquet_file_with_damaged_pages_is_named(tmp_path, at):
     (tmp_path / "a.parquet").write_bytes(content)
     with pytest.raises(ValueError, match=r"a\.parquet cannot be read as a \.parquet file"):
         load(tmp_path / "a.parquet")
+
+
+# --- values that were not observed ------------------------------------------------------------------------------------
+
+HOLES = pa.table({"a": [1, None, 3, 4], "b": [1.0, 2.0, None, 4.0], "c": [True, False, None, True]})
+
+
+def test_empty_cells_are_kept_where_asked_for(write):
+    path = write(HOLES)
+    with pytest.raises(ValueError, match="missing='observed'"):
+        load(path)
+    data = load(path, missing="observed", validation=0)
+    expected = [[1, 1, 1], [np.nan, 2, 0], [3, np.nan, np.nan], [4, 4, 1]]
+    assert np.array_equal(data.train.take(4), expected, equal_nan=True)
+    assert any("3 of 12 values are missing" in note for note in data.origin["notes"])
+    assert np.array_equal(rebuild(data.origin).train.take(4), expected, equal_nan=True)
+
+
+def test_missing_cells_of_a_table_that_stays_on_disk(tmp_path):
+    parquet.write_table(HOLES, tmp_path / "t.parquet", row_group_size=2)
+    there, here = (load(tmp_path / "t.parquet", missing="observed", on_disk=where) for where in (True, False))
+    assert np.array_equal(there.train.take(3), here.train.take(3), equal_nan=True)
+
+
+def test_missing_values_are_left_out_of_mean_and_spread():
+    x = np.random.default_rng(0).normal(3, [1, 2, 30], (200_000, 3))  # several blocks
+    x[np.random.default_rng(1).random(x.shape) < 0.3] = np.nan
+    data = load(x, missing="observed", standardize=True, validation=0)
+    assert np.allclose(data.preparation.mean, np.nanmean(x, axis=0), rtol=1e-10)
+    assert np.allclose(data.preparation.std, np.nanstd(x, axis=0), rtol=1e-10)
+    assert any("no value at all" in note for note in data.origin["notes"])
+
+
+@pytest.mark.parametrize(
+    ("x", "options", "message"),
+    [
+        ([[1.0, np.nan], [2.0, 3.0]], {}, "fill them in.*or write missing='observed'"),
+        ([[1.0, np.inf], [2.0, 3.0]], {"missing": "observed"}, r"infinite.*example 0, position \(1,\)"),
+        ([[1.0, np.nan], [2.0, np.nan]], {"missing": "observed"}, "got none of '1'"),
+        ([[1.0, np.nan], [0.0, 1.0]], {"missing": "observed", "binarize": "threshold"}, "1 missing values.*drop"),
+        ([[1.0, 2.0]], {"missing": "yes"}, "missing must be one of None, 'observed'"),
+    ],
+)
+def test_what_missing_values_do_not_allow(x, options, message):
+    with pytest.raises(ValueError, match=message):
+        load(np.array(x), validation=0, **options)
+
+
+# --- what numbers or names the rows -----------------------------------------------------------------------------------
+
+X = np.random.default_rng(0).normal(size=(N, 2)).round(3)
+SHUFFLED = np.random.default_rng(1).permutation(1000)[:N]
+
+
+def csv_text(index, name="", rows=X):
+    return "\n".join([f"{name},a,b", *(f"{i},{a},{b}" for i, (a, b) in zip(index, rows, strict=True))])
+
+
+@pytest.mark.parametrize("index", [range(N), SHUFFLED, [f"row {i}" for i in range(N)], [i % 20 for i in range(N)]])
+@pytest.mark.parametrize("name", ["", "Unnamed: 0"])
+def test_a_first_column_without_a_name_is_no_feature(tmp_path, index, name):
+    """What df.to_csv(path) writes, also of a sample or of joined frames, and R's write.csv."""
+    (tmp_path / "t.csv").write_text(csv_text(index, name))
+    data = load(tmp_path / "t.csv", validation=0)
+    assert data.origin["features"] == ["a", "b"]
+    assert np.allclose(data.train.take(N), X)
+    assert any("row" in note and "columns=" in note for note in data.origin["notes"])
+    assert torch.equal(rebuild(data.origin).train.take(N), data.train.take(N))
+    if not isinstance(index[0], str):
+        asked = load(tmp_path / "t.csv", columns=[name, "a"], validation=0)
+        assert np.allclose(asked.train.take(N)[:, 0], list(index))
+
+
+@pytest.mark.parametrize("recorded", ["__index_level_0__", "patient"])
+def test_the_index_that_pandas_records_in_a_parquet_file_is_no_feature(tmp_path, recorded):
+    table = pa.table({"a": X[:, 0], "b": X[:, 1], recorded: SHUFFLED})
+    table = table.replace_schema_metadata({"pandas": json.dumps({"index_columns": [recorded]})})
+    parquet.write_table(table, tmp_path / "t.parquet")
+    for on_disk in (False, True):
+        data = load(tmp_path / "t.parquet", validation=0, on_disk=on_disk)
+        assert data.origin["features"] == ["a", "b"]
+        assert any(f"{recorded!r}" in note for note in data.origin["notes"])
+    assert load(tmp_path / "t.parquet", columns=["a", recorded]).origin["features"] == ["a", recorded]
+
+
+@pytest.mark.parametrize("metadata", [b"no json", b"[1]", b'{"index_columns": [{"kind": "range"}]}', b"{}"])
+def test_other_records_of_pandas_leave_no_column_out(tmp_path, metadata):
+    parquet.write_table(
+        pa.table({"a": X[:, 0], "b": X[:, 1]}).replace_schema_metadata({"pandas": metadata}), tmp_path / "t.parquet"
+    )
+    assert load(tmp_path / "t.parquet").origin["features"] == ["a", "b"]
+
+
+def test_frames_of_pandas_lose_their_index(tmp_path):
+    pd = pytest.importorskip("pandas")
+    frame = pd.DataFrame(X, columns=["a", "b"])
+    for i, some in enumerate([frame, frame.sample(30, random_state=0), frame[frame.a > 0], frame.set_index("a")]):
+        some.to_parquet(tmp_path / f"{i}.parquet")
+        some.to_csv(tmp_path / f"{i}.csv", index=i < 3)
+        for kind in ("csv", "parquet"):
+            data = load(tmp_path / f"{i}.{kind}", validation=0)
+            assert np.allclose(data.train.take(len(data.train)), some.to_numpy())
+
+
+@pytest.mark.parametrize(
+    ("name", "values", "numbers_rows"),
+    [
+        ("n", np.arange(N), True),
+        ("n", 3 * np.arange(N) + 7.0, True),
+        ("n", SHUFFLED, False),  # may well be measured
+        ("patient_id", SHUFFLED, True),
+        ("patientId", SHUFFLED, True),
+        ("paid", SHUFFLED, False),
+        ("n", np.arange(N) // 2, False),
+        ("n", np.arange(N) + 0.5, False),
+    ],
+)
+def test_a_column_that_counts_is_kept_and_named(write, name, values, numbers_rows):
+    data = load(write(pa.table({"a": X[:, 0], name: values})))
+    assert data.origin["features"] == ["a", name]
+    assert any(f"'{name}' holds a different whole number" in note for note in data.origin["notes"]) == numbers_rows
+
+
+def test_an_empty_column_behind_a_comma_at_the_end_is_left_out(tmp_path):
+    (tmp_path / "t.csv").write_text("a,b,\n1.5,2,\n3,4,\n")
+    assert load(tmp_path / "t.csv", validation=0).origin["features"] == ["a", "b"]
+    (tmp_path / "t.csv").write_text("a,b,c\n1.5,2,\n3,4,\n")
+    with pytest.raises(ValueError, match="column 'c' .* all its cells are empty"):
+        load(tmp_path / "t.csv")
+
+
+def test_decimal_numbers_are_numbers(tmp_path):
+    table = pa.table({"a": pa.array([1, 2, None], pa.decimal128(9, 2)), "b": [1, 2, 3]})
+    parquet.write_table(table, tmp_path / "t.parquet")
+    data = load(tmp_path / "t.parquet", missing="observed", validation=0)
+    assert np.array_equal(data.train.take(3), [[1, 1], [2, 2], [np.nan, 3]], equal_nan=True)

@@ -60,6 +60,17 @@ def fractions_as_counts():
     return make(tuple(torch.log1p(part) for part in sets.counts()), "poisson", lr=1e-3)
 
 
+@plant("columns-differ-in-scale", "table in its units", "dense")
+def units_of_columns():
+    """Columns from hundredths to tens, as people measure them, and one sigma for all."""
+    return make(sets.in_units(sets.table()), "normal:1.0", latent=3, lr=1e-3, epochs=20)
+
+
+@plant("columns-differ-in-scale", "readings in their units", "deep")
+def units_of_readings():
+    return make(sets.in_units(sets.readings()), "normal:1.0", latent=3, lr=1e-3, epochs=20, alter=deepen)
+
+
 @plant("sigma-too-large", "gray digits", "dense")
 def unit_sigma_dense():
     return make(sets.gray_digits(), "normal:1.0", latent=8)

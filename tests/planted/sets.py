@@ -61,6 +61,11 @@ def clusters(n=2400, features=12):
     return _split((x - x.mean(0)) / x.std())
 
 
+def in_units(data):
+    """The same with each column in a unit of its own: kilometres, kilograms, percent, ..."""
+    return tuple(part * torch.logspace(-2, 1.5, part.shape[1]) for part in data)
+
+
 @functools.cache
 def rounded_table():
     """The table in steps of 1/2, as measured with a coarse instrument."""

@@ -27,6 +27,15 @@ COMMANDS: dict[str, tuple[str, str, tuple[str, ...]]] = {
         "Train an autoencoder and two VAEs on real digits, measure and draw them.",
         ("nelbo demo", "nelbo demo --digit 4 --epochs 10 --out runs/four"),
     ),
+    "data": (
+        "data:data",
+        "Show what a file holds, column by column, and what a training would do with it.\n\n"
+        "Of a table: the type of each column, the likelihood that would fit its values, missing cells, its range or "
+        "most frequent texts, and whether it becomes a feature or a label, is left out, or stops a training, and why. "
+        "Of images and arrays: shape, range and layout. Below stands the line of nelbo fit to write next; try other "
+        "options here first.",
+        ("nelbo data table.csv", "nelbo data table.csv --label species --missing observed", "nelbo data x.npy --json"),
+    ),
     "fit": (
         "fit:fit",
         "Train a model on a named set or your own files, or resume a run.",

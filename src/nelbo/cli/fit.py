@@ -10,7 +10,7 @@ from cyclopts.group import Group
 
 from nelbo import data as nelbo_data
 from nelbo import likelihoods, recipes
-from nelbo.cli.flags import flags, plain, with_flags
+from nelbo.cli.flags import flag_names, flags, in_flags, plain, with_flags
 from nelbo.devices import pick_device
 from nelbo.docstrings import described
 from nelbo.runs import RECORD, Run, read_history, read_record
@@ -92,7 +92,7 @@ def _start(data: str, recipe: str, out: Path | None, values: dict[str, Any]) -> 
     pick_device(values["device"])  # before anything is read or downloaded
     seed = values["seed"] or 0
     loaded = nelbo_data.load(data, seed=seed, **given(DATA, values))
-    print(loaded)
+    print(in_flags(str(loaded), flag_names(DATA)))
     chosen = given((*MODEL, *_OWN), values)
     _only_its_own(recipe, chosen)
     model, suggestion = recipes.make_for(loaded, recipe, **chosen)

@@ -97,3 +97,8 @@ def in_flags(message: str, flags: Iterable[str]) -> str:
         return names[name] if words in ("", "True") else f"{names[name]} {words}"
 
     return setting.sub(typed, message)
+
+
+def flag_names(parameters: Iterable[inspect.Parameter]) -> list[str]:
+    """What one types for these arguments, such as ``--batch-size``."""
+    return [f"--{parameter.name.replace('_', '-')}" for parameter in parameters]

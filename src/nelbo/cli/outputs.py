@@ -208,11 +208,9 @@ def _write(x: Tensor, path: Path, kind: str, *, picture: Callable[[], "Figure"],
 
 
 def _table(columns: Columns, suffix: str) -> bytes:
-    try:
-        import pyarrow as pa
-        from pyarrow import csv, parquet
-    except ImportError:
-        raise ImportError(f"a {suffix} file needs pyarrow: pip install 'nelbo[tables]', or write a .npy file") from None
+    import pyarrow as pa
+    from pyarrow import csv, parquet
+
     sink = pa.BufferOutputStream()
     (csv.write_csv if suffix == ".csv" else parquet.write_table)(pa.table(columns), sink)
     return sink.getvalue().to_pybytes()

@@ -6,6 +6,7 @@ from nelbo.data.features import as_table
 from nelbo.data.loading import Data, as_data, is_named, judged_by, load, prepared_like, rebuild, seen_by
 from nelbo.data.on_disk import OnDisk
 from nelbo.data.preparation import Preparation
+from nelbo.data.previewing import Preview, preview
 from nelbo.data.source import ChangedError, Source, reader
 from nelbo.data.summary import ValueSummary, summarize
 
@@ -17,6 +18,7 @@ __all__ = [
     "InMemory",
     "OnDisk",
     "Preparation",
+    "Preview",
     "Source",
     "ValueSummary",
     "as_batch",
@@ -26,6 +28,7 @@ __all__ = [
     "judged_by",
     "load",
     "prepared_like",
+    "preview",
     "reader",
     "rebuild",
     "seen_by",

@@ -20,6 +20,12 @@ from nelbo.data.summary import Moments, ValueSummary, survey
 from nelbo.wording import listed
 
 _EXACT = 1 << 23  # integers below this keep a fraction in float32
+_BYTE, _FULL = 255, (1023, 4095, 16383, 65535)  # largest values of images with 8, and with 10 to 16 bits
+_IMAGE_AXES = 3  # of one image
+_SERIES = 3  # axes of series, and of images without colour
+_FEW = 1000  # examples that tell whether values are signed, and how sensors differ
+_SEEN = 1 << 26  # values whose spread is looked at though it is not needed
+_UNEVEN = 100  # ratio of standard deviations above which columns differ in scale
 _SHUFFLE = 1 << 20  # a stream apart from those that draw values
 _IN_MEMORY_SHARE = 0.15  # of the memory that some rows of a file may take to be held in it
 _BUFFER_SHARE = 0.7  # of the memory for the buffers of a set that stays on disk
@@ -42,9 +48,17 @@ def assemble(
     seed, standardize = int(options["seed"]), bool(options["standardize"])
     x, notes = arranged(source, options["layout"])
     train_rows, held_rows = split(len(x), validation=options["validation"], limit=options["limit"], seed=seed)
-    measured = standardize or source.features is not None  # of a table: other tables are compared with it
-    summary, moments = survey(x, train_rows, moments=measured, names=source.features)
-    preparation, more = prepare(summary, x.dtype, source, options, moments)
+    missing = options.get("missing")
+    few = len(x) * int(np.prod(x.shape)) <= _SEEN and len(x.shape) <= _SERIES - 1
+    # of a table always: other tables are compared with it
+    taken = standardize or missing is not None or source.features is not None or (few and x.dtype.kind == "f")
+    summary, moments = survey(x, train_rows, moments=taken, names=source.features, missing=missing)
+    preparation, more = prepare(summary, x, source, options, moments)
+    notes += _on_missing(summary, moments, source.features)
+    if not standardize:
+        notes += _on_columns(summary, moments, source.features, "channel" if len(x.shape) > 1 else "column")
+    if summary.kind == "real" and len(source.shape) == _SERIES and options["layout"] in ("auto", "as_is", "images"):
+        notes += _on_sensors(_few(x).reshape(-1, source.shape[-1]))
     labels, names = as_labels(source.y, n=len(x), names=None if label_names is None else tuple(label_names))
 
     def dataset(x: RowStore, rows: Rows, labels: Tensor | None, stream: int) -> Dataset:
@@ -66,7 +80,7 @@ def assemble(
                 f"x_train of shape {source.shape}"
             )
         test = arranged(replace(source, x=held), options["layout"], name="x_test")[0]
-        refuse_unfit(survey(test, moments=False, names=source.features)[0], preparation.scale, options)
+        refuse_unfit(survey(test, moments=False, names=source.features, missing=missing)[0], preparation.scale, options)
         labels, names = as_labels(y, n=len(test), names=names)
         sets["test"] = dataset(test, limited(len(test), options["limit"], seed=seed), labels, 2)
     train: Any = sets["train"]
@@ -83,7 +97,7 @@ def assemble(
             "types": None if source.types is None else list(source.types),
             "moments": moments.to_dict(),
             "label_names": None if names is None else list(names),
-            "constant_features": moments.constant if moments.n else [],
+            "constant_features": moments.constant if standardize or source.features else [],
             "notes": [*source.notes, *notes, *more],
         },
     )
@@ -101,8 +115,13 @@ def arranged(source: Source, layout: Layout, *, name: str = "x") -> tuple[RowSto
     rows = source.x if isinstance(source.x, RowFile) else ArrayRows(plain(source.x, name=name))
     if source.clear_layout:
         return rows, []
-    layout, note = choose_layout(source.shape, layout)
+    signed = layout == "auto" and len(source.shape) == _SERIES and bool((_few(rows) < 0).any())
+    layout, note = choose_layout(source.shape, layout, signed=signed)
     return rows.arranged(layout), [note] if note else []
+
+
+def _few(rows: RowStore) -> NDArray[Any]:
+    return rows.gather(np.arange(min(len(rows), _FEW)))
 
 
 def dataset_of(
@@ -127,14 +146,15 @@ def dataset_of(
 
 
 def prepare(
-    summary: ValueSummary, dtype: np.dtype[Any], source: Source, options: dict[str, Any], moments: Moments
+    summary: ValueSummary, x: RowStore, source: Source, options: dict[str, Any], moments: Moments
 ) -> tuple[Preparation, list[str]]:
     """The preparation that the options ask for, and notes on what was chosen.
 
     Raises:
         ValueError: the values do not allow it.
     """
-    scale, notes = _scale(summary, dtype, source.top, options)
+    stored = getattr(source.x, "stored_dtype", source.x.dtype)
+    scale, notes = _scale(summary, x.dtype, source.top, options, stored=stored, image=len(x.shape) == _IMAGE_AXES)
     refuse_unfit(summary, scale, options)
     binarize, dequantize = options["binarize"], bool(options["dequantize"])
     if not options["standardize"]:
@@ -149,8 +169,82 @@ def prepare(
     return Preparation(dequantize=dequantize, mean=mean, std=std), notes
 
 
+def _on_missing(summary: ValueSummary, moments: Moments, features: tuple[str, ...] | None) -> list[str]:
+    """Notes on what was not observed.
+
+    Raises:
+        ValueError: a feature was never observed.
+    """
+    if not summary.nan:
+        return []
+    never = np.flatnonzero(moments.n == 0).tolist()
+    if never:
+        named = listed([features[i] if features else str(i) for i in never])
+        raise ValueError(
+            f"each feature must have a value in the training set, got none of {named}; leave out those columns, with "
+            "columns=[...] of a table"
+        )
+    notes = [f"{summary.nan:,} of {summary.values:,} values are missing, and count as not observed"]
+    if moments.empty:
+        notes.append(f"{moments.empty:,} training examples have no value at all")
+    return notes
+
+
+def _on_sensors(x: NDArray[Any]) -> list[str]:
+    """A note on the last axis of series where its places differ so much in scale that they are sensors, not times."""
+    std, span = x.std(axis=0, dtype=np.float64), np.ptp(x, axis=0).astype(np.float64)
+    std, span = std[span > 0], span[span > 0]
+    if not len(std) or not _differ(std, span):
+        return []
+    return [
+        f"the places along the last axis differ in scale, with standard deviations from {std.min():.2g} to "
+        f"{std.max():.2g}: if they are sensors, layout='series' with standardize=True gives each the same"
+    ]
+
+
+def _differ(std: NDArray[np.float64], span: NDArray[np.float64]) -> bool:
+    """Whether the largest and the smallest differ in scale.
+
+    By their ranges too: a pixel that is seldom on has a small deviation, and the range of the others.
+    """
+    small, large = int(std.argmin()), int(std.argmax())
+    return bool(std[large] > _UNEVEN * std[small] and span[large] > _UNEVEN * span[small])
+
+
+def _on_columns(summary: ValueSummary, moments: Moments, features: tuple[str, ...] | None, word: str) -> list[str]:
+    """Notes on columns that say nothing, and on those that differ so much in scale that one hides the others."""
+    notes: list[str] = []
+    if features and moments.constant:
+        named = listed([features[i] for i in moments.constant])
+        notes.append(f"constant in the training set, and so without information: {named}")
+    varying = np.flatnonzero(moments.low < moments.high)
+    if summary.kind != "real" or not varying.size:
+        return notes
+    std = np.array(moments.mean_and_std(noise=False)[1])[varying]
+    if _differ(std, (moments.high.astype(np.float64) - moments.low.astype(np.float64))[varying]):
+        small, large = (int(varying[i]) for i in (std.argmin(), std.argmax()))
+        low, high = (repr(features[i]) if features else f"{word} {i}" for i in (small, large))
+        notes.append(
+            f"{word}s differ in scale: the standard deviation is {std.min():.2g} of {low} and {std.max():.2g} of "
+            f"{high}, so that the others hardly count; standardize=True gives each the same"
+        )
+    return notes
+
+
+def _deep(summary: ValueSummary, stored: np.dtype[Any]) -> bool:
+    """Whether values are those of images with more than 8 bits, as microscopes and satellites write them."""
+    least = _BYTE if stored == np.uint16 else _FULL[0]
+    return summary.integer_share == 1 and summary.minimum >= 0 and least < summary.maximum <= _FULL[-1]
+
+
 def _scale(
-    summary: ValueSummary, dtype: np.dtype[Any], top: int | None, options: dict[str, Any]
+    summary: ValueSummary,
+    dtype: np.dtype[Any],
+    top: int | None,
+    options: dict[str, Any],
+    *,
+    stored: np.dtype[Any],
+    image: bool,
 ) -> tuple[float, list[str]]:
     scale = options["scale"]
     if scale is None or options["standardize"]:
@@ -161,6 +255,12 @@ def _scale(
         return float(scale), []
     if top is None and dtype == np.uint8 and summary.kind == "8-bit integers":
         top = 255
+    if top is None and image and _deep(summary, stored):
+        top = next(full for full in _FULL if full >= summary.maximum)
+        notes = [
+            f"images of whole numbers up to {summary.maximum:g} are divided by {top:,}; scale=1 leaves them as counts"
+        ]
+        return 1 / (top + 1 if options["dequantize"] else top), notes
     if top is not None:
         # with noise in [0, 1) the largest value is top + 1
         return 1 / (top + 1 if options["dequantize"] else top), []
@@ -172,6 +272,11 @@ def _scale(
 
 def refuse_unfit(summary: ValueSummary, scale: float, options: dict[str, Any]) -> None:
     """Raise a ValueError where values cannot be binarized or dequantized, as the options want."""
+    if options["binarize"] and summary.nan:
+        raise ValueError(
+            f"binarize={options['binarize']!r} expects a number in each place, got {summary.nan:,} missing values; "
+            "drop binarize= and bring values that are 0 and 1 already"
+        )
     if options["binarize"] and not (summary.minimum >= 0 and summary.maximum * scale <= 1 + 1e-9):
         scaled = f"write scale=1/{summary.maximum:g}, or " if summary.minimum >= 0 else ""
         raise ValueError(

@@ -4,26 +4,29 @@ import difflib
 import functools
 import math
 import warnings
-from collections.abc import Callable, Generator, Mapping, Sequence
+from collections.abc import Callable, Generator, Iterable, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal, TypedDict, Unpack
 
 import numpy as np
-from numpy.typing import NDArray
 from torch import Tensor
 
 from nelbo.data import arrays, images, tables
 from nelbo.data.assembling import arranged, assemble
 from nelbo.data.batch import Batch, as_batch
 from nelbo.data.dataset import Dataset, InMemory
+from nelbo.data.delimited import COMPRESSIONS
 from nelbo.data.features import Features, units_that_changed
 from nelbo.data.named import NAMED
+from nelbo.data.objects import of_array, reader_of
 from nelbo.data.preparation import Binarize, Preparation
-from nelbo.data.rows import Layout, plain_dtype
+from nelbo.data.rows import Layout
 from nelbo.data.sizes import parse_size
-from nelbo.data.source import READERS, ChangedError, Source, as_array, options_of, sha256_of_arrays, sortable
+from nelbo.data.source import READERS, ChangedError, Source, as_array, options_of, sha256_of_examples
+from nelbo.data.summary import Missing
+from nelbo.registry import check_choice
 from nelbo.wording import advice, listed
 
 _BUILT_IN = (arrays, images, tables)  # to import them registers their readers
@@ -44,6 +47,7 @@ class Options(TypedDict, total=False):
     layout: Layout
     label: str | None
     columns: Sequence[str] | None
+    missing: Missing
     key: str | None
     on_disk: bool | None
     memory: str | int
@@ -89,7 +93,7 @@ class Data:
 
 
 def load(
-    source: "str | Path | Tensor | NDArray[Any] | tuple[Any, Any] | Batch",
+    source: Any,
     *,
     binarize: Binarize | None = None,
     dequantize: bool = False,
@@ -101,6 +105,7 @@ def load(
     layout: Layout = "auto",
     label: str | None = None,
     columns: Sequence[str] | None = None,
+    missing: Missing = None,
     key: str | None = None,
     on_disk: bool | None = None,
     memory: str | int = "1GiB",
@@ -111,26 +116,31 @@ def load(
     Nothing is resized, and whatever is done to the values is in ``data.preparation`` and ``data.origin``.
 
     Args:
-        source: ``"mnist5k"``, ``"digits"``, ``"mnist"``; the path of a .npy, .npz, .csv or .parquet file or of a folder
-            of images (write ``"./mnist"`` for a path that has the name of a set); a tensor or array x, a pair (x, y)
-            with labels, or a Batch of x with labels and a condition c for each example. x is (n, features), (n, height,
-            width), (n, channels, height, width) or (n, height, width, channels), and is kept without a copy where it
-            needs no rearranging and nothing is held out.
+        source: ``"mnist5k"``, ``"digits"``, ``"mnist"``; the path of a .npy, .npz, .csv, .tsv, .txt or .parquet file
+            or of a folder of images (write ``"./mnist"`` for a path that has the name of a set); a tensor or array x, a
+            pair (x, y) with labels, or a Batch of x with labels and a condition c for each example. x is (n, features),
+            (n, height, width), (n, channels, height, width) or (n, height, width, channels), and is kept without a copy
+            where it needs no rearranging and nothing is held out. Nested lists, sparse matrices, frames of pandas,
+            polars, Arrow or DuckDB, columns in a dict, map-style sets of torch (or their DataLoader) and of Hugging
+            Face, and AnnData are read into memory, with the names of their columns.
         binarize: ``"dynamic"`` draws x ~ Bernoulli(value) afresh at each visit, ``"static"`` once by `seed`,
             ``"threshold"`` cuts at 0.5. Values must lie in [0, 1] after `scale`.
         dequantize: adds U[0, 1) to integers, before scaling, afresh at each visit.
         standardize: subtracts the mean and divides by the standard deviation of the training set, per feature of a
             vector and per channel of an image. Constant features are divided by 1 and named in the notes.
         scale: factor on the values. ``"auto"``: 1/255 for 8-bit images (1/256 with `dequantize`) and other uint8 values
-            that look like them, 1/16 for ``digits``, else 1. 1 leaves values as they are, for 8-bit likelihoods and
-            counts.
+            that look like them, 1/65535 or 1/4095 for images of 16 or 12 bits, 1/16 for ``digits``, else 1. 1 leaves
+            values as they are, for 8-bit likelihoods and counts.
         validation: share (below 1) or number of examples held out of the training set; 0 for none.
         seed: of the split, of `limit` and of static binarization.
         limit: keeps that many examples, chosen by `seed`; of a test set, at most as many.
-        layout: of images: ``"images"`` (n, height, width), ``"channels_first"``, ``"channels_last"``; ``"vectors"``
+        layout: of images: ``"images"`` (n, height, width), ``"channels_first"``, ``"channels_last"``; ``"series"`` (n,
+            time, sensors) becomes (n, sensors, time), so that each sensor is standardized by itself; ``"vectors"``
             flattens each example; ``"as_is"`` takes the axes as they come; ``"auto"`` recognizes clear cases.
         label: the column of a table that holds labels.
         columns: the columns of a table that are features; by default all but `label`.
+        missing: ``"observed"`` leaves empty cells and NaN as NaN, which count as not observed; by default they are an
+            error.
         key: the array of a .npz file to train on.
         on_disk: leaves a .npy or .parquet file on disk and reads it in shuffled pieces; by default where the file is
             larger than a third of the available memory.
@@ -148,11 +158,12 @@ def load(
     """
     options: dict[str, Any] = {name: value for name, value in locals().items() if name not in ("source", "sha256")}
     options["columns"] = None if columns is None else list(columns)
+    check_choice("missing", missing, (None, "observed"))
     what, name, read = _reader(source)
     takes = options_of(read)
     for option in _OF_READERS:
         if option not in takes and options[option] not in (None, False) and option != "memory":
-            kinds = ", ".join(kind for kind, other in READERS.items() if option in options_of(other))
+            kinds = ", ".join(_suffixes({k: r for k, r in READERS.items() if option in options_of(r)}))
             raise ValueError(f"{option}={options[option]!r} applies to {kinds}, got {what}; drop it")
     stored = _read(read, options)
     if sha256 not in (None, stored.sha256):
@@ -164,7 +175,7 @@ def load(
 
 
 def as_data(
-    source: "Data | Dataset | Batch | Tensor | NDArray[Any] | tuple[Any, Any] | str | Path",
+    source: Any,
     **options: Unpack[Options],
 ) -> Data:
     """Whatever holds examples as `Data`: what `load` takes, a `Dataset`, or `Data`.
@@ -187,7 +198,7 @@ def as_data(
         return source
     origin: dict[str, Any] = {
         "source": None,
-        "sha256": _hash(as_array(source.x), c=source.c) if isinstance(source, InMemory) else None,
+        "sha256": sha256_of_examples(as_array(source.x), c=source.c) if isinstance(source, InMemory) else None,
         "options": {},
         "sizes": {"train": len(source), "validation": 0, "test": 0},
         "event_shape": list(source.event_shape),
@@ -340,7 +351,7 @@ def _prepared(origin: dict[str, Any], name: str | None, stored: Source) -> Datas
 def _read(read: Callable[..., Source], options: dict[str, Any]) -> Source:
     """Read with those of the options that the reader takes."""
     sized = {**options, "memory": parse_size(options["memory"])}
-    return read(**{option: sized[option] for option in options_of(read)})
+    return read(**{option: sized.get(option) for option in options_of(read)})
 
 
 def _assembled(
@@ -387,23 +398,26 @@ def _refuse_changed(
 def _reader(source: Any) -> tuple[str, str | None, Callable[..., Source]]:
     """A source in words, the name to record, and the function that reads it."""
     if not isinstance(source, (str, Path)):
-        x, y = source if isinstance(source, tuple) and len(source) == 2 else (source, None)
-        c = None
         if isinstance(source, Batch):
             batch = as_batch(source)
-            x, y, c = batch.x, batch.labels, batch.c
-        if not isinstance(x, (Tensor, np.ndarray)) or not isinstance(y, (Tensor, np.ndarray, type(None))):
-            got = f"({type(x).__name__}, {type(y).__name__})" if isinstance(source, tuple) else type(x).__name__
+            return "the array in memory", None, functools.partial(of_array, batch.x, batch.labels, batch.c)
+        read = reader_of(source)
+        if read is None:
+            got = type(source).__name__
+            if isinstance(source, tuple):
+                got = f"({', '.join(type(part).__name__ for part in source)})"
             raise TypeError(
-                "data must be a tensor, an array, a pair (x, y) of them, a Batch, the name of a set "
-                f"({', '.join(NAMED)}) or a path, got {got}; pass np.asarray(examples, dtype=np.float32) for a list of "
-                "examples of equal shape, table.to_numpy() for a pandas table"
+                "data must be a tensor, an array, a list, a frame of pandas, polars or Arrow, a data set of torch, a "
+                f"pair (x, y) of examples and labels, a Batch, the name of a set ({', '.join(NAMED)}) or a path, got "
+                f"{got}; pass np.asarray(examples, dtype=np.float32), or table.to_numpy() of a table"
             )
-        return "the array in memory", None, functools.partial(_read_arrays, x, y, c)
+        array = isinstance(source, Tensor | np.ndarray | tuple)
+        return f"the {'array' if array else type(source).__name__} in memory", None, read
     if isinstance(source, str) and source in NAMED:
         return f"the set {source!r}", source, NAMED[source]
     path = Path(source).expanduser()
-    files = f"{', '.join(kind for kind in READERS if kind != 'folder')}, or a folder of images or of the MNIST files"
+    packed = f"text packed as {', '.join(COMPRESSIONS)}"
+    files = f"{', '.join(_suffixes(READERS))}, {packed}, or a folder of images or of the MNIST files"
     if not path.exists():
         near = difflib.get_close_matches(str(source), NAMED, n=2)
         if path.parent.is_dir():
@@ -412,8 +426,11 @@ def _reader(source: Any) -> tuple[str, str | None, Callable[..., Source]]:
         hint = f"Did you mean {' or '.join(map(repr, near))}? " if near else ""
         sets = ", ".join(NAMED)
         raise FileNotFoundError(f"there is no set and no path {str(source)!r}. {hint}Sets: {sets}; paths: {files}")
-    kind = "folder" if path.is_dir() else path.suffix.lower()
-    if kind not in READERS:
+    name = path.name.lower()
+    # the longest end of the name: .csv.gz is more than .gz
+    ends = sorted((kind for kind in READERS if kind.startswith(".") and name.endswith(kind)), key=len)
+    kind = "folder" if path.is_dir() else next(reversed(ends), "")
+    if not kind:
         how = advice("pass the array instead", "convert it: np.save('data.npy', x) in Python")
         raise ValueError(
             f"{path.name} must be one of {files}; of other files, read the values into an array x and {how}"
@@ -421,11 +438,6 @@ def _reader(source: Any) -> tuple[str, str | None, Callable[..., Source]]:
     return path.name, str(path.absolute()), functools.partial(READERS[kind], path)
 
 
-def _read_arrays(x: Tensor | NDArray[Any], y: Tensor | NDArray[Any] | None, c: Tensor | None) -> Source:
-    values, labels = as_array(x), None if y is None else sortable(as_array(y))
-    plain_dtype(values.dtype, name="x")  # of objects, the hash would be one of addresses
-    return Source(values, _hash(values, labels, c=c), y=labels, c=c)
-
-
-def _hash(*arrays: NDArray[Any] | None, c: Tensor | None) -> str:
-    return sha256_of_arrays(*arrays, *([] if c is None else [as_array(c)]))
+def _suffixes(kinds: Iterable[str]) -> list[str]:
+    """Those of the kinds of files that end in one suffix, not in that of a compression behind another."""
+    return [kind for kind in kinds if kind.count(".") == 1]

@@ -14,9 +14,14 @@ from torch import Tensor
 from nelbo.registry import check_choice
 from nelbo.wording import advice
 
-Layout = Literal["auto", "vectors", "images", "channels_first", "channels_last", "as_is"]
+Layout = Literal["auto", "vectors", "images", "channels_first", "channels_last", "series", "as_is"]
 
-_AXES = {"images": (3, "(n, height, width)"), "channels_first": (4, "four axes"), "channels_last": (4, "four axes")}
+_AXES = {
+    "images": (3, "(n, height, width)"),
+    "series": (3, "(n, time, sensors)"),
+    "channels_first": (4, "four axes"),
+    "channels_last": (4, "four axes"),
+}
 _COLOURS = (1, 3)
 _SMALLEST = 4  # pixels along the side of an image that is recognized unasked
 _NEAR = 1 << 15  # bytes between two rows that are read over rather than skipped
@@ -145,7 +150,7 @@ class NpyRows(RowFile):
 
     def read(self, piece: int, out: NDArray[Any], *, keep: NDArray[np.bool_] | None = None) -> None:
         start, stop = self.edges[piece : piece + 2].tolist()
-        if keep is None and self.layout != "channels_last" and self.stored_dtype == self.dtype:
+        if keep is None and self.layout not in ("channels_last", "series") and self.stored_dtype == self.dtype:
             self._fill(out, start, stop)  # the bytes are in order: no copy on the way
         else:
             values = self._rows(start, stop)
@@ -228,20 +233,26 @@ def mask(n: int, rows: NDArray[np.int64]) -> NDArray[np.bool_]:
     return marked
 
 
-def choose_layout(shape: tuple[int, ...], layout: Layout) -> tuple[Layout, str | None]:
+def choose_layout(shape: tuple[int, ...], layout: Layout, *, signed: bool = False) -> tuple[Layout, str | None]:
     """The layout of arrays of `shape` (n, ...), never ``"auto"``, and a note where axes are added or moved.
+
+    Args:
+        shape: of the array.
+        layout: as it was given.
+        signed: whether some values are negative, which those of images seldom are.
 
     Raises:
         ValueError: the layout is unknown, does not fit, or is ``"auto"`` and unclear.
     """
     check_choice("layout", layout, get_args(Layout))
-    chosen = _recognize(shape) if layout == "auto" else layout
+    chosen = _recognize(shape, signed) if layout == "auto" else layout
     axes, words = _AXES.get(chosen, (max(2, len(shape)), "(n, ...)"))
     if len(shape) != axes:
         raise ValueError(f"layout={chosen!r} expects an array of {words}, got shape {shape}")
     note = {
         "images": f"images (n, {', '.join(map(str, shape[1:]))}) got a channel axis: (n, 1, height, width)",
         "channels_last": f"channels moved from the last axis to the first: {shape[1:]} to {(shape[-1], *shape[1:-1])}",
+        "series": f"series of {shape[-1]} sensors at {shape[1]} times became (n, sensors, time)" * (len(shape) == 3),
         "vectors": f"axes {shape[1:]} flattened into one" if len(shape) > 2 else None,
     }.get(chosen)
     return chosen, note
@@ -253,10 +264,12 @@ def arrange(x: NDArray[Any], layout: Layout) -> NDArray[Any]:
         return x[:, None]
     if layout == "channels_last":
         return x.transpose(0, 3, 1, 2)
+    if layout == "series":
+        return x.transpose(0, 2, 1)
     return x.reshape(len(x), -1) if layout == "vectors" else x
 
 
-def _recognize(shape: tuple[int, ...]) -> Layout:
+def _recognize(shape: tuple[int, ...], signed: bool) -> Layout:
     if len(shape) == 1:
         column, row = (f"x.reshape{axes}" for axes in ("(-1, 1)", "(1, -1)"))
         raise ValueError(
@@ -266,12 +279,14 @@ def _recognize(shape: tuple[int, ...]) -> Layout:
         )
     if len(shape) == 2:
         return "as_is"
-    if len(shape) == 3 and min(shape[1:]) >= _SMALLEST:
+    if len(shape) == 3 and min(shape[1:]) >= _SMALLEST and not signed:
         return "images"
     if len(shape) == 4 and (shape[1] in _COLOURS) != (shape[3] in _COLOURS):
         return "channels_first" if shape[1] in _COLOURS else "channels_last"
+    negative = " and negative values" if signed else ""
     raise ValueError(
-        f"the data have shape {shape}, and it is unclear which axis is which; write layout='vectors' (flatten each "
-        "example), 'images' (n, height, width), 'channels_first' (n, channels, height, width), 'channels_last' (n, "
-        "height, width, channels) or 'as_is' (the network takes this shape)"
+        f"the data have shape {shape}{negative}, and it is unclear which axis is which; write layout='vectors' "
+        "(flatten each example), 'images' (n, height, width), 'series' (n, time, sensors), 'channels_first' (n, "
+        "channels, height, width), 'channels_last' (n, height, width, channels) or 'as_is' (the network takes this "
+        "shape)"
     )

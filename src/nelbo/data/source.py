@@ -98,10 +98,10 @@ def reader(*kinds: str) -> Callable[[_Read], _Read]:
     that mean something for its files; any other one given to load is an error.
 
     Args:
-        *kinds: suffixes in lower case, such as ``".csv"``; ``"folder"`` is a directory.
+        *kinds: ends of names in lower case, such as ``".csv"`` or ``".csv.gz"``; ``"folder"`` is a directory.
 
-    >>> @reader(".txt")
-    ... def read_txt(path: Path, *, columns: list[str] | None = None) -> Source:
+    >>> @reader(".dat")
+    ... def read_dat(path: Path, *, columns: list[str] | None = None) -> Source:
     ...     return Source(np.loadtxt(path, usecols=columns), sha256_of_file(path))
     """
 
@@ -130,6 +130,11 @@ def sha256_of_arrays(*arrays: NDArray[Any] | None) -> str:
         for i in range(0, len(a), step):
             digest.update(a[i : i + step].tobytes())
     return digest.hexdigest()
+
+
+def sha256_of_examples(x: NDArray[Any], y: NDArray[Any] | None = None, *, c: Tensor | None = None) -> str:
+    """Hash examples with what came beside them."""
+    return sha256_of_arrays(x, y, *([] if c is None else [as_array(c)]))
 
 
 def sha256_of_file(path: Path) -> str:

@@ -243,9 +243,9 @@ def check_likelihood(value: Any) -> None:
     raise TypeError(f"likelihood must be an instance of nelbo.likelihoods.Likelihood, got {got}; write {line}")
 
 
-def fitting(x: Tensor) -> Suggestion:
-    """The registered likelihood that fits the values of x best, by each family's own judgement."""
-    summary = summarize(x)
+def fitting(x: Tensor | ValueSummary) -> Suggestion:
+    """The registered likelihood that fits the values of x, or their summary, best, by each family's own judgement."""
+    summary = x if isinstance(x, ValueSummary) else summarize(x)
     suggestions: list[Suggestion] = []
     for constructor in LIKELIHOODS.constructors.values():
         if isinstance(constructor, type) and issubclass(constructor, Likelihood):

@@ -4,7 +4,7 @@ from typing import Any
 
 import torch
 from torch import Tensor
-from torch.distributions import Bernoulli, Distribution
+from torch.distributions import Bernoulli, Distribution, Normal
 
 from nelbo import latents
 from nelbo.diagnosis.case import Case
@@ -60,6 +60,37 @@ def _outside(case: Case, x: Tensor) -> float:
         return float((~support.check(x)).double().mean())
     except (NotImplementedError, AttributeError):
         return float(not accepted)
+
+
+_UNEVEN = 100  # ratio of spreads above which features differ in scale
+
+
+@check("columns-differ-in-scale")
+def columns_differ_in_scale(case: Case) -> Verdict:
+    if not isinstance(family_of(case), Normal):
+        raise NotApplicable("p(x|z) is not a normal")
+    x = _finite(case.x)
+    columns = x.double().flatten(2).movedim(1, 0).flatten(1) if x.dim() > 2 else x.double().T
+    span = columns.amax(1) - columns.amin(1) if len(x) else columns.new_zeros(len(columns))
+    columns = columns[span > 0]
+    if len(columns) < 2:
+        raise NotApplicable("needs two features or channels that vary")
+    std, span = columns.std(1, correction=0), span[span > 0]
+    small, large = int(std.argmin()), int(std.argmax())
+    numbers = (
+        measured("largest standard deviation of a feature or channel", float(std[large]), unit=""),
+        measured("smallest", float(std[small]), unit=""),
+    )
+    # by their ranges too: a pixel that is seldom on has a small deviation, and the scale of all others
+    if float(std[large] / std[small]) <= _UNEVEN or float(span[large] / span[small]) <= _UNEVEN:
+        return passed(*numbers)
+    return found("severe" if _is_shared(case) else "warning", *numbers)
+
+
+def _is_shared(case: Case) -> bool:
+    """Whether p(x|z) has one sigma for all features."""
+    base = latents.base_of(case.train[:2].px)
+    return isinstance(base, Normal) and bool((base.scale == base.scale.flatten()[0]).all())
 
 
 @check("gray-bernoulli")

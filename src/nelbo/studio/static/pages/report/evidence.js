@@ -34,6 +34,7 @@ const SEEN = {
       "integer-density",
       "dispersion",
       "outside-support",
+      "columns-differ-in-scale",
       "no-sampling",
       "sample-with-variance",
       "reconstruction-mean",

@@ -1,0 +1,100 @@
+"""nelbo data: what a file holds, and what a training would do with it."""
+
+import shlex
+from pathlib import Path
+from typing import Any
+
+from nelbo import data as nelbo_data
+from nelbo import likelihoods
+from nelbo.cli.fit import DATA, given
+from nelbo.cli.flags import flag_names, in_flags, plain, with_flags
+from nelbo.data.previewing import Preview, is_table, preview
+
+
+@with_flags(*DATA)
+def data(source: str, *, json: bool = False, **values: Any) -> int:
+    """Show what a file holds and what nelbo fit would do with it, without training.
+
+    Of a table: each column with its type, the likelihood that would fit its values, the share of missing cells, its
+    range or most frequent texts, and whether it becomes a feature, is left out, or stops a training. Of images and
+    arrays: their shape, range and layout. Below, the notes, and the line of nelbo fit to write next, in which every
+    option can be changed: give it here first and see what it does.
+
+    Args:
+        source: mnist5k, digits, mnist, or a path: .csv, .tsv, .txt, .parquet, .npy, .npz, an image folder.
+        json: print one JSON object instead of text.
+        **values: of nelbo.data.load.
+    """
+    options = given(DATA, values)
+    found = None
+    if is_table(source) and Path(source).expanduser().exists():
+        found = preview(source, label=options.get("label"), columns=options.get("columns"))
+    if found is not None:
+        options |= _for_table(found, options)
+    problem, loaded = "", None
+    try:
+        loaded = nelbo_data.load(source, **options)
+    except (MemoryError, TypeError, ValueError) as error:
+        problem = in_flags(str(error), flag_names(DATA))
+    if loaded is not None and "standardize" not in options and _wants_standardizing(loaded):
+        options["standardize"] = True
+        without, loaded = loaded, nelbo_data.load(source, **options)
+        # what the suggestion mends is shown all the same
+        loaded.origin["notes"] += [note for note in without.origin["notes"] if "standardize=True" in note]
+    fits = None if loaded is None else likelihoods.fitting(loaded.train.take(min(len(loaded.train), 1000))).name
+    line = f"nelbo fit {shlex.quote(source)}{_typed(options)}"
+    if json:
+        from nelbo.files import json_text
+
+        record = {
+            "table": None if found is None else found.to_dict(),
+            "data": None if loaded is None else loaded.origin,
+            "likelihood": fits,
+            "problem": problem or None,
+            "fit": None if problem else line,
+        }
+        print(json_text(record))
+        return int(bool(problem))
+    if found is not None:
+        print(f"{found.heading}\n\n{found.table(_families(found))}\n")
+    if loaded is not None:
+        print(in_flags(str(loaded), flag_names(DATA)))
+        print(f"What the model sees fits --likelihood {fits}")
+    print(f"It cannot be trained on as it is: {problem}" if problem else f"Train on it:      {line}")
+    return int(bool(problem))
+
+
+def _families(found: Preview) -> dict[str, str]:
+    return {c.name: likelihoods.fitting(c.summary).name for c in found.columns if c.summary and not c.note}
+
+
+def _for_table(found: Preview, chosen: dict[str, Any]) -> dict[str, Any]:
+    """The options without which a training on the table would stop."""
+    options: dict[str, Any] = {}
+    refused = [column for column in found.columns if column.used == "refused"]
+    labels = [column.name for column in refused if column.could_be_label]
+    if labels and "label" not in chosen:
+        options["label"] = labels[0]
+    if [column for column in refused if column.name != options.get("label")] and found.names("feature"):
+        options["columns"] = found.names("feature")
+    if any(column.missing for column in found.columns if column.used == "feature"):
+        options["missing"] = "observed"
+    return options
+
+
+def _wants_standardizing(loaded: nelbo_data.Data) -> bool:
+    """Whether the values are real numbers of vectors, which train best with mean 0 and spread 1."""
+    summary = loaded.origin["summary"]
+    return summary["kind"] == "real" and len(loaded.event_shape) == 1 and loaded.preparation == nelbo_data.Preparation()
+
+
+def _typed(options: dict[str, Any]) -> str:
+    words: list[str] = []
+    for name, flag in zip((parameter.name for parameter in DATA), flag_names(DATA), strict=True):
+        value = options.get(name)
+        if value is True:
+            words.append(flag)
+        elif value not in (None, False):
+            several = value if isinstance(value, list | tuple) else [plain(value)]
+            words.append(f"{flag} {shlex.join(map(str, several))}")
+    return "".join(f" {word}" for word in words)

@@ -1,0 +1,234 @@
+"""Text tables as people have them: separator, decimal comma, encoding and compression, told from the file."""
+
+import codecs
+import csv
+import io
+import itertools
+import re
+from collections import Counter
+from collections.abc import Generator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from nelbo.data.source import RefusedError, reading
+
+TEXT = (".csv", ".tsv", ".txt")
+COMPRESSIONS = (".gz", ".bz2", ".zst")
+
+_HEAD = 1 << 18  # bytes from which the separator and the decimal point are told
+_LINES = 200  # of them
+_BLOCK, _LONGEST_LINE = 1 << 20, 1 << 28  # bytes
+_SEPARATORS = {"\t": "tabs", ";": "semicolons", "|": "bars", ",": "commas", " ": "blanks"}
+_QUOTED = re.compile(r'(?<![^\n\r,;\t| ])"(?:[^"]|"")*"')
+_NEWLINE = re.compile(r"\r\n|\n|\r")
+_COMMA = re.compile(r"\s*[-+]?\d+,\d+(?:[eE][-+]?\d+)?\s*")
+_POINT = re.compile(r"\s*[-+]?\d*\.\d+(?:[eE][-+]?\d+)?\s*")
+_THOUSANDS_OR_NOT = re.compile(r"\s*[-+]?[1-9]\d{0,2},\d{3}\s*")
+
+
+@dataclass(frozen=True)
+class Dialect:
+    """How the rows of a text table are written.
+
+    Args:
+        encoding: of its characters.
+        separator: between columns; a blank stands for any number of them.
+        decimal: the decimal point.
+        skip: lines before the table.
+        lines_in_cells: whether quoted cells hold line breaks.
+        block: bytes that hold the longest line.
+    """
+
+    encoding: str
+    separator: str
+    decimal: str
+    skip: int
+    lines_in_cells: bool
+    block: int
+
+    @classmethod
+    def of(cls, path: Path) -> "Dialect":
+        """Tell it from a file: the encoding from all of its bytes, the rest from the first lines.
+
+        Raises:
+            RefusedError: the file is not text, or text in none of the encodings that are recognized.
+        """
+        with opened(path) as file:
+            head = file.read(_HEAD)
+            if b"\n" not in head and b"\r" not in head:
+                head += file.readline(_LONGEST_LINE)
+            complete = not file.read(1)
+        encoding = _encoding(path, head)
+        text = codecs.getincrementaldecoder(encoding)("replace").decode(head).removeprefix("\ufeff")
+        hint = re.match(r"sep=(.)\r?\n", text)  # written by and for Excel
+        skip = int(hint is not None)
+        text = text[hint.end() :] if hint else text
+        bare = _NEWLINE.split(_QUOTED.sub("q", text))
+        lines = [line for line in (bare if complete else bare[:-1] or bare) if line.strip()][:_LINES]
+        separator = hint[1] if hint else _separator(lines)
+        cells = _cells(text, separator)
+        return cls(
+            encoding,
+            separator,
+            _decimal(cells[1:] if len(cells) > 1 else cells),
+            skip,
+            any(_NEWLINE.search(quoted) for quoted in _QUOTED.findall(text)),
+            max(_BLOCK, 4 * len(head.splitlines()[0]) if head.strip() else 0),
+        )
+
+    @property
+    def words(self) -> str:
+        """What is not as in most files, in words; empty where all is."""
+        unusual = [
+            f"columns separated by {_SEPARATORS.get(self.separator, repr(self.separator))}" * (self.separator != ","),
+            "decimal commas" * (self.decimal == ","),
+            f"encoding {self.encoding}" * (self.encoding != "utf-8"),
+        ]
+        return ", ".join(filter(None, unusual))
+
+
+@contextmanager
+def opened(path: Path) -> Generator[io.BufferedReader]:
+    """The bytes of a file, decompressed where the end of its name says that they are compressed."""
+    import pyarrow as pa
+
+    with pa.input_stream(str(path), compression="detect") as stream, io.BufferedReader(stream) as file:
+        yield file
+
+
+def read_text_table(path: Path) -> tuple[Any, list[str]]:
+    """The table of a text file in arrow's form, and notes on what was recognized.
+
+    Raises:
+        ValueError: the file is not a table.
+    """
+    from pyarrow import csv as arrow
+
+    with reading(path.name, "a table", "It may be damaged, or compressed in another way than its name says"):
+        dialect = Dialect.of(path)
+    expected = f"Expected lines of equal length, separated by {_SEPARATORS.get(dialect.separator, dialect.separator)}"
+
+    def read(*, header: bool) -> Any:
+        with _plain(path, dialect) as stream:
+            return arrow.read_csv(
+                stream,
+                read_options=arrow.ReadOptions(
+                    block_size=dialect.block, skip_rows=dialect.skip, autogenerate_column_names=not header
+                ),
+                parse_options=arrow.ParseOptions(
+                    delimiter=dialect.separator, newlines_in_values=dialect.lines_in_cells
+                ),
+                convert_options=arrow.ConvertOptions(decimal_point=dialect.decimal),
+            )
+
+    notes = [f"{path.name} was read with {dialect.words}"] if dialect.words else []
+    with reading(path.name, "a table", expected):
+        table = read(header=True)
+        names = [str(name).strip() for name in table.column_names]
+        if all(is_number(name.replace(dialect.decimal, ".")) for name in names):
+            table = read(header=False)
+            names = table.column_names
+            notes.append("the first line holds numbers, so it is data; columns are named f0, f1, ...")
+    if not table.num_rows:
+        raise ValueError(f"{path.name} is empty: it has names of columns, but no line below them")
+    return table.rename_columns(names), notes
+
+
+def is_number(text: str) -> bool:
+    """Whether Python reads it as a number."""
+    try:
+        float(text)
+    except ValueError:
+        return False
+    return True
+
+
+def _encoding(path: Path, head: bytes) -> str:
+    """UTF-8 where every byte allows it, UTF-16 by its mark or its zeros, else the Western European of Windows."""
+    for mark, name in ((codecs.BOM_UTF16_LE, "utf-16"), (codecs.BOM_UTF16_BE, "utf-16")):
+        if head.startswith(mark):
+            return name
+    if b"\0" in head:
+        for name, zeros in (("utf-16-le", head[1::2]), ("utf-16-be", head[::2])):
+            if zeros.count(0) > 0.5 * len(zeros) and head.count(0) == zeros.count(0):
+                return name
+        raise RefusedError(
+            f"{path.name} is not text: it holds zero bytes. Expected a table as text, or a .parquet file"
+        )
+    for name in ("utf-8", "cp1252"):
+        try:
+            _check(path, name)
+        except UnicodeDecodeError as error:
+            bad = error.object[error.start]
+        else:
+            return name
+    raise RefusedError(
+        f"{path.name} is text neither in UTF-8 nor in cp1252, for it holds the byte 0x{bad:02x}; write it again in "
+        f"UTF-8: open('plain.csv', 'w', encoding='utf-8').write(open({path.name!r}, encoding=...).read())"
+    )
+
+
+def _check(path: Path, encoding: str) -> None:
+    decoder = codecs.getincrementaldecoder(encoding)()
+    with opened(path) as file:
+        while block := file.read(_BLOCK):
+            if not block.isascii() or decoder.getstate()[0]:
+                decoder.decode(block)
+        decoder.decode(b"", final=True)
+
+
+def _separator(lines: list[str]) -> str:
+    """The separator that occurs equally often in each line; see the comments where several do."""
+    counts = {s: [line.count(s) for line in lines] for s in ",\t;|"}
+    counts[" "] = [len(re.findall(" +", line.strip(" "))) for line in lines]
+    in_first = {s: c[0] for s, c in counts.items() if c and c[0]}
+    constant = {s: n for s, n in in_first.items() if len(set(counts[s])) == 1}
+    candidates = constant or in_first
+    # blanks stand beside other separators, and within names
+    unlike_blanks = {s: n for s, n in candidates.items() if s != " "}
+    if constant and set(constant) > {","}:
+        # commas as frequent as this may be the decimal points of numbers
+        for other in set(constant) - {","}:
+            cells = [cell for line in lines[1:] or lines for cell in re.split(f"[{other}]+", line.strip())]
+            if all(_COMMA.fullmatch(cell) or is_number(cell) for cell in cells):
+                return other
+    if not constant and "," in in_first:
+        return ","
+    if not unlike_blanks:
+        return " " if constant else ","
+    return max(unlike_blanks, key=lambda s: unlike_blanks[s])
+
+
+def _cells(text: str, separator: str) -> list[list[str]]:
+    rows = csv.reader(io.StringIO(text, newline=""), delimiter=separator, skipinitialspace=separator == " ")
+    try:
+        return [row for row in itertools.islice(rows, _LINES) if row]
+    except csv.Error:  # cells of more than 128 KiB, which are no numbers
+        return []
+
+
+def _decimal(rows: list[list[str]]) -> str:
+    """A comma where some cells cannot be read otherwise, and none has a decimal point."""
+    seen: Counter[str] = Counter()
+    for cell in itertools.chain.from_iterable(rows):
+        seen["comma"] += _COMMA.fullmatch(cell) is not None and _THOUSANDS_OR_NOT.fullmatch(cell) is None
+        seen["point"] += _POINT.fullmatch(cell) is not None
+    return "," if seen["comma"] and not seen["point"] else "."
+
+
+def _plain(path: Path, dialect: Dialect) -> Any:
+    """A stream of arrow's of the text in UTF-8, with one blank between columns where blanks separate them.
+
+    Arrow's threads never read from a stream of Python's: they would outlive it where a program ends early.
+    """
+    import pyarrow as pa
+
+    if dialect.encoding == "utf-8" and dialect.separator != " ":
+        return pa.input_stream(str(path), compression="detect")
+    with opened(path) as file:
+        text = file.read().decode(dialect.encoding).removeprefix("\ufeff")
+    if dialect.separator == " ":
+        text = re.sub(r"(?m)^ +| +(?=[ \r\n]|\Z)", "", text)
+    return pa.BufferReader(text.encode())

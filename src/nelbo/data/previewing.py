@@ -1,0 +1,194 @@
+"""A table before it is trained on: what each column holds, and what would be done with it."""
+
+import math
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+import torch
+
+from nelbo.data.columns import CELLS, is_numeric, is_text, of_other_values, on_row_numbers, row_indices
+from nelbo.data.delimited import COMPRESSIONS, TEXT, read_text_table
+from nelbo.data.summary import ValueSummary, summarize
+from nelbo.data.tables import open_parquet, parquet_errors
+
+_PARQUET = (".parquet", ".pq")
+_ROWS = 100_000  # of a .parquet file that are looked at
+_LABELS = 50  # different texts of a column that may be a label
+_SHOWN, _LETTERS = 2, 16  # of its texts
+_LINES = 60  # columns in the text form
+
+
+@dataclass(frozen=True)
+class Column:
+    """A column of a table.
+
+    Attributes:
+        name: of the column.
+        type: as it is stored.
+        used: what it becomes; "refused" is what stops a training that does not name its columns.
+        missing: share of empty cells and NaN.
+        summary: of its numbers, or None where it has none.
+        texts: the most frequent texts and how often they occur, of a column of text.
+        different: number of different texts.
+        note: why it is not a feature, or what it looks like.
+    """
+
+    name: str
+    type: str
+    used: Literal["feature", "label", "left out", "refused"]
+    missing: float
+    summary: ValueSummary | None
+    texts: dict[str, int]
+    different: int
+    note: str
+
+    @property
+    def values(self) -> str:
+        """The range of its numbers or its most frequent texts, in words."""
+        if self.summary is not None:
+            low, high = self.summary.minimum, self.summary.maximum
+            return f"{low:g}" if low == high else f"{low:g} to {high:g}" if math.isfinite(low) else ""
+        shown = ", ".join(f"{text[:_LETTERS]!r} ({count:,})" for text, count in list(self.texts.items())[:_SHOWN])
+        return f"{shown} and {self.different - _SHOWN:,} more" if self.different > _SHOWN else shown
+
+    @property
+    def could_be_label(self) -> bool:
+        """Whether its texts are few, so that they may name classes."""
+        return bool(self.texts) and self.different <= _LABELS and not self.note.startswith(("dates", "numbers"))
+
+
+@dataclass(frozen=True)
+class Preview:
+    """The columns of a table.
+
+    Attributes:
+        name: of the file.
+        rows: of the table.
+        looked_at: rows that the columns are described by: the first ones of a long .parquet file.
+        columns: in their order.
+        notes: on how the file is written.
+    """
+
+    name: str
+    rows: int
+    looked_at: int
+    columns: tuple[Column, ...]
+    notes: tuple[str, ...] = ()
+
+    def names(self, used: str) -> list[str]:
+        """The columns that become this."""
+        return [column.name for column in self.columns if column.used == used]
+
+    def table(self, families: dict[str, str] | None = None) -> str:
+        """The columns as text, one in a line; with the likelihood that would fit each, where it is given."""
+        head = ("column", "type", "fits", "missing", "values", "becomes")
+        lines: list[tuple[str, ...]] = [head]
+        for column in self.columns[:_LINES]:
+            missing = f"{column.missing:.1%}" if column.missing else ""
+            becomes = f"{column.used}: {column.note}" if column.note else column.used
+            lines.append(
+                (column.name, column.type, (families or {}).get(column.name, ""), missing, column.values, becomes)
+            )
+        widths = [max(len(line[i]) for line in lines) for i in range(len(head) - 1)]
+        shown = ["  ".join([*(c.ljust(w) for c, w in zip(line, widths, strict=False)), line[-1]]) for line in lines]
+        more = len(self.columns) - _LINES
+        return "\n".join([*shown, *([f"and {more:,} more columns"] if more > 0 else [])])
+
+    def to_dict(self) -> dict[str, Any]:
+        """The fields, ready for JSON."""
+        columns = [
+            {**asdict(column), "summary": None if column.summary is None else column.summary.to_dict()}
+            for column in self.columns
+        ]
+        return {**asdict(self), "columns": columns, "notes": list(self.notes)}
+
+    @property
+    def heading(self) -> str:
+        """The size of the table, in words."""
+        seen = "" if self.looked_at == self.rows else f", of which the first {self.looked_at:,} are described"
+        return f"{self.name}: {self.rows:,} rows, {len(self.columns):,} columns{seen}"
+
+    def __str__(self) -> str:
+        return f"{self.heading}\n\n{self.table()}"
+
+
+def is_table(path: str | Path) -> bool:
+    """Whether a path ends as that of a file whose columns `preview` describes."""
+    name = str(path).lower()
+    return name.endswith((*_PARQUET, *(text + packed for text in TEXT for packed in ("", *COMPRESSIONS))))
+
+
+def preview(path: str | Path, *, label: str | None = None, columns: Sequence[str] | None = None) -> Preview:
+    """Describe the columns of a table in a text or .parquet file, without training on it.
+
+    Args:
+        path: of the file.
+        label: the column that holds labels.
+        columns: the columns that are features; by default all but `label` and what numbers the rows.
+
+    Raises:
+        ValueError: the file is not a table.
+
+    >>> import tempfile
+    >>> path = Path(tempfile.mkdtemp(), "people.csv")
+    >>> _ = path.write_text("age,town\\n30,Bern\\n41,Oslo\\n")
+    >>> preview(path).names("feature")
+    ['age']
+    """
+    path = Path(path).expanduser()
+    table, rows, notes = _table(path)
+    index = row_indices(table.schema)
+    described = [_column(table, i, index=index, label=label, columns=columns) for i in range(table.num_columns)]
+    return Preview(path.name, rows, table.num_rows, tuple(described), tuple(notes))
+
+
+def _table(path: Path) -> tuple[Any, int, list[str]]:
+    """The table or its first rows, the number of all rows, and notes."""
+    if not path.name.lower().endswith(_PARQUET):
+        table, notes = read_text_table(path)
+        return table, table.num_rows, notes
+    import pyarrow as pa
+
+    with parquet_errors(path):
+        file = open_parquet(path)
+        batches: list[Any] = []
+        for batch in file.iter_batches(CELLS):
+            batches.append(batch)
+            if sum(b.num_rows for b in batches) >= _ROWS:
+                break
+        return pa.Table.from_batches(batches, file.schema_arrow), file.metadata.num_rows, []
+
+
+def _column(table: Any, i: int, *, index: Sequence[str], label: str | None, columns: Sequence[str] | None) -> Column:
+    name, kind, cells = table.schema.names[i], table.schema.field(i).type, table.column(i)
+    summary, texts, note = None, dict[str, int](), ""
+    missing = cells.null_count
+    if is_numeric(kind):
+        numbers = cells.to_numpy(zero_copy_only=False)
+        numbers = numbers.astype(np.float64 if numbers.dtype.kind in "fO" else numbers.dtype)
+        summary = summarize(torch.from_numpy(numbers.astype(np.int64) if numbers.dtype.kind == "u" else numbers))
+        missing = max(missing, summary.nan)
+        if summary.minimum == summary.maximum:
+            note = "constant"
+        elif on_row_numbers([name], numbers[:, None]):
+            note = "a different whole number in each row, as an id or a row number"
+    else:
+        note = of_other_values(name, kind, cells.slice(0, CELLS).to_pylist())[0].lstrip(":, ")
+    if is_text(kind):
+        counted = sorted(cells.value_counts().to_pylist(), key=lambda entry: -entry["counts"])
+        texts = {str(entry["values"]): entry["counts"] for entry in counted if entry["values"] is not None}
+    different = len(texts)
+    used: Literal["feature", "label", "left out", "refused"] = "feature"
+    if name == label:
+        used, note = "label", ""
+    elif columns is not None and name not in columns:
+        used, note = "left out", "not in columns"
+    elif columns is None and name in index:
+        used, note = "left out", "number or name of a row"
+    elif not is_numeric(kind):
+        used = "refused"
+    few = dict(list(texts.items())[: 10 * _SHOWN])
+    return Column(name, str(kind), used, missing / max(1, table.num_rows), summary, few, different, note)

@@ -1,0 +1,146 @@
+"""Text tables as Excel, R, pandas and instruments write them."""
+
+import bz2
+import gzip
+
+import numpy as np
+import pyarrow as pa
+import pytest
+
+from nelbo.data import load
+
+ROWS = [[1.5, 2.0, -3.25], [2.25, 3.0, 4.5], [1e-3, 40.0, 5.75]]
+
+
+def written(separator=",", decimal=".", names=("Größe", "b", "c"), quote=""):
+    lines = [separator.join(names), *(separator.join(f"{quote}{v:.4f}{quote}" for v in row) for row in ROWS)]
+    return "\n".join(line if i == 0 else line.replace(".", decimal) for i, line in enumerate(lines)) + "\n"
+
+
+def loaded(path, content, **options):
+    path.write_bytes(content if isinstance(content, bytes) else content.encode())
+    return load(path, validation=0, **options)
+
+
+@pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig", "latin-1", "cp1252", "utf-16", "utf-16-le", "utf-16-be"])
+@pytest.mark.parametrize(
+    ("separator", "decimal", "quote"),
+    [(",", ".", ""), (";", ".", ""), (";", ",", ""), ("\t", ",", ""), ("|", ".", ""), (" ", ".", ""), (",", ",", '"')],
+)
+def test_separators_decimals_and_encodings(tmp_path, encoding, separator, decimal, quote):
+    data = loaded(tmp_path / "t.csv", written(separator, decimal, quote=quote).encode(encoding))
+    assert data.origin["features"] == ["Größe", "b", "c"]
+    assert np.allclose(data.train.take(3), ROWS)
+    notes = " ".join(data.origin["notes"])
+    assert ("separated by" in notes) == (separator != ",")
+    assert ("decimal commas" in notes) == (decimal == ",")
+    assert ("encoding" in notes) == (not encoding.startswith("utf-8"))
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "sep=;\r\na;b\r\n1;2\r\n3;4\r\n",  # Excel's hint
+        "a;b\r\n1;2\r\n\r\n3;4\r\n",
+        "  a      b \n  1      2 \n  3      4\n",  # aligned, as numpy and Fortran print
+        "  a      b \r\n  1      2 \r\n  3      4",
+        "a, b\n1, 2\n3, 4\n",
+        '"a"\t"b"\n1\t2\n3\t4\n',
+        "a|b\n1|2\n3|4\n",
+        "a;b\r1;2\r3;4\r",  # an old Mac's
+    ],
+)
+def test_ways_to_write_one_table(tmp_path, text):
+    data = loaded(tmp_path / "t.txt", text)
+    assert data.origin["features"] == ["a", "b"]
+    assert data.train.take(2).tolist() == [[1, 2], [3, 4]]
+
+
+@pytest.mark.parametrize(
+    ("text", "names"),
+    [
+        ('x,"a;b;c"\n1,2\n3,4\n', ["x", "a;b;c"]),  # separators within quotes are none
+        ("a b,c d\n1,2\n3,4\n", ["a b", "c d"]),
+        ("only one\n1\n2\n", ["only one"]),
+        ("a;b\n1,5;2\n3,25;4\n", ["a", "b"]),
+        ("1,5;2,5;3\n4,5;6,5;7\n", ["f0", "f1", "f2"]),  # no names, and as many commas as columns
+        ("1,5 2\n3,25 4\n", ["f0", "f1"]),
+    ],
+)
+def test_what_separates_where_several_could(tmp_path, text, names):
+    assert loaded(tmp_path / "t.csv", text).origin["features"] == names
+
+
+@pytest.mark.parametrize(
+    ("suffix", "pack"), [(".gz", gzip.compress), (".bz2", bz2.compress), (".zst", lambda b: pa.compress(b, "zstd"))]
+)
+def test_compressed_tables(tmp_path, suffix, pack):
+    if suffix == ".zst":  # with the frame that programs write, not arrow's bare block
+        sink = pa.BufferOutputStream()
+        with pa.CompressedOutputStream(sink, "zstd") as stream:
+            stream.write(written(";", ",").encode())
+        content = sink.getvalue().to_pybytes()
+    else:
+        content = pack(written(";", ",").encode())
+    data = loaded(tmp_path / f"t.csv{suffix}", content)
+    assert np.allclose(data.train.take(3), ROWS)
+    with pytest.raises(ValueError, match=rf"u\.tsv{suffix} cannot be read as a table.*compressed"):
+        loaded(tmp_path / f"u.tsv{suffix}", content[: len(content) // 2] if suffix != ".zst" else b"no zstd at all")
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        (b"a,b\n1,\x81\n", r"t\.csv is text neither in UTF-8 nor in cp1252.*0x81.*encoding='utf-8'"),
+        (b"\x00\x01\x02\x00\x00", r"t\.csv is not text"),
+        (b"a;b;c\n1;2;3\n1;2\n", r"t\.csv cannot be read as a table.*separated by semicolons"),
+        (b"", r"t\.csv cannot be read as a table"),
+    ],
+)
+def test_what_is_no_table_names_the_file(tmp_path, content, message):
+    with pytest.raises(ValueError, match=message):
+        loaded(tmp_path / "t.csv", content)
+
+
+@pytest.mark.parametrize(
+    ("cells", "message"),
+    [
+        (["1,234", "5,678"], "numbers with thousands separators such as '1,234'.*thousands="),
+        (["1 234", "5 678"], "thousands separators"),
+        (["1.234,5", "5.678,9"], "thousands separators"),
+        (["12 %", "7%"], r"percentages such as '12 %'.*rstrip\(' %'\)"),
+        (["$1.50", "$2.75"], "amounts of money"),
+        (["01.02.2020", "17.05.2021"], r"dates such as '01\.02\.2020'.*to_datetime"),
+        (["2020-01-05", "2021-02-03"], "dates such as.*to_datetime"),
+        (["2020-01-05 10:00:01", "2021-02-03 10:00:00"], "dates such as.*to_datetime"),
+        (["10:25", "11:30"], "times such as"),
+        (["red", "blue"], "text such as 'red'.*label='x' if it names the class"),
+        (["1", "?"], r"'\?'"),
+    ],
+)
+def test_what_is_not_guessed_is_named(tmp_path, cells, message):
+    lines = [f'"{cell}";{i}.5' for i, cell in enumerate(cells * 3)]
+    with pytest.raises(ValueError, match=rf"column 'x' of t\.csv must hold numbers.*{message}.*columns=\['y'\]"):
+        loaded(tmp_path / "t.csv", "\n".join(["x;y", *lines]))
+
+
+def test_free_text_and_names_are_told_from_categories(tmp_path):
+    sentences = [f"patient {i} felt well and went home" for i in range(80)]
+    with pytest.raises(ValueError, match="free text such as 'patient 0"):
+        loaded(tmp_path / "t.csv", "\n".join(["x,y", *(f"{s},{i}" for i, s in enumerate(sentences))]))
+    with pytest.raises(ValueError, match="names or ids such as 'P0'"):
+        loaded(tmp_path / "t.csv", "\n".join(["x,y", *(f"P{i},{i}" for i in range(80))]))
+
+
+def test_decimal_commas_told_late_in_the_file_are_named(tmp_path):
+    lines = ["x;y", *(f"{i};{i}" for i in range(300)), "1,5;2"]
+    with pytest.raises(ValueError, match=r"column 'x' of t\.csv.*numbers with decimal commas such as '1,5'"):
+        loaded(tmp_path / "t.csv", "\n".join(lines))
+
+
+def test_a_byte_that_is_not_utf_8_may_stand_late_in_a_file(tmp_path):
+    lines = "\n".join(["x,name", *("1,Bern" for _ in range(200_000)), "2,Köln"])
+    data = loaded(tmp_path / "t.csv", lines.encode("cp1252"), label="name")
+    assert data.origin["label_names"] == ["Bern", "Köln"]
+    text = "x,name\n" + "1,éé\n" * 400_000  # characters of two bytes, some of which are cut by a block
+    assert loaded(tmp_path / "t.csv", text, label="name").origin["label_names"] == ["éé"]
