@@ -5,6 +5,7 @@ import graphlib
 import json
 import subprocess
 import sys
+import tomllib
 from pathlib import Path
 from types import ModuleType
 
@@ -61,6 +62,14 @@ def test_the_command_line_s_help_imports_no_torch():
     done = run("import sys; from nelbo.cli import main; main(['--help']); raise SystemExit('torch' in sys.modules)")
     assert done.returncode == 0
     assert "demo" in done.stdout
+
+
+def test_what_reads_tables_is_installed_with_nelbo_and_imported_when_it_is_used():
+    declared = tomllib.loads((SOURCE.parents[1] / "pyproject.toml").read_text())["project"]
+    assert any(line.startswith("pyarrow") for line in declared["dependencies"])
+    code = "import sys, nelbo; [getattr(nelbo, n) for n in nelbo.__all__]; raise SystemExit('pyarrow' in sys.modules)"
+    done = run(code)
+    assert done.returncode == 0, done.stderr
 
 
 def test_the_studio_starts_without_torch():

@@ -176,11 +176,9 @@ def _write(
 
 
 def _parquet(table: np.ndarray, names: list[str] | None, beside: Mapping[str, Tensor]) -> bytes:
-    try:
-        import pyarrow as pa
-        from pyarrow import parquet
-    except ImportError:
-        raise ImportError("a .parquet file needs pyarrow: pip install 'nelbo[tables]', or write a .npy file") from None
+    import pyarrow as pa
+    from pyarrow import parquet
+
     columns = {name: table[:, i] for i, name in enumerate(names or [f"x{i}" for i in range(table.shape[1])])}
     columns |= {name: np.asarray(values) for name, values in beside.items()}
     sink = pa.BufferOutputStream()

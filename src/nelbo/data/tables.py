@@ -4,7 +4,6 @@ import itertools
 import threading
 from collections.abc import Sequence
 from contextlib import AbstractContextManager
-from importlib import import_module
 from pathlib import Path
 from typing import Any
 
@@ -33,7 +32,8 @@ def read_csv(path: Path, *, label: str | None = None, columns: Sequence[str] | N
     Raises:
         ValueError: a column is missing, not numeric or has empty cells; or the file is not a table.
     """
-    csv = _pyarrow("csv")
+    from pyarrow import csv
+
     notes: list[str] = []
     with path.open("rb") as file:
         block = max(_BLOCK, 4 * len(file.readline(_LONGEST_LINE)))  # arrow wants whole lines in a block
@@ -65,7 +65,8 @@ def read_parquet(
     Raises:
         ValueError: a column is missing, not numeric or has empty cells; or the file is not a table.
     """
-    parquet = _pyarrow("parquet")
+    from pyarrow import parquet
+
     with _parquet(path):
         # without buffer_size, a whole row group is read before its first row is decoded
         file = parquet.ParquetFile(path, buffer_size=_READ_AT_A_TIME)
@@ -232,10 +233,3 @@ def _is_number(text: str) -> bool:
 
 def _parquet(path: Path) -> AbstractContextManager[None]:
     return reading(path.name, "a .parquet file", "It may be cut short")
-
-
-def _pyarrow(module: str) -> Any:
-    try:
-        return import_module(f"pyarrow.{module}")
-    except ImportError as e:
-        raise ImportError("reading tables needs the package pyarrow; run: pip install 'nelbo[tables]'") from e
