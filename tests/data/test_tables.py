@@ -151,3 +151,49 @@ def test_a_parquet_file_with_damaged_pages_is_named(tmp_path, at):
     (tmp_path / "a.parquet").write_bytes(content)
     with pytest.raises(ValueError, match=r"a\.parquet cannot be read as a \.parquet file"):
         load(tmp_path / "a.parquet")
+
+
+# --- values that were not observed ------------------------------------------------------------------------------------
+
+HOLES = pa.table({"a": [1, None, 3, 4], "b": [1.0, 2.0, None, 4.0], "c": [True, False, None, True]})
+
+
+def test_empty_cells_are_kept_where_asked_for(write):
+    path = write(HOLES)
+    with pytest.raises(ValueError, match="missing='observed'"):
+        load(path)
+    data = load(path, missing="observed", validation=0)
+    expected = [[1, 1, 1], [np.nan, 2, 0], [3, np.nan, np.nan], [4, 4, 1]]
+    assert np.array_equal(data.train.take(4), expected, equal_nan=True)
+    assert any("3 of 12 values are missing" in note for note in data.origin["notes"])
+    assert np.array_equal(rebuild(data.origin).train.take(4), expected, equal_nan=True)
+
+
+def test_missing_cells_of_a_table_that_stays_on_disk(tmp_path):
+    parquet.write_table(HOLES, tmp_path / "t.parquet", row_group_size=2)
+    there, here = (load(tmp_path / "t.parquet", missing="observed", on_disk=where) for where in (True, False))
+    assert np.array_equal(there.train.take(3), here.train.take(3), equal_nan=True)
+
+
+def test_missing_values_are_left_out_of_mean_and_spread():
+    x = np.random.default_rng(0).normal(3, [1, 2, 30], (200_000, 3))  # several blocks
+    x[np.random.default_rng(1).random(x.shape) < 0.3] = np.nan
+    data = load(x, missing="observed", standardize=True, validation=0)
+    assert np.allclose(data.preparation.mean, np.nanmean(x, axis=0), rtol=1e-10)
+    assert np.allclose(data.preparation.std, np.nanstd(x, axis=0), rtol=1e-10)
+    assert any("no value at all" in note for note in data.origin["notes"])
+
+
+@pytest.mark.parametrize(
+    ("x", "options", "message"),
+    [
+        ([[1.0, np.nan], [2.0, 3.0]], {}, "fill them in.*or write missing='observed'"),
+        ([[1.0, np.inf], [2.0, 3.0]], {"missing": "observed"}, r"infinite.*example 0, position \(1,\)"),
+        ([[1.0, np.nan], [2.0, np.nan]], {"missing": "observed"}, "got none of '1'"),
+        ([[1.0, np.nan], [0.0, 1.0]], {"missing": "observed", "binarize": "threshold"}, "1 missing values.*drop"),
+        ([[1.0, 2.0]], {"missing": "yes"}, "missing must be one of None, 'observed'"),
+    ],
+)
+def test_what_missing_values_do_not_allow(x, options, message):
+    with pytest.raises(ValueError, match=message):
+        load(np.array(x), validation=0, **options)

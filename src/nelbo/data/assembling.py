@@ -33,8 +33,11 @@ def assemble(source: Source, options: dict[str, Any]) -> tuple[Dataset, Dataset 
     seed, standardize = int(options["seed"]), bool(options["standardize"])
     x, notes = arranged(source, options["layout"])
     train_rows, held_rows = split(len(x), validation=options["validation"], limit=options["limit"], seed=seed)
-    summary, moments = survey(x, train_rows, moments=standardize, names=source.features)
+    missing = options.get("missing")
+    taken = standardize or missing is not None
+    summary, moments = survey(x, train_rows, moments=taken, names=source.features, missing=missing)
     preparation, more = prepare(summary, x.dtype, source, options, moments)
+    notes += _on_missing(summary, moments, source.features)
     labels, names = as_labels(source.y, n=len(x))
 
     def dataset(x: RowStore, rows: Rows, labels: Tensor | None, stream: int) -> Dataset:
@@ -56,7 +59,7 @@ def assemble(source: Source, options: dict[str, Any]) -> tuple[Dataset, Dataset 
                 f"x_train of shape {source.shape}"
             )
         test = arranged(replace(source, x=held), options["layout"], name="x_test")[0]
-        refuse_unfit(survey(test, moments=False, names=source.features)[0], preparation.scale, options)
+        refuse_unfit(survey(test, moments=False, names=source.features, missing=missing)[0], preparation.scale, options)
         labels, names = as_labels(y, n=len(test), names=names)
         sets["test"] = dataset(test, limited(len(test), options["limit"], seed=seed), labels, 2)
     train: Any = sets["train"]
@@ -71,7 +74,7 @@ def assemble(source: Source, options: dict[str, Any]) -> tuple[Dataset, Dataset 
             "preparation": train.preparation.to_dict(),
             "features": None if source.features is None else list(source.features),
             "label_names": None if names is None else list(names),
-            "constant_features": moments.constant if moments.n else [],
+            "constant_features": moments.constant,
             "notes": [*source.notes, *notes, *more],
         },
     )
@@ -137,6 +140,27 @@ def prepare(
     return Preparation(dequantize=dequantize, mean=mean, std=std), notes
 
 
+def _on_missing(summary: ValueSummary, moments: Moments, features: tuple[str, ...] | None) -> list[str]:
+    """Notes on what was not observed.
+
+    Raises:
+        ValueError: a feature was never observed.
+    """
+    if not summary.nan:
+        return []
+    never = np.flatnonzero(moments.n == 0).tolist()
+    if never:
+        named = listed([features[i] if features else str(i) for i in never])
+        raise ValueError(
+            f"each feature must have a value in the training set, got none of {named}; leave out those columns, with "
+            "columns=[...] of a table"
+        )
+    notes = [f"{summary.nan:,} of {summary.values:,} values are missing, and count as not observed"]
+    if moments.empty:
+        notes.append(f"{moments.empty:,} training examples have no value at all")
+    return notes
+
+
 def _scale(
     summary: ValueSummary, dtype: np.dtype[Any], top: int | None, options: dict[str, Any]
 ) -> tuple[float, list[str]]:
@@ -160,6 +184,11 @@ def _scale(
 
 def refuse_unfit(summary: ValueSummary, scale: float, options: dict[str, Any]) -> None:
     """Raise a ValueError where values cannot be binarized or dequantized, as the options want."""
+    if options["binarize"] and summary.nan:
+        raise ValueError(
+            f"binarize={options['binarize']!r} expects a number in each place, got {summary.nan:,} missing values; "
+            "drop binarize= and bring values that are 0 and 1 already"
+        )
     if options["binarize"] and not (summary.minimum >= 0 and summary.maximum * scale <= 1 + 1e-9):
         scaled = f"write scale=1/{summary.maximum:g}, or " if summary.minimum >= 0 else ""
         raise ValueError(

@@ -21,6 +21,8 @@ from nelbo.data.preparation import Binarize, Preparation
 from nelbo.data.rows import Layout, plain_dtype
 from nelbo.data.sizes import parse_size
 from nelbo.data.source import READERS, Source, as_array, options_of, sha256_of_arrays, sortable
+from nelbo.data.summary import Missing
+from nelbo.registry import check_choice
 from nelbo.wording import advice, listed
 
 _BUILT_IN = (arrays, images, tables)  # to import them registers their readers
@@ -40,6 +42,7 @@ class Options(TypedDict, total=False):
     layout: Layout
     label: str | None
     columns: Sequence[str] | None
+    missing: Missing
     key: str | None
     on_disk: bool | None
     memory: str | int
@@ -97,6 +100,7 @@ def load(
     layout: Layout = "auto",
     label: str | None = None,
     columns: Sequence[str] | None = None,
+    missing: Missing = None,
     key: str | None = None,
     on_disk: bool | None = None,
     memory: str | int = "1GiB",
@@ -127,6 +131,8 @@ def load(
             flattens each example; ``"as_is"`` takes the axes as they come; ``"auto"`` recognizes clear cases.
         label: the column of a table that holds labels.
         columns: the columns of a table that are features; by default all but `label`.
+        missing: ``"observed"`` leaves empty cells and NaN as NaN, which count as not observed; by default they are an
+            error.
         key: the array of a .npz file to train on.
         on_disk: leaves a .npy or .parquet file on disk and reads it in shuffled pieces; by default where the file is
             larger than a third of the available memory.
@@ -144,6 +150,7 @@ def load(
     """
     options: dict[str, Any] = {name: value for name, value in locals().items() if name not in ("source", "sha256")}
     options["columns"] = None if columns is None else list(columns)
+    check_choice("missing", missing, (None, "observed"))
     what, name, read = _reader(source)
     takes = options_of(read)
     for option in _OF_READERS:
@@ -280,7 +287,7 @@ def prepared_like(origin: dict[str, Any], source: str | Path) -> Dataset:
 def _read(read: Callable[..., Source], options: dict[str, Any]) -> Source:
     """Read with those of the options that the reader takes."""
     sized = {**options, "memory": parse_size(options["memory"])}
-    return read(**{option: sized[option] for option in options_of(read)})
+    return read(**{option: sized.get(option) for option in options_of(read)})
 
 
 def _assembled(name: str | None, stored: Source, options: dict[str, Any]) -> Data:

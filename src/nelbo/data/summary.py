@@ -11,6 +11,10 @@ from torch import Tensor
 from nelbo.data.rows import RowStore, as_tensor, mask
 from nelbo.wording import advice
 
+Missing = Literal["observed"] | None
+"""What NaN and empty cells mean: an error (None), or a value that was not observed."""
+KEEP = ", or write missing='observed' to train on what was observed"
+
 Kind = Literal["binary", "unit interval", "8-bit integers", "counts", "categories", "real"]
 
 _BLOCK = 1 << 20  # values examined together: they stay in the cache for all questions, so memory is read once
@@ -194,14 +198,20 @@ def summarize(x: Tensor) -> ValueSummary:
 class Moments:
     """Mean, standard deviation and range of each feature (vectors) or channel (images), piece by piece.
 
-    The pieces are merged as in Chan, Golub & LeVeque 1983, eq. 2.1: no difference of large sums is taken.
+    The pieces are merged as in Chan, Golub & LeVeque 1983, eq. 2.1: no difference of large sums is taken. NaN are left
+    out; a feature that is NaN throughout has mean 0.
+
+    Attributes:
+        n: number of values of each.
+        empty: number of examples without any value.
     """
 
-    n: float = 0.0
+    n: NDArray[np.float64] = field(default_factory=lambda: np.zeros(0))
     mean: NDArray[np.float64] = field(default_factory=lambda: np.zeros(0))
     squares: NDArray[np.float64] = field(default_factory=lambda: np.zeros(0))
     low: NDArray[Any] = field(default_factory=lambda: np.zeros(0))
     high: NDArray[Any] = field(default_factory=lambda: np.zeros(0))
+    empty: int = 0
 
     def add(self, x: NDArray[Any]) -> None:
         """Take in more examples, (n, features) or (n, channels, ...)."""
@@ -212,17 +222,25 @@ class Moments:
     def _merge(self, block: NDArray[Any]) -> None:
         low, high = block.min(axis=(0, 2)), block.max(axis=(0, 2))
         values = block.astype(np.float64)
-        n = values.shape[0] * values.shape[2]
-        mean = values.mean(axis=(0, 2))
+        n = np.full(block.shape[1], float(values.shape[0] * values.shape[2]))
+        if np.isnan(low).any():
+            missing = np.isnan(block)
+            self.empty += int(missing.all(axis=(1, 2)).sum())
+            low, high = np.where(missing, np.inf, block).min(axis=(0, 2)), np.where(missing, -np.inf, block).max((0, 2))
+            n = (~missing).sum(axis=(0, 2), dtype=np.float64)
+            mean = np.where(missing, 0.0, values).sum(axis=(0, 2)) / np.maximum(n, 1)
+            values[missing] = np.broadcast_to(mean[:, None], values.shape)[missing]
+        else:
+            mean = values.mean(axis=(0, 2))
         squares = ((values - mean[:, None]) ** 2).sum(axis=(0, 2))
-        if not self.n:
+        if not self.n.size:
             self.n, self.mean, self.squares, self.low, self.high = n, mean, squares, low, high
             return
-        total = self.n + n
+        total = np.maximum(self.n + n, 1)
         off = mean - self.mean
         self.squares = self.squares + squares + off**2 * (self.n * n / total)
         self.mean = self.mean + off * (n / total)
-        self.low, self.high, self.n = np.minimum(self.low, low), np.maximum(self.high, high), total
+        self.low, self.high, self.n = np.minimum(self.low, low), np.maximum(self.high, high), self.n + n
 
     @property
     def constant(self) -> list[int]:
@@ -231,15 +249,20 @@ class Moments:
 
     def mean_and_std(self, *, noise: bool) -> tuple[tuple[float, ...], tuple[float, ...]]:
         """Mean and standard deviation of value (+ U[0, 1) if `noise`); std is 1 where values are constant."""
-        variance = self.squares / self.n + (1 / 12 if noise else 0.0)
+        variance = self.squares / np.maximum(self.n, 1) + (1 / 12 if noise else 0.0)
         std = np.sqrt(variance)
         if not noise:
-            std[self.constant] = 1.0
+            std[(self.low == self.high) | (self.n == 0)] = 1.0
         return tuple((self.mean + (0.5 if noise else 0.0)).tolist()), tuple(std.tolist())
 
 
 def survey(
-    x: RowStore, train: NDArray[np.int64] | None = None, *, moments: bool, names: tuple[str, ...] | None
+    x: RowStore,
+    train: NDArray[np.int64] | None = None,
+    *,
+    moments: bool,
+    names: tuple[str, ...] | None,
+    missing: Missing = None,
 ) -> tuple[ValueSummary, Moments]:
     """Summarize all values and, if `moments`, take mean and spread of the training rows, in one pass.
 
@@ -248,32 +271,40 @@ def survey(
         train: numbers of the training rows; None is all.
         moments: whether to take mean and spread, which stay empty otherwise.
         names: of the columns, for the message.
+        missing: whether NaN are allowed, which then count as not observed.
 
     Raises:
-        ValueError: a value is NaN or infinite.
+        ValueError: a value is infinite, or NaN where that is not allowed.
     """
     tally, taken, first = Tally(), Moments(), ""
     member = None if train is None or not moments else mask(len(x), train)
     for start, values in x.pieces():
         tally.add(as_tensor(values))
-        if tally.nan or tally.inf:
-            first = first or _first_broken(values, names, start)
+        if tally.inf or (tally.nan and missing is None):
+            first = first or _first_broken(values, names, start, missing)
         elif moments:
             taken.add(values if member is None else values[member[start : start + len(values)]])
     summary = tally.summary(as_tensor(np.empty(0, dtype=x.dtype)).dtype)
     if first:
+        if missing is not None:
+            raise ValueError(
+                f"the data must hold finite numbers, or NaN where none was observed, got {summary.inf:,} infinite "
+                f"values, the first {first}; drop those examples, or make them NaN"
+            )
         drop = advice(": x = x[np.isfinite(x.reshape(len(x), -1)).all(axis=1)]", " from the file")
         fill = advice(": x = np.where(np.isfinite(x), x, np.nanmedian(x, axis=0))", "")
         raise ValueError(
             f"the data must hold finite numbers, got {summary.nan:,} NaN and {summary.inf:,} infinite values among "
             f"{summary.values:,}, the first {first}; drop those examples{drop}, or fill them in{fill}"
+            f"{KEEP if not summary.inf else ''}"
         )
     return summary, taken
 
 
-def _first_broken(x: NDArray[Any], names: tuple[str, ...] | None, start: int) -> str:
+def _first_broken(x: NDArray[Any], names: tuple[str, ...] | None, start: int, missing: Missing) -> str:
     for i in range(0, len(x), 1024):
-        bad = np.argwhere(~np.isfinite(x[i : i + 1024]))
+        some = x[i : i + 1024]
+        bad = np.argwhere(~np.isfinite(some) if missing is None else np.isinf(some))
         if len(bad):
             row, *place = bad[0].tolist()
             column = f"column {names[place[0]]!r}" if names else f"position {tuple(place)}"

@@ -14,6 +14,7 @@ from nelbo.data.on_disk import piece_bytes
 from nelbo.data.rows import Layout, RowFile
 from nelbo.data.sizes import check_fits, show_size, stays_on_disk
 from nelbo.data.source import RefusedError, Source, reader, reading, sha256_of_file
+from nelbo.data.summary import KEEP, Missing
 from nelbo.registry import did_you_mean
 from nelbo.wording import SHOWN, advice, listed
 
@@ -26,7 +27,9 @@ _PIECES_IN_A_ROW_GROUP = 6  # row groups are as large as their writer made them;
 
 
 @reader(".csv")
-def read_csv(path: Path, *, label: str | None = None, columns: Sequence[str] | None = None) -> Source:
+def read_csv(
+    path: Path, *, label: str | None = None, columns: Sequence[str] | None = None, missing: Missing = None
+) -> Source:
     """Read the numeric columns of a .csv file.
 
     Raises:
@@ -45,9 +48,9 @@ def read_csv(path: Path, *, label: str | None = None, columns: Sequence[str] | N
             notes.append("the first line holds numbers, so it is data; columns are named f0, f1, ...")
     if not table.num_rows:
         raise ValueError(f"{path.name} is empty: it has names of columns, but no line below them")
-    names, dtype = _choose(table.schema, path.name, label=label, columns=columns, table=table)
+    names, dtype = _choose(table.schema, path.name, label=label, columns=columns, table=table, missing=missing)
     x = np.empty((table.num_rows, len(names)), dtype=dtype)
-    _fill(x, table, names, path.name)
+    _fill(x, table, names, path.name, missing=missing)
     return Source(x, sha256_of_file(path), y=_labels(table, label, path.name), features=names, notes=notes)
 
 
@@ -57,6 +60,7 @@ def read_parquet(
     *,
     label: str | None = None,
     columns: Sequence[str] | None = None,
+    missing: Missing = None,
     on_disk: bool | None = None,
     memory: int = 1 << 30,
 ) -> Source:
@@ -71,8 +75,8 @@ def read_parquet(
         # without buffer_size, a whole row group is read before its first row is decoded
         file = parquet.ParquetFile(path, buffer_size=_READ_AT_A_TIME)
         schema = file.schema_arrow
-    names, dtype = _choose(schema, path.name, label=label, columns=columns)
-    x: Any = ParquetRows(file, path, names=names, dtype=dtype)
+    names, dtype = _choose(schema, path.name, label=label, columns=columns, missing=missing)
+    x: Any = ParquetRows(file, path, names=names, dtype=dtype, missing=missing)
     promise = f"{path.name} promises {len(x):,} rows, and so {_SPLIT} bytes for the split of each"
     check_fits(len(x) * _SPLIT, promise, "If it holds fewer, it is damaged: write it again")
     y = None
@@ -98,13 +102,17 @@ class ParquetRows(RowFile):
         path: of the file.
         names: the columns that are features.
         dtype: a type that holds them all.
+        missing: what an empty cell means; see `load`.
     """
 
-    def __init__(self, file: Any, path: Path, *, names: tuple[str, ...], dtype: np.dtype[Any]) -> None:
+    def __init__(
+        self, file: Any, path: Path, *, names: tuple[str, ...], dtype: np.dtype[Any], missing: Missing = None
+    ) -> None:
         self.path = path
         self.shape = (len(names),)
         self.dtype = dtype
         self._names = names
+        self._missing: Missing = missing
         self._lock = threading.Lock()
         self._file = file  # kept open: the metadata of many row groups take long to read, and memory each time
         meta = file.metadata
@@ -141,7 +149,7 @@ class ParquetRows(RowFile):
             ):
                 kept = None if keep is None else keep[seen : seen + batch.num_rows]
                 n = batch.num_rows if kept is None else int(kept.sum())
-                _fill(out[filled : filled + n], batch, self._names, self.path.name, keep=kept)
+                _fill(out[filled : filled + n], batch, self._names, self.path.name, missing=self._missing, keep=kept)
                 seen, filled = seen + batch.num_rows, filled + n
             # or arrow keeps what it freed, and the process grows beyond what was asked for
             pa.default_memory_pool().release_unused()
@@ -159,7 +167,13 @@ class ParquetRows(RowFile):
 
 
 def _choose(
-    schema: Any, file: str, *, label: str | None, columns: Sequence[str] | None, table: Any = None
+    schema: Any,
+    file: str,
+    *,
+    label: str | None,
+    columns: Sequence[str] | None,
+    table: Any = None,
+    missing: Missing = None,
 ) -> tuple[tuple[str, ...], np.dtype[Any]]:
     """The columns that are features, and a type that holds them all."""
     present, known = schema.names, set(schema.names)
@@ -184,22 +198,32 @@ def _choose(
             f"label={bad[0]!r} if it names the class of a row, or {line} to leave it out, or encode it as numbers first"
         )
     types = [np.dtype(schema.field(n).type.to_pandas_dtype()) for n in wanted]
+    if missing is not None:
+        types.append(np.dtype(np.float32))  # integers know no NaN
     return tuple(wanted), np.result_type(*(np.dtype(np.uint8) if t.kind == "b" else t for t in types))
 
 
 def _fill(
-    out: NDArray[Any], table: Any, names: tuple[str, ...], file: str, *, keep: NDArray[np.bool_] | None = None
+    out: NDArray[Any],
+    table: Any,
+    names: tuple[str, ...],
+    file: str,
+    *,
+    missing: Missing = None,
+    keep: NDArray[np.bool_] | None = None,
 ) -> None:
     """Write the columns side by side to out: (rows, len(names)), only the rows that `keep` marks."""
     for j, name in enumerate(names):
         column = table.column(name)
-        if column.null_count:
+        if column.null_count and missing is None:
             drop = advice("drop those rows (table.drop_null())", "drop those rows")
             raise RefusedError(
                 f"column {name!r} of {file} must hold a number in each row, got {column.null_count:,} empty cells; "
-                f"{drop}, fill them in first, or leave the column out with columns=[...]"
+                f"{drop}, fill them in first, leave the column out with columns=[...]{KEEP}"
             )
         values = column.to_numpy(zero_copy_only=False)
+        if values.dtype.kind == "O":  # truth values with empty cells among them
+            values = values.astype(np.float32)
         out[:, j] = values if keep is None else values[keep]
 
 
