@@ -14,7 +14,7 @@ from nelbo import latents
 from nelbo.data import Batch, as_batch
 from nelbo.devices import accelerator, device_of
 from nelbo.divergences import Delta
-from nelbo.likelihoods import Likelihood, check_likelihood
+from nelbo.likelihoods import Likelihood, Observed, check_likelihood
 from nelbo.likelihoods.given import GivenLikelihood
 from nelbo.posteriors import DiagonalNormal, Posterior
 from nelbo.priors import Prior, StandardNormal
@@ -32,12 +32,15 @@ class Model(nn.Module, ABC):
         latent: number of latent units.
         objective: what a recipe trains the model on; None for a model put together by hand.
         recipe: name and arguments of the recipe that made the model, or None.
+        takes_missing: whether x may hold NaN, which means not observed. Then ``posterior(x)`` takes it, and
+            ``likelihood(z)`` goes through :meth:`over_observed`.
     """
 
     px_family: Likelihood
     latent: int
     objective: Any = None
     recipe: Mapping[str, Any] | None = None
+    takes_missing: bool = False
     network_dtype: torch.dtype | None = None
     _draw_weights: "Callable[[], Model] | None" = None
 
@@ -145,9 +148,22 @@ class Model(nn.Module, ABC):
         """
         if x.dim() < 2:
             raise ValueError(f"x must have shape (batch, *event), got {tuple(x.shape)}; for one example write x[None]")
-        self.px_family.check(x)
+        self.check_values(x)
         with torch.no_grad():
             fits(self.likelihood(self.encode(x)), x, self.px_family.parameters_per_feature)
+
+    def check_values(self, x: Tensor) -> None:
+        """Raise a ValueError where x lies outside the likelihood's support, or is NaN and the model does not take it.
+
+        Args:
+            x: (batch, \\*event).
+        """
+        family = self.px_family
+        family.check(x.masked_fill(x.isnan(), family.filler) if self.takes_missing else x)
+
+    def over_observed(self, px: Distribution) -> Distribution:
+        """p(x|z) that sums over the observed features of x, where the model takes missing values; else px as it is."""
+        return Observed(px, self.px_family.filler) if self.takes_missing else px
 
     # a recipe's weights are drawn when they are first used
 
@@ -304,6 +320,10 @@ class VAE(Model):
     def foreign(self) -> bool:
         return False
 
+    @property
+    def takes_missing(self) -> bool:  # pyright: ignore[reportIncompatibleVariableOverride]
+        return _takes_missing(self)
+
     def posterior(self, x: Tensor) -> Distribution:
         outputs = f"{type(self.qz_family).__name__}({self.latent})"
         return self.qz_family(encoded(self, x, self.qz_family.encoder_outputs, outputs))
@@ -348,6 +368,10 @@ class Autoencoder(Model):
         return False
 
     @property
+    def takes_missing(self) -> bool:  # pyright: ignore[reportIncompatibleVariableOverride]
+        return _takes_missing(self)
+
+    @property
     def prior(self) -> Distribution:
         return self.pz_family(self.posterior)
 
@@ -357,6 +381,11 @@ class Autoencoder(Model):
 
     def likelihood(self, z: Tensor) -> Distribution:
         return decoded(self, z)
+
+
+def _takes_missing(model: nn.Module) -> bool:
+    # past the attribute, reading which would be a use of the weights
+    return bool(getattr(model._modules["encoder"], "takes_missing", False))  # pyright: ignore[reportPrivateUsage]
 
 
 def encoded(model: Any, x: Tensor, outputs: int, owner: str) -> Tensor:
@@ -387,7 +416,7 @@ def decoded(model: Any, z: Tensor) -> Distribution:
     family = model.px_family
     family.check_parameters(parameters, len(event))
     try:
-        return family(parameters.reshape(*z.shape[:-1], *event), len(event))
+        return model.over_observed(family(parameters.reshape(*z.shape[:-1], *event), len(event)))
     except torch.OutOfMemoryError:
         raise
     except RuntimeError as error:  # torch speaks of sizes, and names neither the family nor the decoder
@@ -513,7 +542,7 @@ def on_model(model: Any, x: Any) -> tuple[Model, Batch]:
         ValueError: x is empty, has no batch axis, or holds values outside of the likelihood's support.
     """
     model, batch = as_model(model), as_batch(x)
-    model.px_family.check(batch.x)
+    model.check_values(batch.x)
     batch = placed(model, batch)
     if batch.x.is_inference():  # of which no slope can be taken
         with torch.inference_mode(False):

@@ -75,6 +75,11 @@ class Data:
         """The steps from stored values to what the model sees."""
         return self.train.preparation
 
+    @property
+    def missing(self) -> int:
+        """The number of values that were not observed, which are NaN."""
+        return (self.origin.get("summary") or {}).get("nan", 0)
+
     def __str__(self) -> str:
         parts = {"training": self.train, "validation": self.validation, "test": self.test}
         sizes = ", ".join(f"{len(d):,} {name}" for name, d in parts.items() if d is not None)

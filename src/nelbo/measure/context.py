@@ -194,7 +194,7 @@ def report_context(
     train = None if name == "train" else _part(subject, loaded.train, most, seed)
     judged = _part(subject, held_out, most, seed)
     subject.check(judged.x[:2])
-    subject.px_family.check(judged.x)
+    subject.check_values(judged.x)
     settings = {
         "run": None if run is None or run.path is None else str(run.path),
         "data": None if data is None else loaded.origin.get("source") or UNNAMED,

@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from nelbo.data import Batch, Data, Dataset
 from nelbo.data.sizes import available_memory, show_size
 from nelbo.evaluation.mode import evaluation_mode
+from nelbo.likelihoods import resampled
 from nelbo.nn import MLP, ConvDecoder
 from nelbo.objectives import Objective, Progress, Terms
 from nelbo.randomness import own_randomness
@@ -49,7 +50,7 @@ def check_fit(model: Model, objective: Objective, data: Data, settings: Settings
                     continue
                 batch = dataset.examples(_rows_of(dataset))
                 try:
-                    model.px_family.check(batch.x)
+                    model.check_values(batch.x)
                 except ValueError as error:
                     raise ValueError(f"in the {name} data, {error}") from error
                 few = batch[:2].to(device, None if weight is None else weight.dtype)
@@ -166,7 +167,7 @@ def init_output_bias(model: Model, data: Dataset) -> None:
 
 def _bias_at_mean(model: Model, x: Tensor, *, per_channel: bool) -> Tensor | None:
     """The output bias at which p(x|z) has the mean of x, for all pixels of a channel alike if so asked."""
-    bias = model.px_family.at_mean(x.movedim(1, -1).flatten(0, -2) if per_channel else x)
+    bias = model.px_family.at_mean(resampled(x.movedim(1, -1).flatten(0, -2) if per_channel else x))
     return None if bias is None else bias.flatten()
 
 
@@ -182,7 +183,7 @@ def far_from_mean(model: Model, data: Dataset) -> str | None:
     if not biases:
         return None
     old = decoder.get_parameter(biases[-1])
-    x = data.take(_rows_of(data))
+    x = resampled(data.take(_rows_of(data)))
     per_channel = x.dim() == 4 and len(old) < x[0].numel()
     bias = _bias_at_mean(model, x, per_channel=per_channel)
     if bias is None or bias.shape != old.shape:

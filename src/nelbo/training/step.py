@@ -113,7 +113,7 @@ class Step(nn.Module):
         with mixed_precision(model, self.precision), _outputs_of(family) as outputs:
             terms = self.objective.terms(model, batch, clock.progress)
         if self.training and outputs:
-            family.adapt(outputs[-1], batch.x)
+            family.adapt(model.over_observed(outputs[-1]), batch.x)
         return terms
 
 
@@ -203,7 +203,7 @@ class Updates:
             scale_learning_rates(state.optimizer, self.rates, clock.factor)
         batch = self.data.prepare(raw).to(dtype=self.dtype)
         if watched:
-            examine_data(batch.x)
+            examine_data(batch.x.masked_fill(batch.x.isnan(), 0.0) if self.model.takes_missing else batch.x)
         terms: Terms = self.step(batch)
         if watched:
             examine_terms(terms, kl=self.step.objective.has_kl())
