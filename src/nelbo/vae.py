@@ -4,7 +4,7 @@ import math
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Generator, Mapping
 from contextlib import contextmanager
-from typing import Any, Self, final
+from typing import TYPE_CHECKING, Any, Self, final
 
 import torch
 from torch import Tensor, nn
@@ -18,6 +18,9 @@ from nelbo.likelihoods import Likelihood, Observed, check_likelihood
 from nelbo.likelihoods.given import GivenLikelihood
 from nelbo.posteriors import DiagonalNormal, Posterior
 from nelbo.priors import Prior, StandardNormal
+
+if TYPE_CHECKING:
+    import nelbo
 
 
 class Model(nn.Module, ABC):
@@ -129,6 +132,21 @@ class Model(nn.Module, ABC):
         """
         px = self.likelihood(self.prior.sample((n,)))
         return self.px_family.point_estimate(px) if mean else px.sample()
+
+    def impute(
+        self, x: Any, *, draws: int | None = None, samples: int = 1000, seed: int = 0
+    ) -> "nelbo.measure.Imputation":
+        """E[x_missing|x_observed], where NaN in x is what is missing, and draws of it: :func:`nelbo.measure.impute`.
+
+        Args:
+            x: (batch, \\*event).
+            draws: multiple imputations.
+            samples: draws of z for each example.
+            seed: of the draws.
+        """
+        import nelbo
+
+        return nelbo.measure.impute(self, x, draws=draws, samples=samples, seed=seed)
 
     def log_likelihood(self, x: Tensor, z: Tensor) -> Tensor:
         """Log p(x|z) in nats, (*samples, batch), for z of shape (*samples, batch, latent).

@@ -125,6 +125,14 @@ class Likelihood(nn.Module, ABC):
         """The x that stands for px in pictures and reconstructions: its mean."""
         return px.mean
 
+    def averaged(self, px: Distribution) -> Tensor:
+        """What is averaged over several p(x|z) for the x that stands for them: their means, (\\*batch, \\*event)."""
+        return px.mean
+
+    def from_average(self, average: Tensor, error: Tensor) -> tuple[Tensor, Tensor]:
+        """The x that stands for a mixture of p(x|z), and its standard error, by an average of :meth:`averaged`."""
+        return average, error
+
     # building and training a model
 
     @classmethod
