@@ -18,6 +18,7 @@ from nelbo.measure.loss_terms import (
     from_embeddings,
     independent_features,
     overfitting,
+    per_observed,
     rate_distortion,
 )
 from nelbo.measure.reporting import report, sections
@@ -55,6 +56,7 @@ __all__ = [
     "latent_usage",
     "log_evidence",
     "overfitting",
+    "per_observed",
     "posterior_kl",
     "rate_distortion",
     "report",

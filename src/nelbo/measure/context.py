@@ -98,6 +98,11 @@ class ReportContext:
         most = _EVIDENCE_ON_A_GRID if self.latent <= 2 else most
         return min(len(self.held_out), most[self.effort])
 
+    @cached_property
+    def missing(self) -> bool:
+        """Whether some values were not observed."""
+        return any(bool(part.x.isnan().any()) for part in self.parts)
+
     def scope(self, most: int | None = None) -> str:
         """How many examples of each part, of at most so many, in words."""
         n = [min(len(part), most or len(part)) for part in self.parts]
