@@ -43,6 +43,7 @@ __all__ = [
 ]
 
 Network = Literal["mlp", "conv", "residual"]
+Mechanism = Literal["ignorable", "self_masking"]
 P = ParamSpec("P")
 
 
@@ -322,24 +323,32 @@ def missing_vae(
     *,
     samples: int = 20,
     gradient: objectives.Gradient = "dreg",
+    mechanism: Mechanism = "ignorable",
     likelihood: str | likelihoods.Likelihood = "normal",
     takes_missing: bool = True,
     **axes: Any,
 ) -> Model:
     """MIWAE (Mattei & Frellsen 2019): a VAE of data with missing values, trained on a bound on log p(x_observed).
 
-    NaN in x means not observed. What is missing must be so by chance, given what was observed (missing at random).
+    NaN in x means not observed. With mechanism="self_masking" it is not-MIWAE (Ipsen et al. 2021).
 
     Args:
         event: shape of one example.
         samples: importance samples k of each example: the more, the tighter the bound on log p(x_observed).
         gradient: plain, stl (sticking-the-landing) or dreg (doubly reparameterized).
-        likelihood: of :func:`compose`; fit chooses what fits the data.
+        mechanism: why values are missing: ignorable, where that depends on what was observed at most (missing at
+            random), or self_masking, where a value may be missing because of what it is, with a normal likelihood.
+        likelihood: of :func:`compose`; nelbo fit chooses what fits the data.
         takes_missing: of :func:`compose`.
         axes: of :func:`compose`.
     """
+    check_choice("mechanism", mechanism, get_args(Mechanism))
     objective = objectives.ImportanceWeighted(samples, gradient)
-    return compose(event, objective, likelihood=likelihood, takes_missing=takes_missing, **axes)
+    model = compose(event, objective, likelihood=likelihood, takes_missing=takes_missing, **axes)
+    if mechanism == "self_masking":
+        model.mechanism = likelihoods.SelfMasking(_event(event))
+        model.likelihood(torch.zeros(1, model.latent))  # of another family than the normal: an error now
+    return model
 
 
 def make(name: str, event: Sequence[int], **arguments: Any) -> Model:

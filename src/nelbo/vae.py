@@ -37,6 +37,8 @@ class Model(nn.Module, ABC):
         recipe: name and arguments of the recipe that made the model, or None.
         takes_missing: whether x may hold NaN, which means not observed. Then ``posterior(x)`` takes it, and
             ``likelihood(z)`` goes through :meth:`over_observed`.
+        mechanism: p(s|x), why values are missing, such as :class:`nelbo.likelihoods.SelfMasking`; it joins the
+            likelihood, and log p(x_observed) becomes log p(x_observed, s). None where it can be ignored.
     """
 
     px_family: Likelihood
@@ -44,6 +46,7 @@ class Model(nn.Module, ABC):
     objective: Any = None
     recipe: Mapping[str, Any] | None = None
     takes_missing: bool = False
+    mechanism: nn.Module | None
     network_dtype: torch.dtype | None = None
     _draw_weights: "Callable[[], Model] | None" = None
 
@@ -181,7 +184,10 @@ class Model(nn.Module, ABC):
 
     def over_observed(self, px: Distribution) -> Distribution:
         """p(x|z) that sums over the observed features of x, where the model takes missing values; else px as it is."""
-        return Observed(px, self.px_family.filler) if self.takes_missing else px
+        if not self.takes_missing:
+            return px
+        mechanism = getattr(self, "mechanism", None)
+        return Observed(px, self.px_family.filler) if mechanism is None else mechanism(px)
 
     # a recipe's weights are drawn when they are first used
 
@@ -305,6 +311,8 @@ class VAE(Model):
         likelihood: family of p(x|z).
         prior: family of p(z); standard normal if None.
         posterior: family of q(z|x); diagonal normal if None.
+        mechanism: p(s|x), why values are missing, of an encoder that takes NaN; None where that can be ignored, since
+            it depends on what was observed at most (missing at random).
     """
 
     def __init__(
@@ -316,9 +324,10 @@ class VAE(Model):
         likelihood: Likelihood,
         prior: Prior | None = None,
         posterior: Posterior | None = None,
+        mechanism: nn.Module | None = None,
     ) -> None:
         super().__init__()
-        self.latent = latent
+        self.latent, self.mechanism = latent, mechanism
         self.encoder = _network(encoder, "encoder")
         self.decoder = _network(decoder, "decoder")
         check_likelihood(likelihood)

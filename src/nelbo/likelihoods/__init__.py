@@ -3,6 +3,7 @@
 from nelbo.likelihoods.bernoulli import Bernoulli, ContinuousBernoulli
 from nelbo.likelihoods.discrete import Categorical, DiscretizedLogistic, NegativeBinomial, Poisson
 from nelbo.likelihoods.likelihood import LIKELIHOODS, Likelihood, Scale, Suggestion, check_likelihood, fitting
+from nelbo.likelihoods.masking import SelfMasking
 from nelbo.likelihoods.normal import Normal
 from nelbo.likelihoods.observed import Observed, resampled
 from nelbo.likelihoods.statistics import Linear, log_prob_without_gradient
@@ -24,6 +25,7 @@ __all__ = [
     "Observed",
     "Poisson",
     "Scale",
+    "SelfMasking",
     "Suggestion",
     "check_likelihood",
     "fitting",

@@ -1,7 +1,7 @@
 """p(x|z) where some features of x were not observed: NaN in x."""
 
 from collections.abc import Sequence
-from typing import Any, final
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -10,7 +10,6 @@ from torch.distributions import Distribution, Independent
 from nelbo import latents
 
 
-@final
 class Observed(Independent):
     """p(x|z) over what was observed: log p(x|z) = sum of log p(x_d|z) over the features d at which x is not NaN.
 
@@ -45,6 +44,11 @@ class Observed(Independent):
         """Log p(x_d|z) of each feature in nats, 0 where it was not observed; the shape of ``base_dist.log_prob``."""
         missing = value.isnan()
         return self.base_dist.log_prob(value.masked_fill(missing, self.filler)).masked_fill(missing, 0.0)
+
+    @property
+    def missing(self) -> Independent:
+        """p(x_missing|z), as if of every feature: what is imputed comes from it."""
+        return self
 
 
 @latents.rebuilt.register

@@ -36,6 +36,8 @@ def linear(px: Distribution, x: Tensor, rows: Tensor | None = None) -> Linear | 
     """
     base: Any = px.base_dist if isinstance(px, Independent) else px
     holes = isinstance(px, Observed)
+    if holes and type(px) is not Observed:  # what is missing has a term of its own
+        return None
     if type(base) is Bernoulli:  # a subclass may have another density
         if holes:
             return linear_in_logits(px, x)

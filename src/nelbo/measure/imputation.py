@@ -169,7 +169,8 @@ def _of_few(proposal: Mixture, samples: int, draws: int) -> Tensor:
     log_w = widened(finite(px.log_prob(x) + log_pz) - log_mixture)
     finite.check()
     w = torch.softmax(log_w, 0)
-    each = widened(family.averaged(px))  # (samples, n, *event), of categories one more axis
+    hidden: Any = px
+    each = widened(family.averaged(hidden.missing))  # (samples, n, *event), of categories one more axis
     beside = (..., *(None,) * (each.dim() - 2))
     average = (w[beside] * each).sum(0)
     error = (w.square()[beside] * (each - average).square()).sum(0).sqrt()
@@ -188,6 +189,7 @@ def _of_few(proposal: Mixture, samples: int, draws: int) -> Tensor:
         )
         for number, place in enumerate(chosen.T):
             index = place.reshape(1, -1, *(1,) * (z.dim() - 2)).expand(1, *z.shape[1:])
-            drawn = latents.draw(model.likelihood(z.gather(0, index)[0]), None, folded(keys, number))
+            hidden = model.likelihood(z.gather(0, index)[0])
+            drawn = latents.draw(hidden.missing, None, folded(keys, number))
             rows.append(torch.where(missing, drawn.to(x), x).flatten(1).T.cpu().double())
     return torch.cat(rows)

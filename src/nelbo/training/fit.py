@@ -140,12 +140,13 @@ def _split(data: Any, validation: float | None, missing: Missing) -> Data:
     options: Options = {} if missing is None or given else {"missing": missing}
     if validation is None:
         return as_data(data, **options)
+    options["validation"] = validation
     if given:
         raise ValueError(
             f"validation={validation!r} was given for a {type(data).__name__}, which is split already; leave it out, "
             f"or write nelbo.data.load(..., validation={validation!r})"
         )
-    return as_data(data, validation=validation, **options)
+    return as_data(data, **options)
 
 
 def check_callables(optimizer: Any, progress: Any, callback: Any) -> None:
