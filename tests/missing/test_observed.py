@@ -180,6 +180,27 @@ def test_a_model_that_cannot_take_nan_names_the_wrapper():
         nelbo.loss(nelbo.recipes.missing_vae((6,)), x.masked_fill(x > 0, torch.inf))
 
 
+def test_an_encoder_that_takes_a_missing_value_for_0_is_named_before_training():
+    x = with_holes(torch.randn(40, 3)).numpy()
+    untold = nelbo.VAE(Zeros(), MLP(2, 3), latent=2, likelihood=likelihoods.Normal())
+    with pytest.warns(UserWarning, match=r"the same for a missing value as for 0.*nelbo\.nn\.WithMask\(encoder\)"):
+        nelbo.fit(untold, x, epochs=1, progress=False)
+    nelbo.fit(nelbo.recipes.missing_vae((3,), hidden=(8,)), x, epochs=1, progress=False)
+
+
+class Zeros(nn.Module):
+    """An encoder that fills in zeros and says nothing of it."""
+
+    takes_missing = True
+
+    def __init__(self):
+        super().__init__()
+        self.network = MLP(3, 4)
+
+    def forward(self, x):
+        return self.network(x.nan_to_num(nan=0.0))
+
+
 class Together(likelihoods.Likelihood):
     """Features that depend on each other given z."""
 
