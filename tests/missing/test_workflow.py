@@ -90,6 +90,16 @@ def test_impute_writes_draws_below_each_other(folder):
     assert np.array_equal(drawn[0][~missing], drawn[2][~missing])
 
 
+def test_a_column_without_any_value_is_imputed_and_not_trained_on(folder):
+    x = np.genfromtxt(folder / "people.csv", delimiter=",", skip_header=1, dtype=np.float32)[:20]
+    x[:, 3] = np.nan
+    np.save(folder / "ages.npy", x)
+    line = [str(folder / "run"), str(folder / "ages.npy"), "--samples", "200", "--out", str(folder / "told.npy")]
+    assert main(["impute", *line]) == 0
+    assert not np.isnan(np.load(folder / "told.npy")).any()
+    assert main(["fit", str(folder / "ages.npy"), "--missing", "observed", "--out", str(folder / "none")]) == 1
+
+
 def test_impute_refuses_what_it_cannot_do(folder, capsys):
     assert (
         main(["fit", "digits", "--limit", "100", "--epochs", "1", "--hidden", "4", "--out", str(folder / "plain")]) == 0

@@ -37,7 +37,7 @@ def assemble(source: Source, options: dict[str, Any]) -> tuple[Dataset, Dataset 
     taken = standardize or missing is not None
     summary, moments = survey(x, train_rows, moments=taken, names=source.features, missing=missing)
     preparation, more = prepare(summary, x.dtype, source, options, moments)
-    notes += _on_missing(summary, moments, source.features)
+    notes += _on_missing(summary, moments, source.features, train_on_it=options.get("train_on_it", True))
     labels, names = as_labels(source.y, n=len(x))
 
     def dataset(x: RowStore, rows: Rows, labels: Tensor | None, stream: int) -> Dataset:
@@ -140,16 +140,18 @@ def prepare(
     return Preparation(dequantize=dequantize, mean=mean, std=std), notes
 
 
-def _on_missing(summary: ValueSummary, moments: Moments, features: tuple[str, ...] | None) -> list[str]:
+def _on_missing(
+    summary: ValueSummary, moments: Moments, features: tuple[str, ...] | None, *, train_on_it: bool
+) -> list[str]:
     """Notes on what was not observed.
 
     Raises:
-        ValueError: a feature was never observed.
+        ValueError: a feature was never observed, of data to train on; of others, it may be what is to be imputed.
     """
     if not summary.nan:
         return []
     never = np.flatnonzero(moments.n == 0).tolist()
-    if never:
+    if never and train_on_it:
         named = listed([features[i] if features else str(i) for i in never])
         raise ValueError(
             f"each feature must have a value in the training set, got none of {named}; leave out those columns, with "

@@ -269,6 +269,7 @@ def prepared_like(origin: dict[str, Any], source: str | Path) -> Dataset:
     what, name, read = _reader(source)
     features = origin.get("features")
     options: dict[str, Any] = {**origin["options"], "validation": 0, "limit": None, "columns": features}
+    options["train_on_it"] = False
     train_on_it = advice(f"nelbo.fit(model, {str(source)!r})", f"nelbo fit {source}")
     instead = f"pass examples like those, or train another run on these: {train_on_it}"
     try:

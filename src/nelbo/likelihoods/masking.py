@@ -94,7 +94,7 @@ class Selected(Distribution):
     def sample(self, sample_shape: Any = torch.Size()) -> Tensor:
         shape = self._extended_shape(sample_shape)
         with torch.no_grad():
-            like = {"dtype": self.loc.dtype, "device": self.loc.device}
+            like: dict[str, Any] = {"dtype": self.loc.dtype, "device": self.loc.device}
             return self.from_noise(torch.rand(shape, **like), torch.randn(shape, **like))
 
     def from_noise(self, u: Tensor, e: Tensor) -> Tensor:
