@@ -12,6 +12,8 @@ from typing import Any
 import torch
 from torch import Tensor
 from torch.distributions import (
+    Bernoulli,
+    Categorical,
     Distribution,
     Independent,
     MixtureSameFamily,
@@ -353,6 +355,23 @@ def _(q: Normal, keys: Tensor, draws: int, start: int) -> Tensor:
         return _one_by_one(q, keys, draws, start)
     event = torch.broadcast_shapes(q.batch_shape, (len(keys),) + (1,) * (len(q.batch_shape) - 1))[1:]
     return q.loc + q.scale * standard_noise(q.loc, keys, draws, start, event)
+
+
+@from_keys.register
+def _(q: Bernoulli, keys: Tensor, draws: int, start: int) -> Tensor:
+    if not _exactly(q, Bernoulli):
+        return _one_by_one(q, keys, draws, start)
+    u = randomness.uniform(keys, draws, q.batch_shape[1:].numel(), start=start)
+    return (u.reshape(draws, *q.batch_shape).to(q.probs) < q.probs).to(q.probs.dtype)
+
+
+@from_keys.register
+def _(q: Categorical, keys: Tensor, draws: int, start: int) -> Tensor:
+    if not _exactly(q, Categorical):
+        return _one_by_one(q, keys, draws, start)
+    u = randomness.uniform(keys, draws, q.batch_shape[1:].numel(), start=start)
+    below = q.probs.cumsum(-1)[..., :-1]
+    return (u.reshape(draws, *q.batch_shape, 1).to(below) > below).sum(-1)
 
 
 @from_keys.register

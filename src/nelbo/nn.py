@@ -24,6 +24,7 @@ __all__ = [
     "Log1p",
     "OneHot",
     "ResidualBlock",
+    "WithMask",
     "activate",
 ]
 
@@ -221,6 +222,36 @@ class OneHot(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         hot = nn.functional.one_hot(x.long(), self.classes).movedim(-1, 2)
         return hot.to(torch.get_default_dtype()).flatten(1, 2)
+
+
+@final
+class WithMask(nn.Module):
+    """An encoder of examples with missing values: NaN becomes 0, and a mask stands beside the values.
+
+    A model with such an encoder takes NaN in x for values that were not observed. A network that takes NaN by itself
+    says so by an attribute ``takes_missing = True``.
+
+    >>> encoder = WithMask(MLP(2 * 5, 4))
+    >>> encoder(torch.full((3, 5), torch.nan)).shape
+    torch.Size([3, 4])
+
+    Args:
+        network: (batch, 2 * c, \\*rest) to (batch, posterior.encoder_outputs), for x of shape (batch, c, \\*rest). The
+            first c features, or channels, are the values; the others are 1 where x was observed, and 0 where not.
+        transform: a first layer that sees the values alone, such as :class:`Log1p` of counts.
+    """
+
+    takes_missing = True
+
+    def __init__(self, network: nn.Module, transform: nn.Module | None = None) -> None:
+        super().__init__()
+        self.network, self.transform = network, transform
+
+    def forward(self, x: Tensor) -> Tensor:
+        missing = x.isnan()
+        values = x.masked_fill(missing, 0.0)
+        values = values if self.transform is None else self.transform(values)
+        return self.network(torch.cat([values, (~missing).to(values.dtype)], dim=1))
 
 
 @final

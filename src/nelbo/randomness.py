@@ -101,8 +101,9 @@ def example_keys(*values: Tensor | None, seed: int = 0, purpose: str) -> Tensor:
     present = [value for value in values if value is not None]
     key = torch.full((len(present[0]),), _signed(derive(seed, purpose)), dtype=torch.int64, device=present[0].device)
     for value in present:
-        # adding 0.0 makes -0.0 the 0.0 that it is equal to
+        # adding 0.0 makes -0.0 the 0.0 that it is equal to, and NaN has many patterns of bits
         flat = (value.detach().reshape(len(value), -1).to(torch.float32) + 0.0).contiguous()
+        flat = flat.masked_fill(flat.isnan(), torch.nan)
         if flat.shape[1] % 2:
             flat = torch.nn.functional.pad(flat, (0, 1))
         words = flat.view(torch.int64)

@@ -15,7 +15,7 @@ from torch import nn
 
 from nelbo import likelihoods, objectives, posteriors, priors
 from nelbo.data import Data
-from nelbo.nn import MLP, Activation, ConvDecoder, ConvEncoder
+from nelbo.nn import MLP, Activation, ConvDecoder, ConvEncoder, WithMask
 from nelbo.objectives import Cyclical, Linear, Objective
 from nelbo.registry import Registry, check_choice, did_you_mean
 from nelbo.vae import VAE, Autoencoder, Model
@@ -34,6 +34,7 @@ __all__ = [
     "linear_vae",
     "make",
     "make_for",
+    "missing_vae",
     "recipe",
     "sigma_vae",
     "vae",
@@ -42,6 +43,7 @@ __all__ = [
 ]
 
 Network = Literal["mlp", "conv", "residual"]
+Mechanism = Literal["ignorable", "self_masking"]
 P = ParamSpec("P")
 
 
@@ -56,6 +58,7 @@ class Axes(TypedDict, total=False):
     activation: Activation
     prior: str
     posterior: str
+    takes_missing: bool
 
 
 POSTERIORS: Registry[posteriors.Posterior] = Registry(
@@ -83,6 +86,7 @@ def compose(
     activation: Activation = "relu",
     prior: str = "standard_normal",
     posterior: str = "diagonal_normal",
+    takes_missing: bool = False,
     deterministic: bool = False,
 ) -> Model:
     """Build a model from the names of its parts; it knows the objective it is trained on.
@@ -100,6 +104,8 @@ def compose(
         activation: between the layers.
         prior: p(z): standard_normal, mixture:COMPONENTS, vamp:COMPONENTS or flow.
         posterior: q(z|x): diagonal_normal, full_covariance_normal or flow.
+        takes_missing: x may hold NaN for what was not observed: the encoder is told where, and the likelihood is that
+            of what was observed.
         deterministic: an autoencoder: q(z|x) is a point.
     """
     event, hidden, channels = _event(event), _widths("hidden", hidden), _widths("channels", channels)
@@ -113,7 +119,9 @@ def compose(
     px = likelihoods.named(likelihood) if isinstance(likelihood, str) else likelihood
     qz = None if deterministic else POSTERIORS.named(posterior, latent)
     numbers = latent if qz is None else qz.encoder_outputs
-    encoder, decoder = _networks(px, event, latent, numbers, network, hidden, channels, activation)
+    encoder, decoder = _networks(
+        px, event, latent, numbers, network, hidden, channels, activation, takes_missing=takes_missing
+    )
     if deterministic:
         if prior != "standard_normal" or posterior != "diagonal_normal":
             raise ValueError(
@@ -309,6 +317,40 @@ def linear_vae(
     return compose(event, objectives.ELBO(), likelihood=likelihood, hidden=hidden, **axes)
 
 
+@recipe
+def missing_vae(
+    event: Sequence[int],
+    *,
+    samples: int = 20,
+    gradient: objectives.Gradient = "dreg",
+    mechanism: Mechanism = "ignorable",
+    likelihood: str | likelihoods.Likelihood = "normal",
+    takes_missing: bool = True,
+    **axes: Any,
+) -> Model:
+    """MIWAE (Mattei & Frellsen 2019): a VAE of data with missing values, trained on a bound on log p(x_observed).
+
+    NaN in x means not observed. With mechanism="self_masking" it is not-MIWAE (Ipsen et al. 2021).
+
+    Args:
+        event: shape of one example.
+        samples: importance samples k of each example: the more, the tighter the bound on log p(x_observed).
+        gradient: plain, stl (sticking-the-landing) or dreg (doubly reparameterized).
+        mechanism: why values are missing: ignorable, where that depends on what was observed at most (missing at
+            random), or self_masking, where a value may be missing because of what it is, with a normal likelihood.
+        likelihood: of :func:`compose`; nelbo fit chooses what fits the data.
+        takes_missing: of :func:`compose`.
+        axes: of :func:`compose`.
+    """
+    check_choice("mechanism", mechanism, get_args(Mechanism))
+    objective = objectives.ImportanceWeighted(samples, gradient)
+    model = compose(event, objective, likelihood=likelihood, takes_missing=takes_missing, **axes)
+    if mechanism == "self_masking":
+        model.mechanism = likelihoods.SelfMasking(_event(event))
+        model.likelihood(torch.zeros(1, model.latent))  # of another family than the normal: an error now
+    return model
+
+
 def make(name: str, event: Sequence[int], **arguments: Any) -> Model:
     """The recipe of that name; an unknown one is a ValueError that lists them."""
     if name not in RECIPES:
@@ -319,6 +361,8 @@ def make(name: str, event: Sequence[int], **arguments: Any) -> Model:
 def make_for(data: Data, name: str = "vae", **arguments: Any) -> tuple[Model, likelihoods.Suggestion | None]:
     """The recipe of that name for some data, with the likelihood that fits them unless one is given or prescribed.
 
+    Of data with missing values, a model that takes them.
+
     Args:
         data: whose shape and values the model gets.
         name: of the recipe.
@@ -328,9 +372,11 @@ def make_for(data: Data, name: str = "vae", **arguments: Any) -> tuple[Model, li
         The model, and the likelihood that was chosen; None where it was given, or the recipe has its own.
     """
     suggestion = None
+    if data.missing:
+        arguments.setdefault("takes_missing", True)
     if "likelihood" not in arguments and name in RECIPES:
         prescribed, usual = (inspect.signature(f).parameters["likelihood"].default for f in (RECIPES[name], compose))
-        if prescribed == usual:
+        if prescribed == usual or name == missing_vae.__name__:
             suggestion = likelihoods.fitting(data.train.take(min(len(data.train), 1000)))
             arguments["likelihood"] = suggestion.name
     return make(name, data.event_shape, **arguments), suggestion
@@ -381,10 +427,13 @@ def _networks(
     hidden: tuple[int, ...],
     channels: tuple[int, ...],
     activation: Activation,
+    *,
+    takes_missing: bool,
 ) -> tuple[nn.Module, nn.Module]:
     check_choice("network", network, get_args(Network))
     target, transform = px.decoder_event(event), px.encoder_transform(event)
     inputs = event if transform is None else tuple(transform(torch.zeros(1, *event)).shape[1:])
+    inputs = (inputs[0] + event[0] * takes_missing, *inputs[1:])  # with a mask beside the values
     if network == "mlp":
         encoder: nn.Module = MLP(inputs, encoder_outputs, hidden=hidden, activation=activation)
         decoder: nn.Module = MLP(latent, target, hidden=hidden[::-1], activation=activation)
@@ -397,6 +446,8 @@ def _networks(
         }
         encoder = ConvEncoder(inputs, encoder_outputs, **options)
         decoder = ConvDecoder(latent, target, **options)
+    if takes_missing:
+        return WithMask(encoder, transform), decoder
     return encoder if transform is None else nn.Sequential(transform, encoder), decoder
 
 

@@ -6,7 +6,7 @@ import warnings
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
 from numpy.typing import NDArray
@@ -20,6 +20,9 @@ from nelbo.evaluation import decode, evaluate, sample
 from nelbo.files import DamagedFileError, json_line, naming, parse_json, read_json, read_tensors, write_bytes
 from nelbo.vae import Model
 from nelbo.wording import SHOWN, advice
+
+if TYPE_CHECKING:
+    import nelbo
 
 Epoch = dict[str, Any]
 """One line of metrics.jsonl: an epoch's number, its terms in nats on train_ and validation_ data, and its speed."""
@@ -179,6 +182,19 @@ class Run:
             (n, \\*event).
         """
         return sample(self.model, n, mean=mean, seed=seed)
+
+    def impute(
+        self, x: Any, *, draws: int | None = None, samples: int = 1000, seed: int = 0
+    ) -> "nelbo.measure.Imputation":
+        """E[x_missing|x_observed] of each example and draws of it, as :func:`nelbo.measure.impute` gives them.
+
+        Args:
+            x: as in ``encode``, with NaN for what is missing.
+            draws: multiple imputations.
+            samples: draws of z for each example.
+            seed: of the draws.
+        """
+        return self.model.impute(as_batch(seen_by(self, x)), draws=draws, samples=samples, seed=seed)
 
     def __repr__(self) -> str:
         last = self.history[-1] if self.history else {}

@@ -4,7 +4,7 @@ import math
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Generator, Mapping
 from contextlib import contextmanager
-from typing import Any, Self, final
+from typing import TYPE_CHECKING, Any, Self, final
 
 import torch
 from torch import Tensor, nn
@@ -14,10 +14,13 @@ from nelbo import latents
 from nelbo.data import Batch, as_batch, seen_by
 from nelbo.devices import accelerator, device_of
 from nelbo.divergences import Delta
-from nelbo.likelihoods import Likelihood, check_likelihood
+from nelbo.likelihoods import Likelihood, Observed, check_likelihood
 from nelbo.likelihoods.given import GivenLikelihood
 from nelbo.posteriors import DiagonalNormal, Posterior
 from nelbo.priors import Prior, StandardNormal
+
+if TYPE_CHECKING:
+    import nelbo
 
 
 class Model(nn.Module, ABC):
@@ -32,12 +35,18 @@ class Model(nn.Module, ABC):
         latent: number of latent units.
         objective: what a recipe trains the model on; None for a model put together by hand.
         recipe: name and arguments of the recipe that made the model, or None.
+        takes_missing: whether x may hold NaN, which means not observed. Then ``posterior(x)`` takes it, and
+            ``likelihood(z)`` goes through :meth:`over_observed`.
+        mechanism: p(s|x), why values are missing, such as :class:`nelbo.likelihoods.SelfMasking`; it joins the
+            likelihood, and log p(x_observed) becomes log p(x_observed, s). None where it can be ignored.
     """
 
     px_family: Likelihood
     latent: int
     objective: Any = None
     recipe: Mapping[str, Any] | None = None
+    takes_missing: bool = False
+    mechanism: nn.Module | None
     network_dtype: torch.dtype | None = None
     _draw_weights: "Callable[[], Model] | None" = None
 
@@ -127,6 +136,21 @@ class Model(nn.Module, ABC):
         px = self.likelihood(self.prior.sample((n,)))
         return self.px_family.point_estimate(px) if mean else px.sample()
 
+    def impute(
+        self, x: Any, *, draws: int | None = None, samples: int = 1000, seed: int = 0
+    ) -> "nelbo.measure.Imputation":
+        """E[x_missing|x_observed], where NaN in x is what is missing, and draws of it: :func:`nelbo.measure.impute`.
+
+        Args:
+            x: (batch, \\*event).
+            draws: multiple imputations.
+            samples: draws of z for each example.
+            seed: of the draws.
+        """
+        import nelbo
+
+        return nelbo.measure.impute(self, x, draws=draws, samples=samples, seed=seed)
+
     def log_likelihood(self, x: Tensor, z: Tensor) -> Tensor:
         """Log p(x|z) in nats, (*samples, batch), for z of shape (*samples, batch, latent).
 
@@ -145,9 +169,25 @@ class Model(nn.Module, ABC):
         """
         if x.dim() < 2:
             raise ValueError(f"x must have shape (batch, *event), got {tuple(x.shape)}; for one example write x[None]")
-        self.px_family.check(x)
+        self.check_values(x)
         with torch.no_grad():
             fits(self.likelihood(self.encode(x)), x, self.px_family.parameters_per_feature)
+
+    def check_values(self, x: Tensor) -> None:
+        """Raise a ValueError where x lies outside the likelihood's support, or is NaN and the model does not take it.
+
+        Args:
+            x: (batch, \\*event).
+        """
+        family = self.px_family
+        family.check(x.masked_fill(x.isnan(), family.filler) if self.takes_missing else x)
+
+    def over_observed(self, px: Distribution) -> Distribution:
+        """p(x|z) that sums over the observed features of x, where the model takes missing values; else px as it is."""
+        if not self.takes_missing:
+            return px
+        mechanism = getattr(self, "mechanism", None)
+        return Observed(px, self.px_family.filler) if mechanism is None else mechanism(px)
 
     # a recipe's weights are drawn when they are first used
 
@@ -272,6 +312,8 @@ class VAE(Model):
         likelihood: family of p(x|z).
         prior: family of p(z); standard normal if None.
         posterior: family of q(z|x); diagonal normal if None.
+        mechanism: p(s|x), why values are missing, of an encoder that takes NaN; None where that can be ignored, since
+            it depends on what was observed at most (missing at random).
     """
 
     def __init__(
@@ -283,9 +325,10 @@ class VAE(Model):
         likelihood: Likelihood,
         prior: Prior | None = None,
         posterior: Posterior | None = None,
+        mechanism: nn.Module | None = None,
     ) -> None:
         super().__init__()
-        self.latent = latent
+        self.latent, self.mechanism = latent, mechanism
         self.encoder = _network(encoder, "encoder")
         self.decoder = _network(decoder, "decoder")
         check_likelihood(likelihood)
@@ -304,6 +347,10 @@ class VAE(Model):
     @property
     def foreign(self) -> bool:
         return False
+
+    @property
+    def takes_missing(self) -> bool:  # pyright: ignore[reportIncompatibleVariableOverride]
+        return _takes_missing(self)
 
     def posterior(self, x: Tensor) -> Distribution:
         outputs = f"{type(self.qz_family).__name__}({self.latent})"
@@ -349,6 +396,10 @@ class Autoencoder(Model):
         return False
 
     @property
+    def takes_missing(self) -> bool:  # pyright: ignore[reportIncompatibleVariableOverride]
+        return _takes_missing(self)
+
+    @property
     def prior(self) -> Distribution:
         return self.pz_family(self.posterior)
 
@@ -358,6 +409,11 @@ class Autoencoder(Model):
 
     def likelihood(self, z: Tensor) -> Distribution:
         return decoded(self, z)
+
+
+def _takes_missing(model: nn.Module) -> bool:
+    # past the attribute, reading which would be a use of the weights
+    return bool(getattr(model._modules["encoder"], "takes_missing", False))  # pyright: ignore[reportPrivateUsage]
 
 
 def encoded(model: Any, x: Tensor, outputs: int, owner: str) -> Tensor:
@@ -388,7 +444,7 @@ def decoded(model: Any, z: Tensor) -> Distribution:
     family = model.px_family
     family.check_parameters(parameters, len(event))
     try:
-        return family(parameters.reshape(*z.shape[:-1], *event), len(event))
+        return model.over_observed(family(parameters.reshape(*z.shape[:-1], *event), len(event)))
     except torch.OutOfMemoryError:
         raise
     except RuntimeError as error:  # torch speaks of sizes, and names neither the family nor the decoder
@@ -514,7 +570,7 @@ def on_model(model: Any, x: Any) -> tuple[Model, Batch]:
         ValueError: x is empty, has no batch axis, or holds values outside of the likelihood's support.
     """
     model, batch = as_model(model), as_batch(seen_by(model, x))
-    model.px_family.check(batch.x)
+    model.check_values(batch.x)
     batch = placed(model, batch)
     if batch.x.is_inference():  # of which no slope can be taken
         with torch.inference_mode(False):

@@ -86,6 +86,11 @@ COMMANDS: dict[str, tuple[str, str, tuple[str, ...]]] = {
         "Write the latent coordinates of data under a run's model.",
         ("nelbo embed runs/x --out z.parquet", "nelbo embed runs/x new.csv --out z.csv"),
     ),
+    "impute": (
+        "impute:impute",
+        "Fill in the missing values of data under a run's model.",
+        ("nelbo impute runs/x --out filled.csv", "nelbo impute runs/x other.csv --draws 20 --out filled.parquet"),
+    ),
     "kl": (
         "divergences:kl",
         "Both KL divergences of two distributions, and what their difference means.",

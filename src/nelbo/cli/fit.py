@@ -34,7 +34,8 @@ _RECIPE = inspect.Parameter(
     inspect.Parameter.KEYWORD_ONLY,
     default=None,
     annotation=Annotated[
-        Literal[tuple(recipes.RECIPES)] | None, Parameter(help="the model, by its published name (default vae).")
+        Literal[tuple(recipes.RECIPES)] | None,
+        Parameter(help="the model, by its published name (default vae; of data with missing values, missing_vae)."),
     ],
 )
 _OF_RESUME = ("epochs", "device", "threads")
@@ -79,7 +80,7 @@ def fit(data: str | None = None, *, out: Path | None = None, resume: Path | None
     elif data is None:
         raise ValueError("nelbo fit needs DATA: mnist5k, digits, mnist or a path; or --resume RUN")
     else:
-        run = _start(data, values["recipe"] or "vae", out, values)
+        run = _start(data, values["recipe"], out, values)
     print(run)
     print(f"Is it any good?   nelbo measure {run.path}")
     if not run.model.deterministic:  # there is no bound of an autoencoder to diagnose
@@ -88,12 +89,16 @@ def fit(data: str | None = None, *, out: Path | None = None, resume: Path | None
     return 0
 
 
-def _start(data: str, recipe: str, out: Path | None, values: dict[str, Any]) -> Run:
+def _start(data: str, recipe: str | None, out: Path | None, values: dict[str, Any]) -> Run:
     pick_device(values["device"])  # before anything is read or downloaded
     seed = values["seed"] or 0
     loaded = nelbo_data.load(data, seed=seed, **given(DATA, values))
     print(in_flags(str(loaded), flag_names(DATA)))
     chosen = given((*MODEL, *_OWN), values)
+    if loaded.missing:
+        recipe = recipe or "missing_vae"
+        print(f"{loaded.missing:,} values are missing: --recipe {recipe}, whose encoder is told which")
+    recipe = recipe or "vae"
     _only_its_own(recipe, chosen)
     model, suggestion = recipes.make_for(loaded, recipe, **chosen)
     if suggestion is not None:

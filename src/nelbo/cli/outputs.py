@@ -202,15 +202,17 @@ def _write(x: Tensor, path: Path, kind: str, *, picture: Callable[[], "Figure"],
         np.save(buffer, values, allow_pickle=False)
         write_bytes(path, buffer.getvalue())
     else:
-        write_bytes(path, _table(columns(), path.suffix))
+        write_bytes(path, table_bytes(columns(), path.suffix))
     print(f"{len(x):,} {kind} of shape {tuple(x.shape[1:])}: {path}")
     return 0
 
 
-def _table(columns: Columns, suffix: str) -> bytes:
+def table_bytes(columns: Columns, suffix: str) -> bytes:
+    """A .csv or .parquet file of these columns, in which NaN is an empty cell."""
     import pyarrow as pa
     from pyarrow import csv, parquet
 
+    table = pa.table({name: pa.array(values, from_pandas=True) for name, values in columns.items()})
     sink = pa.BufferOutputStream()
-    (csv.write_csv if suffix == ".csv" else parquet.write_table)(pa.table(columns), sink)
+    (csv.write_csv if suffix == ".csv" else parquet.write_table)(table, sink)
     return sink.getvalue().to_pybytes()

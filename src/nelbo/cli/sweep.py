@@ -42,6 +42,8 @@ def sweep(
     model, suggestion = given(MODEL, values), recipes.make_for(loaded, **given(MODEL, values))[1]
     if suggestion is not None:
         model["likelihood"] = suggestion.name
+    if loaded.missing:
+        model["takes_missing"] = True
     settings = {name: value for name, value in given(TRAINING, values).items() if name != "seed"}
     folder = out or Path("runs") / f"{Path(data).stem}-sweep"
     found = train_all(loaded, out=folder, betas=betas, model=model, seed=seed, **settings)

@@ -54,7 +54,7 @@ def assemble(
     taken = standardize or missing is not None or source.features is not None or (few and x.dtype.kind == "f")
     summary, moments = survey(x, train_rows, moments=taken, names=source.features, missing=missing)
     preparation, more = prepare(summary, x, source, options, moments)
-    notes += _on_missing(summary, moments, source.features)
+    notes += _on_missing(summary, moments, source.features, train_on_it=options.get("train_on_it", True))
     if not standardize:
         notes += _on_columns(summary, moments, source.features, "channel" if len(x.shape) > 1 else "column")
     if summary.kind == "real" and len(source.shape) == _SERIES and options["layout"] in ("auto", "as_is", "images"):
@@ -169,16 +169,18 @@ def prepare(
     return Preparation(dequantize=dequantize, mean=mean, std=std), notes
 
 
-def _on_missing(summary: ValueSummary, moments: Moments, features: tuple[str, ...] | None) -> list[str]:
+def _on_missing(
+    summary: ValueSummary, moments: Moments, features: tuple[str, ...] | None, *, train_on_it: bool
+) -> list[str]:
     """Notes on what was not observed.
 
     Raises:
-        ValueError: a feature was never observed.
+        ValueError: a feature was never observed, of data to train on; of others, it may be what is to be imputed.
     """
     if not summary.nan:
         return []
     never = np.flatnonzero(moments.n == 0).tolist()
-    if never:
+    if never and train_on_it:
         named = listed([features[i] if features else str(i) for i in never])
         raise ValueError(
             f"each feature must have a value in the training set, got none of {named}; leave out those columns, with "

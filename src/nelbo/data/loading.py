@@ -80,6 +80,11 @@ class Data:
         """The steps from stored values to what the model sees."""
         return self.train.preparation
 
+    @property
+    def missing(self) -> int:
+        """The number of values that were not observed, which are NaN."""
+        return (self.origin.get("summary") or {}).get("nan", 0)
+
     def __str__(self) -> str:
         parts = {"training": self.train, "validation": self.validation, "test": self.test}
         sizes = ", ".join(f"{len(d):,} {name}" for name, d in parts.items() if d is not None)
@@ -311,6 +316,7 @@ def _stored_like(origin: dict[str, Any], source: Any) -> tuple[str | None, Sourc
     what, name, read = _reader(source)
     features, takes = origin.get("features"), options_of(read)
     options: dict[str, Any] = {**origin["options"], "columns": Features(features) if features else None}
+    options["train_on_it"] = False  # what is missing in every row may be what is to be imputed
     if name is None:
         instead = "pass examples like those"
     else:

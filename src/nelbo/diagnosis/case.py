@@ -14,6 +14,7 @@ from nelbo.diagnosis.registry import NotApplicable
 from nelbo.diagnosis.significance import factor_gain
 from nelbo.estimate import Estimate
 from nelbo.evaluation import Evaluation, evaluation_mode, rows_at_once
+from nelbo.likelihoods import resampled
 from nelbo.measure.aggregate import AggregatePosterior
 from nelbo.objectives import ELBO, Beta, ImportanceWeighted, Objective, Reconstruction, Schedule
 from nelbo.wrapping.view import Wrapped, as_wrapped
@@ -51,11 +52,24 @@ class Case:
     ) -> None:
         self.train = train.independent()
         self.held_out = None if held_out is None else held_out.independent()
-        self.model, self.x, self.seed = train.model, train.x, train.seed
+        self.model, self.seed = train.model, train.seed
         self.history, self.loss, self.objective = history, loss, objective
         self.reported, self.sets, self.failure = reported, sets, failure
         self.settings = settings or {}
         self._results: dict[Callable[..., Any], Any] = {}
+
+    @cached_property
+    def missing(self) -> Tensor | None:
+        """(n, \\*event) bool, what was not observed of the training examples; None where everything was."""
+        missing = self.train.x.isnan()
+        return missing if self.model.takes_missing and bool(missing.any()) else None
+
+    @property
+    def x(self) -> Tensor:
+        """(n, \\*event), the training examples; NotApplicable where values are missing."""
+        if self.missing is not None:
+            raise NotApplicable("needs examples without missing values")
+        return self.train.x
 
     @property
     def parts(self) -> dict[str, Evaluation]:
@@ -175,24 +189,28 @@ class Case:
     @cached_property
     def structure_left(self) -> Estimate:
         """Nats per example that up to 8 linear latents would still explain of x - E[x|z]; see `factor_gain`."""
-        px, x = self.train.px, self.x
+        px, x = self.train.px, self.train.x
         try:
             mean = px.mean
         except NotImplementedError:
             mean = None
         if mean is None or mean.shape != x.shape or not bool(torch.isfinite(mean).all()):
             raise NotApplicable(f"needs a mean of p(x|z), which {type(latents.base_of(px)).__name__} does not have")
-        left = factor_gain(x - mean, 8)
+        residual = x - mean
+        # a residual of 0 for what is missing can only hide structure
+        residual = residual if self.missing is None else residual.masked_fill(self.missing, 0.0)
+        left = factor_gain(residual, 8)
         return left.named("linear latents would still explain", method="probabilistic PCA of the residuals")
 
     @cached_property
     def gain_over_mean(self) -> Estimate:
         """Nats by which the ELBO exceeds log p(x) of the same likelihood with the mean of x for every example."""
-        constant = self.model.px_family.at_mean(self.x)
+        constant = self.model.px_family.at_mean(resampled(self.train.x) if self.missing is not None else self.x)
         if constant is None:
             raise NotApplicable("needs a likelihood whose parameters at the mean of the data are known")
-        px = self.model.px_family(constant, constant.dim())
-        return Estimate.mean_of(px.log_prob(self.x) + self.train.nelbo).scaled(-1).named("ELBO, minus that of the mean")
+        px = self.model.over_observed(self.model.px_family(constant, constant.dim()))
+        gain = px.log_prob(self.train.x) + self.train.nelbo
+        return Estimate.mean_of(gain).scaled(-1).named("ELBO, minus that of the mean")
 
 
 def log_weights(evaluation: Evaluation, samples: int, purpose: str) -> Tensor:

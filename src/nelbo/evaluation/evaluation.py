@@ -419,7 +419,7 @@ class Evaluation:
         px: Any = self.conditioned.likelihood(z)
         if not isinstance(px, Independent) or px.reinterpreted_batch_ndims != self.x.dim() - 1:
             return None
-        each: Tensor = px.base_dist.log_prob(self.x)
+        each: Tensor = getattr(px, "log_prob_each", px.base_dist.log_prob)(self.x)  # a part of x may be missing
         return -widened(each).mean(0) if each.shape[1:] == self.x.shape else None
 
     def _terms_of(self, samples: int) -> Tensor:

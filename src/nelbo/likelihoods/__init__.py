@@ -3,7 +3,9 @@
 from nelbo.likelihoods.bernoulli import Bernoulli, ContinuousBernoulli
 from nelbo.likelihoods.discrete import Categorical, DiscretizedLogistic, NegativeBinomial, Poisson
 from nelbo.likelihoods.likelihood import LIKELIHOODS, Likelihood, Scale, Suggestion, check_likelihood, fitting
+from nelbo.likelihoods.masking import SelfMasking
 from nelbo.likelihoods.normal import Normal
+from nelbo.likelihoods.observed import Observed, resampled
 from nelbo.likelihoods.statistics import Linear, log_prob_without_gradient
 
 register = LIKELIHOODS.register
@@ -20,8 +22,10 @@ __all__ = [
     "Linear",
     "NegativeBinomial",
     "Normal",
+    "Observed",
     "Poisson",
     "Scale",
+    "SelfMasking",
     "Suggestion",
     "check_likelihood",
     "fitting",
@@ -29,4 +33,5 @@ __all__ = [
     "named",
     "names",
     "register",
+    "resampled",
 ]

@@ -141,6 +141,15 @@ class Categorical(Likelihood):
         """The most probable category: the mean of category numbers stands for nothing."""
         return px.mode
 
+    def averaged(self, px: Any) -> Tensor:
+        """The probability of each category, (\\*batch, \\*event, classes)."""
+        return px.base_dist.probs
+
+    def from_average(self, average: Tensor, error: Tensor) -> tuple[Tensor, Tensor]:
+        """The most probable category, and the standard error of its probability."""
+        category = average.argmax(-1, keepdim=True)
+        return category[..., 0].to(average.dtype), error.gather(-1, category)[..., 0]
+
     @classmethod
     def suggested_by(cls, summary: ValueSummary) -> Suggestion | None:
         if summary.kind != "categories":

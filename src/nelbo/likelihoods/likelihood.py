@@ -48,6 +48,12 @@ def _same(t: Tensor) -> Tensor:
 AS_PARAMETERS = Scale(_same, _same)
 """The parameters themselves."""
 
+_MISSING = (
+    "Where NaN means not observed, use a model that takes it: nelbo.recipes.missing_vae(event_shape), or, with "
+    "networks of your own, nelbo.VAE(nelbo.nn.WithMask(encoder), decoder, ...), whose encoder gets x with 0 in place "
+    "of NaN and a mask, as further features or channels"
+)
+
 
 class Likelihood(nn.Module, ABC):
     """A family of distributions p(x|z) over the data, whose parameters a decoder computes from z.
@@ -64,6 +70,8 @@ class Likelihood(nn.Module, ABC):
     """The values that x may take, in words."""
     hint: str = ""
     """Sentence at the end of :meth:`check`'s error: how to use this family all the same."""
+    filler: float = 0.0
+    """A value in the support, which is evaluated in place of a value that was not observed."""
     wider: str = ""
     """Line that constructs a family with more variance, proposed where the data are overdispersed under this one."""
 
@@ -94,6 +102,7 @@ class Likelihood(nn.Module, ABC):
             raise ValueError(
                 f"x holds {bad} values that are NaN or infinite, out of {x.numel()}; "
                 "drop or fill them first, for instance x = torch.nan_to_num(x)"
+                + (f". {_MISSING}" if bool(x.isnan().any()) else "")
             )
         if x.numel() and not self.accepts(x):
             suggestion = fitting(x)
@@ -115,6 +124,14 @@ class Likelihood(nn.Module, ABC):
     def point_estimate(self, px: Distribution) -> Tensor:
         """The x that stands for px in pictures and reconstructions: its mean."""
         return px.mean
+
+    def averaged(self, px: Distribution) -> Tensor:
+        """What is averaged over several p(x|z) for the x that stands for them: their means, (\\*batch, \\*event)."""
+        return px.mean
+
+    def from_average(self, average: Tensor, error: Tensor) -> tuple[Tensor, Tensor]:
+        """The x that stands for a mixture of p(x|z), and its standard error, by an average of :meth:`averaged`."""
+        return average, error
 
     # building and training a model
 

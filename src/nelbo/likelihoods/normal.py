@@ -11,6 +11,7 @@ from torch.distributions import Normal as TorchNormal
 
 from nelbo.data import ValueSummary
 from nelbo.likelihoods.likelihood import AS_PARAMETERS, LIKELIHOODS, Likelihood, Scale, Suggestion
+from nelbo.likelihoods.observed import Observed, mean_over_observed
 
 
 @LIKELIHOODS.register("normal")
@@ -85,7 +86,8 @@ class Normal(Likelihood):
         with torch.no_grad():
             self.steps += 1
             weight = torch.clamp(1 / self.steps, min=0.01)
-            residual = (px.mean - x).square().mean()
+            squares = (px.mean - x).square()
+            residual = mean_over_observed(squares, x) if isinstance(px, Observed) else squares.mean()
             # a floor keeps a perfect fit (constant data) from a sigma of zero and an infinite likelihood
             self.mean_square.lerp_(residual.clamp(min=1e-8).to(self.mean_square.dtype), weight)
 

@@ -6,6 +6,7 @@ from nelbo.measure.comparison import compare
 from nelbo.measure.evidence import Evidence
 from nelbo.measure.generation import Features, SampleMatch, density_coverage, features_for, sample_match
 from nelbo.measure.importance_bounds import Bounds, importance_bounds
+from nelbo.measure.imputation import Imputation, impute
 from nelbo.measure.inference_gap import InferenceGap, inference_gap
 from nelbo.measure.latent_usage import LatentUsage, latent_usage
 from nelbo.measure.log_evidence import log_evidence
@@ -17,6 +18,7 @@ from nelbo.measure.loss_terms import (
     from_embeddings,
     independent_features,
     overfitting,
+    per_observed,
     rate_distortion,
 )
 from nelbo.measure.reporting import report, sections
@@ -31,6 +33,7 @@ __all__ = [
     "Evidence",
     "Features",
     "FromEmbeddings",
+    "Imputation",
     "InferenceGap",
     "Interrupted",
     "LatentUsage",
@@ -47,11 +50,13 @@ __all__ = [
     "features_for",
     "from_embeddings",
     "importance_bounds",
+    "impute",
     "independent_features",
     "inference_gap",
     "latent_usage",
     "log_evidence",
     "overfitting",
+    "per_observed",
     "posterior_kl",
     "rate_distortion",
     "report",

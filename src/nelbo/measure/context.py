@@ -100,6 +100,11 @@ class ReportContext:
         most = _EVIDENCE_ON_A_GRID if self.latent <= 2 else most
         return min(len(self.held_out), most[self.effort])
 
+    @cached_property
+    def missing(self) -> bool:
+        """Whether some values were not observed."""
+        return any(bool(part.x.isnan().any()) for part in self.parts)
+
     def scope(self, most: int | None = None) -> str:
         """How many examples of each part, of at most so many, in words."""
         n = [min(len(part), most or len(part)) for part in self.parts]
@@ -197,7 +202,7 @@ def report_context(
     train = None if name in ("train", GIVEN) else _part(subject, loaded.train, most, seed)
     judged = _part(subject, held_out, most, seed)
     subject.check(judged.x[:2])
-    subject.px_family.check(judged.x)
+    subject.check_values(judged.x)
     settings = {
         "run": None if run is None or run.path is None else str(run.path),
         "data": None if data is None else _name_of(data) or loaded.origin.get("source") or UNNAMED,

@@ -156,7 +156,9 @@ def sample_match(
         seed: of the draws and the tests; torch's generators are left as they were.
 
     Returns:
-        SampleMatch; density and coverage with k = 5 neighbours.
+        SampleMatch; density and coverage with k = 5 neighbours. Where values are missing, samples lack what held-out
+        examples lack, and the training mean takes the place of all that is missing: samples of a good model then look
+        like the data if values are missing completely at random.
 
     Raises:
         ValueError: fewer than 20 training or held-out examples.
@@ -172,11 +174,14 @@ def sample_match(
             f"sample_match needs 20 or more training and held-out examples, got {len(train)} and {len(held_out)}; "
             "write sample_match(vae, data.train.take(1000), data.validation.take(1000))"
         )
+    average, missing = train.nanmean(0), held_out.isnan()
+    train, held_out = (torch.where(part.isnan(), average, part) for part in (train, held_out))
     features = features or features_for(train)
     size = min(samples, len(held_out), len(train))
     with evaluation_mode(model, seed):
         x, means = _drawn(model, held_out, size, mean=mean)
         chosen = torch.randperm(len(train), device="cpu")[:size]
+    x, means = (torch.where(missing[:size], average, part) for part in (x, means))
     real, fake, own, everything = features(held_out[:size]), features(x), features(train[chosen]), features(train)
     to_train = _nearest(fake, everything)
     return SampleMatch(

@@ -174,9 +174,10 @@ def from_embeddings(model: Any, x: Any, train: Any, *, seed: int = 0) -> FromEmb
     rebuilt = evaluation.reconstruction.cpu()
     train = as_batch(seen_by(model, train)).x
     rows, fitted = (part.flatten(1).cpu().double() for part in (evaluation.x, train[:FITTED]))
-    mean = fitted.mean(0)
-    directions, _ = principal_components(fitted - mean, evaluation.latent)
-    projected = (rows - mean) @ directions.T @ directions + mean
+    mean = fitted.nanmean(0)
+    # what was not observed stands at the mean where principal components are taken, and counts for nothing else
+    directions, _ = principal_components((fitted - mean).nan_to_num(nan=0.0), evaluation.latent)
+    projected = (rows - mean).nan_to_num(nan=0.0) @ directions.T @ directions + mean
     return FromEmbeddings(
         Estimate.exactly(evaluation.error_at_embedding.cpu().double()),
         _explained(rows, rebuilt.flatten(1).double(), mean, "decoded means"),
@@ -186,7 +187,7 @@ def from_embeddings(model: Any, x: Any, train: Any, *, seed: int = 0) -> FromEmb
 
 
 def _explained(x: Tensor, rebuilt: Tensor, mean: Tensor, method: str) -> Estimate:
-    left, total = (x - rebuilt).square().sum(1), (x - mean).square().sum(1)
+    left, total = (x - rebuilt).square().nansum(1), (x - mean).square().nansum(1)
     ratio = left.mean() / total.mean()
     error = Estimate.mean_of((left - ratio * total) / total.mean()).standard_error
     return Estimate(1 - ratio, error, method, "share")
@@ -207,12 +208,36 @@ def independent_features(train: Tensor, x: Tensor) -> Estimate | None:
     """
     kind = summarize(train).kind
     known, new = (part.flatten(1).cpu().double() for part in (train, x))
+    n = (~known.isnan()).sum(0)
     if kind == "binary":
-        share = (known.sum(0) + 0.5) / (len(known) + 1)
-        values = torch.where(new > 0.5, share.log(), (-share).log1p()).sum(1)
+        share = (known.nansum(0) + 0.5) / (n + 1)
+        each = torch.where(new > 0.5, share.log(), (-share).log1p())
     elif kind == "real":
-        variance = known.var(0).clamp(min=1e-12)
-        values = -0.5 * ((new - known.mean(0)).square() / variance + variance.log() + math.log(2 * math.pi)).sum(1)
+        mean = known.nanmean(0)
+        variance = ((known - mean).square().nansum(0) / (n - 1)).clamp(min=1e-12)
+        each = -0.5 * ((new - mean).square() / variance + variance.log() + math.log(2 * math.pi))
     else:
         return None
+    values = each.masked_fill(new.isnan(), 0.0).sum(1)
     return Estimate.exactly(values, "independent features, frequencies of the training data")
+
+
+def per_observed(values: Estimate, x: Tensor) -> Estimate:
+    """Nats per observed value: the sum over the examples, divided by the number of values that are not NaN in x.
+
+    Nats of examples of which more was observed are more, so that nats per example compare only on the same examples.
+    Its error is by the delta method over the examples.
+
+    >>> import torch
+    >>> x = torch.tensor([[0.5, torch.nan], [0.1, 0.2]])
+    >>> print(per_observed(Estimate.exactly(torch.tensor([-1.0, -3.0])), x).text_with_unit)
+    −1.33 ± 0.22 nats
+
+    Args:
+        values: (batch,), such as ``log_evidence(vae, x)``, a bound, or a term of ``elbo_terms``.
+        x: (batch, \\*event), of the same examples.
+    """
+    each, counts = values.value.cpu().double(), (~x.isnan()).flatten(1).sum(1).cpu().double()
+    ratio = each.mean() / counts.mean()
+    error = Estimate.mean_of((each - ratio * counts) / counts.mean()).standard_error
+    return Estimate(ratio, error, f"{values.method}, per observed value of {len(each):,} examples", values.unit)

@@ -292,6 +292,11 @@ class Mixture:
         """Log p(x) and its standard error by the draws of each component alone, (2 * components, examples)."""
         return torch.stack([row for some in self.weights for row in (some.log_mean, some.standard_error)])
 
+    def draws(self, samples: int) -> tuple[Tensor, Tensor, Tensor]:
+        """Draws z, (samples, n, latent), in whole blocks, and the log-densities of the prior and the mixture there."""
+        z, log_pz, each = self._draws(0, -(-samples // _BLOCK))
+        return z, log_pz, torch.logsumexp(each, 0)
+
     def log_weights(self, stop: int, *, start: int = 0) -> Iterator[Tensor]:
         """Log p(x, z) - log of the mixture's density at draws ``start`` to ``stop``, multiples of a block."""
         blocks = rows_at_once(len(self.part) * self.part.latent * _BLOCK, passes=4, on=self.part.device)

@@ -11,6 +11,8 @@ import torch
 
 from nelbo import runs
 from nelbo.data import Data, Dataset, as_data
+from nelbo.data.loading import Options
+from nelbo.data.summary import Missing
 from nelbo.devices import has_graphs, move, pick_device, wide
 from nelbo.files import exclusive, sweep, write_json, write_tensors
 from nelbo.objectives import Objective, default_for, to_dict
@@ -67,7 +69,8 @@ def fit(
     Args:
         model: a VAE, or a recipe such as ``nelbo.recipes.beta_vae((1, 28, 28), beta=4.0)``. It is trained in place.
         data: a tensor or array (n, \\*event), a pair (x, labels), a Batch of x with labels and conditions c, a Dataset,
-            a path, the name of a set, or what nelbo.data.load returned.
+            a path, the name of a set, or what nelbo.data.load returned. Of a model that takes missing values, NaN are
+            what was not observed.
         validation: share or number of the examples that are held out to validate on; 0 trains on every one. None is a
             tenth of an array, a file or a named set, and what data that are split already hold out.
         objective: what is minimized; None is the recipe's, else the ELBO (or, for an autoencoder, reconstruction).
@@ -111,7 +114,7 @@ def fit(
     on = pick_device(settings.device)
     model = as_model(model)
     objective = objective or default_for(model)
-    loaded = _split(data, validation)
+    loaded = _split(data, validation, missing="observed" if model.takes_missing else None)
     drawn = model.unused
     with training_arithmetic(settings.threads):
         if drawn:
@@ -136,15 +139,18 @@ def fit(
         return train(updates, loaded, record, folder, progress=progress, callback=callback)
 
 
-def _split(data: Any, validation: float | None) -> Data:
+def _split(data: Any, validation: float | None, missing: Missing) -> Data:
+    given = isinstance(data, Data | Dataset)
+    options: Options = {} if missing is None or given else {"missing": missing}
     if validation is None:
-        return as_data(data)
-    if isinstance(data, Data | Dataset):
+        return as_data(data, **options)
+    options["validation"] = validation
+    if given:
         raise ValueError(
             f"validation={validation!r} was given for a {type(data).__name__}, which is split already; leave it out, "
             f"or write nelbo.data.load(..., validation={validation!r})"
         )
-    return as_data(data, validation=validation)
+    return as_data(data, **options)
 
 
 def check_callables(optimizer: Any, progress: Any, callback: Any) -> None:

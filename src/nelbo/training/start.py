@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from nelbo.data import Batch, Data, Dataset
 from nelbo.data.sizes import available_memory, show_size
 from nelbo.evaluation.mode import evaluation_mode
+from nelbo.likelihoods import resampled
 from nelbo.nn import MLP, ConvDecoder
 from nelbo.objectives import Objective, Progress, Terms
 from nelbo.randomness import own_randomness
@@ -23,6 +24,7 @@ _ROWS = 10_000  # of the data are checked against the likelihood, and give the m
 _BYTES_OF_ROWS = 1 << 30  # or so many that these hold them
 _MUCH_MEMORY, _MUCH_TIME = 2 << 30, 5.0  # bytes and seconds of a step that are said beforehand
 _COPIES = 19  # of the weights, measured: gradients, Adam's moments, and two checkpoints while one of them is written
+_HOLES = 100  # examples with missing values that are encoded twice
 _NEARER = 0.25  # standard deviations of the data that make the way to their mean worth a word
 _BACK = 3  # a step takes as long as so many passes forwards
 
@@ -49,7 +51,7 @@ def check_fit(model: Model, objective: Objective, data: Data, settings: Settings
                     continue
                 batch = dataset.examples(_rows_of(dataset))
                 try:
-                    model.px_family.check(batch.x)
+                    model.check_values(batch.x)
                 except ValueError as error:
                     raise ValueError(f"in the {name} data, {error}") from error
                 few = batch[:2].to(device, None if weight is None else weight.dtype)
@@ -60,10 +62,27 @@ def check_fit(model: Model, objective: Objective, data: Data, settings: Settings
                         _say_if_costly(step, model, few.x, dataset, settings)
                     else:
                         step()
+                if name == "training" and model.takes_missing:
+                    _say_if_untold(model, batch.to(device, None if weight is None else weight.dtype))
                 if name == "training" and len(dataset) % settings.batch_size == 1:
                     _try_alone(objective, model, few, len(dataset), settings.batch_size)
     finally:
         model.train(training)
+
+
+def _say_if_untold(model: Model, batch: Batch) -> None:
+    """Warn where the encoder gives the same for a missing value as for 0, of some examples with missing values."""
+    holes = batch[batch.x.isnan().flatten(1).any(1)][:_HOLES]
+    if not len(holes):
+        return
+    with conditioned(model, holes.c) as given:
+        told, zeros = (given.encode(x) for x in (holes.x, holes.x.nan_to_num(nan=0.0)))
+    if torch.equal(told, zeros):
+        warnings.warn(
+            "values are missing, and the encoder gives the same for a missing value as for 0: it is not told which are "
+            "missing. Write nelbo.VAE(nelbo.nn.WithMask(encoder), decoder, ...), whose encoder gets a mask beside x",
+            stacklevel=4,
+        )
 
 
 def _rows_of(dataset: Dataset) -> int:
@@ -166,7 +185,7 @@ def init_output_bias(model: Model, data: Dataset) -> None:
 
 def _bias_at_mean(model: Model, x: Tensor, *, per_channel: bool) -> Tensor | None:
     """The output bias at which p(x|z) has the mean of x, for all pixels of a channel alike if so asked."""
-    bias = model.px_family.at_mean(x.movedim(1, -1).flatten(0, -2) if per_channel else x)
+    bias = model.px_family.at_mean(resampled(x.movedim(1, -1).flatten(0, -2) if per_channel else x))
     return None if bias is None else bias.flatten()
 
 
@@ -182,7 +201,7 @@ def far_from_mean(model: Model, data: Dataset) -> str | None:
     if not biases:
         return None
     old = decoder.get_parameter(biases[-1])
-    x = data.take(_rows_of(data))
+    x = resampled(data.take(_rows_of(data)))
     per_channel = x.dim() == 4 and len(old) < x[0].numel()
     bias = _bias_at_mean(model, x, per_channel=per_channel)
     if bias is None or bias.shape != old.shape:

@@ -134,7 +134,7 @@ class Step(nn.Module):
             terms = self.objective.terms(model, batch, self.clock.progress)
         if outputs:
             if self.training:
-                model.px_family.adapt(outputs[-1], batch.x)
+                model.px_family.adapt(model.over_observed(outputs[-1]), batch.x)
             outputs.clear()
         return terms
 
@@ -303,7 +303,7 @@ class Updates:
         """The mean of the surrogate, (), with its gradient at the parameters; its terms are added to the totals."""
         batch = self.data.prepare(raw).to(dtype=self.dtype)
         if watched:
-            examine_data(batch.x)
+            examine_data(batch.x.masked_fill(batch.x.isnan(), 0.0) if self.model.takes_missing else batch.x)
         terms: Terms = self.step(batch)
         if watched:
             examine_terms(terms, kl=self.step.objective.has_kl())

@@ -30,7 +30,8 @@ def not_finite(case: Case) -> Verdict:
 def _walk(case: Case) -> None:
     """Raise NonFiniteFound at the first tensor that is not finite."""
     for name, part in case.parts.items():
-        examine(part.x, f"the measured part of the {name} data, x,")
+        x = part.x.masked_fill(part.x.isnan(), 0.0) if case.model.takes_missing else part.x
+        examine(x, f"the measured part of the {name} data, x,")
     for network in case.networks:
         for name, parameter in network.named_parameters():
             examine(parameter, f"the weight {name}")

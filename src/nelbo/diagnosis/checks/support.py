@@ -27,13 +27,15 @@ def _is_bernoulli(case: Case) -> bool:
     return isinstance(family, Bernoulli) and not isinstance(family, StableContinuousBernoulli)
 
 
-def _finite(x: Tensor) -> Tensor:
+def _finite(case: Case) -> Tensor:
+    """The finite examples; a value of the support takes the place of what is missing."""
+    x = case.train.x if case.missing is None else case.train.x.masked_fill(case.missing, case.model.px_family.filler)
     return x[torch.isfinite(x.flatten(1)).all(1)]
 
 
 @check("outside-support")
 def outside_support(case: Case) -> Verdict:
-    x = _finite(case.x)
+    x = _finite(case)
     share = measured("values outside the support", _outside(case, x) if len(x) else 0.0, unit="share")
     if float(share) == 0:
         return passed(share)
@@ -69,7 +71,7 @@ _UNEVEN = 100  # ratio of spreads above which features differ in scale
 def columns_differ_in_scale(case: Case) -> Verdict:
     if not isinstance(family_of(case), Normal):
         raise NotApplicable("p(x|z) is not a normal")
-    x = _finite(case.x)
+    x = _finite(case)
     columns = x.double().flatten(2).movedim(1, 0).flatten(1) if x.dim() > 2 else x.double().T
     span = columns.amax(1) - columns.amin(1) if len(x) else columns.new_zeros(len(columns))
     columns = columns[span > 0]
@@ -97,7 +99,7 @@ def _is_shared(case: Case) -> bool:
 def gray_bernoulli(case: Case) -> Verdict:
     if not _is_bernoulli(case):
         raise NotApplicable("p(x|z) is not a Bernoulli")
-    x = _finite(case.x)
+    x = _finite(case)
     gray = float(((x > 0) & (x < 1)).double().mean())
     share = measured("values strictly between 0 and 1", gray, unit="share")
     if gray == 0:

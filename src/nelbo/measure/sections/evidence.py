@@ -5,7 +5,7 @@ import math
 from nelbo.data import summarize
 from nelbo.estimate import Estimate
 from nelbo.measure.context import ReportContext
-from nelbo.measure.loss_terms import independent_features, overfitting
+from nelbo.measure.loss_terms import independent_features, overfitting, per_observed
 from nelbo.measure.quantities import row
 from nelbo.report.parts import Section
 
@@ -27,9 +27,12 @@ def evidence(context: ReportContext) -> Section:
     if all("q(z|x)" in part.components for part in parts):
         rows.append(row("evidence_of_q", *(mean(part.components["q(z|x)"]) for part in parts)))
     dimensions = context.held_out.x[0].numel()
+    each = [p.scaled(1 / dimensions) for p in means]
+    if context.missing:
+        each = [per_observed(part, some.x[:n]) for part, some in zip(parts, context.parts, strict=True)]
+        rows.append(row("evidence_per_value", *each))
     if summarize(context.held_out.x[:1000]).kind in _DISCRETE:
-        factor = -1 / (dimensions * math.log(2))
-        bits = [p.scaled(factor).named("", unit="bits per dimension") for p in means]
+        bits = [p.scaled(-1 / math.log(2)).named("", unit="bits per dimension") for p in each]
         rows.append(row("bits_per_dimension", *bits, dimensions=dimensions))
     level = independent_features(context.training.x, context.held_out.x[:n])
     gain = ""

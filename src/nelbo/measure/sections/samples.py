@@ -10,6 +10,10 @@ from nelbo.measure.quantities import row
 from nelbo.report.parts import Picture, Section, percent
 
 _MAP = 15
+_MISSING = (
+    "samples lack the values that held-out examples lack, and all that is missing stands at the training mean: this "
+    "compares them fairly where values are missing completely at random"
+)
 
 
 def samples(context: ReportContext) -> Section:
@@ -48,6 +52,7 @@ def samples(context: ReportContext) -> Section:
                 lambda: figures.latent_grid(context.model, n=_MAP),
             )
         )
+    notes = [_MISSING] if context.missing else []
     alone = "no data are held out: samples are compared with the data that the model was trained on"
     if context.split == GIVEN:
         alone = "the run's training data cannot be loaded: samples are compared with the given data alone"
@@ -59,6 +64,6 @@ def samples(context: ReportContext) -> Section:
         finding,
         rows,
         tuple(pictures),
-        (alone,) if context.train is None else (),
+        (*notes, alone) if context.train is None else tuple(notes),
         scope=f"{match.size:,} samples and as many held-out examples",
     )

@@ -1,0 +1,78 @@
+"""nelbo impute: fill in what is missing of a table."""
+
+from io import BytesIO
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from nelbo import runs
+from nelbo.cli.outputs import Split, examples_of, table_bytes
+from nelbo.files import write_bytes
+from nelbo.measure import impute as impute_in
+from nelbo.measure.importance import SAMPLES
+
+_FORMATS = (".csv", ".parquet", ".npy")
+
+
+def impute(
+    run: Path,
+    data: str | None = None,
+    *,
+    split: Split = "validation",
+    draws: int | None = None,
+    samples: int = SAMPLES,
+    seed: int = 0,
+    device: str = "auto",
+    out: Path | None = None,
+) -> int:
+    """Fill in the missing values of each example: E[x_missing|x_observed], or draws of what is missing.
+
+    The file has the columns of the data, in their units, and beside them the effective sample size (ess) of the
+    weights that the values were found by; it is empty where nothing was missing. What was observed stays as it is.
+
+    Args:
+        run: directory of a run whose model takes missing values: nelbo fit DATA --missing observed.
+        data: a named set or a path, prepared as the run's data were; by default the run's own data.
+        split: which part of the run's own data.
+        draws: multiple imputations: so many tables below each other, told apart by the columns draw and row. Their
+            spread is the uncertainty about what is missing, which the mean does not show.
+        samples: draws of z for each example.
+        seed: of the draws.
+        device: of the model: auto (the accelerator where there is one), cpu, cuda, cuda:1, mps, ...
+        out: a .csv, .parquet or .npy file (the values alone); by default imputed.csv in the run.
+    """
+    path = out or run / "imputed.csv"
+    if path.suffix not in _FORMATS:
+        raise ValueError(f"--out must end in .csv, .parquet or .npy, got {path.name!r}")
+    loaded = runs.load(run, device=device)
+    if not loaded.model.takes_missing:
+        raise ValueError(
+            f"the model of {run} does not take missing values; train one that does: nelbo fit DATA --missing observed"
+        )
+    examples = examples_of(loaded, data, split)
+    batch = examples.examples(len(examples), seed=seed)
+    found = impute_in(loaded, batch, draws=draws, samples=samples, seed=seed, progress=True)
+    stored = examples.stored(torch.arange(len(examples))).double()
+    tables = [found.value] if found.draws is None else list(found.draws)
+    filled = [torch.where(stored.isnan(), examples.preparation.inverse(x.double()), stored) for x in tables]
+    if path.suffix == ".npy":
+        buffer = BytesIO()
+        np.save(buffer, torch.stack(filled).numpy() if draws else filled[0].numpy(), allow_pickle=False)
+        write_bytes(path, buffer.getvalue())
+    else:
+        features = loaded.record["data"].get("features") or [f"x{i}" for i in range(stored[0].numel())]
+        rows = torch.arange(len(examples)) if examples.source_rows is None else examples.source_rows
+        number = {"draw": torch.arange(len(filled)).repeat_interleave(len(rows))} if draws else {}
+        again = len(filled)
+        columns = number | {"row": rows.repeat(again)}
+        columns |= dict(zip(features, torch.cat(filled).flatten(1).T, strict=True))
+        columns |= {"ess": found.ess.repeat(again)}
+        write_bytes(path, table_bytes({name: values.cpu().numpy() for name, values in columns.items()}, path.suffix))
+    print(f"{int(stored.isnan().sum()):,} missing values in {len(examples):,} examples filled in: {path}")
+    ess = found.ess[~found.ess.isnan()]
+    if len(ess):
+        print(
+            f"effective sample size: median {float(ess.median()):,.0f}, smallest {float(ess.min()):,.0f} of {samples:,}"
+        )
+    return 0

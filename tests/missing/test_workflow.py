@@ -1,0 +1,145 @@
+"""A table with empty cells, from fit to report, findings and a filled table."""
+
+import csv
+
+import numpy as np
+import pytest
+import torch
+
+import nelbo
+from nelbo.cli import main
+from nelbo.estimate import Estimate
+from nelbo.measure import independent_features, log_evidence, per_observed
+from tests.linear_gaussian import LinearGaussian
+from tests.missing.holes import vae_of, with_holes
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    """A run of a table with holes: columns of quite different units, and one of whole numbers."""
+    folder = tmp_path_factory.mktemp("holes")
+    x = LinearGaussian.random(features=4, latent=2).sample(300)
+    x = x * torch.tensor([1.0, 100.0, 0.01, 10.0]) + torch.tensor([0.0, 5000.0, 1.0, 30.0])
+    x[:, 3] = x[:, 3].round()
+    holes = with_holes(x, 0.3)
+    with (folder / "people.csv").open("w", newline="") as file:
+        writer = csv.writer(file)
+        writer.writerow(["height", "income", "rate", "age"])
+        writer.writerows([["" if np.isnan(value) else value for value in row] for row in holes.tolist()])
+    line = [str(folder / "people.csv"), "--missing", "observed", "--standardize", "--epochs", "3", "--hidden", "8"]
+    assert main(["fit", *line, "--samples", "3", "--out", str(folder / "run")]) == 0
+    return folder
+
+
+def test_fit_chooses_a_model_that_takes_missing_values_and_says_so(folder, capsys):
+    assert main(["fit", str(folder / "people.csv"), "--missing", "observed", "--standardize", "--epochs", "1",
+                 "--recipe", "beta_vae", "--hidden", "8", "--out", str(folder / "beta")]) == 0  # fmt: skip
+    said = capsys.readouterr().out
+    assert "values are missing: --recipe beta_vae, whose encoder is told which" in said
+    run = nelbo.load(folder / "run")
+    assert run.record["recipe"]["name"] == "missing_vae"
+    assert run.model.takes_missing
+    assert nelbo.load(folder / "beta").model.takes_missing
+
+
+def test_report_and_findings_are_of_what_was_observed(folder):
+    run = nelbo.load(folder / "run")
+    report = nelbo.measure.report(run, effort="quick", examples=30)
+    rows = {row.id: row for section in report.sections for row in section.rows}
+    held = run.data.validation.take(30)
+    n = int((~held.isnan()).sum())
+    whole, each = rows["log_evidence"].values["held_out"], rows["evidence_per_value"].values["held_out"]
+    assert float(each) == pytest.approx(float(whole) * 30 / n, rel=1e-6)
+    assert all(np.isfinite(float(estimate)) for row in rows.values() for estimate in row.values.values())
+    findings = nelbo.diagnose(run, examples=200)
+    assert "not-finite" not in [finding.id for finding in findings.findings]
+    assert findings.skipped["one-sigma"] == "needs examples without missing values"
+
+
+@pytest.mark.parametrize("suffix", [".csv", ".parquet"])
+def test_impute_writes_the_table_in_its_names_and_units(folder, suffix, capsys):
+    from pyarrow import csv as pa_csv
+    from pyarrow import parquet
+
+    out = folder / f"filled{suffix}"
+    assert main(["impute", str(folder / "run"), str(folder / "people.csv"), "--samples", "200", "--out", str(out)]) == 0
+    assert "missing values in 300 examples filled in" in capsys.readouterr().out
+    read = pa_csv.read_csv if suffix == ".csv" else parquet.read_table
+    table, source = read(out), pa_csv.read_csv(folder / "people.csv")
+    assert table.column_names == ["row", "height", "income", "rate", "age", "ess"]
+    for name in ("height", "income", "rate", "age"):
+        before, after = (part[name].to_numpy(zero_copy_only=False).astype(float) for part in (source, table))
+        seen = ~np.isnan(before)
+        assert np.array_equal(before[seen], after[seen])
+        assert np.isfinite(after).all()
+        assert abs(after[~seen].mean() - before[seen].mean()) < 2 * before[seen].std()
+    complete = ~np.isnan(np.column_stack([source[name].to_numpy(zero_copy_only=False) for name in source.column_names]))
+    assert np.array_equal(np.isnan(table["ess"].to_numpy(zero_copy_only=False)), complete.all(1))
+
+
+def test_impute_writes_draws_below_each_other(folder):
+    run = nelbo.load(folder / "run")
+    n = len(run.data.validation)
+    out = folder / "draws.npy"
+    assert main(["impute", str(folder / "run"), "--draws", "3", "--samples", "200", "--out", str(out)]) == 0
+    drawn = np.load(out)
+    assert drawn.shape == (3, n, 4)
+    assert not np.isnan(drawn).any()
+    missing = run.data.validation.take(n).isnan().numpy()
+    assert (drawn.std(0)[missing] > 0).all()
+    assert np.array_equal(drawn[0][~missing], drawn[2][~missing])
+
+
+def test_a_column_without_any_value_is_imputed_and_not_trained_on(folder):
+    x = np.genfromtxt(folder / "people.csv", delimiter=",", skip_header=1, dtype=np.float32)[:20]
+    x[:, 3] = np.nan
+    np.save(folder / "ages.npy", x)
+    line = [str(folder / "run"), str(folder / "ages.npy"), "--samples", "200", "--out", str(folder / "told.npy")]
+    assert main(["impute", *line]) == 0
+    assert not np.isnan(np.load(folder / "told.npy")).any()
+    assert main(["fit", str(folder / "ages.npy"), "--missing", "observed", "--out", str(folder / "none")]) == 1
+
+
+def test_impute_refuses_what_it_cannot_do(folder, capsys):
+    assert (
+        main(["fit", "digits", "--limit", "100", "--epochs", "1", "--hidden", "4", "--out", str(folder / "plain")]) == 0
+    )
+    assert main(["impute", str(folder / "plain")]) == 1
+    assert "does not take missing values; train one that does: nelbo fit DATA --missing" in capsys.readouterr().err
+    assert main(["impute", str(folder / "run"), "--out", "x.png"]) == 1
+    assert "--out must end in .csv, .parquet or .npy, got 'x.png'" in capsys.readouterr().err
+
+
+def test_fit_takes_an_array_with_holes_and_resumes(tmp_path):
+    x = with_holes(LinearGaussian.random(features=5, latent=2).sample(200)).float().numpy()
+    vae = nelbo.recipes.missing_vae((5,), hidden=(8,), samples=3)
+    run = nelbo.fit(vae, x, epochs=2, out=tmp_path / "run", progress=False)
+    assert run.data.missing == int(np.isnan(x).sum())
+    longer = nelbo.resume(tmp_path / "run", data=x, epochs=3, progress=False)
+    assert len(longer.history) == 3
+    assert np.isfinite(longer.history[-1]["validation_nelbo"])
+    with pytest.raises(ValueError, match="observed"):
+        nelbo.fit(nelbo.recipes.vae((5,), likelihood="normal"), x, epochs=1, progress=False)
+
+
+def test_nats_per_observed_value():
+    model = LinearGaussian.random(features=6, latent=2)
+    x = with_holes(model.sample(400))
+    evidence = log_evidence(vae_of(model), x, progress=False)
+    ratio = per_observed(evidence, x)
+    assert float(ratio) == pytest.approx(float(evidence.value.sum() / (~x.isnan()).sum()))
+    parts = torch.tensor([float(per_observed(evidence[i::20], x[i::20])) for i in range(20)])
+    assert ratio.error == pytest.approx(float(parts.std()) / 20**0.5, rel=0.5)
+    whole = per_observed(Estimate.exactly(torch.full((5,), -6.0)), torch.zeros(5, 6))
+    assert (float(whole), whole.error) == (-1.0, 0.0)
+
+
+def test_independent_features_of_what_was_observed():
+    x = torch.randn(2000, 3, generator=torch.Generator().manual_seed(0)) * torch.tensor([1.0, 2.0, 3.0])
+    holes = with_holes(x)
+    level = independent_features(holes, holes).value
+    normal = torch.distributions.Normal(0.0, torch.tensor([1.0, 2.0, 3.0]))
+    exact = torch.where(holes.isnan(), 0.0, normal.log_prob(holes.nan_to_num())).sum(1)
+    torch.testing.assert_close(level.float(), exact, rtol=0.02, atol=0.1)
+    ones = with_holes((x > 0).float())
+    assert bool(independent_features(ones, ones).value.isfinite().all())
