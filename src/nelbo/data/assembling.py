@@ -35,7 +35,7 @@ Rows = NDArray[np.int64] | None
 
 
 def assemble(
-    source: Source, options: dict[str, Any], *, label_names: Sequence[str] | None = None
+    source: Source, options: dict[str, Any], *, label_names: Sequence[str] | None = None, to_train: bool = True
 ) -> tuple[Dataset, Dataset | None, Dataset | None, dict[str, Any]]:
     """Training, validation and test set, and what is to be recorded of them.
 
@@ -43,6 +43,7 @@ def assemble(
         source: the stored values.
         options: those of :func:`nelbo.data.load`.
         label_names: what the numbers of labels stand for already, in the data of a run.
+        to_train: whether a model learns from them: then each feature must have a value.
     """
     refuse_conflicts(options)
     seed, standardize = int(options["seed"]), bool(options["standardize"])
@@ -54,7 +55,7 @@ def assemble(
     taken = standardize or missing is not None or source.features is not None or (few and x.dtype.kind == "f")
     summary, moments = survey(x, train_rows, moments=taken, names=source.features, missing=missing)
     preparation, more = prepare(summary, x, source, options, moments)
-    notes += _on_missing(summary, moments, source.features, train_on_it=options.get("train_on_it", True))
+    notes += _on_missing(summary, moments, source.features, to_train=to_train)
     if not standardize:
         notes += _on_columns(summary, moments, source.features, "channel" if len(x.shape) > 1 else "column")
     if summary.kind == "real" and len(source.shape) == _SERIES and options["layout"] in ("auto", "as_is", "images"):
@@ -170,7 +171,7 @@ def prepare(
 
 
 def _on_missing(
-    summary: ValueSummary, moments: Moments, features: tuple[str, ...] | None, *, train_on_it: bool
+    summary: ValueSummary, moments: Moments, features: tuple[str, ...] | None, *, to_train: bool
 ) -> list[str]:
     """Notes on what was not observed.
 
@@ -180,7 +181,7 @@ def _on_missing(
     if not summary.nan:
         return []
     never = np.flatnonzero(moments.n == 0).tolist()
-    if never and train_on_it:
+    if never and to_train:
         named = listed([features[i] if features else str(i) for i in never])
         raise ValueError(
             f"each feature must have a value in the training set, got none of {named}; leave out those columns, with "

@@ -316,7 +316,6 @@ def _stored_like(origin: dict[str, Any], source: Any) -> tuple[str | None, Sourc
     what, name, read = _reader(source)
     features, takes = origin.get("features"), options_of(read)
     options: dict[str, Any] = {**origin["options"], "columns": Features(features) if features else None}
-    options["train_on_it"] = False  # what is missing in every row may be what is to be imputed
     if name is None:
         instead = "pass examples like those"
     else:
@@ -340,7 +339,7 @@ def _stored_like(origin: dict[str, Any], source: Any) -> tuple[str | None, Sourc
 def _prepared(origin: dict[str, Any], name: str | None, stored: Source) -> Dataset:
     """All examples of other stored values, prepared as those of `origin`."""
     options: dict[str, Any] = {**origin["options"], "validation": 0, "limit": None}
-    data = _assembled(name, stored, options, label_names=origin.get("label_names"))
+    data = _assembled(name, stored, options, label_names=origin.get("label_names"), to_train=False)
     known = origin.get("moments") or origin.get("preparation")
     changed = units_that_changed(known, data.origin["moments"], n=len(data.train), names=origin.get("features"))
     notes = [] if changed is None else [changed]
@@ -361,9 +360,14 @@ def _read(read: Callable[..., Source], options: dict[str, Any]) -> Source:
 
 
 def _assembled(
-    name: str | None, stored: Source, options: dict[str, Any], *, label_names: Sequence[str] | None = None
+    name: str | None,
+    stored: Source,
+    options: dict[str, Any],
+    *,
+    label_names: Sequence[str] | None = None,
+    to_train: bool = True,
 ) -> Data:
-    train, validation, test, record = assemble(stored, options, label_names=label_names)
+    train, validation, test, record = assemble(stored, options, label_names=label_names, to_train=to_train)
     return Data(train, validation, test, {"source": name, "sha256": stored.sha256, "options": options, **record})
 
 

@@ -33,6 +33,12 @@ def _finite(case: Case) -> Tensor:
     return x[torch.isfinite(x.flatten(1)).all(1)]
 
 
+def _known(values: Tensor) -> Tensor:
+    """The finite values, of which there is one at least."""
+    known = values[torch.isfinite(values)]
+    return known if len(known) else values.new_zeros(1)
+
+
 @check("outside-support")
 def outside_support(case: Case) -> Verdict:
     x = _finite(case)
@@ -71,13 +77,13 @@ _UNEVEN = 100  # ratio of spreads above which features differ in scale
 def columns_differ_in_scale(case: Case) -> Verdict:
     if not isinstance(family_of(case), Normal):
         raise NotApplicable("p(x|z) is not a normal")
-    x = _finite(case)
-    columns = x.double().flatten(2).movedim(1, 0).flatten(1) if x.dim() > 2 else x.double().T
-    span = columns.amax(1) - columns.amin(1) if len(x) else columns.new_zeros(len(columns))
-    columns = columns[span > 0]
-    if len(columns) < 2:
+    x = case.train.x.double()
+    columns = x.flatten(2).movedim(1, 0).flatten(1) if x.dim() > 2 else x.T
+    spreads = [(float(known.std(correction=0)), float(known.max() - known.min())) for known in map(_known, columns)]
+    varying = columns.new_tensor([(std, span) for std, span in spreads if span > 0])
+    if len(varying) < 2:
         raise NotApplicable("needs two features or channels that vary")
-    std, span = columns.std(1, correction=0), span[span > 0]
+    std, span = varying.unbind(1)
     small, large = int(std.argmin()), int(std.argmax())
     numbers = (
         measured("largest standard deviation of a feature or channel", float(std[large]), unit=""),
