@@ -3,8 +3,11 @@
 import csv
 
 import numpy as np
+import pyarrow as pa
 import pytest
 import torch
+from pyarrow.csv import read_csv, write_csv
+from pyarrow.parquet import write_table
 
 import nelbo
 from nelbo.cli import main
@@ -98,6 +101,22 @@ def test_a_column_without_any_value_is_imputed_and_not_trained_on(folder):
     assert main(["impute", *line]) == 0
     assert not np.isnan(np.load(folder / "told.npy")).any()
     assert main(["fit", str(folder / "ages.npy"), "--missing", "observed", "--out", str(folder / "none")]) == 1
+
+
+@pytest.mark.parametrize("kind", ["csv", "parquet"])
+def test_an_empty_column_of_a_new_table_was_not_observed(folder, kind, capsys):
+    with (folder / "people.csv").open() as file:
+        names = next(csv.reader(file))
+    table = read_csv(folder / "people.csv").slice(0, 20).drop_columns(names[-1:])
+    write = write_csv if kind == "csv" else write_table
+    path, line = folder / f"new.{kind}", ["impute", str(folder / "run"), str(folder / f"new.{kind}")]
+    write(table, path)
+    assert main(line) == 1
+    assert "An empty column of that name stands for values that were not observed" in capsys.readouterr().err
+    write(table.append_column(names[-1], pa.nulls(20)), path)
+    assert main([*line, "--samples", "200", "--out", str(folder / "new_told.csv")]) == 0
+    told = read_csv(folder / "new_told.csv")
+    assert told.column(names[-1]).null_count == 0
 
 
 def test_impute_refuses_what_it_cannot_do(folder, capsys):

@@ -103,10 +103,11 @@ def choose(
         raise ValueError(f"column {label!r} is both label= and in columns=, which would tell the model the answer")
     if not wanted:
         raise ValueError(f"{file} has no column left to be a feature; it has {listed(schema.names)}")
-    bad = [n for n in wanted if not is_numeric(schema.field(n).type)]
+    empty = [] if missing is None else [n for n in wanted if str(schema.field(n).type) == "null"]
+    bad = [n for n in wanted if not is_numeric(schema.field(n).type) and n not in empty]
     if bad:
         raise ValueError(_refusal(schema, file, bad, [n for n in wanted if n not in bad], values))
-    types = [_dtype(schema.field(n).type) for n in wanted]
+    types = [_dtype(schema.field(n).type) for n in wanted if n not in empty]
     if missing is not None:
         types.append(np.dtype(np.float32))  # integers know no NaN
     return tuple(wanted), np.result_type(*types), _on_indices(index)

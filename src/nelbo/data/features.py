@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from nelbo.data.preparation import Preparation
+from nelbo.data.summary import Missing
 from nelbo.registry import nearest
 from nelbo.wording import listed
 
@@ -19,6 +20,7 @@ _LOG = math.log(_FAR)
 _FEW = 20  # rows below which a spread says little
 _SHOWN = 4
 _NUMBERS = re.compile(r"u?int\d+|halffloat|float|double|bool|decimal.*")  # types of arrow's
+_NUMBERS_OR_NONE = re.compile(f"null|{_NUMBERS.pattern}")
 
 
 @final
@@ -31,7 +33,9 @@ class Features(tuple[str, ...]):
 
     __slots__ = ()
 
-    def taken_from(self, present: Mapping[str, str], *, file: str, label: str | None) -> tuple[list[str], str | None]:
+    def taken_from(
+        self, present: Mapping[str, str], *, file: str, label: str | None, missing: Missing = None
+    ) -> tuple[list[str], str | None]:
         """The columns to read of another table: these, and the label where the table has it.
 
         A warning names the columns that are left out.
@@ -40,14 +44,17 @@ class Features(tuple[str, ...]):
             present: the table's columns and what they hold, in arrow's words, such as "int64".
             file: the table's name, for messages.
             label: the column of the run's labels.
+            missing: what an empty cell means: where it means not observed, so does an empty column.
 
         Raises:
             ValueError: columns are missing, all of which are named, or hold no numbers.
         """
-        missing = [name for name in self if name not in present]
-        if missing:
-            raise ValueError(f"{file} lacks {_of(self, missing)}; {_instead(missing, list(present))}")
-        texts = [f"{name!r} ({present[name]})" for name in self if not _NUMBERS.fullmatch(present[name])]
+        lacking = [name for name in self if name not in present]
+        if lacking:
+            empty = "" if missing is None else ". An empty column of that name stands for values that were not observed"
+            raise ValueError(f"{file} lacks {_of(self, lacking)}; {_instead(lacking, list(present))}{empty}")
+        taken = _NUMBERS if missing is None else _NUMBERS_OR_NONE
+        texts = [f"{name!r} ({present[name]})" for name in self if not taken.fullmatch(present[name])]
         if texts:
             raise ValueError(
                 f"{file} must hold numbers in the columns that the run was trained on, got {', '.join(texts)}; "
@@ -61,12 +68,13 @@ class Features(tuple[str, ...]):
 
 
 def taken(
-    schema: Any, file: str, *, label: str | None, columns: Sequence[str] | None
+    schema: Any, file: str, *, label: str | None, columns: Sequence[str] | None, missing: Missing
 ) -> tuple[Sequence[str] | None, str | None]:
     """Columns and label to read of a table with this schema of arrow's: of `Features` by name, else as they are."""
     if not isinstance(columns, Features):
         return columns, label
-    return columns.taken_from({field.name: str(field.type) for field in schema}, file=file, label=label)
+    present = {field.name: str(field.type) for field in schema}
+    return columns.taken_from(present, file=file, label=label, missing=missing)
 
 
 def types_of(schema: Any, names: Sequence[str]) -> tuple[str, ...]:

@@ -68,7 +68,7 @@ def source_of_table(
     def values(column: str) -> list[Any]:
         return table.column(column).slice(0, CELLS).to_pylist()
 
-    columns, label = taken(table.schema, name, label=label, columns=columns)
+    columns, label = taken(table.schema, name, label=label, columns=columns, missing=missing)
     names, dtype, notes = choose(table.schema, name, values, label=label, columns=columns, missing=missing)
     x = np.empty((table.num_rows, len(names)), dtype=dtype)
     _fill(x, table, names, name, missing=missing)
@@ -101,7 +101,7 @@ def read_parquet(
         with parquet_errors(path):
             return next(file.iter_batches(CELLS, columns=[column])).column(0).to_pylist()
 
-    columns, label = taken(schema, path.name, label=label, columns=columns)
+    columns, label = taken(schema, path.name, label=label, columns=columns, missing=missing)
     names, dtype, notes = choose(schema, path.name, values, label=label, columns=columns, missing=missing)
     x: Any = ParquetRows(file, path, names=names, dtype=dtype, missing=missing)
     promise = f"{path.name} promises {len(x):,} rows, and so {_SPLIT} bytes for the split of each"
