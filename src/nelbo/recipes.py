@@ -376,7 +376,7 @@ def make_for(data: Data, name: str = "vae", **arguments: Any) -> tuple[Model, li
         arguments.setdefault("takes_missing", True)
     if "likelihood" not in arguments and name in RECIPES:
         prescribed, usual = (inspect.signature(f).parameters["likelihood"].default for f in (RECIPES[name], compose))
-        if prescribed == usual or name == missing_vae.__name__:
+        if prescribed == usual or name == "missing_vae":
             suggestion = likelihoods.fitting(data.train.take(min(len(data.train), 1000)))
             arguments["likelihood"] = suggestion.name
     return make(name, data.event_shape, **arguments), suggestion

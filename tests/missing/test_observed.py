@@ -106,11 +106,11 @@ def test_sigma_moves_to_the_residual_of_what_was_observed():
     whole = copy.deepcopy(family)
     x = with_holes(torch.randn(50, 6))
     mean = torch.zeros(50, 6)
-    family.adapt(Observed(family(mean, 1)), x)
+    family.adapt(family.optimum(Observed(family(mean, 1)), x))
     assert float(family.mean_square) == pytest.approx(float(x.square().nanmean()), rel=1e-6)
     full = torch.randn(50, 6)
-    family.adapt(Observed(family(mean, 1)), full)
-    whole.adapt(whole(mean, 1), full)
+    family.adapt(family.optimum(Observed(family(mean, 1)), full))
+    whole.adapt(whole.optimum(whole(mean, 1), full))
     assert bool(family.steps == 2)
 
 

@@ -108,15 +108,20 @@ def test_a_measurement_leaves_the_model_as_it_is():
 
 @pytest.mark.parametrize("objective", [ELBO(), ELBO(samples=4), ImportanceWeighted(3), Beta(2.0)])
 def test_a_training_step_moves_sigma_once(objective):
-    model, batch = sigma_model(), Batch(3 * torch.randn(50, 5))
+    before, model, batch = sigma_model(), sigma_model(), Batch(3 * torch.randn(50, 5))
     step = step_of(model, objective)
     torch.manual_seed(1)
     step(batch)
     torch.manual_seed(1)
-    # the first residual replaces the start: with draws, over all of them
+    # the first residual replaces the start: with draws, over all of them, as their weights count them
     samples = getattr(objective, "samples", 1)
-    z = model.posterior(batch.x).rsample((samples,) if samples > 1 else ())
-    expected = (model.decode(z) - batch.x).square().mean()
+    qz, pz = before.posterior(batch.x), before.prior
+    z = qz.rsample((samples,) if samples > 1 else ())
+    squares = (before.decode(z) - batch.x).square()
+    expected = squares.mean()
+    if isinstance(objective, ImportanceWeighted):
+        log_w = before.log_likelihood(batch.x, z) + pz.log_prob(z) - qz.log_prob(z)
+        expected = (log_w.softmax(0)[..., None] * squares).sum(0).mean()
     torch.testing.assert_close(model.px_family.mean_square, expected.detach())
     assert int(model.px_family.steps) == 1
     step(batch)

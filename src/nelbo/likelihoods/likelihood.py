@@ -166,8 +166,21 @@ class Likelihood(nn.Module, ABC):
         """
         return None
 
-    def adapt(self, px: Distribution, x: Tensor) -> None:
-        """Update parameters that have a closed-form optimum; the training step calls it, and nothing else does."""
+    def optimum(self, px: Distribution, x: Tensor, weights: Tensor | None = None) -> Tensor | None:
+        """What these examples say of a parameter whose optimum is a mean over examples; None where there is none.
+
+        Args:
+            px: with batch shape (*samples, batch).
+            x: (batch, \\*event).
+            weights: (samples, batch), what each draw of z counts for; None is all alike.
+        """
+        return None
+
+    def adapt(self, optimum: Tensor) -> None:
+        """Follow the optima of one training step after the other."""
+
+    def settle(self, optimum: Tensor) -> None:
+        """Take the mean of the optima of all examples."""
 
     @property
     def adapted(self) -> bool:

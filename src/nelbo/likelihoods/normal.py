@@ -79,17 +79,28 @@ class Normal(Likelihood):
             return self.mean_square.sqrt()
         return float(self.scale)
 
-    def adapt(self, px: Distribution, x: Tensor) -> None:
-        """Move the optimal sigma to the root mean squared residual of recent batches (about the last hundred)."""
+    @torch.no_grad()
+    def optimum(self, px: Distribution, x: Tensor, weights: Tensor | None = None) -> Tensor | None:
+        """The mean squared residual, ()."""
         if self.scale != "optimal":
-            return
-        with torch.no_grad():
-            self.steps += 1
-            weight = torch.clamp(1 / self.steps, min=0.01)
-            squares = (px.mean - x).square()
-            residual = mean_over_observed(squares, x) if isinstance(px, Observed) else squares.mean()
-            # a floor keeps a perfect fit (constant data) from a sigma of zero and an infinite likelihood
-            self.mean_square.lerp_(residual.clamp(min=1e-8).to(self.mean_square.dtype), weight)
+            return None
+        squares = (px.mean - x).square()
+        if weights is not None:
+            squares = (weights[(..., *(None,) * (squares.dim() - weights.dim()))] * squares).sum(0)
+        residual = mean_over_observed(squares, x) if isinstance(px, Observed) else squares.mean()
+        # a floor keeps a perfect fit (constant data) from a sigma of zero and an infinite likelihood
+        return residual.clamp(min=1e-8).to(self.mean_square.dtype)
+
+    @torch.no_grad()
+    def adapt(self, optimum: Tensor) -> None:
+        """Move sigma to the mean of recent steps: a tenth of those so far, at most about the last hundred."""
+        self.steps += 1
+        self.mean_square.lerp_(optimum, torch.clamp(10 / (self.steps + 9), min=0.01))
+
+    @torch.no_grad()
+    def settle(self, optimum: Tensor) -> None:
+        self.steps += 1
+        self.mean_square.copy_(optimum)
 
     @property
     def adapted(self) -> bool:

@@ -68,7 +68,7 @@ class ImportanceWeighted(Objective):
         kl = (log_qz - pz.log_prob(z)).mean(0) if kl is None else kl
         error = -log_px.mean(0)
         terms = Loss(error.detach(), kl.detach(), (error + kl).detach())
-        return Terms(terms, -bound, -surrogate)
+        return Terms(terms, -bound, -surrogate, w)
 
 
 def _scaled_by(weight: Tensor) -> Callable[[Tensor], Tensor]:

@@ -67,6 +67,8 @@ class Terms(NamedTuple):
     """(batch,) of the objective itself, in nats, lower is better."""
     surrogate: Tensor
     """(batch,) whose gradient is the objective's (estimated) gradient; its value may mean nothing."""
+    weights: Tensor | None = None
+    """(samples, batch): what each draw of z counts for in the gradient of p(x|z), summing to 1; None is all alike."""
 
 
 class Objective(ABC):

@@ -256,6 +256,8 @@ def train(
             try:
                 loop.run(display)
             finally:
+                if loop.settled_by is not None:
+                    record["sigma"] = f"set on {loop.settled_by:,} of {len(data.train):,} training examples"
                 if updates.notes:
                     record["steps"] = "; ".join(updates.notes)
             if folder is not None:

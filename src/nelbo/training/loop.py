@@ -21,7 +21,8 @@ from nelbo.runs import Epoch, append_history
 from nelbo.training.checkpoint import Keeper, State
 from nelbo.training.memory import warm_memory
 from nelbo.training.nonfinite import NonFiniteError, NonFiniteFound, weights_are_finite
-from nelbo.training.optimizers import averaged, load_parameters
+from nelbo.training.optimizers import averaged, load_parameters, unchanged
+from nelbo.training.optimum import settle
 from nelbo.training.progress import Display
 from nelbo.training.replay import explain, find_in_validation
 from nelbo.training.settings import Settings
@@ -93,6 +94,8 @@ class Loop:
     data: Data
     callback: Callable[[Epoch], None] | None = None
     history: list[Epoch] = field(default_factory=list[Epoch])
+    settled_by: int | None = None
+    """Training examples that parameters with a closed form were set by at last, of a likelihood that has any."""
     _stop: StopRequest = field(default_factory=StopRequest)
     _since: float = 0.0
 
@@ -130,8 +133,10 @@ class Loop:
         # after the last checkpoint, which holds the weights as trained: a finished run can be given more epochs
         if self.state.best is not None:
             self.model.load_state_dict(self.state.best)
-        elif self.state.average is not None:
+            return
+        if self.state.average is not None:
             load_parameters(self.model, self.state.average)
+        self._settle()
 
     def keep(self) -> None:
         """Keep a checkpoint, or raise a NonFiniteError: nothing broken is written over a good one."""
@@ -173,7 +178,7 @@ class Loop:
         state.totals.zero_()
         position.epoch, position.batch, position.epoch_seconds = position.epoch + 1, 0, 0.0
         try:
-            with averaged(self.model, state.average):
+            with averaged(self.model, state.average), unchanged(self.model.px_family):
                 validation = {} if self.data.validation is None else self._validate(self.data.validation)
         except NonFiniteFound as found:
             self.keeper.restore()
@@ -207,6 +212,7 @@ class Loop:
             progress=Progress(epoch, len(self.data.train)),
             seed=self.settings.seed,
         )
+        self._settle()
         terms = validate(objective.terms)
         if not math.isfinite(terms["objective"]):
             find_in_validation(validate, objective, self.model)
@@ -215,6 +221,12 @@ class Loop:
             # an autoencoder's is infinite: what it is judged by is its reconstruction error
             self._judge(terms["nelbo" if objective.has_kl() else "reconstruction_error"], self.settings.patience)
         return terms
+
+    def _settle(self) -> None:
+        """Bring parameters with a closed form to their optimum for the model's weights; training follows it slowly."""
+        progress = Progress(self.state.position.epoch, len(self.data.train))
+        objective, seed = self.updates.step.objective, self.settings.seed
+        self.settled_by = settle(self.model, objective, self.data.train, progress, seed=seed)
 
     def _judge(self, value: float, patience: int) -> None:
         """Keep the best weights; stop after ``patience`` epochs without better ones."""

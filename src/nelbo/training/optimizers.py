@@ -229,6 +229,17 @@ def load_parameters(model: nn.Module, weights: Mapping[str, Tensor]) -> None:
 
 
 @contextlib.contextmanager
+def unchanged(module: nn.Module) -> Generator[None]:
+    """Within, the module's buffers may change; they are put back."""
+    before = [(buffer, buffer.clone()) for buffer in module.buffers()]
+    try:
+        yield
+    finally:
+        for buffer, values in before:
+            buffer.copy_(values)
+
+
+@contextlib.contextmanager
 def averaged(model: nn.Module, average: Mapping[str, Tensor] | None) -> Generator[None]:
     """Within, the model has its averaged weights, if there are any."""
     if average is None:

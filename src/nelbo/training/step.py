@@ -126,15 +126,16 @@ class Step(nn.Module):
 
     def forward(self, batch: Batch) -> Terms:
         """The terms of the objective, (batch,) each, in nats; draws come from the device's generator."""
-        if self._outputs is None and type(self.model.px_family).adapt is not Likelihood.adapt:
+        if self._outputs is None and type(self.model.px_family).optimum is not Likelihood.optimum:
             with self.listening():
                 return self.forward(batch)
         model, outputs = self.model, self._outputs
         with mixed_precision(model, self.precision):
             terms = self.objective.terms(model, batch, self.clock.progress)
         if outputs:
-            if self.training:
-                model.px_family.adapt(model.over_observed(outputs[-1]), batch.x)
+            optimum = model.px_family.optimum(model.over_observed(outputs[-1]), batch.x, terms.weights)
+            if optimum is not None:
+                model.px_family.adapt(optimum)
             outputs.clear()
         return terms
 

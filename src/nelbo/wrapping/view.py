@@ -254,7 +254,9 @@ def wrap(
     if not px.adapted:
         with torch.no_grad(), own_randomness(x.device):
             seed_noise(x.device, 0)
-            px.adapt(view.likelihood(view.posterior(x).sample()), x)
+            optimum = px.optimum(view.likelihood(view.posterior(x).sample()), x)
+        if optimum is not None:
+            px.settle(optimum)
         if px.sigma is not None:
             because = "Normal('optimal') has the root mean square residual, here of x; Normal(sigma) gives another"
             view.conclusions += (Conclusion("p(x|z)", f"sigma = {px.sigma:.4g}", because),)

@@ -1,0 +1,100 @@
+"""Parameters of p(x|z) with a closed-form optimum, set to it for the weights as they are."""
+
+import math
+
+import torch
+from torch import Tensor, nn
+from torch.distributions import Distribution
+
+from nelbo.data import Dataset
+from nelbo.evaluation.mode import evaluation_mode
+from nelbo.likelihoods import Likelihood
+from nelbo.objectives import Objective, Progress
+from nelbo.randomness import example_keys
+from nelbo.vae import Model, place_of
+
+ROWS = 10_000  # training examples at most
+_AT_ONCE, _BLOCKS = 1000, 100
+_VALUES, _DRAWS = 50_000, 64  # squared residuals whose mean is within half a percent, and draws of z at most
+_CLOSE, _ROUNDS = 1e-3, 20
+
+
+def settle(model: Model, objective: Objective, dataset: Dataset, progress: Progress, *, seed: int) -> int | None:
+    """Set what has a closed-form optimum, such as sigma of ``Normal("optimal")``, to that of the training examples.
+
+    Their draws depend on the seed and their values alone. Where the weights of an objective's draws depend on the
+    parameter themselves, as in importance weighting, it is found again until it stays the same.
+
+    Args:
+        model: in any mode; it is evaluated in evaluation mode.
+        objective: of the training.
+        dataset: the training set, of which `ROWS` examples are taken, in blocks spread over it.
+        progress: where the training stands.
+        seed: of the draws.
+
+    Returns:
+        The number of examples, or None for a family without such a parameter.
+    """
+    family = model.px_family
+    if type(family).optimum is Likelihood.optimum:
+        return None
+    rows = _spread(len(dataset))
+    draws = min(_DRAWS, max(1, math.ceil(_VALUES / (len(rows) * math.prod(dataset.event_shape)))))
+    for _ in range(_ROUNDS):
+        found, depends = _mean_optimum(model, objective, dataset, rows, progress, seed=seed, draws=draws)
+        if found is None or not bool(torch.isfinite(found).all()):
+            return None
+        before = family.state_dict()
+        before = {name: tensor.clone() for name, tensor in before.items() if tensor.is_floating_point()}
+        family.settle(found)
+        moved = [float(((family.state_dict()[name] - old) / old).abs().max()) for name, old in before.items()]
+        if not depends or max(moved, default=0.0) < _CLOSE:
+            break
+    return len(rows)
+
+
+def _spread(n: int) -> Tensor:
+    """Rows to take: all, or blocks of neighbours that lie evenly over the set, which are read at once from a disk."""
+    if n <= ROWS:
+        return torch.arange(n)
+    starts = torch.linspace(0, n - ROWS // _BLOCKS, _BLOCKS, dtype=torch.float64).long()
+    return (starts[:, None] + torch.arange(ROWS // _BLOCKS)).flatten()
+
+
+def _mean_optimum(
+    model: Model,
+    objective: Objective,
+    dataset: Dataset,
+    rows: Tensor,
+    progress: Progress,
+    *,
+    seed: int,
+    draws: int,
+) -> tuple[Tensor | None, bool]:
+    """The mean of the optima of batches, by their sizes; and whether draws were weighed."""
+    family, weight = model.px_family, place_of(model)
+    noted: list[Distribution] = []
+
+    def note(module: nn.Module, inputs: object, px: Distribution) -> None:
+        noted[:] = [px]
+
+    total: Tensor | None = None
+    depends = False
+    handle = family.register_forward_hook(note)
+    try:
+        with evaluation_mode(model, seed) as device:
+            # some objectives compare the examples of a batch: none may be left alone in the last one
+            for part in rows.split(_AT_ONCE + (len(rows) % _AT_ONCE == 1)):
+                batch = dataset.examples(part, seed=seed).to(device, None if weight is None else weight.dtype)
+                for draw in range(draws):
+                    keys = example_keys(batch.x, batch.c, seed=seed, purpose=f"optimum {draw}")
+                    terms = objective.terms(model, batch.with_keys(keys), progress)
+                    optimum = family.optimum(model.over_observed(noted[-1]), batch.x, terms.weights)
+                    if optimum is None:
+                        return None, False
+                    share = len(part) / (len(rows) * draws)
+                    total = share * optimum if total is None else total + share * optimum
+                    depends = terms.weights is not None
+    finally:
+        handle.remove()
+    return total, depends
