@@ -9,6 +9,7 @@ from torch import nn
 
 import nelbo
 from nelbo.training.start import _rows_of, far_from_mean, init_output_bias
+from tests.training.simple import small
 
 
 @pytest.fixture(scope="module")
@@ -115,3 +116,14 @@ def test_few_examples_stand_for_all_where_many_would_fill_the_memory(monkeypatch
     monkeypatch.setattr("nelbo.training.start._BYTES_OF_ROWS", 4 * 64 * 10)
     assert _rows_of(data.train) == 10
     assert _rows_of(nelbo.data.load(torch.ones(1, 9999), validation=0).train) == 1
+
+
+def test_what_is_odd_about_data_is_said_before_training(capsys):
+    """Field report: a NELBO of 3e11 nats without a hint."""
+    x = torch.randn(100, 3) * torch.tensor([1e5, 1.0, 1e-3])
+    nelbo.fit(small("vae", event=(3,), likelihood="normal"), x, epochs=1)
+    said = capsys.readouterr().err
+    assert said.startswith("nelbo: columns differ in scale")
+    assert "standardize=True" in said
+    nelbo.fit(small("vae", event=(3,), likelihood="normal"), x, epochs=1, progress=False)
+    assert not capsys.readouterr().err

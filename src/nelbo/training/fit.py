@@ -115,6 +115,9 @@ def fit(
     model = as_model(model)
     objective = objective or default_for(model)
     loaded = _split(data, validation, missing="observed" if model.takes_missing else None)
+    if progress is True and not isinstance(data, Data | Dataset):  # of data that were loaded, notes are read there
+        for note in loaded.origin.get("notes", ()):
+            print(f"nelbo: {note}", file=sys.stderr)
     drawn = model.unused
     with training_arithmetic(settings.threads):
         if drawn:
