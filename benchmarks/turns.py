@@ -6,13 +6,16 @@ compiles and maps memory, is told apart.
 """
 
 import contextlib
+import functools
 import json
 import os
+import re
 import subprocess
 import sys
 import tempfile
+import threading
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -53,6 +56,8 @@ class Course:
     """The trained weights, by the referee's names."""
     nelbo: float | None = None
     """On the test set, in nats, by the referee."""
+    note: str = ""
+    """What the peer says of how it was run."""
 
     def undisturbed(self, number: int) -> bool:
         """Whether other processes left the machine alone in that epoch, as far as the system says."""
@@ -60,7 +65,16 @@ class Course:
 
 
 def take_turns(
-    peers: Sequence[Peer], mnist: Path, *, rounds: int, images: int, patience: float = 0.0, say: Any = print
+    peers: Sequence[Peer],
+    mnist: Path,
+    *,
+    rounds: int,
+    images: int,
+    patience: float = 0.0,
+    say: Any = print,
+    failures: dict[str, str] | None = None,
+    first_together: bool = False,
+    limit: float | None = None,
 ) -> list[Course]:
     """Train every peer for 1 + rounds epochs, by turns, and return the courses of those that are installed.
 
@@ -71,33 +85,73 @@ def take_turns(
         images: of an epoch.
         patience: seconds to wait before each epoch for other processes to leave the processors alone.
         say: told who is skipped.
+        failures: takes the reason for each peer that is skipped or ends before its last epoch, and the others go on;
+            None lets such an end stop them all.
+        first_together: run the first epochs, which compile, all at once.
+        limit: seconds after which a peer that does not answer is ended.
     """
     with contextlib.ExitStack() as stack:
         running = []
         for peer in peers:
             if missing := [name for name in peer.needs if not _installed(name)]:
-                say(f"skipped {peer.name}: {', '.join(missing)} not installed (benchmarks/requirements.txt)")
+                reason = f"{', '.join(missing)} not installed"
+                say(f"skipped {peer.name}: {reason} (benchmarks/requirements.txt)")
+                if failures is not None:
+                    failures[peer.name] = reason
                 continue
-            running.append(stack.enter_context(Running(peer, mnist, epochs=1 + rounds, images=images)))
-        for number in range(1 + rounds):
-            for one in running if number % 2 == 0 else running[::-1]:
-                wait_for_quiet(patience)
-                one.epoch()
-        for one in running:
-            one.finish()
+            running.append(stack.enter_context(Running(peer, mnist, epochs=1 + rounds, images=images, limit=limit)))
+
+        def each(act: Callable[[Running], None], *, backwards: bool = False) -> None:
+            for one in running[::-1] if backwards else running[:]:
+                try:
+                    act(one)
+                except PeerEnded as error:
+                    if failures is None:
+                        raise
+                    failures[one.course.peer] = error.reason
+                    running.remove(one)
+
+        def epoch(one: Running) -> None:
+            wait_for_quiet(patience)
+            one.go()
+            one.done()
+
+        each(Running.ready)
+        if first_together:
+            each(Running.go)
+            each(Running.done)
+        for number in range(first_together, 1 + rounds):
+            each(epoch, backwards=number % 2 == 1)
+        each(Running.finish)
         return [one.course for one in running]
 
 
+@functools.cache
 def _installed(name: str) -> bool:
     # in a process of its own: to look is to import, and this process stays small
     return subprocess.run([sys.executable, "-c", f"import {name}"], capture_output=True, check=False).returncode == 0
 
 
+class PeerEnded(RuntimeError):
+    """A peer's process ended before it was asked to; ``reason`` is that in one line."""
+
+    def __init__(self, peer: str, status: int, errors: str) -> None:
+        super().__init__(f"{peer} ended with status {status}:\n{errors[-3000:]}")
+        self.reason = in_one_line(errors) or f"ended with status {status}"
+
+
+def in_one_line(errors: str) -> str:
+    """What a process or an exception says of its end: the last line that names an error, else the last one."""
+    lines = [line.strip() for line in errors.splitlines() if line.strip()]
+    named = [line for line in lines if re.match(r"[\w.]+(Error|Exception): ", line)]
+    return (named or lines or [""])[-1]
+
+
 class Running:
     """The parent's side of a peer."""
 
-    def __init__(self, peer: Peer, mnist: Path, *, epochs: int, images: int) -> None:
-        self.course = Course(peer.name)
+    def __init__(self, peer: Peer, mnist: Path, *, epochs: int, images: int, limit: float | None = None) -> None:
+        self.course, self.limit = Course(peer.name), limit
         self.folder = tempfile.TemporaryDirectory()
         self.weights = Path(self.folder.name) / "weights.npz"
         self.errors = (Path(self.folder.name) / "stderr").open("w+")
@@ -116,8 +170,11 @@ class Running:
         )
 
     def __enter__(self) -> "Running":
-        self.course.memory_before = self._read()["memory"]
         return self
+
+    def ready(self) -> None:
+        """Wait until it could begin."""
+        self.course.memory_before = self._read()["memory"]
 
     def __exit__(self, *reason: object) -> None:
         self.process.kill()
@@ -127,12 +184,17 @@ class Running:
                 stream.close()
         self.folder.cleanup()
 
-    def epoch(self) -> None:
-        busy, started = _busy(), time.perf_counter()
+    def go(self) -> None:
+        """Let it begin an epoch."""
+        self._begun = _busy(), time.perf_counter()
         with contextlib.suppress(BrokenPipeError):  # a peer that died says so where it is read
             self.process.stdin.write("go\n")
             self.process.stdin.flush()
+
+    def done(self) -> None:
+        """Wait for the end of the epoch."""
         answer = self._read()
+        busy, started = self._begun
         if busy is not None:
             share = (_busy() - busy - answer["processor"]) / (time.perf_counter() - started) / (os.cpu_count() or 1)
             self.course.others.append(max(0.0, share))
@@ -150,17 +212,27 @@ class Running:
             raise self._failed()
         with np.load(self.weights, allow_pickle=False) as held:
             self.course.weights = dict(held)
+        self.course.note = str(self.course.weights.pop("note"))
 
     def _read(self) -> dict[str, Any]:
+        timer = threading.Timer(self.limit or threading.TIMEOUT_MAX, self._end)
+        timer.daemon = True
+        timer.start()
         line = self.process.stdout.readline()
+        timer.cancel()
         if not line:
             raise self._failed()
         return json.loads(line)
 
-    def _failed(self) -> RuntimeError:
+    def _end(self) -> None:
+        self.process.kill()
+        self.errors.write(f"\nno answer within {self.limit:g} s")
+        self.errors.flush()
+
+    def _failed(self) -> PeerEnded:
         code = self.process.wait(timeout=120)
         self.errors.seek(0)
-        return RuntimeError(f"{self.course.peer} ended with status {code}:\n{self.errors.read()[-3000:]}")
+        return PeerEnded(self.course.peer, code, self.errors.read())
 
 
 def _busy() -> float | None:
@@ -186,12 +258,16 @@ def wait_for_quiet(patience: float) -> None:
 
 
 class Turn:
-    """The peer's side: ``turn.begin()`` before each epoch, ``turn.end()`` after it, ``turn.save(...)`` at last."""
+    """The peer's side: ``turn.begin()`` before each epoch, ``turn.end()`` after it, ``turn.save(...)`` at last.
+
+    The argument ``device=cuda`` is where it trains, and ``tf32`` lets torch multiply float32 matrices in TF32.
+    """
 
     def __init__(self) -> None:
         path, images, epochs, self.weights, *self.arguments = sys.argv[1:]
         self.images = train(path)[: int(images)]
         """(images, 784) bytes."""
+        self.device = next((a.removeprefix("device=") for a in self.arguments if a.startswith("device=")), "cpu")
         self.epochs = int(epochs)
         self.left = self.epochs
         # what libraries print is none of the parent's business
@@ -211,15 +287,23 @@ class Turn:
 
     def end(self) -> None:
         """Tell how long it took."""
+        torch = sys.modules.get("torch")  # JAX waits for its results by itself
+        if self.device != "cpu" and torch is not None:
+            torch.accelerator.synchronize()
         seconds, processor = time.perf_counter() - self._started, time.process_time() - self._processor
         self.left -= 1
         self._answer({"seconds": seconds, "processor": processor, "memory": peak_memory()})
 
-    def save(self, **weights: Any) -> None:
-        """Hand the weights to the referee; dense layers as (inputs, outputs)."""
+    def save(self, *, note: str = "", **weights: Any) -> None:
+        """Hand the weights to the referee; dense layers as (inputs, outputs).
+
+        Args:
+            note: how the peer was run, where that is not known before.
+            weights: by the referee's names.
+        """
         import numpy as np
 
-        np.savez(self.weights, **{name: np.asarray(value) for name, value in weights.items()})
+        np.savez(self.weights, note=note, **{name: np.asarray(value) for name, value in weights.items()})
 
     def _answer(self, content: dict[str, float]) -> None:
         self._answers.write(json.dumps(content) + "\n")
