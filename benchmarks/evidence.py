@@ -23,11 +23,11 @@ GOAL, GOAL_SECONDS = 0.25, 10.0
 
 
 def measure(path: Path, *, rounds: int, patience: float = 0.0, images: int | None = None) -> list[Row]:
-    train, test = (_binary(part) for part in (mnist.train(path)[:20_000], mnist.test(path)))
-    vae = _trained(train, LATENT)
+    train, test = (binary(part) for part in (mnist.train(path)[:20_000], mnist.test(path)))
+    vae = trained(train, LATENT)
     x = test[: images or IMAGES]
     ours, theirs = [], []
-    peer = _pythae(vae)
+    peer = as_pythae(vae)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # of an encoder trained for three epochs Pareto k may warn; both sides share it
         nelbo.measure.log_evidence(vae, x[:2], method="importance", samples=DRAWS, progress=False)
@@ -51,7 +51,7 @@ def measure(path: Path, *, rounds: int, patience: float = 0.0, images: int | Non
         ratio = median(a / b for a, b in zip(ours, theirs, strict=True))
         details = {"log_evidence": float(get_nll), "standard_errors_apart": off}
         rows.append(Row(name, "pythae", 1e3 * median(theirs), "ms / image", ratio, GOAL, details))
-    plane = _trained(train, 2)
+    plane = trained(train, 2)
     wait_for_quiet(patience)
     start = time.perf_counter()
     exact = nelbo.measure.log_evidence(plane, test, progress=False)
@@ -60,11 +60,11 @@ def measure(path: Path, *, rounds: int, patience: float = 0.0, images: int | Non
     return [*rows, quadrature]
 
 
-def _binary(images) -> Tensor:
+def binary(images) -> Tensor:
     return torch.from_numpy(images > 127).float()
 
 
-def _trained(x: Tensor, latent: int) -> nelbo.VAE:
+def trained(x: Tensor, latent: int, *, device: str = "cpu") -> nelbo.VAE:
     torch.manual_seed(0)
     vae = nelbo.VAE(
         nelbo.nn.MLP(784, 2 * latent),
@@ -72,10 +72,10 @@ def _trained(x: Tensor, latent: int) -> nelbo.VAE:
         latent=latent,
         likelihood=nelbo.likelihoods.Bernoulli(),
     )
-    return nelbo.fit(vae, x, epochs=3, batch_size=128, progress=False).model
+    return nelbo.fit(vae, x, epochs=3, batch_size=128, device=device, progress=False).model
 
 
-def _pythae(vae: nelbo.VAE):
+def as_pythae(vae: nelbo.VAE):
     """The same weights as a VAE of pythae, or None where it is not installed."""
     try:
         with warnings.catch_warnings():

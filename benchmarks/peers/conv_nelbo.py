@@ -24,6 +24,15 @@ def next_turn(_: object) -> None:
 
 data = nelbo.data.as_data(x, validation=0)  # the peers hold nothing out either
 turn.begin()
-nelbo.fit(vae, data, epochs=turn.epochs, batch_size=128, learning_rate=1e-3, progress=False, callback=next_turn)
+run = nelbo.fit(
+    vae,
+    data,
+    epochs=turn.epochs,
+    batch_size=128,
+    learning_rate=1e-3,
+    device=turn.device,
+    progress=False,
+    callback=next_turn,
+)
 layers = [layer for net in (vae.encoder, vae.decoder) for layer in net.layers if hasattr(layer, "weight")]
-turn.save(**conv(layers))
+turn.save(note=run.record.get("steps", ""), **conv(layers))

@@ -1,4 +1,4 @@
-"""nelbo.fit, the 784-400-20-400-784 network."""
+"""nelbo.fit, the 784-400-20-400-784 network; with the argument ``compile`` or ``uncaptured``, fit's option of it."""
 
 import torch
 
@@ -7,6 +7,8 @@ from benchmarks.peers.torch_weights import mlp
 from benchmarks.turns import Turn
 
 turn = Turn()
+if "tf32" in turn.arguments:
+    torch.set_float32_matmul_precision("high")
 x = torch.from_numpy(turn.images)
 torch.manual_seed(0)
 vae = nelbo.VAE(
@@ -24,6 +26,17 @@ def next_turn(_: object) -> None:
 
 data = nelbo.data.as_data(x, validation=0)  # the peers hold nothing out either
 turn.begin()
-nelbo.fit(vae, data, epochs=turn.epochs, batch_size=128, learning_rate=1e-3, progress=False, callback=next_turn)
+run = nelbo.fit(
+    vae,
+    data,
+    epochs=turn.epochs,
+    batch_size=128,
+    learning_rate=1e-3,
+    compile="compile" in turn.arguments,
+    capture="uncaptured" not in turn.arguments,
+    device=turn.device,
+    progress=False,
+    callback=next_turn,
+)
 encoder, decoder = ([layer for layer in net.layers if hasattr(layer, "weight")] for net in (vae.encoder, vae.decoder))
-turn.save(**mlp(encoder[0], encoder[1], *decoder))
+turn.save(note=run.record.get("steps", ""), **mlp(encoder[0], encoder[1], *decoder))

@@ -52,7 +52,7 @@ config = BaseTrainerConfig(
     learning_rate=1e-3,
     per_device_train_batch_size=128,
     optimizer_cls="Adam",
-    no_cuda=True,
+    no_cuda=turn.device == "cpu",
 )
 trainer = BaseTrainer(model=model, train_dataset=data, training_config=config, callbacks=[NextTurn()])
 turn.begin()
