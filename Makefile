@@ -2,8 +2,8 @@
 PYTHON ?= python3
 BIN := .venv/bin
 
-.PHONY: help demo studio test lint types duplicates js-if-npm js check slow test-busy bench reproduce second-device \
-	diagnose-suite fuzz pictures clean
+.PHONY: help demo studio test lint types duplicates js-if-npm js check slow test-busy bench bench-gpu reproduce \
+	second-device diagnose-suite fuzz pictures clean
 
 help:
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
@@ -68,6 +68,15 @@ pictures: .venv/.dev  ## take the studio's pictures for the README and the docs,
 bench: .venv-bench/.done  ## nelbo beside its peers, in one run (.venv-bench holds the peers)
 	.venv-bench/bin/python -m benchmarks $(ARGS)
 
+# with WHEELS a folder of wheels, without network: what is not among them, torch for one, is that of $(PYTHON)
+bench-gpu: $(if $(WHEELS),.venv-gpu/.done)  ## training and measuring on an accelerator, beside peers; 1 if nelbo fell short
+	PYTHONPATH=src $(if $(WHEELS),.venv-gpu/bin/python,$(PYTHON)) -m benchmarks.gpu $(ARGS)
+
+.venv-gpu/.done: $(WHEELS)
+	$(PYTHON) -m venv --clear --system-site-packages .venv-gpu
+	.venv-gpu/bin/pip install --quiet --disable-pip-version-check --no-index --find-links $(WHEELS) $(WHEELS)/*.whl
+	@touch $@
+
 reproduce: .venv/.demo  ## published log-likelihoods, trained and measured again, into docs/reproduce.md (40 min)
 	$(BIN)/python -m benchmarks.reproduce $(ARGS)
 
@@ -98,4 +107,4 @@ node_modules/.done: package.json package-lock.json
 	@touch $@
 
 clean:  ## remove the environment and caches; runs stay
-	rm -rf .venv .venv-bench node_modules .pytest_cache .ruff_cache .import_linter_cache
+	rm -rf .venv .venv-bench .venv-gpu node_modules .pytest_cache .ruff_cache .import_linter_cache
