@@ -82,6 +82,13 @@ def calls() -> dict[str, Callable[[], Any]]:
         made = recipes.vae((1, 8, 8), latent=2, hidden=(8,), likelihood="continuous_bernoulli")
         return nelbo.fit(made, gray, epochs=1, seed=1, **QUIET).model
 
+    holes = x[:5].masked_fill(torch.rand(5, 12, generator=generator) < 0.3, torch.nan)
+
+    @functools.cache
+    def masked() -> Any:
+        made = recipes.missing_vae((12,), latent=2, hidden=(8,), likelihood="bernoulli")
+        return nelbo.fit(made, data, epochs=1, seed=1, **QUIET).model
+
     folder = Path(tempfile.mkdtemp())
     np.save(folder / "x.npy", (x.numpy() * 255).astype(np.uint8))
     dynamic = nelbo.data.load(folder / "x.npy", binarize="dynamic", scale=1 / 255)
@@ -135,6 +142,9 @@ def calls() -> dict[str, Callable[[], Any]]:
         "nelbo.measure.compare": lambda: measure.compare([run(), run()], effort="quick", seed=3).to_dict(),
         "nelbo.measure.elbo_terms": lambda: measure.elbo_terms(model(), x[:30], seed=3),
         "nelbo.measure.from_embeddings": lambda: measure.from_embeddings(model(), data.validation, data.train, seed=3),
+        "nelbo.Model.impute": lambda: masked().impute(holes, draws=2, samples=100, seed=3),
+        "nelbo.Run.impute": lambda: nelbo.Run(masked(), []).impute(holes, draws=2, samples=100, seed=3),
+        "nelbo.measure.impute": lambda: measure.impute(masked(), holes, draws=2, samples=100, seed=3),
         "nelbo.measure.importance_bounds": lambda: measure.importance_bounds(
             model(), x[:20], samples=(1, 10), seed=3, **QUIET
         ),

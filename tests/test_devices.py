@@ -39,6 +39,18 @@ def made():
     return model.eval()
 
 
+def masked(model):
+    """A model that takes missing values, where the other one lies."""
+    twin = nelbo.recipes.missing_vae((12,), latent=2, hidden=(8,), likelihood="bernoulli")
+    with randomness.seeded_weights(1):
+        twin.draw_weights()
+    return twin.eval().to(next(model.parameters()).device)
+
+
+def holes(x):
+    return x.masked_fill(NOISE.to(x) > 1, torch.nan)
+
+
 # every public function of a model and examples: where its result lies, and a call
 CALLS = {
     "nelbo.Model.posterior": (HERE, lambda m, x: m.posterior(x)),
@@ -80,6 +92,10 @@ CALLS = {
     "nelbo.measure.log_evidence": (MEASURED, lambda m, x: [
         measure.log_evidence(m, x[:4], method=method, **QUIET, **options)
         for method, options in (("quadrature", {}), ("importance", {"samples": 200}))]),
+    "nelbo.measure.impute": (MEASURED, lambda m, x: measure.impute(
+        masked(m), holes(x)[:5], draws=2, samples=100, **QUIET)),
+    "nelbo.measure.per_observed": (MEASURED, lambda m, x: measure.per_observed(
+        measure.elbo_terms(masked(m), holes(x), samples=4).elbo, holes(x))),
     "nelbo.measure.posterior_kl": (MEASURED, lambda m, x: measure.posterior_kl(m, x[:3])),
     "nelbo.measure.rate_distortion": (MEASURED, lambda m, x: measure.rate_distortion(m, x, samples=4)),
     "nelbo.measure.sample_match": (MEASURED, lambda m, x: measure.sample_match(m, x, x, samples=30)),
@@ -97,6 +113,7 @@ ELSEWHERE = {
     "nelbo.fit", "nelbo.load", "nelbo.resume", "nelbo.Run", "nelbo.evaluation.Evaluation", "nelbo.training.Step",
     "nelbo.evaluation.evaluation_mode", "nelbo.measure.report", "nelbo.measure.sections", "nelbo.measure.sweep",
     "nelbo.data.Batch", "nelbo.data.InMemory", "nelbo.data.Source", "nelbo.data.as_batch",
+    "nelbo.data.Preview", "nelbo.Model.over_observed", "nelbo.Model.impute", "nelbo.Run.impute",
     "nelbo.divergences.elbo_chain",
     "nelbo.divergences.jensen", "nelbo.figures.image_grid", "nelbo.figures.reconstruction_pairs",
     "nelbo.likelihoods.fitting",

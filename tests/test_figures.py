@@ -695,7 +695,7 @@ def test_arrays_are_drawn_as_tensors_are(runs, x, labels):
         (lambda run, x: figures.loss_curves(run.model), r"takes runs.*got VAE"),
         (lambda run, x: figures.loss_curves(np.zeros(3)), r"takes runs.*got ndarray"),
         (lambda run, x: figures.row("runs/x", x[:1], x), "model must be .*got str"),
-        (lambda run, x: figures.row(run, "x", x), "x must be a tensor or array.*got str"),
+        (lambda run, x: figures.row(run.model, "x", x), "x must be a tensor or array.*got str"),
         (lambda run, x: figures.row(run, x[:1], "z"), "embeddings must be a tensor or array, got str"),
         (lambda run, x: figures.embedding(run), "z must be a tensor or array, got Run"),
         (lambda run, x: figures.embedding(run.encode(x), prior="standard_normal"), "prior must be .*got str"),

@@ -11,8 +11,9 @@ from pyarrow import csv, parquet
 import nelbo
 from nelbo import measure
 from nelbo.cli import main
-from nelbo.data import load, prepared_like
+from nelbo.data import load
 from nelbo.data.features import Features, units_that_changed
+from nelbo.data.loading import prepared_like
 
 N = 120
 _rng = np.random.default_rng(0)

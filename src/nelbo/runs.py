@@ -14,7 +14,9 @@ from torch import Tensor, nn
 
 from nelbo import data as nelbo_data
 from nelbo import recipes
-from nelbo.data import as_batch, seen_by
+from nelbo.data import as_batch
+from nelbo.data.features import as_table
+from nelbo.data.loading import judged_by, prepared_like, seen_by
 from nelbo.devices import CPU, computes_in, move, pick_device
 from nelbo.evaluation import decode, evaluate, sample
 from nelbo.files import DamagedFileError, json_line, naming, parse_json, read_json, read_tensors, write_bytes
@@ -115,7 +117,7 @@ class Run:
         Raises:
             ValueError: columns are missing, all of which are named, or the shape is another one.
         """
-        return nelbo_data.prepared_like(self.origin, source)
+        return prepared_like(self.origin, source)
 
     def table(self, x: Tensor, *, means: bool = False) -> dict[str, NDArray[Any]]:
         """Samples or reconstructions as columns, in the names and the units of the run's data.
@@ -127,7 +129,7 @@ class Run:
             x: (n, \\*event), as the model sees it.
             means: whether x are means of p(x|z): those of columns of true and false stay probabilities.
         """
-        return nelbo_data.as_table(self.origin, x, means=means)
+        return as_table(self.origin, x, means=means)
 
     def beside(self, source: Any) -> nelbo_data.Data | nelbo_data.Dataset:
         """The run's training set with other data as its test set; its own data where these are they, wherever they lie.
@@ -137,7 +139,7 @@ class Run:
         Args:
             source: as for ``examples``.
         """
-        judged = nelbo_data.judged_by(self.origin, source)
+        judged = judged_by(self.origin, source)
         if isinstance(judged, nelbo_data.Data):
             self._data = self._data or judged
             return self._data

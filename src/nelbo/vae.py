@@ -11,7 +11,8 @@ from torch import Tensor, nn
 from torch.distributions import Distribution
 
 from nelbo import latents
-from nelbo.data import Batch, as_batch, seen_by
+from nelbo.data import Batch, as_batch
+from nelbo.data.loading import seen_by
 from nelbo.devices import accelerator, device_of
 from nelbo.divergences import Delta
 from nelbo.likelihoods import Likelihood, Observed, check_likelihood

@@ -9,7 +9,8 @@ from torch import nn
 import nelbo
 from nelbo import likelihoods, objectives
 from nelbo.evaluation import evaluate
-from nelbo.likelihoods import Observed, resampled
+from nelbo.likelihoods import Observed
+from nelbo.likelihoods.observed import resampled
 from nelbo.measure import log_evidence
 from nelbo.nn import MLP, WithMask
 from nelbo.objectives import Progress

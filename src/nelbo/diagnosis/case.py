@@ -14,7 +14,7 @@ from nelbo.diagnosis.registry import NotApplicable
 from nelbo.diagnosis.significance import factor_gain
 from nelbo.estimate import Estimate
 from nelbo.evaluation import Evaluation, evaluation_mode, rows_at_once
-from nelbo.likelihoods import resampled
+from nelbo.likelihoods.observed import resampled
 from nelbo.measure.aggregate import AggregatePosterior
 from nelbo.objectives import ELBO, Beta, ImportanceWeighted, Objective, Reconstruction, Schedule
 from nelbo.wrapping.view import Wrapped, as_wrapped

@@ -7,7 +7,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from nelbo.data import Data, Dataset, as_batch, as_data, is_named, judged_by, seen_by
+from nelbo.data import Data, Dataset, as_batch, as_data
+from nelbo.data.loading import is_named, judged_by, seen_by
 from nelbo.diagnosis import checks
 from nelbo.diagnosis.advice import advised
 from nelbo.diagnosis.case import Case

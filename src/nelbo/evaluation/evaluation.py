@@ -14,7 +14,8 @@ from torch import Tensor
 from torch.distributions import Distribution, Independent
 
 from nelbo import latents
-from nelbo.data import Batch, Dataset, as_batch, seen_by
+from nelbo.data import Batch, Dataset, as_batch
+from nelbo.data.loading import seen_by
 from nelbo.devices import device_of, widened
 from nelbo.divergences import closed_form
 from nelbo.estimate import Estimate

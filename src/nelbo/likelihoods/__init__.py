@@ -5,7 +5,7 @@ from nelbo.likelihoods.discrete import Categorical, DiscretizedLogistic, Negativ
 from nelbo.likelihoods.likelihood import LIKELIHOODS, Likelihood, Scale, Suggestion, check_likelihood, fitting
 from nelbo.likelihoods.masking import SelfMasking
 from nelbo.likelihoods.normal import Normal
-from nelbo.likelihoods.observed import Observed, resampled
+from nelbo.likelihoods.observed import Observed
 from nelbo.likelihoods.statistics import Linear, log_prob_without_gradient
 
 register = LIKELIHOODS.register
@@ -33,5 +33,4 @@ __all__ = [
     "named",
     "names",
     "register",
-    "resampled",
 ]

@@ -12,7 +12,8 @@ import torch
 from torch import Tensor
 
 from nelbo import figures
-from nelbo.data import Data, as_data, is_named
+from nelbo.data import Data, as_data
+from nelbo.data.loading import is_named
 from nelbo.estimate import Estimate
 from nelbo.measure.context import Effort, ReportContext, Split, command, report_context
 from nelbo.measure.latent_usage import latent_usage

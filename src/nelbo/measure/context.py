@@ -8,7 +8,8 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any, Literal
 
-from nelbo.data import Data, Dataset, as_data, is_named
+from nelbo.data import Data, Dataset, as_data
+from nelbo.data.loading import is_named
 from nelbo.estimate import Estimate
 from nelbo.evaluation import ElboTerms, Evaluation, evaluate, rows_at_once
 from nelbo.measure.evidence import Evidence

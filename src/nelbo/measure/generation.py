@@ -9,7 +9,8 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from nelbo.data import as_batch, seen_by, summarize
+from nelbo.data import as_batch, summarize
+from nelbo.data.loading import seen_by
 from nelbo.divergences import TestResult, classifier_test, mmd_test
 from nelbo.estimate import Estimate
 from nelbo.evaluation import evaluation_mode, rows_at_once

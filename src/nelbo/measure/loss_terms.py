@@ -8,7 +8,8 @@ import torch
 from torch import Tensor
 
 from nelbo import figures
-from nelbo.data import as_batch, seen_by, summarize
+from nelbo.data import as_batch, summarize
+from nelbo.data.loading import seen_by
 from nelbo.estimate import Estimate
 from nelbo.evaluation import ElboTerms, evaluate
 from nelbo.measure.generation import FITTED, principal_components

@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from nelbo.data import Batch, Data, Dataset
 from nelbo.data.sizes import available_memory, show_size
 from nelbo.evaluation.mode import evaluation_mode
-from nelbo.likelihoods import resampled
+from nelbo.likelihoods.observed import resampled
 from nelbo.nn import MLP, ConvDecoder
 from nelbo.objectives import Objective, Progress, Terms
 from nelbo.randomness import own_randomness

@@ -208,7 +208,8 @@ class Updates:
             constant and all(group.get("capturable", False) for group in optimizer.param_groups)
         )
         self._unit = self._compiled if self.settings.compile else self.joined
-        self._fast = torch.compile(self.joined, fullgraph=True, dynamic=False)
+        if self.settings.compile:  # or a second would go into loading the compiler
+            self._fast = torch.compile(self.joined, fullgraph=True, dynamic=False)
         self.not_compiled: str | None = None
         self.parameters = [parameter for parameter in self.step.parameters() if parameter.requires_grad]
 
