@@ -39,6 +39,15 @@ def counts(n: int, event: tuple[int, ...] = EVENT) -> Tensor:
     return torch.poisson(torch.full((n, *event), 3.0), generator=_generator())
 
 
+def positive(n: int, event: tuple[int, ...] = EVENT) -> Tensor:
+    return (0.5 * real(n, event)).exp()
+
+
+def mixed(n: int, event: tuple[int, ...] = EVENT) -> Tensor:
+    parts = (real, counts, unit, binary, positive, real)
+    return torch.cat([part(n, (1,)) for part in parts], 1)
+
+
 def categories(n: int, event: tuple[int, ...] = EVENT) -> Tensor:
     return torch.randint(0, 5, (n, *event), generator=_generator()).float()
 
@@ -53,6 +62,14 @@ LIKELIHOODS: dict[str, tuple[Callable[[], likelihoods.Likelihood], Callable[...,
     "normal_per_feature": (lambda: likelihoods.Normal(torch.full(EVENT, 0.7)), real),
     "discretized_logistic": (likelihoods.DiscretizedLogistic, levels),
     "categorical": (lambda: likelihoods.Categorical(5), categories),
+    "log_normal": (likelihoods.LogNormal, positive),
+    "truncated_normal": (likelihoods.TruncatedNormal, unit),
+    "columns": (
+        lambda: likelihoods.Columns(
+            {"a": "normal", "b": "poisson", "c": "truncated_normal", "d": "bernoulli", "e": "log_normal", "f": "normal"}
+        ),
+        mixed,
+    ),
     "poisson": (likelihoods.Poisson, counts),
     "negative_binomial": (likelihoods.NegativeBinomial, counts),
 }

@@ -8,7 +8,7 @@ decoder maps ``(batch, latent)`` to ``(batch, parameters_per_feature * c, *rest)
 import math
 from collections.abc import Sequence
 from itertools import pairwise
-from typing import Literal, final
+from typing import Any, Literal, final
 
 import torch
 from torch import Tensor, nn
@@ -212,14 +212,35 @@ class Log1p(nn.Module):
 
 
 @final
-class OneHot(nn.Module):
-    """Category numbers (batch, c, \\*rest) to indicators (batch, c * classes, \\*rest)."""
-
-    def __init__(self, classes: int) -> None:
-        super().__init__()
-        self.classes = classes
+class Log(nn.Module):
+    """log(x) of values greater than 0; 0 stands for what was not observed, and stays 0."""
 
     def forward(self, x: Tensor) -> Tensor:
+        return torch.where(x > 0, x, 1.0).log()
+
+
+@final
+class OneHot(nn.Module):
+    """Category numbers (batch, c, \\*rest) to indicators (batch, c * classes, \\*rest).
+
+    Args:
+        classes: of each feature; or of a vector one number for each of its features, side by side.
+    """
+
+    def __init__(self, classes: int | Sequence[int]) -> None:
+        super().__init__()
+        self.classes = classes
+        if not isinstance(classes, int):
+            codes = torch.cat([torch.arange(number) for number in classes])
+            self.register_buffer("codes", codes, persistent=False)
+            self.register_buffer(
+                "features", torch.arange(len(classes)).repeat_interleave(torch.tensor(classes)), persistent=False
+            )
+
+    def forward(self, x: Tensor) -> Tensor:
+        if not isinstance(self.classes, int):
+            features: Any = self.features
+            return (x.index_select(1, features) == self.codes).to(x.dtype)
         hot = nn.functional.one_hot(x.long(), self.classes).movedim(-1, 2)
         return hot.to(torch.get_default_dtype()).flatten(1, 2)
 

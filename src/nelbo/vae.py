@@ -181,7 +181,7 @@ class Model(nn.Module, ABC):
             x: (batch, \\*event).
         """
         family = self.px_family
-        family.check(x.masked_fill(x.isnan(), family.filler) if self.takes_missing else x)
+        family.check(torch.where(x.isnan(), family.filler_like(x), x) if self.takes_missing else x)
 
     def over_observed(self, px: Distribution) -> Distribution:
         """p(x|z) that sums over the observed features of x, where the model takes missing values; else px as it is."""

@@ -1,11 +1,13 @@
 """Families of p(x|z), in nats, with the decoder's output as parameters."""
 
 from nelbo.likelihoods.bernoulli import Bernoulli, ContinuousBernoulli
+from nelbo.likelihoods.columns import Columns
 from nelbo.likelihoods.discrete import Categorical, DiscretizedLogistic, NegativeBinomial, Poisson
 from nelbo.likelihoods.likelihood import LIKELIHOODS, Likelihood, Scale, Suggestion, check_likelihood, fitting
 from nelbo.likelihoods.masking import SelfMasking
 from nelbo.likelihoods.normal import Normal
 from nelbo.likelihoods.observed import Observed
+from nelbo.likelihoods.ranges import LogNormal, TruncatedNormal
 from nelbo.likelihoods.statistics import Linear, log_prob_without_gradient
 
 register = LIKELIHOODS.register
@@ -16,10 +18,12 @@ __all__ = [
     "LIKELIHOODS",
     "Bernoulli",
     "Categorical",
+    "Columns",
     "ContinuousBernoulli",
     "DiscretizedLogistic",
     "Likelihood",
     "Linear",
+    "LogNormal",
     "NegativeBinomial",
     "Normal",
     "Observed",
@@ -27,6 +31,7 @@ __all__ = [
     "Scale",
     "SelfMasking",
     "Suggestion",
+    "TruncatedNormal",
     "check_likelihood",
     "fitting",
     "log_prob_without_gradient",

@@ -137,6 +137,11 @@ class Categorical(Likelihood):
     def accepts(self, x: Tensor) -> bool:
         return _are_counts(x) and bool(x.max() < self.classes)
 
+    def for_columns(self, families: Sequence[Likelihood]) -> Likelihood | None:
+        """The most classes that one has: :class:`nelbo.likelihoods.Columns` leaves those out that the others lack."""
+        numbers = [family.classes for family in families if isinstance(family, Categorical)]
+        return Categorical(max(numbers)) if len(numbers) == len(families) else None
+
     def point_estimate(self, px: Distribution) -> Tensor:
         """The most probable category: the mean of category numbers stands for nothing."""
         return px.mode
@@ -159,6 +164,9 @@ class Categorical(Likelihood):
 
     def encoder_transform(self, event: Sequence[int]) -> nn.Module:
         return OneHot(self.classes)
+
+    def for_encoder(self, families: Sequence[Likelihood]) -> nn.Module:
+        return OneHot([family.parameters_per_feature for family in families])
 
     def pseudo_inputs(self, n: int, event: Sequence[int]) -> None:
         return None

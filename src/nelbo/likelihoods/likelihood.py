@@ -70,8 +70,8 @@ class Likelihood(nn.Module, ABC):
     """The values that x may take, in words."""
     hint: str = ""
     """Sentence at the end of :meth:`check`'s error: how to use this family all the same."""
-    filler: float = 0.0
-    """A value in the support, which is evaluated in place of a value that was not observed."""
+    filler: float | Tensor = 0.0
+    """A value in the support, one for all features or (\\*event), evaluated in place of one that was not observed."""
     wider: str = ""
     """Line that constructs a family with more variance, proposed where the data are overdispersed under this one."""
 
@@ -133,6 +133,33 @@ class Likelihood(nn.Module, ABC):
         """The x that stands for a mixture of p(x|z), and its standard error, by an average of :meth:`averaged`."""
         return average, error
 
+    def filler_like(self, x: Tensor) -> float | Tensor:
+        """:attr:`filler` on the device and of the type of x."""
+        return self.filler.to(x) if isinstance(self.filler, Tensor) else self.filler
+
+    # features of several families
+
+    def for_columns(self, families: Sequence["Likelihood"]) -> "Likelihood | None":
+        """One family for features that have these families, this one first; None where it takes several.
+
+        The default joins what has no parameters of its own and is the same but for its name.
+
+        Args:
+            families: of one feature each.
+        """
+        same = all(family.settings == self.settings for family in families)
+        return self if same and not any(family.state_dict() for family in families) else None
+
+    def for_encoder(self, families: Sequence["Likelihood"]) -> nn.Module | None:
+        """:meth:`encoder_transform` of features that have these families, which :meth:`for_columns` has joined."""
+        return self.encoder_transform((len(families),))
+
+    @property
+    def settings(self) -> tuple[Any, ...]:
+        """The class, its plain attributes, and the shapes of its tensors: equal for two of the same family."""
+        plain = {name: value for name, value in vars(self).items() if isinstance(value, str | float | tuple | int)}
+        return type(self), plain | {"training": None}, {name: t.shape for name, t in self.state_dict().items()}
+
     # building and training a model
 
     @classmethod
@@ -146,6 +173,10 @@ class Likelihood(nn.Module, ABC):
 
     def encoder_transform(self, event: Sequence[int]) -> nn.Module | None:
         """A first layer for encoders of examples of shape ``event``, such as log(1 + x) for counts; None for none."""
+        return None
+
+    def for_distances(self, event: Sequence[int]) -> nn.Module | None:
+        """A layer on the CPU to numbers whose distances mean something, where the values of x are of several kinds."""
         return None
 
     def pseudo_inputs(self, n: int, event: Sequence[int]) -> tuple[Tensor, tuple[float, float] | None] | None:

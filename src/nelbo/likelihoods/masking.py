@@ -57,7 +57,7 @@ class SelfMasked(Observed):
 
     def log_prob_each(self, value: Tensor) -> Tensor:
         missing = value.isnan()
-        seen = value.masked_fill(missing, self.filler)
+        seen = torch.where(missing, self.filler, value)
         observed = self.base_dist.log_prob(seen) + log_ndtr(-(self.offset + self.slope * seen))
         return torch.where(missing, log_ndtr(self.missing.base_dist.threshold), observed)
 

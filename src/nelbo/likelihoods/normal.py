@@ -1,6 +1,6 @@
 """p(x|z) for real values."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from functools import partial
 from typing import Any, Literal, final
 
@@ -30,14 +30,20 @@ class Normal(Likelihood):
             - ``"decoded"``: the decoder gives a mean and a log sigma for each feature.
             - a number: fixed.
             - a tensor of the shape of one example: learned, one sigma per feature, starting from these values.
+
+        features: with "optimal", the number of features of a vector, each of which then has an optimal sigma of its
+            own; None is one sigma for all features.
     """
 
     support = "finite real values"
     mean_square: Tensor
     steps: Tensor
 
-    def __init__(self, scale: float | Tensor | Literal["optimal", "decoded"] = "optimal") -> None:
+    def __init__(
+        self, scale: float | Tensor | Literal["optimal", "decoded"] = "optimal", *, features: int | None = None
+    ) -> None:
         super().__init__()
+        self.features = features
         self.scale = "per_feature" if isinstance(scale, Tensor) else scale
         if isinstance(scale, str) and scale not in ("optimal", "decoded"):
             raise ValueError(
@@ -46,10 +52,12 @@ class Normal(Likelihood):
             )
         if not isinstance(scale, str) and not bool((torch.as_tensor(scale) > 0).all()):
             raise ValueError(f"a standard deviation must be greater than 0, got {scale}")
+        if features is not None and self.scale != "optimal":
+            raise ValueError(f"features={features} is for Normal('optimal'), got scale {scale!r}; leave it out")
         if isinstance(scale, Tensor):
             self.log_scale = nn.Parameter(scale.detach().float().log())
         elif scale == "optimal":
-            self.register_buffer("mean_square", torch.ones(()))
+            self.register_buffer("mean_square", torch.ones(() if features is None else (features,)))
             self.register_buffer("steps", torch.zeros((), dtype=torch.long))
         elif scale == "decoded":
             self.parameters_per_feature = 2
@@ -81,13 +89,18 @@ class Normal(Likelihood):
 
     @torch.no_grad()
     def optimum(self, px: Distribution, x: Tensor, weights: Tensor | None = None) -> Tensor | None:
-        """The mean squared residual, ()."""
+        """The mean squared residual, (), or of each feature, (features,)."""
         if self.scale != "optimal":
             return None
         squares = (px.mean - x).square()
         if weights is not None:
             squares = (weights[(..., *(None,) * (squares.dim() - weights.dim()))] * squares).sum(0)
-        residual = mean_over_observed(squares, x) if isinstance(px, Observed) else squares.mean()
+        axes = None if self.features is None else tuple(range(squares.dim() - 1))
+        if isinstance(px, Observed):
+            # a feature that no example of the batch has keeps its sigma
+            residual = mean_over_observed(squares, x, axes, otherwise=self.mean_square)
+        else:
+            residual = squares.mean(axes)
         # a floor keeps a perfect fit (constant data) from a sigma of zero and an infinite likelihood
         return residual.clamp(min=1e-8).to(self.mean_square.dtype)
 
@@ -108,12 +121,19 @@ class Normal(Likelihood):
 
     @property
     def sigma(self) -> float | None:
-        if self.scale in ("decoded", "per_feature"):
+        if self.scale in ("decoded", "per_feature") or self.features is not None:
             return None
         return float(self._scale())
 
     def accepts(self, x: Tensor) -> bool:
         return True
+
+    def for_columns(self, families: Sequence[Likelihood]) -> Likelihood | None:
+        if all(
+            isinstance(family, Normal) and (family.scale, family.features) == ("optimal", None) for family in families
+        ):
+            return Normal("optimal", features=len(families))
+        return super().for_columns(families)
 
     @classmethod
     def suggested_by(cls, summary: ValueSummary) -> Suggestion | None:
@@ -135,6 +155,8 @@ class Normal(Likelihood):
     def browser_form(self) -> dict[str, Any]:
         per_feature = self.scale == "per_feature"
         scale = self.log_scale.detach().exp().flatten().tolist() if per_feature else self.sigma
+        if self.features is not None:
+            scale = self.mean_square.sqrt().tolist()
         return {"family": "normal", "scale": scale}
 
 

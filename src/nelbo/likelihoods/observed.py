@@ -25,7 +25,7 @@ class Observed(Independent):
         filler: a value in the support, which is evaluated in place of NaN so that no gradient is.
     """
 
-    def __init__(self, px: Distribution, filler: float = 0.0) -> None:
+    def __init__(self, px: Distribution, filler: float | Tensor = 0.0) -> None:
         if not isinstance(px, Independent) or px.base_dist.event_shape:
             raise TypeError(
                 "for an x with missing values, p(x|z) must be a torch.distributions.Independent of one distribution "
@@ -43,7 +43,7 @@ class Observed(Independent):
     def log_prob_each(self, value: Tensor) -> Tensor:
         """Log p(x_d|z) of each feature in nats, 0 where it was not observed; the shape of ``base_dist.log_prob``."""
         missing = value.isnan()
-        return self.base_dist.log_prob(value.masked_fill(missing, self.filler)).masked_fill(missing, 0.0)
+        return self.base_dist.log_prob(torch.where(missing, self.filler, value)).masked_fill(missing, 0.0)
 
     @property
     def missing(self) -> Independent:
@@ -57,10 +57,20 @@ def _(q: Observed, others: Sequence[Observed], change: Any) -> Observed:
     return Observed(whole(q, others, change), q.filler)
 
 
-def mean_over_observed(values: Tensor, x: Tensor) -> Tensor:
-    """The mean of values over the places at which x is not NaN, (); x broadcasts to the shape of values."""
+def mean_over_observed(
+    values: Tensor, x: Tensor, axes: tuple[int, ...] | None = None, *, otherwise: Tensor | float = 0.0
+) -> Tensor:
+    """The mean of values over the places at which x is not NaN, along some axes; x broadcasts to the shape of values.
+
+    Args:
+        values: (\\*shape).
+        x: whose NaN are left out.
+        axes: along which the mean is taken; None is all.
+        otherwise: what stands for the mean where there is nothing to take it of.
+    """
     missing = x.isnan().expand_as(values)
-    return values.masked_fill(missing, 0.0).sum() / (values.numel() - missing.sum()).clamp(min=1)
+    known = (~missing).sum(axes)
+    return torch.where(known > 0, values.masked_fill(missing, 0.0).sum(axes) / known.clamp(min=1), otherwise)
 
 
 def resampled(x: Tensor) -> Tensor:

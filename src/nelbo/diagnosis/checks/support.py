@@ -29,7 +29,11 @@ def _is_bernoulli(case: Case) -> bool:
 
 def _finite(case: Case) -> Tensor:
     """The finite examples; a value of the support takes the place of what is missing."""
-    x = case.train.x if case.missing is None else case.train.x.masked_fill(case.missing, case.model.px_family.filler)
+    x = (
+        case.train.x
+        if case.missing is None
+        else torch.where(case.missing, case.model.px_family.filler_like(case.train.x), case.train.x)
+    )
     return x[torch.isfinite(x.flatten(1)).all(1)]
 
 
