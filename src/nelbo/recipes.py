@@ -7,7 +7,7 @@ the command line reads its flags from them.
 import contextlib
 import functools
 import inspect
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Literal, ParamSpec, TypedDict, Unpack, cast, get_args
 
 import torch
@@ -37,6 +37,7 @@ __all__ = [
     "missing_vae",
     "recipe",
     "sigma_vae",
+    "table_vae",
     "vae",
     "vamp_vae",
     "wae",
@@ -51,7 +52,7 @@ class Axes(TypedDict, total=False):
     """The keywords of :func:`compose`, as editors and type checkers read them."""
 
     latent: int
-    likelihood: str | likelihoods.Likelihood
+    likelihood: str | Mapping[str, str] | likelihoods.Likelihood
     network: Network
     hidden: Sequence[int]
     channels: Sequence[int]
@@ -79,7 +80,7 @@ def compose(
     objective: Objective,
     *,
     latent: int = 2,
-    likelihood: str | likelihoods.Likelihood = "bernoulli",
+    likelihood: str | Mapping[str, str] | likelihoods.Likelihood = "bernoulli",
     network: Network = "mlp",
     hidden: Sequence[int] = (400,),
     channels: Sequence[int] = (32, 64),
@@ -97,7 +98,7 @@ def compose(
         latent: number of latent dimensions.
         likelihood: family of p(x|z), by a name in nelbo.likelihoods.names(), with a number where it takes one: normal
             has one optimal sigma, normal:0.1 a fixed one, categorical:10 has 10 classes; in Python also an object, such
-            as nelbo.likelihoods.Normal(0.1).
+            as nelbo.likelihoods.Normal(0.1), or one name for each column of a table, {"age": "normal", ...}.
         network: mlp, conv or residual (images only).
         hidden: widths of the encoder's dense layers; the decoder has them in reverse.
         channels: of the convolutions, one halving of the image each.
@@ -111,12 +112,14 @@ def compose(
     event, hidden, channels = _event(event), _widths("hidden", hidden), _widths("channels", channels)
     if not isinstance(latent, int) or latent < 1:  # pyright: ignore[reportUnnecessaryIsInstance]
         raise ValueError(f"latent must be a positive integer, got {latent!r}")
-    if not isinstance(likelihood, str | likelihoods.Likelihood):  # pyright: ignore[reportUnnecessaryIsInstance]
+    if not isinstance(likelihood, str | Mapping | likelihoods.Likelihood):  # pyright: ignore[reportUnnecessaryIsInstance]
         raise TypeError(
             f"likelihood must be a name or a nelbo Likelihood, got {likelihood!r}; write likelihood='bernoulli' or "
             "likelihood=nelbo.likelihoods.Bernoulli()"
         )
     px = likelihoods.named(likelihood) if isinstance(likelihood, str) else likelihood
+    if isinstance(px, Mapping):
+        px = likelihoods.Columns(px)
     qz = None if deterministic else POSTERIORS.named(posterior, latent)
     numbers = latent if qz is None else qz.encoder_outputs
     encoder, decoder = _networks(
@@ -149,7 +152,9 @@ def recipe(function: Callable[P, Model]) -> Callable[P, Model]:
     defaults = {p.name: p.default for p in signature.parameters.values() if p.default is not p.empty}
 
     @functools.wraps(function)
-    def make(event: Sequence[int], **arguments: Any) -> Model:
+    def make(event: Sequence[int] | Data, **arguments: Any) -> Model:
+        if isinstance(event, Data):
+            return make_for(event, function.__name__, **arguments)[0]
         for name in arguments:
             if name not in signature.parameters:
                 raise TypeError(
@@ -351,6 +356,34 @@ def missing_vae(
     return model
 
 
+@recipe
+def table_vae(
+    event: Sequence[int] | Data,
+    *,
+    samples: int = 5,
+    gradient: objectives.Gradient = "dreg",
+    likelihood: str | Mapping[str, str] | likelihoods.Likelihood = "normal",
+    latent: int = 8,
+    hidden: Sequence[int] = (128, 128),
+    **axes: Any,
+) -> Model:
+    """A VAE of a mixed table, whose columns have a likelihood each, trained on the bound of Burda et al. 2016.
+
+    Args:
+        event: shape of one example, (columns,); or data of ``nelbo.data.load(path, columns="all")``, which tell the
+            likelihood of each column.
+        samples: importance samples k of each example: the more, the tighter the bound on log p(x).
+        gradient: plain, stl (sticking-the-landing) or dreg (doubly reparameterized).
+        likelihood: of :func:`compose`: one name for each column.
+        latent: number of latent dimensions.
+        hidden: widths of the encoder's dense layers; the decoder has them in reverse.
+        axes: of :func:`compose`.
+    """
+    objective = objectives.ImportanceWeighted(samples, gradient)
+    shape = cast("Sequence[int]", event)  # of data, the decorator has taken it
+    return compose(shape, objective, likelihood=likelihood, latent=latent, hidden=hidden, **axes)
+
+
 def make(name: str, event: Sequence[int], **arguments: Any) -> Model:
     """The recipe of that name; an unknown one is a ValueError that lists them."""
     if name not in RECIPES:
@@ -372,11 +405,13 @@ def make_for(data: Data, name: str = "vae", **arguments: Any) -> tuple[Model, li
         The model, and the likelihood that was chosen; None where it was given, or the recipe has its own.
     """
     suggestion = None
+    if data.kinds:
+        arguments.setdefault("likelihood", {column: kind.family for column, kind in data.kinds.items()})
     if data.missing:
         arguments.setdefault("takes_missing", True)
     if "likelihood" not in arguments and name in RECIPES:
         prescribed, usual = (inspect.signature(f).parameters["likelihood"].default for f in (RECIPES[name], compose))
-        if prescribed == usual or name == "missing_vae":
+        if prescribed == usual or name in ("missing_vae", "table_vae"):
             suggestion = likelihoods.fitting(data.train.take(min(len(data.train), 1000)))
             arguments["likelihood"] = suggestion.name
     return make(name, data.event_shape, **arguments), suggestion
@@ -384,8 +419,12 @@ def make_for(data: Data, name: str = "vae", **arguments: Any) -> tuple[Model, li
 
 def _recorded(value: Any) -> Any:
     """An argument as run.json holds it: a likelihood by its name, or as it prints where no name constructs it."""
+    if isinstance(value, likelihoods.Columns):
+        return {name: _recorded(family) for name, family in value.families.items()}
     if isinstance(value, likelihoods.Likelihood):
         return _name_of(value) or repr(value)
+    if isinstance(value, Mapping):
+        return dict(cast("Mapping[str, Any]", value))
     return list(value) if isinstance(value, tuple) else value
 
 
@@ -395,15 +434,9 @@ def _name_of(px: likelihoods.Likelihood) -> str | None:
     for name in likelihoods.LIKELIHOODS.constructors:
         for text in (name, *(f"{name}:{number}" for number in numbers)):
             with contextlib.suppress(TypeError, ValueError):
-                if _settings(likelihoods.named(text)) == _settings(px):
+                if likelihoods.named(text).settings == px.settings:
                     return text
     return None
-
-
-def _settings(px: likelihoods.Likelihood) -> tuple[Any, ...]:
-    """The class, its plain attributes, and the shapes of its tensors."""
-    plain = {name: value for name, value in vars(px).items() if isinstance(value, str | float | tuple | int)}
-    return type(px), plain | {"training": None}, {name: tensor.shape for name, tensor in px.state_dict().items()}
 
 
 def _event(event: Sequence[int]) -> tuple[int, ...]:

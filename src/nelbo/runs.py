@@ -119,17 +119,21 @@ class Run:
         """
         return prepared_like(self.origin, source)
 
-    def table(self, x: Tensor, *, means: bool = False) -> dict[str, NDArray[Any]]:
+    def table(self, x: Tensor, *, means: bool = False, empty: int | None = None) -> dict[str, NDArray[Any]]:
         """Samples or reconstructions as columns, in the names and the units of the run's data.
 
-        What was standardized or scaled is so no longer, and columns that held whole numbers hold whole numbers: a
-        dictionary for ``pandas.DataFrame``, ``polars.DataFrame`` or ``pyarrow.table``.
+        What was standardized or scaled is so no longer, columns that held whole numbers hold whole numbers, and those
+        of a mixed table have their categories and stay within the range of the training data: a dictionary for
+        ``pandas.DataFrame``, ``polars.DataFrame`` or ``pyarrow.table``.
 
         Args:
             x: (n, \\*event), as the model sees it.
             means: whether x are means of p(x|z): those of columns of true and false stay probabilities.
+            empty: of a mixed table with missing values, a seed by which cells are left empty as often as in the
+                training data. Each column does so by itself, whatever its values: why cells are empty, and which are
+                so together, is not modelled. None leaves none empty.
         """
-        return as_table(self.origin, x, means=means)
+        return as_table(self.origin, x, means=means, empty=empty)
 
     def beside(self, source: Any) -> nelbo_data.Data | nelbo_data.Dataset:
         """The run's training set with other data as its test set; its own data where these are they, wherever they lie.

@@ -66,23 +66,49 @@ def test_options_change_what_a_column_becomes(path):
 def test_the_line_to_write_next_loads(path, capsys):
     assert main(["data", path]) == 0
     said = capsys.readouterr().out
-    assert "columns differ in scale" in said
     line = next(line for line in said.splitlines() if line.startswith("Train on it:"))
-    assert shlex.split(line)[3:] == shlex.split(
-        f"nelbo fit {path} --standardize --label town --columns patient_id age height income smokes unit "
-        "--missing observed"
-    )
+    assert shlex.split(line)[3:] == shlex.split(f"nelbo fit {path} --columns all")
     assert main(["data", *shlex.split(line)[5:]]) == 0  # the line itself goes through, unchanged
     assert line in capsys.readouterr().out
+    assert main(["data", path, "--types", "town=categorical", "unit=real", "--label", "smokes"]) == 0
+    assert f"nelbo fit {path} --label smokes --types town=categorical unit=real" in capsys.readouterr().out
+    assert main(["data", path, "--types", "town"]) == 1
+    assert "--types takes COLUMN=KIND" in capsys.readouterr().err
+
+
+def test_of_a_mixed_table_each_column_is_shown_with_what_it_becomes(path, capsys):
+    assert main(["data", path]) == 0
+    rows = {line.split("  ")[0]: line for line in capsys.readouterr().out.splitlines()}
+    assert rows["town"].endswith("feature: categorical")
+    assert "categorical:3" in rows["town"]
+    assert rows["height"].endswith("feature: real")
+    for name in ("patient_id", "seen", "share", "remark", "unit"):
+        assert "left out" in rows[name]
+
+
+def test_a_table_of_numbers_is_offered_as_before(tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    csv.write_csv(MESSY.select(["age", "income"]), "t.csv")
+    assert main(["data", "t.csv"]) == 0
+    said = capsys.readouterr().out
+    assert "columns differ in scale" in said
+    assert "nelbo fit t.csv --standardize\n" in said
 
 
 def test_json_holds_the_same(path, capsys):
     assert main(["data", path, "--json"]) == 0
     record = json.loads(capsys.readouterr().out)
     assert record["table"]["columns"][2]["name"] == "age"
-    assert record["data"]["event_shape"] == [6]
-    assert (record["likelihood"], record["problem"]) == ("normal", None)
-    assert record["fit"].startswith(f"nelbo fit {path} --standardize --label town")
+    assert record["data"]["event_shape"] == [5]
+    assert record["likelihood"] == {
+        "age": "normal",
+        "height": "normal",
+        "income": "normal",
+        "smokes": "bernoulli",
+        "town": "categorical:3",
+    }
+    assert record["problem"] is None
+    assert record["fit"].startswith(f"nelbo fit {path} --columns all")
 
 
 def test_arrays_and_named_sets(tmp_path, monkeypatch, capsys):

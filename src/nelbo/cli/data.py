@@ -1,14 +1,15 @@
 """nelbo data: what a file holds, and what a training would do with it."""
 
 import shlex
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from nelbo import data as nelbo_data
 from nelbo import likelihoods
-from nelbo.cli.fit import DATA, given
+from nelbo.cli.fit import DATA, for_table, given
 from nelbo.cli.flags import flag_names, in_flags, plain, with_flags
-from nelbo.data.previewing import Preview, is_table, preview
+from nelbo.data.previewing import Column, Preview, is_table, preview
 
 
 @with_flags(*DATA)
@@ -28,9 +29,9 @@ def data(source: str, *, json: bool = False, **values: Any) -> int:
     options = given(DATA, values)
     found = None
     if is_table(source) and Path(source).expanduser().exists():
-        found = preview(source, label=options.get("label"), columns=options.get("columns"))
-    if found is not None:
-        options |= _for_table(found, options)
+        options |= for_table(source, options)
+        named = options.get("columns")
+        found = preview(source, label=options.get("label"), columns=None if named == ["all"] else named)
     problem, loaded = "", None
     try:
         loaded = nelbo_data.load(source, **options)
@@ -41,7 +42,9 @@ def data(source: str, *, json: bool = False, **values: Any) -> int:
         without, loaded = loaded, nelbo_data.load(source, **options)
         # what the suggestion mends is shown all the same
         loaded.origin["notes"] += [note for note in without.origin["notes"] if "standardize=True" in note]
-    fits = None if loaded is None else likelihoods.fitting(loaded.train.take(min(len(loaded.train), 1000))).name
+    fits: Any = None if loaded is None else _fitting(loaded)
+    if found is not None and loaded is not None and loaded.kinds:
+        found = replace(found, columns=tuple(_as_taken(column, loaded) for column in found.columns))
     line = f"nelbo fit {shlex.quote(source)}{_typed(options)}"
     if json:
         from nelbo.files import json_text
@@ -56,10 +59,12 @@ def data(source: str, *, json: bool = False, **values: Any) -> int:
         print(json_text(record))
         return int(bool(problem))
     if found is not None:
-        print(f"{found.heading}\n\n{found.table(_families(found))}\n")
+        families = fits if isinstance(fits, dict) else _families(found)
+        print(f"{found.heading}\n\n{found.table(families)}\n")
     if loaded is not None:
         print(in_flags(str(loaded), flag_names(DATA)))
-        print(f"What the model sees fits --likelihood {fits}")
+        if isinstance(fits, str):
+            print(f"What the model sees fits --likelihood {fits}")
     print(f"It cannot be trained on as it is: {problem}" if problem else f"Train on it:      {line}")
     return int(bool(problem))
 
@@ -68,24 +73,29 @@ def _families(found: Preview) -> dict[str, str]:
     return {c.name: likelihoods.fitting(c.summary).name for c in found.columns if c.summary and not c.note}
 
 
-def _for_table(found: Preview, chosen: dict[str, Any]) -> dict[str, Any]:
-    """The options without which a training on the table would stop."""
-    options: dict[str, Any] = {}
-    refused = [column for column in found.columns if column.used == "refused"]
-    labels = [column.name for column in refused if column.could_be_label]
-    if labels and "label" not in chosen:
-        options["label"] = labels[0]
-    if [column for column in refused if column.name != options.get("label")] and found.names("feature"):
-        options["columns"] = found.names("feature")
-    if any(column.missing for column in found.columns if column.used == "feature"):
-        options["missing"] = "observed"
-    return options
+def _fitting(loaded: nelbo_data.Data) -> str | dict[str, str]:
+    """The likelihood that fits the values, or of a mixed table that of each column."""
+    if loaded.kinds:
+        return {name: kind.family for name, kind in loaded.kinds.items()}
+    return likelihoods.fitting(loaded.train.take(min(len(loaded.train), 1000))).name
+
+
+def _as_taken(column: Column, loaded: nelbo_data.Data) -> Column:
+    """A column as a mixed table takes it."""
+    if column.name in loaded.kinds:
+        return replace(column, used="feature", note=loaded.kinds[column.name].kind)
+    return column if column.used == "label" else replace(column, used="left out")
 
 
 def _wants_standardizing(loaded: nelbo_data.Data) -> bool:
     """Whether the values are real numbers of vectors, which train best with mean 0 and spread 1."""
     summary = loaded.origin["summary"]
-    return summary["kind"] == "real" and len(loaded.event_shape) == 1 and loaded.preparation == nelbo_data.Preparation()
+    return (
+        summary["kind"] == "real"
+        and not loaded.kinds
+        and len(loaded.event_shape) == 1
+        and loaded.preparation == nelbo_data.Preparation()
+    )
 
 
 def _typed(options: dict[str, Any]) -> str:
@@ -96,5 +106,6 @@ def _typed(options: dict[str, Any]) -> str:
             words.append(flag)
         elif value not in (None, False):
             several = value if isinstance(value, list | tuple) else [plain(value)]
+            several = [f"{column}={kind}" for column, kind in value.items()] if name == "types" else several
             words.append(f"{flag} {shlex.join(map(str, several))}")
     return "".join(f" {word}" for word in words)

@@ -11,6 +11,7 @@ from cyclopts.group import Group
 from nelbo import data as nelbo_data
 from nelbo import likelihoods, recipes
 from nelbo.cli.flags import flag_names, flags, in_flags, plain, with_flags
+from nelbo.data.previewing import is_table, preview
 from nelbo.devices import pick_device
 from nelbo.docstrings import described
 from nelbo.runs import RECORD, Run, read_history, read_record
@@ -35,7 +36,10 @@ _RECIPE = inspect.Parameter(
     default=None,
     annotation=Annotated[
         Literal[tuple(recipes.RECIPES)] | None,
-        Parameter(help="the model, by its published name (default vae; of data with missing values, missing_vae)."),
+        Parameter(
+            help="the model, by its published name (default vae; of data with missing values, missing_vae; of a mixed "
+            "table, table_vae)."
+        ),
     ],
 )
 _OF_RESUME = ("epochs", "device", "threads")
@@ -92,9 +96,13 @@ def fit(data: str | None = None, *, out: Path | None = None, resume: Path | None
 def _start(data: str, recipe: str | None, out: Path | None, values: dict[str, Any]) -> Run:
     pick_device(values["device"])  # before anything is read or downloaded
     seed = values["seed"] or 0
-    loaded = nelbo_data.load(data, seed=seed, **given(DATA, values))
+    options = given(DATA, values)
+    loaded = nelbo_data.load(data, seed=seed, **(options | for_table(data, options)))
     print(in_flags(str(loaded), flag_names(DATA)))
     chosen = given((*MODEL, *_OWN), values)
+    if loaded.kinds:
+        recipe = recipe or "table_vae"
+        print(f"Its columns are of several kinds: --columns all --recipe {recipe}, a likelihood for each column")
     if loaded.missing:
         recipe = recipe or "missing_vae"
         print(f"{loaded.missing:,} values are missing: --recipe {recipe}, whose encoder is told which")
@@ -109,7 +117,28 @@ def _start(data: str, recipe: str | None, out: Path | None, values: dict[str, An
 
 def given(parameters: Iterable[inspect.Parameter], values: dict[str, Any]) -> dict[str, Any]:
     """Those of the values that belong to these flags and were given."""
-    return {p.name: values[p.name] for p in parameters if values[p.name] is not None}
+    found = {p.name: values[p.name] for p in parameters if values[p.name] is not None}
+    if "types" in found:
+        pairs = [text.rpartition("=") for text in found["types"]]
+        bad = [text for text, (name, _, _) in zip(found["types"], pairs, strict=True) if not name]
+        if bad:
+            raise ValueError(f"--types takes COLUMN=KIND, such as --types zip=categorical, got {bad[0]!r}")
+        found["types"] = {name: kind for name, _, kind in pairs}
+    return found
+
+
+def for_table(source: str, chosen: dict[str, Any]) -> dict[str, Any]:
+    """The options by which a table is taken whose columns are not all numbers, or have empty cells.
+
+    Args:
+        source: a path or the name of a set.
+        chosen: the options that were given.
+    """
+    if "columns" in chosen or "types" in chosen or not is_table(source) or not Path(source).expanduser().exists():
+        return {}
+    found = preview(source, label=chosen.get("label"))
+    empty = "missing" not in chosen and any(c.missing for c in found.columns if c.used == "feature")
+    return {"columns": ["all"]} if found.names("refused") or empty else {}
 
 
 def _only_its_own(recipe: str, chosen: dict[str, Any]) -> None:

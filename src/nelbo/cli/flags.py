@@ -40,6 +40,7 @@ def flags(
         settings = Parameter(help=words, group=group, consume_multiple=True, negative=off)
         hint = hints.get(name, parameter.annotation)
         hint = str if str in get_args(hint) else hint  # a shell has text for all that text may stand for
+        hint = list[str] if Mapping[str, str] in get_args(hint) else hint  # of name=value
         parameters.append(parameter.replace(annotation=Annotated[hint | None, settings], default=None))
     return parameters
 

@@ -8,6 +8,7 @@ import torch
 
 from nelbo import runs
 from nelbo.cli.outputs import Split, examples_of, table_bytes
+from nelbo.data.kinds import ColumnKind
 from nelbo.files import write_bytes
 from nelbo.measure import impute as impute_in
 from nelbo.measure.importance import SAMPLES
@@ -68,7 +69,11 @@ def impute(
         columns = number | {"row": rows.repeat(again)}
         columns |= dict(zip(features, torch.cat(filled).flatten(1).T, strict=True))
         columns |= {"ess": found.ess.repeat(again)}
-        write_bytes(path, table_bytes({name: values.cpu().numpy() for name, values in columns.items()}, path.suffix))
+        table = {name: values.cpu().numpy() for name, values in columns.items()}
+        kinds = loaded.record["data"].get("kinds") or {}
+        for name, kind in kinds.items():
+            table[name] = ColumnKind.from_dict(kind).decoded(table[name], means=draws is None)
+        write_bytes(path, table_bytes(table, path.suffix))
     print(f"{int(stored.isnan().sum()):,} missing values in {len(examples):,} examples filled in: {path}")
     ess = found.ess[~found.ess.isnan()]
     if len(ess):

@@ -31,6 +31,7 @@ def sample(
     n: Number = 64,
     seed: int = 0,
     mean: bool = False,
+    complete: bool = False,
     device: str = "auto",
     out: Path | None = None,
 ) -> int:
@@ -41,6 +42,8 @@ def sample(
         n: number of examples.
         seed: of the draws.
         mean: write the mean of p(x|z) instead of a draw.
+        complete: of a mixed table with missing values, leave no cell empty; by default as many are empty as in the
+            training data, in each column at random.
         device: of the model: auto (the accelerator where there is one), cpu, cuda, cuda:1, mps, ...
         out: a .csv or .parquet file, in the names and units of the data; a .npy file of what the model gives; or a .png
             file. By default samples.png in the run, samples.npy for other examples.
@@ -54,12 +57,20 @@ def sample(
 
         return figures.image_grid(x)
 
+    path = out or run / f"samples{_suffix(x.shape[1:])}"
+    complete = complete or mean
+    kinds = (loaded.record.get("data") or {}).get("kinds") or {}
+    holes = {name: kind["missing"] for name, kind in kinds.items() if kind["missing"]}
+    if path.suffix in (".csv", ".parquet") and holes and not complete:
+        shares = ", ".join(f"{name} {share:.1%}" for name, share in holes.items())
+        print(f"Cells are left empty as often as in the training data, in each column at random: {shares}")
+        print("Why they are empty, and which are so together, is not modelled; --complete leaves none empty.")
     return _write(
         x,
-        out or run / f"samples{_suffix(x.shape[1:])}",
+        path,
         "samples",
         picture=picture,
-        columns=lambda: loaded.table(x, means=mean),
+        columns=lambda: loaded.table(x, means=mean, empty=None if complete else seed),
     )
 
 

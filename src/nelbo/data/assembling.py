@@ -1,6 +1,6 @@
 """From stored values and options to training, validation and test set."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -11,6 +11,7 @@ from torch import Tensor
 
 from nelbo.data.dataset import Dataset, InMemory
 from nelbo.data.draws import shuffled
+from nelbo.data.kinds import ColumnKind
 from nelbo.data.on_disk import OnDisk
 from nelbo.data.preparation import Preparation
 from nelbo.data.rows import ArrayRows, Layout, RowFile, RowStore, as_tensor, choose_layout, mask, plain
@@ -56,7 +57,7 @@ def assemble(
     summary, moments = survey(x, train_rows, moments=taken, names=source.features, missing=missing)
     preparation, more = prepare(summary, x, source, options, moments)
     notes += _on_missing(summary, moments, source.features, to_train=to_train)
-    if not standardize:
+    if not standardize and source.kinds is None:
         notes += _on_columns(summary, moments, source.features, "channel" if len(x.shape) > 1 else "column")
     if summary.kind == "real" and len(source.shape) == _SERIES and options["layout"] in ("auto", "as_is", "images"):
         notes += _on_sensors(_few(x).reshape(-1, source.shape[-1]))
@@ -96,6 +97,7 @@ def assemble(
             "preparation": train.preparation.to_dict(),
             "features": None if source.features is None else list(source.features),
             "types": None if source.types is None else list(source.types),
+            "kinds": None if source.kinds is None else {name: kind.to_dict() for name, kind in source.kinds.items()},
             "moments": moments.to_dict(),
             "label_names": None if names is None else list(names),
             "constant_features": moments.constant if standardize or source.features else [],
@@ -154,6 +156,8 @@ def prepare(
     Raises:
         ValueError: the values do not allow it.
     """
+    if source.kinds is not None:
+        return _by_column(source.kinds.values(), options, moments), []
     stored = getattr(source.x, "stored_dtype", source.x.dtype)
     scale, notes = _scale(summary, x.dtype, source.top, options, stored=stored, image=len(x.shape) == _IMAGE_AXES)
     refuse_unfit(summary, scale, options)
@@ -168,6 +172,22 @@ def prepare(
         named = [source.features[i] if source.features else str(i) for i in moments.constant]
         notes.append(f"constant in the training set, so divided by 1: {listed(named)}")
     return Preparation(dequantize=dequantize, mean=mean, std=std), notes
+
+
+def _by_column(kinds: Iterable[ColumnKind], options: dict[str, Any], moments: Moments) -> Preparation:
+    """The preparation of a mixed table, each column by itself.
+
+    Raises:
+        ValueError: an option that is for values of one kind.
+    """
+    given = [name for name in ("binarize", "dequantize") if options[name]]
+    given += ["scale"] if options["scale"] not in (None, "auto", 1) else []
+    if given:
+        raise ValueError(
+            f"a mixed table is scaled column by column, and does not take {given[0]}={options[given[0]]!r}; drop it"
+        )
+    each = [kind.shift_and_scale(*m) for kind, *m in zip(kinds, *moments.mean_and_std(noise=False), strict=True)]
+    return Preparation(mean=tuple(shift for shift, _ in each), std=tuple(scale for _, scale in each))
 
 
 def _on_missing(

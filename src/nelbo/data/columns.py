@@ -89,11 +89,32 @@ def choose(
     """
     index = [] if columns is not None else [n for n in row_indices(schema) if n != label]
     present = [n for n in schema.names if n not in index]
+    wanted = [n for n in present if n != label] if columns is None else list(columns)
+    check_names(schema, file, wanted, label=label, present=present)
+    empty = [] if missing is None else [n for n in wanted if str(schema.field(n).type) == "null"]
+    bad = [n for n in wanted if not is_numeric(schema.field(n).type) and n not in empty]
+    if bad:
+        raise ValueError(_refusal(schema, file, bad, [n for n in wanted if n not in bad], values))
+    types = [dtype_of(schema.field(n).type) for n in wanted if n not in empty]
+    if missing is not None:
+        types.append(np.dtype(np.float32))  # integers know no NaN
+    return tuple(wanted), np.result_type(*types), on_indices(index)
+
+
+def check_names(schema: Any, file: str, wanted: Sequence[str], *, label: str | None, present: Sequence[str]) -> None:
+    """Raise a ValueError where columns are missing or double, or none is left to be a feature.
+
+    Args:
+        schema: of the table, as arrow has it.
+        file: its name, for messages.
+        wanted: the features.
+        label: the column that holds labels, or None.
+        present: the columns that may be features or the label.
+    """
     known = set(schema.names)
     if len(set(present)) < len(present):
         twice = next(n for n in present if present.count(n) > 1)
         raise ValueError(f"{file} must have columns of different names, got {twice!r} more than once")
-    wanted = [n for n in present if n != label] if columns is None else list(columns)
     for name in (*wanted, *([label] if label is not None else [])):
         if name not in known:
             raise ValueError(
@@ -103,14 +124,6 @@ def choose(
         raise ValueError(f"column {label!r} is both label= and in columns=, which would tell the model the answer")
     if not wanted:
         raise ValueError(f"{file} has no column left to be a feature; it has {listed(schema.names)}")
-    empty = [] if missing is None else [n for n in wanted if str(schema.field(n).type) == "null"]
-    bad = [n for n in wanted if not is_numeric(schema.field(n).type) and n not in empty]
-    if bad:
-        raise ValueError(_refusal(schema, file, bad, [n for n in wanted if n not in bad], values))
-    types = [_dtype(schema.field(n).type) for n in wanted if n not in empty]
-    if missing is not None:
-        types.append(np.dtype(np.float32))  # integers know no NaN
-    return tuple(wanted), np.result_type(*types), _on_indices(index)
 
 
 def row_indices(schema: Any) -> list[str]:
@@ -127,7 +140,8 @@ def row_indices(schema: Any) -> list[str]:
     return list(dict.fromkeys([*unnamed, *empty, *(n for n in recorded if isinstance(n, str) and n in names)]))
 
 
-def _on_indices(index: Sequence[str]) -> list[str]:
+def on_indices(index: Sequence[str]) -> list[str]:
+    """A note on the columns that number or name the rows, which are left out."""
     if not index:
         return []
     what = "the first column, which has no name" if index[0] == "" else listed(index)
@@ -156,7 +170,8 @@ def is_text(kind: Any) -> bool:
     return types.is_string(kind) or types.is_large_string(kind) or types.is_string_view(kind)
 
 
-def _dtype(kind: Any) -> np.dtype[Any]:
+def dtype_of(kind: Any) -> np.dtype[Any]:
+    """The type of numpy's that holds a type of arrow's."""
     from pyarrow import types
 
     if types.is_decimal(kind):
@@ -175,7 +190,10 @@ def _refusal(
     line = f"columns={list(kept[:SHOWN])}".replace("]", ", ...]" if len(kept) > SHOWN else "]")
     leave = f"{line} to leave it out" if kept else "columns=[...] to leave it out"
     others = f"; likewise {listed(bad[1:])}" if len(bad) > 1 else ""
-    return f"column {first!r} of {file} must hold numbers, got {kind}{what}; write {mend}, or {leave}{others}"
+    return (
+        f"column {first!r} of {file} must hold numbers, got {kind}{what}; write {mend}, or {leave}{others}. Or write "
+        "columns='all', which takes a mixed table as it is"
+    )
 
 
 def of_other_values(name: str, kind: Any, values: Sequence[Any]) -> tuple[str, str]:

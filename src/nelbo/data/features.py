@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 from torch import Tensor
 
+from nelbo.data.kinds import ColumnKind
 from nelbo.data.preparation import Preparation
 from nelbo.data.summary import Missing
 from nelbo.registry import nearest
@@ -34,7 +35,13 @@ class Features(tuple[str, ...]):
     __slots__ = ()
 
     def taken_from(
-        self, present: Mapping[str, str], *, file: str, label: str | None, missing: Missing = None
+        self,
+        present: Mapping[str, str],
+        *,
+        file: str,
+        label: str | None,
+        missing: Missing = None,
+        categories: Sequence[str] = (),
     ) -> tuple[list[str], str | None]:
         """The columns to read of another table: these, and the label where the table has it.
 
@@ -45,6 +52,7 @@ class Features(tuple[str, ...]):
             file: the table's name, for messages.
             label: the column of the run's labels.
             missing: what an empty cell means: where it means not observed, so does an empty column.
+            categories: those of these columns that may hold texts.
 
         Raises:
             ValueError: columns are missing, all of which are named, or hold no numbers.
@@ -54,7 +62,8 @@ class Features(tuple[str, ...]):
             empty = "" if missing is None else ". An empty column of that name stands for values that were not observed"
             raise ValueError(f"{file} lacks {_of(self, lacking)}; {_instead(lacking, list(present))}{empty}")
         taken = _NUMBERS if missing is None else _NUMBERS_OR_NONE
-        texts = [f"{name!r} ({present[name]})" for name in self if not taken.fullmatch(present[name])]
+        bad = [name for name in self if name not in categories and not taken.fullmatch(present[name])]
+        texts = [f"{name!r} ({present[name]})" for name in bad]
         if texts:
             raise ValueError(
                 f"{file} must hold numbers in the columns that the run was trained on, got {', '.join(texts)}; "
@@ -68,13 +77,20 @@ class Features(tuple[str, ...]):
 
 
 def taken(
-    schema: Any, file: str, *, label: str | None, columns: Sequence[str] | None, missing: Missing
+    schema: Any,
+    file: str,
+    *,
+    label: str | None,
+    columns: Sequence[str] | None,
+    missing: Missing,
+    types: Mapping[str, Any] | None = None,
 ) -> tuple[Sequence[str] | None, str | None]:
     """Columns and label to read of a table with this schema of arrow's: of `Features` by name, else as they are."""
     if not isinstance(columns, Features):
         return columns, label
     present = {field.name: str(field.type) for field in schema}
-    return columns.taken_from(present, file=file, label=label, missing=missing)
+    categories = [name for name, kind in (types or {}).items() if kind.categories]
+    return columns.taken_from(present, file=file, label=label, missing=missing, categories=categories)
 
 
 def types_of(schema: Any, names: Sequence[str]) -> tuple[str, ...]:
@@ -99,13 +115,17 @@ def _instead(missing: Sequence[str], present: Sequence[str]) -> str:
     return f"it has {listed(present)}{meant}"
 
 
-def as_table(origin: Mapping[str, Any], x: Tensor, *, means: bool = False) -> dict[str, NDArray[Any]]:
+def as_table(
+    origin: Mapping[str, Any], x: Tensor, *, means: bool = False, empty: int | None = None
+) -> dict[str, NDArray[Any]]:
     """Examples as the model of a run sees them, as columns in the names and the units of its data.
 
     Args:
         origin: of the run's data.
         x: (n, \\*event).
         means: whether x are means of p(x|z), whose probabilities of true stay numbers.
+        empty: of a mixed table with missing values, a seed by which cells are left empty as often as in the training
+            data, each column by itself and whatever its values; None leaves none empty.
 
     Returns:
         Columns (n,) by name, x0, x1, ... where the data have no names; whole numbers where the data hold whole ones.
@@ -115,6 +135,12 @@ def as_table(origin: Mapping[str, Any], x: Tensor, *, means: bool = False) -> di
     names = origin.get("features") or ()
     if len(names) != raw.shape[1]:
         names = [f"x{i}" for i in range(raw.shape[1])]
+    if origin.get("kinds"):
+        known = [ColumnKind.from_dict(kind) for kind in origin["kinds"].values()]
+        if empty is not None:
+            gone = np.random.default_rng(empty).random(raw.shape) < [kind.missing for kind in known]
+            raw = np.where(gone, np.nan, raw)
+        return {name: known[i].decoded(raw[:, i], means=means) for i, name in enumerate(names)}
     types = origin.get("types") or ()
     if len(types) != len(names):
         whole = not prepared.binarize and (origin.get("summary") or {}).get("integer_share") == 1

@@ -19,6 +19,7 @@ from nelbo.data.batch import Batch, as_batch
 from nelbo.data.dataset import Dataset, InMemory
 from nelbo.data.delimited import COMPRESSIONS
 from nelbo.data.features import Features, units_that_changed
+from nelbo.data.kinds import ColumnKind
 from nelbo.data.named import NAMED
 from nelbo.data.objects import of_array, reader_of
 from nelbo.data.preparation import Binarize, Preparation
@@ -31,7 +32,7 @@ from nelbo.wording import advice, listed
 
 _BUILT_IN = (arrays, images, tables)  # to import them registers their readers
 _OF_TABLES = ("__arrow_c_stream__", "columns", "column_names", "var_names")  # frames, Hugging Face, AnnData
-_OF_READERS = ("label", "columns", "key", "on_disk", "memory")
+_OF_READERS = ("label", "columns", "types", "key", "on_disk", "memory")
 
 
 class Options(TypedDict, total=False):
@@ -47,6 +48,7 @@ class Options(TypedDict, total=False):
     layout: Layout
     label: str | None
     columns: Sequence[str] | None
+    types: Mapping[str, str] | None
     missing: Missing
     key: str | None
     on_disk: bool | None
@@ -81,6 +83,11 @@ class Data:
         return self.train.preparation
 
     @property
+    def kinds(self) -> dict[str, ColumnKind]:
+        """What each column of a mixed table is; empty of other data."""
+        return {name: ColumnKind.from_dict(kind) for name, kind in (self.origin.get("kinds") or {}).items()}
+
+    @property
     def missing(self) -> int:
         """The number of values that were not observed, which are NaN."""
         return (self.origin.get("summary") or {}).get("nan", 0)
@@ -91,7 +98,8 @@ class Data:
         lines = [
             f"{self.origin.get('source') or 'an array'}: {sizes} examples of shape {self.event_shape}.",
             str(self.origin.get("summary", {}).get("sentence", "")),
-            self.preparation.sentence,
+            "Each column is scaled by itself:" if self.kinds else self.preparation.sentence,
+            *(f"  {name}: {kind}" for name, kind in self.kinds.items()),
             *(f"Note: {note}." for note in self.origin.get("notes", [])),
         ]
         return "\n".join(line for line in lines if line)
@@ -110,6 +118,7 @@ def load(
     layout: Layout = "auto",
     label: str | None = None,
     columns: Sequence[str] | None = None,
+    types: Mapping[str, str] | None = None,
     missing: Missing = None,
     key: str | None = None,
     on_disk: bool | None = None,
@@ -143,7 +152,12 @@ def load(
             time, sensors) becomes (n, sensors, time), so that each sensor is standardized by itself; ``"vectors"``
             flattens each example; ``"as_is"`` takes the axes as they come; ``"auto"`` recognizes clear cases.
         label: the column of a table that holds labels.
-        columns: the columns of a table that are features; by default all but `label`.
+        columns: the columns of a table that are features; by default all but `label`, which must be numbers. ``"all"``
+            takes a mixed table as it is: what each column holds (real numbers, counts, categories, ...) is told from
+            its values, each is scaled by itself, and what cannot be learned from is left out and named.
+        types: of a mixed table, by column, where it is another than is told from the values: ``"real"``,
+            ``"positive"``, ``"bounded"``, ``"count"``, ``"binary"`` or ``"categorical"``; all others as by
+            ``columns="all"``, unless `columns` names some.
         missing: ``"observed"`` leaves empty cells and NaN as NaN, which count as not observed; by default they are an
             error.
         key: the array of a .npz file to train on.
@@ -162,7 +176,10 @@ def load(
         FileNotFoundError: there is no such path or set.
     """
     options: dict[str, Any] = {name: value for name, value in locals().items() if name not in ("source", "sha256")}
-    options["columns"] = None if columns is None else list(columns)
+    options["columns"] = _columns(columns, types)
+    options["types"] = None if types is None else dict(types)
+    if options["columns"] == tables.ALL and missing is None:
+        options["missing"] = "observed"
     check_choice("missing", missing, (None, "observed"))
     what, name, read = _reader(source)
     takes = options_of(read)
@@ -316,6 +333,10 @@ def _stored_like(origin: dict[str, Any], source: Any) -> tuple[str | None, Sourc
     what, name, read = _reader(source)
     features, takes = origin.get("features"), options_of(read)
     options: dict[str, Any] = {**origin["options"], "columns": Features(features) if features else None}
+    if origin.get("kinds"):
+        options["types"] = {column: ColumnKind.from_dict(kind) for column, kind in origin["kinds"].items()}
+        if not (origin.get("summary") or {}).get("nan"):
+            options["missing"] = None  # the model takes none
     if name is None:
         instead = "pass examples like those"
     else:
@@ -348,7 +369,9 @@ def _prepared(origin: dict[str, Any], name: str | None, stored: Source) -> Datas
         notes.append(f"labels that the run was not trained with: {listed(unseen)}")
     for note in notes:
         warnings.warn(note, stacklevel=2)
-    if options["standardize"]:  # by mean and standard deviation of the run's training set, not of these examples
+    if options["standardize"] or origin.get(
+        "kinds"
+    ):  # by mean and standard deviation of the run's training set, not of these examples
         data.train.preparation = Preparation.from_dict(origin["preparation"])
     return data.train
 
@@ -446,6 +469,13 @@ def _reader(source: Any) -> tuple[str, str | None, Callable[..., Source]]:
             f"{path.name} must be one of {files}; of other files, read the values into an array x and {how}"
         )
     return path.name, str(path.absolute()), functools.partial(READERS[kind], path)
+
+
+def _columns(columns: Sequence[str] | None, types: Mapping[str, str] | None) -> list[str] | str | None:
+    """The names of columns, or "all" of a mixed table, which a shell gives as a list of one."""
+    if columns is None:
+        return None if types is None else tables.ALL
+    return tables.ALL if columns == tables.ALL or list(columns) == [tables.ALL] else list(columns)
 
 
 def _suffixes(kinds: Iterable[str]) -> list[str]:

@@ -13,7 +13,7 @@ from nelbo.data.rows import plain_dtype
 from nelbo.data.sizes import check_fits, show_size
 from nelbo.data.source import Source, as_array, reading, sha256_of_examples, sortable
 from nelbo.data.summary import Missing
-from nelbo.data.tables import source_of_table
+from nelbo.data.tables import Types, source_of_table
 from nelbo.registry import check_choice
 from nelbo.wording import listed
 
@@ -187,6 +187,7 @@ def _of_columns(
     *,
     label: str | None = None,
     columns: Sequence[str] | None = None,
+    types: Types = None,
     missing: Missing = None,
 ) -> Source:
     """Columns of one number each are a table; one column of arrays is x, and another may hold labels."""
@@ -197,7 +198,7 @@ def _of_columns(
         cells = {str(name): as_array(v) if isinstance(v, Tensor) else v for name, v in given.items()}
         with reading("the columns", "a table", "Expected columns of equal length"):
             table = pa.table({name: v if hasattr(v, "__arrow_c_array__") else pa.array(v) for name, v in cells.items()})
-        return source_of_table(table, "the table", label=label, columns=columns, missing=missing)
+        return source_of_table(table, "the table", label=label, columns=columns, types=types, missing=missing)
     wanted = shaped if columns is None else list(columns)
     if len(wanted) != 1 or wanted[0] not in shaped:
         raise ValueError(f"one column of arrays must be x, got {listed(wanted)}; write columns=[{shaped[0]!r}]")

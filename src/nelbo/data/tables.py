@@ -2,7 +2,7 @@
 
 import itertools
 import threading
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import replace
 from pathlib import Path
@@ -11,15 +11,31 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from nelbo.data.columns import CELLS, choose, is_whole, on_row_numbers
+from nelbo.data.columns import (
+    CELLS,
+    check_names,
+    choose,
+    dtype_of,
+    is_numeric,
+    is_whole,
+    on_indices,
+    on_row_numbers,
+    row_indices,
+)
 from nelbo.data.delimited import COMPRESSIONS, TEXT, read_text_table
 from nelbo.data.features import taken, types_of
+from nelbo.data.kinds import ColumnKind, kinds_of
 from nelbo.data.on_disk import piece_bytes
 from nelbo.data.rows import Layout, RowFile
 from nelbo.data.sizes import check_fits, show_size, stays_on_disk
 from nelbo.data.source import RefusedError, Source, reader, reading, sha256_of_arrays, sha256_of_file
 from nelbo.data.summary import KEEP, Missing
 from nelbo.wording import SHOWN, advice
+
+Types = Mapping[str, Any] | None
+"""What some columns of a mixed table are: names of kinds, or `ColumnKind`s."""
+ALL = "all"
+"""In place of the names of columns: all that can be learned from, whatever they hold."""
 
 _READ_AT_A_TIME = 1 << 16  # bytes of a column
 _BYTES_A_COLUMN_CHUNK = 2048  # of metadata, as arrow holds it: measured
@@ -30,7 +46,12 @@ _PIECES_IN_A_ROW_GROUP = 6  # row groups are as large as their writer made them;
 
 @reader(*TEXT, *(text + packed for text in TEXT for packed in COMPRESSIONS))
 def read_text(
-    path: Path, *, label: str | None = None, columns: Sequence[str] | None = None, missing: Missing = None
+    path: Path,
+    *,
+    label: str | None = None,
+    columns: Sequence[str] | None = None,
+    types: Types = None,
+    missing: Missing = None,
 ) -> Source:
     """Read the numeric columns of a table in text, such as a .csv file.
 
@@ -38,7 +59,9 @@ def read_text(
         ValueError: a column is missing, not numeric or has empty cells; or the file is not a table.
     """
     table, notes = read_text_table(path)
-    source = source_of_table(table, path.name, sha256_of_file(path), label=label, columns=columns, missing=missing)
+    source = source_of_table(
+        table, path.name, sha256_of_file(path), label=label, columns=columns, types=types, missing=missing
+    )
     return replace(source, notes=[*notes, *source.notes])
 
 
@@ -49,6 +72,7 @@ def source_of_table(
     *,
     label: str | None = None,
     columns: Sequence[str] | None = None,
+    types: Types = None,
     missing: Missing = None,
 ) -> Source:
     """The numeric columns of a table in arrow's form.
@@ -59,6 +83,7 @@ def source_of_table(
         sha256: of the bytes it was read from; None is to hash its values.
         label: see `nelbo.data.load`.
         columns: likewise.
+        types: likewise; or what each column is, as it is known of an earlier table.
         missing: likewise.
 
     Raises:
@@ -68,14 +93,41 @@ def source_of_table(
     def values(column: str) -> list[Any]:
         return table.column(column).slice(0, CELLS).to_pylist()
 
-    columns, label = taken(table.schema, name, label=label, columns=columns, missing=missing)
-    names, dtype, notes = choose(table.schema, name, values, label=label, columns=columns, missing=missing)
+    columns, label = taken(table.schema, name, label=label, columns=columns, missing=missing, types=types)
+    names, dtype, notes, kinds = _chosen(
+        table.schema, name, values, table.column, label=label, columns=columns, types=types, missing=missing
+    )
     x = np.empty((table.num_rows, len(names)), dtype=dtype)
-    _fill(x, table, names, name, missing=missing)
+    _fill(x, table, names, name, missing=missing, kinds=kinds)
     y = _labels(table, label, name)
-    notes += on_row_numbers(names, x)
-    types = types_of(table.schema, names)
-    return Source(x, sha256 or sha256_of_arrays(x, y), y=y, features=names, types=types, notes=notes)
+    notes += [] if kinds else on_row_numbers(names, x)
+    kept = types_of(table.schema, names)
+    return Source(x, sha256 or sha256_of_arrays(x, y), y=y, features=names, types=kept, kinds=kinds, notes=notes)
+
+
+def _chosen(
+    schema: Any,
+    file: str,
+    values: Callable[[str], list[Any]],
+    column: Callable[[str], Any],
+    *,
+    label: str | None,
+    columns: Sequence[str] | None,
+    types: Types,
+    missing: Missing,
+) -> tuple[tuple[str, ...], np.dtype[Any], list[str], dict[str, ColumnKind] | None]:
+    """The columns that are features, a type that holds them, notes, and what each is, of a mixed table."""
+    if columns != ALL and types is None:
+        return *choose(schema, file, values, label=label, columns=columns, missing=missing), None
+    everything = columns in (ALL, None)
+    index = row_indices(schema) if everything else []
+    present = [n for n in schema.names if n != label and n not in index]
+    names = present if everything else list(columns or ())
+    known = [n for n in present if is_numeric(schema.field(n).type)]
+    check_names(schema, file, names, label=label, present=present)
+    kinds, notes = kinds_of(schema, names, column, file, given=types or {}, all_of_them=everything)
+    stored = [dtype_of(schema.field(n).type) for n in kinds if n in known]
+    return tuple(kinds), np.result_type(np.float32, *stored), [*on_indices(index), *notes], kinds
 
 
 @reader(".parquet", ".pq")
@@ -84,6 +136,7 @@ def read_parquet(
     *,
     label: str | None = None,
     columns: Sequence[str] | None = None,
+    types: Types = None,
     missing: Missing = None,
     on_disk: bool | None = None,
     memory: int = 1 << 30,
@@ -101,9 +154,15 @@ def read_parquet(
         with parquet_errors(path):
             return next(file.iter_batches(CELLS, columns=[column])).column(0).to_pylist()
 
-    columns, label = taken(schema, path.name, label=label, columns=columns, missing=missing)
-    names, dtype, notes = choose(schema, path.name, values, label=label, columns=columns, missing=missing)
-    x: Any = ParquetRows(file, path, names=names, dtype=dtype, missing=missing)
+    def column(name: str) -> Any:
+        with parquet_errors(path):
+            return file.read(columns=[name]).column(0)
+
+    columns, label = taken(schema, path.name, label=label, columns=columns, missing=missing, types=types)
+    names, dtype, notes, kinds = _chosen(
+        schema, path.name, values, column, label=label, columns=columns, types=types, missing=missing
+    )
+    x: Any = ParquetRows(file, path, names=names, dtype=dtype, missing=missing, kinds=kinds)
     promise = f"{path.name} promises {len(x):,} rows, and so {_SPLIT} bytes for the split of each"
     check_fits(len(x) * _SPLIT, promise, "If it holds fewer, it is damaged: write it again")
     y = None
@@ -113,15 +172,16 @@ def read_parquet(
         y = _labels(stored, label, path.name)
     if stays_on_disk(len(x) * x.row_bytes, on_disk):
         x.refuse_large_groups(piece_bytes(memory) * _PIECES_IN_A_ROW_GROUP)
-        whole = [n for n in names if is_whole(schema.field(n).type)]
+        whole = [n for n in names if is_whole(schema.field(n).type) and kinds is None]
         notes += on_row_numbers(whole, np.array([values(n) for n in whole], dtype=np.float64).T)
     else:
         # by row groups: the whole table beside the whole matrix would take three times the memory
         rows, x = x, np.empty((len(x), *x.shape), dtype=dtype)
         for i, (start, stop) in enumerate(itertools.pairwise(rows.edges.tolist())):
             rows.read(i, x[start:stop])
-        notes += on_row_numbers(names, x)
-    return Source(x, sha256_of_file(path), y=y, features=names, types=types_of(schema, names), notes=notes)
+        notes += [] if kinds else on_row_numbers(names, x)
+    kept = types_of(schema, names)
+    return Source(x, sha256_of_file(path), y=y, features=names, types=kept, kinds=kinds, notes=notes)
 
 
 class ParquetRows(RowFile):
@@ -133,16 +193,25 @@ class ParquetRows(RowFile):
         names: the columns that are features.
         dtype: a type that holds them all.
         missing: what an empty cell means; see `load`.
+        kinds: what each column of a mixed table is.
     """
 
     def __init__(
-        self, file: Any, path: Path, *, names: tuple[str, ...], dtype: np.dtype[Any], missing: Missing = None
+        self,
+        file: Any,
+        path: Path,
+        *,
+        names: tuple[str, ...],
+        dtype: np.dtype[Any],
+        missing: Missing = None,
+        kinds: Mapping[str, ColumnKind] | None = None,
     ) -> None:
         self.path = path
         self.shape = (len(names),)
         self.dtype = dtype
         self._names = names
         self._missing: Missing = missing
+        self._kinds = kinds
         self._lock = threading.Lock()
         self._file = file  # kept open: the metadata of many row groups take long to read, and memory each time
         meta = file.metadata
@@ -179,7 +248,15 @@ class ParquetRows(RowFile):
             ):
                 kept = None if keep is None else keep[seen : seen + batch.num_rows]
                 n = batch.num_rows if kept is None else int(kept.sum())
-                _fill(out[filled : filled + n], batch, self._names, self.path.name, missing=self._missing, keep=kept)
+                _fill(
+                    out[filled : filled + n],
+                    batch,
+                    self._names,
+                    self.path.name,
+                    missing=self._missing,
+                    kinds=self._kinds,
+                    keep=kept,
+                )
                 seen, filled = seen + batch.num_rows, filled + n
             # or arrow keeps what it freed, and the process grows beyond what was asked for
             pa.default_memory_pool().release_unused()
@@ -203,11 +280,16 @@ def _fill(
     file: str,
     *,
     missing: Missing = None,
+    kinds: Mapping[str, ColumnKind] | None = None,
     keep: NDArray[np.bool_] | None = None,
 ) -> None:
     """Write the columns side by side to out: (rows, len(names)), only the rows that `keep` marks."""
     for j, name in enumerate(names):
         column = table.column(name)
+        if kinds is not None:
+            values = kinds[name].coded(column, name, file, missing)
+            out[:, j] = values if keep is None else values[keep]
+            continue
         if column.null_count and missing is None:
             drop = advice("drop those rows (table.drop_null())", "drop those rows")
             raise RefusedError(
