@@ -23,6 +23,7 @@ from nelbo.measure.loss_terms import (
 )
 from nelbo.measure.reporting import report, sections
 from nelbo.measure.sweep import Sweep, sweep
+from nelbo.measure.tables import TableMatch, error_per_column, table_match
 from nelbo.measure.true_posterior import TruePosterior, posterior_kl, true_posterior
 from nelbo.training import Interrupted
 
@@ -41,12 +42,14 @@ __all__ = [
     "RateDistortion",
     "SampleMatch",
     "Sweep",
+    "TableMatch",
     "TruePosterior",
     "aggregate_match",
     "bdmc",
     "compare",
     "density_coverage",
     "elbo_terms",
+    "error_per_column",
     "features_for",
     "from_embeddings",
     "importance_bounds",
@@ -63,5 +66,6 @@ __all__ = [
     "sample_match",
     "sections",
     "sweep",
+    "table_match",
     "true_posterior",
 ]

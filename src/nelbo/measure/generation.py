@@ -40,7 +40,9 @@ class Features:
         return self.of(x.cpu())
 
 
-def features_for(train: Tensor, *, components: int = _COMPONENTS) -> Features:
+def features_for(
+    train: Tensor, *, components: int = _COMPONENTS, seen_as: Callable[[Tensor], Tensor] | None = None
+) -> Features:
     """Features that fit the data: the values themselves where they are few, else their principal components.
 
     Counts are taken as log(1 + x), categories as one-hot; up to 16 values are standardized each; more are projected on
@@ -50,10 +52,13 @@ def features_for(train: Tensor, *, components: int = _COMPONENTS) -> Features:
     Args:
         train: (n, \\*event), examples of the training set.
         components: principal components, at most.
+        seen_as: numbers to take in place of the values, (n, \\*event) to (n, numbers), as of a table of several kinds.
     """
     train = train.cpu()
     kind = summarize(train).kind
-    if kind == "categories":
+    if seen_as is not None:
+        plain = Features("numbers of the columns, categories one-hot", lambda x: seen_as(x).flatten(1).double())
+    elif kind == "categories":
         classes = int(train.max()) + 1
         plain = Features(
             "one-hot values", lambda x: F.one_hot(x.long().clamp(0, classes - 1), classes).flatten(1).double()
@@ -177,7 +182,9 @@ def sample_match(
         )
     average, missing = train.nanmean(0), held_out.isnan()
     train, held_out = (torch.where(part.isnan(), average, part) for part in (train, held_out))
-    features = features or features_for(train)
+    if features is None:
+        seen_as = model.px_family.for_distances(train.shape[1:])
+        features = features_for(train, seen_as=seen_as)
     size = min(samples, len(held_out), len(train))
     with evaluation_mode(model, seed):
         x, means = _drawn(model, held_out, size, mean=mean)

@@ -3,6 +3,7 @@
 from collections.abc import Callable
 
 from nelbo.measure.context import ReportContext
+from nelbo.measure.sections.columns import columns, synthetic
 from nelbo.measure.sections.evidence import evidence, overfits
 from nelbo.measure.sections.gaps import gaps
 from nelbo.measure.sections.latent import aggregate, usage
@@ -12,11 +13,13 @@ from nelbo.report.parts import Section
 
 SECTIONS: tuple[tuple[str, Callable[[ReportContext], Section | None]], ...] = (
     ("loss", loss),
+    ("columns", columns),
     ("log p(x)", evidence),
     ("gaps of the bound", gaps),
     ("overfitting", overfits),
     ("latent units", usage),
     ("aggregate posterior", aggregate),
     ("samples", samples),
+    ("synthetic rows", synthetic),
     ("reconstruction from embeddings", embeddings),
 )
