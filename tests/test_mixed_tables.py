@@ -1,0 +1,180 @@
+"""A mixed table, from fit without options to imputations, synthetic rows and a report; and tables of known log p."""
+
+import csv
+import itertools
+
+import numpy as np
+import pytest
+import torch
+
+import nelbo
+from nelbo.cli import main
+from nelbo.evaluation import sample
+from nelbo.measure import elbo_terms, error_per_column, log_evidence, table_match
+from tests.data.test_kinds import KINDS, people
+from tests.known_tables import classes, classes_log_prob, network, network_log_prob
+
+OPTIONS = ["--epochs", "2", "--hidden", "16", "--latent", "2", "--samples", "3"]
+
+
+def write(path, columns):
+    with path.open("w", newline="") as file:
+        writer = csv.writer(file)
+        writer.writerow(columns)
+        writer.writerows([["" if v is None else v for v in row] for row in zip(*columns.values(), strict=True)])
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("mixed")
+    write(folder / "people.csv", people())
+    assert main(["fit", str(folder / "people.csv"), *OPTIONS, "--out", str(folder / "run")]) == 0
+    return folder
+
+
+def read(path):
+    with path.open(newline="") as file:
+        rows = list(csv.DictReader(file))
+    return {name: [row[name] for row in rows] for name in rows[0]}
+
+
+def test_fit_without_options_trains_a_model_of_all_columns(folder):
+    run = nelbo.load(folder / "run")
+    assert run.record["recipe"]["name"] == "table_vae"
+    assert run.model.takes_missing
+    families = run.record["recipe"]["arguments"]["likelihood"]
+    assert families == {name: kind.family for name, kind in run.data.kinds.items()}
+    assert list(families) == list(KINDS)
+
+
+def test_a_table_without_holes_trains_a_model_that_takes_none(folder):
+    write(folder / "whole.csv", people(holes=False))
+    assert main(["fit", str(folder / "whole.csv"), *OPTIONS, "--out", str(folder / "whole")]) == 0
+    assert not nelbo.load(folder / "whole").model.takes_missing
+
+
+@pytest.mark.filterwarnings("ignore:.*left out, on which")
+def test_samples_and_reconstructions_are_tables_like_the_source(folder, capsys):
+    out = folder / "synthetic.csv"
+    assert main(["sample", str(folder / "run"), "-n", "200", "--out", str(out)]) == 0
+    said = capsys.readouterr().out
+    assert "left empty as often as in the training data" in said
+    assert "--complete" in said
+    table = read(out)
+    assert list(table) == list(KINDS)
+    assert set(table["job"]) == {"clerk", "nurse", "teacher", ""}
+    assert set(table["zip"]) <= {"3000", "8001", "9500"}
+    assert set(table["smokes"]) <= {"true", "false"}
+    ages = [float(v) for v in table["age"] if v]
+    assert len(ages) < 200
+    assert all(age == round(age) and 18 <= age < 80 for age in ages)
+    assert main(["sample", str(folder / "run"), "-n", "50", "--complete", "--out", str(out)]) == 0
+    assert "" not in itertools.chain(*read(out).values())
+    assert main(["reconstruct", str(folder / "run"), str(folder / "people.csv"), "--out", str(out)]) == 0
+    assert set(read(out)["job"]) <= {"clerk", "nurse", "teacher"}
+
+
+@pytest.mark.filterwarnings("ignore:.*left out, on which")
+def test_imputations_are_cells_of_the_table(folder):
+    out = folder / "filled.csv"
+    line = ["impute", str(folder / "run"), str(folder / "people.csv"), "--samples", "100", "--out", str(out)]
+    assert main([*line, "--draws", "2"]) == 0
+    table = read(out)
+    given = [None if v == " NA " else v for v in people()["job"]]
+    assert len(table["job"]) == 2 * len(given)
+    for got, known in zip(table["job"], given * 2, strict=True):
+        assert got == known if known else got in ("clerk", "nurse", "teacher")
+
+
+def test_the_costs_of_the_columns_add_up_to_the_reconstruction_error(folder):
+    run = nelbo.load(folder / "run")
+    held = run.data.validation.take(30)
+    costs = error_per_column(run, held)
+    assert list(costs) == list(KINDS)
+    terms = elbo_terms(run, held)
+    assert sum(map(float, costs.values())) == pytest.approx(float(terms.reconstruction_error.value.mean()), rel=1e-5)
+    assert all(cost.error > 0 for cost in costs.values())
+    with pytest.raises(ValueError, match="rows of columns"):
+        error_per_column(nelbo.recipes.vae((1, 4, 4), hidden=(4,)), torch.zeros(3, 1, 4, 4))
+
+
+def test_the_report_has_a_row_for_each_column_and_judges_synthetic_rows(folder):
+    run = nelbo.load(folder / "run")
+    report = nelbo.measure.report(run, effort="quick", examples=40)
+    sections = {section.id: section for section in report.sections}
+    assert {row.label for row in sections["columns"].rows} == set(KINDS)
+    assert {row.id for row in sections["synthetic"].rows} == {"column_shapes", "pair_trends"}
+    assert "density" in sections["columns"].finding
+    report.to_json()
+    assert "one-hot" in sections["samples"].lead
+    assert "outside-support" not in [finding.id for finding in nelbo.diagnose(run, examples=100).findings]
+
+
+def test_shapes_and_trends_are_1_of_the_same_rows_and_fall_with_what_differs():
+    data = nelbo.data.load(people(1000, holes=False), columns="all", validation=0)
+    x = data.train.take(1000)
+    kinds = data.kinds
+    same = table_match(x, x, kinds)
+    assert (float(same.shape), float(same.trend)) == (1.0, 1.0)
+    place = list(kinds).index("height")
+    twice = x.clone()
+    twice[:, place] += 10
+    moved = table_match(twice, x, kinds)
+    assert float(moved.shapes["height"]) == pytest.approx(0.0, abs=1e-9)
+    assert float(moved.shapes["job"]) == 1.0
+    assert moved.shape.error > 0
+    with pytest.raises(ValueError, match="columns of kinds"):
+        table_match(x[:, :2], x, kinds)
+
+
+def trained(rows, *, epochs, types=None, **options):
+    data = nelbo.data.load(rows, columns="all", types=types, validation=0)
+    model = nelbo.recipes.table_vae(data, **options)
+    settings = {"batch_size": 200, "learning_rate": 2e-3, "schedule": "cosine"}
+    return nelbo.fit(model, data, epochs=epochs, progress=False, seed=0, **settings)
+
+
+def short_of(run, rows, log_prob, n):
+    """How many nats per row the model lies below the truth, and the standard error."""
+    held = run.examples(rows).take(n)
+    found = log_evidence(run, held, samples=500).value.double()
+    scale = run.data.preparation.std if run._data else run.origin["preparation"]["std"]
+    short = torch.from_numpy(log_prob(rows)[:n]) - (found - float(np.log(scale).sum()))
+    return float(short.mean()), float(short.std() / n**0.5)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("draw", "log_prob", "types"), [(network, network_log_prob, None), (classes, classes_log_prob, {"visits": "count"})]
+)
+def test_held_out_log_p_is_that_of_the_truth(draw, log_prob, types):
+    run = trained(draw(20_000, seed=1), epochs=40, types=types)
+    short, error = short_of(run, draw(2000, seed=2), log_prob, 2000)
+    assert short < max(0.1, 3 * error)
+    assert short > -4 * error
+
+
+@pytest.mark.slow
+def test_samples_pass_the_conditional_tables_of_the_network():
+    run = trained(network(20_000, seed=1), epochs=40)
+    table = run.table(sample(run.model, 20_000, seed=3))
+    truth = network(20_000, seed=4)
+    for names in (("season", "rain"), ("season", "rain", "sprinkler"), ("rain", "sprinkler", "wet")):
+        for cell in itertools.product(*(sorted(set(truth[name])) for name in names)):
+            shares = [np.all([np.asarray(rows[n]) == v for n, v in zip(names, cell, strict=True)], 0).mean()
+                      for rows in (table, truth)]  # fmt: skip
+            error = (2 * max(shares) / 20_000) ** 0.5
+            assert abs(shares[0] - shares[1]) < 0.01 + 4 * error
+
+
+@pytest.mark.slow
+def test_equal_columns_stay_equal_and_a_line_stays_a_line():
+    r = np.random.default_rng(0)
+    word = [("a", "b", "c", "d")[i] for i in r.integers(0, 4, 2000)]
+    run = trained({"a": word, "b": word}, epochs=60, latent=2)
+    table = run.table(run.sample(1000))
+    assert np.mean(table["a"] == table["b"]) >= 0.95
+    x = r.permutation(np.arange(1000.0)) + 0.5
+    run = trained({"x": x.tolist(), "y": (2 * x).tolist()}, epochs=100, latent=2)
+    table = run.table(run.sample(1000))
+    assert np.abs(2 * table["x"] - table["y"]).mean() < 40
