@@ -10,7 +10,7 @@ import torch
 import nelbo
 from nelbo.cli import main
 from nelbo.evaluation import sample
-from nelbo.measure import elbo_terms, error_per_column, log_evidence, table_match
+from nelbo.measure import elbo_terms, error_per_column, log_evidence, table_match, train_on_synthetic
 from tests.data.test_kinds import KINDS, people
 from tests.known_tables import classes, classes_log_prob, network, network_log_prob
 
@@ -103,7 +103,8 @@ def test_the_report_has_a_row_for_each_column_and_judges_synthetic_rows(folder):
     report = nelbo.measure.report(run, effort="quick", examples=40)
     sections = {section.id: section for section in report.sections}
     assert {row.label for row in sections["columns"].rows} == set(KINDS)
-    assert {row.id for row in sections["synthetic"].rows} == {"column_shapes", "pair_trends"}
+    ids = {row.id for row in sections["synthetic"].rows}
+    assert ids == {"column_shapes", "pair_trends", "tstr_job", "tstr_smokes", "tstr_zip"}
     assert "density" in sections["columns"].finding
     report.to_json()
     assert "one-hot" in sections["samples"].lead
@@ -125,6 +126,22 @@ def test_shapes_and_trends_are_1_of_the_same_rows_and_fall_with_what_differs():
     assert moved.shape.error > 0
     with pytest.raises(ValueError, match="columns of kinds"):
         table_match(x[:, :2], x, kinds)
+
+
+def test_what_is_learned_from_synthetic_rows_is_tested_on_real_ones():
+    data = nelbo.data.load(network(1500), columns="all", validation=0)
+    x, kinds = data.train.take(1500), data.kinds
+    same = train_on_synthetic(x[:600], x[:600], x[1000:], kinds, "season")
+    assert float(same.difference) == 0.0
+    assert float(same.real) > float(same.constant) + 5 * same.real.error  # the temperature tells
+    shuffled = x[:600].clone()
+    shuffled[:, 0] = shuffled[torch.randperm(600, generator=torch.Generator().manual_seed(0)), 0]
+    useless = train_on_synthetic(shuffled, x[:600], x[1000:], kinds, "season")
+    assert float(useless.difference) < -5 * useless.difference.error
+    holes = x[:600].masked_fill(torch.rand(600, 5, generator=torch.Generator().manual_seed(1)) < 0.2, torch.nan)
+    assert float(train_on_synthetic(holes, holes, x[1000:], kinds, "season").real) > float(same.constant)
+    with pytest.raises(ValueError, match="target must be one of 'season'"):
+        train_on_synthetic(x, x, x, kinds, "temperature")
 
 
 def trained(rows, *, epochs, types=None, **options):

@@ -24,6 +24,8 @@ DATA = {
     "normal_decoded": cases.real,
     "discretized_logistic": cases.levels,
     "categorical": cases.categories,
+    "log_normal": cases.positive,
+    "truncated_normal": cases.unit,
     "poisson": cases.counts,
     "negative_binomial": cases.counts,
 }

@@ -8,7 +8,7 @@ decoder maps ``(batch, latent)`` to ``(batch, parameters_per_feature * c, *rest)
 import math
 from collections.abc import Sequence
 from itertools import pairwise
-from typing import Any, Literal, final
+from typing import Literal, cast, final
 
 import torch
 from torch import Tensor, nn
@@ -239,8 +239,8 @@ class OneHot(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         if not isinstance(self.classes, int):
-            features: Any = self.features
-            return (x.index_select(1, features) == self.codes).to(x.dtype)
+            features, codes = cast("tuple[Tensor, Tensor]", (self.features, self.codes))
+            return (x.index_select(1, features) == codes).to(x.dtype)
         hot = nn.functional.one_hot(x.long(), self.classes).movedim(-1, 2)
         return hot.to(torch.get_default_dtype()).flatten(1, 2)
 

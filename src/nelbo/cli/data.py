@@ -1,9 +1,10 @@
 """nelbo data: what a file holds, and what a training would do with it."""
 
 import shlex
+from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 from nelbo import data as nelbo_data
 from nelbo import likelihoods
@@ -106,6 +107,7 @@ def _typed(options: dict[str, Any]) -> str:
             words.append(flag)
         elif value not in (None, False):
             several = value if isinstance(value, list | tuple) else [plain(value)]
-            several = [f"{column}={kind}" for column, kind in value.items()] if name == "types" else several
+            if isinstance(value, Mapping):
+                several = [f"{column}={kind}" for column, kind in cast("Mapping[str, str]", value).items()]
             words.append(f"{flag} {shlex.join(map(str, several))}")
     return "".join(f" {word}" for word in words)

@@ -82,7 +82,9 @@ class ColumnKind:
                 and a warning names it.
         """
         import pyarrow as pa
-        from pyarrow import compute as pc
+        from pyarrow import compute
+
+        pc: Any = compute  # whose functions are made when it is imported
 
         if isinstance(column, pa.ChunkedArray):
             column = column.combine_chunks()
@@ -150,7 +152,8 @@ class ColumnKind:
     @classmethod
     def from_dict(cls, saved: Mapping[str, Any]) -> Self:
         """The kind that `to_dict` wrote."""
-        return cls(**{**saved, "categories": tuple(saved["categories"])})
+        values: dict[str, Any] = {**saved, "categories": tuple(saved["categories"])}
+        return cls(**values)
 
     def __str__(self) -> str:
         if self.kind == "categorical":
@@ -205,7 +208,9 @@ def kinds_of(
 
 def _kind_of(name: str, column: Any, chosen: KindName | None) -> ColumnKind | str:
     """What a column is, or why it is none to learn from."""
-    from pyarrow import compute as pc
+    from pyarrow import compute
+
+    pc: Any = compute
 
     cells = _without_empty(column)
     missing = cells.null_count / max(1, len(cells))
@@ -291,7 +296,9 @@ def _no_categories(name: str, cells: Any, counted: Mapping[str, int]) -> str:
 def _without_empty(column: Any) -> Any:
     """A column of arrow's as one array, texts stripped, and null where a cell has no value."""
     import pyarrow as pa
-    from pyarrow import compute as pc
+    from pyarrow import compute
+
+    pc: Any = compute
 
     cells = column.combine_chunks() if isinstance(column, pa.ChunkedArray) else column
     if not is_text(cells.type):
@@ -302,7 +309,9 @@ def _without_empty(column: Any) -> Any:
 
 def _floats(cells: Any) -> NDArray[np.float64]:
     import pyarrow as pa
-    from pyarrow import compute as pc
+    from pyarrow import compute
+
+    pc: Any = compute
 
     values = (
         pc.cast(cells, pa.float64(), safe=False)

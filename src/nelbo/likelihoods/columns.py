@@ -42,14 +42,14 @@ class Columns(Likelihood):
         super().__init__()
         if not families:
             raise ValueError("families must hold one column at least, such as Columns({'age': 'normal'}), got none")
-        named = {n: LIKELIHOODS.named(f) if isinstance(f, str) else f for n, f in families.items()}
+        named: dict[str, Any] = {n: LIKELIHOODS.named(f) if isinstance(f, str) else f for n, f in families.items()}
         bad = [name for name, family in named.items() if not isinstance(family, Likelihood)]
         if bad:
             raise TypeError(
                 f"the family of column {bad[0]!r} must be a likelihood or its name, got {families[bad[0]]!r}; write "
                 f"Columns({{{bad[0]!r}: 'normal', ...}})"
             )
-        self.families = named
+        self.families: dict[str, Likelihood] = named
         """The family of each column."""
         self.support = f"values of {len(named)} columns, each in the support of its family"
         groups = _alike(list(named.values()))
@@ -161,9 +161,9 @@ class Columns(Likelihood):
     def encoder_transform(self, event: Sequence[int]) -> nn.Module:
         transforms = [
             (family.for_encoder([list(self.families.values())[p] for p in places]), places)
-            for family, places in zip(self.blocks, self._places, strict=True)
+            for (family, _), places in zip(self._blocks(), self._places, strict=True)
         ]
-        return SideBySide(transforms)  # pyright: ignore[reportArgumentType]
+        return SideBySide(transforms)
 
     def for_distances(self, event: Sequence[int]) -> nn.Module:
         """What the encoder sees: categories one-hot, the logarithms of counts and positive values."""
@@ -249,7 +249,7 @@ class ByColumn(Distribution):
 
     def __init__(self, bases: Sequence[Distribution], places: Sequence[Tensor], order: Tensor) -> None:
         self.bases, self.places, self.order = list(bases), list(places), order
-        super().__init__((*bases[0].batch_shape[:-1], len(order)), validate_args=False)
+        super().__init__(torch.Size((*bases[0].batch_shape[:-1], len(order))), validate_args=False)
 
     def _joined(self, parts: Sequence[Tensor]) -> Tensor:
         return torch.cat(_floats(parts), -1).index_select(-1, self.order)

@@ -23,7 +23,7 @@ from nelbo.measure.loss_terms import (
 )
 from nelbo.measure.reporting import report, sections
 from nelbo.measure.sweep import Sweep, sweep
-from nelbo.measure.tables import TableMatch, error_per_column, table_match
+from nelbo.measure.tables import TableMatch, Transfer, error_per_column, table_match, train_on_synthetic
 from nelbo.measure.true_posterior import TruePosterior, posterior_kl, true_posterior
 from nelbo.training import Interrupted
 
@@ -43,6 +43,7 @@ __all__ = [
     "SampleMatch",
     "Sweep",
     "TableMatch",
+    "Transfer",
     "TruePosterior",
     "aggregate_match",
     "bdmc",
@@ -67,5 +68,6 @@ __all__ = [
     "sections",
     "sweep",
     "table_match",
+    "train_on_synthetic",
     "true_posterior",
 ]

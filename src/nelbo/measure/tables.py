@@ -7,15 +7,20 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
 from torch import Tensor
+from torch.nn.functional import cross_entropy
 
 from nelbo.data.kinds import ColumnKind
 from nelbo.estimate import Estimate
 from nelbo.evaluation import evaluate
+from nelbo.registry import check_choice
 
 _BINS = 10  # of a column of numbers beside categories
 _RESAMPLES = 100  # for standard errors
+_METHOD = "resampled rows"
+_CLASSES = ("categorical", "binary")
 
 
 def error_per_column(
@@ -96,7 +101,7 @@ def table_match(synthetic: Tensor, real: Tensor, kinds: Mapping[str, ColumnKind]
             f"{tuple(real.shape)}"
         )
     fake, true = synthetic.double().cpu().numpy(), real.double().cpu().numpy()
-    names, discrete = list(kinds), [kind.kind in ("categorical", "binary") for kind in kinds.values()]
+    names, discrete = list(kinds), [kind.kind in _CLASSES for kind in kinds.values()]
     pairs = list(itertools.combinations(range(len(names)), 2))
     binned = [_in_bins(fake[:, i], true[:, i], discrete=discrete[i]) for i in range(len(names))]
 
@@ -117,15 +122,18 @@ def table_match(synthetic: Tensor, real: Tensor, kinds: Mapping[str, ColumnKind]
         for _ in range(_RESAMPLES if len(pairs) <= _RESAMPLES else _RESAMPLES // 5)
     ]
     spread = np.std([s for s, _ in again], axis=0, ddof=1)
-    method = "resampled rows"
     return TableMatch(
-        {name: Estimate.number(shapes[i], spread[i], method, "share") for i, name in enumerate(names)},
+        {name: Estimate.number(shapes[i], spread[i], _METHOD, "share") for i, name in enumerate(names)},
         {(names[i], names[j]): trends[k] for k, (i, j) in enumerate(pairs)},
-        Estimate.number(np.mean(shapes), np.std([np.mean(s) for s, _ in again], ddof=1), method, "share"),
-        Estimate.number(np.mean(trends), np.std([np.mean(t) for _, t in again], ddof=1), method, "share")
-        if pairs
-        else None,
+        _mean(shapes, [s for s, _ in again]),
+        _mean(trends, [t for _, t in again]) if pairs else None,
     )
+
+
+def _mean(values: Sequence[float], again: Sequence[Sequence[float]]) -> Estimate:
+    """The mean over columns or pairs, and its spread over resampled rows."""
+    means = np.array(again).mean(1)
+    return Estimate.number(float(np.mean(values)), float(means.std(ddof=1)), _METHOD, "share")
 
 
 def _shape(fake: NDArray[Any], true: NDArray[Any], *, discrete: bool) -> float:
@@ -152,9 +160,10 @@ def _contingency(fake: NDArray[np.int64], true: NDArray[np.int64]) -> float:
 
 def _in_bins(fake: NDArray[Any], true: NDArray[Any], *, discrete: bool) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
     """Both columns as categories, -1 where there is no value."""
+    edges = np.zeros(0)
     if not discrete:
         known = true[~np.isnan(true)]
-        edges = np.unique(np.quantile(known, np.linspace(0, 1, _BINS + 1)[1:-1])) if len(known) else np.zeros(0)
+        edges = np.unique(np.quantile(known, np.linspace(0, 1, _BINS + 1)[1:-1])) if len(known) else edges
     found: list[NDArray[np.int64]] = []
     for part in (fake, true):
         codes = part if discrete else np.searchsorted(edges, part).astype(np.float64)
@@ -167,3 +176,99 @@ def _correlation(rows: NDArray[Any]) -> float:
     if len(rows) < 2 or (rows.std(0) == 0).any():
         return 0.0
     return float(np.corrcoef(rows.T)[0, 1])
+
+
+@dataclass(frozen=True, eq=False)
+class Transfer:
+    """How well a column of held-out rows is predicted from the others, by what was learned from synthetic rows.
+
+    Attributes:
+        synthetic: accuracy on held-out rows of a classifier that was trained on synthetic rows.
+        real: the same, trained on as many real rows.
+        constant: accuracy of the most frequent category of the real rows.
+        difference: synthetic - real, on the same held-out rows.
+    """
+
+    synthetic: Estimate
+    real: Estimate
+    constant: Estimate
+    difference: Estimate
+
+
+def train_on_synthetic(
+    synthetic: Tensor, train: Tensor, held_out: Tensor, kinds: Mapping[str, ColumnKind], target: str
+) -> Transfer:
+    """Train on synthetic rows, test on real ones: a column of categories, predicted by logistic regression.
+
+    Args:
+        synthetic: (n, columns), as the model sees it.
+        train: (m, columns), real; as many rows of either are used. What is missing stands at the mean, but rows
+            without the target are left out.
+        held_out: (k, columns), real, to test on.
+        kinds: what each column is.
+        target: name of the column, categorical or binary.
+
+    Raises:
+        ValueError: the target is of another kind, or no row has it.
+
+    Source: Esteban, Hyland & Raetsch 2017, "Real-valued (medical) time series generation with recurrent conditional
+    GANs", section 4.2 (TSTR).
+    """
+    check_choice("target", target, [name for name, kind in kinds.items() if kind.kind in _CLASSES])
+    place, classes = list(kinds).index(target), max(2, len(kinds[target].categories))
+    fake, true, test = (rows[~rows[:, place].isnan()].cpu().double() for rows in (synthetic, train, held_out))
+    n = min(len(fake), len(true))
+    if not (n and len(test)):
+        raise ValueError(f"no row has the target {target!r}; pass rows in which it was observed")
+    labels = test[:, place].long()
+    right: list[Tensor] = []
+    for rows in (fake[:n], true[:n]):
+        known = _predictors(rows, kinds, place)
+        mean, std = known.nanmean(0), (known - known.nanmean(0)).square().nanmean(0).sqrt()
+        scale = torch.where(std > 0, std, 1.0)
+        seen, asked = (((r - mean) / scale).nan_to_num(nan=0.0) for r in (known, _predictors(test, kinds, place)))
+        weights = _logistic(seen, rows[:, place].long(), classes)
+        right.append(((_with_ones(asked) @ weights).argmax(1) == labels).double())
+    most = true[:n, place].long().mode().values
+    method = f"logistic regression on {n:,} rows"
+    by_synthetic, by_real, constant = (
+        Estimate.mean_of(each, method, "share") for each in (*right, (labels == most).double())
+    )
+    return Transfer(by_synthetic, by_real, constant, Estimate.mean_of(right[0] - right[1], method, "share"))
+
+
+def _predictors(rows: Tensor, kinds: Mapping[str, ColumnKind], target: int) -> Tensor:
+    """All columns but one as numbers to predict from: categories one-hot, logarithms of counts and positive values."""
+    found: list[Tensor] = []
+    for i, kind in enumerate(kinds.values()):
+        x = rows[:, i : i + 1]
+        if i == target:
+            continue
+        if kind.kind == "categorical":
+            hot = (x == torch.arange(len(kind.categories))).double()
+            x = torch.where(x.isnan(), torch.nan, hot)
+        elif kind.kind in ("count", "positive"):
+            x = x.log1p() if kind.kind == "count" else x.clamp(min=1e-12).log()
+        found.append(x)
+    return torch.cat(found, 1) if found else rows[:, :0]
+
+
+def _logistic(x: Tensor, y: Tensor, classes: int) -> Tensor:
+    """Weights (predictors + 1, classes) of a logistic regression with a small ridge."""
+    weights = torch.zeros(x.shape[1] + 1, classes, dtype=x.dtype, requires_grad=True)
+    optimizer = torch.optim.LBFGS([weights], max_iter=50, line_search_fn="strong_wolfe")
+    x = _with_ones(x)
+
+    def loss() -> Tensor:
+        optimizer.zero_grad()
+        value = cross_entropy(x @ weights, y) + 1e-3 * weights.square().sum()
+        value.backward()
+        return value
+
+    with torch.enable_grad():
+        optimizer.step(loss)  # pyright: ignore[reportArgumentType]
+    return weights.detach()
+
+
+def _with_ones(x: Tensor) -> Tensor:
+    return torch.cat([x, x.new_ones(len(x), 1)], 1)

@@ -1,15 +1,20 @@
 """A mixed table: which column costs nats, and whether synthetic rows are like the data."""
 
-import torch
+from collections.abc import Mapping
 
+import torch
+from torch import Tensor
+
+from nelbo.data.kinds import ColumnKind
 from nelbo.estimate import Estimate
 from nelbo.evaluation import sample
 from nelbo.measure.context import ReportContext
 from nelbo.measure.quantities import row
-from nelbo.measure.tables import error_per_column, table_match
-from nelbo.report.parts import Section, percent
+from nelbo.measure.tables import error_per_column, table_match, train_on_synthetic
+from nelbo.report.parts import Row, Section, percent
 
 _PAIRS = 3  # that are named
+_TARGETS = 6  # columns that are predicted, at most
 
 
 def columns(context: ReportContext) -> Section | None:
@@ -62,6 +67,8 @@ def synthetic(context: ReportContext) -> Section | None:
     rows = [row("column_shapes", match.shape, None if other is None else other.shape)]
     if match.trend is not None:
         rows.append(row("pair_trends", match.trend, None if other is None else other.trend))
+    if context.train is not None:
+        rows += _transfers(context, kinds, drawn, n)
     worst = min(match.shapes, key=lambda name: float(match.shapes[name]))
     pairs = sorted(match.trends, key=lambda pair: match.trends[pair])[:_PAIRS]
     said = "; ".join(f"{a} and {b} {percent(match.trends[a, b])}" for a, b in pairs)
@@ -73,9 +80,25 @@ def synthetic(context: ReportContext) -> Section | None:
         "synthetic",
         "Are synthetic rows like real ones, column by column?",
         f"{n:,} rows drawn from the model beside as many held-out rows; 100 % is equal. Beside it the same of training "
-        "rows, which is what real rows get.",
+        "rows, which is what real rows get. From good synthetic rows, one column is learned from the others as well as "
+        "from real ones.",
         finding,
         tuple(rows),
         notes=("cells that held-out rows lack are left out of both",) if context.missing else (),
         scope=f"{n:,} samples and as many held-out examples",
     )
+
+
+def _transfers(context: ReportContext, kinds: Mapping[str, ColumnKind], drawn: Tensor, n: int) -> list[Row]:
+    """Columns of categories, predicted from the others by what was learned from synthetic and from real rows."""
+    targets = [name for name, kind in kinds.items() if kind.kind in ("categorical", "binary")]
+    train, held_out = context.training.x[:n].cpu(), context.held_out.x.cpu()
+    rows: list[Row] = []
+    for name in targets[:_TARGETS] if len(kinds) > 1 else []:
+        place = list(kinds).index(name)
+        if bool(train[:, place].isnan().all()) or bool(held_out[:, place].isnan().all()):
+            continue
+        found = train_on_synthetic(drawn, train, held_out, kinds, name)
+        constant = percent(float(found.constant))
+        rows.append(row("tstr_{column}", found.synthetic, found.real, column=name, constant=constant))
+    return rows
