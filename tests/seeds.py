@@ -26,6 +26,7 @@ from matplotlib.figure import Figure
 
 import nelbo
 from nelbo import figures, measure, recipes
+from nelbo.data.kinds import ColumnKind
 from nelbo.divergences import kl_from_samples
 from nelbo.evaluation import Evaluation, evaluate, evaluation_mode, mean_terms, sample
 from nelbo.objectives import ELBO
@@ -82,6 +83,7 @@ def calls() -> dict[str, Callable[[], Any]]:
         made = recipes.vae((1, 8, 8), latent=2, hidden=(8,), likelihood="continuous_bernoulli")
         return nelbo.fit(made, gray, epochs=1, seed=1, **QUIET).model
 
+    kinds = dict.fromkeys("abc", ColumnKind("real"))
     holes = x[:5].masked_fill(torch.rand(5, 12, generator=generator) < 0.3, torch.nan)
 
     @functools.cache
@@ -141,6 +143,8 @@ def calls() -> dict[str, Callable[[], Any]]:
         "nelbo.measure.bdmc": lambda: measure.bdmc(model(), 2, temperatures=5, chains=2, seed=3, **QUIET),
         "nelbo.measure.compare": lambda: measure.compare([run(), run()], effort="quick", seed=3).to_dict(),
         "nelbo.measure.elbo_terms": lambda: measure.elbo_terms(model(), x[:30], seed=3),
+        "nelbo.measure.error_per_column": lambda: measure.error_per_column(model(), x[:30], seed=3),
+        "nelbo.measure.table_match": lambda: measure.table_match(x[:30, :3], x[30:60, :3], kinds, seed=3),
         "nelbo.measure.from_embeddings": lambda: measure.from_embeddings(model(), data.validation, data.train, seed=3),
         "nelbo.Model.impute": lambda: masked().impute(holes, draws=2, samples=100, seed=3),
         "nelbo.Run.impute": lambda: nelbo.Run(masked(), []).impute(holes, draws=2, samples=100, seed=3),

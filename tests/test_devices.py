@@ -83,6 +83,7 @@ CALLS = {
     "nelbo.measure.aggregate_match": (MEASURED, measure.aggregate_match),
     "nelbo.measure.bdmc": (MEASURED, lambda m, x: measure.bdmc(m, 3, temperatures=5, chains=2, **QUIET)),
     "nelbo.measure.elbo_terms": (MEASURED, lambda m, x: measure.elbo_terms(m, x, samples=4)),
+    "nelbo.measure.error_per_column": (MEASURED, lambda m, x: measure.error_per_column(m, x, samples=4)),
     "nelbo.measure.from_embeddings": (MEASURED, lambda m, x: measure.from_embeddings(m, x, x)),
     "nelbo.measure.importance_bounds": (MEASURED, lambda m, x: measure.importance_bounds(
         m, x, samples=(1, 8), **QUIET)),

@@ -8,8 +8,9 @@ import pytest
 import torch
 from pyarrow import csv, parquet
 
-import nelbo
-from nelbo.data import load, prepared_like, rebuild
+from nelbo.data import load, rebuild
+from nelbo.data.features import as_table
+from nelbo.data.loading import prepared_like
 
 N = 400
 
@@ -84,7 +85,7 @@ def test_columns_are_scaled_one_by_one_and_come_back(table):
         assert abs(float(values.std(correction=0)) - 1) < 1e-4
         assert name in given
     assert float(x[:, 2][known[:, 2]].mean()) == pytest.approx(1.0, abs=1e-4)
-    ordered = nelbo.data.as_table(data.origin, data.train.preparation(data.train.stored(torch.arange(N))))
+    ordered = as_table(data.origin, data.train.preparation(data.train.stored(torch.arange(N))))
     for name in KINDS:
         expected = [None if v == " NA " else v for v in given[name]]
         for got, wanted in zip(ordered[name].tolist(), expected, strict=True):
@@ -131,7 +132,7 @@ def test_new_tables_are_matched_by_name_and_coded_alike():
     shuffled = {name: new[name] for name in reversed(new)}
     with pytest.warns(UserWarning, match="left out, on which the run was not trained"):
         x = prepared_like(data.origin, shuffled)
-    table = nelbo.data.as_table(data.origin, x.take(50, seed=0))
+    table = as_table(data.origin, x.take(50, seed=0))
     assert sorted(map(str, table["job"])) == sorted("None" if v == " NA " else v for v in new["job"])
 
 
@@ -161,14 +162,14 @@ def test_a_table_of_numbers_is_read_as_before_unless_asked():
 def test_samples_have_the_types_and_ranges_of_the_table_and_its_holes():
     data = load(people(), columns="all", validation=0)
     x = torch.tensor([[1.0, 9.0, 0.5, 3, 1, 0.25, -20.0, 2]]).expand(2000, 8)
-    table = nelbo.data.as_table(data.origin, x)
+    table = as_table(data.origin, x)
     assert table["job"][0] == "nurse"
     assert table["zip"][0] == 9500
     assert table["age"].dtype == np.int64  # beyond the oldest, so the oldest
     assert table["age"][0] == max(a for a in people()["age"] if a is not None)
     assert table["height"][0] == pytest.approx(min(people()["height"]))
     assert table["visits"][0] == 3
-    holes = nelbo.data.as_table(data.origin, x, empty=0)
+    holes = as_table(data.origin, x, empty=0)
     share = np.mean([v is None for v in holes["job"]])
     assert share == pytest.approx(data.kinds["job"].missing, abs=5 * 0.3 / 2000**0.5)
     assert not np.isnan(holes["height"]).any()
