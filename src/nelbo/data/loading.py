@@ -159,7 +159,7 @@ def load(
             ``"positive"``, ``"bounded"``, ``"count"``, ``"binary"`` or ``"categorical"``; all others as by
             ``columns="all"``, unless `columns` names some.
         missing: ``"observed"`` leaves empty cells and NaN as NaN, which count as not observed; by default they are an
-            error.
+            error, but in a mixed table.
         key: the array of a .npz file to train on.
         on_disk: leaves a .npy or .parquet file on disk and reads it in shuffled pieces; by default where the file is
             larger than a third of the available memory.
