@@ -22,6 +22,7 @@ from nelbo.measure.loss_terms import (
     rate_distortion,
 )
 from nelbo.measure.reporting import report, sections
+from nelbo.measure.scores import Scores, Threshold, score_samples, threshold
 from nelbo.measure.sweep import Sweep, sweep
 from nelbo.measure.true_posterior import TruePosterior, posterior_kl, true_posterior
 from nelbo.training import Interrupted
@@ -40,7 +41,9 @@ __all__ = [
     "Overfitting",
     "RateDistortion",
     "SampleMatch",
+    "Scores",
     "Sweep",
+    "Threshold",
     "TruePosterior",
     "aggregate_match",
     "bdmc",
@@ -61,7 +64,9 @@ __all__ = [
     "rate_distortion",
     "report",
     "sample_match",
+    "score_samples",
     "sections",
     "sweep",
+    "threshold",
     "true_posterior",
 ]
