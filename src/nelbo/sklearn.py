@@ -176,7 +176,7 @@ class _Scored(_Estimator):
     samples: int | None = None
 
     def score_samples(self, X: Any) -> NDArray[np.float64]:
-        """Log p(x) of each row in nats: higher is more normal. It depends on the row alone, bit for bit."""
+        """Log p(x) of each row in nats: higher is more normal. It depends on the row alone."""
         return self._scores(self._checked(X)).value.numpy()
 
     def contributions(self, X: Any) -> NDArray[np.float64]:
