@@ -10,7 +10,8 @@ from nelbo.cli.outputs import Columns, Split, beside, examples_of, rows_of, tabl
 from nelbo.data import Dataset
 from nelbo.estimate import Estimate
 from nelbo.files import write_bytes
-from nelbo.measure import Scores, Threshold, score_samples, threshold
+from nelbo.measure import Scores, score_samples, threshold
+from nelbo.measure.scores import Threshold
 
 _FORMATS = (".csv", ".parquet")
 _REFERENCE = 10_000  # examples at most that a threshold is taken from

@@ -22,7 +22,7 @@ from nelbo.measure.loss_terms import (
     rate_distortion,
 )
 from nelbo.measure.reporting import report, sections
-from nelbo.measure.scores import Scores, Threshold, score_samples, threshold
+from nelbo.measure.scores import Scores, score_samples, threshold
 from nelbo.measure.sweep import Sweep, sweep
 from nelbo.measure.true_posterior import TruePosterior, posterior_kl, true_posterior
 from nelbo.training import Interrupted
@@ -43,7 +43,6 @@ __all__ = [
     "SampleMatch",
     "Scores",
     "Sweep",
-    "Threshold",
     "TruePosterior",
     "aggregate_match",
     "bdmc",

@@ -10,7 +10,8 @@ from typing import Any, Literal, final, get_args
 import torch
 from torch import Tensor
 
-from nelbo.data import Batch, Dataset, as_batch, seen_by
+from nelbo.data import Batch, Dataset, as_batch
+from nelbo.data.loading import seen_by
 from nelbo.estimate import Estimate
 from nelbo.evaluation import Evaluation, evaluate, rows_at_once
 from nelbo.files import DamagedFileError, read_json, write_json
