@@ -149,6 +149,9 @@ def calls() -> dict[str, Callable[[], Any]]:
         "nelbo.Model.impute": lambda: masked().impute(holes, draws=2, samples=100, seed=3),
         "nelbo.Run.impute": lambda: nelbo.Run(masked(), []).impute(holes, draws=2, samples=100, seed=3),
         "nelbo.measure.impute": lambda: measure.impute(masked(), holes, draws=2, samples=100, seed=3),
+        "nelbo.measure.score_samples": lambda: measure.score_samples(
+            model(), x[:5], samples=100, contributions=True, seed=3
+        ),
         "nelbo.measure.importance_bounds": lambda: measure.importance_bounds(
             model(), x[:20], samples=(1, 10), seed=3, **QUIET
         ),

@@ -97,6 +97,8 @@ CALLS = {
         masked(m), holes(x)[:5], draws=2, samples=100, **QUIET)),
     "nelbo.measure.per_observed": (MEASURED, lambda m, x: measure.per_observed(
         measure.elbo_terms(masked(m), holes(x), samples=4).elbo, holes(x))),
+    "nelbo.measure.score_samples": (MEASURED, lambda m, x: measure.score_samples(
+        m, x[:5], method="elbo", contributions=True)),
     "nelbo.measure.posterior_kl": (MEASURED, lambda m, x: measure.posterior_kl(m, x[:3])),
     "nelbo.measure.rate_distortion": (MEASURED, lambda m, x: measure.rate_distortion(m, x, samples=4)),
     "nelbo.measure.sample_match": (MEASURED, lambda m, x: measure.sample_match(m, x, x, samples=30)),

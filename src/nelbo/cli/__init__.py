@@ -91,6 +91,15 @@ COMMANDS: dict[str, tuple[str, str, tuple[str, ...]]] = {
         "Fill in the missing values of data under a run's model.",
         ("nelbo impute runs/x --out filled.csv", "nelbo impute runs/x other.csv --draws 20 --out filled.parquet"),
     ),
+    "score": (
+        "score:score",
+        "Write log p(x) of each example under a run's model: its anomaly score.",
+        (
+            "nelbo score runs/x new.csv --out scores.csv",
+            "nelbo score runs/x new.parquet --method elbo --contributions --out scores.parquet",
+            "nelbo score runs/x new.csv --contamination 0.01",
+        ),
+    ),
     "kl": (
         "divergences:kl",
         "Both KL divergences of two distributions, and what their difference means.",

@@ -111,8 +111,8 @@ def reconstruct(
         return figures.reconstruction_pairs(batch.x, back)
 
     def columns() -> Columns:
-        rows = _rows(examples, batch.rows)
-        return _beside(rows, loaded.table(back, means=True))
+        rows = rows_of(examples, batch.rows)
+        return beside(rows, loaded.table(back, means=True))
 
     return _write(back, path, "reconstructions", picture=picture, columns=columns)
 
@@ -152,7 +152,7 @@ def embed(
         table = {f"z{i}": z[:, i].cpu().numpy() for i in range(z.shape[1])}
         if examples.labels is not None:
             table["label"] = _named_labels(examples.labels, loaded.origin.get("label_names"))
-        return _beside(_rows(examples, None), table)
+        return beside(rows_of(examples, None), table)
 
     return _write(z, path, "embeddings", picture=picture, columns=columns)
 
@@ -182,14 +182,14 @@ def _check_format(out: Path | None) -> None:
         raise ValueError(f"--out must end in .png, .npy, .parquet or .csv, got {out.name!r}")
 
 
-def _rows(examples: Dataset, positions: Tensor | None) -> np.ndarray:
+def rows_of(examples: Dataset, positions: Tensor | None) -> np.ndarray:
     """The row of each example in its file."""
     rows = examples.source_rows
     rows = torch.arange(len(examples)) if rows is None else rows
     return (rows if positions is None else rows[positions]).cpu().numpy()
 
 
-def _beside(rows: np.ndarray, table: Columns) -> Columns:
+def beside(rows: np.ndarray, table: Columns) -> Columns:
     """A table with the number of each row in its first column."""
     return {"source_row" if "row" in table else "row": rows, **table}
 

@@ -6,7 +6,7 @@ from collections.abc import Callable, Generator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import Any, TypeVar
 
 import numpy as np
 import torch
@@ -16,9 +16,6 @@ from torch import Tensor
 from nelbo.data.rows import RowFile, as_tensor
 from nelbo.progress import ProgressBar
 from nelbo.wording import said
-
-if TYPE_CHECKING:
-    from nelbo.data.kinds import ColumnKind
 
 _BLOCK = 1 << 22  # bytes hashed at a time
 
@@ -39,7 +36,7 @@ class Source:
         top: the value that means 1 (255 for 8-bit images), or None where the source does not tell.
         features: names of the columns.
         types: what each of them holds, in arrow's words, such as "int64"; None where they were not a table's.
-        kinds: what each column of a mixed table is, or None of another source.
+        kinds: what each column of a mixed table is (`nelbo.data.kinds.ColumnKind`), or None of another source.
         clear_layout: whether the axes are (n, channels, height, width) for certain.
         notes: what was done to the values while they were read.
     """
@@ -52,7 +49,7 @@ class Source:
     top: int | None = None
     features: tuple[str, ...] | None = None
     types: tuple[str, ...] | None = None
-    kinds: Mapping[str, "ColumnKind"] | None = None
+    kinds: Mapping[str, Any] | None = None
     clear_layout: bool = False
     notes: list[str] = field(default_factory=list[str])
 

@@ -22,6 +22,7 @@ from nelbo.measure.loss_terms import (
     rate_distortion,
 )
 from nelbo.measure.reporting import report, sections
+from nelbo.measure.scores import Scores, score_samples, threshold
 from nelbo.measure.sweep import Sweep, sweep
 from nelbo.measure.tables import TableMatch, Transfer, error_per_column, table_match, train_on_synthetic
 from nelbo.measure.true_posterior import TruePosterior, posterior_kl, true_posterior
@@ -41,6 +42,7 @@ __all__ = [
     "Overfitting",
     "RateDistortion",
     "SampleMatch",
+    "Scores",
     "Sweep",
     "TableMatch",
     "Transfer",
@@ -65,9 +67,11 @@ __all__ = [
     "rate_distortion",
     "report",
     "sample_match",
+    "score_samples",
     "sections",
     "sweep",
     "table_match",
+    "threshold",
     "train_on_synthetic",
     "true_posterior",
 ]
