@@ -37,7 +37,8 @@ def check(value, text):
     """Compare a value with what the page says: a number in the digits written, a tensor by its shape."""
     value = value.detach() if isinstance(value, torch.Tensor) else value
     if text.startswith("("):
-        shapes = value if isinstance(value, tuple) and not isinstance(value, torch.Size) else (value,)
+        several = isinstance(value, tuple) and not all(isinstance(part, int) for part in value)
+        shapes = value if several else (value,)
         said = ", ".join(str(tuple(getattr(shape, "shape", shape))) for shape in shapes)
         assert said == text, f"{said}, but the page says {text}"
     elif re.fullmatch(r"-?[\d.]+", text):
