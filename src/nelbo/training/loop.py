@@ -133,8 +133,7 @@ class Loop:
         # after the last checkpoint, which holds the weights as trained: a finished run can be given more epochs
         if self.state.best is not None:
             self.model.load_state_dict(self.state.best)
-            return
-        if self.state.average is not None:
+        elif self.state.average is not None:
             load_parameters(self.model, self.state.average)
         self._settle()
 
@@ -212,7 +211,7 @@ class Loop:
             progress=Progress(epoch, len(self.data.train)),
             seed=self.settings.seed,
         )
-        self._settle()
+        self._settle(roughly=True)
         terms = validate(objective.terms)
         if not math.isfinite(terms["objective"]):
             find_in_validation(validate, objective, self.model)
@@ -222,11 +221,11 @@ class Loop:
             self._judge(terms["nelbo" if objective.has_kl() else "reconstruction_error"], self.settings.patience)
         return terms
 
-    def _settle(self) -> None:
+    def _settle(self, *, roughly: bool = False) -> None:
         """Bring parameters with a closed form to their optimum for the model's weights; training follows it slowly."""
         progress = Progress(self.state.position.epoch, len(self.data.train))
         objective, seed = self.updates.step.objective, self.settings.seed
-        self.settled_by = settle(self.model, objective, self.data.train, progress, seed=seed)
+        self.settled_by = settle(self.model, objective, self.data.train, progress, seed=seed, roughly=roughly)
 
     def _judge(self, value: float, patience: int) -> None:
         """Keep the best weights; stop after ``patience`` epochs without better ones."""

@@ -17,9 +17,12 @@ ROWS = 10_000  # training examples at most
 _AT_ONCE, _BLOCKS = 1000, 100
 _VALUES, _DRAWS = 50_000, 64  # squared residuals whose mean is within half a percent, and draws of z at most
 _CLOSE, _ROUNDS = 1e-3, 20
+_SHARE, _FEW = 10, 1000  # of the examples at a validation, which shall not take long beside an epoch
 
 
-def settle(model: Model, objective: Objective, dataset: Dataset, progress: Progress, *, seed: int) -> int | None:
+def settle(
+    model: Model, objective: Objective, dataset: Dataset, progress: Progress, *, seed: int, roughly: bool = False
+) -> int | None:
     """Set what has a closed-form optimum, such as sigma of ``Normal("optimal")``, to that of the training examples.
 
     Their draws depend on the seed and their values alone. Where the weights of an objective's draws depend on the
@@ -31,6 +34,7 @@ def settle(model: Model, objective: Objective, dataset: Dataset, progress: Progr
         dataset: the training set, of which `ROWS` examples are taken, in blocks spread over it.
         progress: where the training stands.
         seed: of the draws.
+        roughly: by a tenth of the examples, but a thousand at least, and one draw of z for each, for a validation.
 
     Returns:
         The number of examples, or None for a family without such a parameter.
@@ -38,9 +42,11 @@ def settle(model: Model, objective: Objective, dataset: Dataset, progress: Progr
     family = model.px_family
     if type(family).optimum is Likelihood.optimum:
         return None
-    rows = _spread(len(dataset))
-    draws = min(_DRAWS, max(1, math.ceil(_VALUES / (len(rows) * math.prod(dataset.event_shape)))))
-    for _ in range(_ROUNDS):
+    n = len(dataset)
+    rows = _spread(n, min(ROWS, max(_FEW, n // _SHARE)) if roughly else ROWS)
+    needed = math.ceil(_VALUES / (len(rows) * math.prod(dataset.event_shape)))
+    draws = 1 if roughly else min(_DRAWS, max(1, needed))
+    for _ in range(1 if roughly else _ROUNDS):
         found, depends = _mean_optimum(model, objective, dataset, rows, progress, seed=seed, draws=draws)
         if found is None or not bool(torch.isfinite(found).all()):
             return None
@@ -53,12 +59,13 @@ def settle(model: Model, objective: Objective, dataset: Dataset, progress: Progr
     return len(rows)
 
 
-def _spread(n: int) -> Tensor:
+def _spread(n: int, few: int) -> Tensor:
     """Rows to take: all, or blocks of neighbours that lie evenly over the set, which are read at once from a disk."""
-    if n <= ROWS:
+    if n <= few:
         return torch.arange(n)
-    starts = torch.linspace(0, n - ROWS // _BLOCKS, _BLOCKS, dtype=torch.float64).long()
-    return (starts[:, None] + torch.arange(ROWS // _BLOCKS)).flatten()
+    block = max(1, few // _BLOCKS)
+    starts = torch.linspace(0, n - block, _BLOCKS, dtype=torch.float64).long()
+    return (starts[:, None] + torch.arange(block)).flatten()
 
 
 def _mean_optimum(
