@@ -38,7 +38,7 @@ def test_scikit_learns_checks_pass_without_exception(estimator):
 def test_default_scores_depend_on_the_row_alone(x):
     density = VAEDensity(**QUICK).fit(x)
     whole = density.score_samples(x)
-    # 13 columns into 8 outputs: a row is rounded by where in memory it begins
+    # 13 columns into 8 outputs: the last bit of a row differs with its place in the batch
     assert np.allclose(whole[5:6], density.score_samples(x[5:6]), rtol=0, atol=1e-6)
     assert np.allclose(whole[::-1], density.score_samples(x[::-1]), rtol=0, atol=1e-6)
     assert density.score(x) == pytest.approx(whole.mean())

@@ -88,7 +88,7 @@ class ColumnKind:
 
         if isinstance(column, pa.ChunkedArray):
             column = column.combine_chunks()
-        cells = _without_empty(column)
+        cells = without_empty(column)
         if self.kind != "categorical":
             if is_text(cells.type):
                 raise RefusedError(f"column {name!r} of {file} must hold numbers, got {cells.type}")
@@ -212,7 +212,7 @@ def _kind_of(name: str, column: Any, chosen: KindName | None) -> ColumnKind | st
 
     pc: Any = compute
 
-    cells = _without_empty(column)
+    cells = without_empty(column)
     missing = cells.null_count / max(1, len(cells))
     if cells.null_count == len(cells):
         return "no cell has a value"
@@ -293,7 +293,7 @@ def _no_categories(name: str, cells: Any, counted: Mapping[str, int]) -> str:
     return ""
 
 
-def _without_empty(column: Any) -> Any:
+def without_empty(column: Any) -> Any:
     """A column of arrow's as one array, texts stripped, and null where a cell has no value."""
     import pyarrow as pa
     from pyarrow import compute

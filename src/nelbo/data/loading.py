@@ -97,7 +97,7 @@ class Data:
         sizes = ", ".join(f"{len(d):,} {name}" for name, d in parts.items() if d is not None)
         lines = [
             f"{self.origin.get('source') or 'an array'}: {sizes} examples of shape {self.event_shape}.",
-            str(self.origin.get("summary", {}).get("sentence", "")),
+            "" if self.kinds else str(self.origin.get("summary", {}).get("sentence", "")),
             "Each column is scaled by itself:" if self.kinds else self.preparation.sentence,
             *(f"  {name}: {kind}" for name, kind in self.kinds.items()),
             *(f"Note: {note}." for note in self.origin.get("notes", [])),

@@ -11,6 +11,7 @@ import torch
 
 from nelbo.data.columns import CELLS, is_numeric, is_text, of_other_values, on_row_numbers, row_indices
 from nelbo.data.delimited import COMPRESSIONS, TEXT, read_text_table
+from nelbo.data.kinds import without_empty
 from nelbo.data.summary import ValueSummary, summarize
 from nelbo.data.tables import open_parquet, parquet_errors
 
@@ -178,6 +179,8 @@ def _column(table: Any, i: int, *, index: Sequence[str], label: str | None, colu
     else:
         note = of_other_values(name, kind, cells.slice(0, CELLS).to_pylist())[0].lstrip(":, ")
     if is_text(kind):
+        cells = without_empty(cells)
+        missing = cells.null_count
         counted = sorted(cells.value_counts().to_pylist(), key=lambda entry: -entry["counts"])
         texts = {str(entry["values"]): entry["counts"] for entry in counted if entry["values"] is not None}
     different = len(texts)

@@ -81,7 +81,7 @@ def score_samples(
     """Log p(x) of each example in nats, as an anomaly score: higher is more normal, as in scikit-learn.
 
     The score of an example is a function of its values alone: its draws follow from its content, and all batches are
-    filled up to one size, which leaves, on one machine, the last bit of float32 in layers of fewer than 16 outputs.
+    filled up to one size, which leaves, on one machine, the last bit of float32 in some narrow layers.
 
     >>> import torch, nelbo
     >>> vae = nelbo.recipes.vae((6,), likelihood="normal", hidden=(8,))
@@ -148,8 +148,8 @@ def score_samples(
 def filled_up(model: Any, examples: Dataset | Batch, size: int, *, seed: int = 0) -> Iterator[tuple[Evaluation, int]]:
     """Evaluations of as many examples each, the last one filled up by its last example, and the number that counts.
 
-    A matrix product rounds by its shape, and in batches of one shape it rounds an example as it does any other. A layer
-    of fewer than 16 outputs may still round by where in memory an example begins.
+    A matrix product rounds by its shape, and in batches of one shape it rounds an example as it does any other, but
+    for some narrow layers, whose last bit still differs between equal rows of a batch.
     """
     for start in range(0, len(examples), size):
         batch = _part(examples, start, min(start + size, len(examples)), seed)
