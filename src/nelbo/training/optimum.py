@@ -16,7 +16,7 @@ from nelbo.vae import Model, place_of
 ROWS = 10_000  # training examples at most
 _AT_ONCE, _BLOCKS = 1000, 100
 _VALUES, _DRAWS = 50_000, 64  # squared residuals whose mean is within half a percent, and draws of z at most
-_CLOSE, _ROUNDS = 1e-3, 20
+_CLOSE, _ROUNDS = 5e-3, 20
 _SHARE, _FEW = 10, 1000  # of the examples at a validation, which shall not take long beside an epoch
 
 
@@ -45,17 +45,20 @@ def settle(
     n = len(dataset)
     rows = _spread(n, min(ROWS, max(_FEW, n // _SHARE)) if roughly else ROWS)
     needed = math.ceil(_VALUES / (len(rows) * math.prod(dataset.event_shape)))
-    draws = 1 if roughly else min(_DRAWS, max(1, needed))
+    draws = 1  # for the way there; the last round has them all
     for _ in range(1 if roughly else _ROUNDS):
-        found, depends = _mean_optimum(model, objective, dataset, rows, progress, seed=seed, draws=draws)
+        found, weighed = _mean_optimum(model, objective, dataset, rows, progress, seed=seed, draws=draws)
         if found is None or not bool(torch.isfinite(found).all()):
             return None
         before = family.state_dict()
         before = {name: tensor.clone() for name, tensor in before.items() if tensor.is_floating_point()}
         family.settle(found)
         moved = [float(((family.state_dict()[name] - old) / old).abs().max()) for name, old in before.items()]
-        if not depends or max(moved, default=0.0) < _CLOSE:
+        close = not weighed or max(moved, default=0.0) < _CLOSE
+        all_draws = min(_DRAWS, max(1, math.ceil(needed / max(1, weighed))))
+        if close and draws == all_draws:
             break
+        draws = all_draws if close else 1
     return len(rows)
 
 
@@ -77,8 +80,8 @@ def _mean_optimum(
     *,
     seed: int,
     draws: int,
-) -> tuple[Tensor | None, bool]:
-    """The mean of the optima of batches, by their sizes; and whether draws were weighed."""
+) -> tuple[Tensor | None, int]:
+    """The mean of the optima of batches, by their sizes; and how many draws were weighed at a time, if any."""
     family, weight = model.px_family, place_of(model)
     noted: list[Distribution] = []
 
@@ -86,7 +89,7 @@ def _mean_optimum(
         noted[:] = [px]
 
     total: Tensor | None = None
-    depends = False
+    weighed = 0
     handle = family.register_forward_hook(note)
     try:
         with evaluation_mode(model, seed) as device:
@@ -98,10 +101,10 @@ def _mean_optimum(
                     terms = objective.terms(model, batch.with_keys(keys), progress)
                     optimum = family.optimum(model.over_observed(noted[-1]), batch.x, terms.weights)
                     if optimum is None:
-                        return None, False
+                        return None, 0
                     share = len(part) / (len(rows) * draws)
                     total = share * optimum if total is None else total + share * optimum
-                    depends = terms.weights is not None
+                    weighed = 0 if terms.weights is None else len(terms.weights)
     finally:
         handle.remove()
-    return total, depends
+    return total, weighed
