@@ -27,7 +27,11 @@ def x():
 @pytest.mark.filterwarnings("ignore::sklearn.exceptions.SkipTestWarning")
 @pytest.mark.parametrize(
     "estimator",
-    [VAETransformer(**QUICK), VAEDensity(method="elbo", **SPARE), VAEOutlierDetector(method="elbo", **SPARE)],
+    [
+        pytest.param(VAETransformer(**QUICK), marks=pytest.mark.slow),
+        VAEDensity(method="elbo", **SPARE),
+        VAEOutlierDetector(method="elbo", **SPARE),
+    ],
     ids=lambda estimator: type(estimator).__name__,
 )
 def test_scikit_learns_checks_pass_without_exception(estimator):
@@ -46,7 +50,8 @@ def test_default_scores_depend_on_the_row_alone(x):
 
 
 @pytest.mark.parametrize(
-    ("load", "latent", "epochs"), [(load_wine, 2, 120), (load_breast_cancer, 3, 80), (load_digits, 4, 30)]
+    ("load", "latent", "epochs"),
+    [(load_wine, 2, 120), (load_breast_cancer, 3, 80), pytest.param(load_digits, 4, 30, marks=pytest.mark.slow)],
 )
 def test_a_linear_vae_scores_as_pca(load, latent, epochs):
     x = load().data
