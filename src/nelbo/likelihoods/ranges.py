@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Sequence
-from typing import Any, final
+from typing import Any, Self, final
 
 import torch
 from torch import Tensor, nn
@@ -48,8 +48,8 @@ class LogNormal(Likelihood):
         return torch.cat([x.mean(0).log() - 0.5 * scale.square(), scale.log()])
 
 
-class LogOfNormal(Distribution):
-    """exp(y) of y ~ N(loc, scale^2)."""
+class _OfNormal(Distribution):
+    """What has a location and a scale, and draws by its ``icdf``."""
 
     arg_constraints = {"loc": constraints.real, "scale": constraints.positive}  # noqa: RUF012  # pyright: ignore[reportAssignmentType, reportIncompatibleMethodOverride]
 
@@ -57,8 +57,18 @@ class LogOfNormal(Distribution):
         self.loc, self.scale = loc, scale
         super().__init__(loc.shape, validate_args=validate_args)
 
-    def expand(self, batch_shape: Any, _instance: Any = None) -> "LogOfNormal":
-        return LogOfNormal(self.loc.expand(batch_shape), self.scale.expand(batch_shape))
+    def expand(self, batch_shape: Any, _instance: Any = None) -> Self:
+        return type(self)(self.loc.expand(batch_shape), self.scale.expand(batch_shape))
+
+    @torch.no_grad()
+    def sample(self, sample_shape: Any = torch.Size()) -> Tensor:
+        limits = torch.finfo(self.loc.dtype)
+        u = torch.rand(torch.Size(sample_shape) + self.batch_shape, dtype=self.loc.dtype, device=self.loc.device)
+        return self.icdf(u.clamp(limits.tiny, 1 - limits.eps / 2))
+
+
+class LogOfNormal(_OfNormal):
+    """exp(y) of y ~ N(loc, scale^2)."""
 
     def log_prob(self, value: Tensor) -> Tensor:
         y = value.log()
@@ -70,9 +80,6 @@ class LogOfNormal(Distribution):
 
     def icdf(self, value: Tensor) -> Tensor:
         return (self.loc + self.scale * ndtri(value)).exp()
-
-    def sample(self, sample_shape: Any = torch.Size()) -> Tensor:
-        return _by_icdf(self, self.loc, sample_shape)
 
 
 @LIKELIHOODS.register("truncated_normal")
@@ -109,17 +116,8 @@ class TruncatedNormal(Likelihood):
         return torch.cat([_REACH * torch.atanh(off / _REACH), 0.5 * square.log()])
 
 
-class CutNormal(Distribution):
+class CutNormal(_OfNormal):
     """X ~ N(loc, scale^2) given 0 <= x <= 1."""
-
-    arg_constraints = {"loc": constraints.real, "scale": constraints.positive}  # noqa: RUF012  # pyright: ignore[reportAssignmentType, reportIncompatibleMethodOverride]
-
-    def __init__(self, loc: Tensor, scale: Tensor, *, validate_args: bool | None = False) -> None:
-        self.loc, self.scale = loc, scale
-        super().__init__(loc.shape, validate_args=validate_args)
-
-    def expand(self, batch_shape: Any, _instance: Any = None) -> "CutNormal":
-        return CutNormal(self.loc.expand(batch_shape), self.scale.expand(batch_shape))
 
     def _ends(self) -> tuple[Tensor, Tensor, Tensor]:
         """Both ends in standard deviations, mirrored into the left tail, where Phi keeps its digits; and whether so."""
@@ -148,14 +146,3 @@ class CutNormal(Distribution):
         u = torch.where(mirrored, 1 - value, value)
         y = ndtri(ndtr(low) + u * (ndtr(high) - ndtr(low)))
         return (self.loc + self.scale * torch.where(mirrored, -y, y)).clamp(0.0, 1.0)
-
-    def sample(self, sample_shape: Any = torch.Size()) -> Tensor:
-        return _by_icdf(self, self.loc, sample_shape)
-
-
-@torch.no_grad()
-def _by_icdf(px: Distribution, like: Tensor, sample_shape: Any) -> Tensor:
-    shape = torch.Size(sample_shape) + px.batch_shape
-    limits = torch.finfo(like.dtype)
-    u = torch.rand(shape, dtype=like.dtype, device=like.device).clamp(limits.tiny, 1 - limits.eps / 2)
-    return px.icdf(u)
