@@ -17,7 +17,7 @@ from nelbo.data.preparation import Preparation
 from nelbo.data.rows import ArrayRows, Layout, RowFile, RowStore, as_tensor, choose_layout, mask, plain
 from nelbo.data.sizes import parse_size
 from nelbo.data.source import Source, as_labels
-from nelbo.data.summary import Moments, ValueSummary, survey
+from nelbo.data.summary import Moments, ValueSummary, differ_in_scale, survey
 from nelbo.wording import listed
 
 _EXACT = 1 << 23  # integers below this keep a fraction in float32
@@ -26,7 +26,6 @@ _IMAGE_AXES = 3  # of one image
 _SERIES = 3  # axes of series, and of images without colour
 _FEW = 1000  # examples that tell whether values are signed, and how sensors differ
 _SEEN = 1 << 26  # values whose spread is looked at though it is not needed
-_UNEVEN = 100  # ratio of standard deviations above which columns differ in scale
 _SHUFFLE = 1 << 20  # a stream apart from those that draw values
 _IN_MEMORY_SHARE = 0.15  # of the memory that some rows of a file may take to be held in it
 _BUFFER_SHARE = 0.7  # of the memory for the buffers of a set that stays on disk
@@ -217,21 +216,12 @@ def _on_sensors(x: NDArray[Any]) -> list[str]:
     """A note on the last axis of series where its places differ so much in scale that they are sensors, not times."""
     std, span = x.std(axis=0, dtype=np.float64), np.ptp(x, axis=0).astype(np.float64)
     std, span = std[span > 0], span[span > 0]
-    if not len(std) or not _differ(std, span):
+    if not len(std) or not differ_in_scale(std, span):
         return []
     return [
         f"the places along the last axis differ in scale, with standard deviations from {std.min():.2g} to "
         f"{std.max():.2g}: if they are sensors, layout='series' with standardize=True gives each the same"
     ]
-
-
-def _differ(std: NDArray[np.float64], span: NDArray[np.float64]) -> bool:
-    """Whether the largest and the smallest differ in scale.
-
-    By their ranges too: a pixel that is seldom on has a small deviation, and the range of the others.
-    """
-    small, large = int(std.argmin()), int(std.argmax())
-    return bool(std[large] > _UNEVEN * std[small] and span[large] > _UNEVEN * span[small])
 
 
 def _on_columns(summary: ValueSummary, moments: Moments, features: tuple[str, ...] | None, word: str) -> list[str]:
@@ -244,7 +234,7 @@ def _on_columns(summary: ValueSummary, moments: Moments, features: tuple[str, ..
     if summary.kind != "real" or not varying.size:
         return notes
     std = np.array(moments.mean_and_std(noise=False)[1])[varying]
-    if _differ(std, (moments.high.astype(np.float64) - moments.low.astype(np.float64))[varying]):
+    if differ_in_scale(std, (moments.high.astype(np.float64) - moments.low.astype(np.float64))[varying]):
         small, large = (int(varying[i]) for i in (std.argmin(), std.argmax()))
         low, high = (repr(features[i]) if features else f"{word} {i}" for i in (small, large))
         notes.append(

@@ -18,11 +18,8 @@ from nelbo.wording import listed
 
 KindName = Literal["real", "positive", "bounded", "count", "binary", "categorical"]
 
-_FEW, _MANY, _OFTEN = (
-    50,
-    1000,
-    20,
-)  # categories that always are, those that are where each is so frequent, and how often
+_FEW = 50  # different texts that always are categories
+_MANY, _OFTEN = 1000, 20  # those that are where each is so frequent, and how often that is
 _FEW_NUMBERS = 20  # different whole numbers that may be categories
 _COUNTED = 20.0  # the mean of counts, at most: beyond, whole numbers are taken as real ones
 _SKEWED = 1.5  # skewness from which on positive numbers are taken by their logarithms

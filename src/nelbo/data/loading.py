@@ -369,9 +369,8 @@ def _prepared(origin: dict[str, Any], name: str | None, stored: Source) -> Datas
         notes.append(f"labels that the run was not trained with: {listed(unseen)}")
     for note in notes:
         warnings.warn(note, stacklevel=2)
-    if options["standardize"] or origin.get(
-        "kinds"
-    ):  # by mean and standard deviation of the run's training set, not of these examples
+    # by mean and standard deviation of the run's training set, not of these examples
+    if options["standardize"] or origin.get("kinds"):
         data.train.preparation = Preparation.from_dict(origin["preparation"])
     return data.train
 

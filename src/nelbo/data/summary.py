@@ -21,6 +21,7 @@ _BLOCK = 1 << 20  # values examined together: they stay in the cache for all que
 _FLOATS = 1 << 17  # values turned into float64 together
 _LEVELS = 256  # values are counted one by one below this
 _FEW = 32  # integers below this may be categories
+_UNEVEN = 100  # ratio of standard deviations above which features differ in scale
 
 _MEANS: dict[Kind, str] = {
     "binary": "only 0 and 1",
@@ -307,6 +308,19 @@ def survey(
             f"{KEEP if not summary.inf else ''}"
         )
     return summary, taken
+
+
+def differ_in_scale(std: NDArray[np.float64], span: NDArray[np.float64]) -> bool:
+    """Whether features that vary differ in scale so much that the largest one hides the smallest.
+
+    By their ranges too: a pixel that is seldom on has a small deviation, and the range of the others.
+
+    Args:
+        std: (features,) standard deviations.
+        span: (features,) ranges.
+    """
+    small, large = int(std.argmin()), int(std.argmax())
+    return bool(std[large] > _UNEVEN * std[small] and span[large] > _UNEVEN * span[small])
 
 
 def _first_broken(x: NDArray[Any], names: tuple[str, ...] | None, start: int, missing: Missing) -> str:

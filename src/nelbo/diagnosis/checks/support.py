@@ -2,11 +2,13 @@
 
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor
 from torch.distributions import Bernoulli, Distribution, Normal
 
 from nelbo import latents
+from nelbo.data.summary import differ_in_scale
 from nelbo.diagnosis.case import Case
 from nelbo.diagnosis.registry import NotApplicable, Verdict, check, found, measured, passed
 from nelbo.likelihoods import fitting
@@ -74,9 +76,6 @@ def _outside(case: Case, x: Tensor) -> float:
         return float(not accepted)
 
 
-_UNEVEN = 100  # ratio of spreads above which features differ in scale
-
-
 @check("columns-differ-in-scale")
 def columns_differ_in_scale(case: Case) -> Verdict:
     if not isinstance(family_of(case), Normal):
@@ -84,17 +83,15 @@ def columns_differ_in_scale(case: Case) -> Verdict:
     x = case.train.x.double()
     columns = x.flatten(2).movedim(1, 0).flatten(1) if x.dim() > 2 else x.T
     spreads = [(float(known.std(correction=0)), float(known.max() - known.min())) for known in map(_known, columns)]
-    varying = columns.new_tensor([(std, span) for std, span in spreads if span > 0])
+    varying = [(std, span) for std, span in spreads if span > 0]
     if len(varying) < 2:
         raise NotApplicable("needs two features or channels that vary")
-    std, span = varying.unbind(1)
-    small, large = int(std.argmin()), int(std.argmax())
+    std, span = np.array(varying).T
     numbers = (
-        measured("largest standard deviation of a feature or channel", float(std[large]), unit=""),
-        measured("smallest", float(std[small]), unit=""),
+        measured("largest standard deviation of a feature or channel", float(std.max()), unit=""),
+        measured("smallest", float(std.min()), unit=""),
     )
-    # by their ranges too: a pixel that is seldom on has a small deviation, and the scale of all others
-    if float(std[large] / std[small]) <= _UNEVEN or float(span[large] / span[small]) <= _UNEVEN:
+    if not differ_in_scale(std, span):
         return passed(*numbers)
     return found("severe" if _is_shared(case) else "warning", *numbers)
 
