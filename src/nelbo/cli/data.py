@@ -3,14 +3,13 @@
 import shlex
 from collections.abc import Mapping
 from dataclasses import replace
-from pathlib import Path
 from typing import Any, cast
 
 from nelbo import data as nelbo_data
 from nelbo import likelihoods
-from nelbo.cli.fit import DATA, for_table, given
+from nelbo.cli.fit import DATA, for_table, given, previewed
 from nelbo.cli.flags import flag_names, in_flags, plain, with_flags
-from nelbo.data.previewing import Column, Preview, is_table, preview
+from nelbo.data.previewing import Column, Preview
 
 
 @with_flags(*DATA)
@@ -28,11 +27,8 @@ def data(source: str, *, json: bool = False, **values: Any) -> int:
         **values: of nelbo.data.load.
     """
     options = given(DATA, values)
-    found = None
-    if is_table(source) and Path(source).expanduser().exists():
-        options |= for_table(source, options)
-        named = options.get("columns")
-        found = preview(source, label=options.get("label"), columns=None if named == ["all"] else named)
+    found = previewed(source, options)
+    options |= for_table(found, options)
     problem, loaded = "", None
     try:
         loaded = nelbo_data.load(source, **options)

@@ -11,7 +11,7 @@ from cyclopts.group import Group
 from nelbo import data as nelbo_data
 from nelbo import likelihoods, recipes
 from nelbo.cli.flags import flag_names, flags, in_flags, plain, with_flags
-from nelbo.data.previewing import is_table, preview
+from nelbo.data.previewing import Preview, is_table, preview
 from nelbo.devices import pick_device
 from nelbo.docstrings import described
 from nelbo.runs import RECORD, Run, read_history, read_record
@@ -97,7 +97,9 @@ def _start(data: str, recipe: str | None, out: Path | None, values: dict[str, An
     pick_device(values["device"])  # before anything is read or downloaded
     seed = values["seed"] or 0
     options = given(DATA, values)
-    loaded = nelbo_data.load(data, seed=seed, **(options | for_table(data, options)))
+    if not options.keys() & {"columns", "types"}:
+        options |= for_table(previewed(data, options), options)
+    loaded = nelbo_data.load(data, seed=seed, **options)
     print(in_flags(str(loaded), flag_names(DATA)))
     chosen = given((*MODEL, *_OWN), values)
     if loaded.kinds:
@@ -127,16 +129,23 @@ def given(parameters: Iterable[inspect.Parameter], values: dict[str, Any]) -> di
     return found
 
 
-def for_table(source: str, chosen: dict[str, Any]) -> dict[str, Any]:
-    """The options by which a table is taken whose columns are not all numbers, or have empty cells.
+def previewed(source: str, chosen: dict[str, Any]) -> Preview | None:
+    """The columns of a table, or None of anything else.
 
     Args:
         source: a path or the name of a set.
         chosen: the options that were given.
     """
-    if "columns" in chosen or "types" in chosen or not is_table(source) or not Path(source).expanduser().exists():
+    if not (is_table(source) and Path(source).expanduser().exists()):
+        return None
+    named = chosen.get("columns")
+    return preview(source, label=chosen.get("label"), columns=None if named == ["all"] else named)
+
+
+def for_table(found: Preview | None, chosen: dict[str, Any]) -> dict[str, Any]:
+    """The options by which a table is taken whose columns are not all numbers, or have empty cells."""
+    if found is None or "columns" in chosen or "types" in chosen:
         return {}
-    found = preview(source, label=chosen.get("label"))
     empty = "missing" not in chosen and any(c.missing for c in found.columns if c.used == "feature")
     return {"columns": ["all"]} if found.names("refused") or empty else {}
 
