@@ -119,6 +119,23 @@ def test_an_empty_column_of_a_new_table_was_not_observed(folder, kind, capsys):
     assert told.column(names[-1]).null_count == 0
 
 
+@pytest.mark.filterwarnings("ignore:for .* Pareto k")  # of a hundred draws
+def test_columns_that_are_named_as_ours_keep_their_values(tmp_path):
+    rows = [f"{i % 7}.5,{i % 5}.25,{'' if i % 4 == 0 else i}.0,{i / 9}" for i in range(60)]
+    (tmp_path / "t.csv").write_text("\n".join(["row,draw,ess,a", *(r.replace(",.0,", ",,") for r in rows)]))
+    line = [str(tmp_path / "t.csv"), "--missing", "observed", "--standardize", "--epochs", "1", "--hidden", "4"]
+    assert main(["fit", *line, "--out", str(tmp_path / "run")]) == 0
+    out = str(tmp_path / "told.csv")
+    assert main(["impute", str(tmp_path / "run"), str(tmp_path / "t.csv"), "--draws", "2", "--samples", "100",
+                 "--out", out]) == 0  # fmt: skip
+    told = read_csv(out)
+    assert told.column_names == ["nelbo_draw", "source_row", "row", "draw", "ess", "a", "nelbo_ess"]
+    for name, j in (("row", 0), ("draw", 1)):
+        expected = [float(row.split(",")[j]) for row in rows]
+        assert told.column(name).to_pylist() == pytest.approx(2 * expected)
+    assert told.column("nelbo_draw").to_pylist() == [0] * 60 + [1] * 60
+
+
 def test_impute_refuses_what_it_cannot_do(folder, capsys):
     assert (
         main(["fit", "digits", "--limit", "100", "--epochs", "1", "--hidden", "4", "--out", str(folder / "plain")]) == 0

@@ -1,13 +1,21 @@
 """nelbo impute: fill in what is missing of a table."""
 
-from io import BytesIO
 from pathlib import Path
 
 import numpy as np
 import torch
 
 from nelbo import runs
-from nelbo.cli.outputs import Split, examples_of, table_bytes
+from nelbo.cli.outputs import (
+    Columns,
+    Split,
+    array_bytes,
+    beside,
+    check_format,
+    examples_of,
+    rows_of,
+    table_bytes,
+)
 from nelbo.data.kinds import ColumnKind
 from nelbo.files import write_bytes
 from nelbo.measure import impute as impute_in
@@ -44,8 +52,7 @@ def impute(
         out: a .csv, .parquet or .npy file (the values alone); by default imputed.csv in the run.
     """
     path = out or run / "imputed.csv"
-    if path.suffix not in _FORMATS:
-        raise ValueError(f"--out must end in .csv, .parquet or .npy, got {path.name!r}")
+    check_format(path, *_FORMATS)
     loaded = runs.load(run, device=device)
     if not loaded.model.takes_missing:
         raise ValueError(
@@ -58,21 +65,17 @@ def impute(
     tables = [found.value] if found.draws is None else list(found.draws)
     filled = [torch.where(stored.isnan(), examples.preparation.inverse(x.double()), stored) for x in tables]
     if path.suffix == ".npy":
-        buffer = BytesIO()
-        np.save(buffer, torch.stack(filled).numpy() if draws else filled[0].numpy(), allow_pickle=False)
-        write_bytes(path, buffer.getvalue())
+        write_bytes(path, array_bytes(torch.stack(filled).numpy() if draws else filled[0].numpy()))
     else:
         features = loaded.record["data"].get("features") or [f"x{i}" for i in range(stored[0].numel())]
-        rows = torch.arange(len(examples)) if examples.source_rows is None else examples.source_rows
-        number = {"draw": torch.arange(len(filled)).repeat_interleave(len(rows))} if draws else {}
-        again = len(filled)
-        columns = number | {"row": rows.repeat(again)}
-        columns |= dict(zip(features, torch.cat(filled).flatten(1).T, strict=True))
-        columns |= {"ess": found.ess.repeat(again)}
-        table = {name: values.cpu().numpy() for name, values in columns.items()}
+        table: Columns = dict(zip(features, torch.cat(filled).flatten(1).T.numpy(), strict=True))
         kinds = loaded.record["data"].get("kinds") or {}
         for name, kind in kinds.items():
             table[name] = ColumnKind.from_dict(kind).decoded(table[name], means=draws is None)
+        rows = rows_of(examples, None)
+        draw, ess = (name if name not in table else f"nelbo_{name}" for name in ("draw", "ess"))
+        number = {draw: np.arange(len(filled)).repeat(len(rows))} if draws else {}
+        table = number | beside(np.tile(rows, len(filled)), table) | {ess: np.tile(found.ess.numpy(), len(filled))}
         write_bytes(path, table_bytes(table, path.suffix))
     print(f"{int(stored.isnan().sum()):,} missing values in {len(examples):,} examples filled in: {path}")
     ess = found.ess[~found.ess.isnan()]

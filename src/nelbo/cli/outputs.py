@@ -48,7 +48,7 @@ def sample(
         out: a .csv or .parquet file, in the names and units of the data; a .npy file of what the model gives; or a .png
             file. By default samples.png in the run, samples.npy for other examples.
     """
-    _check_format(out)
+    check_format(out, *_FORMATS)
     loaded = runs.load(run, device=device)
     x = loaded.sample(n, mean=mean, seed=seed)
 
@@ -97,7 +97,7 @@ def reconstruct(
             what the model gives; or a .png file, originals above reconstructions. By default reconstructions.png in
             the run, reconstructions.npy for other examples.
     """
-    _check_format(out)
+    check_format(out, *_FORMATS)
     loaded = runs.load(run, device=device)
     examples = examples_of(loaded, data, split)
     path = out or run / f"reconstructions{_suffix(examples.event_shape)}"
@@ -137,7 +137,7 @@ def embed(
         out: a .npy file, a .csv or .parquet file with the number of each row and its label, or a .png file (a scatter,
             coloured by label); by default embeddings.npy in the run.
     """
-    _check_format(out)
+    check_format(out, *_FORMATS)
     loaded = runs.load(run, device=device)
     examples = examples_of(loaded, data, split)
     z = loaded.encode(examples.examples(len(examples), seed=seed))
@@ -176,10 +176,10 @@ def _suffix(event: Sequence[int]) -> str:
     return ".png" if len(event) == _IMAGE_AXES else ".npy"
 
 
-def _check_format(out: Path | None) -> None:
+def check_format(out: Path | None, *suffixes: str) -> None:
     """Refuse, before anything is computed, a file of a kind that none is written of."""
-    if out is not None and out.suffix not in _FORMATS:
-        raise ValueError(f"--out must end in .png, .npy, .parquet or .csv, got {out.name!r}")
+    if out is not None and out.suffix not in suffixes:
+        raise ValueError(f"--out must end in {', '.join(suffixes[:-1])} or {suffixes[-1]}, got {out.name!r}")
 
 
 def rows_of(examples: Dataset, positions: Tensor | None) -> np.ndarray:
@@ -209,13 +209,18 @@ def _write(x: Tensor, path: Path, kind: str, *, picture: Callable[[], "Figure"],
 
         save(picture(), path)
     elif path.suffix == ".npy":
-        buffer = BytesIO()
-        np.save(buffer, values, allow_pickle=False)
-        write_bytes(path, buffer.getvalue())
+        write_bytes(path, array_bytes(values))
     else:
         write_bytes(path, table_bytes(columns(), path.suffix))
     print(f"{len(x):,} {kind} of shape {tuple(x.shape[1:])}: {path}")
     return 0
+
+
+def array_bytes(values: np.ndarray) -> bytes:
+    """A .npy file of this array."""
+    buffer = BytesIO()
+    np.save(buffer, values, allow_pickle=False)
+    return buffer.getvalue()
 
 
 def table_bytes(columns: Columns, suffix: str) -> bytes:

@@ -1,21 +1,20 @@
 """nelbo score: the anomaly score of each example."""
 
 from pathlib import Path
-from typing import Literal, TypedDict, Unpack
+from typing import TypedDict, Unpack
 
 import numpy as np
 
 from nelbo import runs
-from nelbo.cli.outputs import Columns, Split, beside, examples_of, rows_of, table_bytes
+from nelbo.cli.outputs import Columns, Split, beside, check_format, examples_of, rows_of, table_bytes
 from nelbo.data import Dataset
 from nelbo.estimate import Estimate
 from nelbo.files import write_bytes
 from nelbo.measure import Scores, score_samples, threshold
-from nelbo.measure.scores import Threshold
+from nelbo.measure.scores import Method, Threshold
 
 _FORMATS = (".csv", ".parquet")
 _REFERENCE = 10_000  # examples at most that a threshold is taken from
-Method = Literal["auto", "importance", "mixture", "quadrature", "annealed", "elbo"]
 
 
 class _Settings(TypedDict):
@@ -62,8 +61,7 @@ def score(
         out: a .csv or .parquet file; by default scores.csv in the run.
     """
     path = out or run / "scores.csv"
-    if path.suffix not in _FORMATS:
-        raise ValueError(f"--out must end in .csv or .parquet, got {path.name!r}")
+    check_format(path, *_FORMATS)
     loaded = runs.load(run, device=device)
     settings: _Settings = {"method": method, "samples": samples, "seed": seed}
     limit = None
