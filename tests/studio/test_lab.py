@@ -61,6 +61,7 @@ def test_a_drag_in_the_notebook_arrives_in_python_and_back(tab, tmp_path):
         def run(position):
             """Run a cell and wait until the kernel has given it the next number."""
             cells.nth(position).locator(".cm-content").click()
+            cells.nth(position).locator(".cm-focused").wait_for()  # or the keys go elsewhere
             tab.page.keyboard.press("Control+Enter")
             counted[0] += 1
             prompt = cells.nth(position).locator(".jp-InputPrompt", has_text=f"[{counted[0]}]:")

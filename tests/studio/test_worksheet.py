@@ -496,7 +496,8 @@ def test_a_q_as_cheap_as_the_heavy_ones(begun):
 
     def value(name):
         page.evaluate(FRAMES)
-        text = page.locator(f"[data-handle='{name}']").get_attribute("aria-valuetext")
+        handle = page.locator(f"[data-handle='{name}'][aria-valuetext]")  # it has none before it is first drawn
+        text = handle.get_attribute("aria-valuetext")
         return [float(v.replace("−", "-")) for v in re.findall(r"[−\d.]+", text)]
 
     for i, axis in enumerate("₁₂"):
