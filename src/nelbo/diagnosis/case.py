@@ -118,6 +118,15 @@ class Case:
             return 0.0
         return 1.0 if objective is None or isinstance(objective, ELBO | ImportanceWeighted) else None
 
+    @property
+    def loss_tells_beta(self) -> bool:
+        """Whether the loss is reconstruction_error + beta * KL, so that its values tell beta.
+
+        It is taken to be so in a user's own code; not where nelbo.fit trained on an objective that it cannot name.
+        """
+        objective = self.objective
+        return isinstance(objective, ELBO | Beta | Reconstruction) or (objective is None and not self.settings)
+
     def once(self, compute: "Callable[[Case], _Result]") -> _Result:
         """The result of a function of this case that several checks share, or the reason why there is none."""
         if compute not in self._results:

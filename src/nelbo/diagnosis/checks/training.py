@@ -10,7 +10,6 @@ from nelbo.diagnosis.history import Column, History
 from nelbo.diagnosis.registry import NotApplicable, Verdict, check, found, measured, passed
 from nelbo.diagnosis.significance import ALPHA, roughness, slope_of, z_critical
 from nelbo.estimate import Estimate
-from nelbo.objectives import Schedule
 
 
 def _history(case: Case, least: int) -> History:
@@ -109,13 +108,15 @@ def kl_rises_early(case: Case) -> Verdict:
 @check("warm-up-unfinished")
 def warm_up_unfinished(case: Case) -> Verdict:
     history = _history(case, 2)
-    schedule = getattr(case.objective, "beta", None)
-    if isinstance(schedule, Schedule):
-        now = schedule.at(len(history))
-        numbers = (measured("beta at the end", now, unit=""), measured("beta asked for", schedule.final, unit=""))
-        done = len(history) >= schedule.epochs
+    schedules = {} if case.objective is None else case.objective.schedules()
+    if schedules:
+        numbers: tuple[Estimate, ...] = ()
+        for name, schedule in schedules.items():
+            now = measured(f"{name} at the end", schedule.at(len(history)), unit="")
+            numbers += (now, measured(f"{name} asked for", schedule.final, unit=""))
+        done = all(len(history) >= schedule.epochs for schedule in schedules.values())
     else:
-        beta = _column(history, "beta") if history.get("beta") is not None else _weights(history, "train")
+        beta = _column(history, "beta") if history.get("beta") is not None else _weights(case, history, "train")
         if len(beta) < 2:
             raise NotApplicable("needs the beta of two epochs or more")
         span, step = float(beta.max() - beta.min()), float(beta[-1] - beta[-2])
@@ -135,7 +136,7 @@ def _rises(weights: Column) -> bool:
 @check("validation-beta")
 def validation_beta(case: Case) -> Verdict:
     history = _history(case, 2)
-    train, validation = _weights(history, "train"), _weights(history, "validation")
+    train, validation = _weights(case, history, "train"), _weights(case, history, "validation")
     numbers = (
         measured("beta in the training loss", float(np.median(train)), unit=""),
         measured("beta in the validation loss", float(np.median(validation)), unit=""),
@@ -147,7 +148,10 @@ def validation_beta(case: Case) -> Verdict:
     return passed(*numbers) if same else found("severe", *numbers)
 
 
-def _weights(history: History, part: str) -> Column:
+def _weights(case: Case, history: History, part: str) -> Column:
+    """Beta of each epoch, read off the terms of the loss; NotApplicable where the loss is not made of them."""
+    if not case.loss_tells_beta:
+        raise NotApplicable("needs a loss of the form reconstruction error + beta * KL, which this objective is not")
     names = (f"{part}_objective", f"{part}_reconstruction_error", f"{part}_kl")
     columns: list[Any] = [history.get(name) for name in names]
     if any(column is None for column in columns):
@@ -188,7 +192,9 @@ def gradient_explosion(case: Case) -> Verdict:
 @check("learning-rate")
 def learning_rate(case: Case) -> Verdict:
     history = _history_in_nats(case, 20)
-    values = _column(history, "train_objective", "train_nelbo", "train_reconstruction_error")
+    # what else an objective weighs, of a whole batch at once, scatters by more than the examples do
+    own = ("train_objective",) if case.loss_tells_beta else ()
+    values = _column(history, *own, "train_nelbo", "train_reconstruction_error")
     half = values[len(values) // 2 :]
     rough = roughness(half)
     error = Estimate.mean_of(case.train.nelbo).error
