@@ -1,12 +1,14 @@
 import io
+import re
 import struct
 import zipfile
+from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
 
-from nelbo.data import load
+from nelbo.data import InMemory, load
 
 X = np.arange(48, dtype=np.float32).reshape(12, 4)
 
@@ -14,6 +16,40 @@ X = np.arange(48, dtype=np.float32).reshape(12, 4)
 def test_npy(tmp_path):
     np.save(tmp_path / "a.npy", X)
     assert np.array_equal(load(tmp_path / "a.npy", validation=0).train.take(12).numpy(), X)
+
+
+@pytest.mark.parametrize("order", ["C", "F"])
+@pytest.mark.parametrize("dtype", ["u1", "u2", "u8", ">f8", "?", "f2"])
+@pytest.mark.parametrize("options", [{"validation": 0}, {"validation": 0.3, "limit": 80}, {"layout": "series"}])
+def test_a_file_in_memory_is_the_array(tmp_path, dtype, order, options):
+    x = (np.arange(100 * 6 * 2).reshape(100, 6, 2) % 7).astype(dtype, order=order)
+    np.save(tmp_path / "x.npy", x)
+    options = {"layout": "as_is", **options}
+    array = load(x, **options)
+    file = load(tmp_path / "x.npy", on_disk=False, memory="8KiB", **options)  # 8 KiB: it is read in many pieces
+    for name in ("train", "validation"):
+        expected, got = getattr(array, name), getattr(file, name)
+        assert (expected is None) == (got is None)
+        if got is not None:
+            assert isinstance(got, InMemory)
+            assert got.x.dtype == expected.x.dtype
+            assert torch.equal(got.x, expected.x)
+
+
+@pytest.mark.skipif(not Path("/proc/self/clear_refs").exists(), reason="the peak is reset as Linux does")
+def test_a_file_takes_its_size_in_memory_once(tmp_path):
+    size = 64 << 20
+    np.lib.format.open_memmap(tmp_path / "x.npy", "w+", np.uint8, (size >> 10, 1 << 10)).flush()
+
+    def kibibytes(name):
+        return int(re.search(rf"{name}:\s+(\d+) kB", Path("/proc/self/status").read_text())[1])
+
+    load(tmp_path / "x.npy", limit=100)  # what is imported and allocated once
+    Path("/proc/self/clear_refs").write_text("5")  # the peak is now what is held
+    before = kibibytes("VmRSS")
+    data = load(tmp_path / "x.npy", on_disk=False)
+    assert len(data.train) + len(data.validation) == size >> 10
+    assert kibibytes("VmHWM") - before < 1.5 * (size >> 10)
 
 
 @pytest.mark.parametrize(

@@ -20,16 +20,17 @@ _KERAS = ("x_train", "y_train", "x_test", "y_test")
 
 @reader(".npy")
 def read_npy(path: Path, *, on_disk: bool | None = None, memory: int = 1 << 30) -> Source:
-    """Read the array of a .npy file, or leave it on disk.
+    """The rows of a .npy file, which are read when they are gathered.
 
     Raises:
         ValueError: the file is not one of numpy's; or it stays on disk and has no rows, or its values are ordered by
             columns.
     """
-    if not stays_on_disk(path.stat().st_size, on_disk):
-        with path.open("rb") as file:
-            return Source(_load(path, np.ndarray, file), sha256_of_file(path))
+    stays = stays_on_disk(path.stat().st_size, on_disk)
     mapped = _load(path, np.ndarray, mmap_mode="r")
+    if not stays and (mapped.ndim < 2 or not mapped.flags.c_contiguous or mapped.dtype.str[1:] == "u8"):
+        with path.open("rb") as file:  # u8: whether its values fit into 63 bits is seen of the whole
+            return Source(_load(path, np.ndarray, file), sha256_of_file(path))
     if not mapped.ndim:
         raise ValueError(f"{path.name} must hold an array (n, ...), got one number")
     if not mapped.flags.c_contiguous:
@@ -45,6 +46,7 @@ def read_npy(path: Path, *, on_disk: bool | None = None, memory: int = 1 << 30) 
         n=len(mapped),
         offset=mapped.offset,
         piece_bytes=piece_bytes(memory),
+        in_memory=not stays,
     )
     return Source(rows, sha256_of_file(path))
 

@@ -137,12 +137,13 @@ def dataset_of(
 ) -> Dataset:
     """The examples in some rows: in memory where the values are, or where they are few; on disk otherwise."""
     chosen = None if rows is None else torch.from_numpy(rows)
-    if isinstance(x, RowFile) and (rows is None or len(rows) * x.row_bytes > memory * _IN_MEMORY_SHARE):
+    few = rows is not None and isinstance(x, RowFile) and len(rows) * x.row_bytes <= memory * _IN_MEMORY_SHARE
+    if isinstance(x, RowFile) and not (x.in_memory or few):
         member = None if rows is None else mask(len(x), rows)
         labels = labels if labels is None or member is None else labels[torch.from_numpy(member)]
         left = int(memory * _BUFFER_SHARE)
         return OnDisk(file=x, preparation=preparation, labels=labels, member=member, memory=left, stream=stream)
-    values = as_tensor(next(x.pieces())[1] if rows is None else x.gather(rows))  # an array is one piece
+    values = as_tensor(x.whole() if rows is None else x.gather(rows))
     labels = labels if labels is None or chosen is None else labels.index_select(0, chosen)
     return InMemory(values, preparation=preparation, labels=labels, source_rows=chosen, stream=stream)
 

@@ -52,6 +52,10 @@ class RowStore(ABC):
         """All rows in order, a piece at a time, each piece with the number of its first row."""
 
     @abstractmethod
+    def whole(self) -> NDArray[Any]:
+        """All rows in order, (n, *shape)."""
+
+    @abstractmethod
     def arranged(self, layout: Layout) -> "RowStore":
         """The same rows with their axes as `layout` says."""
 
@@ -75,6 +79,9 @@ class ArrayRows(RowStore):
     def pieces(self) -> Iterator[tuple[int, NDArray[Any]]]:
         yield 0, self.array
 
+    def whole(self) -> NDArray[Any]:
+        return self.array
+
     def arranged(self, layout: Layout) -> "ArrayRows":
         return ArrayRows(np.require(arrange(self.array, layout), requirements=["C"]))
 
@@ -84,11 +91,13 @@ class RowFile(RowStore):
 
     Attributes:
         path: of the file.
+        in_memory: whether its rows are to be held in memory: they are gathered from the file once, into each set.
         held_bytes: memory taken by the open file itself.
         edges: (pieces + 1,) row numbers between which rows are read in one go: 0, ..., n.
     """
 
     path: Path
+    in_memory: bool = False
     held_bytes: int = 0
     edges: NDArray[np.int64]
 
@@ -114,6 +123,12 @@ class RowFile(RowStore):
         for i, start in enumerate(self.edges[:-1].tolist()):
             yield start, self.piece(i)
 
+    def whole(self) -> NDArray[Any]:
+        out = np.empty((len(self), *self.shape), dtype=self.dtype)
+        for i, start in enumerate(self.edges[:-1].tolist()):
+            self.read(i, out[start : int(self.edges[i + 1])])
+        return out
+
 
 @dataclass(eq=False, kw_only=True)
 class NpyRows(RowFile):
@@ -128,6 +143,7 @@ class NpyRows(RowFile):
         offset: of the first row, in bytes.
         piece_bytes: about the number of bytes to read in one go.
         layout: how the axes of a row are arranged.
+        in_memory: see `RowFile`.
     """
 
     path: Path
@@ -138,6 +154,7 @@ class NpyRows(RowFile):
     offset: int
     piece_bytes: int
     layout: Layout = "as_is"
+    in_memory: bool = False
 
     def __post_init__(self) -> None:
         self.shape = arrange(np.empty((1, *self.stored_shape), dtype=np.uint8), self.layout).shape[1:]
