@@ -18,6 +18,7 @@ from nelbo.files import plain
 from nelbo.report import Finding
 from tests.cases import LATENT, binary, make_vae
 from tests.linear_gaussian import LinearGaussian
+from tests.planted.making import ZerosForHoles
 
 
 def finding(id, severity="severe", cost=None):
@@ -232,6 +233,17 @@ def test_an_autoencoder_is_sent_away():
     )
     with pytest.raises(ValueError, match="neither a bound nor a KL"):
         nelbo.diagnose(model, binary(100))
+
+
+@pytest.mark.parametrize("told", [True, False])
+def test_an_encoder_that_is_not_told_what_is_missing(told):
+    encoder, decoder = nelbo.nn.MLP(6 * (1 + told), 4), nelbo.nn.MLP(2, 6)
+    encoder = nelbo.nn.WithMask(encoder) if told else ZerosForHoles(encoder)
+    vae = nelbo.VAE(encoder, decoder, latent=2, likelihood=nelbo.likelihoods.Normal(1.0))
+    x = torch.randn(60, 6, generator=torch.Generator().manual_seed(0))
+    found = nelbo.diagnose(vae, x.masked_fill(x > 1, torch.nan), only=["mask-left-out"])
+    assert [finding.id for finding in found] == ["mask-left-out"] * (not told)
+    assert "mask-left-out" in nelbo.diagnose(vae, x, only=["mask-left-out"]).skipped  # nothing is missing
 
 
 def test_nobody_is_told_to_train_on_the_objective_that_was_trained():

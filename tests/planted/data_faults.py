@@ -4,7 +4,7 @@ import torch
 
 from tests.planted import sets
 from tests.planted.cases import plant
-from tests.planted.making import deepen, make, optimal_sigma
+from tests.planted.making import deepen, make, optimal_sigma, with_missing
 
 
 @plant("gray-bernoulli", "gray digits", "dense")
@@ -120,3 +120,13 @@ def noise_of_columns():
 @plant("one-sigma", "readings", "deep")
 def noise_that_grows():
     return optimal_sigma(sets.readings(), latent=3, lr=1e-3, epochs=60, alter=deepen)
+
+
+@plant("mask-left-out", "table with holes", "dense")
+def zeros_for_holes_table():
+    return with_missing(sets.table(), told=False, hidden=(64,))
+
+
+@plant("mask-left-out", "readings with holes", "deep")
+def zeros_for_holes_readings():
+    return with_missing(sets.readings(), told=False, hidden=(64, 64))

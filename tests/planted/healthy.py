@@ -4,7 +4,7 @@ from torch import nn
 
 from tests.planted import plain, sets
 from tests.planted.cases import Subject, plant
-from tests.planted.making import make, optimal_sigma
+from tests.planted.making import make, optimal_sigma, with_missing
 
 
 @plant(None, "binary digits", "dense")
@@ -86,3 +86,8 @@ def dropout_and_batch_norm():
     history = plain.train(model, x, held_out, plain.negative_elbo(plain.bernoulli), plain.bernoulli, epochs=40, lr=1e-3)
     model.train()  # left in training mode, as people do
     return Subject(model, x, held_out, "bernoulli", history)
+
+
+@plant(None, "table with holes", "dense")
+def told_of_holes():
+    return with_missing(sets.table(), told=True, hidden=(64,))

@@ -1,8 +1,12 @@
 """From data and options to a trained subject: what healthy and faulty cases share."""
 
+import warnings
+
 import torch
 from torch import nn
 
+import nelbo
+from tests.missing.holes import with_holes
 from tests.planted import plain
 from tests.planted.cases import Subject
 
@@ -62,3 +66,30 @@ def optimal_sigma(data, *, start=0.5, rounds=3, **options):
         with torch.no_grad():
             sigma = round(float((subject.model(data[0])[0] - data[0]).square().mean().sqrt()), 4)
     return make(data, f"normal:{sigma}", **options)
+
+
+class ZerosForHoles(nn.Module):
+    """An encoder that takes NaN by putting 0 in its place, and says nothing of it to its network."""
+
+    takes_missing = True
+
+    def __init__(self, network):
+        super().__init__()
+        self.network = network
+
+    def forward(self, x):
+        return self.network(x.nan_to_num(nan=0.0))
+
+
+def with_missing(data, *, told, hidden, latent=3):
+    """A VAE of nelbo's, trained on a table of which a quarter is missing; told: the encoder sees the mask."""
+    x, held_out = (with_holes(part, 0.25, seed=seed) for seed, part in enumerate(data))
+    features = x.shape[1]
+    encoder = nelbo.nn.MLP(features * (1 + told), 2 * latent, hidden=hidden)
+    encoder = nelbo.nn.WithMask(encoder) if told else ZerosForHoles(encoder)
+    decoder = nelbo.nn.MLP(latent, 2 * features, hidden=hidden)
+    vae = nelbo.VAE(encoder, decoder, latent=latent, likelihood=nelbo.likelihoods.Normal("decoded"))
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", "values are missing")  # fit says it too
+        run = nelbo.fit(vae, x, validation=0, epochs=40, batch_size=64, progress=False)
+    return Subject(run.model, x, held_out, "normal_decoded", run.history)

@@ -22,6 +22,7 @@ _TWINS = {
     ("gray digits", "dense"): "conv_normal",
     ("gray digits", "conv"): "conv_normal",
     ("counts", "dense"): "counts_poisson",
+    ("table with holes", "dense"): "told_of_holes",
 }
 _OF_THE_TABLE = "table_3"
 

@@ -52,7 +52,9 @@ class Outcome:
 
 
 def view(subject: Subject):
-    """The subject as nelbo sees it, through nelbo.wrap."""
+    """The subject as nelbo sees it, through nelbo.wrap where it is not built of nelbo's parts."""
+    if isinstance(subject.model, nelbo.Model):
+        return subject.model
     arguments = {
         "encode": subject.model.encode,
         "decode": subject.model.decode,

@@ -72,17 +72,22 @@ def check_fit(model: Model, objective: Objective, data: Data, settings: Settings
 
 def _say_if_untold(model: Model, batch: Batch) -> None:
     """Warn where the encoder gives the same for a missing value as for 0, of some examples with missing values."""
-    holes = batch[batch.x.isnan().flatten(1).any(1)][:_HOLES]
-    if not len(holes):
-        return
-    with conditioned(model, holes.c) as given:
-        told, zeros = (given.encode(x) for x in (holes.x, holes.x.nan_to_num(nan=0.0)))
-    if torch.equal(told, zeros):
+    if sees_no_mask(model, batch):
         warnings.warn(
             "values are missing, and the encoder gives the same for a missing value as for 0: it is not told which are "
             "missing. Write nelbo.VAE(nelbo.nn.WithMask(encoder), decoder, ...), whose encoder gets a mask beside x",
             stacklevel=4,
         )
+
+
+def sees_no_mask(model: Model, batch: Batch) -> bool:
+    """Whether the encoder gives the same for a missing value as for 0, of some examples with missing values."""
+    holes = batch[batch.x.isnan().flatten(1).any(1)][:_HOLES]
+    if not len(holes):
+        return False
+    with conditioned(model, holes.c) as given:
+        told, zeros = (given.encode(x) for x in (holes.x, holes.x.nan_to_num(nan=0.0)))
+    return torch.equal(told, zeros)
 
 
 def _rows_of(dataset: Dataset) -> int:

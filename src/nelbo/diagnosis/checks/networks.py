@@ -1,4 +1,4 @@
-"""Overfitting, and dead units."""
+"""Overfitting, dead units, and an encoder that is not told what is missing."""
 
 import math
 from collections.abc import Callable
@@ -14,6 +14,7 @@ from nelbo.diagnosis.significance import z_critical
 from nelbo.estimate import Estimate
 from nelbo.evaluation import Evaluation
 from nelbo.randomness import example_keys
+from nelbo.training.start import sees_no_mask
 from nelbo.vae import at_condition
 
 
@@ -126,3 +127,11 @@ def _dead(case: Case) -> dict[str, tuple[float, int]]:
         for handle in handles:
             handle.remove()
     return {name: (float((a & b).double().mean()), len(a)) for name, a, b in zip(layers, silent, closed, strict=True)}
+
+
+@check("mask-left-out")
+def mask_left_out(case: Case) -> Verdict:
+    if case.missing is None:
+        raise NotApplicable("needs examples with missing values, and a model that takes them")
+    share = measured("values that are missing", case.missing.double().mean(), unit="share")
+    return found("warning", share) if sees_no_mask(case.model, case.train.batch) else passed(share)
