@@ -205,22 +205,23 @@ class Grid:
             sums = [widened(torch.where(w[-1] > 0, w[-1] * g, 0.0).sum(-1)) * volume for g in wanted]
             moments = torch.stack(sums) if sums else mass.new_empty(0, f.shape[1])
         surface = f.unflatten(-1, (self.points,) * self.d)
-        rise, curved = torch.zeros_like(surface), torch.zeros_like(surface)
-        # to ask costs an accelerator more than to replace
-        bounded = not launches(f.device) and bool(f.isfinite().all())
+        rise, curved = torch.zeros_like(surface), torch.zeros_like(surface if bend else top)
+        # to ask costs an accelerator more than to replace; a sum is finite only where all of it is
+        bounded = not launches(f.device) and bool(f.sum().isfinite())
         for axis in range(2, 2 + self.d):
             step = surface.diff(dim=axis)
             if not bounded:
                 step = step.nan_to_num(nan=0.0, posinf=0.0, neginf=0.0)
-            rise += 0.5 * _largest_beside(step.abs(), axis, 1)
+            rise += _largest_beside(step.abs().mul_(0.5), axis, 1)
             if bend:
                 gaps = self.gaps.reshape(-1, *(1,) * (1 + self.d - axis))
                 middles = 0.5 * (self.gaps[1:] + self.gaps[:-1]).reshape(-1, *(1,) * (1 + self.d - axis))
                 curve = ((step / gaps).diff(dim=axis) / middles).abs() * self.widest**2
                 curved = torch.maximum(curved, _largest_beside(curve, axis, 2))
-        high = surface + rise
-        curved = torch.where(high >= top.reshape(*top.shape, *(1,) * self.d) - 8, curved, 0.0)
-        return tuple(map(widened, (top, high.flatten(2).amax(-1), curved.flatten(2).amax(-1), mass, moments)))
+        high = rise.add_(surface).flatten(2)
+        if bend:
+            curved = torch.where(high >= top[..., None] - 8, curved.flatten(2), 0.0).amax(-1)
+        return tuple(map(widened, (top, high.amax(-1), curved, mass, moments)))
 
 
 def _largest_beside(values: Tensor, axis: int, fewer: int) -> Tensor:
