@@ -113,7 +113,7 @@ def test_annealing_reads_nothing_on_its_way(device, monkeypatch):
 
 
 @pytest.mark.filterwarnings("ignore")
-@pytest.mark.parametrize("likelihood", ["bernoulli", "normal", "poisson", "negative_binomial"])
+@pytest.mark.parametrize("likelihood", ["bernoulli", "normal", "poisson", "negative_binomial", "discretized_logistic"])
 def test_pairs_of_tiles_and_examples_together_are_those_one_by_one(device, likelihood):
     """The CPU takes tile after tile, an accelerator all tiles at once."""
     model = made(2, likelihood)
@@ -124,8 +124,7 @@ def test_pairs_of_tiles_and_examples_together_are_those_one_by_one(device, likel
     torch.testing.assert_close(there.value, on_cpu.value, rtol=1e-6, atol=1e-6)
 
 
-# not yet poisson, discretized_logistic: distributions that latents.rows does not know
-@pytest.mark.parametrize("likelihood", ["bernoulli", "normal", "negative_binomial"])
+@pytest.mark.parametrize("likelihood", ["bernoulli", "normal", "poisson", "negative_binomial", "discretized_logistic"])
 def test_more_tiles_are_no_more_operations(device, likelihood):
     evaluation = evaluate(made(2, likelihood).to(device), X)
     place = torch.zeros(2)

@@ -12,6 +12,7 @@ from torch.distributions import NegativeBinomial as TorchNegativeBinomial
 from torch.distributions import Poisson as TorchPoisson
 from torch.nn import functional as F
 
+from nelbo import latents
 from nelbo.data import ValueSummary
 from nelbo.likelihoods.bernoulli import pseudo_images
 from nelbo.likelihoods.likelihood import AS_PARAMETERS, LIKELIHOODS, Likelihood, Scale, Suggestion
@@ -110,6 +111,13 @@ class QuantizedLogistic(Distribution):
             continuous = self.logistic_mean + torch.exp(self.log_scale) * torch.logit(u)
             level = ((continuous + 1) / 2 * (self.levels - 1)).round().clamp(0, self.levels - 1)
             return level / (self.levels - 1)
+
+
+@latents.rebuilt.register
+def _(q: QuantizedLogistic, others: Sequence[QuantizedLogistic], change: latents.Change) -> QuantizedLogistic:
+    parts = [q, *others]
+    mean, log_scale = change([part.logistic_mean for part in parts]), change([part.log_scale for part in parts])
+    return QuantizedLogistic(mean, log_scale, q.levels)
 
 
 @LIKELIHOODS.register("categorical")
@@ -217,6 +225,11 @@ class LogRatePoisson(TorchPoisson):
 
     def log_prob(self, value: Tensor) -> Tensor:
         return value * self.log_rate - self.rate - torch.lgamma(value + 1)
+
+
+@latents.rebuilt.register
+def _(q: LogRatePoisson, others: Sequence[LogRatePoisson], change: latents.Change) -> LogRatePoisson:
+    return LogRatePoisson(change([part.log_rate for part in (q, *others)]))
 
 
 @LIKELIHOODS.register("negative_binomial")
