@@ -338,6 +338,23 @@ def test_out_of_memory_halves_the_chunk_and_goes_on(memory, device):
     torch.testing.assert_close(all_at_once.value, right.value, rtol=1e-6, atol=1e-5)
 
 
+@pytest.mark.filterwarnings("ignore")
+def test_what_is_free_is_asked_once_a_measurement_and_after_each_halving(memory, device, monkeypatch):
+    model, module, asked = made().to(device), torch.get_device_module(device), []
+    tell = module.mem_get_info
+    monkeypatch.setattr(module, "mem_get_info", lambda *given: asked.append(given) or tell(*given))
+    memory.claimed = 0
+    with monkeypatch.context() as within:
+        within.setattr(evaluation.mode, "BUDGET", 1 << 11)  # in 20 chunks and more
+        measure.log_evidence(model, X, method="importance", samples=50, **QUIET)
+    assert len(asked) == 1
+    asked.clear()
+    memory.limit = memory.used + (1 << 20)
+    measure.log_evidence(model, X, method="importance", samples=500, **QUIET)
+    assert evaluation.mode._halvings > 0
+    assert len(asked) == 1 + evaluation.mode._halvings
+
+
 def test_chunks_are_halved_where_a_device_does_not_tell_what_is_free():
     sizes = []
 

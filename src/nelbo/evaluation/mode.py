@@ -3,6 +3,7 @@
 import functools
 from collections.abc import Callable, Generator
 from contextlib import contextmanager
+from contextvars import ContextVar
 from typing import Any, ParamSpec, TypeVar
 
 import torch
@@ -19,6 +20,7 @@ _SHARE = 1 / 8  # of the free memory of an accelerator that is computed in toget
 _BYTES = 32  # that a number takes there: itself, its log-probability, and what a network has in between
 _halvings = 0  # of the budget, by `within_memory`
 _MOST_HALVINGS = 32  # any budget is one row then
+_told: ContextVar[dict[torch.device, int] | None] = ContextVar("told", default=None)  # free bytes, by `within_memory`
 P = ParamSpec("P")
 T = TypeVar("T")
 
@@ -34,11 +36,35 @@ def rows_at_once(numbers: int, *, passes: int = 1, on: torch.device | None = Non
     """
     budget = passes * BUDGET
     if on is not None:
-        free = free_memory(on) or 0
+        free = _free(on)
         # a power of two, so that chunks are the same where a little more or less is free
         budget = max(budget, 1 << (int(free * _SHARE) // _BYTES).bit_length() >> 1)
         budget >>= _halvings  # also on a device that does not tell what is free, as a network may compute elsewhere
     return max(1, budget // max(1, numbers))
+
+
+def _free(device: torch.device) -> int:
+    """Bytes free on a device; within a measurement, those at its first chunk, since to ask waits for some devices."""
+    told = _told.get()
+    known = {} if told is None else told
+    if device not in known:
+        known[device] = free_memory(device) or 0
+    return known[device]
+
+
+@contextmanager
+def _told_once() -> Generator[dict[torch.device, int]]:
+    """Within, what is free is asked once, until the answer is cleared; of nested ones, within the outermost."""
+    told = _told.get()
+    if told is not None:
+        yield told
+        return
+    told = dict[torch.device, int]()
+    token = _told.set(told)
+    try:
+        yield told
+    finally:
+        _told.reset(token)
 
 
 class NothingFitsError(torch.OutOfMemoryError):
@@ -49,6 +75,7 @@ def within_memory(compute: Callable[P, T]) -> Callable[P, T]:
     """Let a function that computes in chunks begin again with chunks of half the size where a device's memory ends.
 
     The chunks stay as small for the rest of the process. What is computed depends on their size by its rounding alone.
+    What is free is asked once, and again where the memory ended.
 
     Raises:
         NothingFitsError: one row at a time does not fit either; it is an OutOfMemoryError.
@@ -56,16 +83,18 @@ def within_memory(compute: Callable[P, T]) -> Callable[P, T]:
 
     @functools.wraps(compute)
     def call(*args: P.args, **kwargs: P.kwargs) -> T:
-        while True:
-            try:
-                return compute(*args, **kwargs)
-            except NothingFitsError:
-                raise
-            except torch.OutOfMemoryError as error:
-                if not _halve():
-                    line = "free memory there, or compute on the CPU: device='cpu' where the model is loaded"
-                    raise NothingFitsError(f"one row at a time takes more memory than is free; {line}") from error
-            release_memory()  # after the exception, which holds what was computed
+        with _told_once() as told:
+            while True:
+                try:
+                    return compute(*args, **kwargs)
+                except NothingFitsError:
+                    raise
+                except torch.OutOfMemoryError as error:
+                    if not _halve():
+                        line = "free memory there, or compute on the CPU: device='cpu' where the model is loaded"
+                        raise NothingFitsError(f"one row at a time takes more memory than is free; {line}") from error
+                release_memory()  # after the exception, which holds what was computed
+                told.clear()
 
     return call
 
