@@ -6,6 +6,7 @@ import importlib
 import inspect
 import warnings
 from collections.abc import Mapping
+from types import SimpleNamespace
 
 import pytest
 import torch
@@ -308,6 +309,27 @@ def test_commands_that_compute_take_a_device():
     for name in ("fit", "sweep", "measure", "compare", "diagnose", "sample", "reconstruct", "embed", "demo"):
         flags = {flag for argument in app[name].assemble_argument_collection() for flag in argument.names}
         assert "--device" in flags, name
+
+
+@pytest.mark.parametrize("x", [X, DATA.train], ids=["tensor", "data set"])
+def test_weights_without_values_are_refused(x):
+    model = made().to("meta")
+    for compute in (measure.elbo_terms, measure.log_evidence, evaluation.evaluate, nelbo.loss):
+        with pytest.raises(ValueError, match=r"got \S+ and \d+ more on the device 'meta', .*model\.to_empty"):
+            compute(model, x)
+
+
+def test_a_model_that_shows_no_weights_gets_the_examples_of_a_data_set_where_it_computes(device):
+    inner = made().to(device)
+    closed = SimpleNamespace(
+        prior=inner.prior,
+        posterior=lambda x: inner.qz_family(inner.encoder(x)),
+        likelihood=lambda z: inner.px_family(inner.decoder(z.flatten(0, -2)).unflatten(0, z.shape[:-1]), 1),
+    )
+    of_set, of_tensor = (measure.elbo_terms(closed, x).elbo for x in (DATA.train, DATA.train.x))
+    known = measure.elbo_terms(inner, DATA.train).elbo
+    torch.testing.assert_close(of_set.value, known.value, rtol=1e-6, atol=1e-6)
+    torch.testing.assert_close(of_tensor.value.mean(), known.value.mean(), rtol=1e-6, atol=1e-6)
 
 
 @pytest.fixture

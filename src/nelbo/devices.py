@@ -62,6 +62,18 @@ def device_of(model: Any) -> torch.device | None:
     return next((tensor.device for part in (model.parameters(), model.buffers()) for tensor in part), None)
 
 
+def check_weights(model: nn.Module) -> None:
+    """Raise a ValueError where weights have shapes and no values, as those of torch's meta device."""
+    lacking = [name for name, tensor in (*model.named_parameters(), *model.named_buffers()) if tensor.is_meta]
+    if lacking:
+        more = f" and {len(lacking) - 1} more" if len(lacking) > 1 else ""
+        raise ValueError(
+            f"expected weights with values, got {lacking[0]}{more} on the device 'meta', which keeps shapes only. "
+            "Write model.to_empty(device='cpu') and model.load_state_dict(weights), or build the model without "
+            "torch.device('meta')"
+        )
+
+
 def wide(device: torch.device) -> torch.dtype:
     """The widest real numbers that the device computes with: float64, or float32 where it has no others."""
     return torch.float32 if device.type in _WITHOUT_FLOAT64 else torch.float64
@@ -87,7 +99,9 @@ def move(model: nn.Module, device: torch.device) -> None:
 
     Raises:
         OutOfMemoryError: it does not fit; the message says what it takes and what is free.
+        ValueError: its weights have no values.
     """
+    check_weights(model)
     try:
         model.to(device)
     except torch.OutOfMemoryError as error:

@@ -13,7 +13,7 @@ from torch.distributions import Distribution
 from nelbo import latents
 from nelbo.data import Batch, as_batch
 from nelbo.data.loading import seen_by
-from nelbo.devices import accelerator, device_of
+from nelbo.devices import accelerator, check_weights, device_of
 from nelbo.divergences import Delta
 from nelbo.likelihoods import Likelihood, Observed, check_likelihood
 from nelbo.likelihoods.given import GivenLikelihood
@@ -554,7 +554,12 @@ def as_model(model: Any) -> Model:
 
 
 def place_of(model: Model) -> Tensor | None:
-    """A tensor of the device and the precision that the model computes in, or None where it has no weights."""
+    """A tensor of the device and the precision that the model computes in, or None where it has no weights.
+
+    Raises:
+        ValueError: the weights have no values.
+    """
+    check_weights(model)
     tensors = [*model.parameters(), *model.buffers()]
     return next((tensor for tensor in tensors if tensor.is_floating_point()), None)
 
@@ -568,15 +573,16 @@ def on_model(model: Any, x: Any) -> tuple[Model, Batch]:
 
     Raises:
         TypeError: either is of another type.
-        ValueError: x is empty, has no batch axis, or holds values outside of the likelihood's support.
+        ValueError: x is empty, has no batch axis, or holds values outside of the likelihood's support; or the model's
+            weights have no values.
     """
     model, batch = as_model(model), as_batch(seen_by(model, x))
     model.check_values(batch.x)
-    batch = placed(model, batch)
+    batch = beside(model, batch)
     if batch.x.is_inference():  # of which no slope can be taken
         with torch.inference_mode(False):
             batch = batch.with_x(batch.x.clone())
-    return model, batch if place_of(model) is not None else batch.to(_answers_on(model, batch))
+    return model, batch
 
 
 def placed(model: Model, batch: Batch) -> Batch:
@@ -588,12 +594,27 @@ def placed(model: Model, batch: Batch) -> Batch:
     return moved if moved.x.is_floating_point() else moved.with_x(moved.x.to(weight.dtype))
 
 
+def beside(model: Model, batch: Batch) -> Batch:
+    """The batch where the model computes, in its precision: of one that shows no weights, where its q(z|x) lies."""
+    batch = placed(model, batch)
+    return batch if place_of(model) is not None else batch.to(_answers_on(model, batch))
+
+
 @torch.no_grad()
 def _answers_on(model: Model, batch: Batch) -> torch.device:
-    """Where q(z|x) of a model lies that shows no weights."""
-    if accelerator() is None:
+    """Where q(z|x) of a model lies that shows no weights; it is asked on the accelerator too, if x is refused here."""
+    there = accelerator()
+    if there is None:
         return batch.x.device
-    one = batch[:1]
+    try:
+        return _answer(model, batch[:1])
+    except RuntimeError:  # as where devices mix
+        if batch.x.device == there:
+            raise
+        return _answer(model, batch[:1].to(there))
+
+
+def _answer(model: Model, one: Batch) -> torch.device:
     return latents.center(at_condition(model, one).posterior(one.x)).device
 
 

@@ -22,7 +22,7 @@ from nelbo.estimate import Estimate
 from nelbo.evaluation.mode import evaluation_mode, rows_at_once, within_memory
 from nelbo.objectives.objective import kl_per_unit
 from nelbo.randomness import derive, example_keys, folded, generator
-from nelbo.vae import Model, as_model, at_condition, conditioned, on_model, placed
+from nelbo.vae import Model, as_model, at_condition, beside, conditioned, on_model, place_of, placed
 
 _UNPICKED = 1000
 """Examples of a data set whose q(z|x) cannot be picked and joined: all pass at once."""
@@ -469,7 +469,8 @@ def evaluate(model: Any, x: Any, *, seed: int = 0, n: int | None = None) -> Eval
 
     Raises:
         TypeError: model or x are of another type.
-        ValueError: x is empty, or does not fit the model or its likelihood; the message says what to write.
+        ValueError: x is empty, or does not fit the model or its likelihood, or the model's weights have no values; the
+            message says what to write.
     """
     if isinstance(x, Evaluation):
         if x.model is not as_model(model) and getattr(x.model, "source", None) is not model:
@@ -478,6 +479,7 @@ def evaluate(model: Any, x: Any, *, seed: int = 0, n: int | None = None) -> Eval
     x = seen_by(model, x)
     if isinstance(x, Dataset):
         model = as_model(model)  # kept here: who keeps encodings does not keep the model
+        place_of(model)  # an error where its weights have no values
         return encodings(model, x, seed).first(len(x) if n is None else n)
     model, batch = on_model(model, x)
     return Evaluation(model, batch if n is None else batch[:n], seed=seed)
@@ -568,7 +570,7 @@ class Encodings:
         return self._content[:n] if self._picks else _content(self._examples(self.order[:n]))
 
     def _examples(self, rows: Tensor) -> Batch:
-        return placed(self.model, self.dataset.examples(rows, seed=self.seed))
+        return beside(self.model, self.dataset.examples(rows, seed=self.seed))
 
     def _extended(self, n: int | None) -> int:
         """The number of examples, which are encoded now if their q(z|x) can be picked."""
