@@ -64,7 +64,7 @@ def test_samples_and_reconstructions_are_tables_like_the_source(folder, capsys):
     assert list(table) == list(KINDS)
     assert set(table["job"]) == {"clerk", "nurse", "teacher", ""}
     assert set(table["zip"]) <= {"3000", "8001", "9500"}
-    assert set(table["smokes"]) <= {"true", "false"}
+    assert set(table["smokes"]) <= {"True", "False"}
     ages = [float(v) for v in table["age"] if v]
     assert len(ages) < 200
     assert all(age == round(age) and 18 <= age < 80 for age in ages)
@@ -84,6 +84,32 @@ def test_imputations_are_cells_of_the_table(folder):
     assert len(table["job"]) == 2 * len(given)
     for got, known in zip(table["job"], given * 2, strict=True):
         assert got == known if known else got in ("clerk", "nurse", "teacher")
+
+
+@pytest.mark.filterwarnings("ignore:for .* examples Pareto k")
+@pytest.mark.parametrize("words", [("False", "True"), ("false", "true"), ("no", "yes"), ("0", "1")])
+def test_outputs_have_the_words_and_the_decimals_of_the_source(tmp_path, words):
+    r = np.random.default_rng(0)
+    truth, price = r.random(200) < 0.5, np.exp(r.normal(3, 1, 200)).round(2)
+    hole = r.random((2, 200)) < 0.2
+    columns = {
+        "paid": [None if gone else words[int(v)] for v, gone in zip(truth, hole[0], strict=True)],
+        "price": [None if gone else f"{v:.2f}" for v, gone in zip(price, hole[1], strict=True)],
+        "weight": r.normal(70, 9, 200).round(1).tolist(),
+    }
+    write(tmp_path / "sold.csv", columns)
+    run, out = tmp_path / "run", tmp_path / "out.csv"
+    assert main(["fit", str(tmp_path / "sold.csv"), *OPTIONS, "--out", str(run)]) == 0
+    write(tmp_path / "new.csv", {**columns, "weight": [500.123, *columns["weight"][1:]]})
+    for line in (["sample", "-n", "50", "--complete"], ["sample", "-n", "20", "--mean"], ["reconstruct"], ["impute"]):
+        other = [str(tmp_path / "new.csv"), "--samples", "100"] if line == ["impute"] else []
+        assert main([line[0], str(run), *other, *line[1:], "--out", str(out)]) == 0
+        table = read(out)
+        assert set(table["paid"]) <= set(words), line
+        assert all(float(v) == round(float(v), 2) for v in table["price"]), line
+        assert all(float(v) == round(float(v), 1) for v in table["weight"][1:]), line
+    assert float(table["weight"][0]) == 500.123  # what was observed stays as it is
+    assert [float(v) for v, gone in zip(table["price"], hole[1], strict=True) if not gone] == price[~hole[1]].tolist()
 
 
 def test_the_costs_of_the_columns_add_up_to_the_reconstruction_error(folder):

@@ -123,12 +123,13 @@ class Run:
         """Samples or reconstructions as columns, in the names and the units of the run's data.
 
         What was standardized or scaled is so no longer, columns that held whole numbers hold whole numbers, and those
-        of a mixed table have their categories and stay within the range of the training data: a dictionary for
-        ``pandas.DataFrame``, ``polars.DataFrame`` or ``pyarrow.table``.
+        of a mixed table have their categories and decimals and stay within the range of the training data: a dictionary
+        for ``pandas.DataFrame``, ``polars.DataFrame`` or ``pyarrow.table``.
 
         Args:
             x: (n, \\*event), as the model sees it.
-            means: whether x are means of p(x|z): those of columns of true and false stay probabilities.
+            means: whether x are means of p(x|z). Those of a mixed table's true and false become the more probable one,
+                as its categories do; in other tables they stay probabilities.
             empty: of a mixed table with missing values, a seed by which cells are left empty as often as in the
                 training data. Each column does so by itself, whatever its values: why cells are empty, and which are
                 so together, is not modelled. None leaves none empty.

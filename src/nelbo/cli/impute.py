@@ -13,10 +13,10 @@ from nelbo.cli.outputs import (
     beside,
     check_format,
     examples_of,
+    kinds_of,
     rows_of,
     table_bytes,
 )
-from nelbo.data.kinds import ColumnKind
 from nelbo.files import write_bytes
 from nelbo.measure import impute as impute_in
 from nelbo.measure.importance import SAMPLES
@@ -38,7 +38,8 @@ def impute(
     """Fill in the missing values of each example: E[x_missing|x_observed], or draws of what is missing.
 
     The file has the columns of the data, in their units, and beside them the effective sample size (ess) of the
-    weights that the values were found by; it is empty where nothing was missing. What was observed stays as it is.
+    weights that the values were found by; it is empty where nothing was missing. What was observed stays as it is; what
+    is filled into a mixed table has the categories, words and decimals of its column, the most probable category.
 
     Args:
         run: directory of a run whose model takes missing values: nelbo fit DATA --missing observed.
@@ -69,14 +70,15 @@ def impute(
     else:
         features = loaded.record["data"].get("features") or [f"x{i}" for i in range(stored[0].numel())]
         table: Columns = dict(zip(features, torch.cat(filled).flatten(1).T.numpy(), strict=True))
-        kinds = loaded.record["data"].get("kinds") or {}
-        for name, kind in kinds.items():
-            table[name] = ColumnKind.from_dict(kind).decoded(table[name], means=draws is None)
+        kept = np.tile(~stored.isnan().flatten(1).numpy(), (len(filled), 1))
+        kinds = kinds_of(loaded)
+        for i, (name, kind) in enumerate(kinds.items()):
+            table[name] = kind.decoded(table[name], means=draws is None, kept=kept[:, i])
         rows = rows_of(examples, None)
         draw, ess = (name if name not in table else f"nelbo_{name}" for name in ("draw", "ess"))
         number = {draw: np.arange(len(filled)).repeat(len(rows))} if draws else {}
         table = number | beside(np.tile(rows, len(filled)), table) | {ess: np.tile(found.ess.numpy(), len(filled))}
-        write_bytes(path, table_bytes(table, path.suffix))
+        write_bytes(path, table_bytes(table, path.suffix, kinds))
     print(f"{int(stored.isnan().sum()):,} missing values in {len(examples):,} examples filled in: {path}")
     ess = found.ess[~found.ess.isnan()]
     if len(ess):

@@ -1,6 +1,6 @@
 """nelbo sample, reconstruct, embed: write a trained model's outputs to a file."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from io import BytesIO
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
@@ -12,6 +12,7 @@ from torch import Tensor
 
 from nelbo import runs
 from nelbo.data import Dataset
+from nelbo.data.kinds import ColumnKind
 from nelbo.files import write_bytes
 
 if TYPE_CHECKING:
@@ -59,8 +60,8 @@ def sample(
 
     path = out or run / f"samples{_suffix(x.shape[1:])}"
     complete = complete or mean
-    kinds = (loaded.record.get("data") or {}).get("kinds") or {}
-    holes = {name: kind["missing"] for name, kind in kinds.items() if kind["missing"]}
+    kinds = kinds_of(loaded)
+    holes = {name: kind.missing for name, kind in kinds.items() if kind.missing}
     if path.suffix in (".csv", ".parquet") and holes and not complete:
         shares = ", ".join(f"{name} {share:.1%}" for name, share in holes.items())
         print(f"Cells are left empty as often as in the training data, in each column at random: {shares}")
@@ -71,6 +72,7 @@ def sample(
         "samples",
         picture=picture,
         columns=lambda: loaded.table(x, means=mean, empty=None if complete else seed),
+        kinds=kinds,
     )
 
 
@@ -114,7 +116,7 @@ def reconstruct(
         rows = rows_of(examples, batch.rows)
         return beside(rows, loaded.table(back, means=True))
 
-    return _write(back, path, "reconstructions", picture=picture, columns=columns)
+    return _write(back, path, "reconstructions", picture=picture, columns=columns, kinds=kinds_of(loaded))
 
 
 def embed(
@@ -202,7 +204,21 @@ def _named_labels(labels: Tensor, names: Sequence[str] | None) -> np.ndarray:
     return np.asarray([names[i] if i < len(names) else f"unknown {i}" for i in numbers.tolist()])
 
 
-def _write(x: Tensor, path: Path, kind: str, *, picture: Callable[[], "Figure"], columns: Callable[[], Columns]) -> int:
+def kinds_of(run: runs.Run) -> dict[str, ColumnKind]:
+    """What each column of a mixed table is, from the run's record; empty of other data."""
+    kinds = (run.record.get("data") or {}).get("kinds") or {}
+    return {name: ColumnKind.from_dict(kind) for name, kind in kinds.items()}
+
+
+def _write(
+    x: Tensor,
+    path: Path,
+    kind: str,
+    *,
+    picture: Callable[[], "Figure"],
+    columns: Callable[[], Columns],
+    kinds: Mapping[str, ColumnKind] | None = None,
+) -> int:
     values = x.cpu().numpy()
     if path.suffix == ".png":
         from nelbo.figures import save
@@ -211,7 +227,7 @@ def _write(x: Tensor, path: Path, kind: str, *, picture: Callable[[], "Figure"],
     elif path.suffix == ".npy":
         write_bytes(path, array_bytes(values))
     else:
-        write_bytes(path, table_bytes(columns(), path.suffix))
+        write_bytes(path, table_bytes(columns(), path.suffix, kinds))
     print(f"{len(x):,} {kind} of shape {tuple(x.shape[1:])}: {path}")
     return 0
 
@@ -223,12 +239,17 @@ def array_bytes(values: np.ndarray) -> bytes:
     return buffer.getvalue()
 
 
-def table_bytes(columns: Columns, suffix: str) -> bytes:
-    """A .csv or .parquet file of these columns, in which NaN is an empty cell."""
+def table_bytes(columns: Columns, suffix: str, kinds: Mapping[str, ColumnKind] | None = None) -> bytes:
+    """A .csv or .parquet file of these columns, in which NaN is an empty cell; true and false in the source's words."""
     import pyarrow as pa
-    from pyarrow import csv, parquet
+    from pyarrow import compute, csv, parquet
 
     table = pa.table({name: pa.array(values, from_pandas=True) for name, values in columns.items()})
+    for name, kind in (kinds or {}).items() if suffix == ".csv" else ():
+        if kind.words is not None:
+            false, true = kind.words
+            texts = compute.if_else(table.column(name), true, false)
+            table = table.set_column(table.column_names.index(name), name, texts)
     sink = pa.BufferOutputStream()
     (csv.write_csv if suffix == ".csv" else parquet.write_table)(table, sink)
     return sink.getvalue().to_pybytes()

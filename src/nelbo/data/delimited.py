@@ -4,6 +4,7 @@ import codecs
 import csv
 import io
 import itertools
+import json
 import re
 from collections import Counter
 from collections.abc import Generator
@@ -20,6 +21,7 @@ COMPRESSIONS = (".gz", ".bz2", ".zst")
 _HEAD = 1 << 18  # bytes from which the separator and the decimal point are told
 _LINES = 200  # of them
 _BLOCK, _LONGEST_LINE = 1 << 20, 1 << 28  # bytes
+_WORDS = b"nelbo.words"  # of the schema of a table
 _SEPARATORS = {"\t": "tabs", ";": "semicolons", "|": "bars", ",": "commas", " ": "blanks"}
 _QUOTED = re.compile(r'(?<![^\n\r,;\t| ])"(?:[^"]|"")*"')
 _NEWLINE = re.compile(r"\r\n|\n|\r")
@@ -39,6 +41,7 @@ class Dialect:
         skip: lines before the table.
         lines_in_cells: whether quoted cells hold line breaks.
         block: bytes that hold the longest line.
+        first: cells of the first lines.
     """
 
     encoding: str
@@ -47,6 +50,7 @@ class Dialect:
     skip: int
     lines_in_cells: bool
     block: int
+    first: list[list[str]]
 
     @classmethod
     def of(cls, path: Path) -> "Dialect":
@@ -76,6 +80,7 @@ class Dialect:
             skip,
             any(_NEWLINE.search(quoted) for quoted in _QUOTED.findall(text)),
             max(_BLOCK, 4 * len(head.splitlines()[0]) if head.strip() else 0),
+            cells,
         )
 
     @property
@@ -133,7 +138,20 @@ def read_text_table(path: Path) -> tuple[Any, list[str]]:
             notes.append("the first line holds numbers, so it is data; columns are named f0, f1, ...")
     if not table.num_rows:
         raise ValueError(f"{path.name} is empty: it has names of columns, but no line below them")
-    return table.rename_columns(names), notes
+    booleans = [i for i, field in enumerate(table.schema) if str(field.type) == "bool"]
+    words = {str(names[i]): found for i in booleans if (found := _words_of(dialect.first, i)) is not None}
+    return table.rename_columns(names).replace_schema_metadata({_WORDS: json.dumps(words)} if words else None), notes
+
+
+def words_of(schema: Any, name: str) -> tuple[str, str] | None:
+    """How a column of a text table says false and true; None where it does so in lower case, or was no text."""
+    found = json.loads((schema.metadata or {}).get(_WORDS, "{}")).get(name)
+    return found and (found[0], found[1])
+
+
+def _words_of(rows: list[list[str]], column: int) -> tuple[str, str] | None:
+    cells = {row[column].strip() for row in rows if column < len(row)}
+    return next((words for words in (("False", "True"), ("FALSE", "TRUE")) if cells & set(words)), None)
 
 
 def is_number(text: str) -> bool:

@@ -123,7 +123,8 @@ def as_table(
     Args:
         origin: of the run's data.
         x: (n, \\*event).
-        means: whether x are means of p(x|z), whose probabilities of true stay numbers.
+        means: whether x are means of p(x|z). Those of a mixed table's true and false become the more probable one, as
+            its categories do; in other tables they stay probabilities.
         empty: of a mixed table with missing values, a seed by which cells are left empty as often as in the training
             data, each column by itself and whatever its values; None leaves none empty.
 

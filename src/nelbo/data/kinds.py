@@ -10,7 +10,8 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from nelbo.data.columns import CELLS, is_numeric, is_text, is_whole, of_other_values, on_row_numbers
+from nelbo.data.columns import CELLS, dtype_of, is_numeric, is_text, is_whole, of_other_values, on_row_numbers
+from nelbo.data.delimited import words_of
 from nelbo.data.source import RefusedError
 from nelbo.data.summary import Missing, summarize
 from nelbo.registry import check_choice, did_you_mean
@@ -23,6 +24,7 @@ _MANY, _OFTEN = 1000, 20  # those that are where each is so frequent, and how of
 _FEW_NUMBERS = 20  # different whole numbers that may be categories
 _COUNTED = 20.0  # the mean of counts, at most: beyond, whole numbers are taken as real ones
 _SKEWED = 1.5  # skewness from which on positive numbers are taken by their logarithms
+_DECIMALS = 6  # of numbers, at most: those with more are taken as they come
 _NOTHING = ("", "NA", "N/A", "#N/A", "NaN", "nan", "null", "NULL")  # texts of cells without a value
 
 
@@ -37,6 +39,8 @@ class ColumnKind:
         high: the largest number.
         whole: whether all numbers are whole; not of a column of true and false.
         missing: share of cells without a value.
+        decimals: the most that a number has behind its point; None where they are too many to be meant.
+        words: for false and true in a text file, of a column of them.
     """
 
     kind: KindName
@@ -45,6 +49,8 @@ class ColumnKind:
     high: float = 1.0
     whole: bool = False
     missing: float = 0.0
+    decimals: int | None = None
+    words: tuple[str, str] | None = None
 
     @property
     def family(self) -> str:
@@ -111,12 +117,16 @@ class ColumnKind:
             warnings.warn(f"{what}: taken as not observed", stacklevel=2)
         return _floats(codes)
 
-    def decoded(self, values: NDArray[Any], *, means: bool = False) -> NDArray[Any]:
-        """The column in its own categories, type and range, from numbers in its unit; NaN are cells without a value.
+    def decoded(
+        self, values: NDArray[Any], *, means: bool = False, kept: NDArray[np.bool_] | None = None
+    ) -> NDArray[Any]:
+        """The column in its own categories, type, range and decimals, from numbers in its unit.
 
         Args:
-            values: (rows,).
-            means: whether they are means of p(x|z), whose probabilities of true stay numbers.
+            values: (rows,), NaN where a cell has no value.
+            means: whether they are means of p(x|z): those of counts have fractions, and those of true and false, as
+                of categories, become the more probable one.
+            kept: (rows,) where values are cells of a table, which stay as they are.
         """
         empty = np.isnan(values)
         if self.kind == "categorical":
@@ -127,20 +137,19 @@ class ColumnKind:
                 return found
             values = np.where(empty, np.nan, found.astype(np.float64))
         elif self.kind == "binary":
-            if means:
-                return values
             if not self.whole:
                 found = (values >= 0.5).astype(object if empty.any() else bool)
                 found[empty] = None
                 return found
             values = np.where(empty, np.nan, values >= 0.5)
         else:
-            values = np.clip(values, self.low, self.high)
-        if self.whole and not (means and self.kind == "count"):
-            values = np.rint(values)
-            if not empty.any():
-                return values.astype(np.int64)
-        return values
+            rounded = np.clip(values, self.low, self.high)
+            decimals = 0 if self.whole else self.decimals
+            if decimals is not None and not (means and self.kind == "count"):
+                rounded = rounded.round(decimals)
+            values = rounded if kept is None else np.where(kept, values, rounded)
+        whole = self.whole and not empty.any() and bool((values == np.rint(values)).all())
+        return values.astype(np.int64) if whole else values
 
     def to_dict(self) -> dict[str, Any]:
         """The fields, ready for JSON."""
@@ -149,7 +158,8 @@ class ColumnKind:
     @classmethod
     def from_dict(cls, saved: Mapping[str, Any]) -> Self:
         """The kind that `to_dict` wrote."""
-        values: dict[str, Any] = {**saved, "categories": tuple(saved["categories"])}
+        words = saved.get("words")
+        values: dict[str, Any] = {**saved, "categories": tuple(saved["categories"]), "words": words and tuple(words)}
         return cls(**values)
 
     def __str__(self) -> str:
@@ -189,7 +199,9 @@ def kinds_of(
     left: list[str] = []
     for name in names:
         chosen = given.get(name)
-        found = chosen if isinstance(chosen, ColumnKind) else _kind_of(name, column(name), chosen)
+        found = (
+            chosen if isinstance(chosen, ColumnKind) else _kind_of(name, column(name), chosen, words_of(schema, name))
+        )
         if isinstance(found, ColumnKind):
             kinds[name] = found
         elif all_of_them and chosen is None:
@@ -203,12 +215,11 @@ def kinds_of(
     return kinds, [f"left out: {'; '.join(left)}"] if left else []
 
 
-def _kind_of(name: str, column: Any, chosen: KindName | None) -> ColumnKind | str:
+def _kind_of(name: str, column: Any, chosen: KindName | None, words: tuple[str, str] | None = None) -> ColumnKind | str:
     """What a column is, or why it is none to learn from."""
     from pyarrow import compute
 
     pc: Any = compute
-
     cells = without_empty(column)
     missing = cells.null_count / max(1, len(cells))
     if cells.null_count == len(cells):
@@ -248,7 +259,16 @@ def _kind_of(name: str, column: Any, chosen: KindName | None) -> ColumnKind | st
     if kind == "bounded" and low >= 0 and high <= 1:
         low, high = 0.0, 1.0
     categories = tuple(int(v) if whole else float(v) for v in levels) if kind == "categorical" else ()
-    return ColumnKind(kind, categories, low, high, whole and not boolean, missing)
+    decimals = None if whole else _decimals(numbers, dtype_of(cells.type))
+    return ColumnKind(kind, categories, low, high, whole and not boolean, missing, decimals, words)
+
+
+def _decimals(numbers: NDArray[np.float64], dtype: np.dtype[Any]) -> int | None:
+    """The most digits behind the point that numbers were written with; None where they are more than are written."""
+    for decimals in range(1, _DECIMALS + 1):
+        if all((part.round(decimals).astype(dtype) == part).all() for part in (numbers[:CELLS], numbers)):
+            return decimals
+    return None
 
 
 def _of_numbers(
