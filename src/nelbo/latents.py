@@ -310,10 +310,10 @@ def from_keys(q: Distribution, keys: Tensor, draws: int, start: int) -> Tensor:
     one generator for each example.
     """
     if not q.event_shape:
-        shape = torch.broadcast_shapes(q.batch_shape, keys.shape + (1,) * (len(q.batch_shape) - 1))
-        u = randomness.uniform(keys, draws, shape[1:].numel(), start=start)
+        event = q.batch_shape[1:]
+        u = randomness.uniform(keys, draws, event.numel(), start=start)
         try:
-            return q.icdf(u.reshape(draws, *shape).to(_parameter(q)))
+            return q.icdf(u.reshape(draws, len(keys), *event).to(_parameter(q)))
         except NotImplementedError:
             pass
     return _one_by_one(q, keys, draws, start)
@@ -353,8 +353,7 @@ def standard_noise(like: Tensor, keys: Tensor, draws: int, start: int, event: to
 def _(q: Normal, keys: Tensor, draws: int, start: int) -> Tensor:
     if not _exactly(q, Normal):
         return _one_by_one(q, keys, draws, start)
-    event = torch.broadcast_shapes(q.batch_shape, (len(keys),) + (1,) * (len(q.batch_shape) - 1))[1:]
-    return q.loc + q.scale * standard_noise(q.loc, keys, draws, start, event)
+    return q.loc + q.scale * standard_noise(q.loc, keys, draws, start, q.batch_shape[1:])
 
 
 @from_keys.register

@@ -117,7 +117,8 @@ def evaluation_mode(model: Any, seed: int = 0) -> Generator[torch.device | None]
     device = device_of(module)
     drawing = device or CPU
     modes = [(part, part.training) for part in module.modules()]
-    module.eval()
+    if any(training for _, training in modes):
+        module.eval()
     try:
         # a slope in z can be asked for within, also where the caller is in inference mode
         with torch.inference_mode(False), torch.no_grad(), own_randomness(drawing):
@@ -125,4 +126,5 @@ def evaluation_mode(model: Any, seed: int = 0) -> Generator[torch.device | None]
             yield device
     finally:
         for part, training in modes:
-            part.training = training
+            if part.training != training:  # to set an attribute of a module takes long
+                part.training = training
