@@ -14,7 +14,8 @@ from nelbo.cli import main
 # importance sampling is at its worst where the anomalies are
 pytestmark = pytest.mark.filterwarnings(r"ignore:for \d+ of \d+ examples log p\(x\)")
 
-COLUMNS = ["row", "log_px", "standard_error", "method", "reconstruction_error", "kl", "ess", "pareto_k"]
+COLUMNS = ["id", "log_px", "standard_error", "method", "reconstruction_error"]
+COLUMNS += ["reconstruction_error_se", "kl", "kl_se", "ess", "pareto_k"]
 
 
 @pytest.fixture(scope="module")
@@ -38,7 +39,7 @@ def test_a_file_goes_in_and_a_file_comes_out(folder, capsys):
     table = read_csv(folder / "s.csv")
     assert table.column_names == [*COLUMNS, "contribution_a", "contribution_b", "contribution_c"]
     columns = table.to_pydict()
-    assert columns["row"] == list(range(20))
+    assert columns["id"] == list(range(20))
     assert int(np.argmin(columns["log_px"])) == 4
     parts = {name: columns[f"contribution_{name}"][4] for name in "abc"}
     assert max(parts, key=parts.get) == "c"
@@ -46,6 +47,8 @@ def test_a_file_goes_in_and_a_file_comes_out(folder, capsys):
     run = nelbo.load(folder / "run")
     same = nelbo.measure.score_samples(run, str(folder / "new.csv"))
     assert columns["log_px"] == same.value.tolist()
+    assert columns["reconstruction_error_se"] == same.reconstruction_error.standard_error.tolist()
+    assert columns["kl_se"] == [0] * 20  # in closed form
     assert "20 scores by importance, mean" in capsys.readouterr().out
 
 

@@ -6,7 +6,7 @@ from typing import TypedDict, Unpack
 import numpy as np
 
 from nelbo import runs
-from nelbo.cli.outputs import Columns, Split, beside, check_format, examples_of, rows_of, table_bytes
+from nelbo.cli.outputs import Columns, Split, check_format, examples_of, rows_of, table_bytes
 from nelbo.data import Dataset
 from nelbo.estimate import Estimate
 from nelbo.files import write_bytes
@@ -41,8 +41,9 @@ def score(
 ) -> int:
     """Write log p(x) of each example in nats: the higher, the more normal.
 
-    The file has the number of each row, log_px, standard_error, method, reconstruction_error, kl, ess (effective sample
-    size) and pareto_k of the importance weights. -log_px = reconstruction_error + kl - (log_px - ELBO).
+    The file has id (the number of the row), log_px, standard_error, method, reconstruction_error and kl, each beside
+    its own standard error in a column ending in _se, which is 0 where the KL is exact, and ess (effective sample size)
+    and pareto_k of the importance weights. -log_px = reconstruction_error + kl - (log_px - ELBO).
 
     Args:
         run: directory of a run.
@@ -72,12 +73,16 @@ def score(
         limit = _kept(loaded, run, **settings)
     examples = examples_of(loaded, data, split)
     scores = score_samples(loaded, examples, contributions=contributions, progress=True, **settings)
-    table = _columns(scores) | ({} if limit is None else {"anomaly": scores.value.numpy() < limit.value})
+    table = (
+        {"id": rows_of(examples, None)}
+        | _columns(scores)
+        | ({} if limit is None else {"anomaly": scores.value.numpy() < limit.value})
+    )
     if scores.contributions is not None:
         features = loaded.origin.get("features") or [f"x{i}" for i in range(scores.contributions[0].numel())]
         parts = scores.contributions.flatten(1).T.numpy()
         table |= {f"contribution_{name}": part for name, part in zip(features, parts, strict=True)}
-    write_bytes(path, table_bytes(beside(rows_of(examples, None), table), path.suffix))
+    write_bytes(path, table_bytes(table, path.suffix))
     mean = Estimate.mean_of(scores).text_with_unit
     print(f"{len(examples):,} scores by {scores.method}, mean {mean}: {path}")
     if limit is not None:
@@ -91,7 +96,9 @@ def _columns(scores: Scores) -> Columns:
         "standard_error": scores.standard_error.numpy(),
         "method": np.full(len(scores.value), scores.method, dtype=object),
         "reconstruction_error": scores.reconstruction_error.value.numpy(),
+        "reconstruction_error_se": scores.reconstruction_error.standard_error.numpy(),
         "kl": scores.kl.value.numpy(),
+        "kl_se": scores.kl.standard_error.numpy(),
         "ess": scores.ess.numpy(),
         "pareto_k": scores.pareto_k.numpy(),
     }
