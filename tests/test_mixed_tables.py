@@ -14,6 +14,7 @@ from nelbo.measure import elbo_terms, error_per_column, log_evidence, table_matc
 from tests.data.test_kinds import KINDS, people
 from tests.known_tables import classes, classes_log_prob, network, network_log_prob
 
+AS_THEY_ARE = "categorical, count, binary ones as they are"
 OPTIONS = ["--epochs", "2", "--hidden", "16", "--latent", "2", "--samples", "3"]
 
 
@@ -132,6 +133,8 @@ def test_the_report_has_a_row_for_each_column_and_judges_synthetic_rows(folder):
     ids = {row.id for row in sections["synthetic"].rows}
     assert ids == {"column_shapes", "pair_trends", "tstr_job", "tstr_smokes", "tstr_zip"}
     assert "density" in sections["columns"].finding
+    done = "real ones standardized; positive ones divided by the mean; bounded ones scaled to [0, 1]"
+    assert dict(report.facts)["preparation"] == f"Each column by itself: {AS_THEY_ARE}; {done}."
     report.to_json()
     assert "one-hot" in sections["samples"].lead
     assert "outside-support" not in [finding.id for finding in nelbo.diagnose(run, examples=100).findings]

@@ -2,7 +2,7 @@
 
 import math
 import warnings
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any, Literal, Self, get_args
 
@@ -68,6 +68,12 @@ class ColumnKind:
     def is_density(self) -> bool:
         """Whether its log-probability is that of a density, which depends on the unit, and not of a probability."""
         return self.kind in ("real", "positive", "bounded")
+
+    @property
+    def treatment(self) -> str:
+        """What `shift_and_scale` does to the column, in words."""
+        scaled = {"real": "standardized", "positive": "divided by the mean", "bounded": "scaled to [0, 1]"}
+        return scaled.get(self.kind, "as they are")
 
     def shift_and_scale(self, mean: float, std: float) -> tuple[float, float]:
         """What is subtracted from the column and what it is divided by, from its mean and standard deviation."""
@@ -166,6 +172,15 @@ class ColumnKind:
         if self.kind == "categorical":
             return f"categorical ({listed(list(map(str, self.categories)))})"
         return f"{self.kind}, {self.low:g} to {self.high:g}" + (", whole numbers" if self.whole else "")
+
+
+def treatments(kinds: Iterable[ColumnKind]) -> str:
+    """What is done to the columns of a mixed table, in one sentence."""
+    found: dict[str, dict[str, None]] = {}
+    for kind in kinds:
+        found.setdefault(kind.treatment, {})[kind.kind] = None
+    parts = [f"{', '.join(of)} ones {what}" for what, of in found.items()]
+    return f"Each column by itself: {'; '.join(parts)}."
 
 
 def kinds_of(

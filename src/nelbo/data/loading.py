@@ -19,7 +19,7 @@ from nelbo.data.batch import Batch, as_batch
 from nelbo.data.dataset import Dataset, InMemory
 from nelbo.data.delimited import COMPRESSIONS
 from nelbo.data.features import Features, units_that_changed
-from nelbo.data.kinds import ColumnKind
+from nelbo.data.kinds import ColumnKind, treatments
 from nelbo.data.named import NAMED
 from nelbo.data.objects import of_array, reader_of
 from nelbo.data.preparation import Binarize, Preparation
@@ -98,7 +98,7 @@ class Data:
         lines = [
             f"{self.origin.get('source') or 'an array'}: {sizes} examples of shape {self.event_shape}.",
             "" if self.kinds else str(self.origin.get("summary", {}).get("sentence", "")),
-            "Each column is scaled by itself:" if self.kinds else self.preparation.sentence,
+            treatments(self.kinds.values()) if self.kinds else self.preparation.sentence,
             *(f"  {name}: {kind}" for name, kind in self.kinds.items()),
             *(f"Note: {note}." for note in self.origin.get("notes", [])),
         ]

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from nelbo.data import Data, Dataset, as_data
+from nelbo.data.kinds import treatments
 from nelbo.data.loading import is_named
 from nelbo.estimate import Estimate
 from nelbo.evaluation import ElboTerms, Evaluation, evaluate, rows_at_once
@@ -150,7 +151,8 @@ class ReportContext:
         kind = type(self.model)
         facts.append(("model", str(record.get("model") or f"{kind.__module__}.{kind.__qualname__}")))
         facts.append(("data", str(self.data).splitlines()[0]))
-        facts.append(("preparation", self.data.preparation.sentence))
+        kinds = self.data.kinds.values()
+        facts.append(("preparation", treatments(kinds) if kinds else self.data.preparation.sentence))
         if self.data.preparation.is_random:
             facts.append(("draws", f"made once, by seed {self.seed}: every model sees the same values"))
         if record.get("training"):
