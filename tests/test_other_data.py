@@ -158,6 +158,7 @@ QUICK = ["--effort", "quick", "--examples", "40"]
         "measure run DATA --effort quick --examples 40 --no-diagnose",
         "diagnose run DATA --examples 60",
         "compare run run --data DATA --effort quick --examples 40",
+        "export inspector run out.html --data DATA",
     ],
 )
 @pytest.mark.parametrize("data", ["moved.csv", "new.csv"])
@@ -166,12 +167,39 @@ def test_a_run_does_without_the_file_it_was_trained_on(here, capsys, line, data)
     assert main(line.replace("DATA", data).split()) == 0, capsys.readouterr().err
 
 
-@pytest.mark.parametrize("line", ["embed run", "reconstruct run", "measure run", "diagnose run", "compare run run"])
+@pytest.mark.parametrize(
+    "line",
+    [
+        "embed run",
+        "reconstruct run",
+        "measure run",
+        "diagnose run",
+        "compare run run",
+        "export inspector run out.html",
+    ],
+)
 def test_the_line_to_write_is_named_without_it(here, capsys, line):
     assert main(line.split()) == 1
     error = capsys.readouterr().err
     assert "people.csv, on which the run was trained, does not exist" in error
     assert "nelbo measure run DATA" in error
+
+
+def test_the_studio_shows_a_run_on_other_data_as_it_was_trained(here, trained):
+    from nelbo.studio.in_memory import as_run
+
+    own, moved = nelbo.load(trained / "run").data, as_run("run", "moved.csv").data
+    assert torch.equal(moved.validation.take(40), own.validation.take(40))
+    write(here / "new.csv", {name: COLUMNS[name][:60] for name in reversed(FEATURES)})
+    shown = as_run("run", "new.csv").data
+    assert torch.equal(shown.train.take(60), nelbo.load("run").examples("new.csv").take(60))
+    assert shown.origin["features"] == FEATURES
+
+
+@pytest.mark.parametrize("line", ["studio --data new.csv", "export inspector out.html --data new.csv"])
+def test_data_without_a_run_are_refused(here, capsys, line):
+    assert main(line.split()) == 1
+    assert "--data is what runs are shown on, and none is named" in capsys.readouterr().err
 
 
 def test_the_same_bytes_elsewhere_keep_their_split(here, trained):

@@ -368,7 +368,8 @@ def rebuild_data(record: Mapping[str, Any], path: Path | None, *, instead: str |
     origin = record.get("data")
     instead = instead or advice(
         f"nelbo.load({str(path)!r}, data='table.csv'), or other data, as in nelbo.measure.report(run, 'other.csv')",
-        f"nelbo measure {path} DATA, and likewise embed, reconstruct and diagnose (compare: --data DATA)",
+        f"nelbo measure {path} DATA, and likewise embed, reconstruct and diagnose (of compare, studio and export: "
+        "--data DATA)",
     )
     if not origin or not origin.get("source"):
         raise ValueError(

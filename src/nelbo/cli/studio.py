@@ -9,10 +9,12 @@ from cyclopts import Parameter
 
 if TYPE_CHECKING:
     from nelbo.runs import Run
+    from nelbo.studio.session import Session
 
 
 def studio(
     *run: str,
+    data: str | None = None,
     port: int | None = None,
     open: Annotated[bool, Parameter(negative="--no-open")] = True,
     allow_origin: list[str] | None = None,
@@ -23,6 +25,8 @@ def studio(
     It listens on this machine only, at an address that carries a token. Ctrl-C ends it.
 
     Args:
+        data: a named set or a path to show the runs on instead of the data that they were trained on, which need not be
+            there then; columns by name.
         run: directories of runs to inspect; by default those of `nelbo demo`, if they exist. Or module:function, a
             function of yours without arguments that returns (model, x), for a model from elsewhere.
         port: to listen at; 0 for any free one; by default 8765 or the next free one.
@@ -33,7 +37,9 @@ def studio(
     _needs_extra()
     from nelbo.studio.server import serve
 
-    runs = [_made(each) if ":" in each and not Path(each).exists() else each for each in run]
+    runs = [_made(each) if ":" in each and not Path(each).exists() else _on(each, data) for each in run]
+    if data is not None and not runs:
+        raise ValueError(f"--data is what runs are shown on, and none is named; write nelbo studio RUN --data {data}")
     serve(runs, port=port, open_browser=open, allow_origins=allow_origin or [], page=page)
 
 
@@ -43,7 +49,16 @@ def _made(reference: str) -> "Run":
     return from_reference(reference)
 
 
-def export(page: str, *path: Path, state: str = "") -> None:
+def _on(path: str | Path, data: str | None) -> "str | Path | Run":
+    """A run's directory, or where other data are named, the run on them."""
+    if data is None:
+        return path
+    from nelbo.studio.in_memory import as_run  # which needs torch
+
+    return as_run(path, data)
+
+
+def export(page: str, *path: Path, state: str = "", data: str | None = None) -> None:
     """Write one page of the studio as a single HTML file that opens from disk, or all of it as a static site.
 
     An explorer needs no run: nelbo export kl out.html. The others show runs, which travel in the file: nelbo export
@@ -55,20 +70,20 @@ def export(page: str, *path: Path, state: str = "") -> None:
             runs of a series; report, of one; site.
         path: the runs, then the file or folder; by default the first finished run below runs/, and nelbo-PAGE.html.
         state: what to show, as the studio's address has it behind the question mark: "mu_p=2&sigma_q=0.5".
+        data: a named set or a path to show the runs on instead of the data that they were trained on; columns by name.
     """
     from nelbo.files import write_bytes
 
     if page == "site":
-        return _site(path, state)
+        return _site(path, state, data)
     runs, out = _runs_and_file(page, path)
-    document = _document(page, runs, _values(state))
+    document = _document(page, runs, _values(state), data)
     write_bytes(out, document.encode())
     print(f"{out}: {_size(len(document))}, opens in any browser")
 
 
-def _site(paths: Sequence[Path], state: str) -> None:
+def _site(paths: Sequence[Path], state: str, data: str | None) -> None:
     from nelbo.studio.exporting import export_site
-    from nelbo.studio.session import Session
 
     if not paths:
         raise ValueError("the folder to write is missing; write nelbo export site FOLDER")
@@ -77,7 +92,7 @@ def _site(paths: Sequence[Path], state: str) -> None:
     *runs, out = paths
     if (out / "run.json").exists():
         raise ValueError(f"{out} is a run, and would be filled with pages; name the folder to write last")
-    size = export_site(Session(runs), out)
+    size = export_site(_session(runs, data)[0], out)
     print(f"{out}: {_size(size)}; look at it: python -m http.server --directory {out}")
 
 
@@ -101,17 +116,29 @@ def _runs_and_file(page: str, paths: Sequence[Path]) -> tuple[list[Path], Path]:
     return runs, out
 
 
-def _document(page: str, runs: Sequence[Path], state: dict[str, Any]) -> str:
+def _document(page: str, runs: Sequence[Path], state: dict[str, Any], data: str | None) -> str:
     from nelbo.studio.link import EXPLORERS, export_html
 
     if page in EXPLORERS:
         return export_html(page, state)
     from nelbo.studio.exporting import export_page  # which needs torch
+
+    session, names = _session(runs, data)
+    return export_page(session, page, {**state, **dict(zip(("run", "other"), names, strict=False))})
+
+
+def _session(runs: Sequence[Path], data: str | None) -> "tuple[Session, list[str]]":
+    """A session of runs, on other data where some are named, and what it calls them."""
+    from nelbo.studio.library import Library  # which needs torch
     from nelbo.studio.session import Session
 
-    return export_page(
-        Session(list(runs)), page, {**state, **dict(zip(("run", "other"), map(str, runs), strict=False))}
-    )
+    if data is None:
+        return Session(list(runs)), [str(run) for run in runs]
+    if not runs:
+        raise ValueError("--data is what runs are shown on, and none is named; write a run before the file to write")
+    session = Session()
+    library = Library.of(session)
+    return session, [library.add(_on(run, data)) for run in runs]
 
 
 def _values(state: str) -> dict[str, Any]:
