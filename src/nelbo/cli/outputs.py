@@ -3,7 +3,7 @@
 from collections.abc import Callable, Mapping, Sequence
 from io import BytesIO
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import numpy as np
 import torch
@@ -244,11 +244,12 @@ def table_bytes(columns: Columns, suffix: str, kinds: Mapping[str, ColumnKind] |
     import pyarrow as pa
     from pyarrow import compute, csv, parquet
 
+    pc: Any = compute
     table = pa.table({name: pa.array(values, from_pandas=True) for name, values in columns.items()})
     for name, kind in (kinds or {}).items() if suffix == ".csv" else ():
         if kind.words is not None:
             false, true = kind.words
-            texts = compute.if_else(table.column(name), true, false)
+            texts = pc.if_else(table.column(name), true, false)
             table = table.set_column(table.column_names.index(name), name, texts)
     sink = pa.BufferOutputStream()
     (csv.write_csv if suffix == ".csv" else parquet.write_table)(table, sink)

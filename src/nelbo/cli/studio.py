@@ -49,10 +49,10 @@ def _made(reference: str) -> "Run":
     return from_reference(reference)
 
 
-def _on(path: str | Path, data: str | None) -> "str | Path | Run":
+def _on(path: str | Path, data: str | None) -> "Path | Run":
     """A run's directory, or where other data are named, the run on them."""
     if data is None:
-        return path
+        return Path(path)
     from nelbo.studio.in_memory import as_run  # which needs torch
 
     return as_run(path, data)
