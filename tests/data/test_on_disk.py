@@ -92,11 +92,43 @@ def test_rows_within_a_buffer_are_mixed_evenly(path):
     """Which piece of the buffer a place draws from is independent of the place."""
     train = on_disk(path, validation=0).train
     group = train._groups(5)[0]
-    n = int(train._counts[group].sum())
+    n = sum(span.rows for span in group)
     rows = torch.cat([b.x for b in train.batches(n, order=5)])[:n, 0].long().numpy() // F
     piece = np.searchsorted(train.file.edges, rows, side="right")
     halves = np.array([[(piece[: n // 2] == p).sum(), (piece[n // 2 :] == p).sum()] for p in np.unique(piece)])
     assert stats.chi2_contingency(halves).pvalue > 1e-6
+
+
+@pytest.mark.parametrize("start", [0, 3])
+@pytest.mark.parametrize("order", [None, 2])
+@pytest.mark.parametrize("validation", [0, 0.1])
+def test_lanes_divide_an_epoch_and_can_be_read_alone(path, order, start, validation):
+    """Each row once; what a process takes are its lanes of the batches of all, whatever it shares them with."""
+    train = on_disk(path, validation=validation).train
+    size, lanes = 60, 4
+    whole = list(train.batches(size, order=order, start=start, lanes=lanes))
+    alone = [list(train.batches(size, order=order, start=start, lanes=lanes, taken=[lane])) for lane in range(lanes)]
+    pair = list(train.batches(size, order=order, start=start, lanes=lanes, taken=[2, 3]))
+    for i, batch in enumerate(whole):
+        parts = [each[i] for each in alone if i < len(each)]
+        assert torch.equal(batch.x, torch.cat([part.x for part in parts]))
+        assert torch.equal(batch.rows, torch.cat([part.rows for part in parts]))
+        assert i + 1 == len(whole) or torch.equal(pair[i].x, torch.cat([part.x for part in parts[2:]]))
+    rows = torch.cat([batch.rows for batch in whole])
+    assert len(rows.unique()) == len(rows) == len(train) - start * size
+    assert [len(batch) for batch in whole[:-1]] == [size] * (len(whole) - 1)
+
+
+def test_a_lane_reads_its_own_pieces_alone(path, monkeypatch):
+    train = on_disk(path, validation=0).train
+    read = []
+    real = type(train.file).read
+    monkeypatch.setattr(
+        type(train.file), "read", lambda self, piece, *a, **k: (read.append(piece), real(self, piece, *a, **k))
+    )
+    list(train.batches(60, order=2, lanes=4, taken=[1]))
+    pieces = len(train.file.edges) - 1
+    assert len(read) <= pieces / 4 + 2
 
 
 def test_a_split_of_a_file(path):

@@ -1,5 +1,6 @@
 """Batches: examples, with what belongs to each of them."""
 
+import itertools
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, fields
 from typing import Any, final
@@ -52,6 +53,11 @@ class Batch:
             return
         for start in range(0, len(self), size):
             yield self[start : start + size]
+
+    def cut(self, sizes: Sequence[int]) -> list["Batch"]:
+        """Batches of so many examples each, in order, copied: the bits of a product depend on where its factors lie."""
+        ends = list(itertools.accumulate(sizes))
+        return [self[end - size : end]._each(Tensor.clone) for end, size in zip(ends, sizes, strict=True)]
 
     def to(
         self,

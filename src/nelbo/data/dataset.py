@@ -1,9 +1,10 @@
 """Examples that can be gone through in batches: the interface, and the set that lies in memory."""
 
+import itertools
 from abc import ABC, abstractmethod
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
-from typing import final
+from typing import NamedTuple, final
 
 import torch
 from torch import Tensor
@@ -14,6 +15,18 @@ from nelbo.data.preparation import Preparation
 from nelbo.devices import can_pin, free_memory, indexed
 
 _SHARE = 0.5  # of the free memory of an accelerator that a data set may take: the rest is the model's
+
+
+class Lane(NamedTuple):
+    """One of several parts of an epoch's order, as long as the others but for one example."""
+
+    number: int = 0
+    of: int = 1
+
+    def within(self, n: int) -> tuple[int, int]:
+        """The positions, from and to, that it has among n: the longer lanes come first."""
+        each, longer = divmod(n, self.of)
+        return tuple(number * each + min(number, longer) for number in (self.number, self.number + 1))  # pyright: ignore[reportReturnType]
 
 
 class Dataset(ABC):
@@ -55,10 +68,16 @@ class Dataset(ABC):
         """
 
     @abstractmethod
-    def _pools(self, order: int | None, first: int, device: torch.device) -> Iterator[tuple[Batch, Tensor | None]]:
+    def _pools(
+        self, order: int | None, lane: "Lane", skip: int, device: torch.device
+    ) -> Iterator[tuple[Batch, Tensor | None]]:
         """Examples in memory together, and the order in which to visit them; None is as they come, uncopied.
 
-        `first` is the number of examples of the epoch to skip.
+        Args:
+            order: seed of the epoch's order, or None.
+            lane: the part of it to visit.
+            skip: examples of that part to leave out at its beginning.
+            device: of the examples.
         """
 
     def batches(
@@ -68,6 +87,8 @@ class Dataset(ABC):
         order: int | None = None,
         start: int = 0,
         device: torch.device | str | None = None,
+        lanes: int = 1,
+        taken: Sequence[int] | None = None,
     ) -> Iterator[Batch]:
         """Raw batches, to be handed to `prepare`; the last one may be smaller.
 
@@ -76,23 +97,32 @@ class Dataset(ABC):
             order: seed of this epoch's order, which depends on nothing else; None is storage order.
             start: number of batches to skip; the rest are exactly those that would have followed.
             device: of the batches; None is the CPU.
+            lanes: parts of equal length that the order is cut into. A batch takes as many examples of each of them, one
+                lane after the other, and a lane can be read without the others.
+            taken: the lanes, by number, whose share of the batches is wanted; None is all of them. Such a share may be
+                empty in the last batch.
 
         Yields:
             Batch with x: (batch, *event) in the stored type (uint8 stays uint8), c and labels where there are any,
             and rows: the positions in this set. In storage order x may be a view of the data: do not write into it.
 
         Raises:
-            ValueError: batch_size < 1 or start < 0.
+            ValueError: batch_size < 1, start < 0, or batch_size is no multiple of lanes.
         """
         if isinstance(batch_size, bool) or not isinstance(batch_size, int) or batch_size < 1:  # pyright: ignore[reportUnnecessaryIsInstance]
             raise ValueError(f"batch_size must be a positive integer, got {batch_size!r}")
         if not isinstance(start, int) or start < 0:  # pyright: ignore[reportUnnecessaryIsInstance]
             raise ValueError(f"start must be a number of batches to skip, 0 or more, got {start!r}")
-        return self._batches(batch_size, order, start * batch_size, torch.device(device or "cpu"))
+        if batch_size % lanes:
+            raise ValueError(f"batch_size must be a multiple of the number of lanes, {lanes}, got {batch_size}")
+        size, on = batch_size // lanes, torch.device(device or "cpu")
+        wanted = range(lanes) if taken is None else taken
+        each = [self._batches(size, order, Lane(number, lanes), start * size, on) for number in wanted]
+        return each[0] if len(each) == 1 else map(_joined, itertools.zip_longest(*each))
 
-    def _batches(self, size: int, order: int | None, first: int, device: torch.device) -> Iterator[Batch]:
+    def _batches(self, size: int, order: int | None, lane: "Lane", skip: int, device: torch.device) -> Iterator[Batch]:
         rest: Batch | None = None
-        for pool, index in self._pools(order, first, device):
+        for pool, index in self._pools(order, lane, skip, device):
             rows = index if index is None or pool.rows is None else pool.rows.index_select(0, index)
             n, taken = len(pool) if index is None else len(index), 0
             if rest is not None:  # a batch that the last pool could not fill is filled first
@@ -176,6 +206,11 @@ def _visit(pool: Batch, index: Tensor | None, rows: Tensor | None, places: slice
     return Batch(pool.x.index_select(0, where), c, labels, rows[places])
 
 
+def _joined(shares: Iterable[Batch | None]) -> Batch:
+    """The shares of several lanes in one batch; a lane that is one example shorter may have none in the last."""
+    return Batch.cat([share for share in shares if share is not None])
+
+
 def _send(batch: Batch, device: torch.device) -> Batch:
     if batch.x.device == device:
         return batch
@@ -239,14 +274,17 @@ class InMemory(Dataset):
     def __repr__(self) -> str:
         return f"InMemory({len(self):,} examples of shape {self.event_shape}, {self.x.dtype}; {self.preparation})"
 
-    def _pools(self, order: int | None, first: int, device: torch.device) -> Iterator[tuple[Batch, Tensor | None]]:
+    def _pools(
+        self, order: int | None, lane: Lane, skip: int, device: torch.device
+    ) -> Iterator[tuple[Batch, Tensor | None]]:
         pool = self.to(device)
+        first, last = lane.within(len(self))
         if order is None:
-            yield replace(pool, rows=torch.arange(len(self), device=pool.x.device))[first:], None
+            yield replace(pool, rows=torch.arange(len(self), device=pool.x.device))[first + skip : last], None
         else:
             # drawn on the CPU, so that it is the same on every device
             permutation = torch.randperm(len(self), generator=torch.Generator().manual_seed(order))
-            yield pool, permutation.to(pool.x.device)[first:]
+            yield pool, permutation.to(pool.x.device)[first + skip : last]
 
     def to(self, device: torch.device | str) -> Batch:
         """All stored values on a device, moved there once and kept; where they do not fit, those of the CPU."""

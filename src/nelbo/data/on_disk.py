@@ -4,7 +4,7 @@ import math
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
-from typing import Any, final
+from typing import Any, NamedTuple, final
 
 import numpy as np
 import torch
@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from nelbo.data.batch import Batch
-from nelbo.data.dataset import Dataset
+from nelbo.data.dataset import Dataset, Lane
 from nelbo.data.draws import as_rows, hash_rows
 from nelbo.data.preparation import Preparation
 from nelbo.data.rows import RowFile, as_tensor
@@ -29,6 +29,19 @@ def piece_bytes(memory: int) -> int:
     return max(1, int(memory * _BUFFER_SHARE / _PIECES_A_BUFFER))
 
 
+class _Span(NamedTuple):
+    """Some of this set's examples in a piece of the file, counted from its first."""
+
+    piece: int
+    start: int
+    stop: int
+
+    @property
+    def rows(self) -> int:
+        """Their number."""
+        return self.stop - self.start
+
+
 @final
 @dataclass(eq=False, kw_only=True, repr=False)
 class OnDisk(Dataset):
@@ -37,7 +50,7 @@ class OnDisk(Dataset):
     The order of an epoch is a pure function of its seed: the pieces of the file are shuffled, as many as fit are read
     into a buffer, and the rows of the buffer are shuffled. So rows mix across the whole file from epoch to epoch, and
     within an epoch across the pieces of one buffer. While one buffer is visited, a thread fills the next; an error
-    there is raised in the caller.
+    there is raised in the caller. Lanes share the memory, each with buffers of its own.
 
     Args:
         file: the rows.
@@ -98,17 +111,20 @@ class OnDisk(Dataset):
             return self
         return replace(self, preparation=self.preparation.drawn, drawn_by=(self.preparation, seed))
 
-    def _pools(self, order: int | None, first: int, device: torch.device) -> Iterator[tuple[Batch, Tensor | None]]:
+    def _pools(
+        self, order: int | None, lane: Lane, skip: int, device: torch.device
+    ) -> Iterator[tuple[Batch, Tensor | None]]:
         # buffers that are skipped as a whole are not read
-        groups = self._groups(order)
-        ends = np.cumsum([self._counts[g].sum() for g in groups])
-        if first >= len(self):
+        groups = self._groups(order, lane)
+        sizes = [sum(span.rows for span in group) for group in groups]
+        ends = np.cumsum(sizes)
+        if not groups or skip >= ends[-1]:
             return
-        g = int(np.searchsorted(ends, first, side="right"))
-        skip = first - (int(ends[g - 1]) if g else 0)
+        g = int(np.searchsorted(ends, skip, side="right"))
+        skip -= int(ends[g - 1]) if g else 0
         # Two buffers take turns. A new one for each group would grow the process: freed memory comes back in
         # pieces that the next buffer does not fit into.
-        most = max(int(self._counts[group].sum()) for group in groups[g:])
+        most = max(sizes[g:])
         buffers = [np.empty((most, *self.event_shape), dtype=self._dtype) for _ in groups[g : g + 2]]
         with ThreadPoolExecutor(1, thread_name_prefix="nelbo-data") as reader:
             ahead = reader.submit(self._fill, groups[g], buffers[0])
@@ -116,45 +132,59 @@ class OnDisk(Dataset):
                 x = ahead.result()
                 if k + 1 < len(groups):
                     ahead = reader.submit(self._fill, groups[k + 1], buffers[(k + 1 - g) % 2])
-                yield self._pool(x, groups[k]), _permutation(len(x), order, k)[skip:]
+                yield self._pool(x, groups[k]), _permutation(len(x), order, k, lane.number)[skip:]
                 skip = 0
 
-    def _pool(self, x: Tensor, pieces: NDArray[np.int64]) -> Batch:
-        spans = zip(self._first[pieces].tolist(), self._first[pieces + 1].tolist(), strict=True)
-        rows = torch.cat([torch.arange(start, stop) for start, stop in spans])
+    def _pool(self, x: Tensor, group: Sequence["_Span"]) -> Batch:
+        rows = torch.cat([torch.arange(span.start, span.stop) + self._first[span.piece] for span in group])
         c, labels = (None if v is None else v.index_select(0, rows) for v in (self.c, self.labels))
         return Batch(x, c, labels, rows)
 
-    def _groups(self, order: int | None) -> list[NDArray[np.int64]]:
-        """Pieces that are in memory together, in the order in which they are read."""
+    def _groups(self, order: int | None, lane: Lane = Lane()) -> list[list["_Span"]]:
+        """What is in memory together, in the order in which it is read: of a lane, which begins and ends in a piece."""
         pieces = np.flatnonzero(self._counts)
         if order is not None:
             pieces = pieces[_permutation(len(pieces), order, -1).numpy()]
-        groups: list[list[int]] = [[]]
-        rows = 0
+        first, last = lane.within(len(self))
+        most = max(1, self._buffer_rows // lane.of)
+        groups: list[list[_Span]] = []
+        before = rows = 0
         for piece in pieces.tolist():
             count = int(self._counts[piece])
-            if groups[-1] and rows + count > self._buffer_rows:
+            span = _Span(piece, max(0, first - before), min(count, last - before))
+            before += count
+            if span.rows <= 0:
+                continue
+            if not groups or rows + span.rows > most:
                 groups.append([])
                 rows = 0
-            groups[-1].append(piece)
-            rows += count
-        return [np.array(g, dtype=np.int64) for g in groups]
+            groups[-1].append(span)
+            rows += span.rows
+        return groups
 
-    def _fill(self, pieces: NDArray[np.int64], buffer: NDArray[Any]) -> Tensor:
+    def _fill(self, group: Sequence["_Span"], buffer: NDArray[Any]) -> Tensor:
         filled = 0
-        for piece in pieces.tolist():
-            start, stop = self.file.edges[piece : piece + 2].tolist()
-            keep = None if self.member is None else self.member[start:stop]
-            out = buffer[filled : filled + int(self._counts[piece])]
+        for span in group:
+            keep = self._kept(span)
+            out = buffer[filled : filled + span.rows]
             filled += len(out)
             if self.drawn_by is None:
-                self.file.read(piece, out, keep=keep)
+                self.file.read(span.piece, out, keep=keep)
             else:
                 values = np.empty(out.shape, dtype=self.file.dtype)
-                self.file.read(piece, values, keep=keep)
-                out[...] = self._drawn(values, np.arange(len(out)) + self._first[piece]).numpy()
+                self.file.read(span.piece, values, keep=keep)
+                out[...] = self._drawn(values, np.arange(span.start, span.stop) + self._first[span.piece]).numpy()
         return as_tensor(buffer[:filled])
+
+    def _kept(self, span: "_Span") -> NDArray[np.bool_] | None:
+        """Which rows of the piece belong to the span, or None for all."""
+        start, stop = self.file.edges[span.piece : span.piece + 2].tolist()
+        member = None if self.member is None else self.member[start:stop]
+        if span.rows == self._counts[span.piece]:
+            return member
+        keep = np.zeros(stop - start, dtype=np.bool_)
+        keep[np.flatnonzero(np.ones_like(keep) if member is None else member)[span.start : span.stop]] = True
+        return keep
 
     def _drawn(self, values: NDArray[Any], positions: NDArray[np.int64]) -> Tensor:
         if self.drawn_by is None:
@@ -163,8 +193,8 @@ class OnDisk(Dataset):
         return preparation.draw(as_tensor(values), rows=torch.from_numpy(positions), seed=seed, stream=self.stream)
 
 
-def _permutation(n: int, order: int | None, part: int) -> Tensor:
+def _permutation(n: int, order: int | None, part: int, lane: int = 0) -> Tensor:
     if order is None:
         return torch.arange(n)
-    seed = int(hash_rows(np.array([part], dtype=np.int64), seed=order)[0] >> np.uint64(1))
+    seed = int(hash_rows(np.array([part + (lane << 32)], dtype=np.int64), seed=order)[0] >> np.uint64(1))
     return torch.randperm(n, generator=torch.Generator().manual_seed(seed))
