@@ -55,6 +55,12 @@ def pick_device(device: str | torch.device | None) -> torch.device:
     return CPU if chosen.type == "cpu" else indexed(chosen)
 
 
+def take_one(number: int) -> None:
+    """Make one of several accelerators this process's own, by its number among the processes of the machine."""
+    if accelerator() is not None:
+        torch.accelerator.set_device_index(number % torch.accelerator.device_count())
+
+
 def device_of(model: Any) -> torch.device | None:
     """Where a model's weights, or else its buffers, lie; None where that cannot be seen."""
     if not isinstance(model, nn.Module):

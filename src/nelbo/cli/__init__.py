@@ -1,8 +1,10 @@
 """The command line. Commands are imported when they are called, so that ``nelbo --help`` is instant."""
 
+import contextlib
 import os
 import sys
 import warnings
+from pathlib import Path
 from typing import Any
 
 from cyclopts import App, Parameter
@@ -136,11 +138,16 @@ def main(arguments: list[str] | None = None) -> int:
 
     NELBO_TRACEBACK=1 shows the traceback all the same.
     """
+    other = _number_of_worker()
     try:
-        with in_shell(), warnings.catch_warnings():
+        with in_shell(), warnings.catch_warnings(), contextlib.ExitStack() as stack:
+            if other:  # the first one of the processes that train together speaks for all
+                stack.enter_context(contextlib.redirect_stdout(stack.enter_context(Path(os.devnull).open("w"))))
             warnings.showwarning = _show_warning
             result = app(arguments, exit_on_error=True, print_error=True, result_action="return_value")
     except KeyboardInterrupt as stop:
+        if other:
+            return 130
         print(f"\n{stop or 'stopped'}", file=sys.stderr)
         return 130
     except BrokenPipeError:
@@ -153,11 +160,19 @@ def main(arguments: list[str] | None = None) -> int:
             raise
         command = app[(sys.argv[1:] if arguments is None else arguments)[0]]
         flags = [name for argument in command.assemble_argument_collection() for name in argument.names]
+        if other and isinstance(error, ConnectionError):
+            return 1  # the one that failed says why
         text = said(error)
         text = f"there is not enough memory: {text}" if allocating else text or "there is not enough memory"
-        print(f"nelbo: {in_flags(text, flags)}", file=sys.stderr)
+        who = f"nelbo (process {other})" if other else "nelbo"
+        print(f"{who}: {in_flags(text, flags)}", file=sys.stderr)
         return 1
     return result if isinstance(result, int) else 0
+
+
+def _number_of_worker() -> int:
+    """The number of this process among those that torchrun started; 0 for the first, or where there are no others."""
+    return int(os.environ.get("RANK", "0")) if "MASTER_ADDR" in os.environ else 0
 
 
 def _show_warning(message: Warning | str, category: type[Warning], *_place: Any) -> None:

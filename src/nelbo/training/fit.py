@@ -1,6 +1,8 @@
 """fit(): train a model, in memory or as a run on disk that survives a crash."""
 
 import contextlib
+import json
+import math
 import sys
 import warnings
 from collections.abc import Callable, Generator
@@ -14,7 +16,7 @@ from nelbo.data import Data, Dataset, as_data
 from nelbo.data.loading import Options
 from nelbo.data.summary import Missing
 from nelbo.devices import has_graphs, move, pick_device, wide
-from nelbo.files import exclusive, sweep, write_json, write_tensors
+from nelbo.files import exclusive, plain, sweep, write_json, write_tensors
 from nelbo.objectives import Objective, default_for, to_dict
 from nelbo.randomness import seeded_weights
 from nelbo.runs import Epoch, Run
@@ -26,10 +28,13 @@ from nelbo.training.nonfinite import NonFiniteError
 from nelbo.training.optimizers import Adam, MakeOptimizer, Schedule, copy_of
 from nelbo.training.progress import Display, NullProgress, ProgressBar
 from nelbo.training.settings import Precision, Settings, answers_typos
+from nelbo.training.sharded import ShardedUpdates
 from nelbo.training.start import check_fit, far_from_mean, init_output_bias
 from nelbo.training.step import Clock, Step, Updates
 from nelbo.vae import Model, as_model
+from nelbo.workers import ALONE, Workers, working_together
 
+_OF_A_MACHINE = ("device", "threads", "checkpoint_every")
 ShowProgress = bool | Callable[[Loop], Display]
 
 
@@ -42,6 +47,7 @@ def fit(
     objective: Objective | None = None,
     epochs: int = 20,
     batch_size: int = 128,
+    shards: int = 1,
     learning_rate: float = 1e-3,
     schedule: Schedule = "constant",
     learning_rate_warm_up: float = 0.0,
@@ -76,6 +82,9 @@ def fit(
         objective: what is minimized; None is the recipe's, else the ELBO (or, for an autoencoder, reconstruction).
         epochs: passes over the data.
         batch_size: examples per step.
+        shards: pieces that each batch is cut into, so that several processes can share them, as under torchrun: any
+            number that divides it, and another one after a resume, ends in the same weights. Each piece has its own
+            noise, so another number of shards is another training; a piece of less than 256 examples costs time.
         learning_rate: of Adam (Kingma & Ba 2015).
         schedule: of the learning rate: constant, cosine, exponential or burda.
         learning_rate_warm_up: epochs over which it first rises from 0.
@@ -111,34 +120,38 @@ def fit(
     check_callables(optimizer, progress, callback)
     if out is not None and not isinstance(out, str | Path):  # pyright: ignore[reportUnnecessaryIsInstance]
         raise TypeError(f"out must be a path or None, got {out!r}; write out='runs/NAME'")
-    on = pick_device(settings.device)
     model = as_model(model)
     objective = objective or default_for(model)
-    loaded = _split(data, validation, missing="observed" if model.takes_missing else None)
-    if progress is True and not isinstance(data, Data | Dataset):  # of data that were loaded, notes are read there
-        for note in loaded.origin.get("notes", ()):
-            print(f"nelbo: {note}", file=sys.stderr)
-    drawn = model.unused
+    workers = working_together(settings.shards)
     with training_arithmetic(settings.threads):
-        if drawn:
-            with seeded_weights(settings.seed):
-                model.draw_weights()
-        check_fit(model, objective, loaded, settings)
-        folder = None if out is None else _new_folder(Path(out))
-        updates = prepare(model, objective, loaded, settings, on, optimizer)
-        record = {
-            "format": runs.FORMAT,
-            "status": "training",
-            "recipe": model.recipe,
-            "model": _summary(model),
-            "weights": "drawn by the seed" if drawn else "as they were given",
-            "objective": to_dict(objective),
-            "data": loaded.origin,
-            "training": settings.to_record(),
-            "own_optimizer": own_optimizer(updates),
-            "versions": runs.versions(),
-            "machines": [Machine.of(model, on).entry(step=0)],
-        }
+        with workers.together():
+            on = pick_device(settings.device)
+            loaded = _split(data, validation, missing="observed" if model.takes_missing else None)
+            if progress is True and workers.first and not isinstance(data, Data | Dataset):
+                for note in loaded.origin.get("notes", ()):  # of data that were loaded, they are read there
+                    print(f"nelbo: {note}", file=sys.stderr)
+            drawn = model.unused
+            if drawn:
+                with seeded_weights(settings.seed):
+                    model.draw_weights()
+            check_fit(model, objective, loaded, settings)
+            folder = None if out is None else Path(out)
+            if folder is not None and workers.first:
+                _new_folder(folder)
+            updates = prepare(model, objective, loaded, settings, on, optimizer, workers)
+            record = {
+                "format": runs.FORMAT,
+                "status": "training",
+                "recipe": model.recipe,
+                "model": _summary(model),
+                "weights": "drawn by the seed" if drawn else "as they were given",
+                "objective": to_dict(objective),
+                "data": loaded.origin,
+                "training": settings.to_record(),
+                "own_optimizer": own_optimizer(updates),
+                "versions": runs.versions(),
+                "machines": [Machine.of(model, on).entry(step=0)],
+            }
         return train(updates, loaded, record, folder, progress=progress, callback=callback)
 
 
@@ -176,6 +189,7 @@ def prepare(
     settings: Settings,
     device: torch.device,
     optimizer: MakeOptimizer | None,
+    workers: Workers = ALONE,
 ) -> Updates:
     """The updates of a training, before its first step.
 
@@ -186,6 +200,7 @@ def prepare(
         settings: of the training.
         device: to train on.
         optimizer: the user's own; None is Adam.
+        workers: the processes that train together.
     """
     move(model, device)
     clock = Clock(settings, objective, examples=len(data.train), device=device)
@@ -198,7 +213,9 @@ def prepare(
     state = State(model, chosen, None if settings.ema is None else copy_of(model), totals=totals)
     step = Step(model, objective, clock, precision=settings.precision)
     kind = CapturedUpdates if settings.capture and has_graphs(device) else Updates
-    return kind(step, state, data.train, settings, device)
+    if settings.shards > 1:
+        kind = ShardedUpdates
+    return kind(step, state, data.train, settings, device, workers)
 
 
 def own_optimizer(updates: Updates) -> str | None:
@@ -228,26 +245,35 @@ def train(
         callback: as :func:`fit` takes it.
         snapshot: to go on from.
     """
-    model, settings = updates.model, updates.settings
+    model, settings, workers = updates.model, updates.settings, updates.workers
+    check_alike(workers, record)
+    written = folder if workers.first else None
+    every = settings.checkpoint_every if workers.first else math.inf
+    if not workers.first:
+        progress, callback = False, None
     with contextlib.ExitStack() as stack:
-        if folder is not None:
-            stack.enter_context(exclusive(folder))
-            if snapshot is None:
-                _new_folder(folder)  # once more: another process may have been faster
-            for place in (folder, folder / Path(runs.CHECKPOINT).parent):
-                sweep(place)
-        loop = Loop(updates, Keeper(updates.state, folder, every=settings.checkpoint_every), data, callback)
-        if snapshot is not None and folder is not None:
-            updates.state.restore(snapshot)
-            loop.keeper.take(snapshot)
-            loop.history = _history_until(updates.state.position, folder)
-            runs.write_history(folder, loop.history)
-        else:
-            init_output_bias(model, data.train)
-            if note := far_from_mean(model, data.train):
-                record["start"] = note
-                if progress is True:
-                    print(f"nelbo: {note}", file=sys.stderr)
+        with workers.together():
+            if written is not None:
+                stack.enter_context(exclusive(written))
+                if snapshot is None:
+                    _new_folder(written)  # once more: another process may have been faster
+                for place in (written, written / Path(runs.CHECKPOINT).parent):
+                    sweep(place)
+            loop = Loop(updates, Keeper(updates.state, written, every=every), data, callback)
+            if snapshot is not None and folder is not None:
+                updates.state.restore(snapshot)
+                loop.keeper.take(snapshot)
+                loop.history = _history_until(updates.state.position, folder)
+                if written is not None:
+                    runs.write_history(written, loop.history)
+            else:
+                init_output_bias(model, data.train)
+                if note := far_from_mean(model, data.train):
+                    record["start"] = note
+                    if progress is True:
+                        print(f"nelbo: {note}", file=sys.stderr)
+        workers.align([*updates.state.tensors().values()])
+        if snapshot is None:
             # before run.json: a folder with a run.json always has the weights that the run began with
             loop.keep()
         title = str((model.recipe or {}).get("name", "training")).replace("_", " ")
@@ -255,7 +281,7 @@ def train(
         display = progress(loop) if callable(progress) else bar or NullProgress()
         stack.enter_context(updates.step.listening())
         stack.callback(model.eval)  # also where the training is interrupted
-        with _status(folder, record), bar or contextlib.nullcontext():
+        with _status(written, record), bar or contextlib.nullcontext():
             try:
                 loop.run(display)
             finally:
@@ -263,9 +289,26 @@ def train(
                     record["sigma"] = f"set on {loop.settled_by:,} of {len(data.train):,} training examples"
                 if updates.notes:
                     record["steps"] = "; ".join(updates.notes)
-            if folder is not None:
-                write_tensors(folder / runs.WEIGHTS, model.state_dict())
+            with workers.together():
+                if written is not None:
+                    write_tensors(written / runs.WEIGHTS, model.state_dict())
+        workers.any(False)  # until the record is written, for the caller may read it
     return Run(model, loop.history, folder, record, data)
+
+
+def check_alike(workers: Workers, record: dict[str, Any]) -> None:
+    """Raise a ValueError where the processes of a training were given different things, and say which."""
+    own = {name: record[name] for name in ("model", "objective", "versions", "own_optimizer")}
+    own |= {name: value for name, value in record["training"].items() if name not in _OF_A_MACHINE}
+    own |= {f"data {name}": record["data"].get(name) for name in ("sha256", "options", "sizes")}
+    first, *others = (json.loads(text) for text in workers.texts(json.dumps(plain(own), default=str)))
+    for rank, other in enumerate(others, 1):
+        for name, value in first.items():
+            if other[name] != value:
+                raise ValueError(
+                    f"all processes of a training must be given the same, but {name} is {value} in process 0 and "
+                    f"{other[name]} in process {rank}; start all of them with the same command, files and versions"
+                )
 
 
 def _history_until(position: Position, folder: Path) -> list[Epoch]:

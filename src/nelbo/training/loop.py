@@ -28,6 +28,7 @@ from nelbo.training.replay import explain, find_in_validation
 from nelbo.training.settings import Settings
 from nelbo.training.step import Updates
 from nelbo.vae import Model
+from nelbo.workers import Workers
 
 # On an accelerator, looking at the loss waits for all queued work: there it is done only now and then.
 _LOOK_EVERY_ELSEWHERE = 50
@@ -115,6 +116,11 @@ class Loop:
         return self.updates.model
 
     @property
+    def workers(self) -> Workers:
+        """The processes that train together."""
+        return self.updates.workers
+
+    @property
     def finished(self) -> bool:
         """Whether there is nothing left to train."""
         return self.state.position.stopped or self.state.position.epoch >= self.settings.epochs
@@ -126,7 +132,7 @@ class Loop:
                 self._train(display)
                 line = self._end_epoch()
                 display.end_epoch(line)
-                if self.finished or self.keeper.due_after_epoch():
+                if self.workers.any(self.workers.first and (self.finished or self.keeper.due_after_epoch()))[0]:
                     self.keep()
                 if self.callback is not None:
                     self.callback(line)
@@ -153,17 +159,18 @@ class Loop:
             try:
                 loss = self.updates.update(raw)
             except torch.OutOfMemoryError as error:
-                raise self._out_of_memory(len(raw)) from error
+                raise self._out_of_memory() from error
             if position.step % look_every == 0 and not math.isfinite(float(loss)):
                 raise explain(self.updates, self.keeper)
             if display.due():
                 self._count_time()
                 display.update(position.epoch, position.batch, self._means(), self._speed())
                 self._since = perf_counter()  # showing is not training, least of all where it pauses
-            if self._stop.asked or self.keeper.due():
+            stopping, due = self.workers.any(self._stop.asked, self.keeper.due())
+            if stopping or due:
                 self._count_time()
                 self.keep()
-                if self._stop.asked:
+                if stopping:
                     raise self._interrupted()
                 self._since = perf_counter()
         if not bool(torch.isfinite(self.state.totals[TERMS.index("objective")])) or not weights_are_finite(self.model):
@@ -212,7 +219,7 @@ class Loop:
             seed=self.settings.seed,
         )
         self._settle(roughly=True)
-        terms = validate(objective.terms)
+        terms = validate(objective.terms, workers=self.workers)
         if not math.isfinite(terms["objective"]):
             find_in_validation(validate, objective, self.model)
         if self.settings.patience is not None and epoch >= objective.changes_until():
@@ -226,6 +233,7 @@ class Loop:
         progress = Progress(self.state.position.epoch, len(self.data.train))
         objective, seed = self.updates.step.objective, self.settings.seed
         self.settled_by = settle(self.model, objective, self.data.train, progress, seed=seed, roughly=roughly)
+        self.workers.align([*self.model.px_family.state_dict().values()])
 
     def _judge(self, value: float, patience: int) -> None:
         """Keep the best weights; stop after ``patience`` epochs without better ones."""
@@ -252,7 +260,8 @@ class Loop:
         self.state.position.epoch_seconds += now - self._since
         self._since = now
 
-    def _out_of_memory(self, examples: int) -> torch.OutOfMemoryError:
+    def _out_of_memory(self) -> torch.OutOfMemoryError:
+        examples = min(self.settings.batch_size, len(self.data.train))
         less = f"Train anew with batch_size={examples // 2}" if examples > 1 else "Train anew with smaller networks"
         return torch.OutOfMemoryError(
             f"a step on {examples} examples takes more memory than {self.updates.device} has. {less}, "

@@ -34,12 +34,13 @@ def explain(updates: Updates, keeper: Keeper) -> NonFiniteError:
             examine_weights(updates.model)
         keeper.restore()
         updates.step.train()
-        for raw in _batches_until(updates, failed_at):
-            position = updates.state.position
-            where = f"in epoch {position.epoch + 1}, batch {position.batch + 1} of {updates.per_epoch}"
-            where += f" (step {position.step + 1})"
-            with watch(updates.model):
-                updates.update(raw, watched=True)
+        with updates.alone():  # each process finds the same, and none waits for one that has stopped
+            for raw in _batches_until(updates, failed_at):
+                position = updates.state.position
+                where = f"in epoch {position.epoch + 1}, batch {position.batch + 1} of {updates.per_epoch}"
+                where += f" (step {position.step + 1})"
+                with watch(updates.model):
+                    updates.update(raw, watched=True)
     except NonFiniteFound as found:
         cause = str(found)
     finally:

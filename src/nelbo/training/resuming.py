@@ -24,6 +24,7 @@ from nelbo.training.settings import Settings, answers_typos
 from nelbo.training.step import Updates
 from nelbo.vae import Model, as_model
 from nelbo.wording import advice
+from nelbo.workers import working_together
 
 _OF_MACHINE = ("device", "threads")  # settings that a run may go on with others of
 
@@ -80,20 +81,23 @@ def resume(
     chosen = {"epochs": epochs, "device": device, "threads": threads}
     chosen = {name: value for name, value in chosen.items() if value is not None}
     settings = Settings.of({**dataclasses.asdict(settings), **chosen})
-    on = _device_of(settings, machine, chosen=device is not None)
-    instead = advice(f"nelbo.resume({str(folder)!r}, data='table.csv')", f"nelbo fit --resume {folder} DATA")
-    loaded = runs.rebuild_data(record, folder, instead=instead) if data is None else _same_data(record, data)
-    if loaded.origin.get("source"):
-        record["data"]["source"] = loaded.origin["source"]  # where they lie now
+    workers = working_together(settings.shards)
     with training_arithmetic(threads or machine.threads):
-        model = runs.rebuild_model(record, folder) if model is None else as_model(model)
-        runs.in_dtype(model, machine.dtype)
-        runs.load_weights(model, snapshot.part("model"))  # now, before any are drawn
-        goal.check(model, settings.epochs)
-        updates = prepare(model, goal, loaded, settings, on, optimizer)
-        _check_optimizer(record, updates)
-        _note_machine(folder, record, machine, Machine.of(model, on), position.step)
-        record["training"] = settings.to_record()
+        with workers.together():
+            on = _device_of(settings, machine, chosen=device is not None)
+            instead = advice(f"nelbo.resume({str(folder)!r}, data='table.csv')", f"nelbo fit --resume {folder} DATA")
+            loaded = runs.rebuild_data(record, folder, instead=instead) if data is None else _same_data(record, data)
+            if loaded.origin.get("source"):
+                record["data"]["source"] = loaded.origin["source"]  # where they lie now
+            model = runs.rebuild_model(record, folder) if model is None else as_model(model)
+            runs.in_dtype(model, machine.dtype)
+            runs.load_weights(model, snapshot.part("model"))  # now, before any are drawn
+            goal.check(model, settings.epochs)
+            updates = prepare(model, goal, loaded, settings, on, optimizer, workers)
+            _check_optimizer(record, updates)
+            if workers.first:
+                _note_machine(folder, record, machine, Machine.of(model, on), position.step)
+            record["training"] = settings.to_record()
         return train(updates, loaded, record, folder, progress=progress, callback=callback, snapshot=snapshot)
 
 

@@ -44,6 +44,7 @@ class Settings:
 
     epochs: Annotated[int, _COUNT]
     batch_size: Annotated[int, _COUNT]
+    shards: Annotated[int, _COUNT]
     learning_rate: Annotated[float, _POSITIVE]
     schedule: Schedule
     learning_rate_warm_up: Annotated[float, Limits("a number of epochs >= 0", 0, _HUGE)]
@@ -74,6 +75,12 @@ class Settings:
             raise ValueError(
                 f"learning_rate_warm_up must be at most epochs={settings.epochs}, got "
                 f"{settings.learning_rate_warm_up:g}: the training would end before the learning rate has risen"
+            )
+        if settings.batch_size % settings.shards:
+            near = max(1, round(settings.batch_size / settings.shards)) * settings.shards
+            raise ValueError(
+                f"batch_size must be a multiple of shards={settings.shards}, got {settings.batch_size}; write "
+                f"batch_size={near}"
             )
         return settings
 
@@ -135,6 +142,7 @@ _SYNONYMS = {
     "batch_size": ("batch", "bs", "batchsize", "per_device_train_batch_size"),
     "epochs": ("n_epochs", "num_epochs", "max_epochs", "epoch", "n_iter", "max_iter", "num_train_epochs"),
     "device": ("device_name", "accelerator", "gpu", *KINDS),
+    "shards": ("num_shards", "n_shards", "gradient_accumulation_steps", "accumulate_grad_batches", "world_size"),
     "threads": ("num_threads", "n_threads", "n_jobs", "num_workers"),
     "seed": ("random_state", "random_seed", "rng", "manual_seed"),
     "clip": ("grad_clip", "clip_grad", "gradient_clip", "gradient_clip_val", "max_grad_norm", "clip_norm"),

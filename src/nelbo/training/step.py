@@ -3,7 +3,8 @@
 import contextlib
 import math
 import warnings
-from collections.abc import Generator, Iterator
+from collections.abc import Callable, Generator, Iterator
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from importlib import import_module
 from typing import Any, final
@@ -29,6 +30,7 @@ from nelbo.training.optimizers import (
 )
 from nelbo.training.settings import Settings
 from nelbo.vae import Model, place_of
+from nelbo.workers import ALONE, Workers
 
 
 @final
@@ -117,11 +119,15 @@ class Step(nn.Module):
         objective: evaluated on it.
         clock: the time, which the caller advances.
         precision: of the model's networks; what is measured is measured in the model's own precision.
+
+    Attributes:
+        optima: where a list, optima are noted here, and the likelihood does not move.
     """
 
     def __init__(self, model: Model, objective: Objective, clock: Clock, *, precision: str = "float32") -> None:
         super().__init__()
         self.model, self.objective, self.clock, self.precision = model, objective, clock, precision
+        self.optima: list[Tensor] | None = None
         self._outputs: list[Distribution] | None = None
 
     def forward(self, batch: Batch) -> Terms:
@@ -134,7 +140,9 @@ class Step(nn.Module):
             terms = self.objective.terms(model, batch, self.clock.progress)
         if outputs:
             optimum = model.px_family.optimum(model.over_observed(outputs[-1]), batch.x, terms.weights)
-            if optimum is not None:
+            if optimum is not None and self.optima is not None:
+                self.optima.append(optimum.detach())
+            elif optimum is not None:
                 model.px_family.adapt(optimum)
             outputs.clear()
         return terms
@@ -183,6 +191,7 @@ class Updates:
         data: the training set.
         settings: of the training.
         device: of the model.
+        workers: the processes that train together.
 
     Attributes:
         moves_within: whether the optimizer can be compiled and captured with the rest: nelbo's own one, or one that
@@ -194,6 +203,7 @@ class Updates:
     data: Dataset
     settings: Settings
     device: torch.device
+    workers: Workers = ALONE
 
     def __post_init__(self) -> None:
         self.model, self.clock = self.step.model, self.step.clock
@@ -221,6 +231,10 @@ class Updates:
         if self.not_compiled is None:
             return ["compiled as one"]
         return [f"encoder and decoder compiled, for the whole cannot be: {self.not_compiled}"]
+
+    def alone(self) -> AbstractContextManager[None]:
+        """Within, this process computes the steps without the others."""
+        return contextlib.nullcontext()
 
     @property
     def per_epoch(self) -> int:
@@ -288,11 +302,15 @@ class Updates:
             "it is",
             stacklevel=2,
         )
+        self._unit = self.joined
+        self.compile_networks()
+        return self.joined(raw)
+
+    def compile_networks(self) -> None:
+        """Compile encoder and decoder, where the step as a whole is not."""
         for network in (getattr(self.model, name, None) for name in ("encoder", "decoder")):
             if isinstance(network, nn.Module):
                 network.compile()
-        self._unit = self.joined
-        return self.joined(raw)
 
     def joined(self, raw: Batch) -> Tensor:
         """The unit as it is before it is compiled."""
@@ -303,6 +321,23 @@ class Updates:
 
     def differentiate(self, raw: Batch, *, watched: bool = False) -> Tensor:
         """The mean of the surrogate, (), with its gradient at the parameters; its terms are added to the totals."""
+        loss, totals = self.backward(raw, torch.mean, watched=watched)
+        self.state.totals.add_(totals)
+        return loss
+
+    def backward(
+        self, raw: Batch, reduce: Callable[[Tensor], Tensor], *, watched: bool = False
+    ) -> tuple[Tensor, Tensor]:
+        """The gradient of the surrogate, reduced over the examples, at the parameters.
+
+        Args:
+            raw: as the data set gives it.
+            reduce: torch.mean or torch.sum.
+            watched: as for :meth:`update`.
+
+        Returns:
+            (), the reduced surrogate, and (4,), the sums of the terms over the examples.
+        """
         batch = self.data.prepare(raw).to(dtype=self.dtype)
         if watched:
             examine_data(batch.x.masked_fill(batch.x.isnan(), 0.0) if self.model.takes_missing else batch.x)
@@ -311,14 +346,13 @@ class Updates:
             examine_terms(terms, kl=self.step.objective.has_kl())
         for parameter in self.parameters:
             parameter.grad = None
-        loss = terms.surrogate.mean()
+        loss = reduce(terms.surrogate)
         loss.backward()
         if watched:
             examine_gradients(self.model)
         with torch.no_grad():
-            totals = self.state.totals
-            totals.add_(torch.stack([*terms.loss, terms.value]).sum(1, dtype=totals.dtype))
-        return loss.detach()
+            totals = torch.stack([*terms.loss, terms.value]).sum(1, dtype=self.state.totals.dtype)
+        return loss.detach(), totals
 
     def apply(self, *, watched: bool = False) -> None:
         """Move the weights along the gradients, and their average."""
