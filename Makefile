@@ -99,7 +99,7 @@ reproduce: .venv/.demo  ## published log-likelihoods, trained and measured again
 	@touch $@
 
 .venv/.dev: .venv/.demo
-	$(BIN)/pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[demo,studio,notebook]' -r requirements-dev.txt
+	$(BIN)/pip install --quiet --disable-pip-version-check -c constraints.txt 'nelbo[notebook]' -r requirements-dev.txt
 	@touch $@
 
 node_modules/.done: package.json package-lock.json
