@@ -2,6 +2,7 @@
 
 import json
 import re
+import shutil
 
 import numpy as np
 import pytest
@@ -11,6 +12,7 @@ from nelbo import recipes
 from nelbo.cli import main
 from nelbo.cli.flags import in_flags
 from nelbo.docstrings import described
+from nelbo.files import exclusive
 from nelbo.training import fit
 
 
@@ -40,6 +42,42 @@ def test_fit_writes_a_run_that_says_how_it_was_made(run, here):
 def test_a_second_fit_takes_a_free_folder(run, here):
     assert main(["fit", "digits", "--epochs", "1", "--hidden", "16", "--limit", "200"]) == 0
     assert (here / "runs/digits-vae-2/run.json").exists()
+
+
+def test_runs_lists_what_state_runs_are_in(here, capsys):
+    fit(
+        recipes.vae((1, 8, 8), hidden=(4,), likelihood="continuous_bernoulli"),
+        "digits",
+        epochs=2,
+        out="runs/done",
+        progress=False,
+    )
+    made = here / "runs" / "done"
+    for name in ("killed", "busy", "cut"):
+        shutil.copytree(made, here / "runs" / name)
+    for name in ("killed", "busy"):
+        record = json.loads((here / "runs" / name / "run.json").read_text())
+        (here / "runs" / name / "run.json").write_text(json.dumps({**record, "status": "training"}))
+    (here / "runs" / "cut" / "run.json").write_text("{")
+    with exclusive(here / "runs" / "busy"):
+        assert main(["runs", "--json"]) == 1
+    said = capsys.readouterr()
+    entries = {entry["run"]: entry for entry in json.loads(said.out)}
+    states = {"done": "finished", "killed": "interrupted", "busy": "running", "cut": "damaged"}
+    assert {run: entry["state"] for run, entry in entries.items()} == {f"runs/{k}": v for k, v in states.items()}
+    assert "runs/cut/run.json is not JSON" in said.err
+    last = json.loads((made / "metrics.jsonl").read_text().splitlines()[-1])
+    assert entries["runs/done"]["nelbo"] == last["validation_nelbo"]
+    assert (entries["runs/done"]["epochs"], entries["runs/done"]["of"], entries["runs/done"]["data"]) == (
+        2,
+        2,
+        "digits",
+    )
+    assert main(["runs", "runs/killed", "runs/done"]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert re.search(r"runs/killed +interrupted +vae +digits +2/2 +[-−]?[\d.]+ ± [\d.]+", "\n".join(lines))
+    assert main(["runs", "nowhere"]) == 1
+    assert "nowhere is not a folder; write nelbo runs FOLDER" in capsys.readouterr().err
 
 
 def test_resume_goes_on_to_more_epochs(run, here, capsys):

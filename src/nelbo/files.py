@@ -95,6 +95,20 @@ def exclusive(folder: Path) -> Generator[None]:
         yield
 
 
+def is_held(folder: Path) -> bool:
+    """Whether a process that lives has the folder by `exclusive`; False where the file system has no locks."""
+    try:
+        import fcntl
+
+        with (folder / ".lock").open() as file:
+            fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return True
+    except (ImportError, OSError):
+        pass
+    return False
+
+
 def _flush_folder(folder: Path) -> None:
     """Make the rename itself durable, where the system can."""
     if os.name != "posix":

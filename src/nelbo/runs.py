@@ -19,7 +19,7 @@ from nelbo.data.features import as_table
 from nelbo.data.loading import judged_by, prepared_like, seen_by
 from nelbo.devices import CPU, computes_in, move, pick_device
 from nelbo.evaluation import decode, evaluate, sample
-from nelbo.files import DamagedFileError, json_line, naming, parse_json, read_json, read_tensors, write_bytes
+from nelbo.files import DamagedFileError, is_held, json_line, naming, parse_json, read_json, read_tensors, write_bytes
 from nelbo.vae import Model
 from nelbo.wording import SHOWN, advice
 
@@ -331,6 +331,12 @@ def read_record(path: Path) -> dict[str, Any]:
                 f"{record['training'].get(name)!r}; copy it again or train anew"
             )
     return record
+
+
+def state_of(path: Path, record: Mapping[str, Any]) -> str:
+    """Whether a run is running, finished, interrupted (by Ctrl-C, or killed), not finite or failed."""
+    status = str(record["status"])
+    return status if status != "training" else "running" if is_held(path) else "interrupted"
 
 
 def _runs_near(path: Path) -> str:

@@ -48,6 +48,11 @@ COMMANDS: dict[str, tuple[str, str, tuple[str, ...]]] = {
             "nelbo fit --resume runs/x moved.csv",
         ),
     ),
+    "runs": (
+        "runs:runs",
+        "List runs: their state, how far they are, and their last numbers.",
+        ("nelbo runs", "nelbo runs runs/mnist5k-sweep", "nelbo runs --json"),
+    ),
     "measure": (
         "measure:measure",
         "Measure a run in nats, with standard errors, and write its report.",
