@@ -32,7 +32,7 @@ if TYPE_CHECKING:
     from nelbo.divergences import kl
     from nelbo.objectives import loss
     from nelbo.runs import Run, load
-    from nelbo.training import fit, resume
+    from nelbo.training import fit, resume, track
     from nelbo.vae import VAE, Autoencoder, Model
     from nelbo.wrapping import wrap
 
@@ -63,6 +63,7 @@ __all__ = [
     "reparameterization",
     "resume",
     "studio",
+    "track",
     "widgets",
     "wrap",
 ]
@@ -80,6 +81,7 @@ if not TYPE_CHECKING:
         "load": "runs",
         "loss": "objectives",
         "resume": "training",
+        "track": "training",
         "wrap": "wrapping",
     }
 

@@ -1,7 +1,7 @@
 """nelbo fit: its flags are the arguments of nelbo.data.load, of the recipes and of nelbo.fit."""
 
 import inspect
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -14,9 +14,13 @@ from nelbo.cli.flags import flag_names, flags, in_flags, plain, with_flags
 from nelbo.data.previewing import Preview, is_table, preview
 from nelbo.devices import pick_device
 from nelbo.docstrings import described
-from nelbo.runs import RECORD, Run, read_history, read_record
+from nelbo.runs import RECORD, Epoch, Run, read_history, read_record
 from nelbo.training import fit as train
 from nelbo.training import resume as go_on
+from nelbo.training import track as tracked
+from nelbo.training.tracking import TrackerName
+
+Callback = Callable[[Epoch], None] | None
 
 DATA = flags(nelbo_data.load, group=Group.create_ordered("Data"), skip=("sha256", "seed"))
 MODEL = flags(
@@ -67,7 +71,14 @@ _OWN = _recipe_flags()
 
 
 @with_flags(_RECIPE, *DATA, *MODEL, *_OWN, *TRAINING)
-def fit(data: str | None = None, *, out: Path | None = None, resume: Path | None = None, **values: Any) -> int:
+def fit(
+    data: str | None = None,
+    *,
+    out: Path | None = None,
+    resume: Path | None = None,
+    track: TrackerName | None = None,
+    **values: Any,
+) -> int:
     """Train a model on a named set or your own files, or resume a run.
 
     Args:
@@ -75,16 +86,18 @@ def fit(data: str | None = None, *, out: Path | None = None, resume: Path | None
             file that the run was trained on lies now.
         out: directory of the run; by default runs/DATA-RECIPE.
         resume: resume this run instead; the result is that of an uninterrupted one.
+        track: also send the numbers of each epoch to tensorboard, mlflow, wandb or trackio, which must be installed.
         **values: of nelbo.data.load, of the recipe and of nelbo.fit.
     """
+    callback = None if track is None else tracked(track)  # before anything is read
     if resume is not None:
-        run = _go_on(resume, data, values)
+        run = _go_on(resume, data, values, callback)
         if run is None:
             return 0
     elif data is None:
         raise ValueError("nelbo fit needs DATA: mnist5k, digits, mnist or a path; or --resume RUN")
     else:
-        run = _start(data, values["recipe"], out, values)
+        run = _start(data, values["recipe"], out, values, callback)
     print(run)
     print(f"Is it any good?   nelbo measure {run.path}")
     if not run.model.deterministic:  # there is no bound of an autoencoder to diagnose
@@ -93,7 +106,7 @@ def fit(data: str | None = None, *, out: Path | None = None, resume: Path | None
     return 0
 
 
-def _start(data: str, recipe: str | None, out: Path | None, values: dict[str, Any]) -> Run:
+def _start(data: str, recipe: str | None, out: Path | None, values: dict[str, Any], callback: Callback) -> Run:
     pick_device(values["device"])  # before anything is read or downloaded
     seed = values["seed"] or 0
     options = given(DATA, values)
@@ -114,7 +127,7 @@ def _start(data: str, recipe: str | None, out: Path | None, values: dict[str, An
     if suggestion is not None:
         print(f"What the model sees looks like {suggestion.summary.kind}: --likelihood {suggestion.name}")
     folder = out or _free_folder(Path("runs"), f"{Path(data).stem}-{recipe}")
-    return train(model, loaded, out=folder, **given(TRAINING, values))
+    return train(model, loaded, out=folder, callback=callback, **given(TRAINING, values))
 
 
 def given(parameters: Iterable[inspect.Parameter], values: dict[str, Any]) -> dict[str, Any]:
@@ -157,7 +170,7 @@ def _only_its_own(recipe: str, chosen: dict[str, Any]) -> None:
             raise ValueError(f"--{name.replace('_', '-')} is for {', '.join(takers)}; got --recipe {recipe}")
 
 
-def _go_on(path: Path, data: str | None, values: dict[str, Any]) -> Run | None:
+def _go_on(path: Path, data: str | None, values: dict[str, Any], callback: Callback) -> Run | None:
     """Resume, or say that the run is complete; flags that would change it are refused, but for epochs and machine."""
     chosen = {name: value for name, value in values.items() if value is not None}
     refused = [f"--{name.replace('_', '-')}" for name in chosen if name not in _OF_RESUME]
@@ -169,7 +182,7 @@ def _go_on(path: Path, data: str | None, values: dict[str, Any]) -> Run | None:
     record = read_record(path)
     settings = record["training"]
     if record.get("status") != "finished" or chosen.get("epochs", settings["epochs"]) != settings["epochs"]:
-        return go_on(path, data=data, **chosen)
+        return go_on(path, data=data, callback=callback, **chosen)
     done = len(read_history(path))
     print(f"{path} is complete: it was trained for {done} {'epoch' if done == 1 else 'epochs'}.")
     if done == settings["epochs"] and settings["schedule"] == "constant":

@@ -32,7 +32,7 @@ from nelbo.training.sharded import ShardedUpdates
 from nelbo.training.start import check_fit, far_from_mean, init_output_bias
 from nelbo.training.step import Clock, Step, Updates
 from nelbo.vae import Model, as_model
-from nelbo.workers import ALONE, Workers, working_together
+from nelbo.workers import ALONE, OtherFailedError, Workers, working_together
 
 _OF_A_MACHINE = ("device", "threads", "checkpoint_every")
 ShowProgress = bool | Callable[[Loop], Display]
@@ -104,7 +104,7 @@ def fit(
         out: directory of the run; None keeps it in memory.
         checkpoint_every: seconds between checkpoints within an epoch.
         progress: show a progress bar; or a function from the training loop to the display that replaces it.
-        callback: called with each epoch's line of metrics.
+        callback: called with each epoch's line of metrics; nelbo.track("mlflow") sends them to a tracker.
 
     Returns:
         Run with .model, .history and .path; the model is in evaluation mode.
@@ -336,7 +336,7 @@ def _status(folder: Path | None, record: dict[str, Any]) -> Generator[None]:
     write("training")
     try:
         yield
-    except KeyboardInterrupt:
+    except (KeyboardInterrupt, OtherFailedError):
         write("interrupted")
         raise
     except NonFiniteError as error:
