@@ -53,6 +53,16 @@ def jupyterlab(folder):
         process.stderr.close()
 
 
+def _connected(page, address):
+    """Wait until the notebook's kernel is idle and the page listens to it: what is sent before is lost."""
+    sessions = address.replace(f"lab/tree/{NOTEBOOK.name}", "api/sessions")
+    while not any(
+        session["kernel"]["execution_state"] == "idle" and session["kernel"]["connections"]
+        for session in page.request.get(sessions).json()
+    ):
+        page.evaluate("() => new Promise(requestAnimationFrame)")
+
+
 def test_a_drag_in_the_notebook_arrives_in_python_and_back(tab, tmp_path):
     with jupyterlab(tmp_path) as address:
         tab.page.goto(address)
@@ -78,7 +88,8 @@ def test_a_drag_in_the_notebook_arrives_in_python_and_back(tab, tmp_path):
 
         counted = [0]
         cells.nth(READ).wait_for()
-        tab.page.wait_for_selector("[data-status=idle]", state="attached")  # the kernel is there
+        tab.page.wait_for_selector("[data-status=idle]", state="attached")  # also of a notebook without a kernel
+        _connected(tab.page, address)
         run(WIDGET)
         tab.page.wait_for_selector("article.page svg.plot")
         tab.settle()
