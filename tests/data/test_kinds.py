@@ -102,6 +102,19 @@ def test_the_same_table_is_read_again_from_its_record(table, tmp_path):
     assert again.kinds == data.kinds
 
 
+def test_a_label_whose_kind_is_given_is_modelled_too(table):
+    data = load(table, label="zip", types={"zip": "categorical"}, validation=0)
+    assert {name: kind.kind for name, kind in data.kinds.items()} == KINDS
+    codes, values = data.train.take(N)[:, list(KINDS).index("zip")].long(), torch.tensor(data.kinds["zip"].categories)
+    assert torch.equal(values[codes], data.train.labels)
+    again = rebuild(json.loads(json.dumps(data.origin)), table)
+    assert again.kinds == data.kinds
+    assert again.train.labels is not None
+    assert "zip" not in load(table, label="zip", columns="all", validation=0).kinds  # by itself it stays apart
+    some = load(table, label="zip", columns=["age", "zip"], types={"zip": "categorical"}, missing="observed")
+    assert list(some.kinds) == ["age", "zip"]
+
+
 def test_kinds_can_be_chosen():
     data = load(people(), columns="all", types={"zip": "real", "born": "categorical", "age": "count"}, validation=0)
     kinds = {name: kind.kind for name, kind in data.kinds.items()}

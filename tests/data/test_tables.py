@@ -55,7 +55,7 @@ def test_columns_are_taken_in_the_order_asked_for(write):
         ({"label": "town"}, "no column 'town'"),
         ({"label": "citty"}, "did you mean 'city'"),
         ({"columns": ["age", "hight"]}, "did you mean 'height'"),
-        ({"columns": ["age"], "label": "age"}, "tell the model the answer"),
+        ({"columns": ["age"], "label": "age"}, r"tell the model the answer.*types=\{'age': "),
         ({"columns": []}, "no column left"),
     ],
 )

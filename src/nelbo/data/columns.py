@@ -121,7 +121,10 @@ def check_names(schema: Any, file: str, wanted: Sequence[str], *, label: str | N
                 f"{file} has no column {name!r}{did_you_mean(name, schema.names)} It has {listed(schema.names)}"
             )
     if label in wanted:
-        raise ValueError(f"column {label!r} is both label= and in columns=, which would tell the model the answer")
+        raise ValueError(
+            f"column {label!r} is both label= and in columns=, which would tell the model the answer; if it is to be "
+            f"modelled too, write types={{{label!r}: 'categorical'}}"
+        )
     if not wanted:
         raise ValueError(f"{file} has no column left to be a feature; it has {listed(schema.names)}")
 

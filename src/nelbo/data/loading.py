@@ -151,7 +151,7 @@ def load(
         layout: of images: ``"images"`` (n, height, width), ``"channels_first"``, ``"channels_last"``; ``"series"`` (n,
             time, sensors) becomes (n, sensors, time), so that each sensor is standardized by itself; ``"vectors"``
             flattens each example; ``"as_is"`` takes the axes as they come; ``"auto"`` recognizes clear cases.
-        label: the column of a table that holds labels.
+        label: the column of a table that holds labels. It is no feature, unless `types` gives its kind.
         columns: the columns of a table that are features; by default all but `label`, which must be numbers. ``"all"``
             takes a mixed table as it is: what each column holds (real numbers, counts, categories, ...) is told from
             its values, each is scaled by itself, and what cannot be learned from is left out and named.

@@ -119,13 +119,14 @@ def _chosen(
     """The columns that are features, a type that holds them, notes, and what each is, of a mixed table."""
     if columns != ALL and types is None:
         return *choose(schema, file, values, label=label, columns=columns, missing=missing), None
-    everything = columns in (ALL, None)
+    everything, given = columns in (ALL, None), types or {}
+    apart = None if label in given else label  # a label whose kind is given is modelled too
     index = row_indices(schema) if everything else []
-    present = [n for n in schema.names if n != label and n not in index]
+    present = [n for n in schema.names if n != apart and n not in index]
     names = present if everything else list(columns or ())
     known = [n for n in present if is_numeric(schema.field(n).type)]
-    check_names(schema, file, names, label=label, present=present)
-    kinds, notes = kinds_of(schema, names, column, file, given=types or {}, all_of_them=everything)
+    check_names(schema, file, names, label=apart, present=present)
+    kinds, notes = kinds_of(schema, names, column, file, given=given, all_of_them=everything)
     stored = [dtype_of(schema.field(n).type) for n in kinds if n in known]
     return tuple(kinds), np.result_type(np.float32, *stored), [*on_indices(index), *notes], kinds
 
