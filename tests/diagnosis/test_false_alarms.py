@@ -109,7 +109,7 @@ def two_draws(seed):
     """Two sets of binary images from one source."""
     gray = torch.sigmoid(torch.linspace(-3, 3, 8)[:, None] + torch.linspace(-2, 2, 8))
     x = torch.bernoulli(gray.expand(300, 1, 8, 8), generator=generator(seed))
-    only = ["another-binarization", "train-and-test-mixed", "gray-bernoulli", "outside-support"]
+    only = ["another-binarization", "train-and-test-mixed", "gray-bernoulli", "outside-support", "flat-scores-high"]
     return nelbo.diagnose(IMAGES, x[:150], held_out=x[150:], seed=seed, only=only)
 
 

@@ -246,6 +246,52 @@ def test_an_encoder_that_is_not_told_what_is_missing(told):
     assert "mask-left-out" in nelbo.diagnose(vae, x, only=["mask-left-out"]).skipped  # nothing is missing
 
 
+def of_pattern(pattern):
+    """A VAE whose p(x|z) is N(pattern, 1) for every z, so that log p(x) is a closed form, and draws of it."""
+    encoder = torch.nn.Sequential(torch.nn.Flatten(), torch.nn.Linear(pattern.numel(), 4))
+    decoder = torch.nn.Sequential(torch.nn.Linear(2, pattern.numel()), torch.nn.Unflatten(1, pattern.shape))
+    for layer, bias in ((encoder[1], torch.zeros(4)), (decoder[0], pattern.flatten())):
+        torch.nn.init.zeros_(layer.weight)
+        layer.bias.data.copy_(bias)
+    vae = nelbo.VAE(encoder, decoder, latent=2, likelihood=nelbo.likelihoods.Normal(1.0))
+    return vae, pattern + torch.randn(300, *pattern.shape, generator=torch.Generator().manual_seed(0))
+
+
+@pytest.mark.parametrize("height", [0.0, 4.0])
+def test_a_flat_example_that_scores_higher_than_the_data(height):
+    """Without the noise, a flat example of d values gains d / 2 nats; without the pattern, it loses its squares."""
+    pattern = height * torch.eye(6)[None].repeat(2, 1, 1)
+    vae, x = of_pattern(pattern)
+    found = nelbo.diagnose(vae, x, only=["flat-scores-high"])
+    assert [(finding.id, finding.severity) for finding in found] == [("flat-scores-high", "note")] * (height == 0)
+    share, flat, mean = (found[0] if found else found.passed[-1]).evidence
+    exact = torch.distributions.Normal(pattern, 1.0)
+    middle = x.transpose(0, 1).flatten(1).median(1).values[:, None, None]
+    of_flat, of_data = exact.log_prob(middle).sum(), exact.log_prob(x).flatten(1).sum(1)
+    assert float(share) == float((of_data < of_flat).double().mean())
+    assert float(flat) == pytest.approx(float(of_flat), abs=1e-3)
+    assert float(mean) == pytest.approx(float(of_data.mean()), abs=1e-3)
+
+
+def test_the_advice_for_flat_examples_finds_them():
+    vae, x = of_pattern(torch.zeros(1, 6, 6))
+    parts = (x[:1] * 0, x[:150], x[150:])
+    flat, usual, fresh = (nelbo.measure.score_samples(vae, part, method="elbo").value for part in parts)
+    assert float(flat) > float(usual.max())
+    limit = nelbo.measure.threshold(-(usual - usual.mean()).abs(), 0.05)
+    odd = [-(scores - usual.mean()).abs() < limit.value for scores in (flat, fresh)]
+    assert bool(odd[0])
+    assert float(odd[1].double().mean()) == pytest.approx(0.05, abs=3 * (0.05 * 0.95 * 2 / 150) ** 0.5)
+
+
+def test_flat_examples_are_not_judged_where_they_are_no_outliers():
+    vae, x = of_pattern(torch.zeros(1, 6, 6))
+    x[:3] *= 0.01
+    assert "nearly flat" in nelbo.diagnose(vae, x, only=["flat-scores-high"]).skipped["flat-scores-high"]
+    vae, x = of_pattern(torch.zeros(6))
+    assert "needs images" in nelbo.diagnose(vae, x, only=["flat-scores-high"]).skipped["flat-scores-high"]
+
+
 def test_nobody_is_told_to_train_on_the_objective_that_was_trained():
     """A posterior that is too wide for the ELBO, of a model that was trained on the ELBO."""
     truth = LinearGaussian.random(orthogonal=True)

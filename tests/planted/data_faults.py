@@ -130,3 +130,13 @@ def zeros_for_holes_table():
 @plant("mask-left-out", "readings with holes", "deep")
 def zeros_for_holes_readings():
     return with_missing(sets.readings(), told=False, hidden=(64, 64))
+
+
+@plant("flat-scores-high", "short lines", "dense")
+def lines_that_blank_beats():
+    return make(sets.short_lines(), "bernoulli", latent=8)
+
+
+@plant("flat-scores-high", "grainy blobs", "conv")
+def grain_that_gray_beats():
+    return make(sets.grainy_blobs(), "normal:0.5", latent=3, kind="conv")

@@ -23,6 +23,7 @@ _TWINS = {
     ("gray digits", "conv"): "conv_normal",
     ("counts", "dense"): "counts_poisson",
     ("table with holes", "dense"): "told_of_holes",
+    ("short lines", "dense"): "dense_16",
 }
 _OF_THE_TABLE = "table_3"
 

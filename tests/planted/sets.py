@@ -137,3 +137,23 @@ def even_counts(n=2400, features=20):
     z = torch.randn(n, 3, generator=g)
     chance = torch.sigmoid(z @ torch.randn(3, features, generator=g) + 3.0)
     return _split((torch.rand(12, n, features, generator=g) < chance).float().sum(0))
+
+
+@functools.cache
+def short_lines(n=2400):
+    """Binary images of a line of three to six pixels somewhere, across or down; 2 % of the pixels are flipped."""
+    g = _generator(14)
+    row, start, length = (torch.randint(*span, (n, 1, 1), generator=g) for span in ((0, 8), (0, 3), (3, 7)))
+    i, j = torch.arange(8)[:, None], torch.arange(8)
+    x = ((i == row) & (j >= start) & (j < start + length)).float()
+    x = torch.where(torch.rand(n, 1, 1, generator=g) < 0.5, x, x.transpose(1, 2))
+    flips = (torch.rand(x.shape, generator=g) < 0.02).float()
+    return _split((x - flips).abs()[:, None])
+
+
+@functools.cache
+def grainy_blobs():
+    """The gray discs through a poor camera: the noise of a pixel is half of what there is to see."""
+    return tuple(
+        part + 0.5 * torch.randn(part.shape, generator=_generator(15 + i)) for i, part in enumerate(gray_blobs())
+    )

@@ -86,9 +86,9 @@ def rising_kl_conv():
     return digits(epochs=60, lr=1e-3, latent=8, kind="conv")
 
 
-@plant("kl-rises-early", "blobs", "dense")
-def rising_kl_blobs():
-    return make(sets.blobs(), "bernoulli", epochs=60, lr=1e-3)
+@plant("kl-rises-early", "counts", "dense")
+def rising_kl_counts():
+    return make(sets.counts(), "poisson", epochs=60, lr=1e-3)
 
 
 @plant("validation-beta", "binary digits", "dense")

@@ -12,6 +12,7 @@ _FILES = (
     "collapse",
     "latent_space",
     "likelihood",
+    "scores",
     "training",
     "networks",
     "evaluation",
