@@ -278,10 +278,10 @@ def test_the_advice_for_flat_examples_finds_them():
     parts = (x[:1] * 0, x[:150], x[150:])
     flat, usual, fresh = (nelbo.measure.score_samples(vae, part, method="elbo").value for part in parts)
     assert float(flat) > float(usual.max())
-    limit = nelbo.measure.threshold(-(usual - usual.mean()).abs(), 0.05)
-    odd = [-(scores - usual.mean()).abs() < limit.value for scores in (flat, fresh)]
+    low, high = nelbo.measure.threshold(usual, 0.05).value, -nelbo.measure.threshold(-usual, 0.05).value
+    odd = [(scores < low) | (scores > high) for scores in (flat, fresh)]
     assert bool(odd[0])
-    assert float(odd[1].double().mean()) == pytest.approx(0.05, abs=3 * (0.05 * 0.95 * 2 / 150) ** 0.5)
+    assert float(odd[1].double().mean()) == pytest.approx(0.1, abs=3 * (0.1 * 0.9 * 2 / 150) ** 0.5)
 
 
 def test_flat_examples_are_not_judged_where_they_are_no_outliers():
