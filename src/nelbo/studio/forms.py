@@ -26,7 +26,7 @@ _MODEL = {
     "posterior": True,
 }
 # what the studio sees to by itself is left out
-_LEFT_OUT = ("precision", "compile", "capture", "device", "threads", "checkpoint_every")
+_LEFT_OUT = ("shards", "precision", "compile", "capture", "device", "threads", "checkpoint_every")
 _FIRST = ("epochs", "learning_rate", "seed")
 _TRAINING = dict.fromkeys(_FIRST, False) | {
     each.name: True for each in dataclasses.fields(Settings) if each.name not in (*_FIRST, *_LEFT_OUT)
