@@ -14,6 +14,8 @@ _MODULES = {"tensorboard": "torch.utils.tensorboard"}  # the others have the nam
 def track(tracker: TrackerName, **options: Any) -> Callable[[Epoch], None]:
     """A callback of :func:`nelbo.fit` that sends the numbers of each epoch to an experiment tracker.
 
+    ``nelbo.fit(model, x, callback=nelbo.track("tensorboard", log_dir="runs/board"))``.
+
     They have the names of metrics.jsonl, such as ``validation_nelbo``, in nats, and the epoch as their step. A run of
     the tracker that is active already is used; else one is started after the first epoch.
 
@@ -26,8 +28,6 @@ def track(tracker: TrackerName, **options: Any) -> Callable[[Epoch], None]:
     Raises:
         ValueError: there is no such tracker.
         ImportError: its package is not installed; the message has the line that installs it.
-
-    >>> nelbo.fit(model, x, callback=nelbo.track("tensorboard", log_dir="runs/board"))
     """
     check_choice("tracker", tracker, get_args(TrackerName))
     try:
