@@ -26,7 +26,8 @@ class Lane(NamedTuple):
     def within(self, n: int) -> tuple[int, int]:
         """The positions, from and to, that it has among n: the longer lanes come first."""
         each, longer = divmod(n, self.of)
-        return tuple(number * each + min(number, longer) for number in (self.number, self.number + 1))  # pyright: ignore[reportReturnType]
+        first = self.number * each + min(self.number, longer)
+        return first, first + each + (self.number < longer)
 
 
 class Dataset(ABC):
@@ -69,7 +70,7 @@ class Dataset(ABC):
 
     @abstractmethod
     def _pools(
-        self, order: int | None, lane: "Lane", skip: int, device: torch.device
+        self, order: int | None, lane: Lane, skip: int, device: torch.device
     ) -> Iterator[tuple[Batch, Tensor | None]]:
         """Examples in memory together, and the order in which to visit them; None is as they come, uncopied.
 
@@ -120,7 +121,7 @@ class Dataset(ABC):
         each = [self._batches(size, order, Lane(number, lanes), start * size, on) for number in wanted]
         return each[0] if len(each) == 1 else map(_joined, itertools.zip_longest(*each))
 
-    def _batches(self, size: int, order: int | None, lane: "Lane", skip: int, device: torch.device) -> Iterator[Batch]:
+    def _batches(self, size: int, order: int | None, lane: Lane, skip: int, device: torch.device) -> Iterator[Batch]:
         rest: Batch | None = None
         for pool, index in self._pools(order, lane, skip, device):
             rows = index if index is None or pool.rows is None else pool.rows.index_select(0, index)
