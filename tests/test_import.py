@@ -72,6 +72,15 @@ def test_what_reads_tables_is_installed_with_nelbo_and_imported_when_it_is_used(
     assert done.returncode == 0, done.stderr
 
 
+def test_matplotlib_is_imported_when_something_is_drawn():
+    """It takes as long to import as half of torch, and most commands draw nothing."""
+    code = (
+        "import sys, nelbo; [getattr(nelbo, n) for n in nelbo.__all__]; raise SystemExit('matplotlib' in sys.modules)"
+    )
+    done = run(code)
+    assert done.returncode == 0, done.stderr
+
+
 def test_the_studio_starts_without_torch():
     done = run("import sys; import nelbo.cli, nelbo.studio.server; raise SystemExit('torch' in sys.modules)")
     assert done.returncode == 0, done.stderr

@@ -44,7 +44,7 @@ class RateDistortion:
     distortion: Estimate
     total: Estimate
 
-    def point(self, name: str, *, on_curve: bool, shift: float = 0.0) -> figures.Point:
+    def point(self, name: str, *, on_curve: bool, shift: float = 0.0) -> "figures.Point":
         """The place of the model in ``figures.rate_distortion``, its distortion shifted into other units."""
         errors = self.rate.error, self.distortion.error
         return figures.Point(name, float(self.rate), float(self.distortion) + shift, *errors, on_curve=on_curve)

@@ -5,9 +5,7 @@ import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
-
-from matplotlib.figure import Figure
+from typing import TYPE_CHECKING, Any
 
 from nelbo import figures, recipes
 from nelbo.data import Data
@@ -18,6 +16,9 @@ from nelbo.report import Row
 from nelbo.report.parts import as_json
 from nelbo.runs import Run
 from nelbo.training import fit_or_resume
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
 
 BETAS = (0.1, 0.3, 1.0, 3.0, 10.0)
 FILE, PICTURE = "sweep.json", "rate-distortion.png"
@@ -42,7 +43,7 @@ class Sweep:
         """Of the models."""
         return tuple(_name(beta) for beta in self.betas)
 
-    def figure(self) -> Figure:
+    def figure(self) -> "Figure":
         """The curve, with the VAE's and the autoencoder's place on it."""
         return figures.rate_distortion(
             [at.point(name, on_curve=True) for name, at in zip(self.names, self.points, strict=True)]

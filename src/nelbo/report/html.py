@@ -4,15 +4,16 @@ import re
 from collections.abc import Iterable, Mapping, Sequence
 from html import escape
 from importlib.resources import files
-
-from matplotlib.figure import Figure
+from typing import TYPE_CHECKING
 
 from nelbo.divergences import TestResult
 from nelbo.estimate import Estimate
 from nelbo.figures import palette
-from nelbo.figures.page import render
 from nelbo.report.parts import Finding, Passed, Picture, Row, Section
 from nelbo.report.terminal import HEADS, columns_of, signed
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
 
 
 def document(title: str, body: Iterable[str]) -> str:
@@ -179,7 +180,7 @@ _NAME = re.compile(r'(?<= id=")(?=[^"]+")|(?<=url\(#)|(?<=href="#)')
 _PIXELS_PER_INCH = 110
 
 
-def inline(figure: Figure, name: str, label: str) -> str:
+def inline(figure: "Figure", name: str, label: str) -> str:
     """A figure as an <svg> element whose colours follow the reader's light or dark theme.
 
     Args:
@@ -187,6 +188,8 @@ def inline(figure: Figure, name: str, label: str) -> str:
         name: prefix of every id, which must be unique in a page.
         label: a description for readers who cannot see it, as HTML.
     """
+    from nelbo.figures.page import render  # matplotlib, for the pages that have pictures
+
     text = render(figure, ".svg", dpi=_PIXELS_PER_INCH).decode()
     text = text[text.index("<svg") :]
     head, body = text.split(">", 1)

@@ -2,11 +2,12 @@
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, fields, is_dataclass
-from typing import Any, Literal
-
-from matplotlib.figure import Figure
+from typing import TYPE_CHECKING, Any, Literal
 
 from nelbo.estimate import Estimate
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
 
 MEASURES, FINDINGS, PAGE = "measure.json", "findings.json", "report.html"
 """Files of a run's folder: the measurements, the diagnosis, and the page that shows both."""
@@ -55,7 +56,7 @@ class Picture:
     """A figure, drawn when a page is written."""
 
     caption: str
-    draw: Callable[[], Figure]
+    draw: Callable[[], "Figure"]
 
 
 @dataclass(frozen=True, eq=False)

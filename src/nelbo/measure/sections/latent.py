@@ -1,6 +1,6 @@
 """The information in the latent space, and its distribution beside the prior."""
 
-from matplotlib.figure import Figure
+from typing import TYPE_CHECKING
 
 from nelbo import figures
 from nelbo.estimate import Estimate
@@ -9,6 +9,9 @@ from nelbo.measure.context import ReportContext
 from nelbo.measure.latent_usage import THRESHOLD, LatentUsage, latent_usage
 from nelbo.measure.quantities import row
 from nelbo.report.parts import Picture, Section, percent
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
 
 _POINTS = 4000
 
@@ -87,7 +90,7 @@ def aggregate(context: ReportContext) -> Section:
 
 
 def _cloud(context: ReportContext) -> Picture:
-    def draw() -> Figure:
+    def draw() -> "Figure":
         z, labels = context.held_out.embedding[:_POINTS].cpu(), context.held_out.batch.labels
         labels = None if labels is None else labels[: len(z)].cpu()
         return figures.embedding(z, labels, prior=context.held_out.pz, title="embeddings")

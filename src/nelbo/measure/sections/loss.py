@@ -1,8 +1,7 @@
 """The terms of the loss, and what is left of an example when only its embedding is kept."""
 
 import math
-
-from matplotlib.figure import Figure
+from typing import TYPE_CHECKING
 
 from nelbo import figures
 from nelbo.estimate import Estimate
@@ -10,6 +9,9 @@ from nelbo.measure.context import ReportContext
 from nelbo.measure.loss_terms import from_embeddings
 from nelbo.measure.quantities import row
 from nelbo.report.parts import Picture, Section, percent
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
 
 _SHOWN = 8
 mean = Estimate.mean_of
@@ -62,7 +64,7 @@ def _extremes(context: ReportContext) -> Picture:
     chosen = [*order[:k], *order[-k:]]
     shown = context.held_out[chosen]
 
-    def draw() -> Figure:
+    def draw() -> "Figure":
         captions = [f"{float(cost[i]):,.0f}" for i in chosen]
         return figures.reconstruction_pairs(shown.x.cpu(), shown.reconstruction.cpu(), columns=k, captions=captions)
 

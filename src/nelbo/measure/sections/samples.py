@@ -1,13 +1,15 @@
 """Samples from the prior beside held-out data."""
 
-from matplotlib.figure import Figure
+from typing import TYPE_CHECKING
 
 from nelbo import figures
-from nelbo.figures.tiles import is_image
 from nelbo.measure.context import GIVEN, ReportContext
 from nelbo.measure.generation import NEIGHBOURS, sample_match
 from nelbo.measure.quantities import row
 from nelbo.report.parts import Picture, Section, percent
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
 
 _MAP = 15
 _MISSING = (
@@ -18,6 +20,8 @@ _MISSING = (
 
 def samples(context: ReportContext) -> Section:
     """Are samples like the data, do they cover them, are they copies?"""
+    from nelbo.figures.tiles import is_image  # beside matplotlib
+
     match = sample_match(
         context.model,
         context.training.batch,
@@ -41,7 +45,7 @@ def samples(context: ReportContext) -> Section:
         f"{percent(float(match.classifier))} of cases (50 % is chance); {verdict}."
     )
 
-    def neighbours() -> Figure:
+    def neighbours() -> "Figure":
         return figures.reconstruction_pairs(match.drawn, match.neighbours, names=("sample", "nearest"))
 
     pictures = [Picture("Samples, as means of p(x|z), and under each the nearest training example.", neighbours)]
