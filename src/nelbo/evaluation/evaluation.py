@@ -10,7 +10,7 @@ from typing import Any, NamedTuple, final
 from weakref import WeakKeyDictionary, ref
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from torch.distributions import Distribution, Independent
 
 from nelbo import latents
@@ -206,6 +206,12 @@ class Evaluation:
     def content(self) -> Tensor:
         """(n,) int64, a hash of each example's values and condition."""
         return _content(self.batch) if self._content is None else self._content()
+
+    @cached_property
+    def width(self) -> int:
+        """Numbers of one example where the network has most of them: its features, or a linear layer's outputs."""
+        layers = [part.out_features for part in self.model.modules() if isinstance(part, nn.Linear)]
+        return max([self.features, *layers])
 
     def keys(self, purpose: str) -> Tensor:
         """(n,) the source of each example's draws for a purpose."""
@@ -429,12 +435,18 @@ class Evaluation:
         kl = closed_form(qz, pz)
         draws = 2 if self.is_point else samples
         z, log_qz = latents.draw_with_log_prob(qz, draws, self.keys("elbo"))
-        error = -widened(model.log_likelihood(self.x, z))
-        drawn = widened(log_qz - pz.log_prob(z) if kl is None else kl).expand_as(error)
-        each = torch.stack([error, drawn, -(error + drawn)])
-        # an infinite KL has no spread, and inf - inf would say nan
-        spread = torch.where(each.isfinite().all(1), each.std(1) / math.sqrt(draws), 0.0)
-        return torch.cat([each.mean(1), spread]).cpu().double()
+        at_once = rows_at_once(self.width * len(self), passes=8, on=self.device)
+        error = -widened(torch.cat([model.log_likelihood(self.x, some) for some in z.split(at_once)]))
+        drawn = widened(log_qz - pz.log_prob(z) if kl is None else kl[None])
+        each = [error, drawn, -(error + drawn)]
+        return torch.stack([*(term.mean(0) for term in each), *map(_standard_error, each)]).cpu().double()
+
+
+def _standard_error(drawn: Tensor) -> Tensor:
+    """Of the mean of draws (draws, n), (n,): 0 where there is but one, and of an infinite KL, as inf - inf is NaN."""
+    if len(drawn) == 1:
+        return torch.zeros_like(drawn[0])
+    return torch.where(drawn.isfinite().all(0), drawn.std(0) / math.sqrt(len(drawn)), 0.0)
 
 
 @within_memory
