@@ -89,7 +89,7 @@ class Columns(Likelihood):
         bases: list[Distribution] = []
         for i, (part, block) in enumerate(zip(parameters.split(self._sizes, -1), self.blocks, strict=True)):
             index = getattr(self, f"_index_{i}")
-            whole = part
+            whole = part.contiguous()  # loops over a few numbers of each row take twice the time
             if index is not None:  # a class that a column lacks has the probability 0
                 whole = torch.cat([part, torch.full_like(part[..., :1], -torch.inf)], -1).index_select(-1, index)
             bases.append(_base(block(whole, 1), block))
