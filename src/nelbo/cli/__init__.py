@@ -20,6 +20,7 @@ app = App(
     "Start with: nelbo demo",
     help_format="plaintext",
     default_parameter=Parameter(negative="", show_default=shown),
+    suppress_keyboard_interrupt=False,  # it says how to go on
 )
 
 # name -> where it is, what it does, and lines to try; a test parses every one of them
