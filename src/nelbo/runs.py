@@ -117,7 +117,7 @@ class Run:
         Raises:
             ValueError: columns are missing, all of which are named, or the shape is another one.
         """
-        return prepared_like(self.origin, source)
+        return prepared_like(self.origin, source).train
 
     def table(self, x: Tensor, *, means: bool = False, empty: int | None = None) -> dict[str, NDArray[Any]]:
         """Samples or reconstructions as columns, in the names and the units of the run's data.

@@ -153,6 +153,16 @@ def launched() -> int:
     return int(os.environ.get("WORLD_SIZE", "1")) if "MASTER_ADDR" in os.environ else 1
 
 
+def dealt(n: int) -> tuple[range, bool]:
+    """Those of n independent things that this process does, by turns with the others that a launcher started.
+
+    Returns:
+        Their numbers, and whether this is the first of the processes.
+    """
+    rank, size = int(os.environ.get("RANK", "0")) if launched() > 1 else 0, launched()
+    return range(rank, n, size), rank == 0
+
+
 def working_together(pieces: int) -> Workers:
     """The processes that are to train together: those of a group that is there already, or else of a launcher.
 

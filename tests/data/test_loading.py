@@ -94,7 +94,7 @@ def test_other_examples_are_prepared_like_those_of_a_run(tmp_path):
     other.write_text("name,b,a\nx,4,3\n")  # another order, and a column of text
     data = load(table, validation=0, standardize=True)
     with pytest.warns(UserWarning, match="o.csv: 'name' left out"):
-        examples = prepared_like(data.origin, other)
+        examples = prepared_like(data.origin, other).train
     assert torch.equal(examples.take(1), data.train.take([1]))
     other.write_text("a,c\n1,2\n")
     with pytest.raises(

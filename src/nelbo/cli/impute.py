@@ -1,25 +1,33 @@
 """nelbo impute: fill in what is missing of a table."""
 
+import warnings
 from pathlib import Path
 
 import numpy as np
 import torch
+from torch import Tensor
 
 from nelbo import runs
-from nelbo.cli.outputs import (
+from nelbo.cli.results import (
     Columns,
     Split,
+    Totals,
     array_bytes,
     beside,
     check_format,
     examples_of,
+    in_parts,
+    is_folder,
     kinds_of,
     rows_of,
     table_bytes,
 )
+from nelbo.data import Batch, Dataset
 from nelbo.files import write_bytes
+from nelbo.measure import Imputation
 from nelbo.measure import impute as impute_in
 from nelbo.measure.importance import SAMPLES
+from nelbo.measure.scores import OF_MANY
 
 _FORMATS = (".csv", ".parquet", ".npy")
 
@@ -50,39 +58,83 @@ def impute(
         samples: draws of z for each example.
         seed: of the draws.
         device: of the model: auto (the accelerator where there is one), cpu, cuda, cuda:1, mps, ...
-        out: a .csv, .parquet or .npy file (the values alone); by default imputed.csv in the run.
+        out: a .csv, .parquet or .npy file (the values alone); by default imputed.csv in the run. A folder, written
+            without an ending, gets a Parquet file for each row group of the data, as in nelbo score.
     """
     path = out or run / "imputed.csv"
-    check_format(path, *_FORMATS)
+    if not is_folder(path):
+        check_format(path, *_FORMATS)
     loaded = runs.load(run, device=device)
     if not loaded.model.takes_missing:
         raise ValueError(
             f"the model of {run} does not take missing values; train one that does: nelbo fit DATA --missing observed"
         )
-    examples = examples_of(loaded, data, split)
-    batch = examples.examples(len(examples), seed=seed)
-    found = impute_in(loaded, batch, draws=draws, samples=samples, seed=seed, progress=True)
-    stored = examples.stored(torch.arange(len(examples))).double()
-    tables = [found.value] if found.draws is None else list(found.draws)
-    filled = [torch.where(stored.isnan(), examples.preparation.inverse(x.double()), stored) for x in tables]
-    if path.suffix == ".npy":
-        write_bytes(path, array_bytes(torch.stack(filled).numpy() if draws else filled[0].numpy()))
-    else:
-        features = loaded.record["data"].get("features") or [f"x{i}" for i in range(stored[0].numel())]
-        table: Columns = dict(zip(features, torch.cat(filled).flatten(1).T.numpy(), strict=True))
-        kept = np.tile(~stored.isnan().flatten(1).numpy(), (len(filled), 1))
-        kinds = kinds_of(loaded)
+    kinds = kinds_of(loaded)
+
+    def filled(examples: Dataset, batch: Batch, *, progress: bool) -> tuple[list[Tensor], Tensor, Imputation]:
+        found = impute_in(loaded, batch, draws=draws, samples=samples, seed=seed, progress=progress)
+        assert batch.rows is not None
+        stored = examples.stored(batch.rows).double()
+        tables = [found.value] if found.draws is None else list(found.draws)
+        values = [torch.where(stored.isnan(), examples.preparation.inverse(x.double()), stored) for x in tables]
+        return values, stored.isnan(), found
+
+    def table_of(rows: np.ndarray, values: list[Tensor], missing: Tensor, ess: Tensor) -> Columns:
+        features = loaded.record["data"].get("features") or [f"x{i}" for i in range(missing[0].numel())]
+        table: Columns = dict(zip(features, torch.cat(values).flatten(1).T.numpy(), strict=True))
+        kept = np.tile(~missing.flatten(1).numpy(), (len(values), 1))
         for i, (name, kind) in enumerate(kinds.items()):
             table[name] = kind.decoded(table[name], means=draws is None, kept=kept[:, i])
-        rows = rows_of(examples, None)
-        draw, ess = (name if name not in table else f"nelbo_{name}" for name in ("draw", "ess"))
-        number = {draw: np.arange(len(filled)).repeat(len(rows))} if draws else {}
-        table = number | beside(np.tile(rows, len(filled)), table) | {ess: np.tile(found.ess.numpy(), len(filled))}
-        write_bytes(path, table_bytes(table, path.suffix, kinds))
-    print(f"{int(stored.isnan().sum()):,} missing values in {len(examples):,} examples filled in: {path}")
-    ess = found.ess[~found.ess.isnan()]
-    if len(ess):
-        print(
-            f"effective sample size: median {float(ess.median()):,.0f}, smallest {float(ess.min()):,.0f} of {samples:,}"
+        draw, size = (name if name not in table else f"nelbo_{name}" for name in ("draw", "ess"))
+        number = {draw: np.arange(len(values)).repeat(len(rows))} if draws else {}
+        return number | beside(np.tile(rows, len(values)), table) | {size: np.tile(ess.numpy(), len(values))}
+
+    if is_folder(path):
+
+        def compute(examples: Dataset, some: Batch) -> tuple[Columns, Totals]:
+            with warnings.catch_warnings():
+                warnings.filterwarnings("ignore", OF_MANY)  # they are counted over all parts
+                values, missing, found = filled(examples, some, progress=False)
+            table = table_of(rows_of(examples, some.rows), values, missing, found.ess)
+            flagged = int(found.flagged.sum())
+            return table, {"rows": len(some), "missing": int(missing.sum()), "flagged": flagged}
+
+        # the stored values of a part are read once
+        parts = in_parts(
+            loaded,
+            path,
+            "imputed rows",
+            compute,
+            data=data,
+            split=split,
+            seed=seed,
+            at_once=None,
+            draws=draws,
+            samples=samples,
         )
+        totals = parts.totals()
+        if totals is not None:
+            print(_said(totals["missing"], totals["rows"], parts.where))
+            if totals["flagged"]:
+                print(
+                    f"of {totals['flagged']:,.0f} examples a few draws of z carry the sum (Pareto k), and neither the "
+                    "imputed values nor their standard errors can be relied on there"
+                )
+        return 0
+    examples = examples_of(loaded, data, split)
+    values, missing, found = filled(examples, examples.examples(len(examples), seed=seed), progress=True)
+    if path.suffix == ".npy":
+        write_bytes(path, array_bytes(torch.stack(values).numpy() if draws else values[0].numpy()))
+    else:
+        table = table_of(rows_of(examples, None), values, missing, found.ess)
+        write_bytes(path, table_bytes(table, path.suffix, kinds))
+    print(_said(int(missing.sum()), len(examples), path))
+    known = found.ess[~found.ess.isnan()]
+    if len(known):
+        median, smallest = float(known.median()), float(known.min())
+        print(f"effective sample size: median {median:,.0f}, smallest {smallest:,.0f} of {samples:,}")
     return 0
+
+
+def _said(missing: float, examples: float, where: Path | str) -> str:
+    return f"{missing:,.0f} missing values in {examples:,.0f} examples filled in: {where}"

@@ -1,9 +1,8 @@
 """nelbo sample, reconstruct, embed: write a trained model's outputs to a file."""
 
 from collections.abc import Callable, Mapping, Sequence
-from io import BytesIO
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated
 
 import numpy as np
 import torch
@@ -11,9 +10,28 @@ from cyclopts import Parameter
 from torch import Tensor
 
 from nelbo import runs
-from nelbo.data import Dataset
+from nelbo.cli.results import (
+    Columns,
+    Parts,
+    Split,
+    Totals,
+    array_bytes,
+    beside,
+    check_format,
+    examples_of,
+    in_parts,
+    is_folder,
+    kinds_of,
+    model_of,
+    rows_of,
+    table_bytes,
+)
+from nelbo.data import Batch, Dataset
 from nelbo.data.kinds import ColumnKind
+from nelbo.evaluation import Evaluation
 from nelbo.files import write_bytes
+from nelbo.measure.scores import filled_up
+from nelbo.randomness import derive
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -21,8 +39,8 @@ if TYPE_CHECKING:
 _IMAGE_AXES = 3
 _FORMATS = (".png", ".npy", ".parquet", ".csv")
 _PAIRS = 10  # images above their reconstructions, unless a number is given
-Split = Literal["train", "validation", "test"]
-Columns = dict[str, np.ndarray]
+_TOGETHER = 256  # examples of a batch: fewer cost as much
+_BLOCK = 1 << 16  # samples that are drawn by one seed, and of one file in a folder
 Number = Annotated[int, Parameter(name=("-n", "--number"))]
 
 
@@ -47,33 +65,48 @@ def sample(
             training data, in each column at random.
         device: of the model: auto (the accelerator where there is one), cpu, cuda, cuda:1, mps, ...
         out: a .csv or .parquet file, in the names and units of the data; a .npy file of what the model gives; or a .png
-            file. By default samples.png in the run, samples.npy for other examples.
+            file. A folder, written without an ending, gets Parquet files of 65,536 rows, and a restart draws those that
+            are missing. By default samples.png in the run, samples.npy for other examples.
     """
-    check_format(out, *_FORMATS)
+    if not is_folder(out):
+        check_format(out, *_FORMATS)
     loaded = runs.load(run, device=device)
-    x = loaded.sample(n, mean=mean, seed=seed)
+    complete = complete or mean
+    kinds = kinds_of(loaded)
+    holes = {name: kind.missing for name, kind in kinds.items() if kind.missing}
+
+    def seed_of(block: slice) -> int:
+        return seed if block.start == 0 else derive(seed, "samples", block.start // _BLOCK)
+
+    def drawn(block: slice) -> Tensor:
+        return loaded.sample(block.stop - block.start, mean=mean, seed=seed_of(block))
+
+    def table(block: slice, x: Tensor) -> Columns:
+        return loaded.table(x, means=mean, empty=None if complete else seed_of(block))
+
+    blocks = [slice(start, min(start + _BLOCK, n)) for start in range(0, n, _BLOCK)] or [slice(0, n)]
+    if out is not None and is_folder(out):
+        how = {"rows": n, "seed": seed, "mean": mean, "complete": complete}
+        parts = Parts(out, "samples", {**model_of(loaded), **how}, blocks)
+        parts.write(lambda b: [(table(b, drawn(b)), {"rows": b.stop - b.start})], kinds=kinds)
+        return _said(parts)
+    x = torch.cat([drawn(block) for block in blocks])
 
     def picture() -> "Figure":
         from nelbo import figures
 
         return figures.image_grid(x)
 
+    def columns() -> Columns:
+        tables = [table(block, x[block]) for block in blocks]
+        return {name: np.concatenate([each[name] for each in tables]) for name in tables[0]}
+
     path = out or run / f"samples{_suffix(x.shape[1:])}"
-    complete = complete or mean
-    kinds = kinds_of(loaded)
-    holes = {name: kind.missing for name, kind in kinds.items() if kind.missing}
     if path.suffix in (".csv", ".parquet") and holes and not complete:
         shares = ", ".join(f"{name} {share:.1%}" for name, share in holes.items())
         print(f"Cells are left empty as often as in the training data, in each column at random: {shares}")
         print("Why they are empty, and which are so together, is not modelled; --complete leaves none empty.")
-    return _write(
-        x,
-        path,
-        "samples",
-        picture=picture,
-        columns=lambda: loaded.table(x, means=mean, empty=None if complete else seed),
-        kinds=kinds,
-    )
+    return _write(x, path, "samples", picture=picture, columns=columns, kinds=kinds)
 
 
 def reconstruct(
@@ -96,11 +129,22 @@ def reconstruct(
         seed: of dynamic binarization.
         device: of the model: auto (the accelerator where there is one), cpu, cuda, cuda:1, mps, ...
         out: a .csv or .parquet file, in the names and units of the data beside the number of each row; a .npy file of
-            what the model gives; or a .png file, originals above reconstructions. By default reconstructions.png in
+            what the model gives; or a .png file, originals above reconstructions. A folder, written without an ending,
+            gets a Parquet file for each row group of the data, as in nelbo score. By default reconstructions.png in
             the run, reconstructions.npy for other examples.
     """
-    check_format(out, *_FORMATS)
+    if not is_folder(out):
+        check_format(out, *_FORMATS)
     loaded = runs.load(run, device=device)
+    if out is not None and is_folder(out):
+        if n is not None:
+            raise ValueError("--number is for one file; leave it out, or write --out with an ending such as .csv")
+
+        def compute(examples: Dataset, some: Batch) -> tuple[Columns, Totals]:
+            back = _of_each(loaded, some, lambda evaluation: evaluation.reconstruction)
+            return beside(rows_of(examples, some.rows), loaded.table(back, means=True)), {"rows": len(some)}
+
+        return _said(in_parts(loaded, out, "reconstructions", compute, data=data, split=split, seed=seed))
     examples = examples_of(loaded, data, split)
     path = out or run / f"reconstructions{_suffix(examples.event_shape)}"
     n = n or (_PAIRS if path.suffix == ".png" else len(examples))
@@ -137,12 +181,28 @@ def embed(
         seed: of dynamic binarization.
         device: of the model: auto (the accelerator where there is one), cpu, cuda, cuda:1, mps, ...
         out: a .npy file, a .csv or .parquet file with the number of each row and its label, or a .png file (a scatter,
-            coloured by label); by default embeddings.npy in the run.
+            coloured by label); by default embeddings.npy in the run. A folder, written without an ending, gets a
+            Parquet file for each row group of the data, as in nelbo score.
     """
-    check_format(out, *_FORMATS)
+    if not is_folder(out):
+        check_format(out, *_FORMATS)
     loaded = runs.load(run, device=device)
+
+    def table(z: Tensor, rows: np.ndarray, labels: Tensor | None) -> Columns:
+        columns = {f"z{i}": z[:, i].cpu().numpy() for i in range(z.shape[1])}
+        if labels is not None:
+            columns["label"] = _named_labels(labels, loaded.origin.get("label_names"))
+        return beside(rows, columns)
+
+    if out is not None and is_folder(out):
+
+        def compute(examples: Dataset, some: Batch) -> tuple[Columns, Totals]:
+            z = _of_each(loaded, some, lambda evaluation: evaluation.embedding)
+            return table(z, rows_of(examples, some.rows), some.labels), {"rows": len(some)}
+
+        return _said(in_parts(loaded, out, "embeddings", compute, data=data, split=split, seed=seed))
     examples = examples_of(loaded, data, split)
-    z = loaded.encode(examples.examples(len(examples), seed=seed))
+    z = _of_each(loaded, examples.examples(len(examples), seed=seed), lambda evaluation: evaluation.embedding)
     path = out or run / "embeddings.npy"
 
     def picture() -> "Figure":
@@ -150,64 +210,27 @@ def embed(
 
         return figures.embedding(z, examples.labels)
 
-    def columns() -> Columns:
-        table = {f"z{i}": z[:, i].cpu().numpy() for i in range(z.shape[1])}
-        if examples.labels is not None:
-            table["label"] = _named_labels(examples.labels, loaded.origin.get("label_names"))
-        return beside(rows_of(examples, None), table)
-
-    return _write(z, path, "embeddings", picture=picture, columns=columns)
+    return _write(
+        z, path, "embeddings", picture=picture, columns=lambda: table(z, rows_of(examples, None), examples.labels)
+    )
 
 
-def examples_of(run: runs.Run, data: str | None, split: Split) -> Dataset:
-    """A part of the run's own data, or other data, prepared as the run's were."""
-    if data is None:
-        parts = {"train": run.data.train, "validation": run.data.validation, "test": run.data.test}
-        examples = parts[split]
-        if examples is None:
-            available = ", ".join(name for name, part in parts.items() if part is not None)
-            raise ValueError(
-                f"the run's data have no {split} part; they have: {available}. Write --split {available.split(', ')[0]}"
-            )
-        return examples
-    return run.examples(data)
+def _of_each(run: runs.Run, batch: Batch, value: Callable[[Evaluation], Tensor]) -> Tensor:
+    """A value of each example, computed in batches of one size, so that its bits do not depend on the other rows."""
+    return torch.cat([value(evaluation)[:n] for evaluation, n in filled_up(run.model, batch, _TOGETHER)])
+
+
+def _said(parts: Parts) -> int:
+    """Print what was written."""
+    totals = parts.totals()
+    if totals is not None:
+        print(f"{int(totals['rows']):,} {parts.what}: {parts.where}")
+    return 0
 
 
 def _suffix(event: Sequence[int]) -> str:
     """The format of examples of a shape where none is asked for: a picture of images."""
     return ".png" if len(event) == _IMAGE_AXES else ".npy"
-
-
-def check_format(out: Path | None, *suffixes: str) -> None:
-    """Refuse, before anything is computed, a file of a kind that none is written of."""
-    if out is not None and out.suffix not in suffixes:
-        raise ValueError(f"--out must end in {', '.join(suffixes[:-1])} or {suffixes[-1]}, got {out.name!r}")
-
-
-def rows_of(examples: Dataset, positions: Tensor | None) -> np.ndarray:
-    """The row of each example in its file."""
-    rows = examples.source_rows
-    rows = torch.arange(len(examples)) if rows is None else rows
-    return (rows if positions is None else rows[positions]).cpu().numpy()
-
-
-def beside(rows: np.ndarray, table: Columns) -> Columns:
-    """A table with the number of each row in its first column."""
-    return {"source_row" if "row" in table else "row": rows, **table}
-
-
-def _named_labels(labels: Tensor, names: Sequence[str] | None) -> np.ndarray:
-    """Labels as the data name them, where they are text."""
-    numbers = labels.cpu().numpy()
-    if not names:
-        return numbers
-    return np.asarray([names[i] if i < len(names) else f"unknown {i}" for i in numbers.tolist()])
-
-
-def kinds_of(run: runs.Run) -> dict[str, ColumnKind]:
-    """What each column of a mixed table is, from the run's record; empty of other data."""
-    kinds = (run.record.get("data") or {}).get("kinds") or {}
-    return {name: ColumnKind.from_dict(kind) for name, kind in kinds.items()}
 
 
 def _write(
@@ -232,25 +255,9 @@ def _write(
     return 0
 
 
-def array_bytes(values: np.ndarray) -> bytes:
-    """A .npy file of this array."""
-    buffer = BytesIO()
-    np.save(buffer, values, allow_pickle=False)
-    return buffer.getvalue()
-
-
-def table_bytes(columns: Columns, suffix: str, kinds: Mapping[str, ColumnKind] | None = None) -> bytes:
-    """A .csv or .parquet file of these columns, in which NaN is an empty cell; true and false in the source's words."""
-    import pyarrow as pa
-    from pyarrow import compute, csv, parquet
-
-    pc: Any = compute
-    table = pa.table({name: pa.array(values, from_pandas=True) for name, values in columns.items()})
-    for name, kind in (kinds or {}).items() if suffix == ".csv" else ():
-        if kind.words is not None:
-            false, true = kind.words
-            texts = pc.if_else(table.column(name), true, false)
-            table = table.set_column(table.column_names.index(name), name, texts)
-    sink = pa.BufferOutputStream()
-    (csv.write_csv if suffix == ".csv" else parquet.write_table)(table, sink)
-    return sink.getvalue().to_pybytes()
+def _named_labels(labels: Tensor, names: Sequence[str] | None) -> np.ndarray:
+    """Labels as the data name them, where they are text."""
+    numbers = labels.cpu().numpy()
+    if not names:
+        return numbers
+    return np.asarray([names[i] if i < len(names) else f"unknown {i}" for i in numbers.tolist()])

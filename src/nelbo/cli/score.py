@@ -1,17 +1,31 @@
 """nelbo score: the anomaly score of each example."""
 
+import warnings
 from pathlib import Path
 from typing import TypedDict, Unpack
 
 import numpy as np
 
 from nelbo import runs
-from nelbo.cli.outputs import Columns, Split, check_format, examples_of, rows_of, table_bytes
-from nelbo.data import Dataset
+from nelbo.cli.results import (
+    Columns,
+    Parts,
+    Split,
+    Totals,
+    check_format,
+    examples_of,
+    in_parts,
+    is_folder,
+    mean_of,
+    moments,
+    rows_of,
+    table_bytes,
+)
+from nelbo.data import Batch, Dataset
 from nelbo.estimate import Estimate
 from nelbo.files import write_bytes
 from nelbo.measure import Scores, score_samples, threshold
-from nelbo.measure.scores import Method, Threshold
+from nelbo.measure.scores import BOUND, OF_MANY, Method, Threshold
 
 _FORMATS = (".csv", ".parquet")
 _REFERENCE = 10_000  # examples at most that a threshold is taken from
@@ -59,10 +73,13 @@ def score(
             validation set lies (of the training set where there is none), and keep it in the run.
         seed: of the draws.
         device: of the model: auto (the accelerator where there is one), cpu, cuda, cuda:1, mps, ...
-        out: a .csv or .parquet file; by default scores.csv in the run.
+        out: a .csv or .parquet file; by default scores.csv in the run. A folder, written without an ending, gets a
+            Parquet file for each row group of the data, which are read one after the other; after an interruption the
+            same command does those that are missing, and processes that torchrun started share them.
     """
     path = out or run / "scores.csv"
-    check_format(path, *_FORMATS)
+    if not is_folder(path):
+        check_format(path, *_FORMATS)
     loaded = runs.load(run, device=device)
     settings: _Settings = {"method": method, "samples": samples, "seed": seed}
     limit = None
@@ -71,22 +88,65 @@ def score(
         limit.write(run)
     elif flag:
         limit = _kept(loaded, run, **settings)
+
+    def scored(examples: Dataset, some: Dataset | Batch, *, progress: bool) -> tuple[Scores, Columns]:
+        scores = score_samples(loaded, some, contributions=contributions, progress=progress, **settings)
+        table = {"id": rows_of(examples, some.rows if isinstance(some, Batch) else None)} | _columns(scores)
+        if limit is not None:
+            table["anomaly"] = scores.value.numpy() < limit.value
+        if scores.contributions is not None:
+            features = loaded.origin.get("features") or [f"x{i}" for i in range(scores.contributions[0].numel())]
+            parts = scores.contributions.flatten(1).T.numpy()
+            table |= {f"contribution_{name}": part for name, part in zip(features, parts, strict=True)}
+        return scores, table
+
+    if is_folder(path):
+
+        def compute(examples: Dataset, some: Batch) -> tuple[Columns, Totals]:
+            with warnings.catch_warnings():
+                warnings.filterwarnings("ignore", OF_MANY)  # they are counted over all parts
+                scores, table = scored(examples, some, progress=False)
+            below = {} if limit is None else {"below": int((scores.value < limit.value).sum())}
+            totals = {"rows": len(some), "flagged": int(scores.flagged.sum())}
+            return table, moments(scores.value.numpy()) | totals | below
+
+        flags = None if limit is None else limit.value
+        parts = in_parts(
+            loaded,
+            path,
+            f"scores by {BOUND if method == 'elbo' else method}",
+            compute,
+            data=data,
+            split=split,
+            **settings,
+            contributions=contributions,
+            anomalies_below=flags,
+        )
+        return _said_of_parts(parts, limit)
     examples = examples_of(loaded, data, split)
-    scores = score_samples(loaded, examples, contributions=contributions, progress=True, **settings)
-    table = (
-        {"id": rows_of(examples, None)}
-        | _columns(scores)
-        | ({} if limit is None else {"anomaly": scores.value.numpy() < limit.value})
-    )
-    if scores.contributions is not None:
-        features = loaded.origin.get("features") or [f"x{i}" for i in range(scores.contributions[0].numel())]
-        parts = scores.contributions.flatten(1).T.numpy()
-        table |= {f"contribution_{name}": part for name, part in zip(features, parts, strict=True)}
+    scores, table = scored(examples, examples, progress=True)
     write_bytes(path, table_bytes(table, path.suffix))
     mean = Estimate.mean_of(scores).text_with_unit
     print(f"{len(examples):,} scores by {scores.method}, mean {mean}: {path}")
     if limit is not None:
         print(_counted(scores, limit))
+    return 0
+
+
+def _said_of_parts(parts: Parts, limit: Threshold | None) -> int:
+    """Print what the scores of all parts say together."""
+    totals = parts.totals()
+    if totals is None:
+        return 0
+    rows, flagged = int(totals["rows"]), int(totals["flagged"])
+    print(f"{rows:,} {parts.what}, mean {mean_of(totals).text_with_unit}: {parts.where}")
+    if flagged:
+        print(
+            f"of {flagged:,} of {rows:,} examples log p(x) may be off by more than its standard error says (pareto_k); "
+            "--method mixture looks also where q(z|x) does not"
+        )
+    if limit is not None:
+        print(f"{int(totals['below']):,} are below the threshold {limit.value:.2f} nats")
     return 0
 
 

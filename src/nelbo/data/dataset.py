@@ -14,6 +14,7 @@ from nelbo.data.draws import as_rows
 from nelbo.data.preparation import Preparation
 from nelbo.devices import can_pin, free_memory, indexed
 
+_PART = 1 << 16  # examples of a part of a set that is not read in parts
 _SHARE = 0.5  # of the free memory of an accelerator that a data set may take: the rest is the model's
 
 
@@ -59,6 +60,11 @@ class Dataset(ABC):
     @abstractmethod
     def stored(self, rows: Sequence[int] | Tensor) -> Tensor:
         """The stored values of the examples at these positions, (len(rows), *event), a copy on the CPU."""
+
+    @property
+    def parts(self) -> list[slice]:
+        """The positions of the examples, in order, in parts that are read together: row groups, or blocks of rows."""
+        return [slice(start, min(start + _PART, len(self))) for start in range(0, len(self), _PART)]
 
     @abstractmethod
     def fixed(self, *, seed: int = 0) -> "Dataset":

@@ -284,7 +284,7 @@ def _read_again(
     return _assembled(name, stored, origin["options"])
 
 
-def prepared_like(origin: dict[str, Any], source: Any) -> Dataset:
+def prepared_like(origin: dict[str, Any], source: Any, *, on_disk: bool | None = None) -> Data:
     """Load all examples of another source as those of `origin` were loaded, with the same columns and preparation.
 
     Columns are taken by name. Of columns that are left out, and of values whose mean or spread suggests other units, a
@@ -293,11 +293,18 @@ def prepared_like(origin: dict[str, Any], source: Any) -> Dataset:
     Args:
         origin: of some `Data`, as a run stores it.
         source: what `load` takes; an array without names is taken by position.
+        on_disk: whether what can be read in parts stays on disk; None is as those of `origin`.
+
+    Returns:
+        Data whose training set holds all of them.
 
     Raises:
         ValueError: its examples have another shape or lack a column, or their values do not allow the preparation.
     """
     with _from_record(AttributeError, KeyError):
+        options = origin.get("options")
+        if options and on_disk is not None:
+            origin = {**origin, "options": {**options, "on_disk": on_disk}}
         return _prepared(origin, *_stored_like(origin, source))
 
 
@@ -307,7 +314,7 @@ def judged_by(origin: dict[str, Any], source: Any) -> Data | Dataset:
         name, stored = _stored_like(origin, source)
         if stored.sha256 == origin.get("sha256"):
             return _assembled(name, stored, origin["options"])
-        return _prepared(origin, name, stored)
+        return _prepared(origin, name, stored).train
 
 
 def is_named(x: Any) -> bool:
@@ -357,7 +364,7 @@ def _stored_like(origin: dict[str, Any], source: Any) -> tuple[str | None, Sourc
     return name, stored
 
 
-def _prepared(origin: dict[str, Any], name: str | None, stored: Source) -> Dataset:
+def _prepared(origin: dict[str, Any], name: str | None, stored: Source) -> Data:
     """All examples of other stored values, prepared as those of `origin`."""
     options: dict[str, Any] = {**origin["options"], "validation": 0, "limit": None}
     data = _assembled(name, stored, options, label_names=origin.get("label_names"), to_train=False)
@@ -372,7 +379,7 @@ def _prepared(origin: dict[str, Any], name: str | None, stored: Source) -> Datas
     # by mean and standard deviation of the run's training set, not of these examples
     if options["standardize"] or origin.get("kinds"):
         data.train.preparation = Preparation.from_dict(origin["preparation"])
-    return data.train
+    return data
 
 
 def _read(read: Callable[..., Source], options: dict[str, Any]) -> Source:

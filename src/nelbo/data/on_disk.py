@@ -1,5 +1,6 @@
 """Examples that stay on disk: shuffled pieces of a file, a bounded number of them in memory."""
 
+import itertools
 import math
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -99,6 +100,12 @@ class OnDisk(Dataset):
     @property
     def source_rows(self) -> Tensor | None:
         return None if self.member is None else torch.from_numpy(np.flatnonzero(self.member))
+
+    @property
+    def parts(self) -> list[slice]:
+        """See `Dataset.parts`."""
+        edges = self._first.tolist()
+        return [slice(start, stop) for start, stop in itertools.pairwise(edges) if start < stop]
 
     def stored(self, rows: Sequence[int] | Tensor) -> Tensor:
         positions = as_rows(rows)

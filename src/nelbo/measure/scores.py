@@ -27,7 +27,8 @@ BOUND = "elbo, a lower bound of log p(x)"
 """The method of scores that are ELBOs."""
 _DRAWS, _DRAWS_OF_TERMS = 16, 64  # of z: of an ELBO that is the score itself, and of one beside log p(x)
 _MOST_ROWS = 1024  # of a batch: the fewest examples cost as much as so many
-_OF_MANY = r"for [\d,]+ of [\d,]+ examples"  # how a note begins that counts the examples of one batch
+OF_MANY = r"for [\d,]+ of [\d,]+ examples"
+"""How a note begins that counts the examples of one batch."""
 FILE = "threshold.json"
 
 
@@ -179,7 +180,7 @@ def _scored(
         rows = [terms.elbo.value, terms.elbo.standard_error], [nothing, nothing, torch.zeros_like(nothing)]
     else:
         with warnings.catch_warnings():
-            warnings.filterwarnings("ignore", _OF_MANY)  # they are counted over all batches
+            warnings.filterwarnings("ignore", OF_MANY)  # they are counted over all batches
             found = log_evidence(evaluation.model, evaluation, method=method, samples=samples, progress=False)
         ess, k = (nothing if part is None else part for part in (found.ess, found.pareto_k))
         rows = [found.value, found.standard_error], [ess, k, found.flagged.double()]
