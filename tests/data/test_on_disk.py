@@ -131,6 +131,22 @@ def test_a_lane_reads_its_own_pieces_alone(path, monkeypatch):
     assert len(read) <= pieces / 4 + 2
 
 
+def test_a_buffer_is_read_in_the_order_of_the_file(path, monkeypatch):
+    """So that a folder's files are opened once each; where a row comes does not depend on it."""
+    train = on_disk(path, validation=0).train
+    read = []
+    real = type(train.file).read
+    monkeypatch.setattr(
+        type(train.file), "read", lambda self, piece, *a, **k: (read.append(piece), real(self, piece, *a, **k))
+    )
+    group = train._groups(3)[0]
+    x = train._fill(group, np.empty((sum(span.rows for span in group), F), np.float32))
+    assert len(group) == len(read) > 5
+    assert read == sorted(read) != [span.piece for span in group]
+    expected = [train.file.piece(span.piece)[span.start : span.stop] for span in group]
+    assert np.array_equal(x, np.concatenate(expected))
+
+
 def test_a_split_of_a_file(path):
     data = on_disk(path, validation=0.3)
     assert isinstance(data.validation, OnDisk)

@@ -170,18 +170,19 @@ class OnDisk(Dataset):
         return groups
 
     def _fill(self, group: Sequence["_Span"], buffer: NDArray[Any]) -> Tensor:
-        filled = 0
-        for span in group:
+        ends = np.cumsum([span.rows for span in group])
+        # in the order of the file, or of files in a folder, each of which is then opened once
+        for k in sorted(range(len(group)), key=lambda k: group[k].piece):
+            span = group[k]
             keep = self._kept(span)
-            out = buffer[filled : filled + span.rows]
-            filled += len(out)
+            out = buffer[ends[k] - span.rows : ends[k]]
             if self.drawn_by is None:
                 self.file.read(span.piece, out, keep=keep)
             else:
                 values = np.empty(out.shape, dtype=self.file.dtype)
                 self.file.read(span.piece, values, keep=keep)
                 out[...] = self._drawn(values, np.arange(span.start, span.stop) + self._first[span.piece]).numpy()
-        return as_tensor(buffer[:filled])
+        return as_tensor(buffer[: ends[-1]])
 
     def _kept(self, span: "_Span") -> NDArray[np.bool_] | None:
         """Which rows of the piece belong to the span, or None for all."""
