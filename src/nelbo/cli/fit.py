@@ -11,6 +11,7 @@ from cyclopts.group import Group
 from nelbo import data as nelbo_data
 from nelbo import likelihoods, recipes
 from nelbo.cli.flags import flag_names, flags, in_flags, plain, with_flags
+from nelbo.data.parquet import is_address
 from nelbo.data.previewing import Preview, is_table, preview
 from nelbo.devices import pick_device
 from nelbo.docstrings import described
@@ -82,8 +83,8 @@ def fit(
     """Train a model on a named set or your own files, or resume a run.
 
     Args:
-        data: mnist5k, digits, mnist, or a path: .npy, .npz, .csv, .parquet, an image folder. With --resume, where the
-            file that the run was trained on lies now.
+        data: mnist5k, digits, mnist, or a path: .npy, .npz, .csv, .parquet, a folder of .parquet files (or its address,
+            such as s3://bucket/folder), an image folder. With --resume, where the data of the run lie now.
         out: directory of the run; by default runs/DATA-RECIPE.
         resume: resume this run instead; the result is that of an uninterrupted one.
         track: also send the numbers of each epoch to tensorboard, mlflow, wandb or trackio, which must be installed.
@@ -149,7 +150,7 @@ def previewed(source: str, chosen: dict[str, Any]) -> Preview | None:
         source: a path or the name of a set.
         chosen: the options that were given.
     """
-    if not (is_table(source) and Path(source).expanduser().exists()):
+    if not (is_table(source) and (is_address(source) or Path(source).expanduser().exists())):
         return None
     named = chosen.get("columns")
     return preview(source, label=chosen.get("label"), columns=None if named == ["all"] else named)

@@ -190,13 +190,22 @@ def _refusal(
     first = bad[0]
     kind = schema.field(first).type
     what, mend = of_other_values(first, kind, values(first))
-    line = f"columns={list(kept[:SHOWN])}".replace("]", ", ...]" if len(kept) > SHOWN else "]")
-    leave = f"{line} to leave it out" if kept else "columns=[...] to leave it out"
+    leave = f"{as_columns(kept)} to leave it out"
     others = f"; likewise {listed(bad[1:])}" if len(bad) > 1 else ""
     return (
         f"column {first!r} of {file} must hold numbers, got {kind}{what}; write {mend}, or {leave}{others}. Or write "
         "columns='all', which takes a mixed table as it is"
     )
+
+
+def as_columns(names: Sequence[str]) -> str:
+    """The option that takes these columns, as it is written; the first ones, where they are many.
+
+    >>> as_columns(["a", "b"])
+    "columns=['a', 'b']"
+    """
+    shown = ", ".join([*map(repr, names[:SHOWN]), *(["..."] if len(names) > SHOWN or not names else [])])
+    return f"columns=[{shown}]"
 
 
 def of_other_values(name: str, kind: Any, values: Sequence[Any]) -> tuple[str, str]:

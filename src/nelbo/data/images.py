@@ -35,7 +35,7 @@ def read_folder(folder: Path) -> Source:
     """
     if is_idx_folder(folder):
         return read_idx_folder(folder)
-    paths = sorted(p for p in folder.rglob("*") if _is_image(p.relative_to(folder)) and p.is_file())
+    paths = sorted(p for p in folder.rglob("*") if is_image(p.relative_to(folder)) and p.is_file())
     if not paths:
         raise ValueError(
             f"{folder.name}/ must hold images ({', '.join(_SUFFIXES)}) or the four MNIST files, got neither"
@@ -79,7 +79,7 @@ def _read_images(folder: Path, paths: list[Path]) -> Source:
     return Source(_channel_first(x), digest.hexdigest(), y=y, top=255, clear_layout=True)
 
 
-def _is_image(relative: Path) -> bool:
+def is_image(relative: Path) -> bool:
     """Whether a file counts as an image; hidden ones, such as the ._a.png that a Mac writes beside a.png, do not."""
     return relative.suffix.lower() in _SUFFIXES and not any(part.startswith(".") for part in relative.parts)
 

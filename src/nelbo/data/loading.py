@@ -22,6 +22,7 @@ from nelbo.data.features import Features, units_that_changed
 from nelbo.data.kinds import ColumnKind, treatments
 from nelbo.data.named import NAMED
 from nelbo.data.objects import of_array, reader_of
+from nelbo.data.parquet import FOLDER, is_address, is_parquet_folder
 from nelbo.data.preparation import Binarize, Preparation
 from nelbo.data.rows import Layout
 from nelbo.data.sizes import parse_size
@@ -64,7 +65,7 @@ class Data:
         train: the examples to train on.
         validation: examples held out of the training set, or None.
         test: examples that the source itself sets apart, or None.
-        origin: source, sha256 of its bytes, every option, sizes, notes: ready for JSON, and enough for `rebuild`.
+        origin: source, its sha256, every option, sizes, notes: ready for JSON, and enough for `rebuild`.
     """
 
     train: Dataset
@@ -131,12 +132,14 @@ def load(
 
     Args:
         source: ``"mnist5k"``, ``"digits"``, ``"mnist"``; the path of a .npy, .npz, .csv, .tsv, .txt or .parquet file
-            or of a folder of images (write ``"./mnist"`` for a path that has the name of a set); a tensor or array x, a
-            pair (x, y) with labels, or a Batch of x with labels and a condition c for each example. x is (n, features),
-            (n, height, width), (n, channels, height, width) or (n, height, width, channels), and is kept without a copy
-            where it needs no rearranging and nothing is held out. Nested lists, sparse matrices, frames of pandas,
-            polars, Arrow or DuckDB, columns in a dict, map-style sets of torch (or their DataLoader) and of Hugging
-            Face, and AnnData are read into memory, with the names of their columns.
+            or of a folder of images (write ``"./mnist"`` for a path that has the name of a set); a folder of .parquet
+            files, which are one table in the order of their paths, or the address of one that ``pyarrow.fs`` opens,
+            such as ``"s3://bucket/folder"``; a tensor or array x, a pair (x, y) with labels, or a Batch of x with
+            labels and a condition c for each example. x is (n, features), (n, height, width), (n, channels, height,
+            width) or (n, height, width, channels), and is kept without a copy where it needs no rearranging and nothing
+            is held out. Nested lists, sparse matrices, frames of pandas, polars, Arrow or DuckDB, columns in a dict,
+            map-style sets of torch (or their DataLoader) and of Hugging Face, and AnnData are read into memory, with
+            the names of their columns.
         binarize: ``"dynamic"`` draws x ~ Bernoulli(value) afresh at each visit, ``"static"`` once by `seed`,
             ``"threshold"`` cuts at 0.5. Values must lie in [0, 1] after `scale`.
         dequantize: adds U[0, 1) to integers, before scaling, afresh at each visit.
@@ -161,10 +164,12 @@ def load(
         missing: ``"observed"`` leaves empty cells and NaN as NaN, which count as not observed; by default they are an
             error, but in a mixed table.
         key: the array of a .npz file to train on.
-        on_disk: leaves a .npy or .parquet file on disk and reads it in shuffled pieces; by default where the file is
-            larger than a third of the available memory.
+        on_disk: leaves a .npy or .parquet file, or a folder of .parquet files, where it is and reads it in shuffled
+            pieces; by default where its rows take more than a third of the available memory.
         memory: the memory that an on-disk set may take, besides up to 24 bytes a row for the split.
-        sha256: the expected hash of the bytes; another hash is an error.
+        sha256: the expected hash of the bytes; another hash is an error. Of a folder of .parquet files, and of an
+            address, it is the hash of the names and sizes of the files and of the metadata at their ends: to hash all
+            bytes would be to read them all.
 
     Returns:
         `Data`. Validation and test sets of dynamically binarized or dequantized data are drawn afresh at each visit as
@@ -247,7 +252,7 @@ def rebuild(origin: dict[str, Any], source: Any = None) -> Data:
             "these data were an array in memory, which runs do not store; write rebuild(origin, x) with the same x (or "
             "(x, y))"
         )
-    if source is None and where not in NAMED and not Path(where).exists():
+    if source is None and where not in NAMED and not (is_address(where) or Path(where).exists()):
         raise FileNotFoundError(f"{where}, on which the run was trained, does not exist; put it back")
     reader = None if isinstance(where, Data | Dataset) else _reader(where)
     with _from_record(AttributeError, KeyError, TypeError):
@@ -454,6 +459,8 @@ def _reader(source: Any) -> tuple[str, str | None, Callable[..., Source]]:
         return f"the {'array' if array else type(source).__name__} in memory", None, read
     if isinstance(source, str) and source in NAMED:
         return f"the set {source!r}", source, NAMED[source]
+    if is_address(source):
+        return str(source), str(source), functools.partial(READERS[FOLDER], source)
     path = Path(source).expanduser()
     packed = f"text packed as {', '.join(COMPRESSIONS)}"
     files = f"{', '.join(_suffixes(READERS))}, {packed}, or a folder of images or of the MNIST files"
@@ -468,7 +475,9 @@ def _reader(source: Any) -> tuple[str, str | None, Callable[..., Source]]:
     name = path.name.lower()
     # the longest end of the name: .csv.gz is more than .gz
     ends = sorted((kind for kind in READERS if kind.startswith(".") and name.endswith(kind)), key=len)
-    kind = "folder" if path.is_dir() else next(reversed(ends), "")
+    kind = next(reversed(ends), "")
+    if path.is_dir():
+        kind = FOLDER if is_parquet_folder(path) else "folder"
     if not kind:
         how = advice("pass the array instead", "convert it: np.save('data.npy', x) in Python")
         raise ValueError(

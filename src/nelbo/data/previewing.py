@@ -12,11 +12,10 @@ import torch
 from nelbo.data.columns import CELLS, is_numeric, is_text, of_other_values, on_row_numbers, row_indices
 from nelbo.data.delimited import COMPRESSIONS, TEXT, read_text_table
 from nelbo.data.kinds import without_empty
+from nelbo.data.parquet import SUFFIXES, ParquetFiles, is_address, is_parquet_folder
 from nelbo.data.summary import ValueSummary, summarize
-from nelbo.data.tables import open_parquet, parquet_errors
 
-_PARQUET = (".parquet", ".pq")
-_ROWS = 100_000  # of a .parquet file that are looked at
+_ROWS = 100_000  # of .parquet files that are looked at
 _LABELS = 50  # different texts of a column that may be a label
 _SHOWN, _LETTERS = 2, 16  # of its texts
 _LINES = 60  # columns in the text form
@@ -66,11 +65,12 @@ class Preview:
     """The columns of a table.
 
     Attributes:
-        name: of the file.
+        name: of the file or the folder.
         rows: of the table.
-        looked_at: rows that the columns are described by: the first ones of a long .parquet file.
+        looked_at: rows that the columns are described by: the first ones of long .parquet files.
         columns: in their order.
         notes: on how the file is written.
+        parts: numbers of files and of their row groups, of a folder of .parquet files.
     """
 
     name: str
@@ -78,6 +78,7 @@ class Preview:
     looked_at: int
     columns: tuple[Column, ...]
     notes: tuple[str, ...] = ()
+    parts: tuple[int, int] | None = None
 
     def names(self, used: str) -> list[str]:
         """The columns that become this."""
@@ -110,28 +111,30 @@ class Preview:
     def heading(self) -> str:
         """The size of the table, in words."""
         seen = "" if self.looked_at == self.rows else f", of which the first {self.looked_at:,} are described"
-        return f"{self.name}: {self.rows:,} rows, {len(self.columns):,} columns{seen}"
+        where = "" if self.parts is None else f" in {self.parts[0]:,} files and {self.parts[1]:,} row groups"
+        return f"{self.name}: {self.rows:,} rows{where}, {len(self.columns):,} columns{seen}"
 
     def __str__(self) -> str:
         return f"{self.heading}\n\n{self.table()}"
 
 
 def is_table(path: str | Path) -> bool:
-    """Whether a path ends as that of a file whose columns `preview` describes."""
+    """Whether `preview` describes the columns of what is at a path: a file, by its name, or a folder."""
     name = str(path).lower()
-    return name.endswith((*_PARQUET, *(text + packed for text in TEXT for packed in ("", *COMPRESSIONS))))
+    texts = tuple(text + packed for text in TEXT for packed in ("", *COMPRESSIONS))
+    return is_address(path) or name.endswith((*SUFFIXES, *texts)) or is_parquet_folder(Path(path).expanduser())
 
 
 def preview(path: str | Path, *, label: str | None = None, columns: Sequence[str] | None = None) -> Preview:
-    """Describe the columns of a table in a text or .parquet file, without training on it.
+    """Describe the columns of a table in a text or .parquet file, or of a folder of .parquet files, without training.
 
     Args:
-        path: of the file.
+        path: of the file or the folder.
         label: the column that holds labels.
         columns: the columns that are features; by default all but `label` and what numbers the rows.
 
     Raises:
-        ValueError: the file is not a table.
+        ValueError: it is not a table.
 
     >>> import tempfile
     >>> path = Path(tempfile.mkdtemp(), "people.csv")
@@ -139,28 +142,23 @@ def preview(path: str | Path, *, label: str | None = None, columns: Sequence[str
     >>> preview(path).names("feature")
     ['age']
     """
-    path = Path(path).expanduser()
-    table, rows, notes = _table(path)
+    local = Path(path).expanduser()
+    files: ParquetFiles | None = None
+    if is_address(path) or local.is_dir() or local.name.lower().endswith(SUFFIXES):
+        files = ParquetFiles(path)
+        table, notes = files.head(_ROWS), files.notes
+    else:
+        table, notes = read_text_table(local)
     index = row_indices(table.schema)
     described = [_column(table, i, index=index, label=label, columns=columns) for i in range(table.num_columns)]
-    return Preview(path.name, rows, table.num_rows, tuple(described), tuple(notes))
-
-
-def _table(path: Path) -> tuple[Any, int, list[str]]:
-    """The table or its first rows, the number of all rows, and notes."""
-    if not path.name.lower().endswith(_PARQUET):
-        table, notes = read_text_table(path)
-        return table, table.num_rows, notes
-    import pyarrow as pa
-
-    with parquet_errors(path):
-        file = open_parquet(path)
-        batches: list[Any] = []
-        for batch in file.iter_batches(CELLS):
-            batches.append(batch)
-            if sum(b.num_rows for b in batches) >= _ROWS:
-                break
-        return pa.Table.from_batches(batches, file.schema_arrow), file.metadata.num_rows, []
+    return Preview(
+        local.absolute().name,
+        table.num_rows if files is None else len(files),
+        table.num_rows,
+        tuple(described),
+        tuple(notes),
+        parts=None if files is None or not files.is_folder else (len(files.parts), len(files.rows)),
+    )
 
 
 def _column(table: Any, i: int, *, index: Sequence[str], label: str | None, columns: Sequence[str] | None) -> Column:

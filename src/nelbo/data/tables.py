@@ -3,7 +3,6 @@
 import itertools
 import threading
 from collections.abc import Callable, Mapping, Sequence
-from contextlib import AbstractContextManager
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -23,21 +22,21 @@ from nelbo.data.columns import (
     row_indices,
 )
 from nelbo.data.delimited import COMPRESSIONS, TEXT, read_text_table
-from nelbo.data.features import taken, types_of
+from nelbo.data.features import Features, taken, types_of
 from nelbo.data.kinds import ColumnKind, kinds_of
 from nelbo.data.on_disk import piece_bytes
+from nelbo.data.parquet import FOLDER, SUFFIXES, ParquetFiles
 from nelbo.data.rows import Layout, RowFile
 from nelbo.data.sizes import check_fits, show_size, stays_on_disk
-from nelbo.data.source import RefusedError, Source, reader, reading, sha256_of_arrays, sha256_of_file
+from nelbo.data.source import RefusedError, Source, reader, sha256_of_arrays, sha256_of_file
 from nelbo.data.summary import KEEP, Missing
-from nelbo.wording import SHOWN, advice
+from nelbo.wording import advice
 
 Types = Mapping[str, Any] | None
 """What some columns of a mixed table are: names of kinds, or `ColumnKind`s."""
 ALL = "all"
 """In place of the names of columns: all that can be learned from, whatever they hold."""
 
-_READ_AT_A_TIME = 1 << 16  # bytes of a column
 _BYTES_A_COLUMN_CHUNK = 2048  # of metadata, as arrow holds it: measured
 _SPLIT = 24  # bytes a row for the split of a set that stays on disk
 _DECODED = 1 << 20  # bytes of a table in arrow's form at a time
@@ -131,9 +130,9 @@ def _chosen(
     return tuple(kinds), np.result_type(np.float32, *stored), [*on_indices(index), *notes], kinds
 
 
-@reader(".parquet", ".pq")
+@reader(*SUFFIXES, FOLDER)
 def read_parquet(
-    path: Path,
+    path: str | Path,
     *,
     label: str | None = None,
     columns: Sequence[str] | None = None,
@@ -142,35 +141,30 @@ def read_parquet(
     on_disk: bool | None = None,
     memory: int = 1 << 30,
 ) -> Source:
-    """Read the numeric columns of a .parquet file, or leave them on disk.
+    """Read the numeric columns of a .parquet file or of a folder of them, or leave them on disk.
+
+    The hash of one file is that of its bytes; that of a folder, of the names, sizes and metadata of its files
+    (`ParquetFiles.sha256`).
 
     Raises:
-        ValueError: a column is missing, not numeric or has empty cells; or the file is not a table.
+        ValueError: a column is missing, not numeric or has empty cells; a file is not a table; or files of a folder
+            differ in their columns.
     """
-    with parquet_errors(path):
-        file = open_parquet(path)
-        schema = file.schema_arrow
+    files = ParquetFiles(path)
+    name, schema = files.name, files.schema
 
     def values(column: str) -> list[Any]:
-        with parquet_errors(path):
-            return next(file.iter_batches(CELLS, columns=[column])).column(0).to_pylist()
+        return files.head(CELLS, [column]).column(0).to_pylist()
 
-    def column(name: str) -> Any:
-        with parquet_errors(path):
-            return file.read(columns=[name]).column(0)
-
-    columns, label = taken(schema, path.name, label=label, columns=columns, missing=missing, types=types)
+    files.refuse_unlike(None if columns in (None, ALL) else columns, label=label, fixed=isinstance(columns, Features))
+    columns, label = taken(schema, name, label=label, columns=columns, missing=missing, types=types)
     names, dtype, notes, kinds = _chosen(
-        schema, path.name, values, column, label=label, columns=columns, types=types, missing=missing
+        schema, name, values, files.by_column(), label=label, columns=columns, types=types, missing=missing
     )
-    x: Any = ParquetRows(file, path, names=names, dtype=dtype, missing=missing, kinds=kinds)
-    promise = f"{path.name} promises {len(x):,} rows, and so {_SPLIT} bytes for the split of each"
+    x: Any = ParquetRows(files, names=names, dtype=dtype, missing=missing, kinds=kinds)
+    promise = f"{name} promises {len(x):,} rows, and so {_SPLIT} bytes for the split of each"
     check_fits(len(x) * _SPLIT, promise, "If it holds fewer, it is damaged: write it again")
-    y = None
-    if label is not None:
-        with parquet_errors(path):
-            stored = file.read(columns=[label])
-        y = _labels(stored, label, path.name)
+    y = None if label is None else _labels(files.read([label]), label, name)
     if stays_on_disk(len(x) * x.row_bytes, on_disk):
         x.refuse_large_groups(piece_bytes(memory) * _PIECES_IN_A_ROW_GROUP)
         whole = [n for n in names if is_whole(schema.field(n).type) and kinds is None]
@@ -182,15 +176,14 @@ def read_parquet(
             rows.read(i, x[start:stop])
         notes += [] if kinds else on_row_numbers(names, x)
     kept = types_of(schema, names)
-    return Source(x, sha256_of_file(path), y=y, features=names, types=kept, kinds=kinds, notes=notes)
+    return Source(x, files.sha256(), y=y, features=names, types=kept, kinds=kinds, notes=[*files.notes, *notes])
 
 
 class ParquetRows(RowFile):
-    """Numeric columns of a .parquet file; its row groups are the pieces.
+    """Numeric columns of .parquet files; their row groups are the pieces.
 
     Args:
-        file: an open ``pyarrow.parquet.ParquetFile``.
-        path: of the file.
+        files: the table.
         names: the columns that are features.
         dtype: a type that holds them all.
         missing: what an empty cell means; see `load`.
@@ -199,36 +192,31 @@ class ParquetRows(RowFile):
 
     def __init__(
         self,
-        file: Any,
-        path: Path,
+        files: ParquetFiles,
         *,
         names: tuple[str, ...],
         dtype: np.dtype[Any],
         missing: Missing = None,
         kinds: Mapping[str, ColumnKind] | None = None,
     ) -> None:
-        self.path = path
+        self.path = files.path
         self.shape = (len(names),)
         self.dtype = dtype
         self._names = names
         self._missing: Missing = missing
         self._kinds = kinds
         self._lock = threading.Lock()
-        self._file = file  # kept open: the metadata of many row groups take long to read, and memory each time
-        meta = file.metadata
-        self.held_bytes = meta.num_row_groups * meta.num_columns * _BYTES_A_COLUMN_CHUNK
-        with parquet_errors(path):
-            sizes = [meta.row_group(i).num_rows for i in range(meta.num_row_groups)]
-            if min(sizes, default=0) < 0 or sum(sizes) != meta.num_rows:
-                raise ValueError(f"its {meta.num_rows:,} rows are said to be in groups of {sizes[:SHOWN]}")
-        self.edges = np.cumsum([0, *sizes], dtype=np.int64)
+        self._files = files  # some stay open: the metadata of many row groups take long to read, and memory each time
+        self.held_bytes = files.column_chunks * _BYTES_A_COLUMN_CHUNK
+        self.edges = np.append(0, np.cumsum(files.rows))
 
     def refuse_large_groups(self, most: int) -> None:
         """Raise a ValueError where a row group takes more than so many bytes of memory."""
-        largest = int(np.diff(self.edges).max(initial=0))
+        largest = int(self._files.rows.max(initial=0))
         if largest * self.row_bytes > most:
+            file = self._files.file_of(int(self._files.rows.argmax()))
             raise ValueError(
-                f"{self.path.name} must have row groups of at most {show_size(most)} in memory, so that several fit "
+                f"{file} must have row groups of at most {show_size(most)} in memory, so that several fit "
                 f"and mix, got row groups of up to {largest:,} rows, {show_size(largest * self.row_bytes)} each; write "
                 "the file again with smaller ones: pyarrow.parquet.write_table(table, path, "
                 f"row_group_size={max(1, most // self.row_bytes)}), or allow more memory with memory="
@@ -243,17 +231,15 @@ class ParquetRows(RowFile):
 
         some = max(1, _DECODED // max(1, self.row_bytes))
         seen = filled = 0
-        with self._lock, parquet_errors(self.path):  # an epoch may be under way in another thread
-            for batch in self._file.iter_batches(
-                some, row_groups=[piece], columns=list(self._names), use_threads=False
-            ):
+        with self._lock, self._files.errors(piece):  # an epoch may be under way in another thread
+            for batch in self._files.batches(piece, some, self._names):
                 kept = None if keep is None else keep[seen : seen + batch.num_rows]
                 n = batch.num_rows if kept is None else int(kept.sum())
                 _fill(
                     out[filled : filled + n],
                     batch,
                     self._names,
-                    self.path.name,
+                    self._files.file_of(piece),
                     missing=self._missing,
                     kinds=self._kinds,
                     keep=kept,
@@ -310,16 +296,3 @@ def _labels(table: Any, label: str | None, file: str) -> NDArray[Any] | None:
     if column.null_count:
         raise ValueError(f"the label column {label!r} of {file} has {column.null_count:,} empty cells")
     return column.to_numpy()
-
-
-def open_parquet(path: Path) -> Any:
-    """A ``pyarrow.parquet.ParquetFile``, of which nothing is read ahead."""
-    from pyarrow import parquet
-
-    # without buffer_size, a whole row group is read before its first row is decoded
-    return parquet.ParquetFile(path, buffer_size=_READ_AT_A_TIME)
-
-
-def parquet_errors(path: Path) -> AbstractContextManager[None]:
-    """Within, an error of arrow's names the file."""
-    return reading(path.name, "a .parquet file", "It may be cut short")
