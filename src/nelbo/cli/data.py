@@ -22,7 +22,8 @@ def data(source: str, *, json: bool = False, **values: Any) -> int:
     option can be changed: give it here first and see what it does.
 
     Args:
-        source: mnist5k, digits, mnist, or a path: .csv, .tsv, .txt, .parquet, .npy, .npz, an image folder.
+        source: mnist5k, digits, mnist, or a path: .csv, .tsv, .txt, .parquet, .npy, .npz, a folder of .parquet files
+            (or its address, such as s3://bucket/folder), an image folder.
         json: print one JSON object instead of text.
         **values: of nelbo.data.load.
     """

@@ -54,7 +54,8 @@ def form() -> list[dict[str, Any]]:
         "kind": "text",
         "default": "mnist5k",
         "suggestions": list(NAMED),
-        "help": f"{', '.join(NAMED)}, or the path of a .npy, .npz, .csv or .parquet file or a folder of images.",
+        "help": f"{', '.join(NAMED)}, or the path of a .npy, .npz, .csv or .parquet file or of a folder of images or "
+        "of .parquet files.",
     }
     recipe = {
         "name": "recipe",
