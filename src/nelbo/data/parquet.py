@@ -21,7 +21,7 @@ FOLDER = "a folder of .parquet files"
 SUFFIXES = (".parquet", ".pq")
 
 _READ_AT_A_TIME = 1 << 16  # bytes of a column
-_OPEN = 8  # files, at most: those of a folder may be more than a process may open
+_OPEN = 1  # files: an open one holds buffers for all its columns, and the pieces of a buffer are read file by file
 _TOGETHER = 1 << 26  # bytes of columns that are read in one pass over the files
 _END = 8  # bytes behind the metadata at the end of a file: their length, and a mark
 
@@ -40,7 +40,7 @@ class ParquetFiles:
     """The rows of .parquet files as one table, in the order of the paths of the files.
 
     Files without rows are left out, and so are those whose name, or the name of a folder above, begins with ``_`` or
-    ``.``. At most eight files are open at a time.
+    ``.``. One file is open, and two for a moment when the next is opened.
 
     Args:
         source: a file or a folder: a path, or an address such as ``"s3://bucket/folder"`` that ``pyarrow.fs`` opens.
