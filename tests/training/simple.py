@@ -57,7 +57,7 @@ def quick(model: Any, data: Any, **settings: Any) -> Any:
 
 
 def weights(model: nn.Module) -> dict[str, Tensor]:
-    return {name: tensor.clone() for name, tensor in model.state_dict().items()}
+    return {name: tensor.to("cpu", copy=True) for name, tensor in model.state_dict().items()}
 
 
 def same(a: dict[str, Tensor], b: dict[str, Tensor]) -> bool:

@@ -19,7 +19,7 @@ def table(n):
 
 def best_sigma(run, draws=64):
     """The root mean squared residual under 64 draws for each training example."""
-    x = run.data.train.take(len(run.data.train))
+    x = run.data.train.take(len(run.data.train)).to(next(run.model.parameters()).device)
     with torch.no_grad(), torch.random.fork_rng():
         torch.manual_seed(1)
         mean = run.model.likelihood(run.model.posterior(x).sample((draws,))).mean
