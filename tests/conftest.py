@@ -5,6 +5,7 @@ from collections import Counter
 import pytest
 import torch
 
+from nelbo import devices
 from nelbo.devices import accelerator
 from tests import second_device
 
@@ -39,3 +40,14 @@ def device():
     if found is None:
         pytest.skip("there is no accelerator; run pytest --second-device")
     return found
+
+
+@pytest.fixture
+def tensor_cores(device, monkeypatch):
+    """The second device computes in TF32 where torch's switches say so; they are put back."""
+    before = torch.get_float32_matmul_precision()
+    if device.type == second_device.NAME:
+        monkeypatch.setattr(devices, "_TF32", (device.type,))
+    with second_device.tensor_cores():
+        yield
+    torch.set_float32_matmul_precision(before)

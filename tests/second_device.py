@@ -12,6 +12,8 @@ counts what its tensors take, and can be limited: a test then sees a torch.OutOf
 Operations can be captured and replayed, as by torch.cuda.CUDAGraph: a replay runs the same operations on the same
 memory, and what waits for the device raises while it is captured.
 
+Within `tensor_cores()`, products and convolutions of float32 round their factors where torch's switches say TF32.
+
 What it cannot show: races of copies that do not block, speed, kernels that CUDA lacks or whose digits differ. torch
 aborts on an exception in its backward pass: those of hooks and Functions are raised at its end, others end the process.
 """
@@ -19,7 +21,7 @@ aborts on an exception in its backward pass: those of hooks and Functions are ra
 import json
 import traceback
 from collections import Counter
-from contextlib import nullcontext
+from contextlib import contextmanager, nullcontext
 from functools import cache, partial
 from pathlib import Path
 from typing import Any
@@ -44,6 +46,11 @@ _WITH_CPU_SCALAR = ("aten::masked_fill", "aten::masked_fill_", "aten::index_fill
 # their result has a shape, or is a number, that only the device knows
 _WAITING = ("aten::_local_scalar_dense", "aten::nonzero", "aten::masked_select", "aten::equal", "aten::is_nonzero",
            "aten::_unique2", "aten::unique_dim", "aten::bincount", "aten::linalg_inv")  # fmt: skip
+# which arguments are factors
+_PRODUCTS = {"aten::mm": (0, 1), "aten::bmm": (0, 1), "aten::mv": (0, 1), "aten::dot": (0, 1), "aten::addmm": (1, 2),
+             "aten::addmv": (1, 2), "aten::addbmm": (1, 2), "aten::baddbmm": (1, 2), "aten::addmm_": (1, 2),
+             "aten::baddbmm_": (1, 2)}  # fmt: skip
+_CONVOLUTIONS = {"aten::convolution": (0, 1), "aten::convolution_backward": (0, 1, 2)}
 _ROUNDED = ("linear", "matmul", "mm", "addmm", "bmm", "baddbmm", "convolution")  # by autocast
 _SETUP = "_setup_privateuseone_for_python_backend"
 _PRIVATE = ("_construct_storage_from_data_pointer", "_dispatch_get_all_op_names")
@@ -234,6 +241,57 @@ def _set_waiting(mode: str | int) -> None:
     _waiting_raises = mode in ("error", 2)
 
 
+# TF32
+
+
+_has_tensor_cores = False
+in_tf32: list[str] = []
+"""The operations that took place in TF32 within the last `tensor_cores()`."""
+
+
+@contextmanager
+def tensor_cores() -> Any:
+    """Within, the device computes in TF32 where torch's switches say so, as NVIDIA's do since Ampere."""
+    global _has_tensor_cores  # noqa: PLW0603
+    _has_tensor_cores = True
+    in_tf32.clear()
+    try:
+        yield
+    finally:
+        _has_tensor_cores = False
+
+
+def rounded_to_tf32(x: torch.Tensor) -> torch.Tensor:
+    """Float32 rounded to 10 bits of mantissa, to the nearest and ties away from zero: cvt.rna.tf32.f32 of NVIDIA's PTX.
+
+    The low 13 bits are dropped after half of their range was added to the magnitude; the relative error is 2^-11 at
+    most.
+    """
+    bits = (x.detach().contiguous().view(torch.int32) + 0x1000) & ~0x1FFF
+    return torch.where(x.isfinite(), bits.view(torch.float32), x)
+
+
+def _in_tf32(op: Any) -> Any:
+    """The operation as the device computes it now: with rounded factors, or as it is."""
+    name = op._schema.name
+    factors = _PRODUCTS.get(name) or _CONVOLUTIONS.get(name)
+    if not _has_tensor_cores or factors is None:
+        return op
+    part: Any = torch.backends.cuda.matmul if name in _PRODUCTS else torch.backends.cudnn.conv
+    if part.fp32_precision != "tf32":
+        return op
+    in_tf32.append(name)
+
+    def compute(*args: Any, **kwargs: Any) -> Any:
+        args = [
+            rounded_to_tf32(x) if i in factors and x is not None and x.dtype == torch.float32 else x
+            for i, x in enumerate(args)
+        ]
+        return op(*args, **kwargs)
+
+    return compute
+
+
 # Operations
 
 
@@ -271,14 +329,15 @@ def _run(op: Any, *args: Any, **kwargs: Any) -> Any:
     for i in single:
         if i < len(args) and isinstance(args[i], (bool, int, float, complex)):  # of x * 2
             args[i] = torch.scalar_tensor(args[i], dtype=torch.result_type(given[0][1], args[i]))
-    out = _draw(op, args, kwargs) if draws else op(*args, **kwargs)
+    compute = _in_tf32(op)
+    out = _draw(op, args, kwargs) if draws else compute(*args, **kwargs)
     for own, cpu in given:  # an out= that was given another shape
         if own.device.type == NAME and (own.shape != cpu.shape or own.data_ptr() != cpu.data_ptr()):
             _put(own, _wrapped(cpu).untyped_storage(), cpu)
     back = {id(cpu): own for own, cpu in given}
     if _capturing is not None:
         new = [x for x in tree_leaves(out) if isinstance(x, torch.Tensor) and id(x) not in back]
-        _capturing.operations.append(partial(_once_more, op, args, kwargs, new, draws))
+        _capturing.operations.append(partial(_once_more, compute, args, kwargs, new, draws))
 
     def wrap(value: Any) -> Any:
         if isinstance(value, torch.Tensor):
@@ -428,6 +487,7 @@ class _Module:
         self.stream = lambda stream: nullcontext()
         self.CUDAGraph, self.graph = Graph, Capture
         self.get_sync_debug_mode, self.set_sync_debug_mode = lambda: 2 * _waiting_raises, _set_waiting
+        self.is_tf32_supported = lambda: _has_tensor_cores
         self.get_amp_supported_dtype = lambda: [torch.bfloat16, torch.float16]
 
 

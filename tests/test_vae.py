@@ -73,7 +73,7 @@ def test_the_autoencoder_is_the_limit_of_a_vae():
 def test_mixed_precision_is_inside_the_networks():
     model, x = vae(nn.Sequential(nn.Linear(6, 4)), nn.Sequential(nn.Linear(2, 6))), binary(5)
     exact = model.encode(x)
-    model.network_dtype = torch.bfloat16
+    model.network_precision = "bfloat16"
     seen = []
     handle = model.encoder[0].register_forward_hook(lambda module, inputs, output: seen.append(output.dtype))
     rounded = model.encode(x)

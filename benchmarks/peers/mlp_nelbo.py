@@ -7,8 +7,6 @@ from benchmarks.peers.torch_weights import mlp
 from benchmarks.turns import Turn
 
 turn = Turn()
-if "tf32" in turn.arguments:
-    torch.set_float32_matmul_precision("high")
 x = torch.from_numpy(turn.images)
 torch.manual_seed(0)
 vae = nelbo.VAE(
@@ -34,6 +32,7 @@ run = nelbo.fit(
     learning_rate=1e-3,
     compile="compile" in turn.arguments,
     capture="uncaptured" not in turn.arguments,
+    precision="tf32" if "tf32" in turn.arguments else "float32",
     device=turn.device,
     progress=False,
     callback=next_turn,

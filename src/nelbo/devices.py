@@ -4,9 +4,11 @@ Everything else asks a tensor where it lies and computes there. Accelerators are
 and ``torch.get_device_module``, whatever their kind; a test keeps their names out of all other modules.
 """
 
+import threading
 import warnings
-from collections.abc import Generator
-from contextlib import AbstractContextManager, contextmanager, nullcontext
+from collections.abc import Callable, Generator
+from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
+from functools import partial
 from typing import Any
 
 import torch
@@ -19,6 +21,7 @@ _FUSED_ADAM = ("cpu", "cuda", "mps")  # torch has the kernel on others too, but 
 _PINS = ("cuda",)
 _GRAPH = "CUDAGraph"  # others have one too, but nobody has compared its digits
 _WITHOUT_FLOAT64 = ("mps",)  # Metal
+_TF32 = ("cuda",)  # others have it too, but another switch for it
 
 
 def accelerator() -> torch.device | None:
@@ -164,6 +167,83 @@ def aside(device: torch.device) -> Generator[None]:
             yield
     finally:
         module.current_stream(device).wait_stream(queue)
+
+
+def has_tf32(device: torch.device) -> bool:
+    """Whether matrix products of float32 can round their factors to 10 bits of mantissa on the device, to be faster."""
+    if device.type not in _TF32:
+        return False
+    module: Any = torch.get_device_module(device)
+    with module.device(device):
+        return bool(module.is_tf32_supported())
+
+
+_backends: Any = torch.backends
+_wanted: list[bool] = []
+_as_found: list[tuple[Callable[[Any], None], Any]] = []
+_switching = threading.Lock()
+
+
+@contextmanager
+def products_in_tf32(device: torch.device, wanted: bool) -> Generator[None]:
+    """Within, matrix products and convolutions of float32 take place in TF32 or in float32, however torch is set.
+
+    torch's switches are those of the whole process, and its own setting is TF32 for convolutions. They are put back
+    when the last of several threads is done; where these want both, it is float32.
+
+    Args:
+        device: that computes; without TF32, nothing changes.
+        wanted: TF32, or float32.
+    """
+    if not has_tf32(device):
+        yield
+        return
+    with _switching:
+        if not _wanted:
+            _as_found[:] = _switches()
+        _wanted.append(wanted)
+        _switch_tf32(all(_wanted))
+    try:
+        yield
+    finally:
+        with _switching:
+            _wanted.remove(wanted)
+            if _wanted:
+                _switch_tf32(all(_wanted))
+            else:
+                for put, value in _as_found:
+                    put(value)
+
+
+def _switch_tf32(on: bool) -> None:
+    """Set torch's older switches, which its compilers read, and then the newer ones, which overrule them."""
+    torch.set_float32_matmul_precision("high" if on else "highest")
+    _backends.cudnn.allow_tf32 = on
+    for part in _newer_switches():
+        part.fp32_precision = "tf32" if on else "ieee"
+
+
+def _newer_switches() -> list[Any]:
+    """Of matrix products, convolutions and recurrent layers; empty before torch 2.9."""
+    cudnn = _backends.cudnn
+    return [_backends.cuda.matmul, cudnn.conv, cudnn.rnn] if hasattr(cudnn, "conv") else []
+
+
+def _switches() -> list[tuple[Callable[[Any], None], Any]]:
+    """How to put each switch back to what it is now, in order."""
+    cudnn, mkldnn = _backends.cudnn, _backends.mkldnn
+    ways: list[tuple[Callable[[Any], None], Callable[[], Any]]] = [
+        (torch.set_float32_matmul_precision, torch.get_float32_matmul_precision),
+        (partial(setattr, cudnn, "allow_tf32"), lambda: cudnn.allow_tf32),
+    ]
+    newer = _newer_switches()
+    newer += [mkldnn.matmul] if newer else []  # which the first of the older ones sets too
+    ways += [(partial(setattr, part, "fp32_precision"), partial(getattr, part, "fp32_precision")) for part in newer]
+    found: list[tuple[Callable[[Any], None], Any]] = []
+    for put, get in ways:
+        with suppress(RuntimeError):  # an older one, where a newer one was set to what it has no word for
+            found.append((put, get()))
+    return found
 
 
 def can_pin(device: torch.device) -> bool:

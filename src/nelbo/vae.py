@@ -48,7 +48,7 @@ class Model(nn.Module, ABC):
     recipe: Mapping[str, Any] | None = None
     takes_missing: bool = False
     mechanism: nn.Module | None
-    network_dtype: torch.dtype | None = None
+    network_precision: str = "float32"
     _draw_weights: "Callable[[], Model] | None" = None
 
     @property
@@ -419,7 +419,7 @@ def _takes_missing(model: nn.Module) -> bool:
 
 def encoded(model: Any, x: Tensor, outputs: int, owner: str) -> Tensor:
     """The encoder's numbers for x, (batch, outputs), or a ValueError that says how to end the encoder."""
-    h = _through(model.encoder, x, model.network_dtype)
+    h = _through(model.encoder, x, model.network_precision)
     expected = (len(x), outputs)
     if not isinstance(h, Tensor) or h.shape != expected:
         raise ValueError(
@@ -434,7 +434,7 @@ def decoded(model: Any, z: Tensor) -> Distribution:
     if z.shape[-1] != model.latent:
         raise ValueError(f"z must have shape (..., batch, {model.latent}), got {tuple(z.shape)}")
     codes = z.reshape(-1, model.latent)
-    parameters = _through(model.decoder, codes, model.network_dtype)
+    parameters = _through(model.decoder, codes, model.network_precision)
     if not isinstance(parameters, Tensor) or parameters.dim() < 2 or len(parameters) != len(codes):
         raise ValueError(
             f"the decoder maps z of shape {tuple(codes.shape)} to {_got(parameters)}, expected one tensor "
@@ -456,14 +456,14 @@ def decoded(model: Any, z: Tensor) -> Distribution:
         ) from error
 
 
-def _through(network: nn.Module, inputs: Tensor, dtype: torch.dtype | None) -> Any:
+def _through(network: nn.Module, inputs: Tensor, precision: str) -> Any:
     """The network's output; in mixed precision, only what happens inside the network is rounded.
 
     A KL near zero or a sum over pixels in bfloat16's eight bits would be noise.
     """
-    if dtype is None:
+    if precision != "bfloat16":
         return _run(network, inputs)
-    with torch.autocast(inputs.device.type, dtype):
+    with torch.autocast(inputs.device.type, torch.bfloat16):
         outputs = _run(network, inputs)
     return outputs.to(inputs.dtype) if isinstance(outputs, Tensor) else outputs
 

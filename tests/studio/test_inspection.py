@@ -313,7 +313,7 @@ def test_networks_travel_with_the_families_on_top_of_them():
     assert encoder_of(model, EVENT) is not None
     assert decoder_of(model) is not None
     assert encoder_of(make_vae("bernoulli", posterior="flow"), EVENT) is None
-    model.network_dtype = torch.bfloat16
+    model.network_precision = "bfloat16"
     assert (encoder_of(model, EVENT), decoder_of(model)) == (None, None)
 
     class Scaled(Model):

@@ -130,7 +130,7 @@ def test_bfloat16_trains_about_as_well():
     assert after < before - 5
     assert abs(half.history[-1]["validation_nelbo"] - after) < 0.1 * (before - after)
     assert not same(weights(full.model), weights(half.model))
-    assert half.model.network_dtype is None
+    assert half.model.network_precision == "float32"
 
 
 def test_bfloat16_rounds_inside_the_networks_alone():
@@ -214,7 +214,7 @@ REFUSED = {
     "precision": (
         {"precision": "float16"},
         ValueError,
-        "precision must be one of 'float32', 'bfloat16'; got 'float16'",
+        "precision must be one of 'float32', 'bfloat16', 'tf32'; got 'float16'",
     ),
     "device": ({"device": "gpu"}, ValueError, "device must be 'auto' or one of .*'cpu', got 'gpu'"),
     "device_absent": ({"device": "cuda:99"}, ValueError, "is not on this machine; write device='auto'"),

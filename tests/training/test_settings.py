@@ -64,7 +64,7 @@ def test_numbers_become_python_s():
         ),
         (
             {"precision": ["float32"]},
-            "precision must be one of 'float32', 'bfloat16'; got ['float32'], did you mean 'float32'?",
+            "precision must be one of 'float32', 'bfloat16', 'tf32'; got ['float32'], did you mean 'float32'?",
         ),
         ({"seed": 1.5}, "seed must be an integer, got 1.5"),
         ({"threads": 0}, "threads must be a positive integer or None, got 0"),

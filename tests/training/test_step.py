@@ -13,8 +13,9 @@ from nelbo.data import Batch, as_data
 from nelbo.objectives import ELBO, Beta, Capacity, ImportanceWeighted, Linear
 from nelbo.training.fit import prepare
 from nelbo.training.optimizers import Adam, factor_at
+from nelbo.training.precision import mixed_precision
 from nelbo.training.settings import Settings
-from nelbo.training.step import Clock, Step, mixed_precision
+from nelbo.training.step import Clock, Step
 from tests.cases import LIKELIHOODS, make_vae
 from tests.training.simple import binary, by_hand, small, weights
 
@@ -206,7 +207,7 @@ def test_mixed_precision_is_over_afterwards():
     model = small("sigma_vae")
     step = step_of(model, ELBO(), precision="bfloat16")
     assert step(Batch(torch.randn(20, 6))).value.dtype == torch.float32
-    assert model.network_dtype is None
+    assert model.network_precision == "float32"
 
 
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="captures a CUDA graph")

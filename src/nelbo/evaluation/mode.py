@@ -9,7 +9,7 @@ from typing import Any, ParamSpec, TypeVar
 import torch
 from torch import nn
 
-from nelbo.devices import CPU, device_of, free_memory, release_memory
+from nelbo.devices import CPU, device_of, free_memory, products_in_tf32, release_memory
 from nelbo.randomness import derive, own_randomness, seed_noise
 
 BUDGET = 1 << 18
@@ -110,18 +110,22 @@ def _halve() -> bool:
 def evaluation_mode(model: Any, seed: int = 0) -> Generator[torch.device | None]:
     """Within, the model is in evaluation mode without gradients and draws come from ``seed``; all is put back.
 
+    Matrix products and convolutions of float32 take place in float32, however torch is set; but for a model whose own
+    ``network_precision`` is TF32.
+
     Yields:
         The device that the model is on, or None where that cannot be seen.
     """
     module = model if isinstance(model, nn.Module) else nn.Module()
     device = device_of(module)
     drawing = device or CPU
+    in_tf32 = getattr(model, "network_precision", None) == "tf32"
     modes = [(part, part.training) for part in module.modules()]
     if any(training for _, training in modes):
         module.eval()
     try:
         # a slope in z can be asked for within, also where the caller is in inference mode
-        with torch.inference_mode(False), torch.no_grad(), own_randomness(drawing):
+        with torch.inference_mode(False), torch.no_grad(), own_randomness(drawing), products_in_tf32(drawing, in_tf32):
             seed_noise(drawing, derive(seed, "measure"))
             yield device
     finally:

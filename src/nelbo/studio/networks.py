@@ -100,7 +100,7 @@ def posterior_form(model: Model) -> dict[str, Any] | None:
 
 def _is_plain(model: Model) -> bool:
     """Whether the model is its two networks and the families on top of them, in single precision."""
-    return not model.foreign and model.network_dtype is None
+    return not model.foreign and model.network_precision == "float32"
 
 
 def _add(into: Network, module: nn.Module | None, shape: Shape) -> Shape:

@@ -26,6 +26,7 @@ from nelbo.training.loop import Loop
 from nelbo.training.machine import Machine, training_arithmetic
 from nelbo.training.nonfinite import NonFiniteError
 from nelbo.training.optimizers import Adam, MakeOptimizer, Schedule, copy_of
+from nelbo.training.precision import change_of_elbo, not_there
 from nelbo.training.progress import Display, NullProgress, ProgressBar
 from nelbo.training.settings import Precision, Settings, answers_typos
 from nelbo.training.sharded import ShardedUpdates
@@ -93,7 +94,9 @@ def fit(
         clip: largest norm of the gradient; None leaves it.
         ema: decay of an exponential moving average of the weights, such as 0.999; the run ends with the average.
         patience: stop after so many epochs without a better validation NELBO, and keep the best weights.
-        precision: bfloat16 runs the networks in mixed precision.
+        precision: of the networks in training: bfloat16, mixed precision, or tf32, float32 whose matrix products and
+            convolutions round their factors to 10 bits, on NVIDIA GPUs since Ampere (elsewhere it is float32). At the
+            end it is stated what this changes in the ELBO. What is measured is measured in float32.
         compile: run the whole step, optimizer included, through torch.compile (a minute or two at the start).
         capture: on CUDA, replay each step as a graph of its kernels, where that gives the same numbers; small networks
             train several times as fast. run.json says what was done, and why not.
@@ -268,10 +271,7 @@ def train(
                     runs.write_history(written, loop.history)
             else:
                 init_output_bias(model, data.train)
-                if note := far_from_mean(model, data.train):
-                    record["start"] = note
-                    if progress is True:
-                        print(f"nelbo: {note}", file=sys.stderr)
+            _say(_note_start(record, updates, data, fresh=snapshot is None), progress)
         workers.align([*updates.state.tensors().values()])
         if snapshot is None:
             # before run.json: a folder with a run.json always has the weights that the run began with
@@ -285,15 +285,53 @@ def train(
             try:
                 loop.run(display)
             finally:
-                if loop.settled_by is not None:
-                    record["sigma"] = f"set on {loop.settled_by:,} of {len(data.train):,} training examples"
-                if updates.notes:
-                    record["steps"] = "; ".join(updates.notes)
+                _note_steps(record, loop)
             with workers.together():
                 if written is not None:
                     write_tensors(written / runs.WEIGHTS, model.state_dict())
+                stated = _note_precision(record, updates, data)
+        _say(stated, progress)
         workers.any(False)  # until the record is written, for the caller may read it
     return Run(model, loop.history, folder, record, data)
+
+
+def _say(notes: list[str], progress: ShowProgress) -> None:
+    """Print what a user should know, where progress is shown."""
+    for note in notes if progress is True else ():
+        print(f"nelbo: {note}", file=sys.stderr)
+
+
+def _note_start(record: dict[str, Any], updates: Updates, data: Data, *, fresh: bool) -> list[str]:
+    """Record what is to be known of a training before its first step, and return it in sentences."""
+    notes: list[str] = []
+    if fresh and (note := far_from_mean(updates.model, data.train)):
+        record["start"] = note
+        notes.append(note)
+    if note := not_there(updates.settings.precision, updates.device):
+        record["precision"] = {"used": "float32", "why": note}
+        notes.append(note)
+    return notes
+
+
+def _note_steps(record: dict[str, Any], loop: Loop) -> None:
+    """Record how the steps were run, and what was set at the end."""
+    if loop.settled_by is not None:
+        record["sigma"] = f"set on {loop.settled_by:,} of {len(loop.data.train):,} training examples"
+    if loop.updates.notes:
+        record["steps"] = "; ".join(loop.updates.notes)
+
+
+def _note_precision(record: dict[str, Any], updates: Updates, data: Data) -> list[str]:
+    """Record what the precision of a training changes in the ELBO of its weights, and return it in sentences."""
+    settings = updates.settings
+    if settings.precision == "float32" or not_there(settings.precision, updates.device):
+        return []
+    dataset, where = (data.train, "of training") if data.validation is None else (data.validation, "held out")
+    change = change_of_elbo(updates.model, dataset, settings.precision, seed=settings.seed)
+    over = f"{change.method} {where}"
+    numbers = {"elbo_change": float(change), "standard_error": change.error, "over": over}
+    record["precision"] = {"used": settings.precision, **plain(numbers)}
+    return [f"{settings.precision} instead of float32 changes the ELBO by {change.text_with_unit} ({over})"]
 
 
 def check_alike(workers: Workers, record: dict[str, Any]) -> None:

@@ -16,7 +16,7 @@ from nelbo.files import plain
 from nelbo.registry import check_choice, nearest
 from nelbo.training.optimizers import Schedule
 
-Precision = Literal["float32", "bfloat16"]
+Precision = Literal["float32", "bfloat16", "tf32"]
 
 
 @dataclass(frozen=True)

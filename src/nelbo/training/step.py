@@ -28,6 +28,7 @@ from nelbo.training.optimizers import (
     scalar,
     scale_learning_rates,
 )
+from nelbo.training.precision import mixed_precision
 from nelbo.training.settings import Settings
 from nelbo.vae import Model, place_of
 from nelbo.workers import ALONE, Workers
@@ -167,20 +168,6 @@ class Step(nn.Module):
             handle.remove()
 
 
-@contextlib.contextmanager
-def mixed_precision(model: Model, precision: str) -> Generator[None]:
-    """Within, the model's networks run in that precision; what is measured is measured in the model's own."""
-    before, wanted = model.network_dtype, None if precision == "float32" else torch.bfloat16
-    if before == wanted:  # torch.compile, for one, cannot set an attribute of a model
-        yield
-        return
-    model.network_dtype = wanted
-    try:
-        yield
-    finally:
-        model.network_dtype = before
-
-
 @dataclass
 class Updates:
     """The updates of one training, in order.
@@ -274,7 +261,8 @@ class Updates:
     def run(self, raw: Batch, *, watched: bool = False) -> Tensor:
         """The step that has begun: arithmetic on the device alone."""
         if watched:
-            loss = self.differentiate(raw, watched=True)
+            with mixed_precision(self.model, self.step.precision):
+                loss = self.differentiate(raw, watched=True)
             self.apply(watched=True)
             return loss
         loss = self.unit(raw)
