@@ -4,6 +4,7 @@ import math
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Generator, Mapping
 from contextlib import contextmanager
+from itertools import chain
 from typing import TYPE_CHECKING, Any, Self, final
 
 import torch
@@ -554,13 +555,8 @@ def as_model(model: Any) -> Model:
 
 
 def place_of(model: Model) -> Tensor | None:
-    """A tensor of the device and the precision that the model computes in, or None where it has no weights.
-
-    Raises:
-        ValueError: the weights have no values.
-    """
-    check_weights(model)
-    tensors = [*model.parameters(), *model.buffers()]
+    """A tensor of the device and the precision that the model computes in, or None where it has no weights."""
+    tensors = chain(model.parameters(), model.buffers())
     return next((tensor for tensor in tensors if tensor.is_floating_point()), None)
 
 
@@ -586,7 +582,12 @@ def on_model(model: Any, x: Any) -> tuple[Model, Batch]:
 
 
 def placed(model: Model, batch: Batch) -> Batch:
-    """The batch where the model lies, in its precision."""
+    """The batch where the model lies, in its precision.
+
+    Raises:
+        ValueError: the model's weights have no values.
+    """
+    check_weights(model)
     weight = place_of(model)
     if weight is None:
         return batch if batch.x.is_floating_point() else batch.with_x(batch.x.to(torch.get_default_dtype()))

@@ -16,13 +16,13 @@ from torch.distributions import Distribution, Independent
 from nelbo import latents
 from nelbo.data import Batch, Dataset, as_batch
 from nelbo.data.loading import seen_by
-from nelbo.devices import device_of, widened
+from nelbo.devices import check_weights, device_of, widened
 from nelbo.divergences import closed_form
 from nelbo.estimate import Estimate
 from nelbo.evaluation.mode import evaluation_mode, rows_at_once, within_memory
 from nelbo.objectives.objective import kl_per_unit
 from nelbo.randomness import derive, example_keys, folded, generator
-from nelbo.vae import Model, as_model, at_condition, beside, conditioned, on_model, place_of, placed
+from nelbo.vae import Model, as_model, at_condition, beside, conditioned, on_model, placed
 
 _UNPICKED = 1000
 """Examples of a data set whose q(z|x) cannot be picked and joined: all pass at once."""
@@ -491,7 +491,7 @@ def evaluate(model: Any, x: Any, *, seed: int = 0, n: int | None = None) -> Eval
     x = seen_by(model, x)
     if isinstance(x, Dataset):
         model = as_model(model)  # kept here: who keeps encodings does not keep the model
-        place_of(model)  # an error where its weights have no values
+        check_weights(model)
         return encodings(model, x, seed).first(len(x) if n is None else n)
     model, batch = on_model(model, x)
     return Evaluation(model, batch if n is None else batch[:n], seed=seed)

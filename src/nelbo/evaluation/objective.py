@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping
 import torch
 
 from nelbo.data import Batch, Dataset
+from nelbo.devices import check_weights
 from nelbo.evaluation.mode import evaluation_mode
 from nelbo.objectives import FINISHED, Progress, Terms
 from nelbo.randomness import example_keys
@@ -42,6 +43,7 @@ def mean_terms(
     Returns:
         ``{"nelbo": ..., "nelbo_standard_error": ..., ...}`` for reconstruction_error, kl, nelbo and objective.
     """
+    check_weights(model)
     n = len(dataset)
     # some objectives compare the examples of a batch: none may be left alone in the last one
     batch_size += n % batch_size == 1
