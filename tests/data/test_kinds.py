@@ -144,7 +144,7 @@ def test_new_tables_are_matched_by_name_and_coded_alike():
     new = people(50, seed=1)
     shuffled = {name: new[name] for name in reversed(new)}
     with pytest.warns(UserWarning, match="left out, on which the run was not trained"):
-        x = prepared_like(data.origin, shuffled)
+        x = prepared_like(data.origin, shuffled).train
     table = as_table(data.origin, x.take(50, seed=0))
     assert sorted(map(str, table["job"])) == sorted("None" if v == " NA " else v for v in new["job"])
 
@@ -154,7 +154,7 @@ def test_a_category_that_was_not_there_is_an_error_or_not_observed():
     new = people(50, seed=1) | {"job": ["pilot"] * 2 + ["clerk"] * 48}
     trained = load(people(), columns="all", validation=0)
     with pytest.warns(UserWarning, match=r"'job' of .* holds 'pilot' in 2 rows.*not observed"):
-        x = prepared_like(trained.origin, new).take(50, seed=0)
+        x = prepared_like(trained.origin, new).train.take(50, seed=0)
     assert int(x[:, 0].isnan().sum()) == 2
     complete = load(people(holes=False), columns="all", validation=0)
     with pytest.raises(ValueError, match=r"'job' of .* holds 'pilot' in 2 rows, and the run was trained on 'clerk'"):

@@ -13,7 +13,6 @@ from pyarrow import fs, parquet
 import nelbo
 from nelbo.cli import main
 from nelbo.data import ChangedError, OnDisk, load, preview, rebuild, tables
-from nelbo.data.parquet import _OPEN
 
 N, F = 3000, 4
 G = np.random.default_rng(0)
@@ -223,27 +222,27 @@ def test_texts_of_other_types_and_columns_without_a_value_go_together(tmp_path):
     assert observed.reshape(4, 60, 2).all(dim=1).tolist() == [[1, 0], [1, 1], [1, 1], [0, 1]]
 
 
-def test_few_files_are_open_at_a_time(tmp_path, monkeypatch):
+def test_one_file_is_open_at_a_time(tmp_path, monkeypatch):
     for i in range(300):
         write(tmp_path / "DATA", f"{i:03}.parquet", NUMBERS[10 * i : 10 * (i + 1)])
     inside, watched, opened = str(tmp_path / "DATA"), Path("/proc/self/fd"), []
-    real = nelbo.data.parquet._opened
+    real = parquet.ParquetFile
 
-    def counted(system, path):
-        file, there = real(system, path), 0
+    def counted(*args, **kwargs):
+        file, there = real(*args, **kwargs), 0
         for link in watched.iterdir() if watched.exists() else ():
             with contextlib.suppress(OSError):
                 there += str(link.readlink()).startswith(inside)
         opened.append(there)
         return file
 
-    monkeypatch.setattr(nelbo.data.parquet, "_opened", counted)
+    monkeypatch.setattr(parquet, "ParquetFile", counted)
     data = load(tmp_path / "DATA", label="kind", validation=0, **SMALL)
     assert len(data.train.file.edges) == 301
     seen = torch.cat([batch.x for batch in data.train.batches(64, order=0)])
     assert torch.equal(seen[:, 0].sort().values, torch.from_numpy(X[:, 0]).sort().values)
     assert len(opened) > 600
-    assert max(opened) == (_OPEN + 1 if watched.exists() else 0)  # one more before the oldest is closed
+    assert max(opened) == (1 if watched.exists() else 0)
 
 
 def test_row_groups_without_rows_do_not_shift_a_split(tmp_path):

@@ -1,6 +1,5 @@
 """A table in .parquet files: one file, or the rows of those of a folder one after the other."""
 
-import functools
 import hashlib
 import os
 from collections.abc import Callable, Iterator, Sequence
@@ -21,7 +20,6 @@ FOLDER = "a folder of .parquet files"
 SUFFIXES = (".parquet", ".pq")
 
 _READ_AT_A_TIME = 1 << 16  # bytes of a column
-_OPEN = 1  # files: an open one holds buffers for all its columns, and the pieces of a buffer are read file by file
 _TOGETHER = 1 << 26  # bytes of columns that are read in one pass over the files
 _END = 8  # bytes behind the metadata at the end of a file: their length, and a mark
 
@@ -40,7 +38,7 @@ class ParquetFiles:
     """The rows of .parquet files as one table, in the order of the paths of the files.
 
     Files without rows are left out, and so are those whose name, or the name of a folder above, begins with ``_`` or
-    ``.``. One file is open, and two for a moment when the next is opened.
+    ``.``. One file is open at a time.
 
     Args:
         source: a file or a folder: a path, or an address such as ``"s3://bucket/folder"`` that ``pyarrow.fs`` opens.
@@ -50,7 +48,7 @@ class ParquetFiles:
         name: of it, for messages.
         schema: the columns that each file has, of types that hold those of all files, as arrow has it.
         rows: (pieces,) the numbers of rows of the row groups of all files, in order, without empty ones.
-        column_chunks: the most that the metadata of the open files describe.
+        column_chunks: the most that the metadata of one file describe.
         notes: on what is not read.
 
     Raises:
@@ -72,8 +70,7 @@ class ParquetFiles:
             parts = [_Part(base, self.name, self.name, found.size)]
         else:
             raise FileNotFoundError(f"there is no file and no folder {source}")
-        # keyed by path, so that nothing but this object holds an open file
-        self._open = functools.lru_cache(_OPEN)(functools.partial(_opened, self._system))
+        self._opened: tuple[str, Any] = "", None
         self._read_metadata(parts)
 
     def _parts(self, found: Sequence[Any], base: str) -> list[_Part]:
@@ -92,6 +89,24 @@ class ParquetFiles:
         if keys:
             self.notes.append(f"{listed(sorted(keys))} in the names of folders: not read as a column")
         return [_Part(files[name].path, name, f"{self.name}/{name}", files[name].size) for name in names]
+
+    def _open(self, path: str) -> Any:
+        """The ``pyarrow.parquet.ParquetFile`` of a path, of which nothing is read ahead.
+
+        It is kept open until another one is asked for: the metadata of many row groups take long to read, and an open
+        file holds buffers for all its columns. The pieces of a buffer are read file by file.
+        """
+        import pyarrow as pa
+        from pyarrow import parquet
+
+        if self._opened[0] != path:
+            if self._opened[1] is not None:
+                self._opened[1].close(force=True)
+            self._opened = "", None
+            pa.default_memory_pool().release_unused()
+            # without buffer_size, a whole row group is read before its first row is decoded
+            self._opened = path, parquet.ParquetFile(path, filesystem=self._system, buffer_size=_READ_AT_A_TIME)
+        return self._opened[1]
 
     def _read_metadata(self, parts: Sequence[_Part]) -> None:
         pieces: list[tuple[int, int, int]] = []  # file, row group in it, rows
@@ -117,7 +132,7 @@ class ParquetFiles:
                     self.parts.append(part)
         assert columns is not None  # of the last file at the latest
         self.schema, self._unlike = columns.schema, columns.unlike
-        self.column_chunks = sum(sorted(chunks)[-_OPEN:])
+        self.column_chunks = max(chunks)
         self._part, self._group, self.rows = np.array(pieces, dtype=np.int64).reshape(-1, 3).T
 
     def __len__(self) -> int:
@@ -330,14 +345,6 @@ def _joined(tables: list[Any]) -> Any:
     import pyarrow as pa
 
     return pa.concat_tables(tables)
-
-
-def _opened(system: Any, path: str) -> Any:
-    """A ``pyarrow.parquet.ParquetFile``, of which nothing is read ahead."""
-    from pyarrow import parquet
-
-    # without buffer_size, a whole row group is read before its first row is decoded
-    return parquet.ParquetFile(path, filesystem=system, buffer_size=_READ_AT_A_TIME)
 
 
 def _errors(part: _Part) -> AbstractContextManager[None]:
