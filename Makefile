@@ -3,7 +3,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 
 .PHONY: help demo studio test lint types duplicates js-if-npm js check slow test-busy bench bench-gpu reproduce \
-	second-device diagnose-suite fuzz pictures clean
+	second-device diagnose-suite fuzz chaos pictures clean
 
 help:
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
@@ -61,6 +61,9 @@ diagnose-suite: .venv/.dev  ## plant faults, diagnose them, and write the table 
 
 fuzz: .venv/.dev  ## search for inputs that end in a traceback or not at all, ten minutes (ARGS="--minutes 1")
 	OMP_NUM_THREADS=1 $(BIN)/python -m tests.fuzz --docs $(ARGS)
+
+chaos: .venv/.dev  ## kill trainings and scorings at random and compare what they end in with undisturbed ones, 45 minutes
+	$(BIN)/python -m tests.chaos $(ARGS)
 
 pictures: .venv/.dev  ## take the studio's pictures for the README and the docs, from the pages with the demo's runs
 	NELBO_PICTURES=docs/images OMP_NUM_THREADS=1 $(BIN)/pytest tests/studio/test_pictures.py $(ARGS)
