@@ -11,6 +11,12 @@ PIXELS = """(selector) => {
 }"""
 
 
+def pixels_of(page, selector):
+    """The red values of a canvas, once it was given its size and drawn."""
+    page.wait_for_function("(selector) => document.querySelector(selector)?.hasAttribute('width')", arg=selector)
+    return page.evaluate(PIXELS, selector)
+
+
 def state_of(**values):
     return "inspector?" + "&".join(
         f"{name}={quote(value if isinstance(value, str) else json.dumps(value))}" for name, value in values.items()

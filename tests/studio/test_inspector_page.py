@@ -22,7 +22,7 @@ from nelbo.studio.inspection import inspect, terms_of, terms_under
 from nelbo.studio.library import Library
 from nelbo.studio.session import Session
 from tests.studio.conftest import COLUMNS
-from tests.studio.reading import PIXELS, number, shown, state_of, stroke, told
+from tests.studio.reading import PIXELS, number, pixels_of, shown, state_of, stroke, told
 from tests.studio.runs import many_examples, small_run
 from tests.studio.tab import at_rest
 
@@ -145,7 +145,7 @@ def test_the_browser_decodes_as_the_model_does(studio, visit, run, run_folder):
     z = [0.7, -1.1]
     page = visit(studio.address(state_of(run=str(run_folder / "first"), pins=[0], z=z)))
     page.wait_for_selector("text=decoded at z")
-    pixels = page.evaluate(PIXELS, ".rebuilt canvas.pixels")
+    pixels = pixels_of(page, ".rebuilt canvas.pixels")
     expected = run.decode(torch.tensor([z]))[0].flatten().numpy()
     np.testing.assert_allclose(np.array(pixels) / 255, expected, atol=1.01 / 255)
     with torch.no_grad():
@@ -263,7 +263,7 @@ def test_a_drawing_takes_the_place_of_the_original_and_all_follows_the_stroke(st
     page.wait_for_function(moved, arg=[dot.element_handle(), at])  # while the hand is still down
     page.mouse.up()
     at_rest(page)
-    x = torch.tensor(np.array(page.evaluate(PIXELS, ".pad")) / 255).float().round().reshape(1, 1, 8, 8)
+    x = torch.tensor(np.array(pixels_of(page, ".pad")) / 255).float().round().reshape(1, 1, 8, 8)
     assert x.sum() > 3
     expected = {name: each[0] for name, each in terms_of(evaluate(run, x), 1024).items()}
     kl = number(f"{float(expected['kl']):.4g}")
@@ -279,7 +279,7 @@ def test_a_drawing_takes_the_place_of_the_original_and_all_follows_the_stroke(st
     page.wait_for_function("(kl) => document.querySelector('[data-term=kl]').textContent === kl", arg=before)
     assert page.locator(".pad").count() == 0
     page.click("[data-do=edit]")  # a change of the example starts from it
-    np.testing.assert_array_equal(page.evaluate(PIXELS, ".pad"), 255 * run.data.validation.take([0]).flatten().numpy())
+    np.testing.assert_array_equal(pixels_of(page, ".pad"), 255 * run.data.validation.take([0]).flatten().numpy())
     page.locator(".pad").press("Space")  # with the keyboard
     page.wait_for_function("(kl) => document.querySelector('[data-term=kl]').textContent !== kl", arg=before)
 
@@ -305,7 +305,7 @@ def test_a_stroke_is_followed_in_the_page_and_python_settles_it(studio, visit, r
     page.wait_for_function("() => !document.querySelector('.terms-note').textContent.includes('Quadrature')")
     assert page.evaluate("() => window.heard.some((words) => words.includes('Quadrature with'))")  # without Python
     assert before != shown(page, "kl") == kl
-    x = torch.tensor(np.array(page.evaluate(PIXELS, ".pad")) / 255).float().round().reshape(1, 1, 8, 8)
+    x = torch.tensor(np.array(pixels_of(page, ".pad")) / 255).float().round().reshape(1, 1, 8, 8)
     expected = terms_of(evaluate(nelbo.load(run_folder / name), x), 1024)
     for term in TERMS:
         value, error = told(shown(page, term))

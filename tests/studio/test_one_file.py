@@ -16,7 +16,7 @@ from nelbo.cli import main
 from nelbo.evaluation import evaluate
 from nelbo.studio import networks
 from nelbo.studio.inspection import terms_of, terms_under
-from tests.studio.reading import PIXELS, number, shown, stroke, told
+from tests.studio.reading import PIXELS, number, pixels_of, shown, stroke, told
 from tests.studio.tab import at_rest
 
 FETCHED = (
@@ -64,9 +64,7 @@ def test_the_inspector_of_two_runs(run_folder, tmp_path, visit):
     page.wait_for_selector("[data-difference=nelbo]")
     z = drag(page)
     picture = run.decode(torch.tensor([z]))[0].flatten().numpy()
-    np.testing.assert_allclose(
-        np.array(page.evaluate(PIXELS, ".rebuilt canvas.pixels")) / 255, picture, atol=1.01 / 255
-    )
+    np.testing.assert_allclose(np.array(pixels_of(page, ".rebuilt canvas.pixels")) / 255, picture, atol=1.01 / 255)
     page.wait_for_selector(".ghost[visibility=visible]", state="attached")  # the other model follows
     page.wait_for_function("() => document.querySelector('image.pictures')?.getAttribute('href')?.startsWith('data:')")
 
@@ -80,10 +78,10 @@ def test_the_inspector_of_two_runs(run_folder, tmp_path, visit):
     assert number(shown(page, "kl", 2)) == pytest.approx(kl, rel=1e-3)
     row = ":nth-child(3 of .example-row)"
     np.testing.assert_array_equal(
-        np.array(page.evaluate(PIXELS, f"{row} .original canvas.pixels")) / 255, x.flatten().numpy()
+        np.array(pixels_of(page, f"{row} .original canvas.pixels")) / 255, x.flatten().numpy()
     )
     np.testing.assert_allclose(
-        np.array(page.evaluate(PIXELS, f"{row} .rebuilt canvas.pixels")) / 255, rebuilt, atol=1.01 / 255
+        np.array(pixels_of(page, f"{row} .rebuilt canvas.pixels")) / 255, rebuilt, atol=1.01 / 255
     )
     page.wait_for_function(f"() => ({PIXELS})('table.examples canvas').some((v) => v > 0)")  # as in the table below
     assert page.locator("text=no Python behind it").count() == 0
@@ -114,13 +112,11 @@ def test_a_drawing_in_a_file_is_encoded_in_the_page(run_folder, tmp_path, visit,
     )
     page.mouse.up()
     run = nelbo.load(run_folder / name)
-    x = torch.tensor(np.array(page.evaluate(PIXELS, ".pad")) / 255).float().round().reshape(1, 1, 8, 8)
+    x = torch.tensor(np.array(pixels_of(page, ".pad")) / 255).float().round().reshape(1, 1, 8, 8)
     settled(page, {term: each[0] for term, each in terms_of(evaluate(run, x), 1024).items()})
     with torch.no_grad():
         rebuilt = run.model.reconstruct(x).flatten().numpy()
-    np.testing.assert_allclose(
-        np.array(page.evaluate(PIXELS, ".rebuilt canvas.pixels")) / 255, rebuilt, atol=1.01 / 255
-    )
+    np.testing.assert_allclose(np.array(pixels_of(page, ".rebuilt canvas.pixels")) / 255, rebuilt, atol=1.01 / 255)
     page.click("[data-do=done]")
     page.wait_for_function("(kl) => document.querySelector('[data-term=kl]').textContent === kl", arg=pinned)
 
@@ -131,7 +127,7 @@ def test_a_drawing_in_a_file_is_encoded_in_the_page(run_folder, tmp_path, visit,
     mean, sd = torch.tensor(q[:2]), torch.tensor(q[2:])
     settled(page, terms_under(run.model, run.data.validation.take([3]), mean, torch.diag(sd.square())))
     page.click("[data-do=edit]")  # a change of an example starts from it
-    np.testing.assert_array_equal(page.evaluate(PIXELS, ".pad"), 255 * run.data.validation.take([3]).flatten().numpy())
+    np.testing.assert_array_equal(pixels_of(page, ".pad"), 255 * run.data.validation.take([3]).flatten().numpy())
     assert page.locator("text=/no Python behind it|did not travel|needs the studio/").count() == 0
 
 
@@ -144,7 +140,7 @@ def test_a_decoder_that_stays_in_python_is_blended_from_a_grid(run_folder, tmp_p
     page.wait_for_selector("text=blend of pictures near z")
     model = nelbo.load(run_folder / "conv").model
     picture = model.decode(torch.tensor([z]))[0].detach().flatten().numpy()
-    assert np.abs(np.array(page.evaluate(PIXELS, ".rebuilt canvas.pixels")) / 255 - picture).max() < 0.1
+    assert np.abs(np.array(pixels_of(page, ".rebuilt canvas.pixels")) / 255 - picture).max() < 0.1
     assert page.locator("[data-do=draw], [data-do=edit]").count() == 0
     page.wait_for_selector("text=Draw and edit in the studio: this model's encoder did not travel with this page.")
 
@@ -223,9 +219,7 @@ def test_a_site_needs_no_python(run_folder, tmp_path, visit, offered, capsys):
         assert number(shown(page, "kl")) == pytest.approx(float(nelbo.loss(run, x).kl), rel=1e-3)
     z = drag(page)
     picture = run.decode(torch.tensor([z]))[0].flatten().numpy()
-    np.testing.assert_allclose(
-        np.array(page.evaluate(PIXELS, ".rebuilt canvas.pixels")) / 255, picture, atol=1.01 / 255
-    )
+    np.testing.assert_allclose(np.array(pixels_of(page, ".rebuilt canvas.pixels")) / 255, picture, atol=1.01 / 255)
     # an encoder is fetched when something is drawn, and not before
     kept = json.loads(page.locator("#answers").text_content())
     encoders = [file for question, file in kept.items() if "inspect.weights" in question and '"encoder"' in question]
@@ -234,7 +228,7 @@ def test_a_site_needs_no_python(run_folder, tmp_path, visit, offered, capsys):
     page.wait_for_function(f"(files) => ({FETCHED})(files) === 2", arg=encoders)
     stroke(page)
     page.mouse.up()
-    x = torch.tensor(np.array(page.evaluate(PIXELS, ".pad")) / 255).float().round().reshape(1, 1, 8, 8)
+    x = torch.tensor(np.array(pixels_of(page, ".pad")) / 255).float().round().reshape(1, 1, 8, 8)
     settled(page, {term: each[0] for term, each in terms_of(evaluate(run, x), 1024).items()})
     for name in ("kl", "train", "report", "worksheet"):
         page.locator(f".rail [data-page={name}]").click()
