@@ -92,6 +92,15 @@ def test_a_restart_computes_what_is_missing_and_nothing_else(folder, tmp_path, c
     assert capsys.readouterr().out == said
 
 
+def test_row_groups_too_large_to_mix_are_read_in_order(folder, tmp_path, monkeypatch):
+    """pandas writes a million rows in one group; no setting of the command makes them smaller."""
+    monkeypatch.setattr("nelbo.data.tables._PIECES_IN_A_ROW_GROUP", 0)
+    with pytest.raises(ValueError, match="must have row groups of at most"):
+        nelbo.data.load(folder / "table.parquet", on_disk=True)
+    assert ask(folder, "score", tmp_path) == 0
+    assert len(files(tmp_path)) == 3
+
+
 def test_the_mean_over_all_parts_is_that_of_one_file(folder, tmp_path, capsys):
     ask(folder, "score", tmp_path / "one.csv")
     one = capsys.readouterr().out

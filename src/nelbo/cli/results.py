@@ -146,7 +146,7 @@ def in_parts(
         examples = examples_of(run, None, split)
         which: dict[str, Any] = {"data": run.data.origin["sha256"], "split": split}
     else:
-        found = prepared_like(run.origin, data, on_disk=True)
+        found = prepared_like(run.origin, data, in_order=True)
         examples, which = found.train, {"data": found.origin["sha256"]}
     which = {**which, "rows": len(examples), "seed": seed}
     parts = Parts(folder, what, {**model_of(run), **which, **task}, examples.parts)

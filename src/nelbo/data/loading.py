@@ -289,7 +289,7 @@ def _read_again(
     return _assembled(name, stored, origin["options"])
 
 
-def prepared_like(origin: dict[str, Any], source: Any, *, on_disk: bool | None = None) -> Data:
+def prepared_like(origin: dict[str, Any], source: Any, *, in_order: bool = False) -> Data:
     """Load all examples of another source as those of `origin` were loaded, with the same columns and preparation.
 
     Columns are taken by name. Of columns that are left out, and of values whose mean or spread suggests other units, a
@@ -298,7 +298,7 @@ def prepared_like(origin: dict[str, Any], source: Any, *, on_disk: bool | None =
     Args:
         origin: of some `Data`, as a run stores it.
         source: what `load` takes; an array without names is taken by position.
-        on_disk: whether what can be read in parts stays on disk; None is as those of `origin`.
+        in_order: whether they are read one part after the other; what can be read in parts then stays on disk.
 
     Returns:
         Data whose training set holds all of them.
@@ -308,8 +308,8 @@ def prepared_like(origin: dict[str, Any], source: Any, *, on_disk: bool | None =
     """
     with _from_record(AttributeError, KeyError):
         options = origin.get("options")
-        if options and on_disk is not None:
-            origin = {**origin, "options": {**options, "on_disk": on_disk}}
+        if options and in_order:
+            origin = {**origin, "options": {**options, "on_disk": True, "in_order": True}}
         return _prepared(origin, *_stored_like(origin, source))
 
 

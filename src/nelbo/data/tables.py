@@ -139,12 +139,13 @@ def read_parquet(
     types: Types = None,
     missing: Missing = None,
     on_disk: bool | None = None,
+    in_order: bool | None = None,
     memory: int = 1 << 30,
 ) -> Source:
     """Read the numeric columns of a .parquet file or of a folder of them, or leave them on disk.
 
     The hash of one file is that of its bytes; that of a folder, of the names, sizes and metadata of its files
-    (`ParquetFiles.sha256`).
+    (`ParquetFiles.sha256`). Row groups that are read one after the other, `in_order`, need not mix, and may be large.
 
     Raises:
         ValueError: a column is missing, not numeric or has empty cells; a file is not a table; or files of a folder
@@ -166,7 +167,8 @@ def read_parquet(
     check_fits(len(x) * _SPLIT, promise, "If it holds fewer, it is damaged: write it again")
     y = None if label is None else _labels(files.read([label]), label, name)
     if stays_on_disk(len(x) * x.row_bytes, on_disk):
-        x.refuse_large_groups(piece_bytes(memory) * _PIECES_IN_A_ROW_GROUP)
+        if not in_order:
+            x.refuse_large_groups(piece_bytes(memory) * _PIECES_IN_A_ROW_GROUP)
         whole = [n for n in names if is_whole(schema.field(n).type) and kinds is None]
         notes += on_row_numbers(whole, np.array([values(n) for n in whole], dtype=np.float64).T)
     else:
