@@ -154,6 +154,14 @@ def test_a_folder_of_another_task_is_left_alone(folder, tmp_path, capsys):
     assert [path.name for path in (tmp_path / "mine").iterdir()] == ["thesis.tex"]
 
 
+def test_a_folder_without_parts_takes_another_task(folder, tmp_path, capsys):
+    command = ["sample", str(folder / "run"), "--device", "cpu", "--out", str(tmp_path / "out")]
+    assert main([*command, "-n", "0"]) == 1
+    assert "must be a positive integer, got 0" in capsys.readouterr().err
+    assert main([*command, "-n", "5"]) == 0
+    assert parquet.read_metadata(tmp_path / "out" / "part-00000.parquet").num_rows == 5
+
+
 def test_ctrl_c_keeps_what_is_written_and_says_how_to_go_on(folder, tmp_path, monkeypatch, capsys):
     write, count = results.write_bytes, iter(range(9))
 

@@ -193,15 +193,16 @@ class Parts:
         if path.is_file():
             there = read_json(path)
             other = [name for name in {**task, **there} if there.get(name) != task.get(name)]
-            if other:
+            if other and any(folder.glob("part-*.parquet")):
                 raise ValueError(
                     f"{folder} holds parts of another task, whose {listed(other)} "
                     f"{'was' if len(other) == 1 else 'were'} "
                     f"{listed([str(there.get(name)) for name in other])} instead of "
                     f"{listed([str(task.get(name)) for name in other])}; write --out with another folder, or remove it"
                 )
-            return
-        if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
+            if not other:
+                return
+        elif folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
             raise ValueError(f"{folder} holds other files, and no {FILE}; write --out with a new folder")
         write_json(path, task)
 
