@@ -4,6 +4,7 @@ Everything else asks a tensor where it lies and computes there. Accelerators are
 and ``torch.get_device_module``, whatever their kind; a test keeps their names out of all other modules.
 """
 
+import sys
 import threading
 import warnings
 from collections.abc import Callable, Generator
@@ -141,6 +142,14 @@ def capture(graph: Any, device: torch.device) -> AbstractContextManager[Any]:
     """A context that notes the operations within in a graph, and does none of them."""
     module: Any = torch.get_device_module(device)
     return module.graph(graph, capture_error_mode="thread_local")  # other threads may pin memory meanwhile
+
+
+def uncompiled() -> AbstractContextManager[Any]:
+    """Within, compiled code runs as it was written, with hooks that came later; where none was compiled, nothing.
+
+    To import torch's compiler takes two seconds.
+    """
+    return torch.compiler.set_stance("force_eager") if "torch._dynamo" in sys.modules else nullcontext()
 
 
 @contextmanager

@@ -10,6 +10,7 @@ from typing import Any
 import torch
 from torch import Tensor
 from torch.distributions import Distribution, Independent, MultivariateNormal
+from torch.optim.adam import adam
 
 from nelbo import latents
 from nelbo.estimate import Estimate
@@ -219,16 +220,30 @@ def _optimized(part: Evaluation, family: Family, start: Tensor, steps: int) -> T
     keys, model = part.keys("optimization"), part.conditioned
     with torch.enable_grad():
         h = start.detach().clone().requires_grad_()
-        optimizer = torch.optim.Adam([h], lr=_LEARNING_RATE)
+        moments, squares, count = torch.zeros_like(h), torch.zeros_like(h), torch.zeros(())
         finite = Finite()
         for step in range(steps):
-            optimizer.param_groups[0]["lr"] = _LEARNING_RATE * (1 - step / steps)
             z, log_q = latents.draw_with_log_prob(family(h), _DRAWS, keys, start=step * _DRAWS)
             log_joint = finite(model.log_likelihood(part.x, z) + part.pz.log_prob(z))
-            (h.grad,) = torch.autograd.grad(-(log_joint - log_q).mean(0).sum(), h)
+            (gradient,) = torch.autograd.grad(-(log_joint - log_q).mean(0).sum(), h)
             # one example far from any data must not become NaN, and stay so
-            h.grad.nan_to_num_(nan=0.0, posinf=0.0, neginf=0.0)
-            optimizer.step()
+            gradient = gradient.nan_to_num(nan=0.0, posinf=0.0, neginf=0.0)
+            with torch.no_grad():  # the function: to make an optimizer imports torch's compiler, two seconds
+                adam(
+                    [h],
+                    [gradient],
+                    [moments],
+                    [squares],
+                    [],
+                    [count],
+                    amsgrad=False,
+                    beta1=0.9,
+                    beta2=0.999,
+                    lr=_LEARNING_RATE * (1 - step / steps),
+                    weight_decay=0.0,
+                    eps=1e-8,
+                    maximize=False,
+                )
     finite.check()
     return h.detach()
 

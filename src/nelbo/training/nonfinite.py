@@ -7,6 +7,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from nelbo.devices import uncompiled
 from nelbo.objectives import Terms
 
 
@@ -46,7 +47,7 @@ def watch(model: nn.Module) -> Generator[None]:
             handles.append(module.register_forward_hook(forward_hook(f"{name} ({type(module).__name__})")))
     try:
         # hooks that come after the compilation are not part of the compiled code
-        with torch.compiler.set_stance("force_eager"):
+        with uncompiled():
             yield
     finally:
         for handle in handles:

@@ -1,6 +1,7 @@
 """Optimizers, their learning rates and their state; and an average of the weights that they move."""
 
 import contextlib
+import inspect
 import math
 from collections.abc import Callable, Generator, Iterable, Mapping
 from typing import Any, Literal, final
@@ -29,6 +30,17 @@ class Adam(torch.optim.AdamW):
         learning_rate: a tensor without axes, read at each step.
         weight_decay: decoupled; 0 is plain Adam.
     """
+
+    # torch keeps its compiler out of these four; what it wraps them in imports that compiler, which takes two seconds
+    add_param_group, zero_grad, state_dict, load_state_dict = map(
+        inspect.unwrap,
+        (
+            torch.optim.Optimizer.add_param_group,
+            torch.optim.Optimizer.zero_grad,
+            torch.optim.Optimizer.state_dict,
+            torch.optim.Optimizer.load_state_dict,
+        ),
+    )
 
     def __init__(self, parameters: Iterable[nn.Parameter], *, learning_rate: Tensor, weight_decay: float = 0.0) -> None:
         parameters = list(parameters)

@@ -11,6 +11,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from nelbo.devices import uncompiled
+
 Function = Callable[..., Any]
 
 
@@ -129,7 +131,7 @@ def intercepted(
         target = target.func
     with ExitStack() as undo:
         # compiled code would not look the function up again
-        undo.enter_context(torch.compiler.set_stance("force_eager"))
+        undo.enter_context(uncompiled())
         if isinstance(target, nn.Module):
 
             def hook(module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any], result: Any) -> Any:

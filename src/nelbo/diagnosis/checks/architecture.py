@@ -9,6 +9,7 @@ from torch import Tensor
 from torch.distributions import Bernoulli, Distribution, Normal
 
 from nelbo import latents
+from nelbo.devices import uncompiled
 from nelbo.diagnosis.case import Case
 from nelbo.diagnosis.checks.collapse import pays
 from nelbo.diagnosis.registry import NotApplicable, Verdict, check, found, measured, passed
@@ -92,7 +93,7 @@ def _outputs(case: Case) -> _Outputs:
     view = case.wrapped if not case.train.conditional else None
     if view is None or view.encoding.layout is None:
         raise NotApplicable("needs an encoder without a condition that gives the two numbers of a diagonal normal")
-    with torch.enable_grad(), torch.compiler.set_stance("force_eager"), view.running():
+    with torch.enable_grad(), uncompiled(), view.running():
         mean, spread = view.encoding.layout.read(view.encoding.call(_followed(few.x)))
         decoded = view.decoding.place.read(view.decoding.call(_followed(few.z)))
     return _Outputs(view, mean, spread, decoded)
