@@ -21,7 +21,7 @@ from nelbo.wrapping.encoding import LOG_STD, is_mean, scale_of
 from nelbo.wrapping.modules import describe, in_mode, intercepted, modules_behind, restoring
 from nelbo.wrapping.view import Wrapped
 
-Role = Literal["reconstruction", "x", "mu", "spread", "z", "model", "batch", "index"]
+Role = Literal["reconstruction", "x", "mu", "spread", "z", "model", "batch", "index", "condition"]
 
 _USUAL: tuple[Role, ...] = ("reconstruction", "x", "mu", "spread")
 _NAMES: dict[Role, str] = {
@@ -32,9 +32,12 @@ _NAMES: dict[Role, str] = {
     "z": "z zs code codes sample z_sample",
     "model": "model vae net network module",
     "batch": "batch data_batch",
-    "index": "batch_idx batch_index batch_nb i idx step batch_id",
+    "index": "batch_idx batch_index batch_nb i idx index step batch_id",
+    "condition": "c cond condition conditions context",
 }
 """Usual names of these arguments."""
+_RUNS: list[list[Role]] = [["model", "x"], ["batch", "index"], ["x", "condition"]]
+"""The first arguments of losses that run the model."""
 
 
 @dataclass(frozen=True)
@@ -98,12 +101,13 @@ class LossFunction:
             "mu": answers.mean,
             "spread": answers.spread,
             "z": answers.mean + sigma * torch.randn_like(sigma),
+            "condition": self.model.encoding.condition,
         }
         return self._called(values)
 
     def run(self, x: Tensor) -> Any:
         """The loss function on x, for one that runs the model itself."""
-        return self._called({"x": x, "batch": x, "index": 0})
+        return self._called({"x": x, "batch": x, "index": 0, "condition": self.model.encoding.condition})
 
     def _stood_in(self, answers: Answers) -> Any:
         encode, decode = self.model.encoding, self.model.decoding
@@ -117,7 +121,7 @@ class LossFunction:
         def encoded(args: tuple[Any, ...], output: Any) -> Any:
             mean, _ = layout.read(output)
             self._same_batch(mean, answers.mean, "encode")
-            return layout.write(output, answers.mean, answers.spread)
+            return layout.write(output, answers.mean, answers.spread, encode.scale)
 
         def decoded(args: tuple[Any, ...], output: Any) -> Any:
             got = decode.place.read(output)
@@ -212,7 +216,7 @@ def _roles(function: Any) -> tuple[Role, ...]:
     # arguments with a default that mean nothing to us keep it; they stand last
     known: list[Role] = list(itertools.takewhile(bool, roles))  # pyright: ignore[reportAssignmentType]
     if len(known) >= needed:
-        if {"mu", "reconstruction"} <= set(known) or known[:2] in (["model", "x"], ["batch", "index"]):
+        if {"mu", "reconstruction"} <= set(known) or known[:2] in _RUNS:
             return tuple(known)
         if known[:2] == ["model", "batch"]:
             return ("model", "x")

@@ -14,6 +14,7 @@ POINTS = 8
 """Answers in each block: one term varied, the other, both."""
 REPEATS = 2
 """Evaluations of each, by which a loss that draws at random shows its noise."""
+_UNCLAMPED = (-6.0, 8.0)  # log sigmas that no family of nelbo clamps
 
 
 class Block(NamedTuple):
@@ -118,6 +119,13 @@ class _Choice:
             with self.view.running():
                 return decoding.call((self.mean + 3 * far * torch.randn_like(self.mean)).flatten(1))
         value = decoding.place.read(self.template)
+        if self.view.px_family.parameters_per_feature > 1:
+            parameters = decoding.scale.to_parameters(value)
+            disturbed = parameters + 2 * far * self._size(parameters) * torch.randn_like(parameters)
+            if self.view.px_family.decodes_spread:
+                means, log_std = disturbed.chunk(2, 1)
+                disturbed = torch.cat([means, log_std.clamp(*_UNCLAMPED)], 1)
+            return decoding.place.write(self.template, decoding.scale.from_parameters(disturbed))
         if decoding.scale.holds is None and not self.squashed:
             disturbed = value + 2 * far * self._size(value) * torch.randn_like(value)
             return decoding.place.write(self.template, disturbed)

@@ -176,6 +176,18 @@ class Categorical(Likelihood):
     def for_encoder(self, families: Sequence[Likelihood]) -> nn.Module:
         return OneHot([family.parameters_per_feature for family in families])
 
+    @property
+    def readings(self) -> Mapping[str, Scale]:
+        def softmax(logits: Tensor) -> Tensor:
+            return torch.softmax(logits.unflatten(1, (self.classes, -1)), 1).flatten(1, 2)
+
+        def sums_to_one(p: Tensor) -> Tensor:
+            share = p.unflatten(1, (self.classes, -1))
+            return ((share >= 0) & ((share.sum(1, keepdim=True) - 1).abs() < 1e-2)).flatten(1, 2)
+
+        domain = "[0, 1], with a sum of 1 for each feature"
+        return {"logits": AS_PARAMETERS, "probabilities": Scale(_log, softmax, sums_to_one, domain, certain=True)}
+
     def pseudo_inputs(self, n: int, event: Sequence[int]) -> None:
         return None
 
@@ -256,6 +268,10 @@ class NegativeBinomial(Likelihood):
             validate_args=False,
         )
         return Independent(negative_binomial, event_dims, validate_args=False)
+
+    @property
+    def readings(self) -> Mapping[str, Scale]:
+        return _READINGS
 
     def accepts(self, x: Tensor) -> bool:
         return _are_counts(x)

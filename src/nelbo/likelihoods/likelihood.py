@@ -39,6 +39,8 @@ class Scale(NamedTuple):
     """Elementwise test of whether a value is possible; None where all are."""
     domain: str = ""
     """The possible values, in words."""
+    certain: bool = False
+    """Whether values for which it holds can hardly be anything else, such as rows that sum to 1."""
 
 
 def _same(t: Tensor) -> Tensor:

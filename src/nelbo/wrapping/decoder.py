@@ -1,6 +1,6 @@
 """The decoder of a foreign model, inferred by running it: the parameters of p(x|z) on some scale, or a distribution."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, NamedTuple, final
 
@@ -9,23 +9,32 @@ from torch import Tensor
 from torch.distributions import Distribution, Independent
 
 from nelbo.latents import UnknownFamilyError, base_of, rebuilt
-from nelbo.likelihoods import Likelihood, Scale, check_likelihood, fitting
+from nelbo.likelihoods import (
+    Bernoulli,
+    Likelihood,
+    NegativeBinomial,
+    Normal,
+    Poisson,
+    Scale,
+    check_likelihood,
+    fitting,
+)
 from nelbo.likelihoods.given import GivenLikelihood
 from nelbo.likelihoods.likelihood import AS_PARAMETERS
+from nelbo.wrapping.answers import Path, distributions, leaves, name_of, part, replaced, shown
 from nelbo.wrapping.encoding import (
     FROM_LOG_STD,
     LOG_STD,
     WORDS,
     Spread,
     as_distribution,
-    entries_of,
-    replaced,
     scale_of,
 )
 from nelbo.wrapping.given import Conclusion
 from nelbo.wrapping.modules import Function, in_float
 
 _SHARE = 0.05  # nats per feature by which one reading of decode must explain x better than the other to contradict
+_CALIBRATED = 1.3  # a factor by which the residuals of a trained decoder may differ from its sigma
 # fmt: off
 _RECONSTRUCTIONS = (
     "reconstruction", "recon_x", "recon", "recons", "x_recon", "x_hat", "xhat", "reconstructed", "x_rec", "logits",
@@ -37,17 +46,77 @@ _RECONSTRUCTIONS = (
 @final
 @dataclass(frozen=True)
 class Place:
-    """The place of the reconstruction in the answer of decode; ``key`` None: it is the whole."""
+    """The place of the reconstruction in the answer of decode.
 
-    key: Any = None
+    Attributes:
+        path: to it; () is the whole.
+        order: of a tensor with several numbers for each feature.
+        make: makes p(x|z) of the whole.
+    """
+
+    path: Path = ()
+    order: "Order | None" = None
+    make: Callable[[Any], Distribution] | None = None
 
     def read(self, output: Any) -> Any:
-        """The reconstruction."""
-        return output if self.key is None else entries_of(output)[self.key]
+        """The reconstruction, with several numbers of a feature along the first axis of the event."""
+        if self.make is not None:
+            return self.make(output)
+        value = part(output, self.path)
+        return value if self.order is None else self.order.first(value)
 
     def write(self, output: Any, value: Tensor) -> Any:
         """The same kind of thing as ``output``, with this reconstruction in it."""
-        return value if self.key is None else replaced(output, {self.key: value})
+        value = value if self.order is None else self.order.back(value)
+        return replaced(output, {self.path: value})
+
+
+@final
+@dataclass(frozen=True)
+class Order:
+    """The axes of a tensor with k numbers for each feature, as decode gives it.
+
+    Attributes:
+        name: "first", "second" or "last", where the k numbers stand.
+        numbers: k.
+        event: of x.
+        shape: that decode gives.
+    """
+
+    name: str
+    numbers: int
+    event: torch.Size
+    shape: torch.Size
+
+    def first(self, value: Tensor) -> Tensor:
+        """To (n, k \\* c, \\*rest)."""
+        axis = {"first": 1, "second": 2, "last": -1}[self.name]
+        whole = (*self.event[:1], self.numbers, *self.event[1:]) if self.name == "second" else None
+        whole = whole or ((*self.event, self.numbers) if self.name == "last" else (self.numbers, *self.event))
+        moved = value.reshape(len(value), *whole).movedim(axis, 1)
+        return moved.reshape(len(value), self.numbers * self.event[0], *self.event[1:])
+
+    def back(self, value: Tensor) -> Tensor:
+        """The inverse."""
+        axis = {"first": 1, "second": 2, "last": -1}[self.name]
+        return value.reshape(len(value), self.numbers, *self.event).movedim(1, axis).reshape(len(value), *self.shape)
+
+
+def _orders(shape: torch.Size, event: torch.Size, numbers: int) -> list[Order]:
+    """The orders of axes that a shape of one answer may have; the first one is nelbo's own."""
+    flat = (event.numel(),)
+    fitting = {
+        "first": [(numbers * event[0], *event[1:]), (numbers, *event), (numbers, *flat)],
+        "second": [(event[0], numbers, *event[1:])] if len(event) > 1 else [],
+        "last": [(*event, numbers), (*flat, numbers), (*event[:-1], event[-1] * numbers)],
+    }
+    if shape == (numbers * event.numel(),):  # a flat answer may have either order
+        names = ["first", "last"] if numbers > 2 else ["first"]
+    else:
+        names = [name for name, shapes in fitting.items() if tuple(shape) in shapes]
+    if len(event) == 1 and len(names) > 1 and shape == (numbers * event[0],) and numbers == 2:
+        names = ["first"]
+    return [Order(name, numbers, event, shape) for name in names]
 
 
 @final
@@ -59,18 +128,17 @@ class Pair:
         first: of the mean.
         second: of the spread, or of another parameter.
         scale: on which the spread is given; it is read as log sigma.
-        key: None: neither is the whole.
+        path: (): neither is the whole.
     """
 
-    first: Any
-    second: Any
+    first: Path
+    second: Path
     scale: Spread = "log_std"
-    key: None = None
+    path: Path = ()
 
     def read(self, output: Any) -> Any:
         """Both parameters, one behind the other."""
-        entries = entries_of(output)
-        return torch.cat([entries[self.first], LOG_STD[self.scale](entries[self.second])], dim=1)
+        return torch.cat([part(output, self.first), LOG_STD[self.scale](part(output, self.second))], dim=1)
 
     def write(self, output: Any, value: Tensor) -> Any:
         """The same kind of thing as ``output``, with these parameters in it."""
@@ -90,10 +158,17 @@ class DecoderSide:
     latent_shape: torch.Size
     event: torch.Size
     """Of the parameters; of x where a distribution is returned."""
+    condition: Tensor | None = None
+    """(batch, \\*condition), of a conditional model."""
 
     def call(self, z: Tensor) -> Any:
-        """The answer of decode for z of shape (n, latent)."""
-        return self.function(z.reshape(-1, *self.latent_shape))
+        """The answer of decode for z of shape (n, latent), n a multiple of the batch at a condition."""
+        if self.condition is None:
+            return self.function(z.reshape(-1, *self.latent_shape))
+        c = self.condition
+        if len(z) % len(c):
+            raise ValueError(f"z must have a row for each of the {len(c)} conditions, got shape {tuple(z.shape)}")
+        return self.function(z.reshape(-1, *self.latent_shape), c.repeat(len(z) // len(c), *(1,) * (c.dim() - 1)))
 
     def parameters(self, output: Any) -> Tensor:
         """The parameters of p(x|z), (n, \\*event)."""
@@ -114,6 +189,14 @@ class DecoderSide:
         return _shown_as(as_distribution(self.place.read(output), len(codes), self.event), z.shape[:-1], self.event)
 
 
+class Found(NamedTuple):
+    """A reading of what decode gives."""
+
+    name: str
+    scale: Scale
+    why: str
+
+
 class Decoded(NamedTuple):
     """The inferred decoder."""
 
@@ -122,7 +205,17 @@ class Decoded(NamedTuple):
     notes: list[Conclusion]
 
 
-def infer(decode: Function, x: Tensor, mean: Tensor, likelihood: Likelihood | None, output: str | None) -> Decoded:
+def infer(
+    decode: Function,
+    x: Tensor,
+    mean: Tensor,
+    likelihood: Likelihood | Callable[[Any], Distribution] | None,
+    output: str | None,
+    *,
+    axis: str | None = None,
+    c: Tensor | None = None,
+    assume: bool = False,
+) -> Decoded:
     """Run decode on the means of q(z|x) and on draws, and infer what it gives.
 
     Raises:
@@ -130,35 +223,60 @@ def infer(decode: Function, x: Tensor, mean: Tensor, likelihood: Likelihood | No
         ValueError: something does not fit or cannot be known; the message says what to write.
     """
     event, latent_shape = x.shape[1:], mean.shape[1:]
+
+    def decoded(z: Tensor) -> Any:
+        return decode(z) if c is None else decode(z, c)
+
     try:
-        first = decode(mean)
+        first = decoded(mean)
     except Exception as error:
         raise ValueError(
             f"decode fails on z of shape {tuple(mean.shape)}: {type(error).__name__}: {error}. Adapt it, such as "
             "decode=lambda z: model.decode(z).view(len(z), -1)"
         ) from error
     features = event.numel()
-    if isinstance(first, Distribution):
-        px = as_distribution(first, len(x), event)
-        side = DecoderSide(decode, Place(), "distribution", None, latent_shape, event)
-        family = likelihood if likelihood is not None else GivenLikelihood(px.support, px.event_shape)
-        return Decoded(side, family, [Conclusion("p(x|z)", str(px), "decode returns this distribution")])
+    if likelihood is not None and not isinstance(likelihood, Likelihood | type) and callable(likelihood):
+        place, given, why = Place(make=likelihood), None, "likelihood= makes it of what decode gives"
+    else:
+        path = _find_distribution(first, len(x), event)
+        place, given = None if path is None else Place(path), likelihood
+        why = f"decode returns this distribution{f' as {shown(path)}' if path else ''}"
+    if place is not None:
+        px = as_distribution(place.read(first), len(x), event)
+        side = DecoderSide(decode, place, "distribution", None, latent_shape, event, c)
+        family = given if isinstance(given, Likelihood) else GivenLikelihood(_support(px), px.event_shape)
+        return Decoded(side, family, [Conclusion("p(x|z)", _in_a_line(px), why)])
+    notes: list[Conclusion] = []
+    if likelihood is None and assume:
+        likelihood, why = _assumed(first, x)
+        notes.append(Conclusion("p(x|z)", f"assumed to be {type(likelihood).__name__}", why))
     likelihood = _family(likelihood, x)
     numbers = features * likelihood.parameters_per_feature
     pair = _find_pair(first, len(x), features, likelihood, output)
-    place, output = (_find_place(first, len(x), numbers), output) if pair is None else (pair, None)
+    place, output = (
+        (_find_place(first, len(x), numbers), output)
+        if pair is None
+        else (pair, None if likelihood.decodes_spread else output)
+    )
     value = place.read(first)
     if value.numel() != len(x) * numbers:
         _misfit(value, x, likelihood)
     parameters = torch.Size(likelihood.decoder_event(event))
 
-    def decoded(z: Tensor) -> Tensor:
-        return in_float(place.read(decode(z)))
+    def read(at: Place | Pair) -> Found:
+        return _scale(lambda z: in_float(at.read(decoded(z))), mean, x, likelihood, output, at)
 
-    scale_name, scale, why = _scale(decoded, mean, x, likelihood, output, place)
-    side = DecoderSide(decode, place, scale_name, scale, latent_shape, parameters)
+    if isinstance(place, Place) and likelihood.parameters_per_feature > 1:
+        place, found = _ordered(value, place.path, x, likelihood, axis, read)
+    else:
+        found = read(place)
+    scale_name, scale, why = found
+    side = DecoderSide(decode, place, scale_name, scale, latent_shape, parameters, c)
     family = type(likelihood).__name__
-    notes = [Conclusion("p(x|z)", f"{family}, of which decode gives the {scale_name}", why)]
+    notes.append(Conclusion("p(x|z)", f"{family}, of which decode gives the {scale_name}", why))
+    if isinstance(place, Place) and place.order is not None:
+        k, why = likelihood.parameters_per_feature, f"decode gives {tuple(place.order.shape)} for each z"
+        notes.append(Conclusion("p(x|z)", f"the {k} numbers of a feature stand on the {place.order.name} axis", why))
     if pair is not None and likelihood.decodes_spread:
         notes.append(
             Conclusion("p(x|z)", f"decode's second tensor is {WORDS[pair.scale]}", "its name or output= says so")
@@ -172,6 +290,48 @@ def infer(decode: Function, x: Tensor, mean: Tensor, likelihood: Likelihood | No
             )
         )
     return Decoded(side, likelihood, notes)
+
+
+def _find_distribution(output: Any, batch: int, event: torch.Size) -> Path | None:
+    """The path to a distribution over x in the answer of decode, or None where there is none."""
+    if isinstance(output, Distribution):
+        return ()
+    found: list[Path] = []
+    for path, px in distributions(output).items():
+        try:
+            as_distribution(px, batch, event)
+        except ValueError:
+            continue
+        found.append(path)
+    named = [path for path in found if path[-1] in ("px", "p_x", "likelihood", "distribution")]
+    return (named or found or [None])[0]
+
+
+def _support(px: Distribution) -> Any:
+    try:
+        return px.support
+    except NotImplementedError:
+        return None
+
+
+def _in_a_line(px: Distribution) -> str:
+    words = str(px)
+    return words if len(words) < 200 and "\n" not in words else type(px).__name__
+
+
+def _assumed(output: Any, x: Tensor) -> tuple[Likelihood, str]:
+    """A family for a model that says none: by what x is, and by how many numbers decode gives for each feature."""
+    summary = fitting(x).summary
+    sizes = {t.numel() / x.numel() for t in leaves(output).values()}
+    several = 2 in sizes or sum(t.numel() == x.numel() for t in leaves(output).values()) == 2
+    ask = "likelihood= was not given; write it if the model was trained with another one"
+    if summary.kind == "binary":
+        return Bernoulli(), f"x holds 0 and 1, and {ask}"
+    if summary.kind == "counts":
+        return NegativeBinomial() if several and 1 not in sizes else Poisson(), f"x holds counts, and {ask}"
+    if several and 1 not in sizes:
+        return Normal("decoded"), f"decode gives two numbers for each feature, and {ask}"
+    return Normal("optimal"), f"with sigma at its optimum, its own scale: {ask}"
 
 
 def _family(likelihood: Any, x: Tensor) -> Likelihood:
@@ -189,6 +349,12 @@ def _family(likelihood: Any, x: Tensor) -> Likelihood:
 
 def _misfit(value: Tensor, x: Tensor, likelihood: Likelihood) -> None:
     outputs = tuple(likelihood.decoder_event(x.shape[1:]))
+    if tuple(value.shape) == (len(x), len(x)):
+        raise ValueError(
+            f"decode gives a number for each pair of the {len(x)} rows, as that of a graph does: its rows are no "
+            "independent examples, so there is no log p(x|z) of one. What can be measured is q(z|x): write "
+            "nelbo.kl(Normal(mu, sigma), Normal(0.0, 1.0)) with what encode gives"
+        )
     raise ValueError(
         f"decode gives {tuple(value.shape)} for {len(x)} examples of shape {tuple(x.shape[1:])}, expected "
         f"({len(x)}, {', '.join(map(str, outputs))}) for {type(likelihood).__name__}; give wrap() the x that the model "
@@ -203,16 +369,18 @@ def _scale(
     likelihood: Likelihood,
     output: str | None,
     place: Place | Pair,
-) -> tuple[str, Scale, str]:
+) -> Found:
     """The reading of what decode gives: the bounded one if all z respect its bounds and x is not against it."""
     scales = likelihood.readings or {"parameters": AS_PARAMETERS}
+    if likelihood.decodes_spread and isinstance(place, Place):
+        scales = SPREADS
     if output is not None and output not in scales:
         raise ValueError(
             f"output={output!r} is not what a decoder gives for {type(likelihood).__name__}; write output="
             + " or output=".join(map(repr, scales))
         )
     probes = [mean, torch.randn_like(mean), 10 * torch.randn_like(mean)]
-    values = torch.cat([decoded(z).flatten() for z in probes])
+    values = torch.cat([decoded(z) for z in probes])
     reach = (
         f"for {sum(len(z) for z in probes)} z, near and far, it lies between {float(values.min()):.3g} and "
         f"{float(values.max()):.3g}"
@@ -223,22 +391,120 @@ def _scale(
         line = "".join(f"; write output={other!r}" for other in list(possible)[:1])
         raise ValueError(f"output={name!r} must lie in {scales[name].domain}, but {reach}{line}")
     if output is not None:
-        return output, scales[output], f"output={output!r} says so"
-    name, *others = possible
+        return Found(output, scales[output], f"output={output!r} says so")
+    if scales is SPREADS:
+        return _calibrated(decoded(mean), x, likelihood, possible)
+    # a reading within bounds is the more special one, if it is possible
+    name, *others = sorted(possible, key=lambda name: possible[name].holds is None)
     if len(scales) == 1:
-        return name, scales[name], "the likelihood takes them as they are"
+        return Found(name, scales[name], "the likelihood takes them as they are")
     if not others:
         outside = next(s.domain for other, s in scales.items() if other not in possible)
-        return name, scales[name], f"{reach}, outside {outside}"
+        return Found(name, scales[name], f"{reach}, outside {outside}")
+    if scales[name].certain:
+        return Found(name, scales[name], f"{reach}, in {scales[name].domain}")
     explained = {name: _explained(decoded(mean), x, likelihood, scale) for name, scale in possible.items()}
-    other = place.key if place.key in others else max(others, key=explained.__getitem__)
+    named = place.path[-1] if place.path else None
+    other = named if named in others else max(others, key=explained.__getitem__)
     gain = explained[name] - explained[other]
-    if gain < -_SHARE or other == place.key:
+    if gain < -_SHARE or other == named:
         raise ValueError(
             f"{reach}, so decode may give {name}, but read as {other} it explains x better by {-gain:.2g} nats per "
             f"feature; write output={name!r} or output={other!r}"
         )
-    return name, scales[name], reach
+    return Found(name, scales[name], reach)
+
+
+def _spread_scale(spread: Spread) -> Scale:
+    """The reading of (mean, spread), one behind the other, with the spread on a scale."""
+
+    def to(value: Tensor) -> Tensor:
+        mean, h = value.chunk(2, 1)
+        return torch.cat([mean, LOG_STD[spread](h)], 1)
+
+    def back(parameters: Tensor) -> Tensor:
+        mean, log_std = parameters.chunk(2, 1)
+        return torch.cat([mean, FROM_LOG_STD[spread](log_std)], 1)
+
+    if spread not in ("std", "variance"):
+        return Scale(to, back)
+
+    def positive(value: Tensor) -> Tensor:
+        return value.chunk(2, 1)[1] > 0
+
+    return Scale(to, back, positive, "(0, infinity) for the second of the two")
+
+
+SPREADS = {spread: _spread_scale(spread) for spread in LOG_STD}
+"""The readings of one tensor of means and spreads."""
+
+
+def _calibrated(value: Tensor, x: Tensor, likelihood: Likelihood, possible: Mapping[str, Scale]) -> Found:
+    """The one reading under which x lies about one standard deviation from the mean, as a trained decoder has it.
+
+    Raises:
+        ValueError: none or several do.
+    """
+    sizes: dict[str, float] = {}
+    for name, scale in possible.items():
+        event = likelihood.decoder_event(x.shape[1:])
+        px = likelihood(scale.to_parameters(value).reshape(len(x), *event), len(event))
+        sizes[name] = float(((x - px.mean) / px.stddev).square().mean().sqrt())
+    fitting = [name for name, size in sizes.items() if 1 / _CALIBRATED < size < _CALIBRATED]
+    if len(fitting) == 1:
+        name = fitting[0]
+        why = f"x lies {sizes[name]:.2f} standard deviations from the mean, and in no other reading about 1"
+        return Found(name, possible[name], why)
+    words = ", ".join(f"{size:.3g} as {name}" for name, size in sizes.items())
+    lines = " or ".join(f"output={name!r} ({WORDS[name]})" for name in LOG_STD if name in possible)
+    raise ValueError(
+        f"decode gives means and spreads, and x lies this many standard deviations from the mean: {words}. That does "
+        f"not tell on which scale the spread is; write {lines}"
+    )
+
+
+def _ordered(
+    value: Tensor,
+    path: Path,
+    x: Tensor,
+    likelihood: Likelihood,
+    axis: str | None,
+    read: Callable[[Place], Found],
+) -> tuple[Place, Found]:
+    """The order of the axes of a tensor with several numbers for each feature, and its reading.
+
+    Raises:
+        ValueError: there is none, or several that x does not tell apart.
+    """
+    event, shape = x.shape[1:], value.shape[1:]
+    orders = _orders(shape, event, likelihood.parameters_per_feature)
+    if axis is not None:
+        orders = [order for order in orders if order.name == axis]
+    if not orders:
+        _misfit(value, x, likelihood)
+    found: dict[Order, tuple[Place, Found, float]] = {}
+    for order in orders:
+        plain = order.name == "first" and tuple(shape) == tuple(likelihood.decoder_event(event))
+        place = Place(path, None if plain else order)
+        if len(orders) == 1:
+            return place, read(place)
+        reading = read(place)
+        found[order] = (
+            place,
+            reading,
+            _explained(in_float(place.order.first(value)) if place.order else value, x, likelihood, reading.scale),
+        )
+    best, second = sorted(found.values(), key=lambda entry: -entry[2])[:2]
+    bounded = [entry for entry in found.values() if entry[1].scale.holds is not None]
+    if len(bounded) == 1:  # the axis along which probabilities sum to 1
+        return bounded[0][:2]
+    if best[2] - second[2] > _SHARE:
+        return best[:2]
+    names = " or ".join(f"axis={order.name!r}" for order in orders)
+    raise ValueError(
+        f"decode gives {tuple(shape)} for each z, {likelihood.parameters_per_feature} numbers for each feature of "
+        f"{tuple(event)}, and x does not tell on which axis they stand; write {names}"
+    )
 
 
 def _explained(value: Tensor, x: Tensor, likelihood: Likelihood, scale: Scale) -> float:
@@ -257,20 +523,18 @@ def _find_pair(output: Any, batch: int, features: int, likelihood: Likelihood, s
     """
     if likelihood.parameters_per_feature != 2 or isinstance(output, Tensor):
         return None
-    entries = entries_of(output)
-    names = (
-        dict(enumerate(getattr(output, "_fields", ()))) if isinstance(output, tuple) else {k: str(k) for k in entries}
-    )
-    keys = [k for k, v in entries.items() if isinstance(v, Tensor) and v.dim() > 1 and v.numel() == batch * features]
-    spreads = [key for key in keys if scale_of(names.get(key, ""))]
-    means = [key for key in keys if key not in spreads]
+    found = {path: t for path, t in leaves(output).items() if t.dim() > 1 and t.numel() == batch * features}
+    names = {path: name_of(output, path) for path in found}
+    spreads = [path for path, name in names.items() if scale_of(name)]
+    means = [path for path in found if path not in spreads]
     if not likelihood.decodes_spread:
-        return Pair(*keys) if len(keys) == 2 else None
+        return Pair(first=next(iter(found)), second=list(found)[1]) if len(found) == 2 else None
     if len(spreads) == 1 and len(means) == 1:
         return Pair(means[0], spreads[0], scale_of(names[spreads[0]]) or "log_std")
-    if len(keys) != 2:
+    if len(found) != 2:
         return None
-    low = float(entries[keys[1]].min())
+    mean, spread = found
+    low = float(found[spread].min())
     options: dict[str, Spread] = {scale: scale for scale in LOG_STD if low > 0 or scale not in ("std", "variance")}
     scale = options.get(said or "")
     if scale is None:
@@ -278,7 +542,7 @@ def _find_pair(output: Any, batch: int, features: int, likelihood: Likelihood, s
         raise ValueError(
             f"decode gives two tensors for {type(likelihood).__name__}, a mean and a spread; write {lines}"
         )
-    return Pair(keys[0], keys[1], scale)
+    return Pair(mean, spread, scale)
 
 
 def _find_place(output: Any, batch: int, numel: int) -> Place:
@@ -289,12 +553,13 @@ def _find_place(output: Any, batch: int, numel: int) -> Place:
     """
     if isinstance(output, Tensor | Distribution):
         return Place()
-    entries = entries_of(output)
-    fitting = [k for k, v in entries.items() if isinstance(v, Tensor) and v.numel() == batch * numel]
-    named = [name for name in _RECONSTRUCTIONS if name in fitting]
+    found = leaves(output)
+    fitting = [path for path, t in found.items() if t.numel() == batch * numel]
+    names = {name_of(output, path): path for path in reversed(fitting)}
+    named = [names[name] for name in _RECONSTRUCTIONS if name in names]
     if len(fitting) == 1 or named:
         return Place(named[0] if named else fitting[0])
-    shapes = {k: tuple(v.shape) if isinstance(v, Tensor) else type(v).__name__ for k, v in entries.items()}
+    shapes = {shown(path): tuple(t.shape) for path, t in found.items()}
     raise ValueError(
         f"decode returns a {type(output).__name__} with {shapes}, in which the reconstruction ({numel} numbers for "
         f"each of {batch} examples) does not stand out; return just that, such as decode=lambda z: model.decode(z)[0], "

@@ -1,7 +1,7 @@
 """The encoder of a foreign model, inferred by running it: a mean and a spread on some scale, or a distribution."""
 
 import inspect
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
@@ -10,10 +10,11 @@ from torch import Tensor, nn
 from torch.distributions import Distribution, Independent, Normal
 
 from nelbo.wrapping import encoding
-from nelbo.wrapping.encoding import LOG_STD, WORDS, Layout, Spread, scale_of
+from nelbo.wrapping.answers import is_diagonal_normal, part
+from nelbo.wrapping.encoding import LOG_STD, WORDS, Entries, Layout, Spread, scale_of
 from nelbo.wrapping.given import Conclusion
 from nelbo.wrapping.modules import Function, describe, in_float
-from nelbo.wrapping.sampling import Sampling, as_scale, measure_sampling
+from nelbo.wrapping.sampling import DrawnInsideError, Sampling, as_scale, measure_sampling
 
 
 @dataclass(frozen=True)
@@ -26,10 +27,13 @@ class EncoderSide:
     scale: Spread
     latent_shape: torch.Size
     flatten: bool
+    condition: Tensor | None = None
+    """(batch, \\*condition), of a conditional model."""
 
     def call(self, x: Tensor) -> Any:
         """The answer of encode for x."""
-        return self.function(x.flatten(1) if self.flatten else x)
+        given = () if self.condition is None else (self.condition,)
+        return self.function(x.flatten(1) if self.flatten else x, *given)
 
     def posterior(self, x: Tensor) -> Distribution:
         """q(z|x), batch shape (batch,), event shape (latent,); nothing is clamped."""
@@ -59,20 +63,22 @@ def infer(
     scale: Spread | None,
     decode: Function,
     modules: tuple[nn.Module, ...],
-    forward: Callable[[Tensor], Any] | None,
+    forwards: Sequence[Callable[[Tensor], Any]],
+    c: Tensor | None = None,
 ) -> Encoded:
     """Run encode on x, and the model with it, and infer what encode gives.
 
     Raises:
         ValueError: something does not fit or cannot be known; the message says what to write.
     """
-    output, flatten = _run_encode(encode, x)
+    given = () if c is None else (c,)
+    output, flatten = _run_encode(encode, x, given)
     notes = [Conclusion("x", "given to encode as vectors", "it does not take images")] if flatten else []
-    if isinstance(output, Distribution) and not encoding.is_diagonal_normal(output):
+    if isinstance(output, Distribution) and not is_diagonal_normal(output):
         qz = encoding.as_distribution(output, len(x))
         notes.append(Conclusion("q(z|x)", type(qz).__name__, "encode returns this distribution"))
-        return Encoded(EncoderSide(encode, None, "std", qz.mean.shape[1:], flatten), qz.mean, None, notes)
-    again = encode(x.flatten(1) if flatten else x)
+        return Encoded(EncoderSide(encode, None, "std", qz.mean.shape[1:], flatten, c), qz.mean, None, notes)
+    again = encode(x.flatten(1) if flatten else x, *given)
     layout, why = encoding.find_layout(output, again, len(x), latent)
     mean, spread = layout.read(output)
     if mean.shape != spread.shape or len(mean) != len(x):
@@ -84,28 +90,39 @@ def infer(
         notes.append(
             Conclusion("q(z|x)", "not finite", "encode gives NaN or infinite numbers on x: nelbo.diagnose says why")
         )
-    sampling, failure = _sampling(x, encode, decode, layout, modules, forward, flatten)
+    sampling, failure = _sampling(x, encode, decode, layout, modules, forwards, flatten)
     scale, reason = _scale(scale, layout, spread, sampling, _parameter_name(modules))
     notes.append(Conclusion("q(z|x)", f"the mean and {WORDS[scale]}", f"{why}; {reason}"))
     drawn = ("how the model draws it is not known", failure) if sampling is None else _in_words(sampling, scale)
+    if sampling is None and isinstance(layout, Entries):
+        drawn = _within(layout, output, scale) or drawn
     notes.append(Conclusion("z", *drawn))
-    return Encoded(EncoderSide(encode, layout, scale, mean.shape[1:], flatten), mean, sampling, notes)
+    return Encoded(EncoderSide(encode, layout, scale, mean.shape[1:], flatten, c), mean, sampling, notes)
 
 
-def _run_encode(encode: Function, x: Tensor) -> tuple[Any, bool]:
+def _run_encode(encode: Function, x: Tensor, given: tuple[Tensor, ...]) -> tuple[Any, bool]:
     """Encode's output, and whether it takes vectors."""
     try:
-        return encode(x), False
+        return encode(x, *given), False
     except Exception as error:
         if x.dim() > 2:
             try:
-                return encode(x.flatten(1)), True
+                return encode(x.flatten(1), *given), True
             except Exception:
                 pass  # the first error says more
-        raise ValueError(
-            f"encode fails on x of shape {tuple(x.shape)}: {type(error).__name__}: {error}. Give it x as the model was "
-            "trained on, or adapt it, such as encode=lambda x: model.encode(x.flatten(1))"
-        ) from error
+        raise ValueError(f"encode {failed(x, error)}") from error
+
+
+def failed(x: Tensor, error: Exception) -> str:
+    """What a user can do where encode fails on x."""
+    line = "Give it x as the model was trained on, or adapt it, such as encode=lambda x: model.encode(x.flatten(1))"
+    if isinstance(error, TypeError) and "missing" in str(error):
+        line = (
+            "It takes more than x: where that is a condition of each example, such as its class, write "
+            "nelbo.wrap(model, x=x, c=c) with c of shape (batch, ...); where it is the same for all, such as the edges "
+            "of a graph, bind it, encode=lambda x: model.encode(x, edges)"
+        )
+    return f"fails on x of shape {tuple(x.shape)}: {type(error).__name__}: {error}. {line}"
 
 
 def _sampling(
@@ -114,11 +131,11 @@ def _sampling(
     decode: Function,
     layout: Layout,
     modules: tuple[nn.Module, ...],
-    forward: Callable[[Tensor], Any] | None,
+    forwards: Sequence[Callable[[Tensor], Any]],
     flatten: bool,
 ) -> tuple[Sampling | None, str]:
     """The way the model draws z, or the reason why that is not known."""
-    runs = [forward] if forward is not None else [m for m in modules if m is not encode and m is not decode]
+    runs = forwards or [m for m in modules if m is not encode and m is not decode]
     if not runs:
         return None, "there is not one module to run; forward= would name what runs the whole model"
     reason = ""
@@ -126,9 +143,24 @@ def _sampling(
         for inputs in (x, x.flatten(1)) if flatten else (x,):
             try:
                 return measure_sampling(run, inputs, encode=encode, decode=decode, layout=layout, modules=modules), ""
+            except DrawnInsideError as error:
+                return None, str(error)
             except Exception as error:
-                reason = f"running {describe(run)} to see it fails: {error}"
+                reason = reason or f"running {describe(run)} to see it fails: {error}"
     return None, reason
+
+
+def _within(layout: Entries, output: Any, scale: Spread) -> tuple[str, str] | None:
+    """How z is drawn by an encode that draws it itself, in words; None where it does not."""
+    mean, spread = layout.read(output)
+    for path in layout.follows:
+        noise = (part(output, path) - mean).double() / LOG_STD[scale](spread.double()).exp()
+        if not noise.any():
+            continue
+        size, error = float(noise.square().mean().sqrt()), (2 * noise.numel()) ** -0.5
+        because = f"encode draws z itself, and its distance from the mean is {size:.3g} ± {error:.1g} sigma"
+        return ("drawn from this q(z|x)" if abs(size - 1) < 5 * error else "not drawn from this q(z|x)"), because
+    return None
 
 
 def _in_words(sampling: Sampling, scale: Spread) -> tuple[str, str]:
@@ -162,10 +194,17 @@ def _scale(
 ) -> tuple[Spread, str]:
     """The scale of the spread, and why."""
     low, high = float(spread.min()), float(spread.max())
-    if isinstance(layout, encoding.FromNormal):
+    if layout.of_normal:
         return "std", "a distribution knows its own standard deviation"
     name = layout.name or parameter
     named = scale_of(name) if name else None
+    if scale is None and layout.implied is not None and named not in (None, layout.implied):
+        raise ValueError(
+            f"the spread is called {name!r}, that is {WORDS[named]}, but what encode gives beside it takes it for "
+            f"{WORDS[layout.implied]}. One of the two is a fault: write scale={named!r} if the name is right, or "
+            f"scale={layout.implied!r} if the other is"
+        )
+    named = named or layout.implied
     drawn = None if sampling is None else as_scale(sampling.training) or as_scale(sampling.evaluation)
     if scale is not None:
         reason = f"scale={scale!r} says so"
@@ -178,7 +217,7 @@ def _scale(
     elif drawn is not None:
         scale, reason = drawn, "the model draws z so"
     elif named is not None:
-        scale, reason = named, f"it is called {name}"
+        scale, reason = named, f"it is called {name}" if name else "what encode gives beside it says so"
     else:
         options: list[Spread] = [s for s in LOG_STD if low >= 0 or s not in ("std", "variance")]
         lines = " or ".join(f"scale={option!r} ({WORDS[option]})" for option in options)

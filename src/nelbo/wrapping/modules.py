@@ -3,6 +3,7 @@
 import inspect
 from collections.abc import Callable, Generator, Iterable, Sequence
 from contextlib import ExitStack, contextmanager, suppress
+from dataclasses import dataclass
 from functools import partial, update_wrapper
 from operator import setitem
 from types import CodeType
@@ -14,6 +15,22 @@ from torch import Tensor, nn
 from nelbo.devices import uncompiled
 
 Function = Callable[..., Any]
+
+
+@dataclass(frozen=True)
+class Through:
+    """A model's own function, called in the way that it takes its arguments.
+
+    Attributes:
+        function: the model's own, whose calls are followed.
+        call: calls it.
+    """
+
+    function: Function
+    call: Function
+
+    def __call__(self, *args: Any) -> Any:
+        return self.call(*args)
 
 
 def modules_behind(*functions: Any) -> tuple[nn.Module, ...]:
@@ -65,19 +82,33 @@ def _held_by(owner: Any) -> Iterable[nn.Module]:
 
 @contextmanager
 def in_mode(modules: Iterable[nn.Module], *, training: bool) -> Generator[None]:
-    """Within, the modules run in training or in evaluation mode; then each submodule has its own mode back."""
+    """Within, the modules run in training or in evaluation mode; then each submodule has its own mode back.
+
+    Modules whose weights are sharded over processes have them whole within, so that other methods than forward run.
+    """
     modules = tuple(modules)
-    before = [(module, module.training) for root in modules for module in root.modules()]
-    if all(mode == training for _, mode in before):
-        yield
-        return
-    for root in modules:
-        root.train(training)
+    every = [module for root in modules for module in root.modules()]
+    before = [(module, module.training) for module in every]
+    sharded = [module for module in every if _is_sharded(module)]
+    for module in sharded:
+        module.unshard()  # pyright: ignore[reportCallIssue]
+    if any(mode != training for _, mode in before):
+        for root in modules:
+            root.train(training)
     try:
         yield
     finally:
         for module, mode in before:
             module.training = mode
+        for module in sharded:
+            module.reshard()  # pyright: ignore[reportCallIssue]
+
+
+def _is_sharded(module: nn.Module) -> bool:
+    """Whether it is a unit of FSDP whose weights are in shards now."""
+    if not callable(getattr(module, "unshard", None)) or not callable(getattr(module, "reshard", None)):
+        return False
+    return any(hasattr(parameter, "full_tensor") for parameter in module.parameters())
 
 
 @contextmanager
@@ -126,7 +157,7 @@ def intercepted(
         calls.append(args)
         return after(args, result)
 
-    target = function
+    target = function.function if isinstance(function, Through) else function
     while not (places := _places_of(target, callers)) and isinstance(target, partial):
         target = target.func
     with ExitStack() as undo:

@@ -1,11 +1,12 @@
 """wrap(): infer what a foreign model's encode and decode return, and make a view of it."""
 
 import copy
+import dataclasses
 import functools
 import inspect
 from collections.abc import Callable, Generator, Sequence
 from contextlib import contextmanager
-from typing import Any, ParamSpec, final
+from typing import Any, Literal, ParamSpec, final
 
 import torch
 from torch import Tensor, nn
@@ -24,7 +25,9 @@ from nelbo.wrapping.encoder_side import EncoderSide
 from nelbo.wrapping.encoding import LOG_STD, Halves, Spread
 from nelbo.wrapping.given import Conclusion, as_prior
 from nelbo.wrapping.modules import Function, first_tensor, in_float, in_mode, modules_behind, noisy_layers
+from nelbo.wrapping.parts import parts_of
 from nelbo.wrapping.sampling import Sampling
+from nelbo.wrapping.selftest import self_test
 
 P = ParamSpec("P")
 
@@ -81,6 +84,18 @@ class Wrapped(Model):
     @property
     def prior(self) -> Distribution:
         return self.pz_family(self.posterior)
+
+    @property
+    def conditional(self) -> bool:
+        return self.encoding.condition is not None
+
+    def given(self, c: Tensor) -> "Wrapped":
+        if not self.conditional:
+            super().given(c)
+        view = copy.copy(self)
+        view.encoding = dataclasses.replace(self.encoding, condition=c)
+        view.decoding = dataclasses.replace(self.decoding, condition=c)
+        return view
 
     def posterior(self, x: Tensor) -> Distribution:
         with self.running():
@@ -153,8 +168,9 @@ def _with_line_to_write(function: Callable[P, Wrapped]) -> Callable[P, Wrapped]:
             signature.bind(*args, **kwargs)
         except TypeError as error:
             raise TypeError(
-                f"wrap() needs encode, decode and x, each by name ({error}); write nelbo.wrap(encode=model.encode, "
-                "decode=model.decode, x=x, likelihood=nelbo.likelihoods.Bernoulli()), with x a batch of examples"
+                f"wrap() needs a model and x, or encode, decode and x, by name ({error}); write "
+                "nelbo.wrap(model, x=x), or write nelbo.wrap(encode=model.encode, decode=model.decode, x=x, "
+                "likelihood=nelbo.likelihoods.Bernoulli()), with x a batch of examples"
             ) from None
         return function(*args, **kwargs)
 
@@ -163,23 +179,28 @@ def _with_line_to_write(function: Callable[P, Wrapped]) -> Callable[P, Wrapped]:
 
 @_with_line_to_write
 def wrap(
+    model: Any = None,
     *,
-    encode: Function,
-    decode: Function,
+    encode: Function | None = None,
+    decode: Function | None = None,
     x: Tensor,
-    likelihood: Likelihood | None = None,
+    c: Tensor | None = None,
+    likelihood: Likelihood | Callable[[Any], Distribution] | None = None,
     prior: Prior | Distribution | None = None,
     latent: int | None = None,
     scale: Spread | None = None,
     output: str | None = None,
+    axis: Literal["first", "second", "last"] | None = None,
     module: nn.Module | Sequence[nn.Module] | None = None,
     forward: Callable[[Tensor], Any] | None = None,
 ) -> Wrapped:
     """View anyone's PyTorch VAE as a nelbo model: nelbo.loss, measure, diagnose, compare and the studio take it.
 
-    wrap runs encode and decode on x to infer what they return, and states it in ``.conclusions``; where that cannot be
-    known, an error asks for the argument that tells. The model is not changed; it is run in evaluation mode, and its
-    modules have their own mode back after each call.
+    ``nelbo.wrap(model, x=x)`` finds what encodes and decodes in a model: a module, one that is compiled or trained in
+    parallel, or a fitted detector that holds one. wrap runs both on x to infer what they return, and states it with the
+    evidence in ``.conclusions``; where that cannot be known, an error asks for the argument that tells. Then the
+    model's own reconstruction and loss are compared with the view's. The model is not changed; it is run in evaluation
+    mode, and its modules have their own mode back after each call.
 
     >>> import torch, nelbo
     >>> encoder, decoder = torch.nn.Linear(6, 4), torch.nn.Sequential(torch.nn.Linear(2, 6), torch.nn.Sigmoid())
@@ -192,14 +213,18 @@ def wrap(
     torch.Size([50])
 
     Args:
+        model: the whole model, in place of encode and decode.
         encode: x (batch, \\*event) to q(z|x): (mu, logvar), (mu, sigma), (mu, variance), a distribution, a dict, an
-            object with fields, or one tensor of both halves. Give the function that the loss calls, such as
-            ``encode=model.encode``, and not another one around it: then its loss can be weighed too.
+            object with fields, any of them within others, or one tensor of both halves. Give the function that the
+            loss calls, such as ``encode=model.encode``, and not one around it: then its loss can be weighed too.
         decode: z (n, latent) to p(x|z): probabilities, logits, means, rates, as images or vectors, or a distribution.
         x: (batch, \\*event), some examples as the model was trained on, 50 or more are best.
+        c: (batch, \\*condition), what encode(x, c) and decode(z, c) of a conditional model take; the view then takes
+            ``nelbo.data.Batch(x, c=c)`` in place of x.
         likelihood: p(x|z), such as ``nelbo.likelihoods.Bernoulli()`` for binary cross-entropy or
             ``nelbo.likelihoods.Normal(1.0)`` for half the squared error; not needed where decode returns a
-            distribution.
+            distribution. A function makes the distribution of what decode returns. Of a whole model that does not say
+            it, a family that fits x is assumed, and said so.
         prior: p(z); N(0, I) if None.
         latent: number of latent dimensions; needed where encode returns one tensor.
         scale: of the spread that encode returns: "logvar", "log_std", "std", "variance" or "softplus" (its softplus is
@@ -207,6 +232,7 @@ def wrap(
         output: what decode gives, by a name in ``likelihood.readings``: "logits" or "probabilities", "log_rates" or
             "rates", "mean"; for a pair of mean and spread under ``Normal("decoded")`` the scale of the spread, as
             ``scale`` has it.
+        axis: "first", "second" or "last" of decode's, on which the several numbers of a feature stand.
         module: the nn.Modules behind encode and decode, where they are hidden from it.
         forward: runs the whole model on x, to see how it draws z; the module itself if None.
 
@@ -217,16 +243,27 @@ def wrap(
         TypeError: an argument has the wrong type.
         ValueError: the parts do not fit, or something cannot be known; the message says what to write.
     """
-    _check(encode=encode, decode=decode, x=x, scale=scale)
+    notes: list[Conclusion] = []
+    forwards: tuple[Callable[[Tensor], Any], ...] = () if forward is None else (forward,)
+    assume = encode is None and decode is None
+    _check_x(x)
+    if model is not None:
+        if encode is not None and decode is not None:
+            raise TypeError("give a model, or encode and decode, not both; write nelbo.wrap(model, x=x)")
+        found = parts_of(model, _placed(x, _weight_of(model)), c, latent)
+        encode, decode = encode or found.encode, decode or found.decode
+        module, forwards = module or found.module, forwards or found.runs
+        likelihood = likelihood or found.likelihood
+        notes += found.notes
+    encode, decode = _check(encode=encode, decode=decode, scale=scale)
     modules = (module,) if isinstance(module, nn.Module) else tuple(module or modules_behind(encode, decode))
     weight = first_tensor(p for m in modules for p in m.parameters())
-    notes: list[Conclusion] = []
     if weight is not None and x.is_floating_point() and x.dtype != weight.dtype:
         notes.append(Conclusion("x", f"read as {weight.dtype}", f"the weights are, and x holds {x.dtype}"))
     x = _placed(x, weight)
     with torch.no_grad(), own_randomness(x.device), in_mode(modules, training=False):
         seed_noise(x.device, 0)
-        encoded = encoder_side.infer(encode, x, latent, scale, decode, modules, forward)
+        encoded = encoder_side.infer(encode, x, latent, scale, decode, modules, forwards, c)
         size = encoded.mean[0].numel()
         if latent is not None and latent != size:
             raise ValueError(
@@ -236,7 +273,7 @@ def wrap(
         family = as_prior(prior, size)
         if prior is None:
             family.to(x.device, in_float(x).dtype)
-        decoded = decoder.infer(decode, x, encoded.mean, likelihood, output)
+        decoded = decoder.infer(decode, x, encoded.mean, likelihood, output, axis=axis, c=c, assume=assume)
     because = "prior= was not given" if prior is None else "prior= says so"
     pz = f"N(0, I) in {size} dimensions" if prior is None else type(prior).__name__
     notes += [*encoded.notes, Conclusion("p(z)", pz, because), *decoded.notes, *_modes(modules)]
@@ -254,27 +291,39 @@ def wrap(
     if not px.adapted:
         with torch.no_grad(), own_randomness(x.device):
             seed_noise(x.device, 0)
-            optimum = px.optimum(view.likelihood(view.posterior(x).sample()), x)
+            at = view if c is None else view.given(c)
+            optimum = px.optimum(at.likelihood(at.posterior(x).sample()), x)
         if optimum is not None:
             px.settle(optimum)
         if px.sigma is not None:
             because = "Normal('optimal') has the root mean square residual, here of x; Normal(sigma) gives another"
             view.conclusions += (Conclusion("p(x|z)", f"sigma = {px.sigma:.4g}", because),)
+    view.conclusions += self_test(view, forwards or modules, x)
     return view
 
 
-def _check(*, encode: Any, decode: Any, x: Any, scale: Any) -> None:
+def _check(*, encode: Any, decode: Any, scale: Any) -> tuple[Function, Function]:
     for name, function in (("encode", encode), ("decode", decode)):
         if not callable(function):
             raise TypeError(
                 f"{name} must be a function or a module, got {type(function).__name__}; write {name}=model.{name}"
             )
+    if scale is not None:
+        check_choice("scale", scale, LOG_STD)
+    return encode, decode
+
+
+def _check_x(x: Any) -> None:
     if not isinstance(x, Tensor):
         raise TypeError(f"x must be a batch of examples as a tensor, got {type(x).__name__}; write torch.as_tensor(x)")
     if x.dim() < 2 or len(x) < 2:
         raise ValueError(f"x must have shape (batch, *event) with two or more examples, got {tuple(x.shape)}")
-    if scale is not None:
-        check_choice("scale", scale, LOG_STD)
+
+
+def _weight_of(model: Any) -> Tensor | None:
+    """A weight of a module, or of the first that an object holds."""
+    modules = [model] if isinstance(model, nn.Module) else vars(model).values() if hasattr(model, "__dict__") else []
+    return first_tensor(p for m in modules if isinstance(m, nn.Module) for p in m.parameters())
 
 
 def _modes(modules: tuple[nn.Module, ...]) -> list[Conclusion]:

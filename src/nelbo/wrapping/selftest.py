@@ -1,0 +1,109 @@
+"""The model's own reconstruction and loss compared with those of its view, at the same draws of z."""
+
+import contextlib
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, Any
+
+import torch
+from torch import Tensor
+
+from nelbo.divergences import closed_form
+from nelbo.randomness import own_randomness, seed_noise
+from nelbo.wrapping.answers import leaves, name_of
+from nelbo.wrapping.given import Conclusion
+from nelbo.wrapping.modules import first_tensor, in_float, in_mode, intercepted, restoring
+
+if TYPE_CHECKING:
+    from nelbo.wrapping.view import Wrapped
+
+_ERROR = 1e-3  # relative, of numbers that differ by rounding alone
+
+
+def self_test(view: "Wrapped", runs: Sequence[Callable[[Tensor], Any]], x: Tensor) -> tuple[Conclusion, ...]:
+    """What the model answers when it is run as a whole, and whether the view agrees with it.
+
+    Args:
+        view: the view; of a conditional model, at the condition of x.
+        runs: ways to run the whole model, to be tried in turn.
+        x: (batch, \\*event).
+
+    Returns:
+        a conclusion about the reconstruction and one about the loss, where the model gives them.
+    """
+    seen: list[tuple[Tensor, Any]] = []
+
+    def listen(args: tuple[Any, ...], output: Any) -> Any:
+        z = first_tensor(args)
+        if z is not None:
+            seen.append((z, output))
+        return output
+
+    with torch.no_grad(), own_randomness(x.device), restoring(view.networks), in_mode(view.networks, training=False):
+        for run in runs:
+            seen.clear()
+            try:
+                seed_noise(x.device, 0)
+                with intercepted(view.decoding.function, listen, (run,)):
+                    answer = run(x)
+            except Exception:  # another way may do; that none does is said of the draws of z
+                continue
+            if len(seen) == 1 and len(seen[0][0]) == len(x):
+                return _compared(view, x, answer, *seen[0])
+    return ()
+
+
+def _compared(view: "Wrapped", x: Tensor, answer: Any, z: Tensor, decoded: Any) -> tuple[Conclusion, ...]:
+    px = view.likelihood(z.flatten(1))
+    return (*_reconstruction(view, x, answer, px, decoded), *_loss(view, x, answer, z, px))
+
+
+def _reconstruction(view: "Wrapped", x: Tensor, answer: Any, px: Any, decoded: Any) -> tuple[Conclusion, ...]:
+    inputs = [
+        t for t in leaves(answer).values() if t.numel() == x.numel() and not torch.equal(t.flatten(), x.flatten())
+    ]
+    if not inputs:
+        return ()
+    own = in_float(inputs[0]).reshape(x.shape)
+    given = view.decoding.place.read(decoded)
+    others = {"what decode gives": given if isinstance(given, Tensor) else None}
+    with contextlib.suppress(NotImplementedError):
+        others["the mean of this p(x|z)"] = px.mean
+    size = float(own.abs().max()) or 1.0
+    gaps = {
+        name: float((own - in_float(value).reshape(x.shape)).abs().max())
+        for name, value in others.items()
+        if value is not None and value.numel() == x.numel()
+    }
+    if not gaps:
+        return ()
+    name = min(gaps, key=gaps.__getitem__)
+    if gaps[name] <= _ERROR * size:
+        because = f"at the same z they differ by {gaps[name]:.2g} at most"
+        return (Conclusion("self-test", f"the model's own reconstruction is {name}", because),)
+    fact = f"the model's own reconstruction DIFFERS from {name} by up to {gaps[name]:.2g}"
+    return (Conclusion("self-test", fact, "more happens to it than decode does: pass what gives it as decode="),)
+
+
+def _loss(view: "Wrapped", x: Tensor, answer: Any, z: Tensor, px: Any) -> tuple[Conclusion, ...]:
+    named = [
+        t for path, t in leaves(answer).items() if t.numel() == 1 and name_of(answer, path) in ("loss", "total_loss")
+    ]
+    if isinstance(answer, Tensor) and answer.numel() == 1:
+        named = [answer]
+    if not named:
+        return ()
+    own = float(named[0])
+    error = -float(px.log_prob(x.reshape(len(x), *px.event_shape)).double().mean())
+    qz, pz = view.posterior(x), view.prior
+    divergence = closed_form(qz, pz)
+    if divergence is None:
+        divergence = qz.log_prob(z.flatten(1)) - pz.log_prob(z.flatten(1))
+    cost = float(divergence.double().mean())
+    # the constants of a normal density, which most people leave out
+    least = -float(px.log_prob(px.mean).double().mean()) if view.px_family.sigma is not None else 0.0
+    numbers = f"it is {own:.6g}, and the reconstruction error {error:.6g} + KL {cost:.6g} nats per example"
+    for total, words in ((error + cost, ""), (error - least + cost, ", without the constants of the normal density")):
+        if abs(own - total) <= _ERROR * max(abs(total), 1.0):
+            return (Conclusion("self-test", f"the model's own loss is the negative ELBO{words}", numbers),)
+    fact = "the model's own loss DIFFERS from the negative ELBO; nelbo.diagnosis.effective_beta measures how"
+    return (Conclusion("self-test", fact, numbers),)

@@ -1,0 +1,308 @@
+"""nelbo.wrap(model, x=x): modules and holders in the style of other projects, without a word about their parts."""
+
+from collections import OrderedDict
+from types import SimpleNamespace
+
+import pytest
+import torch
+from torch import nn
+from torch.distributions import Independent, Normal, Poisson
+from torch.nn import functional as F
+
+import nelbo
+from nelbo.diagnosis import effective_beta
+from tests.wrapping.models import FEATURES, LATENT, Script, binary
+from tests.wrapping.test_answers import Posterior
+
+X = binary(120, event=(FEATURES,))
+IMAGES = torch.rand(96, 1, 4, 4, generator=torch.Generator().manual_seed(0))
+G = torch.Generator().manual_seed(1)
+
+
+def kl(mu, logvar):
+    return -0.5 * (1 + logvar - mu**2 - logvar.exp()).sum()
+
+
+class Output(OrderedDict):
+    """As transformers', diffusers' and pythae's outputs: keys are attributes too."""
+
+    __getattr__ = OrderedDict.__getitem__
+
+
+class LatentDiffusion(nn.Module):
+    """Spatial latents, a posterior object within an output, a forward that takes the mode unless told to sample."""
+
+    def __init__(self):
+        super().__init__()
+        torch.manual_seed(0)
+        self.config = {"scaling_factor": 0.18215}
+        self.down, self.up = nn.Conv2d(1, 4, 2, 2), nn.ConvTranspose2d(2, 1, 2, 2)
+
+    def encode(self, x, return_dict=True):
+        return Output(latent_dist=Posterior(*self.down(x).chunk(2, 1)))
+
+    def decode(self, z, return_dict=True):
+        return Output(sample=self.up(z))
+
+    def forward(self, sample, sample_posterior=False):
+        q = self.encode(sample).latent_dist
+        z = q.mean + q.std * torch.randn_like(q.std) if sample_posterior else q.mean
+        return Output(sample=self.decode(z).sample)
+
+
+def test_spatial_latents_and_a_posterior_object():
+    model = LatentDiffusion()
+    vae = nelbo.wrap(model, x=IMAGES, likelihood=nelbo.likelihoods.Normal(1.0))
+    assert vae.latent == 8
+    assert vae.sampling.training == "logvar"
+    assert "scaling factor 0.18215" in str(vae)
+    assert "own reconstruction is what decode gives" in str(vae)
+    q = model.encode(IMAGES).latent_dist
+    exact = 0.5 * (q.mean**2 + q.var - 1 - q.logvar).flatten(1).sum(1)
+    torch.testing.assert_close(nelbo.loss(vae, IMAGES).kl, exact)
+
+    def loss(x):
+        q = model.encode(x).latent_dist
+        z = q.mean + q.std * torch.randn_like(q.std)
+        return F.mse_loss(model.decode(z).sample, x) + 1e-2 * kl(q.mean, q.logvar) / len(x)
+
+    weighed = effective_beta(loss, vae, IMAGES)
+    assert float(weighed.beta) == pytest.approx(1e-2 * 16 / 2, rel=1e-3)
+
+
+class Network(nn.Module):
+    def __init__(self, name, *outputs):
+        super().__init__()
+        self.heads = nn.ModuleDict({key: nn.Linear(*shape) for key, shape in outputs})
+        self.name = name
+
+    def forward(self, values):
+        return Output({key: head(values.flatten(1)) for key, head in self.heads.items()})
+
+
+class Benchmark(nn.Module):
+    """Networks with named outputs, a batch that is a dictionary, and an error named by the configuration."""
+
+    def __init__(self, error):
+        super().__init__()
+        torch.manual_seed(0)
+        self.model_config = SimpleNamespace(reconstruction_loss=error)
+        self.encoder = Network("e", ("embedding", (FEATURES, LATENT)), ("log_covariance", (FEATURES, LATENT)))
+        self.decoder = Network("d", ("reconstruction", (LATENT, FEATURES)))
+
+    def forward(self, inputs, **kwargs):
+        x = inputs["data"]
+        q = self.encoder(x)
+        z = q.embedding + torch.exp(0.5 * q.log_covariance) * torch.randn_like(q.embedding)
+        recon = self.decoder(z)["reconstruction"]
+        loss = (0.5 * (recon - x).square().sum() + kl(q.embedding, q.log_covariance)) / len(x)
+        return Output(loss=loss, recon_x=recon, z=z)
+
+
+def test_networks_with_named_outputs_and_an_error_in_the_configuration():
+    model = Benchmark("mse")
+    vae = nelbo.wrap(model, x=X)
+    assert vae.px_family.sigma == 1.0
+    assert "own loss is the negative ELBO, without the constants" in str(vae)
+    weighed = effective_beta(lambda x: model({"data": x}), vae, X)
+    assert weighed.cause == "nelbo"
+
+
+class Detector:
+    """A fitted detector: it holds its network, and the mean and spread by which it standardizes."""
+
+    def __init__(self, x):
+        self.model = Script(squash=False)
+        self.X_mean, self.X_std = x.mean(0).numpy(), x.std(0).numpy()
+
+    def fit(self, x):
+        return self
+
+
+def test_a_fitted_detector_and_its_scale():
+    x = 5 + 3 * torch.randn(90, FEATURES, generator=G)
+    detector = Detector(x)
+    with pytest.raises(ValueError, match=r"write x=\(x - torch.as_tensor\(detector.X_mean\)"):
+        nelbo.wrap(detector, x=x)
+    vae = nelbo.wrap(detector, x=(x - x.mean(0)) / x.std(0))
+    assert vae.networks == (detector.model,)
+    assert "assumed to be Normal" in str(vae)
+
+
+class Synthesizer:
+    """It keeps what decodes alone."""
+
+    def __init__(self):
+        self.decoder = nn.Linear(LATENT, FEATURES)
+
+
+def test_a_holder_without_an_encoder_is_refused_with_what_is_missing():
+    with pytest.raises(TypeError, match="holds only decoder: what encodes x is not kept"):
+        nelbo.wrap(Synthesizer(), x=X)
+    with pytest.raises(TypeError, match="write nelbo.wrap"):
+        nelbo.wrap(object(), x=X)
+
+
+class SingleCell(nn.Module):
+    """Inference and generation by keywords, distributions in dictionaries, and no shapes in them."""
+
+    def __init__(self):
+        super().__init__()
+        torch.manual_seed(0)
+        self.encoder, self.decoder = nn.Linear(FEATURES + 2, 2 * LATENT), nn.Linear(LATENT + 2, FEATURES)
+
+    def inference(self, x, batch_index, n_samples=1):
+        batch = F.one_hot(batch_index.squeeze(-1), 2)
+        mean, h = self.encoder(torch.cat([x.log1p(), batch], 1)).chunk(2, 1)
+        qz = Normal(mean, torch.exp(0.5 * h))
+        return {"z": qz.rsample(), "qz": qz, "ql": None, "library": x.sum(1, keepdim=True).log()}
+
+    def generative(self, z, library, batch_index):
+        batch = F.one_hot(batch_index.squeeze(-1), 2)
+        rates = self.decoder(torch.cat([z, batch], 1)).softmax(1) * library.exp()
+        return {"px": Poisson(rates), "pl": None, "pz": Normal(torch.zeros_like(z), torch.ones_like(z))}
+
+    def forward(self, tensors):
+        q = self.inference(x=tensors["X"], batch_index=tensors["batch"])
+        p = self.generative(z=q["z"], library=q["library"], batch_index=tensors["batch"])
+        kl = torch.distributions.kl_divergence(q["qz"], p["pz"]).sum(1)
+        return Output(loss=(kl - p["px"].log_prob(tensors["X"]).sum(1)).mean())
+
+
+def cells():
+    counts = torch.poisson(torch.full((100, FEATURES), 3.0), generator=G) + 1
+    batch = torch.arange(100) % 2
+    return counts, torch.stack([batch, counts.sum(1).log()], 1)
+
+
+def test_single_cells_with_batch_and_library_size_as_the_condition():
+    model = SimpleNamespace(module=SingleCell())
+    counts, c = cells()
+    vae = nelbo.wrap(model, x=counts, c=c)
+    assert vae.conditional
+    assert "own loss is the negative ELBO" in str(vae)
+    assert "encode draws z itself" in str(vae)
+    half = nelbo.data.Batch(counts[:50], c=c[:50])
+    terms = nelbo.loss(vae, half, samples=3)
+    mean, h = model.module.encoder(torch.cat([counts[:50].log1p(), F.one_hot(c[:50, 0].long(), 2)], 1)).chunk(2, 1)
+    exact = torch.distributions.kl_divergence(Normal(mean, torch.exp(0.5 * h)), Normal(0.0, 1.0)).sum(1)
+    torch.testing.assert_close(terms.kl, exact)
+
+    def loss(x, c):
+        return model.module({"X": x, "batch": c[:, :1].long()})
+
+    assert float(effective_beta(loss, vae, nelbo.data.Batch(counts, c=c)).beta) == pytest.approx(1, rel=1e-3)
+    with pytest.raises(ValueError, match="batch and the library size"):
+        nelbo.wrap(model, x=counts)
+
+
+class Conditional(Script):
+    def __init__(self):
+        super().__init__()
+        self.of_class, self.to_class = nn.Linear(2, 8), nn.Linear(2, FEATURES)
+
+    def encode(self, x, c):
+        body = torch.tanh(self.body[0](x) + self.of_class(c))
+        return self.mu(body), self.h(body)
+
+    def decode(self, z, c):
+        return torch.sigmoid(self.out(z) + self.to_class(c))
+
+    def forward(self, x, c):
+        mu, logvar = self.encode(x, c)
+        recon = self.decode(self.draw(mu, logvar), c)
+        return (F.binary_cross_entropy(recon, x, reduction="sum") + 2 * kl(mu, logvar)) / len(x)
+
+
+def test_a_conditional_model():
+    model = Conditional()
+    c = F.one_hot(torch.arange(len(X)) % 2, 2).float()
+    vae = nelbo.wrap(model, x=X, c=c)
+    assert vae.sampling.training == "logvar"
+    rows = torch.arange(10, 40)
+    terms = nelbo.loss(vae, nelbo.data.Batch(X[rows], c=c[rows]), samples=200)
+    mu, h = model.encode(X[rows], c[rows])
+    exact = torch.distributions.kl_divergence(Normal(mu, torch.exp(0.5 * h)), Normal(0.0, 1.0)).sum(1)
+    torch.testing.assert_close(terms.kl, exact)
+    z = torch.randn(4, 30, LATENT, generator=G)
+    p = vae.given(c[rows]).likelihood(z).mean
+    torch.testing.assert_close(p, torch.stack([model.decode(part, c[rows]) for part in z]))
+    weighed = effective_beta(model.forward, vae, nelbo.data.Batch(X, c=c))
+    assert float(weighed.beta) == pytest.approx(2, rel=1e-3)
+    with pytest.raises(ValueError, match=r"nelbo.wrap\(model, x=x, c=c\)"):
+        nelbo.wrap(model, x=X)
+
+
+class Graph(nn.Module):
+    """A graph's autoencoder: one big input, and a number for each pair of nodes."""
+
+    def __init__(self):
+        super().__init__()
+        self.body = nn.Linear(FEATURES, 2 * LATENT)
+
+    def encode(self, x):
+        mu, h = self.body(x).chunk(2, 1)
+        return mu, h
+
+    def decode(self, z):
+        return torch.sigmoid(z @ z.T)
+
+
+def test_a_graph_is_refused_with_what_can_be_measured():
+    with pytest.raises(ValueError, match="number for each pair of the 120 rows"):
+        nelbo.wrap(Graph(), x=X, scale="logvar")
+
+
+class Whole(nn.Module):
+    """Only forward, which answers with everything."""
+
+    def __init__(self, answer):
+        super().__init__()
+        torch.manual_seed(0)
+        self.trunk, self.head = nn.Linear(FEATURES, 8), nn.Linear(8, 2 * LATENT)
+        self.back = nn.Sequential(nn.Linear(LATENT, 8), nn.ReLU(), nn.Linear(8, FEATURES), nn.Sigmoid())
+        self.answer = answer
+
+    def forward(self, x):
+        mu, logvar = self.head(torch.tanh(self.trunk(x))).chunk(2, 1)
+        return self.answer(self.back(mu + torch.exp(0.5 * logvar) * torch.randn_like(mu)), mu, logvar)
+
+
+ANSWERS = {
+    "dictionary": lambda r, m, h: {"recon": r, "mu": m, "logvar": h},
+    "within": lambda r, m, h: {"recon": r, "q": SimpleNamespace(mean=m, log_var=h)},
+    "tuple": lambda r, m, h: (r, m, h),
+    "distributions": lambda r, m, h: (r, Independent(Normal(m, torch.exp(0.5 * h)), 1)),
+}
+
+
+@pytest.mark.parametrize("answer", ANSWERS)
+def test_a_forward_alone(answer):
+    model = Whole(ANSWERS[answer])
+    vae = nelbo.wrap(model, x=X, scale="logvar" if answer == "tuple" else None)
+    assert vae.decoding.function is model.back
+    assert "own reconstruction is what decode gives" in str(vae)
+    mu, h = model.head(torch.tanh(model.trunk(X))).chunk(2, 1)
+    exact = torch.distributions.kl_divergence(Normal(mu, torch.exp(0.5 * h)), Normal(0.0, 1.0)).sum(1)
+    torch.testing.assert_close(nelbo.loss(vae, X).kl, exact, rtol=1e-5, atol=1e-5)
+
+
+def test_what_happens_after_decode_is_said():
+    class Squashed(Script):
+        def forward(self, x):
+            mu, h = self.encode(x)
+            return torch.relu(self.decode(self.draw(mu, h)) - 0.5), mu, h
+
+    vae = nelbo.wrap(Squashed(squash=False), x=X, likelihood=nelbo.likelihoods.Normal(1.0))
+    assert "own reconstruction DIFFERS" in str(vae)
+
+
+def test_a_function_makes_the_distribution_of_what_decode_gives():
+    model = Script(squash=False)
+    sigma = torch.linspace(0.5, 1.5, FEATURES)
+    vae = nelbo.wrap(
+        encode=model.encode, decode=model.decode, x=X, scale="logvar",
+        likelihood=lambda mean: Independent(Normal(mean, sigma), 1),
+    )  # fmt: skip
+    z = torch.zeros(120, LATENT)
+    torch.testing.assert_close(vae.likelihood(z).log_prob(X), Normal(model.decode(z), sigma).log_prob(X).sum(1))
