@@ -238,3 +238,58 @@ def test_a_loss_that_is_no_function_is_an_error():
     model = Script()
     with pytest.raises(TypeError, match="without calling it"):
         nelbo.diagnose(wrapped(model.encode, model.decode), X, loss=3.0)
+
+
+STEPS = 0
+
+
+def test_a_counter_that_the_loss_advances_is_held_and_put_back():
+    """In a global, a closure and an attribute: the weight follows it, and it stays where it was."""
+    model, own = Script(), torch.Generator().manual_seed(3)
+    held, inner = own.get_state(), 0
+    trainer = type("Trainer", (), {})()
+    trainer.steps = 0
+
+    def loss(x):
+        global STEPS
+        nonlocal inner
+        STEPS, inner, trainer.steps = STEPS + 1, inner + 1, trainer.steps + 1
+        mu, logvar = model.encode(x)
+        z = mu + torch.exp(0.5 * logvar) * torch.randn(mu.shape, generator=own)
+        return total(model.decode(z), x, mu, logvar, BETA * (STEPS + inner + trainer.steps) / 3)
+
+    weighed = effective_beta(loss, wrapped(model.encode, model.decode), X[:64])
+    assert float(weighed.beta) == pytest.approx(BETA, rel=1e-3)
+    assert (STEPS, inner, trainer.steps) == (0, 0, 0)
+    assert torch.equal(own.get_state(), held)
+
+
+def test_a_loss_that_goes_backward_leaves_the_gradients():
+    model = Script()
+    before = {name: torch.ones_like(p) for name, p in model.named_parameters()}
+    for name, p in model.named_parameters():
+        p.grad = before[name]
+
+    def loss(x):
+        with torch.enable_grad():
+            recon, mu, logvar = model(x)
+            value = total(recon, x, mu, logvar)
+            sum(p.sum() for p in model.parameters()).backward()
+        return value
+
+    assert float(effective_beta(loss, wrapped(model.encode, model.decode), X[:64]).beta) == pytest.approx(
+        BETA, rel=1e-3
+    )
+    assert all(p.grad is before[name] and bool((p.grad == 1).all()) for name, p in model.named_parameters())
+
+
+def test_a_loss_that_moves_by_itself_is_not_checked_and_the_line_says_so():
+    model, seen = Script(), []
+
+    def loss(x):
+        seen.append(len(seen))
+        recon, mu, logvar = model(x)
+        return total(recon, x, mu, logvar, 1 + len(seen))
+
+    findings = nelbo.diagnose(wrapped(model.encode, model.decode), X, loss=loss, examples=100, only=LOSS)
+    assert "changes between two equal calls" in findings.skipped["effective-beta"]

@@ -136,7 +136,7 @@ def effective_beta(
         None if sigma is None else math.sqrt(beta) * sigma,
         cause,
         reason,
-        6 * POINTS * REPEATS + 2,
+        6 * POINTS * REPEATS + 4,
     )
 
 

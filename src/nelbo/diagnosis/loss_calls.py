@@ -18,7 +18,7 @@ from nelbo.objectives import Objective, Terms
 from nelbo.randomness import own_randomness, seed_noise
 from nelbo.vae import Model
 from nelbo.wrapping.encoding import LOG_STD, is_mean, scale_of
-from nelbo.wrapping.modules import describe, in_mode, intercepted, modules_behind, restoring
+from nelbo.wrapping.modules import describe, in_mode, intercepted, modules_behind, restoring, undisturbed
 from nelbo.wrapping.view import Wrapped
 
 Role = Literal["reconstruction", "x", "mu", "spread", "z", "model", "batch", "index", "condition"]
@@ -83,7 +83,8 @@ class LossFunction:
     def __call__(self, answers: Answers, seed: int) -> float:
         """The loss in training mode, with these answers; nothing of the model or the caller's randomness changes."""
         quiet = _without_logging(self.owner) if self.owner is not None else nullcontext()
-        with torch.no_grad(), own_randomness(answers.x.device), quiet, restoring(self.modules):
+        without_trace = restoring(self.modules), undisturbed([self.function], seed)
+        with torch.no_grad(), own_randomness(answers.x.device), quiet, without_trace[0], without_trace[1]:
             seed_noise(answers.x.device, seed)
             with in_mode(self.modules, training=True):
                 result = self._direct(answers) if self.takes_answers else self._stood_in(answers)

@@ -52,10 +52,18 @@ def probe(loss: LossFunction, view: Wrapped, x: Tensor, seed: int) -> Blocks:
         ValueError: the loss is not finite at harmless answers.
     """
     choose = _Choice(view, x)
-    if not math.isfinite(loss(choose.answers(0.5, 0.5), seed)):
+    harmless = choose.answers(0.5, 0.5)
+    first, second = loss(harmless, seed), loss(harmless, seed)
+    if not math.isfinite(first):
         raise ValueError(
             "the loss is NaN or infinite at harmless answers (decoded values near the model's own, spreads of about "
             "0.5); look for a logarithm or a root of the encoder's output, or of a probability of 0"
+        )
+    if abs(first - second) > 1e-3 * abs(first):
+        raise ValueError(
+            f"the loss changes between two equal calls, from {first:.6g} to {second:.6g}, with the same answers and "
+            "the same random numbers: it depends on something that moves by itself, such as a schedule that each call "
+            "advances; hold that still while it is measured"
         )
     grid = torch.linspace(0, 1, POINTS).tolist()
     shuffled = [grid[i] for i in torch.randperm(POINTS).tolist()]

@@ -1,6 +1,7 @@
 """The modules behind a user's functions: which they are, their modes, and how to intercept their calls."""
 
 import inspect
+import random
 from collections.abc import Callable, Generator, Iterable, Sequence
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
@@ -9,6 +10,7 @@ from operator import setitem
 from types import CodeType
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 
@@ -113,14 +115,20 @@ def _is_sharded(module: nn.Module) -> bool:
 
 @contextmanager
 def restoring(modules: Iterable[nn.Module]) -> Generator[None]:
-    """Within, modules run without a trace: modes, buffers (running statistics), counters and flags are put back."""
+    """Within, modules run without a trace: modes, buffers, gradients, counters and flags are put back."""
+    modules = tuple(modules)
     every = list(dict.fromkeys(module for root in modules for module in root.modules()))
     attributes = [(module, dict(vars(module))) for module in every]
     lists = [(held, held.copy()) for _, before in attributes for held in before.values() if type(held) is list]
     buffers = [(module, key, t, t.clone()) for module in every for key, t in module.named_buffers(recurse=False)]
+    gradients = [(parameter, parameter.grad) for root in modules for parameter in root.parameters()]
+    for parameter, _ in gradients:
+        parameter.grad = None  # a loss that goes backward itself adds to none of the caller's
     try:
         yield
     finally:
+        for parameter, gradient in gradients:
+            parameter.grad = gradient
         for module, before in attributes:
             vars(module).clear()
             vars(module).update(before)
@@ -130,6 +138,36 @@ def restoring(modules: Iterable[nn.Module]) -> Generator[None]:
             for module, key, tensor, value in buffers:
                 tensor.copy_(value)
                 setattr(module, key, tensor)
+
+
+@contextmanager
+def undisturbed(functions: Sequence[Any], seed: int) -> Generator[None]:
+    """Within, functions find Python's, numpy's and their own random generators at a seed; afterwards all is put back.
+
+    That holds for these generators, and for the numbers and words that the functions hold under a name, such as a
+    counter of steps in a global, a closure or an attribute.
+    """
+    held = list(_looked_up(functions))
+    plain = [(put, value) for value, put in held if put is not _nowhere and isinstance(value, _PLAIN)]
+    generators = {id(value): value for value, _ in held if isinstance(value, torch.Generator)}.values()
+    states = [(generator, generator.get_state()) for generator in generators]
+    python, numbers = random.getstate(), np.random.get_state()
+    random.seed(seed)
+    np.random.seed(seed)
+    for generator in generators:
+        generator.manual_seed(seed)
+    try:
+        yield
+    finally:
+        for put, value in plain:
+            put(value)
+        for generator, state in states:
+            generator.set_state(state)
+        random.setstate(python)
+        np.random.set_state(numbers)
+
+
+_PLAIN = (int, float, str, bool, type(None))
 
 
 @contextmanager
