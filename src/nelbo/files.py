@@ -64,6 +64,22 @@ def _write_bytes(path: Path, content: bytes) -> None:
     _flush_folder(path.parent)
 
 
+def check_storage(folder: Path) -> None:
+    """Raise an OSError where files cannot be renamed in a folder, before anything is computed that is to lie there."""
+    probe = folder / ".probe"
+    try:
+        for content in (b"old", b"new"):
+            write_bytes(probe, content)
+        probe.unlink()
+    except OSError as error:
+        raise OSError(
+            error.errno,
+            f"{error.strerror}: this storage cannot write a file and rename it, by which a file is whole or absent; "
+            "write out= on a file system that can, such as a local disk, NFS or Lustre",
+            str(folder),
+        ) from error
+
+
 def sweep(folder: Path) -> None:
     """Remove what a killed writer left half-written; only for the one process that writes there (see `exclusive`)."""
     for temporary in folder.glob(f".*{_TEMPORARY}"):

@@ -9,6 +9,7 @@ import contextlib
 import math
 import os
 from collections.abc import Callable, Generator, Iterator, Sequence
+from contextvars import ContextVar
 from dataclasses import dataclass
 from typing import final
 
@@ -153,12 +154,38 @@ def launched() -> int:
     return int(os.environ.get("WORLD_SIZE", "1")) if "MASTER_ADDR" in os.environ else 1
 
 
-def dealt(n: int) -> tuple[range, bool]:
+_given: ContextVar[Sequence[int] | None] = ContextVar("_given", default=None)
+_any_number: ContextVar[bool] = ContextVar("_any_number", default=False)
+
+
+@contextlib.contextmanager
+def given(numbers: Sequence[int]) -> Generator[None]:
+    """Within, those of independent things that this process does are the ones with these numbers."""
+    token = _given.set(numbers)
+    try:
+        yield
+    finally:
+        _given.reset(token)
+
+
+@contextlib.contextmanager
+def any_number() -> Generator[None]:
+    """Within, processes may train together whose number does not divide the pieces: an engine chose it, and no user."""
+    token = _any_number.set(True)
+    try:
+        yield
+    finally:
+        _any_number.reset(token)
+
+
+def dealt(n: int) -> tuple[Sequence[int], bool]:
     """Those of n independent things that this process does, by turns with the others that a launcher started.
 
     Returns:
         Their numbers, and whether this is the first of the processes.
     """
+    if (numbers := _given.get()) is not None:
+        return numbers, False
     rank, size = int(os.environ.get("RANK", "0")) if launched() > 1 else 0, launched()
     return range(rank, n, size), rank == 0
 
@@ -176,7 +203,7 @@ def working_together(pieces: int) -> Workers:
     """
     there = distributed.is_available() and distributed.is_initialized()
     size = distributed.get_world_size() if there else launched()
-    if pieces % size:
+    if pieces % size and not (_any_number.get() and size < pieces):
         most = math.ceil(pieces / size) * size
         raise ValueError(
             f"shards must be a multiple of the number of processes, {size}, for each computes as many, got {pieces}; "

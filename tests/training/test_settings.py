@@ -17,7 +17,7 @@ from nelbo.training.settings import Settings
 from tests.training.simple import binary, quick, small, weights
 
 # the arguments of fit that a run does not record as settings
-OTHERS = {"model", "data", "validation", "objective", "optimizer", "out", "progress", "callback"}
+OTHERS = {"model", "data", "validation", "objective", "optimizer", "out", "ray", "progress", "callback"}
 
 
 def defaults(**changes):

@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from torch import distributed
 
 import nelbo
 from nelbo.runs import WEIGHTS, read_history, read_record
@@ -21,7 +22,7 @@ from nelbo.training.checkpoint import Keeper
 from nelbo.training.fit import check_alike, prepare
 from nelbo.training.replay import explain
 from nelbo.training.settings import Settings
-from nelbo.workers import OtherFailedError, Workers
+from nelbo.workers import OtherFailedError, Workers, any_number, working_together
 from tests.training.simple import quick, small, table_file, untimed, weights
 from tests.training.together import TRAININGS, X, train
 
@@ -121,7 +122,7 @@ def test_a_sum_has_the_same_bits_by_any_number_of_processes(pieces):
     vectors = torch.randn(pieces, 5, generator=torch.Generator().manual_seed(0)) * 10.0 ** torch.arange(-6, 4, 2)
     alone = Workers().sum_over(pieces, lambda piece: vectors[piece].clone())
     assert torch.allclose(alone.double(), vectors.double().sum(0), rtol=1e-5)
-    for size in (size for size in range(2, pieces + 1) if pieces % size == 0):
+    for size in range(2, pieces + 1):  # that do not divide them as well, for Ray takes the machines that are left
         for total in in_threads(size, lambda workers: workers.sum_over(pieces, lambda piece: vectors[piece].clone())):
             assert torch.equal(total, alone)
 
@@ -166,6 +167,21 @@ def test_numbers_that_do_not_divide_are_refused_before_anything_is_done(monkeypa
     with pytest.raises(ValueError, match=re.escape(message)):
         nelbo.fit(small(), torch.ones(9, 6), out=tmp_path / "run", **settings)
     assert not (tmp_path / "run").exists()
+
+
+def test_an_engine_may_take_a_number_that_does_not_divide(monkeypatch):
+    def size_of(pieces, size):
+        monkeypatch.setattr(distributed, "is_initialized", lambda: True)
+        monkeypatch.setattr(distributed, "get_world_size", lambda: size)
+        monkeypatch.setattr(distributed, "get_rank", lambda: 0)
+        return working_together(pieces).size
+
+    with any_number():
+        assert size_of(4, 3) == 3
+        with pytest.raises(ValueError, match="shards must be a multiple of the number of processes, 5"):
+            size_of(4, 5)
+    with pytest.raises(ValueError, match="shards must be a multiple of the number of processes, 3"):
+        size_of(4, 3)
 
 
 def test_processes_that_were_given_different_things_are_told(by_two):

@@ -47,6 +47,7 @@ COMMANDS: dict[str, tuple[str, str, tuple[str, ...]]] = {
             "nelbo fit table.csv --standardize --recipe beta_vae --beta 4 --out runs/x",
             "nelbo fit --resume runs/x",
             "nelbo fit --resume runs/x moved.csv",
+            "nelbo fit table.parquet --shards 8 --ray 4 --out runs/x",
         ),
     ),
     "runs": (

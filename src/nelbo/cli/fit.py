@@ -33,7 +33,7 @@ MODEL = flags(
 TRAINING = flags(
     train,
     group=Group.create_ordered("Training"),
-    skip=("validation", "objective", "optimizer", "out", "progress", "callback"),
+    skip=("validation", "objective", "optimizer", "out", "ray", "progress", "callback"),
 )
 _RECIPE = inspect.Parameter(
     "recipe",
@@ -77,6 +77,7 @@ def fit(
     *,
     out: Path | None = None,
     resume: Path | None = None,
+    ray: int | None = None,
     track: TrackerName | None = None,
     **values: Any,
 ) -> int:
@@ -87,18 +88,20 @@ def fit(
             such as s3://bucket/folder), an image folder. With --resume, where the data of the run lie now.
         out: directory of the run; by default runs/DATA-RECIPE.
         resume: resume this run instead; the result is that of an uninterrupted one.
+        ray: train by so many processes of a Ray cluster, that of RAY_ADDRESS or one that is started here, of --threads
+            (default 1) each. They must divide --shards, which are as many by default. Needs nelbo[cluster].
         track: also send the numbers of each epoch to tensorboard, mlflow, wandb or trackio, which must be installed.
         **values: of nelbo.data.load, of the recipe and of nelbo.fit.
     """
     callback = None if track is None else tracked(track)  # before anything is read
     if resume is not None:
-        run = _go_on(resume, data, values, callback)
+        run = _go_on(resume, data, values, ray, callback)
         if run is None:
             return 0
     elif data is None:
         raise ValueError("nelbo fit needs DATA: mnist5k, digits, mnist or a path; or --resume RUN")
     else:
-        run = _start(data, values["recipe"], out, values, callback)
+        run = _start(data, values["recipe"], out, values, ray, callback)
     print(run)
     print(f"Is it any good?   nelbo measure {run.path}")
     if not run.model.deterministic:  # there is no bound of an autoencoder to diagnose
@@ -107,8 +110,11 @@ def fit(
     return 0
 
 
-def _start(data: str, recipe: str | None, out: Path | None, values: dict[str, Any], callback: Callback) -> Run:
-    pick_device(values["device"])  # before anything is read or downloaded
+def _start(
+    data: str, recipe: str | None, out: Path | None, values: dict[str, Any], ray: int | None, callback: Callback
+) -> Run:
+    if ray is None:
+        pick_device(values["device"])  # before anything is read or downloaded
     seed = values["seed"] or 0
     options = given(DATA, values)
     if not options.keys() & {"columns", "types"}:
@@ -128,7 +134,7 @@ def _start(data: str, recipe: str | None, out: Path | None, values: dict[str, An
     if suggestion is not None:
         print(f"What the model sees looks like {suggestion.summary.kind}: --likelihood {suggestion.name}")
     folder = out or _free_folder(Path("runs"), f"{Path(data).stem}-{recipe}")
-    return train(model, loaded, out=folder, callback=callback, **given(TRAINING, values))
+    return train(model, loaded, out=folder, ray=ray, callback=callback, **given(TRAINING, values))
 
 
 def given(parameters: Iterable[inspect.Parameter], values: dict[str, Any]) -> dict[str, Any]:
@@ -171,7 +177,7 @@ def _only_its_own(recipe: str, chosen: dict[str, Any]) -> None:
             raise ValueError(f"--{name.replace('_', '-')} is for {', '.join(takers)}; got --recipe {recipe}")
 
 
-def _go_on(path: Path, data: str | None, values: dict[str, Any], callback: Callback) -> Run | None:
+def _go_on(path: Path, data: str | None, values: dict[str, Any], ray: int | None, callback: Callback) -> Run | None:
     """Resume, or say that the run is complete; flags that would change it are refused, but for epochs and machine."""
     chosen = {name: value for name, value in values.items() if value is not None}
     refused = [f"--{name.replace('_', '-')}" for name in chosen if name not in _OF_RESUME]
@@ -183,7 +189,7 @@ def _go_on(path: Path, data: str | None, values: dict[str, Any], callback: Callb
     record = read_record(path)
     settings = record["training"]
     if record.get("status") != "finished" or chosen.get("epochs", settings["epochs"]) != settings["epochs"]:
-        return go_on(path, data=data, callback=callback, **chosen)
+        return go_on(path, data=data, ray=ray, callback=callback, **chosen)
     done = len(read_history(path))
     print(f"{path} is complete: it was trained for {done} {'epoch' if done == 1 else 'epochs'}.")
     if done == settings["epochs"] and settings["schedule"] == "constant":

@@ -1,17 +1,19 @@
 """fit(): train a model, in memory or as a run on disk that survives a crash."""
 
 import contextlib
+import functools
 import json
 import math
 import sys
 import warnings
-from collections.abc import Callable, Generator
+from collections.abc import Callable, Generator, Iterable
+from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
 import torch
 
-from nelbo import runs
+from nelbo import recipes, runs
 from nelbo.data import Data, Dataset, as_data
 from nelbo.data.loading import Options
 from nelbo.data.summary import Missing
@@ -64,6 +66,7 @@ def fit(
     threads: int | None = None,
     seed: int = 0,
     out: str | Path | None = None,
+    ray: int | None = None,
     checkpoint_every: float = 60.0,
     progress: ShowProgress = True,
     callback: Callable[[Epoch], None] | None = None,
@@ -105,6 +108,9 @@ def fit(
         seed: of every draw: a recipe's weights, order, noise and validation. The same seed repeats a run bit for bit,
             on the same machine with as many threads; the weights of a model of your own are as you give them.
         out: directory of the run; None keeps it in memory.
+        ray: train by so many processes of a Ray cluster, of as many threads each as ``threads`` says, or else one, and
+            of as many shards, unless others are given. Needs ``out``, on storage that all machines see. A process that
+            is lost is replaced, and the run goes on from its last checkpoint, to the same weights.
         checkpoint_every: seconds between checkpoints within an epoch.
         progress: show a progress bar; or a function from the training loop to the display that replaces it.
         callback: called with each epoch's line of metrics; nelbo.track("mlflow") sends them to a tracker.
@@ -119,20 +125,24 @@ def fit(
         NonFiniteError: a NaN or infinity stopped it; the message names the first tensor, its layer and the batch.
         Interrupted: Ctrl-C; the state is saved if ``out`` was given.
     """
+    if ray is not None and shards == 1:
+        shards = ray
     settings = Settings.of(locals())
     check_callables(optimizer, progress, callback)
     if out is not None and not isinstance(out, str | Path):  # pyright: ignore[reportUnnecessaryIsInstance]
         raise TypeError(f"out must be a path or None, got {out!r}; write out='runs/NAME'")
     model = as_model(model)
     objective = objective or default_for(model)
+    if ray is not None:
+        chosen = {"objective": objective, "optimizer": optimizer, "callback": callback}
+        return _by_ray(ray, model, data, validation, settings, chosen, out, progress)
     workers = working_together(settings.shards)
     with training_arithmetic(settings.threads):
         with workers.together():
             on = pick_device(settings.device)
-            loaded = _split(data, validation, missing="observed" if model.takes_missing else None)
-            if progress is True and workers.first and not isinstance(data, Data | Dataset):
-                for note in loaded.origin.get("notes", ()):  # of data that were loaded, they are read there
-                    print(f"nelbo: {note}", file=sys.stderr)
+            loaded = _split(data, validation, model)
+            if workers.first and not isinstance(data, Data | Dataset):
+                _say(loaded.origin.get("notes", ()), progress)  # of data that were loaded, they are read there
             drawn = model.unused
             if drawn:
                 with seeded_weights(settings.seed):
@@ -158,7 +168,46 @@ def fit(
         return train(updates, loaded, record, folder, progress=progress, callback=callback)
 
 
-def _split(data: Any, validation: float | None, missing: Missing) -> Data:
+def _by_ray(
+    ray: int,
+    model: Model,
+    data: Any,
+    validation: float | None,
+    settings: Settings,
+    chosen: dict[str, Any],
+    out: str | Path | None,
+    progress: ShowProgress,
+) -> Run:
+    """As `fit`, in the processes of a Ray cluster."""
+    from nelbo.training.by_ray import Sent, check_shards, finished, train_by_ray
+
+    check_shards(ray, settings.shards)
+    if out is None:
+        raise ValueError(f"ray={ray} needs a folder that all machines see; write out='runs/NAME'")
+    loaded = _split(data, validation, model)
+    if not isinstance(data, Data | Dataset):
+        _say(loaded.origin.get("notes", ()), progress)
+    folder, sent = _new_folder(Path(out)), Sent.of(loaded)
+    made = model.recipe if model.unused else None  # each process draws its weights by the seed
+    make = (lambda: model) if made is None else functools.partial(recipes.make, made["name"], **made["arguments"])
+    given = {field.name: getattr(settings, field.name) for field in fields(settings)}
+    given["threads"] = settings.threads or 1
+
+    def task(progress: ShowProgress) -> None:
+        import nelbo  # whose resume() stands above fit()
+
+        began = str((folder / runs.RECORD).exists())
+        if working_together(settings.shards).texts(began)[0] == "True":  # another one was lost
+            nelbo.resume(folder, model=make(), data=sent.loaded(), progress=progress, **chosen)
+        else:
+            fit(make(), sent.loaded(), out=folder, progress=progress, **given, **chosen)
+
+    train_by_ray(task, ray, folder, threads=settings.threads, device=settings.device, progress=progress)
+    return finished(folder, model, loaded)
+
+
+def _split(data: Any, validation: float | None, model: Model) -> Data:
+    missing: Missing = "observed" if model.takes_missing else None
     given = isinstance(data, Data | Dataset)
     options: Options = {} if missing is None or given else {"missing": missing}
     if validation is None:
@@ -295,7 +344,7 @@ def train(
     return Run(model, loop.history, folder, record, data)
 
 
-def _say(notes: list[str], progress: ShowProgress) -> None:
+def _say(notes: Iterable[str], progress: ShowProgress) -> None:
     """Print what a user should know, where progress is shown."""
     for note in notes if progress is True else ():
         print(f"nelbo: {note}", file=sys.stderr)

@@ -1,6 +1,7 @@
 """resume(): go on with a run; fit_or_resume(): train a run once, however often it is asked for."""
 
 import dataclasses
+import functools
 import warnings
 from collections.abc import Callable
 from pathlib import Path
@@ -16,6 +17,7 @@ from nelbo.files import DamagedFileError, plain
 from nelbo.objectives import Objective, from_dict
 from nelbo.objectives.record import KNOWN
 from nelbo.runs import Epoch, Run
+from nelbo.training.by_ray import check_shards, finished, train_by_ray
 from nelbo.training.checkpoint import Position, Snapshot
 from nelbo.training.fit import ShowProgress, check_callables, fit, own_optimizer, prepare, train
 from nelbo.training.machine import Machine, training_arithmetic
@@ -40,6 +42,7 @@ def resume(
     optimizer: MakeOptimizer | None = None,
     device: str | None = None,
     threads: int | None = None,
+    ray: int | None = None,
     progress: ShowProgress = True,
     callback: Callable[[Epoch], None] | None = None,
 ) -> Run:
@@ -57,6 +60,7 @@ def resume(
         optimizer: for an optimizer of your own: the same one.
         device: another one to go on with; None is the run's, or the fastest there is where that is absent.
         threads: another number to go on with; None is the run's.
+        ray: go on by so many processes of a Ray cluster, as in :func:`nelbo.fit`; they must divide the run's shards.
         progress: show a progress bar; or a function from the training loop to the display that replaces it.
         callback: called with each epoch's line of metrics.
 
@@ -81,6 +85,14 @@ def resume(
     chosen = {"epochs": epochs, "device": device, "threads": threads}
     chosen = {name: value for name, value in chosen.items() if value is not None}
     settings = Settings.of({**dataclasses.asdict(settings), **chosen})
+    if ray is not None:
+        check_shards(ray, settings.shards)
+        given = {"epochs": epochs, "model": model, "data": data, "objective": objective, "optimizer": optimizer}
+        given |= {"device": device, "threads": threads, "callback": callback}
+        task = functools.partial(resume, folder, **given)
+        cpus = threads or machine.threads
+        train_by_ray(task, ray, folder, threads=cpus, device=settings.device, progress=progress)
+        return finished(folder, model, None)
     workers = working_together(settings.shards)
     with training_arithmetic(threads or machine.threads):
         with workers.together():

@@ -1,0 +1,246 @@
+"""A Ray cluster: processes that train one model together, and tasks side by side. Only this module knows Ray.
+
+``ray.init()`` joins the cluster that RAY_ADDRESS names, or one that runs on this machine, or else starts one here.
+"""
+
+import contextlib
+import os
+import shutil
+import threading
+from collections.abc import Callable, Generator, Sequence
+from importlib import import_module
+from pathlib import Path
+from typing import Any, TypeVar
+
+import torch
+
+from nelbo.files import check_storage
+
+T = TypeVar("T")
+Say = Callable[[Any], None]
+
+_RETRIES = 10  # lost processes that a training, or a task, survives
+_LOOK_EVERY = 0.5  # seconds
+_RAY = ".ray"  # what Ray keeps of a training, in the folder of the run, until it ends
+
+
+def check_workers(workers: int) -> None:
+    """Raise a ValueError where no number of processes can be meant."""
+    if isinstance(workers, bool) or not isinstance(workers, int) or workers < 1:  # pyright: ignore[reportUnnecessaryIsInstance]
+        raise ValueError(f"ray must be a number of processes such as ray=2, got {workers!r}")
+
+
+def train_together(
+    task: Callable[[Say], None],
+    workers: int,
+    *,
+    folder: Path,
+    threads: int = 1,
+    accelerated: bool = False,
+    hear: Callable[[int, int, Any], None] = lambda starts, size, said: None,
+) -> None:
+    """Run a task in several workers of Ray Train, within one process group, to its end.
+
+    Where a worker is lost, all are started again, as many as there is room for, at most 10 times: the task goes on from
+    what it kept in the folder.
+
+    Args:
+        task: is called in each worker, in the working directory of the caller; it is given a function that sends the
+            caller something.
+        workers: at most.
+        folder: which all machines see and the first worker writes into.
+        threads: CPUs of each worker.
+        accelerated: whether each worker takes an accelerator where the cluster has that many.
+        hear: called with the number of starts, the number of workers and what the first worker sent.
+
+    Raises:
+        ImportError: Ray is not installed.
+        ValueError: the cluster has no room for so many workers; and what the task raised.
+        OSError: the folder cannot hold a run; a worker was lost too often.
+    """
+    check_storage(folder)
+    here = Path.cwd()
+    with _cluster(workers, threads) as ray:
+        train: Any = import_module("ray.train")
+        trainers: Any = import_module("ray.train.torch")
+        board = ray.remote(num_cpus=0)(_Board).remote()
+
+        def work() -> None:
+            context = train.get_context()
+            os.chdir(here)
+            if ray.get(board.start.remote(context.get_world_rank(), context.get_world_size())):
+                return  # there is no use in another try
+            try:
+                task(board.say.remote)
+            except Exception as error:
+                # what the machines are to blame for may go well the next time
+                ray.get(board.fail.remote(error, final=not isinstance(error, OSError)))
+                raise
+
+        has = ray.cluster_resources().get("GPU", 0) >= workers
+        resources = {"CPU": threads} | ({"GPU": 1} if accelerated and has else {})
+        trainer = trainers.TorchTrainer(
+            work,
+            scaling_config=train.ScalingConfig(
+                num_workers=(1, workers) if workers > 1 else 1,
+                use_gpu="GPU" in resources,
+                resources_per_worker=resources,
+            ),
+            # Ray looks at its start whether all machines see this folder
+            run_config=train.RunConfig(
+                name=_RAY,
+                storage_path=str(folder.absolute()),
+                failure_config=train.FailureConfig(max_failures=_RETRIES),
+            ),
+        )
+        try:
+            with _listening(lambda: ray.get(board.read.remote()), hear):
+                trainer.fit()
+        except train.TrainingFailedError as error:
+            failure, _ = ray.get(board.failed.remote())
+            raise failure or ConnectionError(f"the workers of the Ray cluster were lost too often: {error}") from error
+        finally:
+            shutil.rmtree(folder / _RAY, ignore_errors=True)
+        failure, final = ray.get(board.failed.remote())
+        if final:
+            raise failure
+
+
+def side_by_side(
+    tasks: Sequence[Callable[[], T]],
+    at_once: int,
+    *,
+    threads: int = 1,
+    accelerated: bool = False,
+    look: Callable[[int, int], None] = lambda done, retried: None,
+) -> list[T]:
+    """The results of tasks that run in Ray, several at a time; one whose process was lost is started again.
+
+    Args:
+        tasks: each is called in a process of its own, in the working directory of the caller.
+        at_once: at most.
+        threads: CPUs of each.
+        accelerated: whether each takes an accelerator where the cluster has that many.
+        look: called twice a second with the number of tasks that are done and of those that were started again.
+
+    Raises:
+        ImportError: Ray is not installed.
+        ValueError: the cluster has no room for so many; and what a task raised.
+        ConnectionError: the process of a task was lost more than 10 times.
+    """
+    here = Path.cwd()
+    with _cluster(at_once, threads) as ray:
+        has = ray.cluster_resources().get("GPU", 0) >= at_once
+
+        @ray.remote(num_cpus=threads, num_gpus=int(accelerated and has), max_retries=0)
+        def run(task: Callable[[], T]) -> T:
+            os.chdir(here)
+            torch.set_num_threads(threads)
+            return task()
+
+        waiting = list(reversed(range(len(tasks))))
+        running: dict[Any, int] = {}
+        results: dict[int, T] = {}
+        retries = 0
+        try:
+            while waiting or running:
+                while waiting and len(running) < at_once:
+                    number = waiting.pop()
+                    running[run.remote(tasks[number])] = number
+                ready, _ = ray.wait(list(running), timeout=_LOOK_EVERY)
+                for done in ready:
+                    number = running.pop(done)
+                    try:
+                        results[number] = ray.get(done)
+                    except ray.exceptions.RayTaskError as error:
+                        raise error.cause from error
+                    except ray.exceptions.RayError as error:  # its process, or machine, was lost
+                        retries += 1
+                        if retries > _RETRIES:
+                            raise ConnectionError(
+                                f"processes of the Ray cluster were lost too often: {error}"
+                            ) from error
+                        waiting.append(number)
+                look(len(results), retries)
+        finally:
+            for left in running:
+                ray.cancel(left, force=True)
+        return [results[number] for number in range(len(tasks))]
+
+
+class _Board:
+    """An actor, by which the workers of a training speak to the caller."""
+
+    def __init__(self) -> None:
+        self.starts, self.size = 0, 0
+        self.said: list[Any] = []
+        self.error: Exception | None = None
+        self.final = False
+
+    def start(self, rank: int, size: int) -> bool:
+        """Note that a worker began; whether there is nothing left to try."""
+        self.starts, self.size = self.starts + (rank == 0), size
+        return self.final
+
+    def say(self, message: Any) -> None:
+        self.said.append(message)
+
+    def fail(self, error: Exception, *, final: bool) -> None:
+        if self.error is None or (final and not self.final):
+            self.error, self.final = error, final
+
+    def failed(self) -> tuple[Exception | None, bool]:
+        return self.error, self.final
+
+    def read(self) -> tuple[int, int, list[Any]]:
+        said, self.said = self.said, []
+        return self.starts, self.size, said
+
+
+@contextlib.contextmanager
+def _listening(
+    read: Callable[[], tuple[int, int, list[Any]]], hear: Callable[[int, int, Any], None]
+) -> Generator[None]:
+    """Within, what is said is heard in a thread: the main one waits for Ray, which answers Ctrl-C there."""
+    ended = threading.Event()
+
+    def listen() -> None:
+        while True:
+            last = ended.wait(_LOOK_EVERY)
+            starts, size, said = read()
+            for message in said:
+                hear(starts, size, message)
+            if last:
+                return
+
+    thread = threading.Thread(target=listen, daemon=True)
+    thread.start()
+    try:
+        yield
+    finally:
+        ended.set()
+        thread.join()
+
+
+@contextlib.contextmanager
+def _cluster(workers: int, threads: int) -> Generator[Any]:
+    """Ray, in a cluster with room for so many processes; what was started here ends here."""
+    check_workers(workers)
+    try:
+        ray: Any = import_module("ray")
+        import_module("ray.train")
+    except ImportError as error:
+        raise ImportError(f"ray={workers} needs Ray: pip install 'nelbo[cluster]'") from error
+    with contextlib.ExitStack() as stack:
+        if not ray.is_initialized():
+            ray.init(log_to_driver=False, logging_level="error")
+            stack.callback(ray.shutdown)
+        nodes = [node["Resources"].get("CPU", 0) for node in ray.nodes() if node["Alive"]]
+        room = sum(int(cpus // threads) for cpus in nodes)
+        if room < workers:
+            raise ValueError(
+                f"the Ray cluster has room for {room} processes of {threads} CPUs each ({sum(nodes):g} CPUs on "
+                f"{len(nodes)} machines), got ray={workers}; write ray={max(1, room)}, or let RAY_ADDRESS name a "
+                "larger cluster"
+            )
+        yield ray

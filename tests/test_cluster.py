@@ -1,0 +1,175 @@
+"""Trainings, sweeps and scores by a Ray cluster: the bytes of one process, whatever is lost on the way."""
+
+import functools
+import os
+import re
+import signal
+import sys
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import pytest
+from pyarrow import parquet
+
+import nelbo
+from nelbo import cluster
+from nelbo.files import check_storage
+from nelbo.runs import WEIGHTS, read_history
+from nelbo.training.by_ray import check_shards
+from tests.training.simple import small, untimed
+
+pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning:ray.*")  # of Ray about itself
+ROWS, GROUP = 700, 100
+COMMON = {"shards": 4, "batch_size": 48, "epochs": 3, "device": "cpu", "threads": 1}
+
+
+@pytest.fixture(scope="module")
+def ray():
+    """A cluster of two CPUs on this machine."""
+    ray = pytest.importorskip("ray")
+    ray.init(num_cpus=2, log_to_driver=False, logging_level="error")
+    yield ray
+    ray.shutdown()
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    """A table in row groups, and a run on it."""
+    folder = tmp_path_factory.mktemp("cluster")
+    r = np.random.default_rng(0)
+    x = r.normal(size=(ROWS, 2)) @ r.normal(size=(2, 5)) + 0.3 * r.normal(size=(ROWS, 5))
+    parquet.write_table(pa.table({f"c{i}": x[:, i] for i in range(5)}), folder / "table.parquet", row_group_size=GROUP)
+    train(folder, "one", progress=False)
+    return folder
+
+
+def train(folder, name, **more):
+    data = nelbo.data.load(folder / "table.parquet", standardize=True)
+    model = nelbo.recipes.sigma_vae((5,), latent=2, hidden=(8,))
+    return nelbo.fit(model, data, out=folder / name, **(COMMON | more))
+
+
+def same(one, other):
+    assert (one / WEIGHTS).read_bytes() == (other / WEIGHTS).read_bytes()
+    assert untimed(read_history(one)) == untimed(read_history(other))
+
+
+def once(marker, *pids):
+    """Kill processes the first time this is called; all share the marker's file system."""
+    if not marker.exists():
+        marker.touch()
+        for pid in pids:
+            os.kill(pid, signal.SIGKILL)
+
+
+@pytest.mark.slow
+def test_two_workers_end_in_the_bits_of_one_process(ray, folder):
+    run = train(folder, "two", ray=2)
+    same(folder / "one", run.path)
+    assert run.record["status"] == "finished"
+    assert run.record["weights"] == "drawn by the seed"
+    assert not (run.path / ".ray").exists()
+
+
+@pytest.mark.slow
+def test_one_worker_goes_on_where_a_process_stopped(ray, folder):
+    run = train(folder, "shorter", progress=False)
+    longer = nelbo.resume(run.path, epochs=4, ray=1, progress=False)
+    same(train(folder, "longer", epochs=4, progress=False).path, longer.path)
+
+
+@pytest.mark.slow
+def test_what_a_worker_raises_reaches_the_caller_at_once(ray, tmp_path):
+    x = np.ones((20, 5), dtype=np.float32)
+    with pytest.raises(ValueError, match="of shape"):
+        nelbo.fit(small(event=(6,)), x, ray=1, out=tmp_path / "run", progress=False)
+
+
+def _killed_once(marker: Path, value: int) -> int:
+    if value == 1:
+        once(marker, os.getpid())
+    return value
+
+
+def test_tasks_give_results_in_order_and_a_lost_one_is_started_again(ray, tmp_path):
+    looks = []
+    tasks = [functools.partial(_killed_once, tmp_path / "killed", value) for value in range(4)]
+    assert cluster.side_by_side(tasks, 2, look=lambda *seen: looks.append(seen)) == [0, 1, 2, 3]
+    assert looks[-1] == (4, 1)
+    with pytest.raises(ZeroDivisionError):
+        cluster.side_by_side([lambda: 1 // 0], 1)
+
+
+def test_a_cluster_without_room_is_refused_instead_of_waited_for(ray, tmp_path):
+    message = "room for 2 processes of 1 CPUs each (2 CPUs on 1 machines), got ray=3; write ray=2, or let RAY_ADDRESS"
+    with pytest.raises(ValueError, match=re.escape(message)):
+        nelbo.fit(small(), np.ones((9, 6)), shards=3, batch_size=3, ray=3, out=tmp_path / "run", progress=False)
+
+
+@pytest.mark.slow
+def test_a_training_that_loses_workers_ends_in_the_bits_of_its_twin(ray, folder, tmp_path):
+    def kill(epoch):
+        """After the first epoch the first worker itself, after the second the other one."""
+        if epoch["epoch"] == 1:
+            once(tmp_path / "first", os.getpid())
+        if epoch["epoch"] == 2:
+            once(tmp_path / "other", *(pid for pid in _workers() if pid != os.getpid()))
+
+    run = train(folder, "killed", ray=2, callback=kill, checkpoint_every=1e-3)
+    assert {path.name for path in tmp_path.iterdir()} == {"first", "other"}
+    same(folder / "one", run.path)
+    assert run.record["status"] == "finished"
+
+
+def _workers():
+    """Numbers of the processes that train for Ray, below the same raylet."""
+    stats = {int(path.name): path / "stat" for path in Path("/proc").glob("[0-9]*")}
+    siblings = []
+    for pid, path in stats.items():
+        name = (path.parent / "cmdline").read_bytes().decode(errors="replace") if path.exists() else ""
+        if "RayTrainWorker" in name and int(path.read_text().rpartition(")")[2].split()[1]) == os.getppid():
+            siblings.append(pid)
+    return siblings
+
+
+# without Ray
+
+
+@pytest.mark.parametrize(
+    ("workers", "shards", "message"),
+    [
+        (3, 4, "ray=3 processes must divide shards=4, the pieces of a batch; write ray=2, or for a new run shards=6"),
+        (8, 4, "ray=8 processes must divide shards=4, the pieces of a batch; write ray=4, or for a new run shards=8"),
+        (0, 4, "ray must be a number of processes such as ray=2, got 0"),
+    ],
+)
+def test_processes_that_do_not_divide_the_shards_are_refused(tmp_path, workers, shards, message):
+    with pytest.raises(ValueError, match=re.escape(message)):
+        check_shards(workers, shards)
+    with pytest.raises(ValueError, match=re.escape(message)):
+        nelbo.fit(small(), np.ones((9, 6)), shards=shards, ray=workers, out=tmp_path / "run")
+    assert not (tmp_path / "run").exists()
+
+
+def test_what_ray_needs_is_named(monkeypatch, tmp_path):
+    with pytest.raises(ValueError, match=re.escape("ray=2 needs a folder that all machines see; write out=")):
+        nelbo.fit(small(), np.ones((9, 6)), ray=2)
+    monkeypatch.setitem(sys.modules, "ray", None)
+    with pytest.raises(ImportError, match=re.escape("ray=2 needs Ray: pip install 'nelbo[cluster]'")):
+        nelbo.fit(small(), np.ones((9, 6)), ray=2, out=tmp_path / "run", progress=False)
+    monkeypatch.setenv("MASTER_ADDR", "127.0.0.1")
+    monkeypatch.setenv("WORLD_SIZE", "2")
+    with pytest.raises(ValueError, match="ray=2 starts the processes by itself; start one, without torchrun"):
+        check_shards(2, 2)
+
+
+def test_storage_that_cannot_rename_is_refused(monkeypatch, tmp_path):
+    def refuse(self, target):
+        raise OSError(95, "Operation not supported", str(self))
+
+    check_storage(tmp_path)
+    assert not list(tmp_path.iterdir())
+    monkeypatch.setattr(Path, "replace", refuse)
+    with pytest.raises(OSError, match="Operation not supported: this storage cannot write a file and rename it"):
+        cluster.train_together(lambda say: None, 1, folder=tmp_path)
