@@ -14,6 +14,7 @@ from pyarrow import parquet
 
 import nelbo
 from nelbo import cluster
+from nelbo.cli import main
 from nelbo.files import check_storage
 from nelbo.runs import WEIGHTS, read_history
 from nelbo.training.by_ray import check_shards
@@ -101,6 +102,29 @@ def test_tasks_give_results_in_order_and_a_lost_one_is_started_again(ray, tmp_pa
         cluster.side_by_side([lambda: 1 // 0], 1)
 
 
+@pytest.mark.parametrize("command", [["score", "--method", "elbo"], ["embed"]])
+def test_parts_by_two_processes_are_the_bytes_of_one(ray, folder, tmp_path, capsys, command):
+    def ask(out, *more):
+        name, *options = command
+        line = [name, str(folder / "one"), str(folder / "table.parquet"), *options, "--device", "cpu", "--out", out]
+        assert main([*map(str, line), *more]) == 0
+        return capsys.readouterr().out
+
+    said = ask(tmp_path / "one")
+    assert ask(tmp_path / "two", "--ray", "2").replace(str(tmp_path / "two"), str(tmp_path / "one")) == said
+    parts = sorted(tmp_path.glob("two/*.parquet"))
+    assert len(parts) == ROWS // GROUP
+    assert [path.read_bytes() for path in parts] == [
+        path.read_bytes() for path in sorted(tmp_path.glob("one/*.parquet"))
+    ]
+    before = [path.stat().st_mtime_ns for path in parts]
+    content = parts[3].read_bytes()
+    parts[3].unlink()
+    ask(tmp_path / "two", "--ray", "2")
+    assert parts[3].read_bytes() == content
+    assert [path.stat().st_mtime_ns == old for path, old in zip(parts, before, strict=True)].count(False) == 1
+
+
 def test_a_cluster_without_room_is_refused_instead_of_waited_for(ray, tmp_path):
     message = "room for 2 processes of 1 CPUs each (2 CPUs on 1 machines), got ray=3; write ray=2, or let RAY_ADDRESS"
     with pytest.raises(ValueError, match=re.escape(message)):
@@ -152,12 +176,16 @@ def test_processes_that_do_not_divide_the_shards_are_refused(tmp_path, workers, 
     assert not (tmp_path / "run").exists()
 
 
-def test_what_ray_needs_is_named(monkeypatch, tmp_path):
+def test_what_ray_needs_is_named(monkeypatch, tmp_path, folder, capsys):
     with pytest.raises(ValueError, match=re.escape("ray=2 needs a folder that all machines see; write out=")):
         nelbo.fit(small(), np.ones((9, 6)), ray=2)
     monkeypatch.setitem(sys.modules, "ray", None)
     with pytest.raises(ImportError, match=re.escape("ray=2 needs Ray: pip install 'nelbo[cluster]'")):
         nelbo.fit(small(), np.ones((9, 6)), ray=2, out=tmp_path / "run", progress=False)
+    assert main(["score", str(folder / "one"), "--ray", "2", "--out", str(tmp_path / "x.csv")]) == 1
+    assert "--ray 2 processes share the files of a folder; write --out with a path without an ending" in (
+        capsys.readouterr().err
+    )
     monkeypatch.setenv("MASTER_ADDR", "127.0.0.1")
     monkeypatch.setenv("WORLD_SIZE", "2")
     with pytest.raises(ValueError, match="ray=2 starts the processes by itself; start one, without torchrun"):

@@ -23,10 +23,13 @@ class ProgressBar:
         total: amount at the end, or None where unknown.
         show: False shows nothing.
         size: whether amounts are bytes.
+        unit: what the amounts count, to show how many there are in a second; None shows no speed.
     """
 
-    def __init__(self, what: str, total: int | None, *, show: bool = True, size: bool = False) -> None:
-        self.what, self.total, self.show, self.size = what, total, show, size
+    def __init__(
+        self, what: str, total: int | None, *, show: bool = True, size: bool = False, unit: str | None = None
+    ) -> None:
+        self.what, self.total, self.show, self.size, self.unit = what, total, show, size, unit
         self._done, self._started = 0, time.monotonic()
         self._bar: Any = None
         self._task: Any = None
@@ -44,9 +47,16 @@ class ProgressBar:
         """Report that so much more is done."""
         self._done += amount
         if self._bar is not None:
-            self._bar.advance(self._task, amount)
+            self._bar.update(self._task, advance=amount, speed=self._speed)
         elif self.show and time.monotonic() - self._started > _PATIENCE:
             self._open()
+
+    def reach(self, done: int, retried: int = 0) -> None:
+        """Report how much is done in all, and how often a process that was lost was replaced."""
+        self.advance(done - self._done)
+        if retried and self._bar is not None:
+            times = "once" if retried == 1 else f"{retried:,} times"
+            self._bar.update(self._task, description=f"{self.what}, a lost process replaced {times}")
 
     def _open(self) -> None:
         # rich draws from Python's random numbers when it is imported, and they belong to the caller
@@ -58,7 +68,12 @@ class ProgressBar:
         console = Console(stderr=True)
         amount = progress.DownloadColumn() if self.size else progress.MofNCompleteColumn()
         left = progress.TimeRemainingColumn(compact=True)
-        columns = (progress.TextColumn("{task.description}"), progress.BarColumn(), amount, left)
+        speed = () if self.unit is None else (progress.TextColumn("{task.fields[speed]}"),)
+        columns = (progress.TextColumn("{task.description}"), progress.BarColumn(), amount, *speed, left)
         self._bar = progress.Progress(*columns, console=console, transient=True, disable=not console.is_terminal)
         self._bar.start()
-        self._task = self._bar.add_task(self.what, total=self.total, completed=self._done)
+        self._task = self._bar.add_task(self.what, total=self.total, completed=self._done, speed=self._speed)
+
+    @property
+    def _speed(self) -> str:
+        return f"{self._done / (time.monotonic() - self._started):,.0f} {self.unit}/s"

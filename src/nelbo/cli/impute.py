@@ -9,6 +9,7 @@ from torch import Tensor
 
 from nelbo import runs
 from nelbo.cli.results import (
+    ByRay,
     Columns,
     Split,
     Totals,
@@ -42,6 +43,7 @@ def impute(
     seed: int = 0,
     device: str = "auto",
     out: Path | None = None,
+    ray: int | None = None,
 ) -> int:
     """Fill in the missing values of each example: E[x_missing|x_observed], or draws of what is missing.
 
@@ -60,7 +62,9 @@ def impute(
         device: of the model: auto (the accelerator where there is one), cpu, cuda, cuda:1, mps, ...
         out: a .csv, .parquet or .npy file (the values alone); by default imputed.csv in the run. A folder, written
             without an ending, gets a Parquet file for each row group of the data, as in nelbo score.
+        ray: write the files of a folder by so many processes of a Ray cluster, as in nelbo score.
     """
+    by = ByRay.of(impute, **locals())
     path = out or run / "imputed.csv"
     if not is_folder(path):
         check_format(path, *_FORMATS)
@@ -109,6 +113,7 @@ def impute(
             split=split,
             seed=seed,
             at_once=None,
+            by=by,
             draws=draws,
             samples=samples,
         )

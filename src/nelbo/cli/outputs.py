@@ -11,6 +11,7 @@ from torch import Tensor
 
 from nelbo import runs
 from nelbo.cli.results import (
+    ByRay,
     Columns,
     Parts,
     Split,
@@ -53,6 +54,7 @@ def sample(
     complete: bool = False,
     device: str = "auto",
     out: Path | None = None,
+    ray: int | None = None,
 ) -> int:
     """Draw new examples: z ~ p(z), then x ~ p(x|z).
 
@@ -67,7 +69,9 @@ def sample(
         out: a .csv or .parquet file, in the names and units of the data; a .npy file of what the model gives; or a .png
             file. A folder, written without an ending, gets Parquet files of 65,536 rows, and a restart draws those that
             are missing. By default samples.png in the run, samples.npy for other examples.
+        ray: write the files of a folder by so many processes of a Ray cluster, as in nelbo score.
     """
+    by = ByRay.of(sample, **locals())
     if not is_folder(out):
         check_format(out, *_FORMATS)
     loaded = runs.load(run, device=device)
@@ -88,7 +92,7 @@ def sample(
     if out is not None and is_folder(out):
         how = {"rows": n, "seed": seed, "mean": mean, "complete": complete}
         parts = Parts(out, "samples", {**model_of(loaded), **how}, blocks)
-        parts.write(lambda b: [(table(b, drawn(b)), {"rows": b.stop - b.start})], kinds=kinds)
+        parts.write(lambda b: [(table(b, drawn(b)), {"rows": b.stop - b.start})], kinds=kinds, by=by)
         return _said(parts)
     x = torch.cat([drawn(block) for block in blocks])
 
@@ -118,6 +122,7 @@ def reconstruct(
     seed: int = 0,
     device: str = "auto",
     out: Path | None = None,
+    ray: int | None = None,
 ) -> int:
     """Reconstruct each example: decode the mean of q(z|x).
 
@@ -132,7 +137,9 @@ def reconstruct(
             what the model gives; or a .png file, originals above reconstructions. A folder, written without an ending,
             gets a Parquet file for each row group of the data, as in nelbo score. By default reconstructions.png in
             the run, reconstructions.npy for other examples.
+        ray: write the files of a folder by so many processes of a Ray cluster, as in nelbo score.
     """
+    by = ByRay.of(reconstruct, **locals())
     if not is_folder(out):
         check_format(out, *_FORMATS)
     loaded = runs.load(run, device=device)
@@ -144,7 +151,7 @@ def reconstruct(
             back = _of_each(loaded, some, lambda evaluation: evaluation.reconstruction)
             return beside(rows_of(examples, some.rows), loaded.table(back, means=True)), {"rows": len(some)}
 
-        return _said(in_parts(loaded, out, "reconstructions", compute, data=data, split=split, seed=seed))
+        return _said(in_parts(loaded, out, "reconstructions", compute, data=data, split=split, seed=seed, by=by))
     examples = examples_of(loaded, data, split)
     path = out or run / f"reconstructions{_suffix(examples.event_shape)}"
     n = n or (_PAIRS if path.suffix == ".png" else len(examples))
@@ -171,6 +178,7 @@ def embed(
     seed: int = 0,
     device: str = "auto",
     out: Path | None = None,
+    ray: int | None = None,
 ) -> int:
     """Encode each example: write the mean of q(z|x), its place in latent space.
 
@@ -183,7 +191,9 @@ def embed(
         out: a .npy file, a .csv or .parquet file with the number of each row and its label, or a .png file (a scatter,
             coloured by label); by default embeddings.npy in the run. A folder, written without an ending, gets a
             Parquet file for each row group of the data, as in nelbo score.
+        ray: write the files of a folder by so many processes of a Ray cluster, as in nelbo score.
     """
+    by = ByRay.of(embed, **locals())
     if not is_folder(out):
         check_format(out, *_FORMATS)
     loaded = runs.load(run, device=device)
@@ -200,7 +210,7 @@ def embed(
             z = _of_each(loaded, some, lambda evaluation: evaluation.embedding)
             return table(z, rows_of(examples, some.rows), some.labels), {"rows": len(some)}
 
-        return _said(in_parts(loaded, out, "embeddings", compute, data=data, split=split, seed=seed))
+        return _said(in_parts(loaded, out, "embeddings", compute, data=data, split=split, seed=seed, by=by))
     examples = examples_of(loaded, data, split)
     z = _of_each(loaded, examples.examples(len(examples), seed=seed), lambda evaluation: evaluation.embedding)
     path = out or run / "embeddings.npy"

@@ -1,5 +1,8 @@
 """What commands compute of examples, as tables in files, and in folders where it is long."""
 
+import contextlib
+import functools
+import io
 import json
 import math
 from collections import Counter
@@ -13,6 +16,7 @@ import torch
 from torch import Tensor
 
 from nelbo import runs
+from nelbo.cluster import check_workers, side_by_side
 from nelbo.data import Batch, Dataset
 from nelbo.data.kinds import ColumnKind
 from nelbo.data.loading import prepared_like
@@ -21,7 +25,7 @@ from nelbo.estimate import Estimate
 from nelbo.files import read_json, write_bytes, write_json
 from nelbo.progress import ProgressBar
 from nelbo.wording import listed
-from nelbo.workers import dealt
+from nelbo.workers import dealt, given
 
 FILE = "parts.json"
 AT_ONCE = 4096  # rows between two steps of the progress bar
@@ -127,6 +131,7 @@ def in_parts(
     split: Split,
     seed: int,
     at_once: int | None = AT_ONCE,
+    by: "ByRay | None" = None,
     **task: Any,
 ) -> "Parts":
     """Write what is computed of a part of the run's own data, or of other data, into a folder, and say so.
@@ -140,6 +145,7 @@ def in_parts(
         split: likewise.
         seed: of the draws.
         at_once: examples that are computed between two steps of the progress bar; None is all of a part.
+        by: the processes that compute instead of this one.
         task: what else tells these results from others, ready for JSON.
     """
     if data is None:
@@ -156,7 +162,7 @@ def in_parts(
         for some in batch.split(at_once or len(batch)):
             yield compute(examples, some)
 
-    parts.write(each, kinds=kinds_of(run))
+    parts.write(each, kinds=kinds_of(run), by=by)
     return parts
 
 
@@ -166,6 +172,60 @@ def model_of(run: runs.Run) -> dict[str, Any]:
     values = [weights[name].detach().cpu() for name in sorted(weights)]
     arrays = [v.float().numpy() if v.is_floating_point() else v.numpy() for v in values]
     return {"model": sha256_of_arrays(*(np.atleast_1d(array) for array in arrays))}
+
+
+@final
+class ByRay:
+    """Processes of a Ray cluster that compute the parts of a long output; one that is lost is started again.
+
+    Args:
+        processes: at most.
+        command: what each of them calls, in the place of the one that was asked for.
+        **arguments: of the command.
+    """
+
+    def __init__(self, processes: int, command: Callable[..., int], **arguments: Any) -> None:
+        check_workers(processes)
+        self.processes, self.command, self.arguments = processes, command, arguments
+
+    @classmethod
+    def of(cls, command: Callable[..., int], out: Path | None, ray: int | None, **arguments: Any) -> "ByRay | None":
+        """The processes that a command was asked to take, or None.
+
+        Raises:
+            ValueError: the output is one file.
+        """
+        if ray is None:
+            return None
+        if out is None or not is_folder(out):
+            raise ValueError(
+                f"ray={ray} processes share the files of a folder; write --out with a path without an ending"
+            )
+        return cls(ray, command, out=out, **arguments)
+
+    def write(self, missing: Sequence[int], parts: "Parts", bar: ProgressBar) -> None:
+        """Compute and write parts."""
+        size = min(self.processes, len(missing))
+        shares = [missing[rank::size] for rank in range(size)]
+        tasks = [functools.partial(_write_share, share, self.command, self.arguments) for share in shares]
+        left, rows = [list(reversed(share)) for share in shares], 0
+
+        def look(_: int, retried: int) -> None:
+            nonlocal rows
+            for share in left:  # each is written in order
+                while share and parts.paths[share[-1]].is_file():
+                    rows += parts.rows(share.pop())
+            bar.reach(rows, retried)
+
+        if tasks:
+            accelerated = self.arguments.get("device") != "cpu"
+            side_by_side(tasks, size, accelerated=accelerated, look=look)
+
+
+def _write_share(numbers: Sequence[int], command: Callable[..., int], arguments: dict[str, Any]) -> None:
+    """Write these parts, in a process of Ray; what the command would print, the caller says."""
+    with given(numbers), contextlib.redirect_stdout(io.StringIO()):
+        command(**arguments)
 
 
 @final
@@ -216,6 +276,7 @@ class Parts:
         compute: Callable[[slice], Iterable[tuple[Columns, Totals]]],
         *,
         kinds: Mapping[str, ColumnKind] | None = None,
+        by: "ByRay | None" = None,
     ) -> None:
         """Compute and write the parts that are missing, with a progress bar.
 
@@ -223,17 +284,21 @@ class Parts:
             compute: gives the rows of a part, some at a time, and what is to be added up over all of them, in any case
                 the number of their "rows".
             kinds: of the columns of a mixed table.
+            by: the processes that compute instead of this one.
 
         Raises:
             KeyboardInterrupt: with a sentence that says how to go on.
         """
-        mine, first = dealt(len(self.paths))
+        mine, first = dealt(len(self.paths)) if by is None else (range(len(self.paths)), True)
         missing = [number for number in mine if not self.paths[number].is_file()]
         there = len(mine) - len(missing)
         title = f"{self.what} ({there:,} of {len(self.paths):,} files were there)" if there else self.what
-        rows = sum(self.slices[number].stop - self.slices[number].start for number in missing)
-        with ProgressBar(title, rows, show=first) as bar:
+        rows = sum(map(self.rows, missing))
+        with ProgressBar(title, rows, show=first, unit="rows") as bar:
             try:
+                if by is not None:
+                    by.write(missing, self, bar)
+                    return
                 for number in missing:
                     blocks: list[Columns] = []
                     totals: Counter[str] = Counter()
@@ -249,6 +314,10 @@ class Parts:
                 raise KeyboardInterrupt(
                     f"stopped with {written:,} of {len(self.paths):,} files in {self.folder}; the same command goes on"
                 ) from stop
+
+    def rows(self, number: int) -> int:
+        """Of a part."""
+        return self.slices[number].stop - self.slices[number].start
 
     def totals(self) -> dict[str, float] | None:
         """What was added up over all parts, or None, and a line says so, where others are still writing some."""

@@ -2,12 +2,13 @@
 
 import warnings
 from pathlib import Path
-from typing import TypedDict, Unpack
+from typing import Any, TypedDict, Unpack
 
 import numpy as np
 
 from nelbo import runs
 from nelbo.cli.results import (
+    ByRay,
     Columns,
     Parts,
     Split,
@@ -52,6 +53,7 @@ def score(
     seed: int = 0,
     device: str = "auto",
     out: Path | None = None,
+    ray: int | None = None,
 ) -> int:
     """Write log p(x) of each example in nats: the higher, the more normal.
 
@@ -76,7 +78,12 @@ def score(
         out: a .csv or .parquet file; by default scores.csv in the run. A folder, written without an ending, gets a
             Parquet file for each row group of the data, which are read one after the other; after an interruption the
             same command does those that are missing, and processes that torchrun started share them.
+        ray: write the files of a folder by so many processes of a Ray cluster, that of RAY_ADDRESS or one that is
+            started here, of one CPU each. Needs nelbo[cluster].
     """
+    # the threshold is taken here, and the others read it from the run
+    arguments: dict[str, Any] = {**locals(), "contamination": None, "flag": flag or contamination is not None}
+    by = ByRay.of(score, **arguments)
     path = out or run / "scores.csv"
     if not is_folder(path):
         check_format(path, *_FORMATS)
@@ -118,6 +125,7 @@ def score(
             compute,
             data=data,
             split=split,
+            by=by,
             **settings,
             contributions=contributions,
             anomalies_below=flags,
