@@ -16,6 +16,7 @@ import nelbo
 from nelbo import cluster
 from nelbo.cli import main
 from nelbo.files import check_storage
+from nelbo.measure import sweep
 from nelbo.runs import WEIGHTS, read_history
 from nelbo.training.by_ray import check_shards
 from tests.training.simple import small, untimed
@@ -100,6 +101,16 @@ def test_tasks_give_results_in_order_and_a_lost_one_is_started_again(ray, tmp_pa
     assert looks[-1] == (4, 1)
     with pytest.raises(ZeroDivisionError):
         cluster.side_by_side([lambda: 1 // 0], 1)
+
+
+def test_a_sweep_side_by_side_is_the_sweep_one_by_one(ray, tmp_path):
+    data = nelbo.data.load(np.random.default_rng(0).integers(0, 2, (120, 6)).astype(np.float32), validation=20)
+    common = {"betas": [2.0, 0.5], "model": {"latent": 2, "hidden": (8,)}, "epochs": 2, "threads": 1, "device": "cpu"}
+    common |= {"progress": False}
+    one, two = sweep(data, out=tmp_path / "one", **common), sweep(data, out=tmp_path / "two", ray=2, **common)
+    assert one.to_dict() == two.to_dict()
+    for before, after in zip(one.runs, two.runs, strict=True):
+        same(before.path, after.path)
 
 
 @pytest.mark.parametrize("command", [["score", "--method", "elbo"], ["embed"]])

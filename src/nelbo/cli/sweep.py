@@ -23,6 +23,7 @@ def sweep(
     *,
     betas: Annotated[tuple[float, ...], Parameter(consume_multiple=True)] = BETAS,
     out: Path | None = None,
+    ray: int | None = None,
     json: bool = False,
     **values: Any,
 ) -> int:
@@ -34,6 +35,8 @@ def sweep(
         data: mnist5k, digits, mnist, or a path.
         betas: weights of the KL.
         out: folder of the runs; by default runs/DATA-sweep.
+        ray: train so many models at a time in a Ray cluster, that of RAY_ADDRESS or one that is started here, each on
+            --threads (default 1). Needs nelbo[cluster].
         json: print sweep.json instead of the table.
         **values: of nelbo.data.load, of the recipe and of nelbo.fit.
     """
@@ -46,7 +49,7 @@ def sweep(
         model["takes_missing"] = True
     settings = {name: value for name, value in given(TRAINING, values).items() if name != "seed"}
     folder = out or Path("runs") / f"{Path(data).stem}-sweep"
-    found = train_all(loaded, out=folder, betas=betas, model=model, seed=seed, **settings)
+    found = train_all(loaded, out=folder, betas=betas, model=model, seed=seed, ray=ray, **settings)
     writing = Writing()
     files = writing(lambda: found.save(folder))
     if json:

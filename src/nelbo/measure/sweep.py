@@ -8,14 +8,17 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from nelbo import figures, recipes
+from nelbo.cluster import side_by_side
 from nelbo.data import Data
 from nelbo.files import plain, write_json
 from nelbo.measure.context import report_context
 from nelbo.measure.loss_terms import RateDistortion, rate_distortion
+from nelbo.progress import ProgressBar
 from nelbo.report import Row
 from nelbo.report.parts import as_json
 from nelbo.runs import Run
 from nelbo.training import fit_or_resume
+from nelbo.training.by_ray import Sent
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -88,6 +91,7 @@ def sweep(
     autoencoder: bool = True,
     model: Mapping[str, Any] | None = None,
     seed: int = 0,
+    ray: int | None = None,
     **training: Any,
 ) -> Sweep:
     """Train a model for each beta, and the autoencoder beside them, and measure rate and distortion of each.
@@ -102,6 +106,8 @@ def sweep(
         autoencoder: train the plain autoencoder too, whose rate is infinite: where the curve ends.
         model: arguments of the recipe, such as ``{"latent": 2}``.
         seed: of weights, order and noise, the same for all.
+        ray: train so many at a time in a Ray cluster, each on as many threads as ``threads`` says, or else one; a model
+            whose process is lost goes on from its last checkpoint. ``out`` must be seen by all machines.
         **training: settings of :func:`nelbo.fit`.
 
     Raises:
@@ -113,12 +119,33 @@ def sweep(
         raise ValueError(f"betas must be different positive numbers, such as 0.1 0.3 1 3 10; got {list(betas)}")
     chosen: list[float | None] = [*sorted(betas), *([None] if autoencoder else [])]
     arguments = dict(model or {})
+    if ray is not None:
+        _train_by_ray(
+            ray,
+            [(_recipe(data, beta, arguments), Path(out) / _folder(beta)) for beta in chosen],
+            data,
+            {"seed": seed, **training},
+        )
     trained = tuple(
         fit_or_resume(_recipe(data, beta, arguments), data, out=Path(out) / _folder(beta), seed=seed, **training)
         for beta in chosen
     )
     points = tuple(rate_distortion(run, report_context(run, data, seed=seed).held_out) for run in trained)
     return Sweep(tuple(chosen), trained, points)
+
+
+def _train_by_ray(at_once: int, models: list[tuple[Any, Path]], data: Data, settings: dict[str, Any]) -> None:
+    """Train models side by side, each into a folder of its own."""
+    sent, show = Sent.of(data), settings.get("progress", True)
+    settings = {"threads": 1, **settings, "progress": False}
+    tasks = [functools.partial(_train, make, sent, folder, settings) for make, folder in models]
+    threads, accelerated = settings["threads"], settings.get("device") != "cpu"
+    with ProgressBar("training", len(tasks), show=show) as bar:
+        side_by_side(tasks, at_once, threads=threads, accelerated=accelerated, look=bar.reach)
+
+
+def _train(make: Any, sent: Sent, folder: Path, settings: dict[str, Any]) -> None:
+    fit_or_resume(make, sent.loaded(), out=folder, **settings)
 
 
 def _recipe(data: Data, beta: float | None, arguments: dict[str, Any]) -> Any:
