@@ -6,6 +6,7 @@
 import contextlib
 import os
 import shutil
+import signal
 import threading
 from collections.abc import Callable, Generator, Sequence
 from importlib import import_module
@@ -57,6 +58,7 @@ def train_together(
         ImportError: Ray is not installed.
         ValueError: the cluster has no room for so many workers; and what the task raised.
         OSError: the folder cannot hold a run; a worker was lost too often.
+        KeyboardInterrupt: Ctrl-C.
     """
     check_storage(folder)
     here = Path.cwd()
@@ -93,13 +95,18 @@ def train_together(
                 failure_config=train.FailureConfig(max_failures=_RETRIES),
             ),
         )
+        before = signal.getsignal(signal.SIGINT)
         try:
             with _listening(lambda: ray.get(board.read.remote()), hear):
                 trainer.fit()
+        except SystemExit as stop:  # what Ray makes of Ctrl-C
+            raise KeyboardInterrupt from stop
         except train.TrainingFailedError as error:
             failure, _ = ray.get(board.failed.remote())
             raise failure or ConnectionError(f"the workers of the Ray cluster were lost too often: {error}") from error
         finally:
+            if threading.current_thread() is threading.main_thread():
+                signal.signal(signal.SIGINT, before)  # Ray took it
             shutil.rmtree(folder / _RAY, ignore_errors=True)
         failure, final = ray.get(board.failed.remote())
         if final:

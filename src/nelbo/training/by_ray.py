@@ -77,7 +77,13 @@ def train_by_ray(
 
     with _Bar(folder.name) if progress is True else contextlib.nullcontext() as bar:
         hear = {} if bar is None else {"hear": bar.hear}
-        cluster.train_together(work, workers, folder=folder, threads=threads or 1, accelerated=device != "cpu", **hear)
+        try:
+            cluster.train_together(
+                work, workers, folder=folder, threads=threads or 1, accelerated=device != "cpu", **hear
+            )
+        except KeyboardInterrupt as stop:
+            line = f"nelbo fit --resume {folder} --ray {workers}, or nelbo.resume({str(folder)!r}, ray={workers})"
+            raise KeyboardInterrupt(f"stopped; go on from the last checkpoint with: {line} in Python") from stop
 
 
 @final
