@@ -14,13 +14,13 @@ demo: .venv/.demo  ## train an autoencoder and two VAEs on real digits, measure 
 studio: .venv/.demo  ## the browser: drag a Gaussian, drag a latent, see the loss
 	$(BIN)/nelbo studio $(ARGS)
 
-# more workers than cores of the machine CI has: a third of the suite's time is waiting for browsers and processes
-TESTS := OMP_NUM_THREADS=1 $(BIN)/pytest -n 3 --dist worksteal
+# more workers than cores of the machine CI has: a quarter of the time is waiting for browsers and processes
+TESTS := OMP_NUM_THREADS=1 $(BIN)/pytest -n 4 --dist worksteal
 
 test: .venv/.dev  ## every check and the whole test suite
 	@$(MAKE) -j 2 lint types duplicates js-if-npm
 	$(TESTS) $(ARGS)
-	@test -n "$(ARGS)" || $(TESTS) -m "device and not slow" --second-device
+	@test -n "$(ARGS)" || $(TESTS) -m "device and not slow" --second-device $$(grep -rl --include='test_*.py' mark.device tests)
 
 lint types duplicates: .venv/.dev
 
