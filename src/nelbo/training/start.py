@@ -26,6 +26,7 @@ _MUCH_MEMORY, _MUCH_TIME = 2 << 30, 5.0  # bytes and seconds of a step that are 
 _COPIES = 19  # of the weights, measured: gradients, Adam's moments, and two checkpoints while one of them is written
 _HOLES = 100  # examples with missing values that are encoded twice
 _NEARER = 0.25  # standard deviations of the data that make the way to their mean worth a word
+_LONG, _MORE = 0.5, 8  # seconds of a trial, below which another one is made on so many times its examples
 _BACK = 3  # a step takes as long as so many passes forwards
 
 
@@ -57,11 +58,11 @@ def check_fit(model: Model, objective: Objective, data: Data, settings: Settings
                 few = batch[:2].to(device, None if weight is None else weight.dtype)
                 with conditioned(model, few.c) as given:
                     given.check(few.x)
-                    step = functools.partial(_try_objective, objective, model, few, len(data.train))
+                    step = functools.partial(_try_objective, objective, model, examples=len(data.train))
                     if name == "training":
-                        _say_if_costly(step, model, few.x, dataset, settings)
+                        _say_if_costly(step, model, few, dataset, settings)
                     else:
-                        step()
+                        step(few)
                 if name == "training" and model.takes_missing:
                     _say_if_untold(model, batch.to(device, None if weight is None else weight.dtype))
                 if name == "training" and len(dataset) % settings.batch_size == 1:
@@ -95,7 +96,9 @@ def _rows_of(dataset: Dataset) -> int:
     return min(len(dataset), _ROWS, max(2, _BYTES_OF_ROWS // (4 * math.prod(dataset.event_shape))))
 
 
-def _say_if_costly(step: Callable[[], None], model: Model, few: Tensor, dataset: Dataset, settings: Settings) -> None:
+def _say_if_costly(
+    step: Callable[[Batch], None], model: Model, few: Batch, dataset: Dataset, settings: Settings
+) -> None:
     """Try a step forwards on a few examples, and warn of what whole batches will take of memory and time, if much."""
     outputs: list[int] = []
 
@@ -105,19 +108,22 @@ def _say_if_costly(step: Callable[[], None], model: Model, few: Tensor, dataset:
 
     leaves = [module for module in model.modules() if next(module.children(), None) is None]
     hooks = [module.register_forward_hook(count) for module in leaves]
-    seconds = _seconds_of(step)
+    seconds = _seconds_of(step, few)
     for hook in hooks:
         hook.remove()
     batch = min(settings.batch_size, len(dataset))
     parts = batch / len(few)
     weights = sum(parameter.nbytes for parameter in model.parameters())
-    memory = _COPIES * weights + parts * (sum(outputs) + 8 * few.nbytes)  # layers' outputs; terms of log p(x|z)
+    memory = _COPIES * weights + parts * (sum(outputs) + 8 * few.x.nbytes)  # layers' outputs; terms of log p(x|z)
     if _BACK * seconds * parts > _MUCH_TIME:
-        seconds = _seconds_of(step)  # without what the first time of anything takes
+        seconds = _seconds_of(step, few)  # without what the first time of anything takes
+        if seconds < _LONG:  # and without what a step takes however few its examples
+            more = few[torch.arange(_MORE * len(few)) % len(few)]
+            seconds = max(0.0, _seconds_of(step, more) - seconds) / (_MORE - 1)
     each, said = _BACK * seconds * parts, list[str]()
     if memory > _MUCH_MEMORY:
         room = ""
-        if few.device.type == "cpu":  # an accelerator has a memory of its own
+        if few.x.device.type == "cpu":  # an accelerator has a memory of its own
             free = available_memory()
             room = f" ({show_size(free)} are available{'' if memory < free else ': the system may end the process'})"
         said.append(f"about {show_size(memory)} of memory{room}")
@@ -128,14 +134,14 @@ def _say_if_costly(step: Callable[[], None], model: Model, few: Tensor, dataset:
         less = f", batch_size={max(1, batch // 4)}" if batch > 1 else ""
         warnings.warn(
             f"each step takes {' and '.join(said)}, by a trial on {len(few)} of its {batch} examples, each of "
-            f"{few[0].numel():,} values. Smaller examples{less} or fewer weights take less",
+            f"{few.x[0].numel():,} values. Smaller examples{less} or fewer weights take less",
             stacklevel=4,
         )
 
 
-def _seconds_of(step: Callable[[], None]) -> float:
+def _seconds_of(step: Callable[[Batch], None], batch: Batch) -> float:
     start = time.thread_time()  # without what a busy machine gives to others meanwhile
-    step()
+    step(batch)
     return time.thread_time() - start
 
 
