@@ -6,6 +6,7 @@ import scipy.stats
 import torch
 
 from nelbo.likelihoods import Categorical, DiscretizedLogistic, NegativeBinomial, Normal, Poisson
+from nelbo.likelihoods.normal import IndependentNormal
 
 
 def decoded(*rows):
@@ -95,3 +96,25 @@ def test_optimal_sigma_goes_to_the_root_mean_squared_residual():
 def test_mistakes(make, words):
     with pytest.raises(ValueError, match=words):
         make()
+
+
+@pytest.mark.parametrize("event", [(5,), (2, 3, 4)])
+@pytest.mark.parametrize("scale", ["number", "of the last dimension", "of each feature", "of each value"])
+def test_normal_is_torch_s(event, scale):
+    """Where sigma stands once for many values, its logarithm is taken once; torch's distribution is the judge."""
+    generator = torch.Generator().manual_seed(0)
+
+    def drawn(*shape):
+        return torch.randn(shape, generator=generator, dtype=torch.float64)
+
+    shape = {"number": (), "of the last dimension": event[-1:], "of each feature": event, "of each value": (3, *event)}
+    mean, log_sigma, x = drawn(3, *event).requires_grad_(), drawn(*shape[scale]).requires_grad_(), drawn(2, 3, *event)
+    found = IndependentNormal(mean, log_sigma.exp(), len(event))
+    expected = torch.distributions.Independent(torch.distributions.Normal(mean, log_sigma.exp()), len(event))
+    assert found.log_prob(x).shape == (2, 3)
+    torch.testing.assert_close(found.log_prob(x), expected.log_prob(x))
+    torch.testing.assert_close(found.expand((2, 3)).log_prob(x), expected.log_prob(x))
+    by_hand, slopes = (
+        torch.autograd.grad(px.log_prob(x).square().sum(), (mean, log_sigma)) for px in (expected, found)
+    )
+    torch.testing.assert_close(slopes, by_hand)

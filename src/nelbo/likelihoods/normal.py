@@ -1,5 +1,6 @@
 """p(x|z) for real values."""
 
+import math
 from collections.abc import Mapping, Sequence
 from functools import partial
 from typing import Any, Literal, final
@@ -77,8 +78,7 @@ class Normal(Likelihood):
                 f"Normal has a sigma for each feature of shape {tuple(scale.shape)}, but the decoder gives examples "
                 f"of shape {event}; write Normal(torch.ones({event}))"
             )
-        normal = TorchNormal(mean, scale, validate_args=False)
-        return Independent(normal, event_dims, validate_args=False)
+        return IndependentNormal(mean, scale, event_dims)
 
     def _scale(self) -> Tensor | float:
         if self.scale == "per_feature":
@@ -161,3 +161,28 @@ class Normal(Likelihood):
 
 
 LIKELIHOODS.register("normal_decoded")(partial(Normal, "decoded"))
+
+
+class IndependentNormal(Independent):
+    """Independent normals whose log_prob, summed over the event, passes three times over the values.
+
+    torch's passes nine times, and takes the logarithm of one sigma once for every value.
+    """
+
+    def __init__(self, mean: Tensor, scale: Tensor, event_dims: int) -> None:
+        super().__init__(TorchNormal(mean, scale, validate_args=False), event_dims, validate_args=False)
+        self._scale = scale
+
+    def log_prob(self, value: Tensor) -> Tensor:
+        events, n, scale = self.reinterpreted_batch_ndims, self.event_shape.numel(), self._scale
+        residual = value - self.mean
+        if scale.dim():
+            logs = scale.log()
+            squares = (residual / scale).square().flatten(-events).sum(-1)
+            log_scales = (logs.expand(self.event_shape) if scale.dim() < events else logs).flatten(-events).sum(-1)
+        else:
+            squares, log_scales = residual.square().flatten(-events).sum(-1) / scale.square(), n * scale.log()
+        return -0.5 * squares - (log_scales + 0.5 * n * math.log(2 * math.pi))
+
+    def expand(self, batch_shape: Any, _instance: Any = None) -> Independent:
+        return Independent(self.base_dist, self.reinterpreted_batch_ndims, validate_args=False).expand(batch_shape)
