@@ -52,6 +52,12 @@ def holes(x):
     return x.masked_fill(NOISE.to(x) > 1, torch.nan)
 
 
+def coded(m, x):
+    """A view of the model's decoder behind two codes."""
+    return nelbo.wrap_codes(encode=lambda x: (x[:, :2] > 0.5).long(), decode=lambda k: m.decoder(k.float()), codes=2,
+                            x=x, module=m, likelihood=m.px_family, output="logits")  # fmt: skip
+
+
 # every public function of a model and examples: where its result lies, and a call
 CALLS = {
     "nelbo.Model.posterior": (HERE, lambda m, x: m.posterior(x)),
@@ -70,6 +76,7 @@ CALLS = {
     "nelbo.objectives.Objective": (HERE, lambda m, x: Capacity(3.0)(m, x).value.mean()),
     "nelbo.wrap": (HERE, lambda m, x: nelbo.wrap(encode=m.posterior, decode=m.decoder, x=x, module=m,
                                                likelihood=m.px_family, output="logits").encode(x)),
+    "nelbo.wrap_codes": (HERE, lambda m, x: coded(m, x).decode(coded(m, x).encode(x))),
     "nelbo.evaluation.evaluate": (HERE, lambda m, x: evaluation.evaluate(m, x).nelbo),
     "nelbo.evaluation.decode": (HERE, lambda m, x: evaluation.decode(m, x[:, :2])),
     "nelbo.evaluation.sample": (HERE, lambda m, x: evaluation.sample(m, 3)),
@@ -83,6 +90,7 @@ CALLS = {
     "nelbo.figures.samples": (MEASURED, lambda m, x: figures.samples({"one": m}, n=2)),
     "nelbo.measure.aggregate_match": (MEASURED, measure.aggregate_match),
     "nelbo.measure.bdmc": (MEASURED, lambda m, x: measure.bdmc(m, 3, temperatures=5, chains=2, **QUIET)),
+    "nelbo.measure.codes": (MEASURED, lambda m, x: measure.codes(coded(m, x), x)),
     "nelbo.measure.elbo_terms": (MEASURED, lambda m, x: measure.elbo_terms(m, x, samples=4)),
     "nelbo.measure.error_per_column": (MEASURED, lambda m, x: measure.error_per_column(m, x, samples=4)),
     "nelbo.measure.from_embeddings": (MEASURED, lambda m, x: measure.from_embeddings(m, x, x)),
@@ -127,7 +135,9 @@ ELSEWHERE = {
 }  # fmt: skip
 
 DRAWS = {"nelbo.loss", "nelbo.objectives.Objective"}  # from torch's generator, as in training
-AS_TORCH_IS_SET = {name for name in CALLS if name.startswith("nelbo.Model.")} | DRAWS | {"nelbo.wrap"}
+AS_TORCH_IS_SET = (
+    {name for name in CALLS if name.startswith("nelbo.Model.")} | DRAWS | {"nelbo.wrap", "nelbo.wrap_codes"}
+)
 # they call the networks; what is measured is in float32, also where torch multiplies in TF32
 ON_A_GRID = {  # whose pairs an accelerator computes in larger products, and so rounds otherwise
     f"nelbo.measure.{name}"

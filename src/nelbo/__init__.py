@@ -34,7 +34,7 @@ if TYPE_CHECKING:
     from nelbo.runs import Run, load
     from nelbo.training import fit, resume, track
     from nelbo.vae import VAE, Autoencoder, Model
-    from nelbo.wrapping import wrap
+    from nelbo.wrapping import wrap, wrap_codes
 
 __all__ = [
     "VAE",
@@ -66,6 +66,7 @@ __all__ = [
     "track",
     "widgets",
     "wrap",
+    "wrap_codes",
 ]
 
 if not TYPE_CHECKING:
@@ -83,6 +84,7 @@ if not TYPE_CHECKING:
         "resume": "training",
         "track": "training",
         "wrap": "wrapping",
+        "wrap_codes": "wrapping",
     }
 
     def __getattr__(name: str) -> object:

@@ -41,6 +41,7 @@ class Model(nn.Module, ABC):
             ``likelihood(z)`` goes through :meth:`over_observed`.
         mechanism: p(s|x), why values are missing, such as :class:`nelbo.likelihoods.SelfMasking`; it joins the
             likelihood, and log p(x_observed) becomes log p(x_observed, s). None where it can be ignored.
+        codes: (latent,) where z are the numbers of codes, how many of them each unit has; None where z are real.
     """
 
     px_family: Likelihood
@@ -49,6 +50,7 @@ class Model(nn.Module, ABC):
     recipe: Mapping[str, Any] | None = None
     takes_missing: bool = False
     mechanism: nn.Module | None
+    codes: Tensor | None = None
     network_precision: str = "float32"
     _draw_weights: "Callable[[], Model] | None" = None
 

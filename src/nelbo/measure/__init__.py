@@ -2,6 +2,7 @@
 
 from nelbo.measure.aggregate import AggregateMatch, aggregate_match
 from nelbo.measure.annealing import BidirectionalBounds, bdmc
+from nelbo.measure.codes import Codes, codes
 from nelbo.measure.comparison import compare
 from nelbo.measure.evidence import Evidence
 from nelbo.measure.generation import Features, SampleMatch, density_coverage, features_for, sample_match
@@ -32,6 +33,7 @@ __all__ = [
     "AggregateMatch",
     "BidirectionalBounds",
     "Bounds",
+    "Codes",
     "Evidence",
     "Features",
     "FromEmbeddings",
@@ -49,6 +51,7 @@ __all__ = [
     "TruePosterior",
     "aggregate_match",
     "bdmc",
+    "codes",
     "compare",
     "density_coverage",
     "elbo_terms",

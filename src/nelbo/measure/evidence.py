@@ -25,7 +25,7 @@ class Evidence(Estimate):
         value: log p(x).
         standard_error: of a Monte Carlo value one standard deviation; of a quadrature what doubling its grid changed;
             in both, by how much float32 may have moved it.
-        method: "quadrature", "mixture", "importance" or "annealed".
+        method: "quadrature", "mixture", "importance", "annealed" or "enumeration".
         flagged: bool; where True, the value may be off by more than its standard error says, and ``notes`` say why.
         why: the method and the reason for it, in a sentence.
         notes: warnings in words; empty where there is nothing to warn of.

@@ -5,6 +5,7 @@ from typing import Any, Literal, get_args
 
 from nelbo.evaluation import Evaluation, evaluate, evaluation_mode, within_memory
 from nelbo.measure.annealing import CHAINS, TEMPERATURES, Start, by_annealing
+from nelbo.measure.enumeration import by_enumeration, check_enumeration
 from nelbo.measure.evidence import Evidence
 from nelbo.measure.importance import by_importance
 from nelbo.measure.mixture import by_mixture
@@ -13,7 +14,7 @@ from nelbo.measure.rounding import with_rounding
 from nelbo.registry import check_choice
 from nelbo.training import Interrupted
 
-Method = Literal["auto", "quadrature", "mixture", "importance", "annealed"]
+Method = Literal["auto", "quadrature", "mixture", "importance", "annealed", "enumeration"]
 
 
 @within_memory
@@ -56,8 +57,9 @@ def log_evidence(
               (Burda et al. 2016, eq. 8).
             - ``"annealed"``: annealed importance sampling with Hamiltonian Monte Carlo: slow, and nearly exact also
               where the encoder is bad (Wu et al. 2017).
-            - ``"auto"``: quadrature for one or two latent dimensions, else the mixture; annealing for an autoencoder,
-              which has no q(z|x) to draw from.
+            - ``"enumeration"``: the sum over all combinations of discrete codes, of which there may be 65,536; exact.
+            - ``"auto"``: enumeration for discrete codes, quadrature for one or two latent dimensions, else the
+              mixture; annealing for an autoencoder, which has no q(z|x) to draw from.
         samples: draws of z for each example, of importance sampling; 1,000 if None. For the mixture it is also what the
             search for p(z|x) is measured by: it takes the slope of log p(x, z) at most a third as often.
         target_standard_error: instead of ``samples``: draw until it is reached for every example.
@@ -80,7 +82,7 @@ def log_evidence(
 
     Raises:
         ValueError: x is empty, does not fit the model or lies outside the likelihood's support, the decoder gives NaN,
-            there are too many latent dimensions for quadrature, or too few samples.
+            there are too many latent dimensions for quadrature or codes for enumeration, or too few samples.
         Interrupted: Ctrl-C; its ``partial`` holds the examples that were done.
 
     Source: importance: Burda, Grosse & Salakhutdinov 2016; Pareto k: Vehtari et al. 2024; annealed: Neal 2001, Wu et
@@ -90,10 +92,16 @@ def log_evidence(
     if target_standard_error is not None and not target_standard_error > 0:
         raise ValueError(f"target_standard_error must be a number of nats > 0, got {target_standard_error}")
     evaluation = evaluate(model, x, seed=seed)
-    method, why = _choice(method, evaluation.latent, point=evaluation.is_point)
+    codes = evaluation.model.codes
+    if codes is not None or method == "enumeration":
+        method, why = "enumeration", check_enumeration(codes, method)
+    else:
+        method, why = _choice(method, evaluation.latent, point=evaluation.is_point)
     try:
         with evaluation_mode(evaluation.model):
-            if method == "quadrature":
+            if method == "enumeration":
+                found = by_enumeration(evaluation, why=why)
+            elif method == "quadrature":
                 found = by_quadrature(evaluation, tolerance=tolerance, why=why, progress=progress)
             elif method == "annealed":
                 starts = _starts(start, point=evaluation.is_point)

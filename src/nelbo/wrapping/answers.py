@@ -9,12 +9,14 @@ import inspect
 from collections.abc import Mapping
 from typing import Any
 
+import torch
 from torch import Tensor, nn
 from torch.distributions import Distribution, Independent, Normal
 
 Path = tuple[Any, ...]
 
 _DEPTH = 5
+_WHOLE = (torch.int16, torch.int32, torch.int64)
 
 
 def is_diagonal_normal(output: Any) -> bool:
@@ -65,16 +67,16 @@ def replaced(output: Any, values: Mapping[Path, Any]) -> Any:
     return result
 
 
-def leaves(output: Any, depth: int = _DEPTH) -> dict[Path, Tensor]:
-    """The float tensors at any depth, by path."""
+def leaves(output: Any, depth: int = _DEPTH, *, whole: bool = False) -> dict[Path, Tensor]:
+    """The tensors of floats, or of whole numbers, at any depth, by path."""
     if isinstance(output, Tensor):
-        return {(): output} if output.is_floating_point() else {}
+        return {(): output} if (output.dtype in _WHOLE if whole else output.is_floating_point()) else {}
     if not depth:
         return {}
     return {
         (key, *path): tensor
         for key, entry in entries_of(output).items()
-        for path, tensor in leaves(entry, depth - 1).items()
+        for path, tensor in leaves(entry, depth - 1, whole=whole).items()
     }
 
 

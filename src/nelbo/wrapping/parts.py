@@ -63,12 +63,12 @@ def parts_of(model: Any, x: Tensor, c: Tensor | None, latent: int | None) -> Par
         TypeError: nothing in it encodes or decodes.
         ValueError: what it answers cannot be read; the message says what to write.
     """
-    holder = _holder(model)
+    holder = holder_of(model)
     _check_standardized(model, x)
     notes: list[Conclusion] = []
     if holder is not model:
         notes.append(Conclusion("model", f"{describe(holder)} is what encodes and decodes", "the rest holds it"))
-    runs = tuple(_runs(holder, c))
+    runs = tuple(runs_of(holder, c))
     with torch.no_grad(), in_mode((holder,), training=False):
         encode, mean = _encode(holder, x, c, latent)
         decode = _decode(holder, mean, c) or _listened(holder, runs, x, mean)
@@ -86,7 +86,7 @@ def _called(function: Any) -> str:
     return describe(function.function if isinstance(function, Through) else function)
 
 
-def _holder(model: Any) -> nn.Module:
+def holder_of(model: Any) -> nn.Module:
     """The module that encodes and decodes: the model, or what it holds, as compiled and parallel models do.
 
     Raises:
@@ -148,7 +148,8 @@ def _passes_on(candidate: nn.Module) -> bool:
 # the ways to run a model
 
 
-def _runs(holder: nn.Module, c: Tensor | None) -> Iterator[Callable[[Tensor], Any]]:
+def runs_of(holder: nn.Module, c: Tensor | None = None) -> Iterator[Callable[[Tensor], Any]]:
+    """Ways to run a whole model on x, to be tried in turn."""
     names = list(inspect.signature(type(holder).forward).parameters)[1:]
     options = {"sample_posterior": True} if "sample_posterior" in names else {}
     forward = partial(holder, **options) if options else holder
@@ -184,9 +185,10 @@ def _encode(holder: nn.Module, x: Tensor, c: Tensor | None, latent: int | None) 
         except Exception as error:
             reasons.append(f"{_called(function)}: {error}")
     message = "; or ".join(reasons)
+    codebook = " A model with a codebook (VQ, FSQ) has codes in place of q(z|x): write nelbo.wrap_codes(model, x=x)."
     raise ValueError(
         f"no mean and spread of q(z|x) were found in what {describe(holder)} gives: {message}. Write "
-        "nelbo.wrap(encode=..., decode=..., x=x)"
+        f"nelbo.wrap(encode=..., decode=..., x=x).{codebook}"
     )
 
 

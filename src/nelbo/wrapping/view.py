@@ -99,18 +99,18 @@ class Wrapped(Model):
 
     def posterior(self, x: Tensor) -> Distribution:
         with self.running():
-            return self.encoding.posterior(_placed(x, place_of(self)))
+            return self.encoding.posterior(placed_as(x, place_of(self)))
 
     def likelihood(self, z: Tensor) -> Distribution:
         with self.running():
-            return self.decoding.likelihood(_placed(z, place_of(self)), self.px_family)
+            return self.decoding.likelihood(placed_as(z, place_of(self)), self.px_family)
 
     def __repr__(self) -> str:
         kinds = ", ".join(type(module).__name__ for module in self.behind) or "functions"
         return "\n".join([f"Wrapped({kinds}, latent={self.latent})", *(f"  {c}" for c in self.conclusions)])
 
 
-def _placed(values: Tensor, weight: Tensor | None) -> Tensor:
+def placed_as(values: Tensor, weight: Tensor | None) -> Tensor:
     """The values where the weights lie, in their precision.
 
     Raises:
@@ -246,11 +246,11 @@ def wrap(
     notes: list[Conclusion] = []
     forwards: tuple[Callable[[Tensor], Any], ...] = () if forward is None else (forward,)
     assume = encode is None and decode is None
-    _check_x(x)
+    check_x(x)
     if model is not None:
         if encode is not None and decode is not None:
             raise TypeError("give a model, or encode and decode, not both; write nelbo.wrap(model, x=x)")
-        found = parts_of(model, _placed(x, _weight_of(model)), c, latent)
+        found = parts_of(model, placed_as(x, weight_of(model)), c, latent)
         encode, decode = encode or found.encode, decode or found.decode
         module, forwards = module or found.module, forwards or found.runs
         likelihood = likelihood or found.likelihood
@@ -260,7 +260,7 @@ def wrap(
     weight = first_tensor(p for m in modules for p in m.parameters())
     if weight is not None and x.is_floating_point() and x.dtype != weight.dtype:
         notes.append(Conclusion("x", f"read as {weight.dtype}", f"the weights are, and x holds {x.dtype}"))
-    x = _placed(x, weight)
+    x = placed_as(x, weight)
     with torch.no_grad(), own_randomness(x.device), in_mode(modules, training=False):
         seed_noise(x.device, 0)
         encoded = encoder_side.infer(encode, x, latent, scale, decode, modules, forwards, c)
@@ -276,7 +276,7 @@ def wrap(
         decoded = decoder.infer(decode, x, encoded.mean, likelihood, output, axis=axis, c=c, assume=assume)
     because = "prior= was not given" if prior is None else "prior= says so"
     pz = f"N(0, I) in {size} dimensions" if prior is None else type(prior).__name__
-    notes += [*encoded.notes, Conclusion("p(z)", pz, because), *decoded.notes, *_modes(modules)]
+    notes += [*encoded.notes, Conclusion("p(z)", pz, because), *decoded.notes, *modes_of(modules)]
     view = Wrapped(
         encoded.side,
         decoded.side,
@@ -287,19 +287,24 @@ def wrap(
         conclusions=tuple(notes),
         sampling=encoded.sampling,
     )
+    view.conclusions += settled(view if c is None else view.given(c), x)
+    view.conclusions += self_test(view, forwards or modules, x)
+    return view
+
+
+def settled(view: Model, x: Tensor) -> tuple[Conclusion, ...]:
+    """Set an optimal sigma of p(x|z), if there is one, to the residuals of x, and say so."""
     px = view.px_family
     if not px.adapted:
         with torch.no_grad(), own_randomness(x.device):
             seed_noise(x.device, 0)
-            at = view if c is None else view.given(c)
-            optimum = px.optimum(at.likelihood(at.posterior(x).sample()), x)
+            optimum = px.optimum(view.likelihood(view.posterior(x).sample()), x)
         if optimum is not None:
             px.settle(optimum)
         if px.sigma is not None:
             because = "Normal('optimal') has the root mean square residual, here of x; Normal(sigma) gives another"
-            view.conclusions += (Conclusion("p(x|z)", f"sigma = {px.sigma:.4g}", because),)
-    view.conclusions += self_test(view, forwards or modules, x)
-    return view
+            return (Conclusion("p(x|z)", f"sigma = {px.sigma:.4g}", because),)
+    return ()
 
 
 def _check(*, encode: Any, decode: Any, scale: Any) -> tuple[Function, Function]:
@@ -313,20 +318,22 @@ def _check(*, encode: Any, decode: Any, scale: Any) -> tuple[Function, Function]
     return encode, decode
 
 
-def _check_x(x: Any) -> None:
+def check_x(x: Any) -> None:
+    """A TypeError or ValueError where x is no batch of examples."""
     if not isinstance(x, Tensor):
         raise TypeError(f"x must be a batch of examples as a tensor, got {type(x).__name__}; write torch.as_tensor(x)")
     if x.dim() < 2 or len(x) < 2:
         raise ValueError(f"x must have shape (batch, *event) with two or more examples, got {tuple(x.shape)}")
 
 
-def _weight_of(model: Any) -> Tensor | None:
+def weight_of(model: Any) -> Tensor | None:
     """A weight of a module, or of the first that an object holds."""
     modules = [model] if isinstance(model, nn.Module) else vars(model).values() if hasattr(model, "__dict__") else []
     return first_tensor(p for m in modules if isinstance(m, nn.Module) for p in m.parameters())
 
 
-def _modes(modules: tuple[nn.Module, ...]) -> list[Conclusion]:
+def modes_of(modules: tuple[nn.Module, ...]) -> list[Conclusion]:
+    """What is said of the modes of the modules behind a view."""
     if not modules:
         return [Conclusion("mode", "the model is run as it is", "no module was found behind encode and decode")]
     layers = noisy_layers(modules)

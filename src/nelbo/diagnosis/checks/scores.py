@@ -49,6 +49,8 @@ def _flattened(x: Tensor) -> Tensor:
 
 
 def _log_px(examples: Evaluation) -> Estimate:
+    if examples.model.codes is not None:
+        raise NotApplicable("needs a real z, and this model has discrete codes")
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", r"for [\d,]+ of [\d,]+ examples")
         return log_evidence(examples.model, examples, method="importance", samples=_DRAWS, progress=False)
