@@ -95,3 +95,13 @@ def test_a_model_without_codes_is_refused():
         nelbo.measure.codes(view_of(), torch.zeros(3, 5))
     with pytest.raises(ValueError, match="sums over discrete codes"):
         nelbo.measure.log_evidence(vae, torch.zeros(10, 5), method="enumeration")
+
+
+def test_the_report_of_a_model_with_codes_has_their_section_and_no_other_that_needs_a_real_z():
+    view = view_of(2, codes=[8, 4])
+    report = nelbo.measure.report(view, data(400, torch.tensor([0.5, 0.3, 0.2, 0.0])), effort="quick")
+    assert [section.id for section in report.sections] == ["loss", "codes", "samples"]
+    assert float(report["kl"].first) == pytest.approx(math.log(8) + math.log(4))
+    assert float(report["dead_codes_0"].first) == 5
+    assert float(report["perplexity_1"].first) < 4
+    assert float(report["log_evidence"].first) > -float(report["nelbo"].first)

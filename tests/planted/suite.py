@@ -14,6 +14,7 @@ from tests.planted.cases import FAULTS, HEALTHY, Planted, Subject, seeded
 _FILES = (
     "healthy",
     "latent_faults",
+    "code_faults",
     "data_faults",
     "training_faults",
     "loss_faults",

@@ -1,6 +1,6 @@
 """What a model with discrete codes costs in nats, and how it uses its codebooks."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
@@ -104,6 +104,12 @@ def codes(model: Any, x: Any, *, train: Any = None) -> Codes:
     an entropy that is counted).
     """
     evaluation = evaluate(model, x)
+    found = use_of(evaluation, None if train is None else evaluate(evaluation.model, train))
+    return replace(found, log_px=_exact(evaluation))
+
+
+def use_of(evaluation: Evaluation, train: Evaluation | None = None) -> Codes:
+    """All that :func:`codes` measures but for the exact log p(x)."""
     view = evaluation.model
     if not isinstance(view, Coded):
         raise TypeError(
@@ -116,7 +122,7 @@ def codes(model: Any, x: Any, *, train: Any = None) -> Codes:
     numbers = _numbers(evaluation)
     sizes, books = view.sizes.cpu(), view.books.cpu()
     counts = _counts(numbers, sizes)
-    others = None if train is None else _counts(_numbers(evaluate(view, train)), sizes)
+    others = None if train is None else _counts(_numbers(train), sizes)
     learned = _learned(numbers, sizes, others)
     use = [_use(numbers[:, books == book], sizes[books == book]) for book in range(int(books.max()) + 1)]
     entropy, bias, spread, occur = (torch.stack(column) for column in zip(*(u[:4] for u in use), strict=True))
@@ -128,7 +134,7 @@ def codes(model: Any, x: Any, *, train: Any = None) -> Codes:
         nelbo=Estimate.mean_of(error + rate),
         learned_rate=Estimate.mean_of(learned),
         learned_nelbo=Estimate.mean_of(error + learned),
-        log_px=_exact(evaluation),
+        log_px=None,
         perplexity=_perplexity(entropy, bias, spread, occur, size),
         perplexity_per_position=_per_position(counts, len(numbers), sizes),
         used=occur,

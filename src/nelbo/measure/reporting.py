@@ -7,7 +7,7 @@ from dataclasses import replace
 from typing import Any
 
 from nelbo.measure.context import Effort, ReportContext, Split, report_context
-from nelbo.measure.sections import SECTIONS
+from nelbo.measure.sections import OF_CODES, SECTIONS
 from nelbo.report import Report, Section
 from nelbo.training import Interrupted
 
@@ -74,7 +74,7 @@ def stopped(context: ReportContext, done: Sequence[Section]) -> Interrupted:
 
 def sections(context: ReportContext, *, progress: Callable[[str], None] | None = None) -> Iterator[Section]:
     """Measure one section after the other."""
-    for title, make in SECTIONS:
+    for title, make in SECTIONS if context.model.codes is None else OF_CODES:
         if progress is not None:
             progress(title)
         start = time.perf_counter()

@@ -11,6 +11,7 @@ _FILES = (
     "draws",
     "collapse",
     "latent_space",
+    "codes",
     "likelihood",
     "scores",
     "training",

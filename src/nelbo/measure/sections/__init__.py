@@ -3,6 +3,7 @@
 from collections.abc import Callable
 
 from nelbo.measure.context import ReportContext
+from nelbo.measure.sections.codes import code_use
 from nelbo.measure.sections.columns import columns, synthetic
 from nelbo.measure.sections.evidence import evidence, overfits
 from nelbo.measure.sections.gaps import gaps
@@ -23,3 +24,6 @@ SECTIONS: tuple[tuple[str, Callable[[ReportContext], Section | None]], ...] = (
     ("synthetic rows", synthetic),
     ("reconstruction from embeddings", embeddings),
 )
+
+OF_CODES = (("loss", loss), ("codes", code_use), ("samples", samples))
+"""Those of a model with discrete codes."""
