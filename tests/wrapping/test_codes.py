@@ -35,7 +35,9 @@ class MovingAverage(nn.Module):
 
     def __init__(self, codes=6, size=3):
         super().__init__()
-        self.register_buffer("embed", torch.randn(size, codes))  # one code in each column
+        embed = torch.randn(size, codes)  # one code in each column
+        self.register_buffer("embed_avg", embed.clone())
+        self.register_buffer("embed", embed)
 
     def forward(self, z):
         flat = z.flatten(2).transpose(1, 2)
@@ -183,6 +185,15 @@ def test_two_functions_are_enough_and_a_prior_is_a_distribution_or_a_function():
         torch.testing.assert_close(found.value.float(), exact.detach(), rtol=0, atol=1e-4)
         assert bool((found.value >= -nelbo.loss(learned, X).nelbo.double() - 1e-4).all())
     torch.testing.assert_close(nelbo.loss(view, X).kl, torch.full((60,), math.log(6)))
+
+
+def test_a_view_follows_the_codebook_and_not_the_average_that_starts_as_its_equal():
+    model = made(MovingAverage)
+    view = nelbo.wrap_codes(model, x=X, likelihood=HALF_SQUARE)
+    model.quantizer.embed.mul_(2)
+    with torch.no_grad():
+        expected = model.eval()(X)[0]
+    torch.testing.assert_close(view.likelihood(view.posterior(X).mean).mean, expected)
 
 
 class TwoQuantizers(VQVAE):

@@ -175,7 +175,9 @@ def _lookups(module: nn.Module, raw: Tensor, values: Tensor) -> Iterator[tuple[s
         function: Any = getattr(module, name, None)
         if function is not None:
             yield f"{name}()", partial(_called, function, values.shape[1:])
-    for name, table in (*module.named_parameters(), *module.named_buffers()):
+    # before its first step, a moving average beside the codebook (embed, embed_avg) equals it
+    tables = sorted((*module.named_parameters(), *module.named_buffers()), key=lambda named: len(named[0]))
+    for name, table in tables:
         flat = table.detach().squeeze(0)
         if flat.dim() != 2 or not flat.is_floating_point():
             continue
