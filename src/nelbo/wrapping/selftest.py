@@ -2,7 +2,7 @@
 
 import contextlib
 from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -13,17 +13,14 @@ from nelbo.wrapping.answers import leaves, name_of
 from nelbo.wrapping.given import Conclusion
 from nelbo.wrapping.modules import first_tensor, in_float, in_mode, intercepted, restoring
 
-if TYPE_CHECKING:
-    from nelbo.wrapping.view import Wrapped
-
 _ERROR = 1e-3  # relative, of numbers that differ by rounding alone
 
 
-def self_test(view: "Wrapped", runs: Sequence[Callable[[Tensor], Any]], x: Tensor) -> tuple[Conclusion, ...]:
+def self_test(view: Any, runs: Sequence[Callable[[Tensor], Any]], x: Tensor) -> tuple[Conclusion, ...]:
     """What the model answers when it is run as a whole, and whether the view agrees with it.
 
     Args:
-        view: the view; of a conditional model, at the condition of x.
+        view: a :class:`nelbo.wrapping.view.Wrapped`; of a conditional model, at the condition of x.
         runs: ways to run the whole model, to be tried in turn.
         x: (batch, \\*event).
 
@@ -52,12 +49,12 @@ def self_test(view: "Wrapped", runs: Sequence[Callable[[Tensor], Any]], x: Tenso
     return ()
 
 
-def _compared(view: "Wrapped", x: Tensor, answer: Any, z: Tensor, decoded: Any) -> tuple[Conclusion, ...]:
+def _compared(view: Any, x: Tensor, answer: Any, z: Tensor, decoded: Any) -> tuple[Conclusion, ...]:
     px = view.likelihood(z.flatten(1))
     return (*_reconstruction(view, x, answer, px, decoded), *_loss(view, x, answer, z, px))
 
 
-def _reconstruction(view: "Wrapped", x: Tensor, answer: Any, px: Any, decoded: Any) -> tuple[Conclusion, ...]:
+def _reconstruction(view: Any, x: Tensor, answer: Any, px: Any, decoded: Any) -> tuple[Conclusion, ...]:
     inputs = [
         t for t in leaves(answer).values() if t.numel() == x.numel() and not torch.equal(t.flatten(), x.flatten())
     ]
@@ -84,7 +81,7 @@ def _reconstruction(view: "Wrapped", x: Tensor, answer: Any, px: Any, decoded: A
     return (Conclusion("self-test", fact, "more happens to it than decode does: pass what gives it as decode="),)
 
 
-def _loss(view: "Wrapped", x: Tensor, answer: Any, z: Tensor, px: Any) -> tuple[Conclusion, ...]:
+def _loss(view: Any, x: Tensor, answer: Any, z: Tensor, px: Any) -> tuple[Conclusion, ...]:
     named = [
         t for path, t in leaves(answer).items() if t.numel() == 1 and name_of(answer, path) in ("loss", "total_loss")
     ]
