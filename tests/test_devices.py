@@ -83,6 +83,9 @@ CALLS = {
     "nelbo.evaluation.mean_terms": (MEASURED, lambda m, x: evaluation.mean_terms(m, InMemory(x), ELBO())),
     "nelbo.reparameterization.compare": (HERE, lambda m, x: nelbo.reparameterization.compare(m, x, samples=20)),
     "nelbo.diagnose": (MEASURED, lambda m, x: nelbo.diagnose(m, x, held_out=x, examples=64).to_dict()["findings"]),
+    "nelbo.watch": (MEASURED, lambda m, x: [
+        {n: v for n, v in row.items() if n not in ("seconds", "share")}
+        for row in nelbo.watch(m, x, show=lambda line: None).rows]),
     "nelbo.diagnosis.effective_beta": (MEASURED, lambda m, x: nelbo.diagnosis.effective_beta(
         lambda model, x: nelbo.loss(model, x).nelbo.mean(), m, x)),
     "nelbo.figures.latent_grid": (MEASURED, lambda m, x: figures.latent_grid(m, n=3)),
@@ -131,7 +134,7 @@ ELSEWHERE = {
     "nelbo.likelihoods.fitting",
     "nelbo.likelihoods.log_prob_without_gradient", "nelbo.measure.BidirectionalBounds", "nelbo.measure.FromEmbeddings",
     "nelbo.objectives.default_for", "nelbo.measure.compare", "nelbo.likelihoods.Linear",
-    "nelbo.figures.comparison",
+    "nelbo.figures.comparison", "nelbo.diagnosis.Watch",
 }  # fmt: skip
 
 DRAWS = {"nelbo.loss", "nelbo.objectives.Objective"}  # from torch's generator, as in training

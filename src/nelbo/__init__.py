@@ -28,7 +28,7 @@ if TYPE_CHECKING:
         studio,
         widgets,
     )
-    from nelbo.diagnosis import diagnose
+    from nelbo.diagnosis import diagnose, watch
     from nelbo.divergences import kl
     from nelbo.objectives import loss
     from nelbo.runs import Run, load
@@ -64,6 +64,7 @@ __all__ = [
     "resume",
     "studio",
     "track",
+    "watch",
     "widgets",
     "wrap",
     "wrap_codes",
@@ -83,6 +84,7 @@ if not TYPE_CHECKING:
         "loss": "objectives",
         "resume": "training",
         "track": "training",
+        "watch": "diagnosis",
         "wrap": "wrapping",
         "wrap_codes": "wrapping",
     }

@@ -107,10 +107,11 @@ def diagnose(
             "the batch; it was measured in evaluation mode (model.eval()) and set back",
         )
     with evaluation_mode(model, seed):
-        return _run(case, wanted, notes)
+        return verdicts(case, wanted, notes)
 
 
-def _run(case: Case, wanted: list[Check], notes: tuple[str, ...]) -> Findings:
+def verdicts(case: Case, wanted: list[Check], notes: tuple[str, ...] = ()) -> Findings:
+    """What these checks find in a case, the most severe first."""
     findings: list[Finding] = []
     done: list[Passed] = []
     skipped: dict[str, str] = {}

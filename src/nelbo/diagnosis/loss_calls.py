@@ -7,7 +7,7 @@ decode are replaced while it does: ``loss(model, x)``, ``loss(x)``, ``training_s
 import inspect
 import itertools
 from collections.abc import Callable, Generator, Mapping, Sequence
-from contextlib import contextmanager, nullcontext
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -76,13 +76,11 @@ class LossFunction:
         self.function, self.model, self.given = function, model, given
         self.roles: tuple[Role, ...] = tuple(arguments) if arguments is not None else _roles(function)
         self.takes_answers = "mu" in self.roles
-        owner = getattr(function, "__self__", None)
-        self.owner = owner if isinstance(owner, nn.Module) else None
         self.modules = tuple(dict.fromkeys((*model.networks, *modules_behind(function))))
 
     def __call__(self, answers: Answers, seed: int) -> float:
         """The loss in training mode, with these answers; nothing of the model or the caller's randomness changes."""
-        quiet = _without_logging(self.owner) if self.owner is not None else nullcontext()
+        quiet = _without_logging(self.modules)
         without_trace = restoring(self.modules), undisturbed([self.function], seed)
         with torch.no_grad(), own_randomness(answers.x.device), quiet, without_trace[0], without_trace[1]:
             seed_noise(answers.x.device, seed)
@@ -238,16 +236,17 @@ def _role(name: str) -> Role | None:
 
 
 @contextmanager
-def _without_logging(owner: nn.Module) -> Generator[None]:
-    """Lightning's self.log needs a running trainer."""
-    names = [name for name in ("log", "log_dict") if callable(getattr(type(owner), name, None))]
-    for name in names:
-        vars(owner)[name] = _nothing
+def _without_logging(modules: Sequence[nn.Module]) -> Generator[None]:
+    """Lightning's self.log needs a running trainer, and would tell it of a step that is none."""
+    steps = [module for module in modules if callable(getattr(type(module), "training_step", None))]
+    names = [(module, name) for module in steps for name in ("log", "log_dict") if hasattr(type(module), name)]
+    for module, name in names:
+        vars(module)[name] = _nothing
     try:
         yield
     finally:
-        for name in names:
-            del vars(owner)[name]
+        for module, name in names:
+            del vars(module)[name]
 
 
 def _nothing(*args: Any, **kwargs: Any) -> None:

@@ -110,7 +110,7 @@ def latent_usage(model: Any, x: Any, *, draws: int | None = None, seed: int = 0)
         if evaluation.is_point:
             infinite = Estimate.exactly(torch.inf)
             note = "q(z|x) is a point: its KL and its mutual information with x are infinite"
-            variance = _variance(qz.mean)
+            variance = variance_of_means(evaluation)
             return LatentUsage(infinite, None, variance, None, None, None, None, None, n, 0, (note,))
         m = min(n, draws or max(_FEWEST_DRAWS, int(_PAIRS_AT_MOST / (n * latent))))
         codes, own = one_code_each(evaluation, "latent usage", m)
@@ -119,7 +119,7 @@ def latent_usage(model: Any, x: Any, *, draws: int | None = None, seed: int = 0)
         log_pz = widened(pz.log_prob(z))
         kl = closed_form(qz, pz)
         per_unit = _kl_per_unit(qz, pz)
-        variance = _variance(qz.mean) if latents.marginals(qz) is not None else _variance_from_draws(evaluation)
+        variance = variance_of_means(evaluation)
     notes = [] if n == len(x) else [f"this q(z|x) cannot be joined: over {n:,} examples"]
     method = f"monte_carlo, q(z) over all {n:,} examples"
     parts = {
@@ -147,6 +147,14 @@ def latent_usage(model: Any, x: Any, *, draws: int | None = None, seed: int = 0)
 def _over_draws(values: Tensor, method: str, *, exact: bool) -> Estimate:
     each = "one draw of each" if exact else f"one draw of each of {len(values):,}"
     return replace(Estimate.mean_of(values), method=f"{method}, {each}")
+
+
+def variance_of_means(evaluation: Evaluation) -> Estimate:
+    """Var_x E_q[z_d], (latent,), above ``THRESHOLD`` of an active unit."""
+    qz = evaluation.qz
+    if evaluation.is_point or latents.marginals(qz) is not None:
+        return _variance(qz.mean)
+    return _variance_from_draws(evaluation)
 
 
 def _variance(means: Tensor) -> Estimate:

@@ -8,16 +8,18 @@ from nelbo.registry import check_choice
 from nelbo.runs import Epoch
 
 TrackerName = Literal["tensorboard", "mlflow", "wandb", "trackio"]
+_COUNTERS = ("step", "epoch")
 _MODULES = {"tensorboard": "torch.utils.tensorboard"}  # the others have the name of their package
 
 
 def track(tracker: TrackerName, **options: Any) -> Callable[[Epoch], None]:
-    """A callback of :func:`nelbo.fit` that sends the numbers of each epoch to an experiment tracker.
+    """A callback of :func:`nelbo.fit` or :func:`nelbo.watch` that sends the numbers to an experiment tracker.
 
     ``nelbo.fit(model, x, callback=nelbo.track("tensorboard", log_dir="runs/board"))``.
 
-    They have the names of metrics.jsonl, such as ``validation_nelbo``, in nats, and the epoch as their step. A run of
-    the tracker that is active already is used; else one is started after the first epoch.
+    They have the names of metrics.jsonl, such as ``validation_nelbo``, in nats, and the epoch as their step; those of
+    :func:`nelbo.watch` the names and the step of its rows. A run of the tracker that is active already is used; else
+    one is started when the first numbers come.
 
     Args:
         tracker: "tensorboard", "mlflow", "wandb" or "trackio"; its package is imported here, and is not one of nelbo's
@@ -37,8 +39,8 @@ def track(tracker: TrackerName, **options: Any) -> Callable[[Epoch], None]:
     log = {"tensorboard": _tensorboard, "mlflow": _mlflow}.get(tracker, _wandb)(module, options)
 
     def send(epoch: Epoch) -> None:
-        numbers = {name: value for name, value in epoch.items() if value is not None and name != "epoch"}
-        log(numbers, epoch["epoch"])
+        numbers = {n: value for n, value in epoch.items() if isinstance(value, int | float) and n not in _COUNTERS}
+        log(numbers, next(epoch[name] for name in _COUNTERS if name in epoch))
 
     return send
 

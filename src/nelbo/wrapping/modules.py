@@ -91,7 +91,7 @@ def in_mode(modules: Iterable[nn.Module], *, training: bool) -> Generator[None]:
     modules = tuple(modules)
     every = [module for root in modules for module in root.modules()]
     before = [(module, module.training) for module in every]
-    sharded = [module for module in every if _is_sharded(module)]
+    sharded = [module for module in every if is_sharded(module)]
     for module in sharded:
         module.unshard()  # pyright: ignore[reportCallIssue]
     if any(mode != training for _, mode in before):
@@ -106,7 +106,7 @@ def in_mode(modules: Iterable[nn.Module], *, training: bool) -> Generator[None]:
             module.reshard()  # pyright: ignore[reportCallIssue]
 
 
-def _is_sharded(module: nn.Module) -> bool:
+def is_sharded(module: nn.Module) -> bool:
     """Whether it is a unit of FSDP whose weights are in shards now."""
     if not callable(getattr(module, "unshard", None)) or not callable(getattr(module, "reshard", None)):
         return False

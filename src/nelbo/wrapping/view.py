@@ -12,6 +12,7 @@ import torch
 from torch import Tensor, nn
 from torch.distributions import Distribution
 
+from nelbo.data import Batch
 from nelbo.likelihoods import Likelihood
 from nelbo.likelihoods.likelihood import AS_PARAMETERS
 from nelbo.posteriors import DiagonalNormal
@@ -104,6 +105,10 @@ class Wrapped(Model):
     def likelihood(self, z: Tensor) -> Distribution:
         with self.running():
             return self.decoding.likelihood(placed_as(z, place_of(self)), self.px_family)
+
+    def settle(self, batch: Batch) -> None:
+        """Set a sigma that is at its optimum to that for these examples, of :func:`placed`."""
+        _settle(self if batch.c is None else self.given(batch.c), batch.x)
 
     def __repr__(self) -> str:
         kinds = ", ".join(type(module).__name__ for module in self.behind) or "functions"
@@ -292,15 +297,19 @@ def wrap(
     return view
 
 
+def _settle(view: Model, x: Tensor) -> None:
+    with torch.no_grad(), own_randomness(x.device):
+        seed_noise(x.device, 0)
+        optimum = view.px_family.optimum(view.likelihood(view.posterior(x).sample()), x)
+    if optimum is not None:
+        view.px_family.settle(optimum)
+
+
 def settled(view: Model, x: Tensor) -> tuple[Conclusion, ...]:
     """Set an optimal sigma of p(x|z), if there is one, to the residuals of x, and say so."""
     px = view.px_family
     if not px.adapted:
-        with torch.no_grad(), own_randomness(x.device):
-            seed_noise(x.device, 0)
-            optimum = px.optimum(view.likelihood(view.posterior(x).sample()), x)
-        if optimum is not None:
-            px.settle(optimum)
+        _settle(view, x)
         if px.sigma is not None:
             because = "Normal('optimal') has the root mean square residual, here of x; Normal(sigma) gives another"
             return (Conclusion("p(x|z)", f"sigma = {px.sigma:.4g}", because),)

@@ -14,7 +14,8 @@ _SMALL = 1.5  # a beta off by less is worth a warning
 _FREEDOM = 21  # 3 blocks of 8 points, less 3 weights
 
 
-def _weigh(case: Case) -> EffectiveBeta:
+def weigh(case: Case) -> EffectiveBeta:
+    """The weights of the user's loss; NotApplicable where it cannot be weighed."""
     if case.loss is None or case.wrapped.encoding.layout is None:
         raise NotApplicable("needs loss=, and an encoder that gives the two numbers of a diagonal normal")
     loss = case.loss
@@ -47,7 +48,7 @@ def _as_declared(case: Case, weighed: EffectiveBeta) -> bool:
 def weighs_as_declared(case: Case) -> bool:
     """Whether a loss was handed over, and is the negative ELBO with the declared beta."""
     try:
-        weighed = case.once(_weigh)
+        weighed = case.once(weigh)
         return weighed.is_combination and weighed.reconstruction == DECLARED and _as_declared(case, weighed)
     except NotApplicable:
         return False
@@ -61,7 +62,7 @@ def _severity(case: Case, weighed: EffectiveBeta) -> Severity:
 
 def _by_cause(case: Case, *causes: Cause, severity: Severity | None = None, of_beta: bool = True) -> Verdict:
     """A finding when the loss is what it is by one of these causes; for one of beta, unless that beta is declared."""
-    weighed = case.once(_weigh)
+    weighed = case.once(weigh)
     if weighed.cause not in causes or (of_beta and _as_declared(case, weighed)):
         return passed(_beta(weighed))
     evidence, change = _weights(weighed), ""
@@ -112,7 +113,7 @@ def kl_formula(case: Case) -> Verdict:
 
 @check("effective-beta")
 def effective_beta_check(case: Case) -> Verdict:
-    weighed = case.once(_weigh)
+    weighed = case.once(weigh)
     if weighed.cause in ("kl missing", "reconstruction missing"):
         if weighed.cause == "kl missing" and case.declared_beta == 0:
             return passed(_beta(weighed))
@@ -124,7 +125,7 @@ def effective_beta_check(case: Case) -> Verdict:
 
 @check("loss-likelihood")
 def loss_likelihood(case: Case) -> Verdict:
-    weighed = case.once(_weigh)
+    weighed = case.once(weigh)
     if weighed.reconstruction in (DECLARED, "unknown"):
         return passed(measured("share of the loss explained, r2", weighed.r2, unit=""))
     return found("severe", *_weights(weighed), meaning=weighed.reason)
@@ -132,7 +133,7 @@ def loss_likelihood(case: Case) -> Verdict:
 
 @check("loss-not-elbo")
 def loss_not_elbo(case: Case) -> Verdict:
-    weighed = case.once(_weigh)
+    weighed = case.once(weigh)
     if weighed.cause != "no combination":
         return passed(measured("share of the loss explained, r2", weighed.r2, unit=""))
     # free bits and capacities bend one term and are meant; no usual objective multiplies both
