@@ -19,6 +19,7 @@ X = torch.bernoulli(
     generator=torch.Generator().manual_seed(1),
 )
 COUNTED = {"calls": 0}
+LOGGED = []
 
 
 class VAE(nn.Module):
@@ -54,7 +55,7 @@ def loss_of(model, x):
     return F.binary_cross_entropy(recon_x, x) + kl.mean()
 
 
-def train(*, watch=None, steps=12, **options):
+def train(*, watch=None, steps=8, **options):
     torch.manual_seed(0), random.seed(0), np.random.seed(0)
     COUNTED["calls"] = 0
     model = VAE()
@@ -77,7 +78,7 @@ def train(*, watch=None, steps=12, **options):
 def both():
     states = []
     for watch in (False, True):
-        model, watching, lines = train(watch=watch, every=6)
+        model, watching, lines = train(watch=watch, every=4)
         noise = torch.rand(3), random.random(), np.random.rand()
         states.append((model, watching, lines, noise, dict(COUNTED)))
     return states
@@ -85,7 +86,7 @@ def both():
 
 def test_the_training_does_not_notice_it(both):
     (alone, _, _, noise, calls), (model, watching, _, other_noise, other_calls) = both
-    assert [row["step"] for row in watching.rows] == [0, 6, 12]
+    assert [row["step"] for row in watching.rows] == [0, 4, 8]
     for (name, tensor), other in zip(alone.state_dict().items(), model.state_dict().values(), strict=True):
         assert torch.equal(tensor, other), name
     for parameter, other in zip(alone.parameters(), model.parameters(), strict=True):
@@ -108,7 +109,7 @@ def test_a_row_is_what_plain_pytorch_computes(both):
         kl = -0.5 * (1 + logvar - mu**2 - logvar.exp()).sum(1)
         z = mu + (0.5 * logvar).exp() * torch.randn(400, *mu.shape, generator=torch.Generator().manual_seed(3))
         errors = F.binary_cross_entropy(model.decode(z), x.expand(400, *x.shape), reduction="none").sum(-1).mean(0)
-    assert row["step"] == 12
+    assert row["step"] == 8
     assert row["kl"] == pytest.approx(float(kl.mean()), rel=1e-5)
     # 16 draws of z for each of 300 examples, against 400: both averages are over the same examples
     assert row["reconstruction_error"] == pytest.approx(float(errors.mean()), abs=0.02)
@@ -222,6 +223,21 @@ def test_weights_that_become_nan():
     assert any(line.startswith("severe: ") and line.endswith("not-finite") for line in lines)
 
 
+def test_several_processes(monkeypatch):
+    vae, lines = nelbo.recipes.vae((12,), latent=2, hidden=(4,)), []
+    monkeypatch.setattr(module, "is_sharded", lambda part: True)
+    watching = nelbo.watch(vae, X, every=1, show=lines.append)
+    watching()
+    assert lines == ["not checked, because the weights lie in parts in several processes"]
+    assert [row["nelbo"] for row in watching.rows] == [None, None]
+    for name, value in (("is_initialized", True), ("get_rank", 1)):
+        monkeypatch.setattr(module.distributed, name, lambda value=value: value)
+    watching()
+    other = nelbo.watch(vae, X, every=1, show=lines.append)
+    other()
+    assert (len(watching.rows), other.rows, len(lines)) == (2, [], 1)
+
+
 def test_sigma_follows_the_training():
     """A sigma at its optimum is that of the model of the moment, and the view keeps its own."""
     x = X @ torch.randn(12, 12, generator=torch.Generator().manual_seed(2))
@@ -260,3 +276,27 @@ def test_bad_models_and_examples():
         nelbo.watch(nelbo.recipes.vae((12,), latent=2, hidden=(4,)), X[:20])
     with pytest.raises(TypeError, match="model must be an nn.Module"):
         nelbo.watch("model", X)
+
+
+class Lightning(VAE):
+    """What a LightningModule does: training_step logs, to the trainer that runs."""
+
+    def log(self, name, value):
+        LOGGED.append(name)
+
+    def training_step(self, batch, batch_idx):
+        loss = loss_of(self, batch[0])
+        self.log("loss", loss)
+        return loss
+
+
+@pytest.mark.parametrize("loss", ["method", "lambda"])
+def test_a_running_trainer_hears_nothing_of_it(loss):
+    model = Lightning()
+    view = nelbo.wrap(model, x=X[:100], likelihood=nelbo.likelihoods.Bernoulli())
+    LOGGED.clear()
+    function = model.training_step if loss == "method" else lambda x: model.training_step((x,), 0)
+    watching = nelbo.watch(view, X, loss=function, show=lambda line: None)
+    assert watching.rows[0]["beta"] == pytest.approx(12.0, rel=1e-3)
+    assert LOGGED == []
+    assert "log" not in vars(model)

@@ -20,10 +20,9 @@ from nelbo.evaluation import Evaluation, evaluation_mode
 from nelbo.measure.latent_usage import THRESHOLD, variance_of_means
 from nelbo.randomness import generator, own_randomness
 from nelbo.training.progress import sentence
-from nelbo.vae import Model, as_model, place_of, placed
-from nelbo.wrapping import wrap
+from nelbo.vae import Model, place_of, placed
 from nelbo.wrapping.modules import is_sharded, modules_behind, restoring, undisturbed
-from nelbo.wrapping.view import Wrapped
+from nelbo.wrapping.view import Wrapped, viewed
 
 _Result = TypeVar("_Result")
 
@@ -65,7 +64,8 @@ class Watch:
         self._began = math.nan
         self._said: set[str] = set()
         self._due = self.every
-        self._row(time.perf_counter())
+        if not _is_another_process():
+            self._row(time.perf_counter())
 
     @property
     def share(self) -> float:
@@ -254,15 +254,7 @@ def watch(
     if len(batch) < _FEWEST:
         raise ValueError(f"x must hold {_FEWEST} or more examples, got shape {tuple(batch.x.shape)}; write x[:500]")
     batch = batch[torch.randperm(len(batch), generator=generator(0))[:_MOST]]
-    return Watch(_viewed(model, batch), batch, loss, every, callback, show)
-
-
-def _viewed(model: Any, batch: Batch) -> Model:
-    """A model of nelbo's as it is, and a view of any other."""
-    if isinstance(model, Model) or all(hasattr(model, name) for name in ("prior", "posterior", "likelihood")):
-        return as_model(model)
-    with undisturbed([], 0):
-        return wrap(model, x=batch.x, c=batch.c)
+    return Watch(viewed(model, batch), batch, loss, every, callback, show)
 
 
 def _is_another_process() -> bool:

@@ -39,7 +39,9 @@ def track(tracker: TrackerName, **options: Any) -> Callable[[Epoch], None]:
     log = {"tensorboard": _tensorboard, "mlflow": _mlflow}.get(tracker, _wandb)(module, options)
 
     def send(epoch: Epoch) -> None:
-        numbers = {n: value for n, value in epoch.items() if isinstance(value, int | float) and n not in _COUNTERS}
+        numbers: dict[str, float] = {
+            name: value for name, value in epoch.items() if isinstance(value, int | float) and name not in _COUNTERS
+        }
         log(numbers, next(epoch[name] for name in _COUNTERS if name in epoch))
 
     return send

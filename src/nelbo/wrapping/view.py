@@ -19,13 +19,13 @@ from nelbo.posteriors import DiagonalNormal
 from nelbo.priors import Prior
 from nelbo.randomness import own_randomness, seed_noise
 from nelbo.registry import check_choice
-from nelbo.vae import Model, place_of
+from nelbo.vae import Model, as_model, place_of
 from nelbo.wrapping import decoder, encoder_side
 from nelbo.wrapping.decoder import DecoderSide, Place
 from nelbo.wrapping.encoder_side import EncoderSide
 from nelbo.wrapping.encoding import LOG_STD, Halves, Spread
 from nelbo.wrapping.given import Conclusion, as_prior
-from nelbo.wrapping.modules import Function, first_tensor, in_float, in_mode, modules_behind, noisy_layers
+from nelbo.wrapping.modules import Function, first_tensor, in_float, in_mode, modules_behind, noisy_layers, undisturbed
 from nelbo.wrapping.parts import parts_of
 from nelbo.wrapping.sampling import Sampling
 from nelbo.wrapping.selftest import self_test
@@ -113,6 +113,14 @@ class Wrapped(Model):
     def __repr__(self) -> str:
         kinds = ", ".join(type(module).__name__ for module in self.behind) or "functions"
         return "\n".join([f"Wrapped({kinds}, latent={self.latent})", *(f"  {c}" for c in self.conclusions)])
+
+
+def viewed(model: Any, batch: Batch) -> Model:
+    """A model of nelbo's as it is, and of any other the view that :func:`wrap` makes with these examples."""
+    if isinstance(model, Model) or all(hasattr(model, name) for name in ("prior", "posterior", "likelihood")):
+        return as_model(model)
+    with undisturbed([], 0):
+        return wrap(model, x=batch.x, c=batch.c)
 
 
 def placed_as(values: Tensor, weight: Tensor | None) -> Tensor:
