@@ -85,9 +85,9 @@ def test_a_function_of_a_module_opens_from_the_shell(module, started, visit, cap
 
 
 def test_what_cannot_be_shown_is_said(module):
-    with pytest.raises(ValueError, match=r"must name a function as in module:function; .*nowhere"):
+    with pytest.raises(ValueError, match=r"must name a function as in module:function, .*nowhere"):
         in_memory.from_reference("nowhere:f")
-    with pytest.raises(ValueError, match=r"my_model:nothing must return a run, or a model and its data"):
+    with pytest.raises(ValueError, match=r"my_model:nothing must return a model and its data as \(model, x\), got int"):
         in_memory.from_reference("my_model:nothing")
     with pytest.raises(TypeError, match=r"data must be given .* nelbo\.studio\.show\(model, x\)"):
         nelbo.studio.show(nelbo.recipes.vae((6,)))

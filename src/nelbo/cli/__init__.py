@@ -58,7 +58,11 @@ COMMANDS: dict[str, tuple[str, str, tuple[str, ...]]] = {
     "measure": (
         "measure:measure",
         "Measure a run in nats, with standard errors, and write its report.",
-        ("nelbo measure runs/x", "nelbo measure runs/x other.npy --effort thorough"),
+        (
+            "nelbo measure runs/x",
+            "nelbo measure runs/x other.npy --effort thorough",
+            "nelbo measure my_module:make --data x.npy --out report",
+        ),
     ),
     "compare": (
         "measure:compare",
@@ -73,7 +77,12 @@ COMMANDS: dict[str, tuple[str, str, tuple[str, ...]]] = {
     "diagnose": (
         "diagnose:diagnose",
         "Look for faults of a run's model: the evidence, and what to change.",
-        ("nelbo diagnose runs/x", "nelbo diagnose runs/x other.npy", "nelbo diagnose runs/x --strict"),
+        (
+            "nelbo diagnose runs/x",
+            "nelbo diagnose runs/x other.npy",
+            "nelbo diagnose runs/x --strict",
+            "nelbo diagnose my_module:make --loss my_module:loss --data x.npy",
+        ),
     ),
     "explain": (
         "diagnose:explain",

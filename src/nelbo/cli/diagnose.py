@@ -1,11 +1,13 @@
 """`nelbo diagnose` and `nelbo explain`."""
 
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from nelbo.cli.writing import Writing
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from nelbo.report import Findings
     from nelbo.runs import Run
 
@@ -14,6 +16,7 @@ def diagnose(
     run: Path,
     data: str | None = None,
     *,
+    loss: str | None = None,
     examples: int = 1000,
     seed: int = 0,
     device: str = "auto",
@@ -28,11 +31,17 @@ def diagnose(
     A run that is still training, was stopped, or ended in a NaN is measured as of its last checkpoint. nelbo explain ID
     describes a finding and how it is measured.
 
+    A model from elsewhere is named as module:function, and so is its loss, whose weights are measured: nelbo diagnose
+    my_module:make --loss my_module:loss --data x.npy. It is wrapped as nelbo.wrap(model, x=x) does.
+
     Args:
-        run: directory of a run.
+        run: directory of a run; or module:function, a function of yours without arguments that returns a model, a view
+            of nelbo.wrap, or (model, x). The module is installed, or lies in this directory.
         data: a named set or a path to use in place of the run's held-out data, prepared as the run's data were: is it
             of the same kind, was it trained on, what does the model lose on it? By default the run's own. Where what it
-            was trained on is not there, the model is judged on these alone.
+            was trained on is not there, the model is judged on these alone. Of module:function, what it is trained on.
+        loss: module:function of the function that is differentiated: loss_function(recon_x, x, mu, logvar),
+            loss(model, x) or loss(x).
         examples: number of training examples, and of held-out examples, to measure.
         seed: seed of every draw.
         device: of the model: auto (the accelerator where there is one), cpu, cuda, cuda:1, mps, ...
@@ -41,11 +50,15 @@ def diagnose(
         strict: exit with status 1 if there is a severe finding, for use in continuous integration.
     """
     from nelbo import runs
+    from nelbo.studio.in_memory import from_reference, is_reference, looked_up
 
-    loaded = runs.read(run, device=device)
-    place = out or (run if data is None else None)
+    function = None if loss is None else looked_up(loss)
+    foreign = is_reference(run)
+    loaded = from_reference(str(run), data, device=device) if foreign else runs.read(run, device=device)
+    place = out or (run if data is None and not foreign else None)
+    other = None if foreign else data
     writing = Writing()
-    findings = examine(loaded, place, data=data, examples=examples, seed=seed, writing=writing)
+    findings = examine(loaded, place, data=other, loss=function, examples=examples, seed=seed, writing=writing)
     if json:
         from nelbo.files import json_text
 
@@ -57,7 +70,8 @@ def diagnose(
         console.print(findings)
         from nelbo.report import FINDINGS
 
-        written = f"Written to {place / FINDINGS}" if place else "Not written: --out DIR keeps findings on other data"
+        kept = "findings of a model that is no run" if foreign else "findings on other data"
+        written = f"Written to {place / FINDINGS}" if place else f"Not written: --out DIR keeps {kept}"
         if not writing.failures:
             console.print(f"\n{written}", soft_wrap=True)
     return writing.end() or int(strict and not findings.healthy)
@@ -68,6 +82,7 @@ def examine(
     out: Path | None,
     *,
     data: str | None = None,
+    loss: "Callable[..., Any] | None" = None,
     examples: int = 1000,
     seed: int = 0,
     writing: Writing,
@@ -75,7 +90,7 @@ def examine(
     """Diagnose a run, on its own data or with others as held out, and write findings.json into ``out``, if given."""
     from nelbo.diagnosis import diagnose
 
-    findings = diagnose(run, held_out=data, examples=examples, seed=seed)
+    findings = diagnose(run, held_out=data, loss=loss, examples=examples, seed=seed)
     if out is not None:
         writing(lambda: findings.save(out))
     return findings

@@ -15,12 +15,14 @@ from nelbo.cli.writing import Writing
 from nelbo.measure.context import Effort, Split, report_context
 from nelbo.report import Section
 from nelbo.report.terminal import row_table
+from nelbo.studio.in_memory import from_reference, is_reference, looked_up
 
 
 def measure(
     run: Path,
     data: str | None = None,
     *,
+    loss: str | None = None,
     split: Split = "auto",
     effort: Effort = "normal",
     examples: int | None = None,
@@ -34,12 +36,15 @@ def measure(
     """Measure a run: its loss, log p(x), the gaps of its bound, its latents and samples, with standard errors.
 
     Writes measure.json and report.html, one self-contained page that starts with the findings of nelbo diagnose.
-    Ctrl-C keeps the sections that are finished.
+    Ctrl-C keeps the sections that are finished. A model from elsewhere is named as module:function, and measured as
+    nelbo.wrap(model, x=x) reads it; --out DIR keeps its files.
 
     Args:
-        run: directory of a run.
+        run: directory of a run; or module:function, a function of yours without arguments that returns a model, a view
+            of nelbo.wrap, or (model, x). The module is installed, or lies in this directory.
         data: a named set or a path to measure it on, columns by name, prepared as the run's data were; by default the
             run's own. Where what it was trained on is not there, it is measured on these alone.
+        loss: module:function of the function that is differentiated, for the findings: see nelbo diagnose --help.
         split: the part that is held out; auto is the test set, else the validation set.
         effort: quick (seconds), normal or thorough (minutes): the number of examples and samples.
         examples: the largest number of examples of each part.
@@ -50,10 +55,13 @@ def measure(
         diagnose: look for faults as well (--no-diagnose: only measure).
         json: print measure.json instead of the table.
     """
-    loaded = runs.load(run, device=device)
+    function = None if loss is None else looked_up(loss)
+    foreign = is_reference(run)
+    loaded = from_reference(str(run), data, device=device) if foreign else runs.load(run, device=device)
+    place = out or (None if foreign else run)
     context = report_context(
         loaded,
-        data,
+        None if foreign else data,
         split=split,
         effort=effort,
         examples=examples,
@@ -77,19 +85,20 @@ def measure(
             return 130
         partial = context.report(tuple(done), complete=False)
         lost = f"; the section in progress ({begun[-1]}) is lost" if begun else ""
-        place = f"in {out or run}" if writing(lambda: partial.save(out or run)) else "below"
-        print(f"\nstopped; the finished sections are {place}{lost}", file=sys.stderr)
-        if writing.end():
+        kept = place is not None and writing(lambda: partial.save(place))
+        print(f"\nstopped; the finished sections are {f'in {place}' if kept else 'below'}{lost}", file=sys.stderr)
+        if writing.end() or place is None:
             print(partial.to_json() if json else partial)
         return 130
     report = context.report(tuple(done))
     # before the diagnosis, which may fail or be stopped: what is measured stays
-    files = writing(lambda: report.save(out or run))
+    files = None if place is None else writing(lambda: report.save(place))
     findings = None
-    if diagnose and data is None:  # of the run as it was trained, on its own data
-        findings = examine(loaded, out or run, seed=seed, writing=writing)
+    if diagnose and (data is None or foreign):  # of the run as it was trained, on its own data
+        findings = examine(loaded, place, loss=function, seed=seed, writing=writing)
         with_findings = [findings.to_html()]
-        writing(lambda: report.save(out or run, first=with_findings))
+        if place is not None:
+            writing(lambda: report.save(place, first=with_findings))
     if json:
         print(report.to_json())
         return writing.end()
@@ -99,6 +108,8 @@ def measure(
         console.print(f"- {sentence}", highlight=False)
     if findings is not None:
         console.print(f"- {findings.verdict} (nelbo diagnose {run})", highlight=False)
+    if place is None:
+        console.print("\nNot written: --out DIR keeps the report of a model that is no run")
     if files is not None:
         record, page = files
         console.print(f"\n{page}  the report\n{record}  the numbers", highlight=False, soft_wrap=True)

@@ -28,7 +28,7 @@ def studio(
         data: a named set or a path to show the runs on instead of the data that they were trained on, which need not be
             there then; columns by name.
         run: directories of runs to inspect; by default those of `nelbo demo`, if they exist. Or module:function, a
-            function of yours without arguments that returns (model, x), for a model from elsewhere.
+            function of yours without arguments that returns (model, x), or with --data a model, for one from elsewhere.
         port: to listen at; 0 for any free one; by default 8765 or the next free one.
         open: open the browser (--no-open: only print the address).
         allow_origin: an origin to let in besides, as in https://hub.example.org, for a proxy in front of the studio.
@@ -37,25 +37,21 @@ def studio(
     _needs_extra()
     from nelbo.studio.server import serve
 
-    runs = [_made(each) if ":" in each and not Path(each).exists() else _on(each, data) for each in run]
+    runs = [_on(each, data) for each in run]
     if data is not None and not runs:
         raise ValueError(f"--data is what runs are shown on, and none is named; write nelbo studio RUN --data {data}")
     serve(runs, port=port, open_browser=open, allow_origins=allow_origin or [], page=page)
 
 
-def _made(reference: str) -> "Run":
-    from nelbo.studio.in_memory import from_reference  # which needs torch
-
-    return from_reference(reference)
-
-
 def _on(path: str | Path, data: str | None) -> "Path | Run":
-    """A run's directory, or where other data are named, the run on them."""
-    if data is None:
+    """A run's directory, or where other data are named, the run on them; a run of what a module:function returns."""
+    if data is None and ":" not in str(path):
         return Path(path)
-    from nelbo.studio.in_memory import as_run  # which needs torch
+    from nelbo.studio.in_memory import as_run, from_reference, is_reference  # which need torch
 
-    return as_run(path, data)
+    if is_reference(path):
+        return from_reference(str(path), data)
+    return Path(path) if data is None else as_run(path, data)
 
 
 def export(page: str, *path: Path, state: str = "", data: str | None = None) -> None:

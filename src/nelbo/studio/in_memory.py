@@ -1,15 +1,23 @@
 """Models as runs that were never written: what the studio shows of a model from elsewhere."""
 
 import importlib
+import inspect
+import re
 import sys
 from pathlib import Path
 from typing import Any
 
+from torch import nn
+
 import nelbo
 from nelbo.data import Data, as_data
 from nelbo.data.loading import is_named, judged_by
+from nelbo.devices import move, pick_device
+from nelbo.registry import did_you_mean
 from nelbo.runs import Run
 from nelbo.vae import as_model
+from nelbo.wording import advice
+from nelbo.wrapping.view import viewed
 
 
 def as_run(model: Any, data: Any = None) -> Run:
@@ -46,23 +54,93 @@ def _seen(run: Run, source: Any) -> Data:
     return Data(judged, None, None, run.origin | {"source": where, "sizes": {"train": len(judged)}})
 
 
-def from_reference(reference: str) -> Run:
-    """The model and data that a function returns, named as "module:function"; the module may lie in this directory.
+def is_reference(text: str | Path) -> bool:
+    """Whether it names something in a module, as in "module:function", and no file or folder."""
+    return bool(re.fullmatch(r"[\w.]+:\w+", str(text))) and not Path(text).exists()
+
+
+def looked_up(reference: str) -> Any:
+    """What a module has under a name, "module:name"; the module may lie in this directory.
 
     Raises:
-        ValueError: there is no such module or function, or it returns something else than a model with its data.
+        ValueError: there is no such module, or it has no such name.
     """
-    module, _, name = reference.partition(":")
+    module, colon, name = reference.partition(":")
+    if not (module and colon and name):
+        raise ValueError(f"got {reference!r}, expected a function as in module:function; write my_module:{reference}")
     sys.path.insert(0, "")
     try:
-        function = getattr(importlib.import_module(module), name)
-    except (ImportError, AttributeError) as error:
-        raise ValueError(f"{reference!r} must name a function as in module:function; {error}") from None
+        found = importlib.import_module(module)
+    except ModuleNotFoundError as error:
+        if not module.startswith(error.name or " "):  # the module is there, and lacks another one
+            raise
+        line = f"; write {module.removesuffix('.py')}:{name}" if module.endswith(".py") else ""
+        raise ValueError(
+            f"{reference!r} must name a function as in module:function, and there is no module {module}: neither "
+            f"installed nor in {Path.cwd()}{line}"
+        ) from None
     finally:
         sys.path.remove("")
-    made = function()
-    model, data = made if isinstance(made, tuple) and len(made) == 2 else (made, None)
+    if not hasattr(found, name):
+        raise ValueError(
+            f"{reference!r} must name a function as in module:function, and {module} has no "
+            f"{name!r}{did_you_mean(name, dir(found))}"
+        )
+    return getattr(found, name)
+
+
+def from_reference(reference: str, data: str | None = None, *, device: str = "auto") -> Run:
+    """The model and data that a function without arguments returns, named as "module:function".
+
+    Args:
+        reference: of a function that returns a run, a model or a view of ``nelbo.wrap``, alone or with its data as
+            (model, x); or of a module. What is no model of nelbo's is wrapped.
+        data: in place of those that it returns, as nelbo.data.load takes them.
+        device: to bring the model to; "auto" leaves it where it is.
+
+    Raises:
+        ValueError: there is no such function, or it returns something else.
+    """
+    made = looked_up(reference)
+    if not isinstance(made, nn.Module):
+        _check_takes_nothing(reference, made)
+        made = made()
+    model, given = made if isinstance(made, tuple) and len(made) == 2 else (made, None)
+    if isinstance(model, Run):
+        return as_run(model, data if given is None else given)
+    examples = given if data is None else data
+    if examples is None:
+        line = advice(f"nelbo.studio.show({reference.replace(':', '.')}(), x)", f"{reference} --data x.npy")
+        raise ValueError(
+            f"{reference} must return a model and its data as (model, x), got {type(model).__name__} alone; or write "
+            + line
+        )
+    # nobody knows which of them the model was trained on: none are held out
+    loaded = examples if isinstance(examples, Data) else as_data(examples, validation=0)
     try:
-        return as_run(model, data)
+        view = viewed(model, loaded.train.examples(min(len(loaded.train), _MOST)))
     except TypeError as error:
-        raise ValueError(f"{reference} must return a run, or a model and its data as (model, x); {error}") from None
+        raise ValueError(f"{reference} must return a model, or a model and its data as (model, x); {error}") from None
+    except ValueError as error:
+        name = reference.partition(":")[2]
+        raise ValueError(f"{error}: let {name} end with return nelbo.wrap(model, x=x, ...), x") from error
+    if view is not model:
+        print(view, file=sys.stderr)
+    if device != "auto":
+        move(view, pick_device(device))
+    return as_run(view, loaded)
+
+
+def _check_takes_nothing(reference: str, function: Any) -> None:
+    if not callable(function):
+        raise ValueError(f"{reference} must be a function that returns a model, got {type(function).__name__}")
+    try:
+        inspect.signature(function).bind()
+    except TypeError as error:
+        name = reference.partition(":")[2]
+        raise ValueError(
+            f"{reference} must be a function without arguments ({error}); write def make(): return {name}(...)"
+        ) from None
+
+
+_MOST = 200  # examples, by which a model's answers are read
