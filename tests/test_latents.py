@@ -22,6 +22,7 @@ from torch.distributions import (
 import nelbo
 from nelbo import latents, posteriors
 from nelbo.divergences import Delta
+from nelbo.measure.aggregate import AggregatePosterior
 from nelbo.randomness import example_keys
 
 N, D = 7, 3
@@ -256,3 +257,19 @@ def test_a_flow_that_is_held_fixed_stays_so_whatever_its_encoder():
     fixed = latents.rows(latents.detached(q), slice(0, 2))
     assert not fixed.log_prob(torch.zeros(2, 2)).requires_grad
     assert q.log_prob(torch.zeros(3, 2)).requires_grad
+
+
+@pytest.mark.parametrize("name", FAMILIES)
+def test_moments_are_known_of_without_being_computed(name):
+    q = FAMILIES[name]()
+    assert latents.has_moments(q) == (latents.moments(q) is not None)
+
+
+def test_the_mixture_of_posteriors_over_many_units_makes_no_covariance(monkeypatch):
+    """One of 16,384 units takes a gigabyte for each example."""
+    monkeypatch.setattr(latents, "moments", None)
+    qz = Independent(Normal(numbers(4, 16_384), torch.tensor(0.5).expand(4, 16_384)), 1)
+    z = qz.mean[:2] + 0.1
+    got = AggregatePosterior(qz).log_prob(z)
+    by_hand = torch.logsumexp(qz.log_prob(z.double()[:, None].expand(-1, 4, -1)), 1) - math.log(4)
+    assert torch.allclose(got, by_hand.double(), rtol=1e-6)

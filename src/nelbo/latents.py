@@ -235,6 +235,14 @@ def _(q: Independent) -> tuple[Tensor, Tensor] | None:
     return _diagonal_moments(q) if _exactly(q.base_dist, Normal) else None
 
 
+def has_moments(q: Distribution) -> bool:
+    """Whether q is a normal or a point over d units, so that :func:`moments` has its mean and covariance.
+
+    Nothing is computed: the covariances of many examples over thousands of units fit into no memory.
+    """
+    return isinstance(q, MultivariateNormal | Delta) or (isinstance(q, Independent) and _exactly(q.base_dist, Normal))
+
+
 def _diagonal_moments(q: Distribution) -> tuple[Tensor, Tensor]:
     batch = q.batch_shape
     return q.mean.reshape(*batch, -1), torch.diag_embed(q.variance.reshape(*batch, -1))

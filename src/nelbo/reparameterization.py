@@ -100,7 +100,7 @@ def compare(model: Any, x: Any, *, samples: int = 1000, baseline: Baseline = "me
     check_choice("baseline", baseline, get_args(Baseline))
     evaluation = evaluate(model, x, seed=seed)
     qz = evaluation.qz
-    if not (latents.factorizes(qz) and evaluation.moments.exact and not evaluation.is_point):
+    if not (latents.factorizes(qz) and latents.has_moments(qz) and not evaluation.is_point):
         raise ValueError(
             f"the comparison needs q(z|x) as a diagonal normal (posteriors.DiagonalNormal), got {type(qz).__name__}"
         )

@@ -108,7 +108,7 @@ def _products(qz: Distribution) -> tuple[Tensor, Tensor, Tensor] | None:
     In float64: the squares cancel where posteriors are narrow. None where q(z|x) is not a diagonal normal.
     """
     units = latents.marginals(qz)
-    if units is None or len(qz.event_shape) != 1 or not latents.factorizes(qz) or latents.moments(qz) is None:
+    if units is None or len(qz.event_shape) != 1 or not latents.factorizes(qz) or not latents.has_moments(qz):
         return None
     loc, scale = widened(units.mean), widened(units.stddev).expand_as(units.mean)
     precision = scale**-2

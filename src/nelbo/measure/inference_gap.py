@@ -198,7 +198,7 @@ def _numbers(q: Distribution) -> tuple[Tensor, Family] | None:
 
 @_numbers.register
 def _(q: Independent) -> tuple[Tensor, Family] | None:
-    if latents.moments(q) is None:
+    if not latents.has_moments(q):
         return None
     return torch.cat([q.mean, 2 * q.base_dist.stddev.log()], dim=-1), DiagonalNormal(q.event_shape[0])
 

@@ -22,7 +22,7 @@ def gaps(context: ReportContext) -> Section | None:
     if context.is_point:
         return None
     examples = context.held_out[: context.gap_examples]
-    normal = latents.moments(examples.qz) is not None
+    normal = latents.has_moments(examples.qz)
     # where a grid gave log p(x) it is known; else q* of the gaps is the better proposal
     evidence = context.evidence[0].part(slice(len(examples))) if context.latent <= 2 else None
     steps = _STEPS[context.effort]
