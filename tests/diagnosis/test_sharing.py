@@ -35,7 +35,7 @@ def test_examples_that_are_encoded_already_are_not_encoded_again(model, data, ro
     for part in (data.train, data.validation):
         assert len(evaluate(model, part, n=200).embedding) == min(200, len(part))
     assert sum(rows) == 300
-    nelbo.diagnose(model, data, examples=200)
+    nelbo.diagnose(model, data, examples=200, seconds=None)
     assert sum(rows) == 300 + WATCHED + GRADIENTS + OUTPUTS
     assert len(evaluate(model, data.train, n=250).embedding) == 250
     assert sum(rows) == 300 + WATCHED + GRADIENTS + OUTPUTS + 50

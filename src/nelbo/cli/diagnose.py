@@ -18,6 +18,7 @@ def diagnose(
     *,
     loss: str | None = None,
     examples: int = 1000,
+    seconds: float = 60.0,
     seed: int = 0,
     device: str = "auto",
     out: Path | None = None,
@@ -43,6 +44,8 @@ def diagnose(
         loss: module:function of the function that is differentiated: loss_function(recon_x, x, mu, logvar),
             loss(model, x) or loss(x).
         examples: number of training examples, and of held-out examples, to measure.
+        seconds: that it should take; a model that is too slow for that is measured on fewer examples and draws, which
+            the output says.
         seed: seed of every draw.
         device: of the model: auto (the accelerator where there is one), cpu, cuda, cuda:1, mps, ...
         out: directory for findings.json; by default the run's, or none for other data.
@@ -58,7 +61,9 @@ def diagnose(
     place = out or (run if data is None and not foreign else None)
     other = None if foreign else data
     writing = Writing()
-    findings = examine(loaded, place, data=other, loss=function, examples=examples, seed=seed, writing=writing)
+    findings = examine(
+        loaded, place, data=other, loss=function, examples=examples, seconds=seconds, seed=seed, writing=writing
+    )
     if json:
         from nelbo.files import json_text
 
@@ -84,13 +89,14 @@ def examine(
     data: str | None = None,
     loss: "Callable[..., Any] | None" = None,
     examples: int = 1000,
+    seconds: float = 60.0,
     seed: int = 0,
     writing: Writing,
 ) -> "Findings":
     """Diagnose a run, on its own data or with others as held out, and write findings.json into ``out``, if given."""
     from nelbo.diagnosis import diagnose
 
-    findings = diagnose(run, held_out=data, loss=loss, examples=examples, seed=seed)
+    findings = diagnose(run, held_out=data, loss=loss, examples=examples, seconds=seconds, seed=seed)
     if out is not None:
         writing(lambda: findings.save(out))
     return findings

@@ -9,6 +9,7 @@ from torch import Tensor, nn
 from torch.distributions import Distribution, Independent, Normal
 
 from nelbo import latents
+from nelbo.diagnosis.budget import Budget
 from nelbo.diagnosis.history import History
 from nelbo.diagnosis.registry import NotApplicable
 from nelbo.diagnosis.significance import factor_gain
@@ -35,6 +36,7 @@ class Case:
         sets: gives the training and the held-out examples, many more than are measured.
         failure: what stopped the training, where a NaN or an infinity did.
         settings: of the training by nelbo.fit, as run.json has them; empty of another.
+        budget: of time; None is without end.
     """
 
     def __init__(
@@ -49,13 +51,14 @@ class Case:
         sets: Callable[[], tuple[Tensor, Tensor]] | None = None,
         failure: str | None = None,
         settings: Mapping[str, Any] | None = None,
+        budget: Budget | None = None,
     ) -> None:
         self.train = train.independent()
         self.held_out = None if held_out is None else held_out.independent()
         self.model, self.seed = train.model, train.seed
         self.history, self.loss, self.objective = history, loss, objective
         self.reported, self.sets, self.failure = reported, sets, failure
-        self.settings = settings or {}
+        self.settings, self.budget = settings or {}, budget or Budget()
         self._results: dict[Callable[..., Any], Any] = {}
 
     @cached_property

@@ -11,6 +11,7 @@ from nelbo.data import Data, Dataset, as_batch, as_data
 from nelbo.data.loading import is_named, judged_by, seen_by
 from nelbo.diagnosis import checks
 from nelbo.diagnosis.advice import advised
+from nelbo.diagnosis.budget import Budget, pace_of
 from nelbo.diagnosis.case import Case
 from nelbo.diagnosis.history import History
 from nelbo.diagnosis.loss_calls import check_function
@@ -39,6 +40,7 @@ def diagnose(
     objective: Objective | None = None,
     reported: Mapping[str, float] | None = None,
     examples: int = 1000,
+    seconds: float | None = 60.0,
     seed: int = 0,
     only: Sequence[str] | None = None,
 ) -> Findings:
@@ -62,6 +64,8 @@ def diagnose(
             ``{"nelbo": ...}``, ``{"nll": ..., "samples": ...}`` with the number of importance samples, in nats; they
             are measured again.
         examples: how many of each part are measured, drawn at random.
+        seconds: that it should take, by the time of the first decodings. A model that is too slow for that is measured
+            on fewer examples and draws, as a note says; others do not depend on it. None takes all.
         seed: of every draw.
         only: ids of the checks to make; None makes all.
 
@@ -70,7 +74,7 @@ def diagnose(
 
     Raises:
         TypeError: model is not a model, data does not hold examples, or loss is not a function.
-        ValueError: model and data do not fit, or an id in ``only`` is unknown.
+        ValueError: model and data do not fit, seconds is not positive, or an id in ``only`` is unknown.
     """
     run = model if isinstance(model, Run) else None
     model = as_model(model)
@@ -87,9 +91,19 @@ def diagnose(
     train, held_out = _splits(data, held_out)
     if isinstance(examples, bool) or not isinstance(examples, int) or examples < 50:  # pyright: ignore[reportUnnecessaryIsInstance]
         raise ValueError(f"examples must be an integer of at least 50, got {examples!r}; write examples=1000")
+    if seconds is not None and not seconds > 0:
+        raise ValueError(f"seconds must be a positive number or None, got {seconds!r}; write seconds=60")
+    measured = [_evaluation(model, part, examples, seed) for part in (train, held_out) if part is not None]
+    budget = Budget(seconds, 0.0 if seconds is None else pace_of(measured[0]))
+    share = _OF_ALL_CHECKS / len(measured)
+    names = ("examples", "held-out examples")
+    measured = [
+        part[: budget.at_most(len(part), name, share=share, pairs=_PASSES, least=_LEAST)]
+        for part, name in zip(measured, names, strict=False)
+    ]
     case = Case(
-        _evaluation(model, train, examples, seed),
-        None if held_out is None else _evaluation(model, held_out, examples, seed),
+        measured[0],
+        measured[1] if held_out is not None else None,
         # the history of a run that was stopped at once is empty
         history=History.of(history) if history is not None and len(history) else None,
         loss=loss,
@@ -98,6 +112,7 @@ def diagnose(
         sets=None if held_out is None else lambda: (_first(train), _first(held_out)),
         failure=None if run is None else _failure(run),
         settings=None if run is None else run.record.get("training"),
+        budget=budget,
     )
     notes = note if run is None or not run.unfinished else (*note, run.unfinished)
     noisy = noisy_layers(case.networks)
@@ -108,6 +123,11 @@ def diagnose(
         )
     with evaluation_mode(model, seed):
         return verdicts(case, wanted, notes)
+
+
+_OF_ALL_CHECKS = 0.4  # of the time, for what all of them share
+_PASSES = 5  # encodings and decodings of each example for that
+_LEAST = 16  # examples
 
 
 def verdicts(case: Case, wanted: list[Check], notes: tuple[str, ...] = ()) -> Findings:
@@ -138,7 +158,7 @@ def verdicts(case: Case, wanted: list[Check], notes: tuple[str, ...] = ()) -> Fi
         ),
         tuple(done),
         skipped,
-        notes,
+        (*notes, *case.budget.notes),
         len(case.train),
     )
 

@@ -172,7 +172,11 @@ _PLAIN = (int, float, str, bool, type(None))
 
 @contextmanager
 def intercepted(
-    function: Function, after: Callable[[tuple[Any, ...], Any], Any], callers: Sequence[Any] = ()
+    function: Function,
+    after: Callable[[tuple[Any, ...], Any], Any],
+    callers: Sequence[Any] = (),
+    *,
+    known: Callable[[tuple[Any, ...]], Any] = lambda args: None,
 ) -> Generator[list[tuple[Any, ...]]]:
     """Within, whoever else calls the function gets ``after(arguments, result)``.
 
@@ -185,6 +189,7 @@ def intercepted(
         function: the function, or a partial of it.
         after: makes the answer of what it was called with and what it gave.
         callers: the functions and modules that will be run, in which the function is looked up.
+        known: what the function would give for these arguments, without a call of it; None calls it.
 
     Raises:
         ValueError: nothing looks the function up by name, so that no other can take its place.
@@ -207,6 +212,7 @@ def intercepted(
                 return answer((*args, *kwargs.values()), result)
 
             undo.callback(target.register_forward_hook(hook, with_kwargs=True).remove)
+            undo.enter_context(_forward_unless(target, known))
         elif not places:
             raise ValueError(
                 f"the model does not call {describe(function)} itself, so the calls that it makes while it runs cannot "
@@ -215,13 +221,34 @@ def intercepted(
             )
 
         def stand_in(*args: Any, **kwargs: Any) -> Any:
-            return answer((*args, *kwargs.values()), target(*args, **kwargs))
+            result = known((*args, *kwargs.values()))
+            return answer((*args, *kwargs.values()), target(*args, **kwargs) if result is None else result)
 
         update_wrapper(stand_in, target)
         for put, put_back in places:
             put(stand_in)
             undo.callback(put_back)
         yield calls
+
+
+@contextmanager
+def _forward_unless(module: nn.Module, known: Callable[[tuple[Any, ...]], Any]) -> Generator[None]:
+    """Within, the module's forward is not run for arguments whose answer is known."""
+    own, before = vars(module), module.forward
+    had = "forward" in own
+
+    def forward(*args: Any, **kwargs: Any) -> Any:
+        result = known((*args, *kwargs.values()))
+        return before(*args, **kwargs) if result is None else result
+
+    own["forward"] = forward
+    try:
+        yield
+    finally:
+        if had:
+            own["forward"] = before
+        else:
+            own.pop("forward", None)
 
 
 Put = Callable[[Any], object]

@@ -18,6 +18,7 @@ PROBES = (0.5, 1.5)  # values of the spread at which no two readings of it give 
 _MEAN = 3.0
 _VALUES = 4096  # draws of one coordinate: a standard deviation to 1.1 %
 _CALLS = 64
+_ROWS = 64  # of vectors, which may be repeated: they cost little
 
 
 @dataclass(frozen=True)
@@ -67,7 +68,7 @@ def measure_sampling(
         ValueError: the model did not call encode and decode, so that nothing can be known.
         DrawnInsideError: it did, and its draws have nothing to do with what encode was made to answer.
     """
-    x = x[torch.arange(64) % len(x)]
+    x = x[torch.arange(_ROWS if x.dim() < 3 else min(_ROWS, len(x))) % len(x)]
     with torch.no_grad(), own_randomness(x.device), restoring(modules):
         seed_noise(x.device, 0)
         moments: dict[bool, tuple[float, ...]] = {}

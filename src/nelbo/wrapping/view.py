@@ -67,6 +67,11 @@ class Wrapped(Model):
         self.training = False
 
     @property
+    def latent_shape(self) -> torch.Size:
+        """The shape of z as encode gives it, such as (4, 32, 32), which q(z|x) has as a vector."""
+        return self.encoding.latent_shape
+
+    @property
     def networks(self) -> tuple[nn.Module, ...]:
         """The modules behind the functions."""
         return tuple(self.behind)
@@ -263,7 +268,9 @@ def wrap(
     if model is not None:
         if encode is not None and decode is not None:
             raise TypeError("give a model, or encode and decode, not both; write nelbo.wrap(model, x=x)")
-        found = parts_of(model, placed_as(x, weight_of(model)), c, latent)
+        few = _few(x)
+        given = None if c is None else c[: len(few)]
+        found = parts_of(model, placed_as(few, weight_of(model)), given, latent)
         encode, decode = encode or found.encode, decode or found.decode
         module, forwards = module or found.module, forwards or found.runs
         likelihood = likelihood or found.likelihood
@@ -274,9 +281,11 @@ def wrap(
     if weight is not None and x.is_floating_point() and x.dtype != weight.dtype:
         notes.append(Conclusion("x", f"read as {weight.dtype}", f"the weights are, and x holds {x.dtype}"))
     x = placed_as(x, weight)
+    few = _few(x)
+    given = None if c is None else c[: len(few)]
     with torch.no_grad(), own_randomness(x.device), in_mode(modules, training=False):
         seed_noise(x.device, 0)
-        encoded = encoder_side.infer(encode, x, latent, scale, decode, modules, forwards, c)
+        encoded = encoder_side.infer(encode, few, latent, scale, decode, modules, forwards, given)
         size = encoded.mean[0].numel()
         if latent is not None and latent != size:
             raise ValueError(
@@ -286,7 +295,7 @@ def wrap(
         family = as_prior(prior, size)
         if prior is None:
             family.to(x.device, in_float(x).dtype)
-        decoded = decoder.infer(decode, x, encoded.mean, likelihood, output, axis=axis, c=c, assume=assume)
+        decoded = decoder.infer(decode, few, encoded.mean, likelihood, output, axis=axis, c=given, assume=assume)
     because = "prior= was not given" if prior is None else "prior= says so"
     pz = f"N(0, I) in {size} dimensions" if prior is None else type(prior).__name__
     notes += [*encoded.notes, Conclusion("p(z)", pz, because), *decoded.notes, *modes_of(modules)]
@@ -301,7 +310,7 @@ def wrap(
         sampling=encoded.sampling,
     )
     view.conclusions += settled(view if c is None else view.given(c), x)
-    view.conclusions += self_test(view, forwards or modules, x)
+    view.conclusions += self_test(view, forwards or modules, few)
     return view
 
 
@@ -333,6 +342,17 @@ def _check(*, encode: Any, decode: Any, scale: Any) -> tuple[Function, Function]
     if scale is not None:
         check_choice("scale", scale, LOG_STD)
     return encode, decode
+
+
+def _few(x: Tensor) -> Tensor:
+    """As many of the examples as tell what a model answers: of large images few, whose encoding takes long.
+
+    Vectors are left as they are: they may be the nodes of one graph.
+    """
+    return x if x.dim() < 3 else x[: max(_FEWEST, _NUMBERS // max(x[0].numel(), 1))]
+
+
+_FEWEST, _NUMBERS = 8, 1 << 16  # examples, and numbers of all of them
 
 
 def check_x(x: Any) -> None:

@@ -89,7 +89,8 @@ class _Outputs(NamedTuple):
 
 
 def _outputs(case: Case) -> _Outputs:
-    few = case.train[:_FEW]
+    rows = case.budget.at_most(min(_FEW, len(case.train)), "examples for activations", share=0.05, pairs=1.5, least=4)
+    few = case.train[:rows]
     view = case.wrapped if not case.train.conditional else None
     if view is None or view.encoding.layout is None:
         raise NotApplicable("needs an encoder without a condition that gives the two numbers of a diagonal normal")

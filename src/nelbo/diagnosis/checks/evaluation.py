@@ -28,6 +28,10 @@ class _Bound(NamedTuple):
     samples: int
 
 
+def _decoded(case: Case) -> int:
+    return case.budget.at_most(_DECODED, "decodings for the reported bound", share=0.05, pairs=0.5)
+
+
 def _bound_of(log_w: Tensor) -> Tensor:
     return math.log(len(log_w)) - torch.logsumexp(log_w, 0)
 
@@ -41,7 +45,7 @@ def _bound(case: Case) -> _Bound:
     if "nll" not in reported:
         raise NotApplicable("needs reported={'nll': ..., 'samples': ...}")
     samples, judged = int(reported["samples"]), case.judged
-    rows = max(20, min(len(judged), _DECODED // (2 * samples)))
+    rows = max(20, min(len(judged), _decoded(case) // (2 * samples)))
     first, second = log_weights(judged[:rows], 2 * samples, "importance weights").split(samples)
     available = len(judged) if case.sets is None else len(case.sets()[1])
     all_examples = rows == len(judged) == available
@@ -81,7 +85,7 @@ def surrogate_for_bound(case: Case) -> Verdict:
 def too_few_samples(case: Case) -> Verdict:
     samples = case.once(_bound).samples
     many = _MORE * samples
-    rows = max(20, min(len(case.judged), _DECODED // many))
+    rows = max(20, min(len(case.judged), _decoded(case) // many))
     log_w = log_weights(case.judged[:rows], many, "more importance weights")
     few = torch.stack([_bound_of(part) for part in log_w.split(samples)]).mean(0)
     gain = Estimate.mean_of(few - _bound_of(log_w))

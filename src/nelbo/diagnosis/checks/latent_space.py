@@ -76,7 +76,9 @@ def _beyond(implied: Implied, factor: float, declared: float) -> bool:
 
 def _better_width(case: Case, steps: tuple[float, ...]) -> Estimate | None:
     """The nats that the ELBO gains at least, with all widths times one factor, or None if it gains none."""
-    train, (mu, sigma) = case.train, case.normal
+    rows = len(case.train)
+    rows = case.budget.at_most(rows, "examples for other widths", share=0.1, pairs=0.5 * len(steps), least=8)
+    train, (mu, sigma) = case.train[:rows], (part[:rows] for part in case.normal)
     noise = (train.z - mu) / sigma
     best: Estimate | None = None
     for step in steps:

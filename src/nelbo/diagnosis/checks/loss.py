@@ -19,7 +19,8 @@ def weigh(case: Case) -> EffectiveBeta:
     if case.loss is None or case.wrapped.encoding.layout is None:
         raise NotApplicable("needs loss=, and an encoder that gives the two numbers of a diagonal normal")
     loss = case.loss
-    return of_loss(lambda: effective_beta(loss, case.model, case.train.batch, seed=case.seed))
+    rows = case.budget.at_most(min(128, len(case.train)), "examples for the loss", share=0.15, pairs=9, least=8)
+    return of_loss(lambda: effective_beta(loss, case.model, case.train.batch[:rows], seed=case.seed))
 
 
 def _beta(weighed: EffectiveBeta) -> Estimate:

@@ -24,9 +24,11 @@ class _Bounds(NamedTuple):
     """The importance-weighted bound."""
 
 
-def _bounds(evaluation: Evaluation, examples: int = 300, samples: int = 64) -> _Bounds:
+def _bounds(case: Case, evaluation: Evaluation) -> _Bounds:
     """The ELBO and the importance-weighted bound of the first examples, (n,) each, on the same draws."""
-    weights = log_weights(evaluation[:examples], samples, "overfit")
+    first = evaluation[:300]
+    samples = case.budget.at_most(64, "draws for overfitting", share=0.1, pairs=0.5 * len(first), least=2)
+    weights = log_weights(first, samples, "overfit")
     return _Bounds(weights.mean(0), weights.logsumexp(0) - math.log(samples))
 
 
@@ -39,7 +41,7 @@ def _difference(a: Tensor, b: Tensor) -> Estimate:
 def overfit(case: Case) -> Verdict:
     if case.held_out is None:
         raise NotApplicable("needs held_out=")
-    train, held = _bounds(case.train), _bounds(case.held_out)
+    train, held = _bounds(case, case.train), _bounds(case, case.held_out)
     gap, decoder = _difference(train.elbo, held.elbo), _difference(train.importance, held.importance)
     encoder = _difference(held.importance - held.elbo, train.importance - train.elbo)
     kl = case.kl
@@ -115,7 +117,9 @@ def _dead(case: Case) -> dict[str, tuple[float, int]]:
     handles = [module.register_forward_hook(listen(mask)) for module, mask in zip(layers.values(), closed, strict=True)]
     try:
         with torch.enable_grad():
-            for batch in case.train.batch[:500].split(100):
+            rows = min(500, len(case.train))
+            rows = case.budget.at_most(rows, "examples for dead units", share=0.1, pairs=3, least=4)
+            for batch in case.train.batch[:rows].split(100):
                 model = at_condition(case.model, batch)
                 keys = example_keys(batch.x, batch.c, seed=case.seed, purpose="gradients")
                 z = latents.draw(model.posterior(batch.x), None, keys)

@@ -14,12 +14,18 @@ from nelbo.measure.log_evidence import log_evidence
 
 _EXAMPLES, _DRAWS = 300, 100
 _RATE = 0.95  # of the examples, below which a threshold on one side would have to lie
+_FEWEST = 135  # of which all score lower with a probability of 0.95 ** 135 < ALPHA: of fewer nothing can be said
 _FLAT = 0.1  # of the usual standard deviation within an example
 
 
 @check("flat-scores-high")
 def flat_scores_high(case: Case) -> Verdict:
-    examples = case.judged[:_EXAMPLES]
+    rows = min(len(case.judged), _EXAMPLES)
+    if rows >= _FEWEST:
+        rows = case.budget.at_most(rows, "examples for log p(x)", share=0.1, pairs=0.5 * _DRAWS)
+    if rows < _FEWEST:
+        raise NotApplicable(f"needs {_FEWEST} examples, and time to decode {_DRAWS} z for each: seconds=None")
+    examples = case.judged[:rows]
     flat = Evaluation(case.model, examples.batch.with_x(_flattened(examples.x)), seed=case.seed)
     if not examples.conditional:
         flat = flat[:1]  # they are all the same
