@@ -158,6 +158,7 @@ def calls() -> dict[str, Callable[[], Any]]:
         "nelbo.measure.inference_gap": lambda: measure.inference_gap(
             model(), x[:5], steps=5, samples=50, method="importance", seed=3, **QUIET
         ),
+        "nelbo.measure.latent_scale": lambda: measure.latent_scale(model(), x, seed=3),
         "nelbo.measure.latent_usage": lambda: measure.latent_usage(model(), x, seed=3),
         "nelbo.measure.log_evidence": lambda: measure.log_evidence(
             model(), x[:20], method="importance", samples=50, seed=3, **QUIET

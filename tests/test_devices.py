@@ -101,6 +101,7 @@ CALLS = {
         m, x, samples=(1, 8), **QUIET)),
     "nelbo.measure.inference_gap": (MEASURED, lambda m, x: measure.inference_gap(
         m, x[:3], steps=3, samples=20, **QUIET)),
+    "nelbo.measure.latent_scale": (MEASURED, measure.latent_scale),
     "nelbo.measure.latent_usage": (MEASURED, measure.latent_usage),
     "nelbo.measure.log_evidence": (MEASURED, lambda m, x: [
         measure.log_evidence(m, x[:4], method=method, **QUIET, **options)

@@ -9,6 +9,7 @@ from nelbo.measure.generation import Features, SampleMatch, density_coverage, fe
 from nelbo.measure.importance_bounds import Bounds, importance_bounds
 from nelbo.measure.imputation import Imputation, impute
 from nelbo.measure.inference_gap import InferenceGap, inference_gap
+from nelbo.measure.latent_scale import LatentScale, latent_scale
 from nelbo.measure.latent_usage import LatentUsage, latent_usage
 from nelbo.measure.log_evidence import log_evidence
 from nelbo.measure.loss_terms import (
@@ -40,6 +41,7 @@ __all__ = [
     "Imputation",
     "InferenceGap",
     "Interrupted",
+    "LatentScale",
     "LatentUsage",
     "Overfitting",
     "RateDistortion",
@@ -62,6 +64,7 @@ __all__ = [
     "impute",
     "independent_features",
     "inference_gap",
+    "latent_scale",
     "latent_usage",
     "log_evidence",
     "overfitting",
