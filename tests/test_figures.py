@@ -729,6 +729,14 @@ def test_bounds_show_the_numbers_of_a_report(runs, x):
     assert "1 examples" not in words(drawn(figures.bounds(measure.importance_bounds(runs["VAE"], x[:1]))))
 
 
+def test_latents_that_are_maps_are_drawn_as_a_map_for_each_channel():
+    variance = torch.zeros(4, 32, 32)
+    variance[1, :16] = 0.5
+    page = drawn(figures.latent_units(None, variance))
+    titles = [axes.get_title() for axes in page.axes if axes.get_title()]
+    assert titles == ["1: 0 % active", "2: 50 % active", "3: 0 % active", "4: 0 % active"]
+
+
 @pytest.mark.parametrize("variance", [0.001, 0.004, 2.0])
 def test_the_scale_of_one_unit_shows_powers_of_ten_alone(variance):
     axes = drawn(figures.latent_units(torch.tensor([0.5]), torch.tensor([variance]))).axes[1]

@@ -7,7 +7,8 @@ import pytest
 import torch
 from scipy import integrate, stats
 
-from nelbo.measure import aggregate_match, latent_usage
+from nelbo.estimate import Estimate
+from nelbo.measure import LatentUsage, aggregate_match, latent_usage
 from nelbo.measure.aggregate import LEVEL
 from nelbo.posteriors import FullCovarianceNormal
 from tests.cases import PAIRS, binary, make_vae
@@ -166,3 +167,11 @@ def test_holes_are_the_mass_outside_of_the_region(point):
 def test_match_needs_examples():
     with pytest.raises(ValueError, match="needs 20 or more examples, got 3"):
         aggregate_match(make_vae(), binary(3))
+
+
+def test_of_a_map_the_active_share_is_counted_by_channel():
+    one = Estimate.exactly
+    variance = torch.zeros(2, 4, 4)
+    variance[1, :1] = 0.5
+    usage = LatentUsage(one(0.0), None, one(variance.flatten()), *[None] * 5, 10, 0, shape=(2, 4, 4))
+    assert usage.active_per_channel().tolist() == [0.0, 0.25]

@@ -7,6 +7,7 @@ from typing import Any, NamedTuple, Protocol, runtime_checkable
 import numpy as np
 import torch
 from matplotlib.axes import Axes
+from matplotlib.colors import Normalize
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.ticker import NullFormatter
@@ -201,11 +202,12 @@ def latent_units(kl: ArrayLike | Tensor | None, variance: ArrayLike | Tensor, *,
     """KL of each latent unit, largest first, and under it the variance of the unit's posterior means over the data.
 
     A unit whose variance lies above the threshold is active: its mean says something about x. The others are drawn
-    faint. Of more than 64 units the first 64 are shown.
+    faint. Of more than 64 units the first 64 are shown. Where z is a map, each channel is drawn as one, of the variance
+    at each position.
 
     Args:
         kl: (latent,), nats per unit, or None where q(z|x) has no KL per unit.
-        variance: (latent,), Var_x E_q[z_d].
+        variance: (latent,), Var_x E_q[z_d], or (channels, height, width) of a z that is a map.
         threshold: of the variance.
 
     Raises:
@@ -213,6 +215,8 @@ def latent_units(kl: ArrayLike | Tensor | None, variance: ArrayLike | Tensor, *,
         ValueError: the two have different lengths, or none.
     """
     spread, nats = array(variance, "variance"), None if kl is None else array(kl, "kl")
+    if spread.ndim == _MAP and spread.size:
+        return _channel_maps(spread, threshold)
     if spread.ndim != 1 or not len(spread) or (nats is not None and nats.shape != spread.shape):
         raise ValueError(
             f"kl and variance have one value for each unit; got {None if nats is None else nats.shape} and "
@@ -248,6 +252,36 @@ def latent_units(kl: ArrayLike | Tensor | None, variance: ArrayLike | Tensor, *,
     style: dict[str, Any] = {"size": 9, "color": palette.FAINT}
     page.note(0.75, 0.06, f"{int((spread > threshold).sum())} of {len(spread)} units active", size=10.5, weight="bold")
     page.note(0.75, top + 1.35 + 0.42, f"dashed: active above {threshold:g}", **style)
+    return page
+
+
+_MAP = 3
+_ACROSS = 8
+
+
+def _channel_maps(spread: NDArray[np.float64], threshold: float) -> Figure:
+    """Var_x E_q[z] by position, a map for each channel under one scale; white where it is not active."""
+    channels, height, width = spread.shape
+    shown, side, gap, left, top = min(channels, _UNITS), 1.15, 0.42, 0.3, 0.75
+    across = min(shown, _ACROSS)
+    down = math.ceil(shown / across)
+    tall = side * height / width
+    page = Page(max(left + across * (side + 0.15) + 0.75, 3.4), top + down * (tall + gap))
+    colors = Normalize(0.0, max(float(spread.max()), threshold))
+    for i, channel in enumerate(spread[:shown]):
+        row, column = divmod(i, across)
+        axes = page.panel(left + column * (side + 0.15), top + row * (tall + gap), side, tall)
+        image = axes.imshow(np.ma.masked_less_equal(channel, threshold), cmap="Blues", norm=colors, aspect="auto")
+        axes.set_xticks([])
+        axes.set_yticks([])
+        axes.set_title(f"{i + 1}: {100 * float((channel > threshold).mean()):.0f} % active", fontsize=8.5, pad=3)
+        if i == across - 1:
+            bar = page.panel(left + across * (side + 0.15), top, 0.1, tall)
+            page.colorbar(image, cax=bar)
+            bar.tick_params(labelsize=8)
+    active = f"{int((spread > threshold).sum()):,} of {spread.size:,} units active"
+    page.note(left, 0.06, active, size=10.5, weight="bold")
+    page.note(left, 0.28, rf"Var$_x\,$E$_q$[z] by position; white: {threshold:g} or less", size=9, color=palette.FAINT)
     return page
 
 

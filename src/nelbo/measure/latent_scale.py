@@ -42,7 +42,7 @@ class LatentScale:
         lines = [f"z of shape {self.shape} over {self.examples:,} examples: (z - shift) * scaling_factor"]
         lines += [f"all        scaling_factor {self.scaling_factor.text}  shift {self.shift.text}"]
         lines += [
-            f"channel {i:<2} scaling_factor {self.scaling_factor_per_channel[i].text}  "
+            f"channel {i + 1:<2} scaling_factor {self.scaling_factor_per_channel[i].text}  "
             f"shift {self.shift_per_channel[i].text}"
             for i in range(self.shape[0])
         ]

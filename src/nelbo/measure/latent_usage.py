@@ -43,6 +43,7 @@ class LatentUsage:
         examples: N.
         draws: of z, one for each of so many examples.
         notes: what the numbers do not say by themselves.
+        shape: of one z, (latent,), or (channels, \\*positions) of a wrapped model whose z is a map.
     """
 
     kl: Estimate
@@ -56,6 +57,7 @@ class LatentUsage:
     examples: int
     draws: int
     notes: tuple[str, ...] = ()
+    shape: tuple[int, ...] = ()
 
     @property
     def latent(self) -> int:
@@ -70,6 +72,11 @@ class LatentUsage:
     def active_units(self, threshold: float = THRESHOLD) -> int:
         """How many units have Var_x E_q[z_d] above the threshold (Burda et al. 2016, section 5.2)."""
         return int((self.variance_of_means.value > threshold).sum())
+
+    def active_per_channel(self, threshold: float = THRESHOLD) -> Tensor:
+        """The share of active positions of each channel, (channels,), where z is a map; of a vector 0 or 1 by unit."""
+        channels = self.shape[0] if self.shape else self.latent
+        return (self.variance_of_means.value > threshold).double().reshape(channels, -1).mean(1)
 
     def sensitivity(self) -> dict[float, int]:
         """The number of active units by other thresholds: a count that hangs on 0.01 says little."""
@@ -105,13 +112,14 @@ def latent_usage(model: Any, x: Any, *, draws: int | None = None, seed: int = 0)
         raise ValueError(
             f"latent usage needs 2 or more examples and draws, got {n} and {draws}; write latent_usage(vae, data.train)"
         )
+    shape = tuple(getattr(evaluation.model, "latent_shape", evaluation.qz.event_shape))
     with evaluation_mode(evaluation.model, seed):
         qz, pz = evaluation.qz, evaluation.pz
         if evaluation.is_point:
             infinite = Estimate.exactly(torch.inf)
             note = "q(z|x) is a point: its KL and its mutual information with x are infinite"
             variance = variance_of_means(evaluation)
-            return LatentUsage(infinite, None, variance, None, None, None, None, None, n, 0, (note,))
+            return LatentUsage(infinite, None, variance, None, None, None, None, None, n, 0, (note,), shape)
         m = min(n, draws or max(_FEWEST_DRAWS, int(_PAIRS_AT_MOST / (n * latent))))
         codes, own = one_code_each(evaluation, "latent usage", m)
         z = codes[own]
@@ -141,6 +149,7 @@ def latent_usage(model: Any, x: Any, *, draws: int | None = None, seed: int = 0)
         examples=n,
         draws=m,
         notes=(*notes, *_notes(qz, pz, estimates["mutual_information"], n)),
+        shape=shape,
     )
 
 

@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 _POINTS = 4000
+_MAP = 3  # axes of a z that is drawn as maps: channels, height, width
 
 
 def usage(context: ReportContext) -> Section:
@@ -42,9 +43,23 @@ def usage(context: ReportContext) -> Section:
         f"{units}{told}.",
         tuple(rows),
         () if context.is_point else (_units(parts[-1]),),
-        tuple(dict.fromkeys(note for part in parts for note in part.notes)),
+        (*dict.fromkeys(note for part in parts for note in part.notes), *_channels(first)),
         scope=" and ".join(f"{part.examples:,}" for part in parts) + " examples",
     )
+
+
+_CHANNELS = 16  # whose shares are written; the figure shows them all
+
+
+def _channels(part: LatentUsage) -> tuple[str, ...]:
+    """The active share of each channel, where z is a map."""
+    if len(part.shape) < 2:
+        return ()
+    shares = part.active_per_channel()
+    each = ", ".join(percent(float(share)) for share in shares[:_CHANNELS])
+    more = f" and {len(shares) - _CHANNELS} channels more" if len(shares) > _CHANNELS else ""
+    size = " x ".join(map(str, part.shape[1:]))
+    return (f"of the {size} positions of each of {len(shares)} channels are active: {each}{more}",)
 
 
 def _by_threshold(part: LatentUsage) -> str:
@@ -56,10 +71,15 @@ def _by_threshold(part: LatentUsage) -> str:
 
 
 def _units(part: LatentUsage) -> Picture:
-    kl = None if part.kl_per_unit is None else part.kl_per_unit.value
+    kl, variance = None if part.kl_per_unit is None else part.kl_per_unit.value, part.variance_of_means.value
+    if len(part.shape) == _MAP:
+        return Picture(
+            "Each channel of z as a map: the variance of its mean over the data, by position. White: not active.",
+            lambda: figures.latent_units(kl, variance.reshape(part.shape), threshold=THRESHOLD),
+        )
     return Picture(
         "Each latent unit: its KL, and the variance of its mean over the data. Faint: not active.",
-        lambda: figures.latent_units(kl, part.variance_of_means.value, threshold=THRESHOLD),
+        lambda: figures.latent_units(kl, variance, threshold=THRESHOLD),
     )
 
 
