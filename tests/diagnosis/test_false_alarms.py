@@ -118,7 +118,7 @@ IMAGES = nelbo.recipes.vae((1, 8, 8), latent=2, hidden=(4,))
 
 def as_even_as_flat(seed):
     """Coin flips under an untrained model, which prefers no image to another."""
-    x = torch.bernoulli(torch.full((60, 1, 8, 8), 0.5), generator=generator(seed))
+    x = torch.bernoulli(torch.full((140, 1, 8, 8), 0.5), generator=generator(seed))
     return nelbo.diagnose(IMAGES, x, seed=seed, only=["flat-scores-high"])
 
 
@@ -189,6 +189,21 @@ def noisy_loss(seed):
     return nelbo.diagnose(wrapped(model), X, loss=loss, seed=seed, only=LOSS)
 
 
+def evenly_used_codes(seed):
+    """Nearest of 16 codes, of data around a code drawn evenly: what is not used is left out by chance."""
+    book = 3 * torch.randn(16, 4, generator=generator(seed))
+    x = book[torch.randint(16, (60,), generator=generator(100 + seed))]
+    x = x + 0.1 * torch.randn(60, 4, generator=generator(200 + seed))
+    view = nelbo.wrap_codes(
+        encode=lambda x: torch.cdist(x, book).argmin(1)[:, None],
+        decode=lambda k: book[k[:, 0]],
+        codes=16,
+        x=x,
+        likelihood=nelbo.likelihoods.Normal(0.1),
+    )
+    return nelbo.diagnose(view, x, seed=seed, only=["dead-codes"])
+
+
 class Null(NamedTuple):
     """Something in which nothing is wrong."""
 
@@ -211,6 +226,7 @@ NULLS = [
     Null(told_of_holes, 5),
     Null(as_even_as_flat, 5),
     Null(noisy_loss, 20),
+    Null(evenly_used_codes, 50),
 ]
 
 

@@ -158,8 +158,9 @@ def test_one_head_is_found_in_the_encoder_and_in_the_decoder():
     assert list(look(encode=lambda mu, logvar: (mu, mu))) == ["shared-heads"]
     assert list(look(encode=lambda mu, logvar: (mu, mu.clone()))) == ["shared-heads"]
     decoded = nelbo.likelihoods.Normal("decoded")
-    assert list(look(decode=lambda t: t.repeat(1, 2), x=REAL, likelihood=decoded)) == ["shared-heads"]
-    assert not look(decode=lambda t: torch.cat([t, 0 * t], 1), x=REAL, likelihood=decoded)
+    options = {"x": REAL, "likelihood": decoded, "output": "log_std"}
+    assert list(look(decode=lambda t: t.repeat(1, 2), **options)) == ["shared-heads"]
+    assert not look(decode=lambda t: torch.cat([t, 0 * t], 1), **options)
 
 
 def test_outputs_that_are_cut_off_are_found_where_they_matter():

@@ -29,6 +29,7 @@ def test_the_pad_says_which_brush_it_holds(run_folder, serving, visit):
     page.click("[data-do=draw]")
     brushes = page.locator(".pad-box")
     pressed = brushes.get_by_role("button", pressed=True)
+    pressed.wait_for()
     assert pressed.all_inner_texts() == ["Draw"]
     ground = pressed.evaluate("(button) => getComputedStyle(button).backgroundColor")
     brushes.get_by_role("button", name="Wipe").click()
