@@ -61,8 +61,10 @@ def test_frequencies_are_counted_on_other_examples():
     assert float(found.learned_rate) > math.log(8)
 
 
-@pytest.mark.parametrize("p", [torch.full((8,), 0.125), torch.tensor([0.6, 0.2, 0.1, 0.05, 0.03, 0.02, 0.0, 0.0])])
-@pytest.mark.parametrize("repeated", [False, True])
+@pytest.mark.parametrize(
+    ("p", "repeated"),
+    [(torch.full((8,), 0.125), True), (torch.tensor([0.6, 0.2, 0.1, 0.05, 0.03, 0.02, 0.0, 0.0]), False)],
+)
 def test_perplexity_and_its_standard_error_hold_over_repeated_data(p, repeated):
     """Also where the positions of an example depend on one another; here they are all the same."""
     view, entropy = view_of(3, codes=64), float(-(p * p.clamp(min=1e-9).log()).sum())

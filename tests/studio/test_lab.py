@@ -63,6 +63,7 @@ def _connected(page, address):
         page.evaluate("() => new Promise(requestAnimationFrame)")
 
 
+@pytest.mark.slow  # half a minute, to start JupyterLab
 def test_a_drag_in_the_notebook_arrives_in_python_and_back(tab, tmp_path):
     with jupyterlab(tmp_path) as address:
         tab.page.goto(address)
