@@ -3,7 +3,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 
 .PHONY: help demo studio test lint types duplicates js-if-npm js check slow test-busy bench bench-gpu reproduce \
-	second-device diagnose-suite fuzz chaos pictures clean
+	second-device diagnose-suite fuzz chaos wild pictures clean
 
 help:
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
@@ -65,6 +65,15 @@ fuzz: .venv/.dev  ## search for inputs that end in a traceback or not at all, te
 chaos: .venv/.dev  ## kill trainings and scorings at random and compare what they end in with undisturbed ones, 45 minutes
 	$(BIN)/python -m tests.chaos $(ARGS)
 
+wild: .venv-wild/.done  ## what the losses of other projects weigh, measured again, into docs/wild.md (10 min)
+	OMP_NUM_THREADS=1 .venv-wild/bin/python -m tests.wild --docs $(ARGS)
+
+.venv-wild/.done: tests/wild/requirements.txt pyproject.toml
+	$(PYTHON) -m venv .venv-wild
+	.venv-wild/bin/pip install --quiet --disable-pip-version-check $$(grep '^torch==' constraints.txt)
+	.venv-wild/bin/pip install --quiet --disable-pip-version-check -e . -r tests/wild/requirements.txt
+	@touch $@
+
 pictures: .venv/.dev  ## take the studio's pictures for the README and the docs, from the pages with the demo's runs
 	NELBO_PICTURES=docs/images OMP_NUM_THREADS=1 $(BIN)/pytest tests/studio/test_pictures.py $(ARGS)
 
@@ -110,4 +119,4 @@ node_modules/.done: package.json package-lock.json
 	@touch $@
 
 clean:  ## remove the environment and caches; runs stay
-	rm -rf .venv .venv-bench .venv-gpu node_modules .pytest_cache .ruff_cache .import_linter_cache
+	rm -rf .venv .venv-bench .venv-gpu .venv-wild node_modules .pytest_cache .ruff_cache .import_linter_cache

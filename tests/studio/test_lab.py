@@ -10,6 +10,8 @@ import threading
 from contextlib import contextmanager
 from pathlib import Path
 
+import pytest
+
 from nelbo.studio.server import listen
 
 NOTEBOOK = Path(__file__).parents[2] / "notebooks" / "explorer.ipynb"
