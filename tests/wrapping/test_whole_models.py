@@ -297,6 +297,18 @@ def test_what_happens_after_decode_is_said():
     assert "own reconstruction DIFFERS" in str(vae)
 
 
+def test_what_happens_before_encode_is_said():
+    class Standardizing(Script):
+        def forward(self, x):
+            mu, h = self.encode((x - 3) / 2)
+            return self.decode(self.draw(mu, h)), mu, h
+
+    assert "encode is given something else" not in str(nelbo.wrap(Script(), x=X))
+    raw = 2 * torch.randn(60, FEATURES, generator=G) + 3
+    vae = nelbo.wrap(Standardizing(squash=False), x=raw, likelihood=nelbo.likelihoods.Normal(1.0))
+    assert "encode is given something else than x: what the model encodes DIFFERS" in str(vae)
+
+
 def test_a_function_makes_the_distribution_of_what_decode_gives():
     model = Script(squash=False)
     sigma = torch.linspace(0.5, 1.5, FEATURES)

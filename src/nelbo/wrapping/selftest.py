@@ -25,9 +25,12 @@ def self_test(view: Any, runs: Sequence[Callable[[Tensor], Any]], x: Tensor) -> 
         x: (batch, \\*event).
 
     Returns:
-        a conclusion about the reconstruction and one about the loss, where the model gives them.
+        conclusions about what encode is given, where that is not x, and about the reconstruction and the loss, where
+        the model gives them.
     """
     seen: list[tuple[Tensor, Any]] = []
+    encoded: list[tuple[Any, ...]] = []
+    told: tuple[Conclusion, ...] = ()
 
     def listen(args: tuple[Any, ...], output: Any) -> Any:
         z = first_tensor(args)
@@ -35,18 +38,44 @@ def self_test(view: Any, runs: Sequence[Callable[[Tensor], Any]], x: Tensor) -> 
             seen.append((z, output))
         return output
 
+    def note(args: tuple[Any, ...], output: Any) -> Any:
+        encoded.append(args)
+        return output
+
     with torch.no_grad(), own_randomness(x.device), restoring(view.networks), in_mode(view.networks, training=False):
         for run in runs:
             seen.clear()
+            encoded.clear()
             try:
                 seed_noise(x.device, 0)
-                with intercepted(view.decoding.function, listen, (run,)):
+                with contextlib.ExitStack() as listening:
+                    listening.enter_context(intercepted(view.decoding.function, listen, (run,)))
+                    with contextlib.suppress(ValueError):  # an encode that the model does not look up
+                        listening.enter_context(intercepted(view.encoding.function, note, (run,)))
                     answer = run(x)
             except Exception:  # another way may do; that none does is said of the draws of z
                 continue
             if len(seen) == 1 and len(seen[0][0]) == len(x):
-                return _compared(view, x, answer, *seen[0])
-    return ()
+                return (*_given(encoded, x), *_compared(view, x, answer, *seen[0]))
+            told = told or _given(encoded, x)
+    return told
+
+
+def _given(calls: Sequence[tuple[Any, ...]], x: Tensor) -> tuple[Conclusion, ...]:
+    """What is said where no call of encode was given x."""
+    values = [t for args in calls for t in leaves(args).values() if t.is_floating_point()]
+    same = [t for t in values if t.numel() == x.numel()]
+    size = float(x.abs().max()) or 1.0
+    if not values or any(float((t - x.to(t.dtype).reshape(t.shape)).abs().max()) <= _ERROR * size for t in same):
+        return ()
+    given = same[0] if same else values[0]
+    fact = "encode is given something else than x: what the model encodes DIFFERS from what the view does"
+    because = (
+        f"a tensor of shape {tuple(given.shape)} with mean {float(given.mean()):.3g} and standard deviation "
+        f"{float(given.std()):.3g} reaches it, and x has shape {tuple(x.shape)}, {float(x.mean()):.3g} and "
+        f"{float(x.std()):.3g}: give wrap and the view x as it reaches encode"
+    )
+    return (Conclusion("self-test", fact, because),)
 
 
 def _compared(view: Any, x: Tensor, answer: Any, z: Tensor, decoded: Any) -> tuple[Conclusion, ...]:
