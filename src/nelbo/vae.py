@@ -626,6 +626,16 @@ def at_condition(model: Model, batch: Batch) -> Model:
     return model if batch.c is None else model.given(batch.c)
 
 
+class NoConditionError(ValueError):
+    """A conditional model was run without a condition."""
+
+    def __init__(self, model: Model, why: object) -> None:
+        super().__init__(
+            f"{type(model).__name__} takes a condition, and none was given: {why}. Pass nelbo.data.Batch(x, c=c) in "
+            "place of x, or model.given(c) in place of the model"
+        )
+
+
 @contextmanager
 def conditioned(model: Model, c: Tensor | None) -> Generator[Model]:
     """The model at a condition, or itself where there is none; within, an error for want of a condition says so.
@@ -638,11 +648,10 @@ def conditioned(model: Model, c: Tensor | None) -> Generator[Model]:
         return
     try:
         yield model  # which may do without, or be at a condition already
+    except NoConditionError:
+        raise
     except (ArithmeticError, AttributeError, LookupError, RuntimeError, TypeError, ValueError) as error:
-        raise ValueError(
-            f"{type(model).__name__} takes a condition, and none was given: {error}. Pass nelbo.data.Batch(x, c=c) in "
-            "place of x, or model.given(c) in place of the model"
-        ) from error
+        raise NoConditionError(model, error) from error
 
 
 def fits(px: Distribution, x: Tensor, parameters_per_feature: int = 1) -> None:

@@ -229,6 +229,11 @@ def test_a_conditional_model():
     torch.testing.assert_close(p, torch.stack([model.decode(part, c[rows]) for part in z]))
     weighed = effective_beta(model.forward, vae, nelbo.data.Batch(X, c=c))
     assert float(weighed.beta) == pytest.approx(2, rel=1e-3)
+    for use in (nelbo.loss, nelbo.measure.latent_usage, nelbo.measure.latent_scale, nelbo.diagnose):
+        with pytest.raises(
+            ValueError, match=r"^Wrapped takes a condition, and none was given: it was wrapped with c\."
+        ):
+            use(vae, X)  # as many rows as wrap() had conditions
     with pytest.raises(ValueError, match=r"nelbo.wrap\(model, x=x, c=c\)"):
         nelbo.wrap(model, x=X)
 

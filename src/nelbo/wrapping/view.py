@@ -19,7 +19,7 @@ from nelbo.posteriors import DiagonalNormal
 from nelbo.priors import Prior
 from nelbo.randomness import own_randomness, seed_noise
 from nelbo.registry import check_choice
-from nelbo.vae import Model, as_model, place_of
+from nelbo.vae import Model, NoConditionError, as_model, place_of
 from nelbo.wrapping import decoder, encoder_side
 from nelbo.wrapping.decoder import DecoderSide, Place
 from nelbo.wrapping.encoder_side import EncoderSide
@@ -57,8 +57,10 @@ class Wrapped(Model):
         prior: Prior,
         conclusions: tuple[Conclusion, ...] = (),
         sampling: Sampling | None = None,
+        conditional: bool = False,
     ) -> None:
         super().__init__()
+        self._conditional = conditional
         self.encoding, self.decoding = encoding, decoding
         self.latent = encoding.latent_shape.numel()
         self.behind = nn.ModuleList(modules)
@@ -93,7 +95,7 @@ class Wrapped(Model):
 
     @property
     def conditional(self) -> bool:
-        return self.encoding.condition is not None
+        return self._conditional
 
     def given(self, c: Tensor) -> "Wrapped":
         if not self.conditional:
@@ -104,12 +106,18 @@ class Wrapped(Model):
         return view
 
     def posterior(self, x: Tensor) -> Distribution:
+        self._check_condition()
         with self.running():
             return self.encoding.posterior(placed_as(x, place_of(self)))
 
     def likelihood(self, z: Tensor) -> Distribution:
+        self._check_condition()
         with self.running():
             return self.decoding.likelihood(placed_as(z, place_of(self)), self.px_family)
+
+    def _check_condition(self) -> None:
+        if self._conditional and self.encoding.condition is None:
+            raise NoConditionError(self, "it was wrapped with c")
 
     def settle(self, batch: Batch) -> None:
         """Set a sigma that is at its optimum to that for these examples, of :func:`placed`."""
@@ -300,17 +308,18 @@ def wrap(
     pz = f"N(0, I) in {size} dimensions" if prior is None else type(prior).__name__
     notes += [*encoded.notes, Conclusion("p(z)", pz, because), *decoded.notes, *modes_of(modules)]
     view = Wrapped(
-        encoded.side,
-        decoded.side,
+        dataclasses.replace(encoded.side, condition=None),
+        dataclasses.replace(decoded.side, condition=None),
         modules=modules,
         # its own copy: an optimal sigma is set to this model's residuals
         likelihood=copy.deepcopy(decoded.likelihood).to(x.device),
         prior=family,
         conclusions=tuple(notes),
         sampling=encoded.sampling,
+        conditional=c is not None,
     )
     view.conclusions += settled(view if c is None else view.given(c), x)
-    view.conclusions += self_test(view, forwards or modules, few)
+    view.conclusions += self_test(view if given is None else view.given(given), forwards or modules, few)
     return view
 
 
