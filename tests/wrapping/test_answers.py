@@ -139,3 +139,27 @@ def test_a_draw_beside_its_mean_and_spread_moves_with_them():
     weighed = effective_beta(model, vae, X)
     assert float(weighed.beta) == pytest.approx(BETA, abs=5 * weighed.beta.error)
     assert weighed.beta.error < 0.5
+
+
+ORDERS = {
+    "before": lambda z, mu, h: (z, mu, h),
+    "after": lambda z, mu, h: (mu, h, z),
+    "between": lambda z, mu, h: (mu, z, h),
+    "named": lambda z, mu, h: {"embedding": z, "mu": mu, "logvar": h},
+}
+
+
+@pytest.mark.parametrize("order", ORDERS)
+def test_a_z_that_is_the_mean_in_evaluation_mode_is_not_taken_for_it(order):
+    class Drawing(Script):
+        def encode(self, x):
+            mu, h = super().encode(x)
+            return ORDERS[order](self.draw(mu, h) if self.training else mu, mu, h)
+
+    model, x = Drawing(), binary(event=(FEATURES,))
+    bernoulli = nelbo.likelihoods.Bernoulli()
+    vae = nelbo.wrap(encode=model.encode, decode=model.decode, x=x, scale="logvar", likelihood=bernoulli).train()
+    q = vae.posterior(x).base_dist
+    mu, h = Script.encode(model, x)
+    torch.testing.assert_close(q.loc, mu)
+    torch.testing.assert_close(q.scale, torch.exp(0.5 * h))

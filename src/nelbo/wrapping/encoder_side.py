@@ -2,6 +2,7 @@
 
 import inspect
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
@@ -13,7 +14,7 @@ from nelbo.wrapping import encoding
 from nelbo.wrapping.answers import is_diagonal_normal, part
 from nelbo.wrapping.encoding import LOG_STD, WORDS, Entries, Layout, Spread, scale_of
 from nelbo.wrapping.given import Conclusion
-from nelbo.wrapping.modules import Function, describe, in_float
+from nelbo.wrapping.modules import Function, describe, in_float, in_mode, restoring
 from nelbo.wrapping.sampling import DrawnInsideError, Sampling, as_scale, measure_sampling
 
 
@@ -80,6 +81,10 @@ def infer(
         return Encoded(EncoderSide(encode, None, "std", qz.mean.shape[1:], flatten, c), qz.mean, None, notes)
     again = encode(x.flatten(1) if flatten else x, *given)
     layout, why = encoding.find_layout(output, again, len(x), latent)
+    if isinstance(layout, Entries) and layout.follows:
+        with restoring(modules), in_mode(modules, training=True), suppress(Exception):
+            first, second = (encode(x.flatten(1) if flatten else x, *given) for _ in range(2))
+            layout = layout.where_still(first, second)
     mean, spread = layout.read(output)
     if mean.shape != spread.shape or len(mean) != len(x):
         raise ValueError(

@@ -8,7 +8,7 @@ import itertools
 import re
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any, Literal, NamedTuple, final
 
@@ -156,6 +156,17 @@ class Entries(Layout):
                 values[path] = mean + noise * LOG_STD[scale](spread).exp()
         return replaced(output, values | {self.mean: mean, self.spread: spread})
 
+    def where_still(self, first: Any, second: Any) -> "Entries":
+        """With the mean at a copy of it that two calls in training mode do not change, where the mean moves.
+
+        A z that is the mean in evaluation mode is drawn in training mode.
+        """
+        still = [path for path in (self.mean, *self.follows) if _same_values(part(first, path), part(second, path))]
+        if not still or self.mean in still:
+            return self
+        follows = (self.mean, *(path for path in self.follows if path != still[0]))
+        return replace(self, mean=still[0], follows=follows)
+
 
 def as_distribution(output: Distribution, batch: int, event: torch.Size | None = None) -> Distribution:
     """The distribution with batch shape (batch,) and the rest as its event.
@@ -288,7 +299,9 @@ def _unnamed_pairs(output: Any, tensors: Mapping[Path, Tensor]) -> list[tuple[Pa
         for mean, spread in itertools.combinations(paths, 2):
             rest = (path for path in paths if path not in (mean, spread))
             if all(_follows(output, path, tensors[path], tensors[mean], tensors[spread]) for path in rest):
-                pairs.append((mean, spread))
+                before = paths[: paths.index(spread)]
+                copies = [path for path in before if _same_values(tensors[path], tensors[mean])]
+                pairs.append((copies[-1], spread))  # of (z, mu, h) where z is mu, mu
                 break
     return pairs
 
