@@ -292,6 +292,23 @@ def test_a_forward_alone(answer):
     torch.testing.assert_close(nelbo.loss(vae, X).kl, exact, rtol=1e-5, atol=1e-5)
 
 
+@pytest.mark.parametrize("name", ["net", "model", "network", "module"])
+def test_layers_under_the_name_of_a_holder_are_no_model(name):
+    class Layers(Whole):
+        def __init__(self):
+            super().__init__(ANSWERS["dictionary"])
+            setattr(self, name, nn.Sequential(nn.Linear(FEATURES, FEATURES), nn.Tanh()))
+
+        def forward(self, x):
+            return super().forward(getattr(self, name)(x))
+
+    model = Layers()
+    assert nelbo.wrap(model, x=X).networks == (model,)
+    trainer = nn.Module()
+    trainer.model, trainer.error = Whole(ANSWERS["dictionary"]), nn.MSELoss()
+    assert nelbo.wrap(trainer, x=X).networks == (trainer.model,)
+
+
 def test_what_happens_after_decode_is_said():
     class Squashed(Script):
         def forward(self, x):

@@ -94,8 +94,8 @@ def holder_of(model: Any) -> nn.Module:
     """
     candidate, seen = model, 0
     while seen < 4:
-        inner = next((held for name in _HOLDERS if isinstance(held := _own(candidate, name), nn.Module)), None)
-        parts = any(callable(getattr(candidate, name, None)) for name in (*_ENCODES, *_DECODES))
+        inner = next((held for name in _HOLDERS if _holds_parts(candidate, held := _own(candidate, name))), None)
+        parts = _has_parts(candidate)
         forwards = isinstance(candidate, nn.Module) and _own(candidate, "_orig_mod") is None
         if forwards and ((parts and not _passes_on(candidate)) or inner is None):
             return candidate
@@ -137,6 +137,22 @@ def _own(candidate: Any, name: str) -> Any:
     if isinstance(candidate, nn.Module):
         return candidate._modules.get(name)  # pyright: ignore[reportPrivateUsage]
     return getattr(candidate, name, None)
+
+
+def _has_parts(candidate: Any) -> bool:
+    return any(callable(getattr(candidate, name, None)) for name in (*_ENCODES, *_DECODES))
+
+
+def _holds_parts(candidate: Any, held: Any) -> bool:
+    """Whether what a candidate holds may be the model, and no layers of a model that the candidate is."""
+    if not isinstance(held, nn.Module):
+        return False
+    if not isinstance(candidate, nn.Module):
+        return True
+    weighted = [child for child in candidate.children() if any(True for _ in child.parameters())]
+    if weighted == [held]:  # beside losses and metrics
+        return True
+    return any(_has_parts(module) for module in held.modules())
 
 
 def _passes_on(candidate: nn.Module) -> bool:
