@@ -70,6 +70,28 @@ def test_spatial_latents_and_a_posterior_object():
     assert float(weighed.beta) == pytest.approx(1e-2 * 16 / 2, rel=1e-3)
 
 
+def test_one_spatial_tensor_of_means_and_log_variances():
+    class Moments(nn.Module):
+        def __init__(self):
+            super().__init__()
+            torch.manual_seed(0)
+            self.encoder, self.decoder = nn.Conv2d(1, 4, 2, 2), nn.ConvTranspose2d(2, 1, 2, 2)
+
+        def forward(self, x):
+            mu, h = self.encoder(x).chunk(2, 1)
+            return self.decoder(mu + torch.exp(0.5 * h) * torch.randn_like(mu))
+
+    model, normal = Moments(), nelbo.likelihoods.Normal(1.0)
+    with pytest.raises(ValueError, match="write latent=8; else"):
+        nelbo.wrap(model, x=IMAGES, likelihood=normal)
+    mu, h = model.encoder(IMAGES).chunk(2, 1)
+    exact = 0.5 * (mu**2 + h.exp() - 1 - h).flatten(1).sum(1)
+    for latent in (2, 8):  # channels, and units
+        vae = nelbo.wrap(model, x=IMAGES, likelihood=normal, latent=latent)
+        assert vae.sampling.training == "logvar"
+        torch.testing.assert_close(nelbo.loss(vae, IMAGES).kl, exact)
+
+
 class Network(nn.Module):
     def __init__(self, name, *outputs):
         super().__init__()

@@ -378,13 +378,13 @@ def _layout_of_tensor(output: Tensor, again: Any, batch: int, latent: int | None
     if latent is None:
         raise ValueError(
             f"encode gives one tensor of shape {tuple(output.shape)}: both halves of a q(z|x), or a code without any "
-            f"spread? For two halves (means, then spreads) write latent={output.shape[-1] // 2}; else let it return "
+            f"spread? For two halves (means, then spreads) write latent={output[0].numel() // 2}; else let it return "
             "(mu, logvar). For a plain autoencoder use nelbo.Autoencoder"
         )
-    if output.dim() < 2 or output.shape[1] != 2 * latent:
+    if output.dim() < 2 or output.shape[1] % 2 or 2 * latent not in (output.shape[1], output[0].numel()):
         raise ValueError(
-            f"encode gives one tensor of shape {tuple(output.shape)}, expected ({batch}, {2 * latent}) for "
-            f"latent={latent}: the means, then the spreads; let it return (mu, logvar)"
+            f"encode gives one tensor of shape {tuple(output.shape)}, expected ({batch}, {2 * latent}) or ({batch}, "
+            f"{2 * latent}, ...) for latent={latent}: the means, then the spreads; let it return (mu, logvar)"
         )
     return Halves(), f"encode gives one tensor of shape {tuple(output.shape)}, twice latent={latent}"
 

@@ -252,7 +252,7 @@ def wrap(
             distribution. A function makes the distribution of what decode returns. Of a whole model that does not say
             it, a family that fits x is assumed, and said so.
         prior: p(z); N(0, I) if None.
-        latent: number of latent dimensions; needed where encode returns one tensor.
+        latent: number of latent dimensions, or of channels of a spatial z; needed where encode returns one tensor.
         scale: of the spread that encode returns: "logvar", "log_std", "std", "variance" or "softplus" (its softplus is
             the standard deviation).
         output: what decode gives, by a name in ``likelihood.readings``: "logits" or "probabilities", "log_rates" or
@@ -295,7 +295,7 @@ def wrap(
         seed_noise(x.device, 0)
         encoded = encoder_side.infer(encode, few, latent, scale, decode, modules, forwards, given)
         size = encoded.mean[0].numel()
-        if latent is not None and latent != size:
+        if latent is not None and latent not in (size, encoded.mean.shape[1]):  # units, or channels of a spatial z
             raise ValueError(
                 f"encode gives means of shape {tuple(encoded.mean.shape)}, so latent={size}, not {latent}; leave "
                 "latent= out"
