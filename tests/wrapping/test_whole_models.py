@@ -125,6 +125,9 @@ def test_networks_with_named_outputs_and_an_error_in_the_configuration():
     model = Benchmark("mse")
     vae = nelbo.wrap(model, x=X)
     assert vae.px_family.sigma == 1.0
+    said = "p(x|z): Normal with sigma = 1, because model_config.reconstruction_loss is 'mse'"
+    assert said in str(vae)
+    assert said not in str(nelbo.wrap(model, x=X, likelihood=nelbo.likelihoods.Normal(2.0)))
     assert "own loss is the negative ELBO, without the constants" in str(vae)
     weighed = effective_beta(lambda x: model({"data": x}), vae, X)
     assert weighed.cause == "nelbo"

@@ -38,7 +38,7 @@ class Parts:
         encode: x, or x and c, to q(z|x).
         decode: z, or z and c, to p(x|z).
         runs: ways to run the whole model on x, to be tried in turn.
-        likelihood: p(x|z), where the model's configuration names its error.
+        configured: p(x|z), where the model's configuration names its error, and what is said of it.
         notes: what was concluded.
     """
 
@@ -46,7 +46,7 @@ class Parts:
     encode: Function
     decode: Function
     runs: tuple[Callable[[Tensor], Any], ...]
-    likelihood: Likelihood | None
+    configured: tuple[Likelihood, Conclusion] | None
     notes: tuple[Conclusion, ...]
 
 
@@ -320,13 +320,16 @@ def _listened(
 # what a model says of itself
 
 
-def _configured(*holders: Any) -> Likelihood | None:
+def _configured(*holders: Any) -> tuple[Likelihood, Conclusion] | None:
     """p(x|z) by the error that the model's configuration names."""
     for holder in holders:
         for name in _CONFIGURATIONS:
             error = _setting(getattr(holder, name, None), "reconstruction_loss")
             if isinstance(error, str) and error.lower() in _ERRORS:
-                return _ERRORS[error.lower()]()
+                likelihood = _ERRORS[error.lower()]()
+                sigma = "" if likelihood.sigma is None else f" with sigma = {likelihood.sigma:g}"
+                because = f"{name}.reconstruction_loss is {error!r}; likelihood= says another"
+                return likelihood, Conclusion("p(x|z)", f"{type(likelihood).__name__}{sigma}", because)
     return None
 
 

@@ -281,8 +281,10 @@ def wrap(
         found = parts_of(model, placed_as(few, weight_of(model)), given, latent)
         encode, decode = encode or found.encode, decode or found.decode
         module, forwards = module or found.module, forwards or found.runs
-        likelihood = likelihood or found.likelihood
         notes += found.notes
+        if likelihood is None and found.configured is not None:
+            likelihood, why = found.configured
+            notes.append(why)
     encode, decode = _check(encode=encode, decode=decode, scale=scale)
     modules = (module,) if isinstance(module, nn.Module) else tuple(module or modules_behind(encode, decode))
     weight = first_tensor(p for m in modules for p in m.parameters())
