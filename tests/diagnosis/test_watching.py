@@ -4,6 +4,7 @@ import copy
 import random
 import sys
 import types
+from collections import defaultdict, deque
 
 import numpy as np
 import pytest
@@ -23,7 +24,7 @@ LOGGED = []
 
 
 class VAE(nn.Module):
-    """Everything that a look at it could disturb: running statistics, dropout, a frozen weight, a counter."""
+    """Everything that a look at it could disturb: statistics, a frozen weight, a counter, generators of its own."""
 
     def __init__(self):
         super().__init__()
@@ -32,6 +33,8 @@ class VAE(nn.Module):
         self.decoder = nn.Sequential(nn.Linear(2, 16), nn.ReLU(), nn.Linear(16, 12), nn.Sigmoid())
         self.decoder[0].weight.requires_grad_(False)
         self.steps = 0
+        self.seen, self.own = defaultdict(deque), torch.Generator().manual_seed(3)
+        self.numbers, self.python = np.random.default_rng(3), random.Random(3)
 
     def encode(self, x):
         h = self.body(x)
@@ -42,8 +45,11 @@ class VAE(nn.Module):
 
     def forward(self, x):
         self.steps += 1
+        self.seen["rows"].append(len(x))
         mu, logvar = self.encode(x)
-        return self.decode(mu + (0.5 * logvar).exp() * torch.randn_like(mu)), mu, logvar
+        self.python.random(), self.numbers.random()
+        noise = torch.randn_like(mu) + 1e-3 * torch.randn(mu.shape, generator=self.own)
+        return self.decode(mu + (0.5 * logvar).exp() * noise), mu, logvar
 
 
 def loss_of(model, x):
@@ -95,7 +101,8 @@ def test_the_training_does_not_notice_it(both):
         assert parameter.grad is None or torch.equal(parameter.grad, other.grad)
     assert torch.equal(noise[0], other_noise[0])
     assert noise[1:] == other_noise[1:]
-    assert (alone.steps, calls) == (model.steps, other_calls)
+    assert (alone.steps, calls, alone.seen) == (model.steps, other_calls, model.seen)
+    assert (alone.python.random(), alone.numbers.random()) == (model.python.random(), model.numbers.random())
     assert all(part.training for part in model.modules())
 
 

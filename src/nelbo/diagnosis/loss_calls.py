@@ -103,7 +103,7 @@ class LossFunction:
 
     def _evaluated(self, answers: Answers, seed: int) -> float:
         quiet = _without_logging(self.modules)
-        without_trace = restoring(self.modules), undisturbed([self.function], seed)
+        without_trace = restoring(self.modules), undisturbed([self.function, *self.modules], seed)
         with torch.no_grad(), own_randomness(answers.x.device), quiet, without_trace[0], without_trace[1]:
             seed_noise(answers.x.device, seed)
             with in_mode(self.modules, training=True):

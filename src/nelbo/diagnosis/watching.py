@@ -186,7 +186,7 @@ class Watch:
             self.model.px_family.to(device)
             self.model.pz_family.to(device)
         trained = [(p, p.requires_grad) for module in modules for p in module.parameters()]
-        with own_randomness(device), undisturbed([self.loss], 0), restoring(modules):
+        with own_randomness(device), undisturbed([self.loss, *modules], 0), restoring(modules):
             try:
                 yield modules
             finally:

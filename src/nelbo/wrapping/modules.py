@@ -2,11 +2,12 @@
 
 import inspect
 import random
+from collections import deque
 from collections.abc import Callable, Generator, Iterable, Sequence
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
 from functools import partial, update_wrapper
-from operator import setitem
+from operator import is_, setitem
 from types import CodeType
 from typing import Any
 
@@ -114,12 +115,20 @@ def is_sharded(module: nn.Module) -> bool:
 
 
 @contextmanager
-def restoring(modules: Iterable[nn.Module]) -> Generator[None]:
-    """Within, modules run without a trace: modes, buffers, gradients, counters and flags are put back."""
+def restoring(modules: Iterable[nn.Module], *, first: bool = False) -> Generator[None]:
+    """Within, modules run without a trace: modes, buffers, gradients, counters and collections are put back.
+
+    Args:
+        modules: with all that they hold.
+        first: whether it may be their first run: what was absent or None then stays as it is made, such as the shape
+            that encode leaves for decode.
+    """
     modules = tuple(modules)
-    every = list(dict.fromkeys(module for root in modules for module in root.modules()))
+    every = dict.fromkeys(module for root in modules for module in root.modules())
+    every = [module for module in every if not _is_lazy(module)]  # its first run makes it
     attributes = [(module, dict(vars(module))) for module in every]
-    lists = [(held, held.copy()) for _, before in attributes for held in before.values() if type(held) is list]
+    own = [value for _, before in attributes for name, value in before.items() if name not in _OF_EVERY_MODULE]
+    collections = [(held, _contents(held)) for held in _collections(own)]
     buffers = [(module, key, t, t.clone()) for module in every for key, t in module.named_buffers(recurse=False)]
     gradients = [(parameter, parameter.grad) for root in modules for parameter in root.parameters()]
     for parameter, _ in gradients:
@@ -130,41 +139,108 @@ def restoring(modules: Iterable[nn.Module]) -> Generator[None]:
         for parameter, gradient in gradients:
             parameter.grad = gradient
         for module, before in attributes:
+            made = {key: value for key, value in vars(module).items() if first and before.get(key) is None}
             vars(module).clear()
-            vars(module).update(before)
-        for held, before in lists:
-            held[:] = before
+            vars(module).update(before | made)
+        for held, before in collections:
+            _put_back(held, before)
         with torch.no_grad():
             for module, key, tensor, value in buffers:
                 tensor.copy_(value)
                 setattr(module, key, tensor)
 
 
+_OF_EVERY_MODULE = frozenset(vars(nn.Module()))  # names of torch's own attributes, such as the registry of hooks
+
+
+def _is_lazy(module: nn.Module) -> bool:
+    """Whether it has weights without a shape yet."""
+    tensors = (*module.parameters(recurse=False), *module.buffers(recurse=False))
+    return any(isinstance(tensor, nn.UninitializedParameter | nn.UninitializedBuffer) for tensor in tensors)
+
+
+def _collections(values: Iterable[Any], depth: int = 3) -> list[Any]:
+    """The lists, dictionaries, sets and deques among values, and within them; not within those that hold data."""
+    found = [value for value in values if isinstance(value, list | dict | set | deque)]
+    if not found or not depth:
+        return found
+    within = [entry for held in found if len(held) < _MANY for entry in _contents(held)]
+    return [*found, *_collections(within, depth - 1)]
+
+
+def _contents(held: Any) -> list[Any]:
+    """The entries of a collection; of a dictionary its keys, then its values."""
+    return [*dict.keys(held), *dict.values(held)] if isinstance(held, dict) else list(held)
+
+
+def _put_back(held: Any, before: list[Any]) -> None:
+    """Give a collection its entries back; one that has them is not written to, as some cannot be."""
+    now = _contents(held)
+    if len(now) == len(before) and all(map(is_, now, before)):
+        return
+    held.clear()
+    if isinstance(held, dict):
+        half = len(before) // 2
+        held.update(zip(before[:half], before[half:], strict=True))
+    elif isinstance(held, set):
+        held.update(before)
+    else:
+        held.extend(before)
+
+
 @contextmanager
-def undisturbed(functions: Sequence[Any], seed: int) -> Generator[None]:
+def undisturbed(functions: Sequence[Any], seed: int, *, plain: bool = True) -> Generator[None]:
     """Within, functions find Python's, numpy's and their own random generators at a seed; afterwards all is put back.
 
     That holds for these generators, and for the numbers and words that the functions hold under a name, such as a
     counter of steps in a global, a closure or an attribute.
+
+    Args:
+        functions: they, or modules with all that they hold.
+        seed: of the generators.
+        plain: whether numbers and words are put back too.
     """
-    held = list(_looked_up(functions))
-    plain = [(put, value) for value, put in held if put is not _nowhere and isinstance(value, _PLAIN)]
-    generators = {id(value): value for value, _ in held if isinstance(value, torch.Generator)}.values()
-    states = [(generator, generator.get_state()) for generator in generators]
-    python, numbers = random.getstate(), np.random.get_state()
-    random.seed(seed)
-    np.random.seed(seed)
-    for generator in generators:
-        generator.manual_seed(seed)
+    inner = [module for root in functions if isinstance(root, nn.Module) for module in root.modules()]
+    held = list(_looked_up([*functions, *inner]))
+    values = [(put, value) for value, put in held if plain and put is not _nowhere and isinstance(value, _PLAIN)]
+    generators = {id(value): value for value, _ in held if isinstance(value, _GENERATORS)}.values()
+    controls: list[_Controls] = [
+        (random.getstate, random.setstate, random.seed),
+        (np.random.get_state, np.random.set_state, np.random.seed),
+        *map(_controls_of, generators),
+    ]
+    states = [(put, get()) for get, put, _ in controls]
+    for _, _, start in controls:
+        start(seed)
     try:
         yield
     finally:
-        for put, value in plain:
+        for put, value in values:
             put(value)
-        for generator, state in states:
-            generator.set_state(state)
-        random.setstate(python)
-        np.random.set_state(numbers)
+        for put, state in states:
+            put(state)
+
+
+@contextmanager
+def without_trace(modules: Sequence[nn.Module]) -> Generator[None]:
+    """Within, modules may run for the first time; their generators and what :func:`restoring` names are put back."""
+    with undisturbed(modules, 0, plain=False), restoring(modules, first=True):
+        yield
+
+
+_Controls = tuple[Callable[[], Any], Callable[[Any], object], Callable[[int], object]]
+_GENERATORS = (torch.Generator, np.random.Generator, random.Random)
+
+
+def _controls_of(generator: Any) -> _Controls:
+    """How a generator's state is read and written, and how it is started at a seed."""
+    if isinstance(generator, torch.Generator):
+        return generator.get_state, generator.set_state, generator.manual_seed
+    if isinstance(generator, random.Random):
+        return generator.getstate, generator.setstate, generator.seed
+    bits = generator.bit_generator
+    put = partial(setattr, bits, "state")
+    return (lambda: bits.state), put, lambda seed: put(type(bits)(seed).state)
 
 
 _PLAIN = (int, float, str, bool, type(None))
@@ -330,7 +406,7 @@ def _names_in(code: CodeType) -> set[str]:
 
 def _is_of_a_library(thing: Any) -> bool:
     """Whether a function or class is torch's or ours, which hold nobody's encode."""
-    return (thing.__module__ or "").partition(".")[0] in ("torch", "nelbo", "numpy", "builtins")
+    return (thing.__module__ or "").partition(".")[0] in ("torch", "nelbo", "numpy", "random", "builtins")
 
 
 _MANY = 1000  # entries of a collection, beyond which it holds data
