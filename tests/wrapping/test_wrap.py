@@ -1,9 +1,13 @@
 """Anyone's model: what is inferred is what was built, and what cannot be known is asked for."""
 
 import functools
+import pickle
+import random
+from collections import defaultdict, deque
 from types import SimpleNamespace
 from typing import NamedTuple
 
+import numpy as np
 import pytest
 import torch
 from torch import nn
@@ -462,6 +466,62 @@ def test_functions_without_modules_keep_the_precision_of_x():
     assert vae.networks == ()
     assert nelbo.loss(vae, X).nelbo.dtype == torch.float64
     assert nelbo.diagnose(vae, X, examples=50, only=["not-finite"]).healthy
+
+
+class Counting(Script):
+    """It counts, keeps and draws in each run, with generators of its own; encode tells decode a shape."""
+
+    def __init__(self):
+        super().__init__()
+        self.own, self.numbers, self.python = torch.Generator(), np.random.default_rng(0), random.Random(0)
+        self.calls, self.seen, self.last, self.shape = 0, defaultdict(list), deque(maxlen=2), None
+        self.fixed = Fixed(size=1)
+        self.register_buffer("average", torch.zeros(LATENT))
+
+    def encode(self, x):
+        mu, h = super().encode(x)
+        self.calls += 1
+        self.seen["rows"].append(len(x)), self.last.append(len(x))
+        self.average += mu.mean(0)
+        self.shape, self.made = x.shape[1:], True
+        return mu, h
+
+    def decode(self, z):
+        random.random(), np.random.rand(), self.python.random(), self.numbers.random()
+        return super().decode(z).view(-1, *self.shape)
+
+    def draw(self, mu, h):
+        return mu + (0.5 * h).exp() * torch.randn(h.shape, generator=self.own, device="cpu").to(h)
+
+    def state(self):
+        ours = self.own.get_state().tolist(), self.numbers.bit_generator.state, self.python.getstate()
+        kept = self.calls, dict(self.seen), list(self.last), self.average.tolist()
+        return *ours, *kept, random.getstate(), np.random.get_state()[1:3]
+
+
+class Fixed(dict):
+    """A dictionary that cannot be changed, as a configuration."""
+
+    def update(self, *args, **kwargs):
+        raise TypeError
+
+
+@pytest.mark.parametrize("whole", [True, False])
+def test_nothing_is_left_behind(whole):
+    model = Counting()
+    before = pickle.dumps(model.state())
+    parts = {"model": model} if whole else {"encode": model.encode, "decode": model.decode}
+    vae = nelbo.wrap(**parts, x=X, scale="logvar", likelihood=BERNOULLI())
+    unchanged = pickle.dumps(model.state()) == before
+    assert unchanged  # without a difference of long states
+    assert vae.likelihood(torch.zeros(2, LATENT)).mean.shape == (2, FEATURES)  # of a shape that the first run leaves
+
+
+def test_weights_that_the_first_run_makes():
+    encoder, decoder = nn.LazyLinear(2 * LATENT), nn.LazyLinear(FEATURES)
+    vae = nelbo.wrap(encode=encoder, decode=decoder, x=X, latent=LATENT, scale="logvar", likelihood=BERNOULLI())
+    assert (encoder.in_features, decoder.in_features) == (FEATURES, LATENT)
+    assert nelbo.loss(vae, X).nelbo.isfinite().all()
 
 
 @pytest.mark.parametrize(

@@ -25,7 +25,16 @@ from nelbo.wrapping.decoder import DecoderSide, Place
 from nelbo.wrapping.encoder_side import EncoderSide
 from nelbo.wrapping.encoding import LOG_STD, Halves, Spread
 from nelbo.wrapping.given import Conclusion, as_prior
-from nelbo.wrapping.modules import Function, first_tensor, in_float, in_mode, modules_behind, noisy_layers, undisturbed
+from nelbo.wrapping.modules import (
+    Function,
+    first_tensor,
+    in_float,
+    in_mode,
+    modules_behind,
+    noisy_layers,
+    undisturbed,
+    without_trace,
+)
 from nelbo.wrapping.parts import parts_of
 from nelbo.wrapping.sampling import Sampling
 from nelbo.wrapping.selftest import self_test
@@ -293,7 +302,7 @@ def wrap(
     x = placed_as(x, weight)
     few = _few(x)
     given = None if c is None else c[: len(few)]
-    with torch.no_grad(), own_randomness(x.device), in_mode(modules, training=False):
+    with torch.no_grad(), own_randomness(x.device), without_trace(modules), in_mode(modules, training=False):
         seed_noise(x.device, 0)
         encoded = encoder_side.infer(encode, few, latent, scale, decode, modules, forwards, given)
         size = encoded.mean[0].numel()
@@ -320,8 +329,9 @@ def wrap(
         sampling=encoded.sampling,
         conditional=c is not None,
     )
-    view.conclusions += settled(view if c is None else view.given(c), x)
-    view.conclusions += self_test(view if given is None else view.given(given), forwards or modules, few)
+    with without_trace(modules):
+        view.conclusions += settled(view if c is None else view.given(c), x)
+        view.conclusions += self_test(view if given is None else view.given(given), forwards or modules, few)
     return view
 
 
