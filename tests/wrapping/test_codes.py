@@ -159,6 +159,21 @@ def test_another_x_in_front_does_not_move_what_codes_decode_to():
     torch.testing.assert_close(view.likelihood(z).mean, other.likelihood(z).mean, rtol=0, atol=0)
 
 
+def test_a_quantizer_that_counts_does_not_count_what_is_measured():
+    model = made(MovingAverage)
+    model.quantizer.runs = 0
+    model.quantizer.register_buffer("usage", torch.zeros(()))
+
+    def count(module, args, answer):
+        module.runs += 1
+        module.usage += 1
+
+    model.quantizer.register_forward_hook(count)
+    view = nelbo.wrap_codes(model, x=X, likelihood=HALF_SQUARE)
+    nelbo.measure.codes(view, X)
+    assert (model.quantizer.runs, float(model.quantizer.usage)) == (0, 0)
+
+
 def functions(codes=6, x=X):
     torch.manual_seed(2)
     book, decoder = torch.randn(6, 16), nn.Linear(16, 16)

@@ -16,7 +16,7 @@ from torch.nn import functional as F
 
 from nelbo.wrapping.answers import Path, leaves, name_of, part, replaced, shown
 from nelbo.wrapping.given import Conclusion
-from nelbo.wrapping.modules import describe, first_tensor, in_mode, intercepted, restoring
+from nelbo.wrapping.modules import describe, first_tensor, in_mode, intercepted, without_trace
 from nelbo.wrapping.parts import holder_of, runs_of
 
 _INDICES = ("indices", "quantized_indices", "encoding_indices", "min_encoding_indices", "codes", "embed_ind", "tokens")
@@ -38,7 +38,7 @@ class Quantizer:
     Attributes:
         holder: the model.
         module: the quantizer.
-        run: runs the whole model on x.
+        run: runs the whole model on x, and leaves nothing behind in it.
         indices: the place of the codes in the quantizer's answer.
         quantized: the place of what they stand for.
         like: one answer of codes, (n, \\*positions) or (n \\* positions, \\*rest), and n.
@@ -86,6 +86,12 @@ class Quantizer:
             return self.run(example.expand(len(indices), *example.shape[1:]))
 
 
+def _without_trace(holder: nn.Module, run: Callable[[Tensor], Any], x: Tensor) -> Any:
+    """What the model answers; a quantizer that counts how often its codes are used does not count this."""
+    with without_trace((holder,)):
+        return run(x)
+
+
 def _by_row(raw: Tensor, n: int) -> Tensor:
     """Codes as (n, \\*positions): some quantizers give those of all examples in one row."""
     raw = raw if len(raw) == n else raw.reshape(n, -1, *raw.shape[1:])
@@ -121,8 +127,9 @@ def quantizer_of(model: Any, x: Tensor) -> Quantizer:
                     *_other_terms(answer, quantized),
                 )
                 codes = _number_of_codes(module, lookup, raw)
+                quiet = partial(_without_trace, holder, run)
                 return Quantizer(
-                    holder, module, run, indices, quantized, (raw, len(x)), lookup, codes, x[:1].clone(), notes
+                    holder, module, quiet, indices, quantized, (raw, len(x)), lookup, codes, x[:1].clone(), notes
                 )
         raise ValueError(
             f"no module within {describe(holder)} answers with whole numbers, the codes, and with floats that its "
@@ -140,7 +147,7 @@ def _calls(holder: nn.Module, run: Callable[[Tensor], Any], x: Tensor) -> list[t
             seen.append((module, answer))
 
     with ExitStack() as undo, torch.no_grad():
-        undo.enter_context(restoring((holder,)))
+        undo.enter_context(without_trace((holder,)))
         undo.enter_context(in_mode((holder,), training=False))
         for module in holder.modules():
             if module is not holder:
