@@ -20,7 +20,7 @@ from nelbo.files import check_storage
 T = TypeVar("T")
 Say = Callable[[Any], None]
 
-_RETRIES = 10  # lost processes that a training, or a task, survives
+_RETRIES = 10  # lost processes that a training, or all tasks together, survive
 _LOOK_EVERY = 0.5  # seconds
 _RAY = ".ray"  # what Ray keeps of a training, in the folder of the run, until it ends
 
@@ -133,7 +133,7 @@ def side_by_side(
     Raises:
         ImportError: Ray is not installed.
         ValueError: the cluster has no room for so many; and what a task raised.
-        ConnectionError: the process of a task was lost more than 10 times.
+        ConnectionError: processes of tasks were lost more than 10 times, all tasks together.
     """
     here = Path.cwd()
     with _cluster(at_once, threads) as ray:
