@@ -105,6 +105,7 @@ NUMBERS = {
     "mean and r": lambda raw: torch.cat([raw[..., 0].exp(), raw[..., 1].exp()], 1),
     "mean and r, last axis": lambda raw: raw.exp(),
     "mean and r, tuple": lambda raw: (raw[..., 0].exp(), raw[..., 1].exp()),
+    "mean and r, by name": lambda raw: {"px_r": raw[..., 1].exp(), "px_rate": raw[..., 0].exp()},
 }
 
 
@@ -115,6 +116,23 @@ def test_counts(form):
     log_mean, log_r = raw.unbind(-1)
     expected = NegativeBinomial(log_r.exp(), logits=log_mean - log_r).log_prob(COUNTS).sum(1)
     torch.testing.assert_close(got, expected, rtol=1e-4, atol=1e-4)
+
+
+def test_names_that_do_not_say_which_is_the_mean():
+    model = Plain(2, lambda raw: {"a": raw[..., 0].exp(), "b": raw[..., 1].exp()})
+    with pytest.raises(ValueError, match=r"do not say which is the mean; return them as a tuple"):
+        log_px(nelbo.likelihoods.NegativeBinomial(), model, COUNTS)
+
+
+def test_a_spread_by_its_name_is_part_of_the_family_that_is_assumed():
+    model = Plain(2, lambda raw: {"mean": raw[..., 0], "logvar": raw[..., 1]})
+    vae = nelbo.wrap(model, x=REAL, scale="logvar")
+    z = torch.randn(N, LATENT, generator=torch.Generator().manual_seed(1))
+    mean, logvar = model.raw(z).unbind(-1)
+    expected = Normal(mean, torch.exp(0.5 * logvar)).log_prob(REAL).sum(1)
+    torch.testing.assert_close(vae.likelihood(z).log_prob(REAL), expected, rtol=1e-4, atol=1e-4)
+    vae = nelbo.wrap(Plain(2, lambda raw: {"mean": raw[..., 0], "other": raw[..., 1]}), x=REAL, scale="logvar")
+    assert "other of what decode gives not read" in str(vae)
 
 
 @pytest.mark.parametrize("scale", ["logvar", "std"])

@@ -247,7 +247,8 @@ def infer(
         family = given if isinstance(given, Likelihood) else GivenLikelihood(_support(px), px.event_shape)
         return Decoded(side, family, [Conclusion("p(x|z)", _in_a_line(px), why)])
     notes: list[Conclusion] = []
-    if likelihood is None and assume:
+    assumed = likelihood is None and assume
+    if assumed:
         likelihood, why = _assumed(first, x)
         notes.append(Conclusion("p(x|z)", f"assumed to be {type(likelihood).__name__}", why))
     likelihood = _family(likelihood, x)
@@ -258,6 +259,7 @@ def infer(
         if pair is None
         else (pair, None if likelihood.decodes_spread else output)
     )
+    notes += _unread(first, place.path, x) if assumed and pair is None else []
     value = place.read(first)
     if value.numel() != len(x) * numbers:
         _misfit(value, x, likelihood)
@@ -324,14 +326,32 @@ def _assumed(output: Any, x: Tensor) -> tuple[Likelihood, str]:
     summary = fitting(x).summary
     sizes = {t.numel() / x.numel() for t in leaves(output).values()}
     several = 2 in sizes or sum(t.numel() == x.numel() for t in leaves(output).values()) == 2
+    names = [name_of(output, path) for path, t in leaves(output).items() if t.numel() == x.numel()]
+    spreads = [name for name in names if scale_of(name)]
     ask = "likelihood= was not given; write it if the model was trained with another one"
     if summary.kind == "binary":
         return Bernoulli(), f"x holds 0 and 1, and {ask}"
     if summary.kind == "counts":
         return NegativeBinomial() if several and 1 not in sizes else Poisson(), f"x holds counts, and {ask}"
+    if len(names) == 2 and len(spreads) == 1:
+        return Normal("decoded"), f"decode gives {spreads[0]} beside a mean, and {ask}"
     if several and 1 not in sizes:
         return Normal("decoded"), f"decode gives two numbers for each feature, and {ask}"
     return Normal("optimal"), f"with sigma at its optimum, its own scale: {ask}"
+
+
+def _unread(output: Any, path: Path, x: Tensor) -> list[Conclusion]:
+    """What decode gives beside the reconstruction that may be a parameter of p(x|z)."""
+    if not path:
+        return []
+    found, taken = leaves(output), part(output, path)
+    beside = [
+        p for p, t in found.items() if t is not taken and (t.numel() == x.numel() or scale_of(name_of(output, p)))
+    ]
+    if not beside:
+        return []
+    why = f"{shown(path)} is taken for the reconstruction; if they are of p(x|z), write likelihood="
+    return [Conclusion("p(x|z)", f"{', '.join(map(shown, beside))} of what decode gives not read", why)]
 
 
 def _family(likelihood: Any, x: Tensor) -> Likelihood:
@@ -528,7 +548,7 @@ def _find_pair(output: Any, batch: int, features: int, likelihood: Likelihood, s
     spreads = [path for path, name in names.items() if scale_of(name)]
     means = [path for path in found if path not in spreads]
     if not likelihood.decodes_spread:
-        return Pair(first=next(iter(found)), second=list(found)[1]) if len(found) == 2 else None
+        return Pair(*_center_first(output, names, likelihood)) if len(found) == 2 else None
     if len(spreads) == 1 and len(means) == 1:
         return Pair(means[0], spreads[0], scale_of(names[spreads[0]]) or "log_std")
     if len(found) != 2:
@@ -543,6 +563,33 @@ def _find_pair(output: Any, batch: int, features: int, likelihood: Likelihood, s
             f"decode gives two tensors for {type(likelihood).__name__}, a mean and a spread; write {lines}"
         )
     return Pair(mean, spread, scale)
+
+
+_CENTERS = ("mu", "mean", "means", "loc", "location", "rate", "rates", "m")
+_BESIDE = ("theta", "r", "dispersion", "totalcount", "count", "scale", "sigma", "std", "s")
+_DECORATION = ("log", "ln", "inverse", "x", "px", "")
+
+
+def _center_first(output: Any, names: Mapping[Path, str], likelihood: Likelihood) -> tuple[Path, Path]:
+    """The places of a mean and of the parameter beside it, by their names, or in a tuple by their order.
+
+    Raises:
+        ValueError: nothing tells which is which.
+    """
+    plain = {path: "".join(w for w in name.lower().split("_") if w not in _DECORATION) for path, name in names.items()}
+    plain = {path: name.removeprefix("log") for path, name in plain.items()}
+    first, second = names
+    centers, beside = ([path for path in names if plain[path] in words] for words in (_CENTERS, _BESIDE))
+    if centers == [second] or beside == [first]:
+        return second, first
+    ordered = all(isinstance(part(output, path[:-1]), tuple | list) for path in names)
+    if ordered or centers == [first] or beside == [second]:
+        return first, second
+    raise ValueError(
+        f"decode gives {shown(first)} and {shown(second)}, two tensors for {type(likelihood).__name__}, and their "
+        "names do not say which is the mean; return them as a tuple with the mean first, such as decode=lambda z: "
+        f"(model.decode(z)[{second[-1]!r}], model.decode(z)[{first[-1]!r}])"
+    )
 
 
 def _find_place(output: Any, batch: int, numel: int) -> Place:
