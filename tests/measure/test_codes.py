@@ -54,6 +54,14 @@ def test_rate_error_and_bound_are_those_of_counting_by_hand():
     assert "5 of 8, perplexity" in str(found)
 
 
+def test_numbers_of_codes_have_no_scale_and_no_active_units():
+    view, x = view_of(), data(60, torch.ones(8))
+    for measure in (nelbo.measure.latent_scale, nelbo.measure.latent_usage):
+        with pytest.raises(TypeError, match=r"numbers of codes.* write nelbo\.measure\.codes\(view, x\)"):
+            measure(view, x)
+    assert nelbo.watch(view, x, show=lambda line: None).rows[0]["active_units"] is None
+
+
 def test_frequencies_are_counted_on_other_examples():
     """Codes that each occur once: a table that had seen them would seem to save nats."""
     x = torch.arange(8.0)[:, None].expand(8, 5)

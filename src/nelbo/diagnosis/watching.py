@@ -41,7 +41,7 @@ class Watch:
         rows: a dictionary for each row, ``pandas.DataFrame(watching.rows)``: "step"; "reconstruction_error", "kl" and
             "nelbo", means in nats per example, with "nelbo_standard_error" over the examples; "active_units"; "beta",
             the effective one; "findings", the ids of all that are found now; "seconds" of the row and "share". None
-            stands for what could not be measured.
+            stands for what could not be measured, as the active units of codes.
         steps: counted so far.
         every: steps between two rows.
         seconds: that the rows after the first step took.
@@ -143,7 +143,8 @@ class Watch:
             row["kl"], row["nelbo"] = float(terms.kl.value.mean()), float(nelbo)
             row["nelbo_standard_error"] = float(nelbo.standard_error)
             parts.append(sentence(row))
-        variance = self._try(lambda: variance_of_means(case.train))
+        coded = self.model.codes is not None
+        variance = None if coded else self._try(lambda: variance_of_means(case.train))
         if variance is not None:
             row["active_units"] = int((variance.value > THRESHOLD).sum())
             parts.append(f"{row['active_units']} of {len(variance.value)} units active")

@@ -14,6 +14,7 @@ from nelbo.data import Batch, Data, Dataset, as_batch, as_data
 from nelbo.devices import check_weights, device_of
 from nelbo.estimate import Estimate
 from nelbo.evaluation import evaluation_mode, rows_at_once
+from nelbo.measure.latent_usage import check_real_latents
 from nelbo.randomness import example_keys
 from nelbo.vae import Model, as_model, at_condition, placed
 
@@ -71,6 +72,7 @@ def latent_scale(model: Any, data: Any, *, seed: int = 0) -> LatentScale:
         LatentScale, its Estimates without unit, on the CPU.
 
     Raises:
+        TypeError: z are numbers of codes.
         ValueError: fewer than 2 examples, or a z that does not vary.
 
     Source: Rombach et al. 2022, "High-resolution image synthesis with latent diffusion models", section G, which takes
@@ -78,6 +80,7 @@ def latent_scale(model: Any, data: Any, *, seed: int = 0) -> LatentScale:
     """
     model = as_model(model)
     check_weights(model)
+    check_real_latents(model)
     n, center, sums = 0, torch.empty(0), torch.empty(0)
     shape: tuple[int, ...] = ()
     with evaluation_mode(model, seed):

@@ -14,6 +14,7 @@ from nelbo.divergences import closed_form
 from nelbo.estimate import Estimate
 from nelbo.evaluation import Evaluation, evaluate, evaluation_mode, within_memory
 from nelbo.measure.aggregate import AggregatePosterior, one_code_each
+from nelbo.vae import Model
 
 THRESHOLD = 0.01
 """Variance of a unit's posterior mean over the data above which the unit is active (Burda et al. 2016)."""
@@ -101,12 +102,14 @@ def latent_usage(model: Any, x: Any, *, draws: int | None = None, seed: int = 0)
         LatentUsage. Of an autoencoder, whose q(z|x) are points, only variance_of_means is finite.
 
     Raises:
+        TypeError: z are numbers of codes.
         ValueError: fewer than 2 examples or draws.
 
     Source: Chen et al. 2018, "Isolating sources of disentanglement in VAEs", eq. 2; Hoffman & Johnson 2016, "ELBO
     surgery"; Burda et al. 2016, section 5.2 (active units).
     """
     evaluation = evaluate(model, x, seed=seed)
+    check_real_latents(evaluation.model)
     n, latent = len(evaluation), evaluation.latent
     if n < 2 or (draws is not None and draws < 2):
         raise ValueError(
@@ -151,6 +154,12 @@ def latent_usage(model: Any, x: Any, *, draws: int | None = None, seed: int = 0)
         notes=(*notes, *_notes(qz, pz, estimates["mutual_information"], n)),
         shape=shape,
     )
+
+
+def check_real_latents(model: Model) -> None:
+    """A TypeError where z are numbers of codes, of which a mean or a variance says nothing."""
+    if model.codes is not None:
+        raise TypeError("z are numbers of codes; write nelbo.measure.codes(view, x)")
 
 
 def _over_draws(values: Tensor, method: str, *, exact: bool) -> Estimate:
