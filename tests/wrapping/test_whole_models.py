@@ -365,3 +365,23 @@ def test_a_function_makes_the_distribution_of_what_decode_gives():
     )  # fmt: skip
     z = torch.zeros(120, LATENT)
     torch.testing.assert_close(vae.likelihood(z).log_prob(X), Normal(model.decode(z), sigma).log_prob(X).sum(1))
+
+
+class Convolutional(nn.Module):
+    """A linear layer before the rest of the decoder gives as many numbers as x has."""
+
+    def __init__(self, channels):
+        super().__init__()
+        self.body, self.mu, self.logvar = nn.Flatten(), nn.Linear(16, 3), nn.Linear(16, 3)
+        self.fc, self.up = nn.Linear(3, channels * 4), nn.ConvTranspose2d(channels, 1, 2, 2)
+
+    def forward(self, x):
+        mu, logvar = self.mu(self.body(x)), self.logvar(self.body(x))
+        z = mu + (0.5 * logvar).exp() * torch.randn_like(mu)
+        return self.up(self.fc(z).view(-1, self.fc.out_features // 4, 2, 2)), mu, logvar
+
+
+@pytest.mark.parametrize("channels", [4, 8])
+def test_a_layer_in_the_middle_is_no_decoder(channels):
+    with pytest.raises(TypeError, match=r"write nelbo.wrap\(encode=\.\.\., decode=\.\.\., x=x\)"):
+        nelbo.wrap(Convolutional(channels), x=IMAGES, scale="logvar")

@@ -294,7 +294,10 @@ def _decode(holder: nn.Module, mean: Tensor, c: Tensor | None) -> Function | Non
 def _listened(
     holder: nn.Module, runs: tuple[Callable[[Tensor], Any], ...], x: Tensor, mean: Tensor
 ) -> nn.Module | None:
-    """The first module within that the model runs on a tensor of z's shape and that answers with numbers for x."""
+    """The first module within that the model runs on a tensor of z's shape and that answers with numbers for x.
+
+    Where the model shows its reconstruction, they are that, or that before a sigmoid: no layer in the middle.
+    """
     for module in (part for part in holder.modules() if part is not holder):
         seen: list[tuple[Tensor, Any]] = []
 
@@ -303,18 +306,27 @@ def _listened(
                 seen.append((args[0], output))
             return output
 
+        shown: list[Tensor] = []
         with restoring((holder,)), intercepted(module, listen):
             for run in runs:
                 try:
-                    run(x)
+                    shown = [t for t in leaves(run(x)).values() if t.numel() == x.numel() and t is not x]
                     break
                 except Exception:
                     seen.clear()
         for z, output in seen:
-            numbers = [t.numel() for t in leaves(output).values()]
-            if z.shape == mean.shape and any(n and n % x.numel() == 0 for n in numbers):
+            given = [t for t in leaves(output).values() if t.numel() and t.numel() % x.numel() == 0]
+            if z.shape == mean.shape and any(not shown or _gives(t, shown) for t in given):
                 return module
     return None
+
+
+def _gives(output: Tensor, shown: list[Tensor]) -> bool:
+    """Whether a tensor with k numbers for each feature, or its sigmoid, holds one of those that a model shows."""
+    k = output.numel() // shown[0].numel()
+    parts = (output,) if k == 1 else (*output.chunk(k, 1), *output.chunk(k, -1))
+    flat = [value.float().flatten() for part in parts for value in (part, part.sigmoid())]
+    return any(a.shape == (b.numel(),) and torch.allclose(a, b.float().flatten()) for a in flat for b in shown)
 
 
 # what a model says of itself
