@@ -41,7 +41,7 @@ def diffusers_autoencoder_kl(steps: int = 20) -> Wild:
     """AutoencoderKL under the loss of diffusers' own training script: MSE + 1e-6 KL, without its LPIPS term.
 
     The mean over all D numbers of an image and a KL weight w are together the negative ELBO of a normal with
-    sigma^2 = w D / 2: 0.02 for these small images, 0.31 for 3 x 256 x 256 between -1 and 1. A thousand times the
+    sigma^2 = w D / 2, so sigma = 0.02 for these small images and 0.31 for 3 x 256 x 256. A thousand times the
     weight is a sigma 32 times as large, which was seen to leave reconstructions as they are
     ([CompVis/latent-diffusion#270](https://github.com/CompVis/latent-diffusion/issues/270)).
     """
@@ -129,8 +129,7 @@ def pyod_vae() -> Wild:
     """PyOD's VAE as fitted with its defaults: capacity 0.
 
     The KL is clamped to at most the capacity, and so is 0, with no gradient: an autoencoder with noise.
-    [yzhao062/pyod#184](https://github.com/yzhao062/pyod/pull/184), which added the capacity, describes 0 as the plain
-    VAE.
+    [yzhao062/pyod#184](https://github.com/yzhao062/pyod/pull/184), which added the capacity, calls it the default.
     """
     from pyod.models.vae import VAE, vae_loss
 
