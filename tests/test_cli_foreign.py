@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from nelbo.cli import main
+from nelbo.studio.in_memory import from_reference
 
 QUICK = ("--effort", "quick", "--examples", "40", "--samples", "20")
 MODULE = """
@@ -33,6 +34,10 @@ def make():
 def pair():
     model, x = make(), torch.bernoulli(torch.full((120, 12), 0.5))
     return nelbo.wrap(model, x=x, likelihood=nelbo.likelihoods.Bernoulli()), x
+
+def trained():
+    x = torch.bernoulli(torch.full((40, 12), 0.5))
+    return nelbo.fit(nelbo.recipes.vae((12,), latent=2, hidden=(4,)), x, epochs=1, progress=False), x
 
 def loss(recon_x, x, mu, logvar):
     kl = -0.5 * torch.sum(1 + logvar - mu**2 - logvar.exp(), 1)
@@ -88,6 +93,10 @@ def test_a_view_with_its_examples_needs_no_data(here, capsys):
     printed = capsys.readouterr()
     assert json.loads(printed.out)["examples"] == 120
     assert printed.err == ""
+
+
+def test_data_that_are_named_take_the_place_of_those_that_come_with_a_run(here):
+    assert [len(from_reference("their_model:trained", data).data.train) for data in (None, "x.npy")] == [36, 120]
 
 
 def test_measure(here, capsys):

@@ -107,7 +107,7 @@ def from_reference(reference: str, data: str | None = None, *, device: str = "au
         made = made()
     model, given = made if isinstance(made, tuple) and len(made) == 2 else (made, None)
     if isinstance(model, Run):
-        return as_run(model, data if given is None else given)
+        return as_run(model, given if data is None else data)
     examples = given if data is None else data
     if examples is None:
         line = advice(f"nelbo.studio.show({reference.replace(':', '.')}(), x)", f"{reference} --data x.npy")
