@@ -30,6 +30,13 @@ def test_gradient_is_x_minus_sigmoid():
     torch.testing.assert_close(logits.grad, x - torch.sigmoid(logits.detach()), atol=1e-7, rtol=0)
 
 
+def test_expanded_it_is_torch_s():
+    logits, x = torch.tensor([[0.3, -1.0]]), torch.tensor([1.0, 0.0])
+    expanded = Bernoulli()(logits, 1).expand((3, 1))
+    expected = torch.distributions.Bernoulli(logits=logits).log_prob(x).sum(-1)
+    torch.testing.assert_close(expanded.log_prob(x), expected.expand(3, 1))
+
+
 def test_gradient_with_respect_to_the_data():
     logits = 20 * torch.randn(50, 99)
     x = torch.rand(50, 99, requires_grad=True)

@@ -14,7 +14,7 @@ from torch.distributions import Distribution, Independent
 from torch.nn import functional as F
 
 from nelbo.data import ValueSummary
-from nelbo.likelihoods.likelihood import AS_PARAMETERS, LIKELIHOODS, Likelihood, Scale, Suggestion
+from nelbo.likelihoods.likelihood import AS_PARAMETERS, LIKELIHOODS, Likelihood, Scale, Suggestion, Summed
 from nelbo.likelihoods.statistics import Linear, linear_in_logits
 
 
@@ -99,7 +99,7 @@ class Bernoulli(Likelihood):
 LIKELIHOODS.register("gray_bernoulli")(partial(Bernoulli, allow_gray=True))
 
 
-class IndependentBernoulli(Independent):
+class IndependentBernoulli(Summed):
     """Independent Bernoulli variables whose log_prob, summed over the event, is one autograd node."""
 
     def __init__(self, logits: Tensor, event_dims: int) -> None:

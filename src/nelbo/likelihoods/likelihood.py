@@ -6,13 +6,20 @@ from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor, nn
-from torch.distributions import Distribution
+from torch.distributions import Distribution, Independent
 
 from nelbo.data import ValueSummary, summarize
 from nelbo.likelihoods import statistics
 from nelbo.likelihoods.statistics import Linear
 from nelbo.registry import Registry
 from nelbo.wording import advice
+
+
+class Summed(Independent):
+    """Independent variables whose log_prob takes fewer passes than torch's; expanded, they are torch's."""
+
+    def expand(self, batch_shape: Any, _instance: Any = None) -> Independent:
+        return Independent(self.base_dist, self.reinterpreted_batch_ndims, validate_args=False).expand(batch_shape)
 
 
 class Suggestion(NamedTuple):

@@ -7,11 +7,11 @@ from typing import Any, Literal, final
 
 import torch
 from torch import Tensor, nn
-from torch.distributions import Distribution, Independent
+from torch.distributions import Distribution
 from torch.distributions import Normal as TorchNormal
 
 from nelbo.data import ValueSummary
-from nelbo.likelihoods.likelihood import AS_PARAMETERS, LIKELIHOODS, Likelihood, Scale, Suggestion
+from nelbo.likelihoods.likelihood import AS_PARAMETERS, LIKELIHOODS, Likelihood, Scale, Suggestion, Summed
 from nelbo.likelihoods.observed import Observed, mean_over_observed
 
 
@@ -163,7 +163,7 @@ class Normal(Likelihood):
 LIKELIHOODS.register("normal_decoded")(partial(Normal, "decoded"))
 
 
-class IndependentNormal(Independent):
+class IndependentNormal(Summed):
     """Independent normals whose log_prob, summed over the event, passes three times over the values.
 
     torch's passes nine times, and takes the logarithm of one sigma once for every value.
@@ -183,6 +183,3 @@ class IndependentNormal(Independent):
         else:
             squares, log_scales = residual.square().flatten(-events).sum(-1) / scale.square(), n * scale.log()
         return -0.5 * squares - (log_scales + 0.5 * n * math.log(2 * math.pi))
-
-    def expand(self, batch_shape: Any, _instance: Any = None) -> Independent:
-        return Independent(self.base_dist, self.reinterpreted_batch_ndims, validate_args=False).expand(batch_shape)
