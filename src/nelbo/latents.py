@@ -209,32 +209,6 @@ def _(q: MultivariateNormal) -> Distribution | None:
     return Normal(q.mean, q.variance.sqrt(), validate_args=False)
 
 
-@singledispatch
-def moments(q: Distribution) -> tuple[Tensor, Tensor] | None:
-    """Mean (\\*batch, d) and covariance (\\*batch, d, d) of a normal or a point over d units; None for any other.
-
-    >>> mean, covariance = moments(Independent(Normal(torch.zeros(5, 2), torch.ones(5, 2)), 1))
-    >>> mean.shape, covariance.shape
-    (torch.Size([5, 2]), torch.Size([5, 2, 2]))
-    """
-    return None
-
-
-@moments.register
-def _(q: MultivariateNormal) -> tuple[Tensor, Tensor] | None:
-    return q.mean, q.covariance_matrix
-
-
-@moments.register
-def _(q: Delta) -> tuple[Tensor, Tensor] | None:
-    return _diagonal_moments(q)
-
-
-@moments.register
-def _(q: Independent) -> tuple[Tensor, Tensor] | None:
-    return _diagonal_moments(q) if _exactly(q.base_dist, Normal) else None
-
-
 def has_moments(q: Distribution) -> bool:
     """Whether q is a normal or a point over d units, so that :func:`moments` has its mean and covariance.
 
@@ -243,7 +217,17 @@ def has_moments(q: Distribution) -> bool:
     return isinstance(q, MultivariateNormal | Delta) or (isinstance(q, Independent) and _exactly(q.base_dist, Normal))
 
 
-def _diagonal_moments(q: Distribution) -> tuple[Tensor, Tensor]:
+def moments(q: Distribution) -> tuple[Tensor, Tensor] | None:
+    """Mean (\\*batch, d) and covariance (\\*batch, d, d) of a normal or a point over d units; None for any other.
+
+    >>> mean, covariance = moments(Independent(Normal(torch.zeros(5, 2), torch.ones(5, 2)), 1))
+    >>> mean.shape, covariance.shape
+    (torch.Size([5, 2]), torch.Size([5, 2, 2]))
+    """
+    if not has_moments(q):
+        return None
+    if isinstance(q, MultivariateNormal):
+        return q.mean, q.covariance_matrix
     batch = q.batch_shape
     return q.mean.reshape(*batch, -1), torch.diag_embed(q.variance.reshape(*batch, -1))
 
