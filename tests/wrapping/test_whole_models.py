@@ -353,7 +353,7 @@ def test_what_happens_before_encode_is_said():
     assert "encode is given something else" not in str(nelbo.wrap(Script(), x=X))
     raw = 2 * torch.randn(60, FEATURES, generator=G) + 3
     vae = nelbo.wrap(Standardizing(squash=False), x=raw, likelihood=nelbo.likelihoods.Normal(1.0))
-    assert "encode is given something else than x: what the model encodes DIFFERS" in str(vae)
+    assert "encode is given something other than x: what the model encodes DIFFERS" in str(vae)
 
 
 def test_a_function_makes_the_distribution_of_what_decode_gives():

@@ -12,13 +12,12 @@ from nelbo.divergences.internals import validated
 from nelbo.divergences.kullback_leibler import register
 
 
-class Delta(Distribution):
-    """All mass on one point of R^n: q(z|x) in an autoencoder."""
+class Point(Distribution):
+    """All probability on one point: what :class:`Delta` shares with a point among whole numbers, whose KL is finite.
 
-    arg_constraints = {}  # noqa: RUF012  # pyright: ignore[reportAssignmentType, reportIncompatibleMethodOverride]
-    support = constraints.real_vector  # pyright: ignore[reportAssignmentType, reportIncompatibleMethodOverride]
-    has_rsample = True
-    has_density = False
+    Args:
+        location: (\\*batch, d).
+    """
 
     def __init__(self, location: Tensor) -> None:
         self.location = location
@@ -38,6 +37,15 @@ class Delta(Distribution):
 
     def rsample(self, sample_shape: Any = torch.Size()) -> Tensor:
         return self.location.expand(self._extended_shape(sample_shape))
+
+
+class Delta(Point):
+    """All mass on one point of R^n: q(z|x) in an autoencoder."""
+
+    arg_constraints = {}  # noqa: RUF012  # pyright: ignore[reportAssignmentType, reportIncompatibleMethodOverride]
+    support = constraints.real_vector  # pyright: ignore[reportAssignmentType, reportIncompatibleMethodOverride]
+    has_rsample = True
+    has_density = False
 
     def log_prob(self, value: Tensor) -> Tensor:
         """Give +inf on the point and -inf elsewhere: a density with respect to Lebesgue measure does not exist."""

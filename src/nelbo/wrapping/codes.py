@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from torch.distributions import Categorical, Distribution, Independent, constraints
 
 from nelbo.divergences import register
+from nelbo.divergences.distributions import Point
 from nelbo.latents import UnknownFamilyError, rebuilt
 from nelbo.likelihoods import Likelihood
 from nelbo.randomness import own_randomness
@@ -29,7 +30,7 @@ _EXACT = 2**24  # whole numbers that float32 holds
 
 
 @final
-class PointOnCodes(Distribution):
+class PointOnCodes(Point):
     """All probability on one combination of codes: q(z|x) of a deterministic encoder with a codebook.
 
     Unlike a point among the real numbers it has a finite KL: KL(q || p) = -log p(codes).
@@ -42,19 +43,7 @@ class PointOnCodes(Distribution):
     support = constraints.independent(constraints.nonnegative_integer, 1)  # pyright: ignore[reportAssignmentType, reportIncompatibleMethodOverride]
 
     def __init__(self, location: Tensor, validate_args: bool | None = None) -> None:
-        self.location = location
-        super().__init__(location.shape[:-1], location.shape[-1:], validate_args=False)
-
-    @property
-    def mean(self) -> Tensor:
-        return self.location
-
-    @property
-    def variance(self) -> Tensor:
-        return torch.zeros_like(self.location)
-
-    def sample(self, sample_shape: Any = torch.Size()) -> Tensor:
-        return self.location.expand(self._extended_shape(sample_shape))
+        super().__init__(location)
 
     def log_prob(self, value: Tensor) -> Tensor:
         """0 on these codes, -inf elsewhere."""

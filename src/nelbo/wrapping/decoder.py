@@ -323,19 +323,18 @@ def _in_a_line(px: Distribution) -> str:
 
 def _assumed(output: Any, x: Tensor) -> tuple[Likelihood, str]:
     """A family for a model that says none: by what x is, and by how many numbers decode gives for each feature."""
-    summary = fitting(x).summary
-    sizes = {t.numel() / x.numel() for t in leaves(output).values()}
-    several = 2 in sizes or sum(t.numel() == x.numel() for t in leaves(output).values()) == 2
-    names = [name_of(output, path) for path, t in leaves(output).items() if t.numel() == x.numel()]
+    summary, found = fitting(x).summary, leaves(output)
+    names = [name_of(output, path) for path, t in found.items() if t.numel() == x.numel()]
     spreads = [name for name in names if scale_of(name)]
+    doubled = not names and any(t.numel() == 2 * x.numel() for t in found.values())
     ask = "likelihood= was not given; write it if the model was trained with another one"
     if summary.kind == "binary":
         return Bernoulli(), f"x holds 0 and 1, and {ask}"
     if summary.kind == "counts":
-        return NegativeBinomial() if several and 1 not in sizes else Poisson(), f"x holds counts, and {ask}"
+        return NegativeBinomial() if doubled else Poisson(), f"x holds counts, and {ask}"
     if len(names) == 2 and len(spreads) == 1:
         return Normal("decoded"), f"decode gives {spreads[0]} beside a mean, and {ask}"
-    if several and 1 not in sizes:
+    if doubled:
         return Normal("decoded"), f"decode gives two numbers for each feature, and {ask}"
     return Normal("optimal"), f"with sigma at its optimum, its own scale: {ask}"
 

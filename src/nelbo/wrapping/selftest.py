@@ -69,7 +69,7 @@ def _given(calls: Sequence[tuple[Any, ...]], x: Tensor) -> tuple[Conclusion, ...
     if not values or any(float((t - x.to(t.dtype).reshape(t.shape)).abs().max()) <= _ERROR * size for t in same):
         return ()
     given = same[0] if same else values[0]
-    fact = "encode is given something else than x: what the model encodes DIFFERS from what the view does"
+    fact = "encode is given something other than x: what the model encodes DIFFERS from what the view does"
     because = (
         f"a tensor of shape {tuple(given.shape)} with mean {float(given.mean()):.3g} and standard deviation "
         f"{float(given.std()):.3g} reaches it, and x has shape {tuple(x.shape)}, {float(x.mean()):.3g} and "
