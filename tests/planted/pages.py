@@ -4,6 +4,7 @@ from pathlib import Path
 
 import torch
 
+import nelbo
 from nelbo.diagnosis.history import History
 from nelbo.diagnosis.registry import CHECKS
 from nelbo.figures import palette
@@ -26,6 +27,7 @@ _TWINS = {
     ("short lines", "dense"): "dense_16",
 }
 _OF_THE_TABLE = "table_3"
+_OF_CODES = "few_codes"
 
 
 def write_figures(outcomes: list[Outcome]) -> None:
@@ -35,6 +37,7 @@ def write_figures(outcomes: list[Outcome]) -> None:
         planted = case_of(check.id)
         if planted is not None and planted.name in trained:
             twin = _TWINS.get((planted.data, planted.network), _OF_THE_TABLE)
+            twin = _OF_CODES if view(trained[planted.name]).codes is not None else twin
             drawn = draw([(check.page.title, trained[planted.name]), (f"healthy: {twin}", trained[twin])])
             write_bytes(FIGURES / f"{check.id}.png", render(drawn, ".png", dpi=80))
 
@@ -59,7 +62,7 @@ def draw(rows):
         x = subject.x[finite][:800]
         with torch.no_grad(), torch.random.fork_rng([]):
             torch.manual_seed(0)
-            _codes(sheet.panel(3.75, top, 1.65, 1.65), model, x)
+            (_codes if model.codes is None else _use)(sheet.panel(3.75, top, 1.65, 1.65), model, x)
             _pairs(sheet, 6.0, top, model, subject)
     return sheet
 
@@ -93,6 +96,13 @@ def _codes(axes, model, x):
     axes.plot(2.448 * angle.cos(), 2.448 * angle.sin(), color=palette.P, linewidth=1.2)
     axes.set(xlim=(-reach, reach), ylim=(-reach, reach), aspect="equal")
     axes.set_title("z of the two busiest units", size=8.5, loc="left", pad=3)
+
+
+def _use(axes, model, x):
+    shares = nelbo.measure.codes(model, x).counts.sum(0).sort(descending=True).values / (len(x) * model.latent)
+    axes.bar(range(1, len(shares) + 1), shares, width=1.0, color=palette.Q)
+    axes.set(xlabel=f"code, of {len(shares)}", xlim=(0.4, len(shares) + 0.6))
+    axes.set_title("share of the positions", size=8.5, loc="left", pad=3)
 
 
 def _pairs(sheet, left, top, model, subject):

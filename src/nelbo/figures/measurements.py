@@ -6,8 +6,9 @@ from typing import Any, NamedTuple, Protocol, runtime_checkable
 
 import numpy as np
 import torch
+from matplotlib import colormaps
 from matplotlib.axes import Axes
-from matplotlib.colors import Normalize
+from matplotlib.colors import ListedColormap, Normalize
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.ticker import NullFormatter
@@ -268,10 +269,11 @@ def _channel_maps(spread: NDArray[np.float64], threshold: float) -> Figure:
     tall = side * height / width
     page = Page(max(left + across * (side + 0.15) + 0.75, 3.4), top + down * (tall + gap))
     colors = Normalize(0.0, max(float(spread.max()), threshold))
+    blues = ListedColormap(colormaps["Blues"](np.linspace(0.2, 1.0, 256)))  # none of which looks white
     for i, channel in enumerate(spread[:shown]):
         row, column = divmod(i, across)
         axes = page.panel(left + column * (side + 0.15), top + row * (tall + gap), side, tall)
-        image = axes.imshow(np.ma.masked_less_equal(channel, threshold), cmap="Blues", norm=colors, aspect="auto")
+        image = axes.imshow(np.ma.masked_less_equal(channel, threshold), cmap=blues, norm=colors, aspect="auto")
         axes.set_xticks([])
         axes.set_yticks([])
         axes.set_title(f"{i + 1}: {100 * float((channel > threshold).mean()):.0f} % active", fontsize=8.5, pad=3)
