@@ -1,8 +1,13 @@
 """What is chosen is said to those who do not see it: as "true" or "false", which an empty attribute is not."""
 
+import threading
 from urllib.parse import quote
 
+import pytest
+
+from nelbo.studio import inspect
 from nelbo.studio.session import Session
+from tests.studio.tab import FRAME
 
 
 def test_the_rail_says_which_page_is_open(tab, studio):
@@ -36,3 +41,20 @@ def test_the_pad_says_which_brush_it_holds(run_folder, serving, visit):
     assert pressed.all_inner_texts() == ["Wipe"]
     assert pressed.evaluate("(button) => getComputedStyle(button).backgroundColor") == ground
     assert brushes.get_by_role("button", name="Draw").get_attribute("aria-pressed") == "false"
+
+
+@pytest.mark.parametrize(
+    ("button", "appears"), [("draw", ".pad-box"), ("edit", ".pad-box"), ("sample", "h2:has-text('25 draws')")]
+)
+def test_a_click_before_the_example_has_arrived_is_done_when_it_has(
+    run_folder, serving, visit, monkeypatch, button, appears
+):
+    clicked, looked_at = threading.Event(), inspect.looked_at
+    monkeypatch.setattr(inspect, "looked_at", lambda *given: clicked.wait() and looked_at(*given))
+    served = serving(Session([run_folder]))
+    page = visit(served.address(f"inspector?run={quote(str(run_folder / 'first'))}&pins=[0]"))
+    page.locator(f"[data-do={button}]").first.click()
+    page.evaluate(FRAME)
+    assert page.locator(appears).count() == 0
+    clicked.set()
+    page.locator(appears).first.wait_for()

@@ -128,6 +128,8 @@ def test_a_term_under_the_pointer_lights_up_where_it_stands(studio, visit, run_f
     part(page, "kl")
     cloud = "() => document.querySelector('.latent .cloud canvas').toDataURL()"
     page.wait_for_selector(".latent .cloud canvas")
+    at_rest(page)
+    page.evaluate(FRAME)
     by_label = page.evaluate(cloud)
     page.hover(".part.recon")
     page.wait_for_selector(".example-row .term.recon.lit")

@@ -296,18 +296,30 @@ export function chooseExamples(slots, place, { sources, entries, pin, said }) {
     );
   }
 
-  const spray = () =>
-    sprayQ(slots, first, active().views[0], axesOf(first), sprayPlace).catch((error) =>
+  async function spray() {
+    const { pin: row, views } = active();
+    try {
+      await first.example(row);
+    } catch (error) {
+      return slots.say(missing(row, error));
+    }
+    sprayQ(slots, first, views[0], axesOf(first), sprayPlace).catch((error) =>
       sprayPlace.replaceChildren(h("p", { class: "caption" }, `The draws stand in the plane. ${error.message}`)),
     );
+  }
 
   const toggleFilm = () => (write(model, { film: !model.get("film") }), model.get("film") ? film.show() : film.hide());
 
-  /** Draw on an empty sheet in the active row, or change a pinned example. */
-  function edit(index) {
+  /** Draw on an empty sheet in the active row, or change a pinned example, once that has arrived. */
+  async function edit(index) {
+    const chosen = index === null ? active() : rows[index];
+    try {
+      await first.example(chosen.pin);
+    } catch (error) {
+      return slots.say(missing(chosen.pin, error));
+    }
+    if (gone) return;
     stopEdit();
-    const chosen = rows[index ?? Math.min(model.get("active"), rows.length - 1)];
-    if (!chosen.views[0].example) return;
     write(model, { active: rows.indexOf(chosen), z: [], q: [] });
     edited = ownInput(slots, sources, chosen, index !== null, () => gone || redraw());
   }

@@ -22,7 +22,6 @@ export const NO_ENCODER = "this model's encoder did not travel with this page.";
  * @param {HTMLElement} place
  */
 export async function sprayQ(slots, source, view, { w }, place) {
-  if (!view.example) return;
   const q = slots.model.get("q");
   const n = source.latent;
   let mean = view.example.mean;
