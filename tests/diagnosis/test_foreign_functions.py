@@ -1,8 +1,11 @@
 """A loss, encode and decode wherever people define them: weighed if they can be exchanged, else said not to be."""
 
 import functools
+import itertools
+import random
 import re
 
+import numpy as np
 import pytest
 import torch
 from torch import nn
@@ -264,6 +267,53 @@ def test_a_counter_that_the_loss_advances_is_held_and_put_back():
     assert torch.equal(own.get_state(), held)
 
 
+class Busybody(Script):
+    """Counts, remembers and draws whenever it runs."""
+
+    def __init__(self):
+        super().__init__()
+        self.calls, self.seen = 0, []
+        self.own, self.other = torch.Generator().manual_seed(3), np.random.default_rng(3)
+        self.register_buffer("count", torch.zeros(()))
+
+    def encode(self, x):
+        SEEN["encode"] += 1
+        self.calls, self.last = self.calls + 1, x
+        self.count += 1
+        self.seen.append(len(x))
+        torch.rand(1, generator=self.own)
+        self.other.random()
+        random.random()
+        return super().encode(x)
+
+
+SEEN = {"encode": 0}
+
+
+def test_diagnose_leaves_the_model_the_loss_and_their_generators_as_they_were():
+    model, losses = Busybody().train(), []
+
+    def loss(x):
+        recon, mu, logvar = model(x)
+        losses.append(total(recon, x, mu, logvar))
+        return losses[-1]
+
+    def state():
+        own = [model.own.get_state(), torch.get_rng_state(), model.count.clone()]
+        others = [random.getstate(), np.random.get_state()[1].tolist(), model.other.bit_generator.state]
+        return own, [*others, model.calls, len(model.seen), dict(SEEN), len(losses), model.training, {*vars(model)}]
+
+    (_, others), view = state(), wrapped(model.encode, model.decode)
+    tensors, now = state()
+    assert now[3:-1] == others[3:-1]
+    others = now  # a first run may leave what was absent
+    findings = nelbo.diagnose(view, X, held_out=X[:60], loss=loss, examples=60, only=[*LOSS, "posterior-collapse"])
+    assert "effective-beta" not in findings.skipped
+    after = state()
+    assert all(map(torch.equal, tensors, after[0]))
+    assert others == after[1]
+
+
 def test_a_loss_that_goes_backward_leaves_the_gradients():
     model = Script()
     before = {name: torch.ones_like(p) for name, p in model.named_parameters()}
@@ -284,12 +334,11 @@ def test_a_loss_that_goes_backward_leaves_the_gradients():
 
 
 def test_a_loss_that_moves_by_itself_is_not_checked_and_the_line_says_so():
-    model, seen = Script(), []
+    model, seen = Script(), itertools.count()
 
     def loss(x):
-        seen.append(len(seen))
         recon, mu, logvar = model(x)
-        return total(recon, x, mu, logvar, 1 + len(seen))
+        return total(recon, x, mu, logvar, 1 + next(seen))
 
     findings = nelbo.diagnose(wrapped(model.encode, model.decode), X, loss=loss, examples=100, only=LOSS)
     assert "changes between two equal calls" in findings.skipped["effective-beta"]

@@ -25,7 +25,7 @@ from nelbo.registry import did_you_mean
 from nelbo.report import Finding, Findings, Passed
 from nelbo.runs import STOPPED, Run
 from nelbo.vae import Model, as_model, placed
-from nelbo.wrapping.modules import noisy_layers
+from nelbo.wrapping.modules import noisy_layers, without_trace
 
 checks.load()
 
@@ -46,7 +46,8 @@ def diagnose(
 ) -> Findings:
     """Look for faults of a VAE: the evidence in numbers, what it means, and what to change.
 
-    Every test has a false-alarm rate of at most 0.001; ``nelbo explain`` lists the findings.
+    Every test has a false-alarm rate of at most 0.001; ``nelbo explain`` lists the findings. The modules of the model
+    and the loss are left as they were: modes, buffers, gradients, counters, and the generators that they hold.
 
     Args:
         model: a VAE, a run, or anyone's model through ``nelbo.wrap``.
@@ -93,36 +94,37 @@ def diagnose(
         raise ValueError(f"examples must be an integer of at least 50, got {examples!r}; write examples=1000")
     if seconds is not None and not seconds > 0:
         raise ValueError(f"seconds must be a positive number or None, got {seconds!r}; write seconds=60")
-    measured = [_evaluation(model, part, examples, seed) for part in (train, held_out) if part is not None]
-    budget = Budget(seconds, 0.0 if seconds is None else pace_of(measured[0]))
-    share = _OF_ALL_CHECKS / len(measured)
-    names = ("examples", "held-out examples")
-    measured = [
-        part[: budget.at_most(len(part), name, share=share, pairs=_PASSES, least=_LEAST)]
-        for part, name in zip(measured, names, strict=False)
-    ]
-    case = Case(
-        measured[0],
-        measured[1] if held_out is not None else None,
-        # the history of a run that was stopped at once is empty
-        history=History.of(history) if history is not None and len(history) else None,
-        loss=loss,
-        objective=objective,
-        reported=_reported(reported),
-        sets=None if held_out is None else lambda: (_first(train), _first(held_out)),
-        failure=None if run is None else _failure(run),
-        settings=None if run is None else run.record.get("training"),
-        budget=budget,
-    )
-    notes = note if run is None or not run.unfinished else (*note, run.unfinished)
-    noisy = noisy_layers(case.networks)
-    if noisy:
-        notes += (
-            f"the model was in training mode, where its {' and '.join(noisy)} make its numbers depend on chance or on "
-            "the batch; it was measured in evaluation mode (model.eval()) and set back",
+    with without_trace(loss, *model.networks, seed=seed):
+        measured = [_evaluation(model, part, examples, seed) for part in (train, held_out) if part is not None]
+        budget = Budget(seconds, 0.0 if seconds is None else pace_of(measured[0]))
+        share = _OF_ALL_CHECKS / len(measured)
+        names = ("examples", "held-out examples")
+        measured = [
+            part[: budget.at_most(len(part), name, share=share, pairs=_PASSES, least=_LEAST)]
+            for part, name in zip(measured, names, strict=False)
+        ]
+        case = Case(
+            measured[0],
+            measured[1] if held_out is not None else None,
+            # the history of a run that was stopped at once is empty
+            history=History.of(history) if history is not None and len(history) else None,
+            loss=loss,
+            objective=objective,
+            reported=_reported(reported),
+            sets=None if held_out is None else lambda: (_first(train), _first(held_out)),
+            failure=None if run is None else _failure(run),
+            settings=None if run is None else run.record.get("training"),
+            budget=budget,
         )
-    with evaluation_mode(model, seed):
-        return verdicts(case, wanted, notes)
+        notes = note if run is None or not run.unfinished else (*note, run.unfinished)
+        noisy = noisy_layers(case.networks)
+        if noisy:
+            notes += (
+                f"the model was in training mode, where its {' and '.join(noisy)} make its numbers depend on chance or "
+                "on the batch; it was measured in evaluation mode (model.eval()) and set back",
+            )
+        with evaluation_mode(model, seed):
+            return verdicts(case, wanted, notes)
 
 
 _OF_ALL_CHECKS = 0.4  # of the time, for what all of them share

@@ -18,7 +18,7 @@ from nelbo.objectives import Objective, Terms
 from nelbo.randomness import own_randomness, seed_noise
 from nelbo.vae import Model
 from nelbo.wrapping.encoding import LOG_STD, is_mean, scale_of
-from nelbo.wrapping.modules import describe, in_mode, intercepted, modules_behind, restoring, undisturbed
+from nelbo.wrapping.modules import describe, in_mode, intercepted, modules_behind, without_trace
 from nelbo.wrapping.view import Wrapped
 
 Role = Literal["reconstruction", "x", "mu", "spread", "z", "model", "batch", "index", "condition"]
@@ -103,8 +103,8 @@ class LossFunction:
 
     def _evaluated(self, answers: Answers, seed: int) -> float:
         quiet = _without_logging(self.modules)
-        without_trace = restoring(self.modules), undisturbed([self.function, *self.modules], seed)
-        with torch.no_grad(), own_randomness(answers.x.device), quiet, without_trace[0], without_trace[1]:
+        as_before = without_trace(self.function, *self.modules, seed=seed)
+        with torch.no_grad(), own_randomness(answers.x.device), quiet, as_before:
             seed_noise(answers.x.device, seed)
             with in_mode(self.modules, training=True):
                 result = self._direct(answers) if self.takes_answers else self._stood_in(answers)

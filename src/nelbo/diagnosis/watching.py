@@ -21,7 +21,7 @@ from nelbo.measure.latent_usage import THRESHOLD, variance_of_means
 from nelbo.randomness import generator, own_randomness
 from nelbo.training.progress import sentence
 from nelbo.vae import Model, place_of, placed
-from nelbo.wrapping.modules import is_sharded, modules_behind, restoring, undisturbed
+from nelbo.wrapping.modules import is_sharded, modules_behind, without_trace
 from nelbo.wrapping.view import Wrapped, viewed
 
 _Result = TypeVar("_Result")
@@ -187,7 +187,7 @@ class Watch:
             self.model.px_family.to(device)
             self.model.pz_family.to(device)
         trained = [(p, p.requires_grad) for module in modules for p in module.parameters()]
-        with own_randomness(device), undisturbed([self.loss, *modules], 0), restoring(modules):
+        with own_randomness(device), without_trace(self.loss, *modules):
             try:
                 yield modules
             finally:

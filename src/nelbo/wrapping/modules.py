@@ -189,20 +189,22 @@ def _put_back(held: Any, before: list[Any]) -> None:
 
 
 @contextmanager
-def undisturbed(functions: Sequence[Any], seed: int, *, plain: bool = True) -> Generator[None]:
+def undisturbed(functions: Sequence[Any], seed: int, *, first: bool = False) -> Generator[None]:
     """Within, functions find Python's, numpy's and their own random generators at a seed; afterwards all is put back.
 
-    That holds for these generators, and for the numbers and words that the functions hold under a name, such as a
-    counter of steps in a global, a closure or an attribute.
+    That holds for these generators, and for the numbers, words and collections that the functions hold under a name,
+    such as a counter of steps or a list of losses in a global, a closure or an attribute.
 
     Args:
         functions: they, or modules with all that they hold.
         seed: of the generators.
-        plain: whether numbers and words are put back too.
+        first: whether it may be their first run: what was None, and collections, then stay as they are made.
     """
     inner = [module for root in functions if isinstance(root, nn.Module) for module in root.modules()]
     held = list(_looked_up([*functions, *inner]))
-    values = [(put, value) for value, put in held if plain and put is not _nowhere and isinstance(value, _PLAIN)]
+    kept = (int, float, str, bool) if first else (int, float, str, bool, type(None))
+    values = [(put, value) for value, put in held if put is not _nowhere and isinstance(value, kept)]
+    collections = [] if first else [(value, _contents(value)) for value in _collections(value for value, _ in held)]
     generators = {id(value): value for value, _ in held if isinstance(value, _GENERATORS)}.values()
     controls: list[_Controls] = [
         (random.getstate, random.setstate, random.seed),
@@ -215,6 +217,8 @@ def undisturbed(functions: Sequence[Any], seed: int, *, plain: bool = True) -> G
     try:
         yield
     finally:
+        for value, before in collections:
+            _put_back(value, before)
         for put, value in values:
             put(value)
         for put, state in states:
@@ -222,9 +226,16 @@ def undisturbed(functions: Sequence[Any], seed: int, *, plain: bool = True) -> G
 
 
 @contextmanager
-def without_trace(modules: Sequence[nn.Module]) -> Generator[None]:
-    """Within, modules may run for the first time; their generators and what :func:`restoring` names are put back."""
-    with undisturbed(modules, 0, plain=False), restoring(modules, first=True):
+def without_trace(*functions: Any, seed: int = 0, first: bool = False) -> Generator[None]:
+    """Within, functions and modules leave no trace: what :func:`undisturbed` and :func:`restoring` name is put back.
+
+    Args:
+        functions: functions and modules; None is none.
+        seed: of their generators within.
+        first: whether it may be their first run.
+    """
+    modules = [function for function in functions if isinstance(function, nn.Module)]
+    with undisturbed(functions, seed, first=first), restoring(modules, first=first):
         yield
 
 
@@ -241,9 +252,6 @@ def _controls_of(generator: Any) -> _Controls:
     bits = generator.bit_generator
     put = partial(setattr, bits, "state")
     return (lambda: bits.state), put, lambda seed: put(type(bits)(seed).state)
-
-
-_PLAIN = (int, float, str, bool, type(None))
 
 
 @contextmanager

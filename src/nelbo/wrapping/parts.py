@@ -69,7 +69,7 @@ def parts_of(model: Any, x: Tensor, c: Tensor | None, latent: int | None) -> Par
     if holder is not model:
         notes.append(Conclusion("model", f"{describe(holder)} is what encodes and decodes", "the rest holds it"))
     runs = tuple(runs_of(holder, c))
-    with torch.no_grad(), without_trace((holder,)), in_mode((holder,), training=False):
+    with torch.no_grad(), without_trace(holder, first=True), in_mode((holder,), training=False):
         encode, mean = _encode(holder, x, c, latent)
         decode = _decode(holder, mean, c) or _listened(holder, runs, x, mean)
     if decode is None:

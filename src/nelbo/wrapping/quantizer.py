@@ -88,7 +88,7 @@ class Quantizer:
 
 def _without_trace(holder: nn.Module, run: Callable[[Tensor], Any], x: Tensor) -> Any:
     """What the model answers; a quantizer that counts how often its codes are used does not count this."""
-    with without_trace((holder,)):
+    with without_trace(holder, first=True):
         return run(x)
 
 
@@ -147,7 +147,7 @@ def _calls(holder: nn.Module, run: Callable[[Tensor], Any], x: Tensor) -> list[t
             seen.append((module, answer))
 
     with ExitStack() as undo, torch.no_grad():
-        undo.enter_context(without_trace((holder,)))
+        undo.enter_context(without_trace(holder, first=True))
         undo.enter_context(in_mode((holder,), training=False))
         for module in holder.modules():
             if module is not holder:

@@ -302,7 +302,13 @@ def wrap(
     x = placed_as(x, weight)
     few = _few(x)
     given = None if c is None else c[: len(few)]
-    with torch.no_grad(), own_randomness(x.device), without_trace(modules), in_mode(modules, training=False):
+    behind = (encode, decode, *modules)
+    with (
+        torch.no_grad(),
+        own_randomness(x.device),
+        without_trace(*behind, first=True),
+        in_mode(modules, training=False),
+    ):
         seed_noise(x.device, 0)
         encoded = encoder_side.infer(encode, few, latent, scale, decode, modules, forwards, given)
         size = encoded.mean[0].numel()
@@ -329,7 +335,7 @@ def wrap(
         sampling=encoded.sampling,
         conditional=c is not None,
     )
-    with without_trace(modules):
+    with without_trace(*behind, first=True):
         view.conclusions += settled(view if c is None else view.given(c), x)
         view.conclusions += self_test(view if given is None else view.given(given), forwards or modules, few)
     return view
