@@ -70,7 +70,7 @@ def test_what_reads_tables_is_installed_with_nelbo():
 
 
 def test_what_takes_seconds_to_import_is_imported_when_it_is_used(tmp_path):
-    """matplotlib, pyarrow, and torch's compiler, which torch itself imports with the first optimizer."""
+    """matplotlib, pyarrow, and what torch imports to make an optimizer (its compiler) or to compare shapes (sympy)."""
     code = f"""
 import sys, torch, nelbo
 for name in nelbo.__all__:
@@ -83,6 +83,7 @@ run = nelbo.fit(vae, nelbo.data.as_data(x), epochs=2, out={str(tmp_path / "run")
 run = nelbo.resume({str(tmp_path / "run")!r}, data=run.data, model=vae, epochs=3, progress=False)
 nelbo.measure.inference_gap(run.model, x[:4], samples=10, steps=2, progress=False)
 nelbo.diagnose(run)
+nelbo.kl(torch.distributions.Normal(0.0, 1.0), torch.distributions.Normal(1.0, torch.ones(2)))
 assert not {{"torch._dynamo", "sympy"}} & sys.modules.keys()
 """
     done = run(code)

@@ -10,7 +10,7 @@ from torch.distributions import Distribution, Independent, constraints
 
 from nelbo.divergences.exact_sum import TooManyCountsError, can_sum, exact_sum
 from nelbo.divergences.integration import Integral, Integrand, integrate
-from nelbo.divergences.internals import double, parameters, validated
+from nelbo.divergences.internals import broadcast_shapes, double, parameters, validated
 from nelbo.divergences.monte_carlo import Method, Options, expectation
 from nelbo.divergences.supports import (
     escapes,
@@ -257,8 +257,8 @@ def check_pair(p: Any, q: Any, *, what: str) -> None:
             f"event: {what}(Independent(p, 1), q)."
         )
     try:
-        torch.broadcast_shapes(p.batch_shape, q.batch_shape)
-    except RuntimeError:
+        broadcast_shapes(p.batch_shape, q.batch_shape)
+    except ValueError:
         raise ValueError(
             f"{what}: batch shapes {tuple(p.batch_shape)} of p = {type_name(p)} and {tuple(q.batch_shape)} of "
             f"q = {type_name(q)} do not broadcast; expected shapes that are equal or 1 from the right, as for tensors. "

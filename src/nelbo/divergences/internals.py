@@ -1,8 +1,10 @@
 """The internals of torch's distributions, which have no public names: all that nelbo uses of them, in one place."""
 
 import copy
+from collections.abc import Sequence
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor
 from torch.distributions import (
@@ -22,6 +24,15 @@ from torch.distributions.utils import lazy_property
 _Inverse: Any = type(ExpTransform().inv)
 # where a transform keeps its inverse and its last value
 _CACHES = ("_inv", "_cached_x_y")
+
+
+def broadcast_shapes(*shapes: Sequence[int]) -> torch.Size:
+    """As torch's, whose first call imports torch's symbolic shapes and sympy: two seconds.
+
+    Raises:
+        ValueError: they do not broadcast.
+    """
+    return torch.Size(np.broadcast_shapes(*map(tuple, shapes)))
 
 
 def validated(p: Distribution) -> bool:

@@ -7,6 +7,7 @@ from torch import Tensor
 from torch.distributions import Distribution, MixtureSameFamily, MultivariateNormal
 
 from nelbo.divergences.divergence import check_pair, type_name
+from nelbo.divergences.internals import broadcast_shapes
 from nelbo.divergences.normals import kl_multivariate_normal, location_and_tril
 
 
@@ -52,7 +53,7 @@ def mixture_bounds(p: Any, q: Any) -> tuple[Tensor, Tensor]:
 
 def _variational(log_u: Tensor, log_v: Tensor, kl: Tensor) -> Tensor:
     """The upper bound by splitting both weights into couples (a, b) and improving the split; each step lowers it."""
-    shape = torch.broadcast_shapes(log_u.unsqueeze(-1).shape, log_v.unsqueeze(-2).shape)
+    shape = broadcast_shapes(log_u.unsqueeze(-1).shape, log_v.unsqueeze(-2).shape)
     psi = (log_u.unsqueeze(-1) + log_v.unsqueeze(-2)).expand(shape)
     phi = psi
     for _ in range(30):
@@ -69,7 +70,7 @@ def _parts(component: Distribution) -> tuple[Tensor, Tensor] | None:
     if parts is None:
         return None
     mean, tril = parts  # covariances may be shared by the components
-    return mean, tril.expand(*torch.broadcast_shapes(mean.shape[:-1], tril.shape[:-2]), *tril.shape[-2:])
+    return mean, tril.expand(*broadcast_shapes(mean.shape[:-1], tril.shape[:-2]), *tril.shape[-2:])
 
 
 def _pairwise(p: Any, q: Any) -> Tensor:

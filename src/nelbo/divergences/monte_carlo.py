@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 from torch.distributions import Distribution
 
-from nelbo.divergences.internals import log_prob
+from nelbo.divergences.internals import broadcast_shapes, log_prob
 from nelbo.divergences.supports import batch_shape, constraint, device
 from nelbo.estimate import Estimate
 from nelbo.randomness import as_seed, own_randomness, seed_noise
@@ -98,7 +98,7 @@ def log_density(q: Distribution, x: Tensor) -> Tensor:
     inside: Tensor = support.check(x)
     if bool(inside.all()):
         return log_prob(q, x)
-    shape = torch.broadcast_shapes(inside.shape, x.shape[: x.dim() - len(q.event_shape)])
+    shape = broadcast_shapes(inside.shape, x.shape[: x.dim() - len(q.event_shape)])
     inside = inside.expand(shape)
     mask = inside.reshape(*shape, *(1 for _ in q.event_shape))
     safe = torch.where(mask, x, q.sample().detach())

@@ -9,7 +9,7 @@ from torch import Tensor
 from torch.distributions import Independent, LowRankMultivariateNormal, MultivariateNormal, Normal
 
 from nelbo.devices import wide
-from nelbo.divergences.internals import scale_tril
+from nelbo.divergences.internals import broadcast_shapes, scale_tril
 from nelbo.divergences.kullback_leibler import register, without_copies
 from nelbo.divergences.stable import log_gap
 
@@ -101,7 +101,7 @@ def _sliced(formula: Callable[..., Tensor], parts: Sequence[Tensor]) -> Tensor:
     if all(x.shape == shape and x.is_contiguous() for x in parts):
         parts = [x.view(-1) for x in parts]
     else:
-        shape = torch.broadcast_shapes(*(x.shape for x in parts))
+        shape = broadcast_shapes(*(x.shape for x in parts))
         parts = [x.expand(shape) for x in parts]
         step = max(1, _SLICE // shape[1:].numel())
     first = formula(*(x[:step] for x in parts))
@@ -182,7 +182,7 @@ def kl_multivariate_normal(p: Any, q: Any) -> Tensor | None:
     dtype = torch.promote_types(L_p.dtype, L_q.dtype)
     if dtype != _WIDE and wide(L_p.device) == _WIDE:
         m_p, L_p, m_q, L_q = m_p.to(_WIDE), L_p.to(_WIDE), m_q.to(_WIDE), L_q.to(_WIDE)
-    matrices = torch.broadcast_shapes(L_p.shape, L_q.shape)
+    matrices = broadcast_shapes(L_p.shape, L_q.shape)
     E = torch.linalg.solve_triangular(L_q.expand(matrices), (L_p - L_q).expand(matrices), upper=False)
     y = whitened(L_q, m_p - m_q)
     d_p, d_q = L_p.diagonal(dim1=-2, dim2=-1), L_q.diagonal(dim1=-2, dim2=-1)
@@ -192,7 +192,7 @@ def kl_multivariate_normal(p: Any, q: Any) -> Tensor | None:
 
 def whitened(tril: Tensor, x: Tensor) -> Tensor:
     """L^-1 x (*batch, n) for a lower triangular L (*batch, n, n) and vectors x (*batch, n), broadcast."""
-    shape = torch.broadcast_shapes(x.shape[:-1], tril.shape[:-2])
+    shape = broadcast_shapes(x.shape[:-1], tril.shape[:-2])
     n = x.shape[-1]
     return torch.linalg.solve_triangular(tril.expand(*shape, n, n), x.expand(*shape, n).unsqueeze(-1), upper=False)[
         ..., 0

@@ -5,7 +5,7 @@ import torch.distributions as D
 from torch import Tensor
 
 from nelbo.divergences.distributions import TruncatedNormal
-from nelbo.divergences.internals import scale_tril
+from nelbo.divergences.internals import broadcast_shapes, scale_tril
 from nelbo.divergences.kullback_leibler import find, register
 from nelbo.divergences.stable import EULER, exp_gap, lgamma_gap, log_gap, log_ratio, log_sinhc_gap, ratio_gap
 
@@ -144,7 +144,7 @@ def kl_wishart_wishart(p: D.Wishart, q: D.Wishart) -> Tensor:
     Through L = L_q^-1 L_p = I + E: tr S - d - log det S = ||E||_F^2 + 2 sum_i (E_ii - log(1 + E_ii)).
     """
     L_p, L_q = scale_tril(p), scale_tril(q)
-    shape = torch.broadcast_shapes(L_p.shape, L_q.shape)
+    shape = broadcast_shapes(L_p.shape, L_q.shape)
     E = torch.linalg.solve_triangular(L_q.expand(shape), (L_p - L_q).expand(shape), upper=False)
     logs = log_ratio(L_p.diagonal(dim1=-2, dim2=-1), L_q.diagonal(dim1=-2, dim2=-1))
     gap = (E * E).sum((-2, -1)) + 2 * log_gap(E.diagonal(dim1=-2, dim2=-1), logs).sum(-1)

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 from torch.distributions import Distribution, Independent, MixtureSameFamily, VonMises, constraints
 
-from nelbo.divergences.internals import parameters
+from nelbo.divergences.internals import broadcast_shapes, parameters
 
 _BELOW, _ABOVE = -torch.inf, torch.inf
 
@@ -101,7 +101,7 @@ def on_a_line(*distributions: Distribution) -> bool:
 
 def batch_shape(p: Distribution, q: Distribution) -> torch.Size:
     """The broadcast batch shape of a pair."""
-    return torch.broadcast_shapes(p.batch_shape, q.batch_shape)
+    return broadcast_shapes(p.batch_shape, q.batch_shape)
 
 
 def result_dtype(p: Distribution, q: Distribution) -> torch.dtype:

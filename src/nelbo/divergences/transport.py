@@ -17,7 +17,7 @@ from nelbo.divergences.divergence import Divergence, type_name
 from nelbo.divergences.exact_sum import counts_of
 from nelbo.divergences.f_divergences import root, square_root
 from nelbo.divergences.integration import integrate
-from nelbo.divergences.internals import double, parameters
+from nelbo.divergences.internals import broadcast_shapes, double, parameters
 from nelbo.divergences.monte_carlo import Method, Options, average
 from nelbo.divergences.normals import location_and_tril, whitened
 from nelbo.divergences.stable import EULER
@@ -136,7 +136,7 @@ def _scipy(function: str, p: Any, *args: Tensor) -> Tensor:
             f"the cdf and quantiles of {type_name(p)} come from scipy and carry no gradient. Write `with "
             "torch.no_grad():` around the call, or use mmd(p, q), whose draws are differentiable."
         )
-    shape = torch.broadcast_shapes(*(x.shape for x in args))
+    shape = broadcast_shapes(*(x.shape for x in args))
     arrays = [x.detach().cpu().double().expand(shape).numpy() for x in args]
     from scipy import special
 

@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 from torch.distributions import Distribution, Independent
 
+from nelbo.divergences.internals import broadcast_shapes
 from nelbo.latents import UnknownFamilyError, base_of, rebuilt
 from nelbo.likelihoods import (
     Bernoulli,
@@ -648,7 +649,7 @@ class Reshaped(Distribution):
         return values.reshape(*leading, *self.batch_shape, *self.event_shape)
 
     def log_prob(self, value: Tensor) -> Tensor:
-        shape = torch.broadcast_shapes(value.shape, self.batch_shape + self.event_shape)
+        shape = broadcast_shapes(value.shape, self.batch_shape + self.event_shape)
         leading = shape[: len(shape) - len(self.batch_shape) - len(self.event_shape)]
         inner = value.expand(shape).reshape(*leading, *self.base.batch_shape, *self.base.event_shape)
         return self.base.log_prob(inner).reshape(*leading, *self.batch_shape)
