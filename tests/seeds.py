@@ -107,7 +107,7 @@ def calls() -> dict[str, Callable[[], Any]]:
         "nelbo.Run.encode": lambda: run().encode(x, seed=3),
         "nelbo.Run.reconstruct": lambda: run().reconstruct(x, seed=3),
         "nelbo.Run.sample": lambda: run().sample(5, seed=3),
-        "nelbo.axioms.examine": lambda: str(nelbo.axioms.examine("kl", trials=64, rounds=2, seed=3)),
+        "nelbo.axioms.examine": lambda: str(nelbo.axioms.examine("kl", "Bernoulli", trials=64, rounds=2, seed=3)),
         "nelbo.data.Dataset.examples": lambda: dynamic.train.examples(9, seed=3).x,
         "nelbo.data.Dataset.fixed": lambda: dynamic.train.fixed(seed=3).take(9),
         "nelbo.data.Dataset.take": lambda: dynamic.train.take(9, seed=3),
