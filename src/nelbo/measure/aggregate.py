@@ -14,6 +14,7 @@ from nelbo.devices import widened
 from nelbo.divergences import TestResult, classifier_test, mmd_test
 from nelbo.estimate import Estimate
 from nelbo.evaluation import Evaluation, evaluate, evaluation_mode, rows_at_once, within_memory
+from nelbo.measure.importance import refuse_codes
 from nelbo.randomness import folded, generator
 
 LEVEL = 0.02
@@ -150,9 +151,11 @@ def aggregate_match(model: Any, x: Any, *, draws: int = 1000, seed: int = 0) -> 
         seed: of the draws and of the tests; torch's generators are left as they were.
 
     Raises:
+        TypeError: z are numbers of codes.
         ValueError: fewer than 20 examples.
     """
     evaluation = evaluate(model, x, seed=seed)
+    refuse_codes(evaluation.model)
     with evaluation_mode(evaluation.model, seed):
         codes, fresh, ratio = prior_and_codes(evaluation, draws)
         holes = ratio.holes(fresh, seed)

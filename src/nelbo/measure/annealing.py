@@ -26,7 +26,7 @@ from nelbo.devices import wide, widened
 from nelbo.estimate import Estimate
 from nelbo.evaluation import Evaluation, evaluate, evaluation_mode, within_memory
 from nelbo.measure.evidence import Evidence, Finite, part_by_part
-from nelbo.measure.importance import Weights
+from nelbo.measure.importance import Weights, refuse_codes
 from nelbo.measure.rounding import with_rounding
 from nelbo.progress import ProgressBar
 from nelbo.randomness import folded, uniform
@@ -327,6 +327,7 @@ def bdmc(
         BidirectionalBounds.
 
     Raises:
+        TypeError: z are numbers of codes.
         ValueError: n < 2, or too few temperatures or chains.
 
     Source: Grosse, Ancha & Roy 2016, "Measuring the reliability of MCMC inference with bidirectional Monte Carlo"; Wu
@@ -336,6 +337,7 @@ def bdmc(
     if n < 2:
         raise ValueError(f"n must be at least 2, for a standard error over the simulated examples; got {n}")
     model = as_model(model)
+    refuse_codes(model)
     with evaluation_mode(model, seed), ProgressBar("annealing both ways", n, show=progress) as bar:
         z = model.prior.sample(torch.Size((n,)))
         evaluation = evaluate(model, model.likelihood(z).sample(), seed=seed)

@@ -14,7 +14,7 @@ from nelbo.estimate import Estimate
 from nelbo.evaluation import Evaluation, rows_at_once
 from nelbo.likelihoods import log_prob_without_gradient
 from nelbo.measure.evidence import Evidence, Finite, part_by_part
-from nelbo.vae import fits
+from nelbo.vae import Model, fits
 from nelbo.wording import advice
 
 SAMPLES = 1000
@@ -212,6 +212,12 @@ def refuse_points(evaluation: Evaluation) -> None:
             "every importance-weighted bound are -inf. log p(x) itself is defined by the prior and the decoder: write "
             'method="quadrature" for one or two latent dimensions, method="annealed" (from the prior) for more'
         )
+
+
+def refuse_codes(model: Model) -> None:
+    """Raise a TypeError where z are numbers of codes, which have no distances, densities or slopes."""
+    if model.codes is not None:
+        raise TypeError("z are numbers of codes; write nelbo.measure.codes(view, x)")
 
 
 def log_weights(evaluation: Evaluation, purpose: str, stop: int, *, start: int = 0) -> Iterator[Tensor]:

@@ -16,7 +16,7 @@ from nelbo import latents
 from nelbo.estimate import Estimate
 from nelbo.evaluation import Evaluation, evaluate, evaluation_mode, within_memory
 from nelbo.measure.evidence import Evidence, Finite, part_by_part, unmeasured
-from nelbo.measure.importance import log_weights, refuse_points
+from nelbo.measure.importance import log_weights, refuse_codes, refuse_points
 from nelbo.measure.log_evidence import Method, log_evidence
 from nelbo.measure.quadrature import MOST_DIMENSIONS
 from nelbo.measure.rounding import rounding
@@ -99,6 +99,7 @@ def inference_gap(
         InferenceGap. The amortization gap is at most the true one: an optimization can stop early.
 
     Raises:
+        TypeError: z are numbers of codes.
         ValueError: an autoencoder, a q(z|x) of an unknown family, data that do not fit the model.
         Interrupted: Ctrl-C; its ``partial`` holds the InferenceGap of the examples that were done, NaN for the others.
 
@@ -107,6 +108,7 @@ def inference_gap(
     if samples < 2 or steps < 1:
         raise ValueError(f"samples must be at least 2 and steps at least 1; got samples={samples} and steps={steps}")
     evaluation = evaluate(model, x, seed=seed)
+    refuse_codes(evaluation.model)
     refuse_points(evaluation)
     n = len(evaluation)
     best: list[Distribution] = []

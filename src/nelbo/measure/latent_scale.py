@@ -14,7 +14,7 @@ from nelbo.data import Batch, Data, Dataset, as_batch, as_data
 from nelbo.devices import check_weights, device_of
 from nelbo.estimate import Estimate
 from nelbo.evaluation import evaluation_mode, rows_at_once
-from nelbo.measure.latent_usage import check_real_latents
+from nelbo.measure.importance import refuse_codes
 from nelbo.randomness import example_keys
 from nelbo.vae import Model, as_model, at_condition, placed
 
@@ -80,7 +80,7 @@ def latent_scale(model: Any, data: Any, *, seed: int = 0) -> LatentScale:
     """
     model = as_model(model)
     check_weights(model)
-    check_real_latents(model)
+    refuse_codes(model)
     n, center, sums = 0, torch.empty(0), torch.empty(0)
     shape: tuple[int, ...] = ()
     with evaluation_mode(model, seed):

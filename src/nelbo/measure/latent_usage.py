@@ -14,7 +14,7 @@ from nelbo.divergences import closed_form
 from nelbo.estimate import Estimate
 from nelbo.evaluation import Evaluation, evaluate, evaluation_mode, within_memory
 from nelbo.measure.aggregate import AggregatePosterior, one_code_each
-from nelbo.vae import Model
+from nelbo.measure.importance import refuse_codes
 
 THRESHOLD = 0.01
 """Variance of a unit's posterior mean over the data above which the unit is active (Burda et al. 2016)."""
@@ -109,7 +109,7 @@ def latent_usage(model: Any, x: Any, *, draws: int | None = None, seed: int = 0)
     surgery"; Burda et al. 2016, section 5.2 (active units).
     """
     evaluation = evaluate(model, x, seed=seed)
-    check_real_latents(evaluation.model)
+    refuse_codes(evaluation.model)
     n, latent = len(evaluation), evaluation.latent
     if n < 2 or (draws is not None and draws < 2):
         raise ValueError(
@@ -154,12 +154,6 @@ def latent_usage(model: Any, x: Any, *, draws: int | None = None, seed: int = 0)
         notes=(*notes, *_notes(qz, pz, estimates["mutual_information"], n)),
         shape=shape,
     )
-
-
-def check_real_latents(model: Model) -> None:
-    """A TypeError where z are numbers of codes, of which a mean or a variance says nothing."""
-    if model.codes is not None:
-        raise TypeError("z are numbers of codes; write nelbo.measure.codes(view, x)")
 
 
 def _over_draws(values: Tensor, method: str, *, exact: bool) -> Estimate:

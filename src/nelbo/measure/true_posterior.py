@@ -15,7 +15,7 @@ from nelbo.estimate import Estimate
 from nelbo.evaluation import Evaluation, evaluate, evaluation_mode, rows_at_once, within_memory
 from nelbo.measure.evidence import Evidence
 from nelbo.measure.grid_integrals import Guard, Integrals
-from nelbo.measure.importance import refuse_points
+from nelbo.measure.importance import refuse_codes, refuse_points
 from nelbo.measure.quadrature import MOST_DIMENSIONS, TOLERANCE, Joint, evidence_of, joints, tiles_of
 from nelbo.measure.rounding import with_rounding
 
@@ -135,9 +135,11 @@ def true_posterior(model: Any, x: Any, *, tolerance: float = TOLERANCE) -> TrueP
         TruePosterior.
 
     Raises:
+        TypeError: z are numbers of codes.
         ValueError: more than two latent dimensions, or data that do not fit the model.
     """
     evaluation = evaluate(model, x)
+    refuse_codes(evaluation.model)
     d, n = evaluation.latent, len(evaluation)
     if d > MOST_DIMENSIONS:
         raise ValueError(
@@ -196,8 +198,10 @@ def posterior_kl(model: Any, x: Any, *, tolerance: float = TOLERANCE) -> Estimat
         Estimate of shape (batch,), by quadrature.
 
     Raises:
+        TypeError: z are numbers of codes.
         ValueError: more than two latent dimensions, an autoencoder, or data that do not fit the model.
     """
     evaluation = evaluate(model, x)
+    refuse_codes(evaluation.model)
     refuse_points(evaluation)
     return true_posterior(model, evaluation, tolerance=tolerance).kl_from(evaluation.qz, tolerance=tolerance)
