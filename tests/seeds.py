@@ -95,6 +95,7 @@ def calls() -> dict[str, Callable[[], Any]]:
     np.save(folder / "x.npy", (x.numpy() * 255).astype(np.uint8))
     dynamic = nelbo.data.load(folder / "x.npy", binarize="dynamic", scale=1 / 255)
     on_disk = nelbo.data.load(folder / "x.npy", binarize="dynamic", scale=1 / 255, on_disk=True)
+    streamed = nelbo.data.Streamed(lambda epoch: x.split(50))
     p, q = D.LKJCholesky(3, 1.0), D.LKJCholesky(3, 2.0)
     wide, narrow = (
         D.MultivariateNormal(torch.zeros(3), 2 * torch.eye(3)),
@@ -108,6 +109,10 @@ def calls() -> dict[str, Callable[[], Any]]:
         "nelbo.Run.reconstruct": lambda: run().reconstruct(x, seed=3),
         "nelbo.Run.sample": lambda: run().sample(5, seed=3),
         "nelbo.axioms.examine": lambda: str(nelbo.axioms.examine("kl", "Bernoulli", trials=64, rounds=2, seed=3)),
+        "nelbo.data.Dataset.order_of": lambda: torch.tensor(dynamic.train.order_of(2, seed=3)),
+        "nelbo.data.Streamed.order_of": lambda: torch.tensor(streamed.order_of(2, seed=3)),
+        "nelbo.data.Streamed.examples": lambda: streamed.examples(9, seed=3).x,
+        "nelbo.data.Streamed.fixed": lambda: streamed.fixed(seed=3).take(9),
         "nelbo.data.Dataset.examples": lambda: dynamic.train.examples(9, seed=3).x,
         "nelbo.data.Dataset.fixed": lambda: dynamic.train.fixed(seed=3).take(9),
         "nelbo.data.Dataset.take": lambda: dynamic.train.take(9, seed=3),

@@ -128,7 +128,7 @@ CALLS = {
 ELSEWHERE = {
     "nelbo.fit", "nelbo.load", "nelbo.resume", "nelbo.Run", "nelbo.evaluation.Evaluation", "nelbo.training.Step",
     "nelbo.evaluation.evaluation_mode", "nelbo.measure.report", "nelbo.measure.sections", "nelbo.measure.sweep",
-    "nelbo.data.Batch", "nelbo.data.InMemory", "nelbo.data.Source", "nelbo.data.as_batch",
+    "nelbo.data.Batch", "nelbo.data.InMemory", "nelbo.data.Source", "nelbo.data.Streamed", "nelbo.data.as_batch",
     "nelbo.data.Preview", "nelbo.Model.over_observed", "nelbo.Model.impute", "nelbo.Run.impute",
     "nelbo.divergences.elbo_chain",
     "nelbo.divergences.jensen", "nelbo.figures.image_grid", "nelbo.figures.reconstruction_pairs",

@@ -5,6 +5,7 @@ import pytest
 import torch
 
 import nelbo
+from nelbo.data import dataset
 from nelbo.objectives import ELBO, ImportanceWeighted
 from nelbo.training import optimum
 from tests.training.simple import quick, same, small, weights
@@ -81,7 +82,7 @@ def test_a_longer_training_is_the_same_as_one_that_went_on(tmp_path):
 
 def test_many_examples_are_sampled(monkeypatch):
     monkeypatch.setattr(optimum, "ROWS", 200)
-    monkeypatch.setattr(optimum, "_BLOCKS", 10)
+    monkeypatch.setattr(dataset, "_BLOCKS", 10)
     run = quick(small("vae", likelihood="normal", hidden=(32,)), table(2000), epochs=3)
     assert run.record["sigma"] == "set on 200 of 1,800 training examples"
     assert run.model.px_family.sigma == pytest.approx(best_sigma(run, 16), rel=0.05)

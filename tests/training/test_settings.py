@@ -151,9 +151,12 @@ def test_what_is_held_out_of_an_array(validation, sizes):
 def test_data_that_are_split_stay_split(tmp_path):
     data = nelbo.data.as_data(binary(), validation=30)
     assert len(quick(small(), data, epochs=1).data.validation) == 30
-    for given in (data, data.train):
-        with pytest.raises(ValueError, match=r"validation=0\.2 was given for .*, which is split already; leave it out"):
-            quick(small(), given, validation=0.2)
+    with pytest.raises(ValueError, match=r"validation=0\.2 was given for a Data, which is split already; leave it out"):
+        quick(small(), data, validation=0.2)
+    with pytest.raises(ValueError, match=r"validation=0\.2 was given for a InMemory, which is used as it is; leave it"):
+        quick(small(), data.train, validation=0.2)
+    given = quick(small(), data.train, epochs=1, validation=data.validation)
+    assert given.data.validation is data.validation
 
 
 def test_a_run_remembers_what_was_held_out(tmp_path):

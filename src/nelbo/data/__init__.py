@@ -7,6 +7,7 @@ from nelbo.data.on_disk import OnDisk
 from nelbo.data.preparation import Preparation
 from nelbo.data.previewing import Preview, preview
 from nelbo.data.source import ChangedError, Source, reader
+from nelbo.data.streamed import Streamed
 from nelbo.data.summary import ValueSummary, summarize
 
 __all__ = [
@@ -19,6 +20,7 @@ __all__ = [
     "Preparation",
     "Preview",
     "Source",
+    "Streamed",
     "ValueSummary",
     "as_batch",
     "as_data",

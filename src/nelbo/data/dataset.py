@@ -4,7 +4,7 @@ import itertools
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
-from typing import NamedTuple, final
+from typing import ClassVar, NamedTuple, final
 
 import torch
 from torch import Tensor
@@ -13,8 +13,10 @@ from nelbo.data.batch import Batch
 from nelbo.data.draws import as_rows
 from nelbo.data.preparation import Preparation
 from nelbo.devices import can_pin, free_memory, indexed
+from nelbo.randomness import derive
 
 _PART = 1 << 16  # examples of a part of a set that is not read in parts
+_BLOCKS = 100  # that examples which stand for all are taken in
 _SHARE = 0.5  # of the free memory of an accelerator that a data set may take: the rest is the model's
 
 
@@ -32,7 +34,7 @@ class Lane(NamedTuple):
 
 
 class Dataset(ABC):
-    """The examples of one split: `InMemory` or `OnDisk`.
+    """The examples of one split: `InMemory`, `OnDisk` or `Streamed`.
 
     Attributes:
         event_shape: shape of one example as the model sees it: (channels, height, width) or (features,).
@@ -47,6 +49,8 @@ class Dataset(ABC):
     c: Tensor | None
     labels: Tensor | None
     stream: int
+    replays: ClassVar[bool] = False
+    """Whether batches that are skipped are read all the same, and discarded."""
 
     @property
     @abstractmethod
@@ -65,6 +69,18 @@ class Dataset(ABC):
     def parts(self) -> list[slice]:
         """The positions of the examples, in order, in parts that are read together: row groups, or blocks of rows."""
         return [slice(start, min(start + _PART, len(self))) for start in range(0, len(self), _PART)]
+
+    def order_of(self, epoch: int, *, seed: int) -> int:
+        """The order that `batches` takes for an epoch of a training, by its number and the training's seed."""
+        return derive(seed, "order", epoch)
+
+    def spread(self, n: int) -> Tensor:
+        """Positions of at most n examples that stand for all: in blocks of neighbours, which a disk gives at once."""
+        if len(self) <= n:
+            return torch.arange(len(self))
+        block = max(1, n // _BLOCKS)
+        starts = torch.linspace(0, len(self) - block, _BLOCKS, dtype=torch.float64).long()
+        return (starts[:, None] + torch.arange(block)).flatten()
 
     @abstractmethod
     def fixed(self, *, seed: int = 0) -> "Dataset":
@@ -122,10 +138,15 @@ class Dataset(ABC):
             raise ValueError(f"start must be a number of batches to skip, 0 or more, got {start!r}")
         if batch_size % lanes:
             raise ValueError(f"batch_size must be a multiple of the number of lanes, {lanes}, got {batch_size}")
-        size, on = batch_size // lanes, torch.device(device or "cpu")
         wanted = range(lanes) if taken is None else taken
-        each = [self._batches(size, order, Lane(number, lanes), start * size, on) for number in wanted]
-        return each[0] if len(each) == 1 else map(_joined, itertools.zip_longest(*each))
+        return self._in_lanes(batch_size, order, start, torch.device(device or "cpu"), lanes, wanted)
+
+    def _in_lanes(
+        self, batch_size: int, order: int | None, start: int, device: torch.device, lanes: int, wanted: Sequence[int]
+    ) -> Iterator[Batch]:
+        size = batch_size // lanes
+        each = [self._batches(size, order, Lane(number, lanes), start * size, device) for number in wanted]
+        return each[0] if len(each) == 1 else map(joined, itertools.zip_longest(*each))
 
     def _batches(self, size: int, order: int | None, lane: Lane, skip: int, device: torch.device) -> Iterator[Batch]:
         rest: Batch | None = None
@@ -213,7 +234,7 @@ def _visit(pool: Batch, index: Tensor | None, rows: Tensor | None, places: slice
     return Batch(pool.x.index_select(0, where), c, labels, rows[places])
 
 
-def _joined(shares: Iterable[Batch | None]) -> Batch:
+def joined(shares: Iterable[Batch | None]) -> Batch:
     """The shares of several lanes in one batch; a lane that is one example shorter may have none in the last."""
     return Batch.cat([share for share in shares if share is not None])
 

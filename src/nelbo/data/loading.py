@@ -27,6 +27,7 @@ from nelbo.data.preparation import Binarize, Preparation
 from nelbo.data.rows import Layout
 from nelbo.data.sizes import parse_size
 from nelbo.data.source import READERS, ChangedError, Source, as_array, options_of, sha256_of_examples
+from nelbo.data.streamed import Streamed, is_function_of_epochs, taken
 from nelbo.data.summary import Missing
 from nelbo.registry import check_choice
 from nelbo.wording import advice, listed
@@ -43,7 +44,7 @@ class Options(TypedDict, total=False):
     dequantize: bool
     standardize: bool
     scale: float | Literal["auto"] | None
-    validation: float
+    validation: Any  # a share or a number, or beside a Dataset the examples themselves
     seed: int
     limit: int | None
     layout: Layout
@@ -208,14 +209,20 @@ def as_data(
     """Whatever holds examples as `Data`: what `load` takes, a `Dataset`, or `Data`.
 
     Args:
-        source: see `load`; a Dataset becomes the training set, with nothing held out; Data stay as they are.
-        **options: those of `load`.
+        source: see `load`; a Dataset becomes the training set, as it is; a function from the number of an epoch to an
+            iterable of batches becomes a `Streamed`; Data stay as they are.
+        **options: those of `load`. Of a Dataset or a function, of which nothing is held out, ``validation`` alone: the
+            examples to validate on, x, a pair (x, labels), a Batch, a Dataset or a function, as they are.
 
     Raises:
         TypeError: another type, or options for something that is prepared already.
+        ValueError: the examples to validate on are a number, or of another shape.
     """
+    if is_function_of_epochs(source):
+        source = Streamed(source)
     if not isinstance(source, (Data, Dataset)):
         return load(source, **options)
+    held = options.pop("validation", 0) if isinstance(source, Dataset) else 0
     if options:
         raise TypeError(
             f"{', '.join(options)} cannot apply to a {type(source).__name__}, which is prepared already; pass the "
@@ -223,24 +230,72 @@ def as_data(
         )
     if isinstance(source, Data):
         return source
+    validation = _validation(held, source)
     origin: dict[str, Any] = {
         "source": None,
-        "sha256": sha256_of_examples(as_array(source.x), c=source.c) if isinstance(source, InMemory) else None,
+        "sha256": _hash_of(source),
         "options": {},
-        "sizes": {"train": len(source), "validation": 0, "test": 0},
+        "sizes": {"train": len(source), "validation": 0 if validation is None else len(validation), "test": 0},
         "event_shape": list(source.event_shape),
         "preparation": source.preparation.to_dict(),
-        "notes": ["a Dataset was given, and is used as it is"],
+        "notes": _notes_on(source),
     }
-    return Data(source, None, None, origin)
+    if validation is not None:
+        origin["validation_sha256"] = _hash_of(validation)
+    return Data(source, validation, None, origin)
 
 
-def rebuild(origin: dict[str, Any], source: Any = None) -> Data:
+def _validation(held: Any, train: Dataset) -> Dataset | None:
+    """The examples to validate on that were given beside a data set."""
+    if held is None or (isinstance(held, int | float) and not held):
+        return None
+    if isinstance(held, int | float):
+        raise ValueError(
+            f"validation={held!r} was given for a {type(train).__name__}, which is used as it is; leave it out, or "
+            "write the examples to validate on, validation=x"
+        )
+    if is_function_of_epochs(held):
+        held = Streamed(held)
+    if not isinstance(held, Dataset):
+        batch = taken(held, "validation")
+        held = InMemory(batch.x, preparation=train.preparation, c=batch.c, labels=batch.labels, stream=1)
+    if held.event_shape != train.event_shape:
+        raise ValueError(
+            f"validation must hold examples of shape {train.event_shape}, as the training set does, got "
+            f"{held.event_shape}"
+        )
+    return held
+
+
+def _hash_of(dataset: Dataset) -> str | None:
+    """The hash of the examples of a data set, or of the first of them; None where they are not the same again."""
+    known = dataset.head if isinstance(dataset, Streamed) and dataset.repeats else dataset
+    return sha256_of_examples(as_array(known.x), c=known.c) if isinstance(known, InMemory) else None
+
+
+def _notes_on(dataset: Dataset) -> list[str]:
+    if not isinstance(dataset, Streamed):
+        return ["a Dataset was given, and is used as it is"]
+    notes = [f"a function of the epoch gives {len(dataset):,} examples in each, which are used as they are"]
+    if dataset.counted:
+        write = f"nelbo.data.Streamed(batches, examples={len(dataset)})"
+        notes.append(f"they were counted by going through epoch 0, which {write} leaves out")
+    if not dataset.repeats:
+        notes.append(
+            "batches(0) gave other examples when it was called again: a run that is interrupted will go on, but not to "
+            "the same weights; seed what is drawn there by the epoch"
+        )
+    return notes
+
+
+def rebuild(origin: dict[str, Any], source: Any = None, *, validation: Any = None) -> Data:
     """Load the very same data again, from the `origin` of some `Data`.
 
     Args:
         origin: as a run stores it.
-        source: the array, for data that were an array; where the file lies now; or a data set, which must be the same.
+        source: the array, for data that were an array; where the file lies now; or a data set or function of epochs,
+            which must be the same.
+        validation: the examples to validate on, where they were given beside a data set.
 
     Raises:
         ValueError: the data have changed since, in a way that the message describes, or the array is missing.
@@ -254,10 +309,16 @@ def rebuild(origin: dict[str, Any], source: Any = None) -> Data:
         )
     if source is None and where not in NAMED and not (is_address(where) or Path(where).exists()):
         raise FileNotFoundError(f"{where}, on which the run was trained, does not exist; put it back")
-    reader = None if isinstance(where, Data | Dataset) else _reader(where)
+    if is_function_of_epochs(where):
+        where = Streamed(where, examples=(origin.get("sizes") or {}).get("train"))
+    if isinstance(where, Data | Dataset):
+        given = as_data(where) if validation is None else as_data(where, validation=validation)
+        with _from_record(AttributeError, KeyError, TypeError):
+            return _given(origin, given)
+    reader = _reader(where)
+    if validation is not None:
+        raise ValueError("validation was given, and the run held out a part of its data; leave it out")
     with _from_record(AttributeError, KeyError, TypeError):
-        if reader is None:
-            return _given(origin, as_data(where))
         return _read_again(origin, *reader, elsewhere=source is not None)
 
 
@@ -272,7 +333,14 @@ def _from_record(*errors: type[Exception]) -> Generator[None]:
 
 
 def _given(origin: dict[str, Any], data: Data) -> Data:
-    got = data.origin
+    got, name = data.origin, "validation_sha256"
+    if name in origin and got.get(name, "") != origin[name]:
+        raise ChangedError(
+            "the run was validated on examples that were given beside its data; pass the same again: validation=x, or "
+            "data with them, nelbo.data.as_data(data, validation=x)"
+        )
+    if name in got and name not in origin:
+        raise ChangedError("the run was given no examples to validate on; leave out validation=")
     _refuse_changed(origin, "the data set", got.get("sha256"), (sum(got.get("sizes", {}).values()), *data.event_shape))
     return data
 
@@ -441,6 +509,8 @@ def _refuse_changed(
 
 def _reader(source: Any) -> tuple[str, str | None, Callable[..., Source]]:
     """A source in words, the name to record, and the function that reads it."""
+    if is_function_of_epochs(source):
+        raise TypeError("a function of the epoch is not loaded; pass it to nelbo.fit, or to nelbo.data.as_data")
     if not isinstance(source, (str, Path)):
         if isinstance(source, Batch):
             batch = as_batch(source)

@@ -62,7 +62,8 @@ def reader_of(source: Any) -> Callable[..., Source] | None:
     if isinstance(source, Iterator) or hasattr(source, "__iter__"):
         raise TypeError(
             f"data must be examples that can be gone through more than once, got {_called(source)}; write a list or an "
-            "array of its examples, such as list(examples)"
+            "array of its examples, such as list(examples), or to train on them without holding them all, a function "
+            "of the epoch that gives their batches: lambda epoch: batches(epoch)"
         )
     return None
 
@@ -226,7 +227,7 @@ def _of_items(items: Any, notes: list[str]) -> Callable[..., Source]:
     if not (hasattr(items, "__getitem__") and hasattr(items, "__len__")):
         raise TypeError(
             f"data must be a set with len() and [i], got {_called(items)}, which can only be gone through; write an "
-            "array of its examples"
+            "array of its examples, or to train on it a function of the epoch that gives batches: lambda epoch: loader"
         )
     if not len(items):
         raise ValueError(f"the {_called(items)} is empty; expected at least one example")

@@ -16,6 +16,7 @@ import torch
 from nelbo import recipes, runs
 from nelbo.data import Data, Dataset, as_data
 from nelbo.data.loading import Options
+from nelbo.data.streamed import is_function_of_epochs
 from nelbo.data.summary import Missing
 from nelbo.devices import has_graphs, move, pick_device, wide
 from nelbo.files import exclusive, plain, sweep, write_json, write_tensors
@@ -46,7 +47,7 @@ def fit(
     model: Model,
     data: Any,
     *,
-    validation: float | None = None,
+    validation: float | Any = None,
     objective: Objective | None = None,
     epochs: int = 20,
     batch_size: int = 128,
@@ -79,10 +80,12 @@ def fit(
     Args:
         model: a VAE, or a recipe such as ``nelbo.recipes.beta_vae((1, 28, 28), beta=4.0)``. It is trained in place.
         data: a tensor or array (n, \\*event), a pair (x, labels), a Batch of x with labels and conditions c, a Dataset,
-            a path, the name of a set, or what nelbo.data.load returned. Of a model that takes missing values, NaN are
-            what was not observed.
+            a path, the name of a set, or what nelbo.data.load returned; or a function from the number of an epoch to an
+            iterable of batches, each x, (x, labels) or a Batch, whose examples are never all in memory (see
+            nelbo.data.Streamed). Of a model that takes missing values, NaN are what was not observed.
         validation: share or number of the examples that are held out to validate on; 0 trains on every one. None is a
-            tenth of an array, a file or a named set, and what data that are split already hold out.
+            tenth of an array, a file or a named set, and what data that are split already hold out. Beside a function
+            or a Dataset, of which nothing is held out, the examples to validate on.
         objective: what is minimized; None is the recipe's, else the ELBO (or, for an autoencoder, reconstruction).
         epochs: passes over the data.
         batch_size: examples per step.
@@ -172,7 +175,7 @@ def _by_ray(
     ray: int,
     model: Model,
     data: Any,
-    validation: float | None,
+    validation: Any,
     settings: Settings,
     chosen: dict[str, Any],
     out: str | Path | None,
@@ -206,14 +209,14 @@ def _by_ray(
     return finished(folder, model, loaded)
 
 
-def _split(data: Any, validation: float | None, model: Model) -> Data:
+def _split(data: Any, validation: Any, model: Model) -> Data:
     missing: Missing = "observed" if model.takes_missing else None
-    given = isinstance(data, Data | Dataset)
+    given = isinstance(data, Data | Dataset) or is_function_of_epochs(data)
     options: Options = {} if missing is None or given else {"missing": missing}
     if validation is None:
         return as_data(data, **options)
     options["validation"] = validation
-    if given:
+    if isinstance(data, Data):
         raise ValueError(
             f"validation={validation!r} was given for a {type(data).__name__}, which is split already; leave it out, "
             f"or write nelbo.data.load(..., validation={validation!r})"
@@ -356,6 +359,14 @@ def _note_start(record: dict[str, Any], updates: Updates, data: Data, *, fresh: 
     if fresh and (note := far_from_mean(updates.model, data.train)):
         record["start"] = note
         notes.append(note)
+    position = updates.state.position
+    if not fresh and position.batch and data.train.replays:
+        seen = f"{position.batch:,} {'batch' if position.batch == 1 else 'batches'}"
+        record.setdefault("replayed", []).append({"epoch": position.epoch, "batches": position.batch})
+        notes.append(
+            f"batches({position.epoch}) is gone through again, and the {seen} that the run had seen are discarded; it "
+            "ends as an undisturbed run would if the function gives the same for the same epoch"
+        )
     if note := not_there(updates.settings.precision, updates.device):
         record["precision"] = {"used": "float32", "why": note}
         notes.append(note)

@@ -5,14 +5,14 @@ import functools
 import math
 import signal
 import threading
-from collections.abc import Callable, Generator, Mapping
+from collections.abc import Callable, Generator, Iterator, Mapping
 from dataclasses import dataclass, field
 from time import perf_counter
 from typing import Any, final
 
 import torch
 
-from nelbo.data import Data, Dataset
+from nelbo.data import Batch, ChangedError, Data, Dataset
 from nelbo.evaluation import TERMS, mean_terms
 from nelbo.files import plain
 from nelbo.objectives import Progress
@@ -155,7 +155,8 @@ class Loop:
         look_every = 1 if self.updates.device.type == "cpu" else _LOOK_EVERY_ELSEWHERE
         self.updates.step.train()
         self._since = perf_counter()
-        for raw in self.updates.batches():
+        batches = self.updates.batches()
+        while (raw := self._next(batches)) is not None:
             try:
                 loss = self.updates.update(raw)
             except torch.OutOfMemoryError as error:
@@ -176,6 +177,18 @@ class Loop:
         if not bool(torch.isfinite(self.state.totals[TERMS.index("objective")])) or not weights_are_finite(self.model):
             raise explain(self.updates, self.keeper)
         self._count_time()
+
+    def _next(self, batches: Iterator[Batch]) -> Batch | None:
+        """The next batch, or None; where it cannot be had, what was trained so far is kept."""
+        try:
+            return next(batches, None)
+        except Exception as error:
+            if self.keeper.last is None or self.keeper.last.position["step"] < self.state.position.step:
+                self._count_time()
+                self.keep()
+            if isinstance(error, ChangedError):
+                raise ChangedError(f"{error}. {self.keeper.sentence}") from error
+            raise
 
     def _end_epoch(self) -> Epoch:
         """Validate, judge, and write the epoch's line of metrics."""

@@ -14,7 +14,7 @@ from nelbo.randomness import example_keys
 from nelbo.vae import Model, place_of
 
 ROWS = 10_000  # training examples at most
-_AT_ONCE, _BLOCKS = 1000, 100
+_AT_ONCE = 1000
 _VALUES, _DRAWS = 50_000, 64  # squared residuals whose mean is within half a percent, and draws of z at most
 _CLOSE, _ROUNDS = 5e-3, 20
 _SHARE, _FEW = 10, 1000  # of the examples at a validation, which shall not take long beside an epoch
@@ -43,7 +43,7 @@ def settle(
     if type(family).optimum is Likelihood.optimum:
         return None
     n = len(dataset)
-    rows = _spread(n, min(ROWS, max(_FEW, n // _SHARE)) if roughly else ROWS)
+    rows = dataset.spread(min(ROWS, max(_FEW, n // _SHARE)) if roughly else ROWS)
     needed = math.ceil(_VALUES / (len(rows) * math.prod(dataset.event_shape)))
     draws = 1  # for the way there; the last round has them all
     for _ in range(1 if roughly else _ROUNDS):
@@ -60,15 +60,6 @@ def settle(
             break
         draws = all_draws if close else 1
     return len(rows)
-
-
-def _spread(n: int, few: int) -> Tensor:
-    """Rows to take: all, or blocks of neighbours that lie evenly over the set, which are read at once from a disk."""
-    if n <= few:
-        return torch.arange(n)
-    block = max(1, few // _BLOCKS)
-    starts = torch.linspace(0, n - block, _BLOCKS, dtype=torch.float64).long()
-    return (starts[:, None] + torch.arange(block)).flatten()
 
 
 def _mean_optimum(

@@ -38,6 +38,7 @@ def resume(
     epochs: int | None = None,
     model: Model | None = None,
     data: Any = None,
+    validation: Any = None,
     objective: Objective | None = None,
     optimizer: MakeOptimizer | None = None,
     device: str | None = None,
@@ -55,7 +56,10 @@ def resume(
         path: the directory of the run.
         epochs: train to this many epochs instead, for a run that is to go on longer.
         model: for a run whose model was built by hand: the same model, untrained.
-        data: for a run on data given in memory, the same data; for a run on a file, where the same file lies now.
+        data: for a run on data given in memory, the same data; for a run on a file, where the same file lies now; for a
+            run on a function of the epoch, the same function. It is called with the epoch in which the run was stopped,
+            what was seen of it is discarded, and the record says so under ``replayed``.
+        validation: for a run that was given examples to validate on, beside its data: the same ones.
         objective: for an objective of your own: the same one.
         optimizer: for an optimizer of your own: the same one.
         device: another one to go on with; None is the run's, or the fastest there is where that is absent.
@@ -76,7 +80,9 @@ def resume(
     folder = Path(path)
     record = runs.read_record(folder)
     settings, machine = _settings_and_machine(record, folder)
-    _check_given(record, folder, model=model, data=data, objective=objective, optimizer=optimizer)
+    _check_given(
+        record, folder, model=model, data=data, validation=validation, objective=objective, optimizer=optimizer
+    )
     snapshot = Snapshot.load(folder)
     position = Position(**snapshot.position)
     goal: Objective = objective or from_dict(record["objective"])
@@ -87,7 +93,14 @@ def resume(
     settings = Settings.of({**dataclasses.asdict(settings), **chosen})
     if ray is not None:
         check_shards(ray, settings.shards)
-        given = {"epochs": epochs, "model": model, "data": data, "objective": objective, "optimizer": optimizer}
+        given = {
+            "epochs": epochs,
+            "model": model,
+            "data": data,
+            "validation": validation,
+            "objective": objective,
+            "optimizer": optimizer,
+        }
         given |= {"device": device, "threads": threads, "callback": callback}
         task = functools.partial(resume, folder, **given)
         cpus = threads or machine.threads
@@ -98,7 +111,10 @@ def resume(
         with workers.together():
             on = _device_of(settings, machine, chosen=device is not None)
             instead = advice(f"nelbo.resume({str(folder)!r}, data='table.csv')", f"nelbo fit --resume {folder} DATA")
-            loaded = runs.rebuild_data(record, folder, instead=instead) if data is None else _same_data(record, data)
+            if data is None and validation is None:
+                loaded = runs.rebuild_data(record, folder, instead=instead)
+            else:
+                loaded = _same_data(record, data, validation)
             if loaded.origin.get("source"):
                 record["data"]["source"] = loaded.origin["source"]  # where they lie now
             model = runs.rebuild_model(record, folder) if model is None else as_model(model)
@@ -159,6 +175,11 @@ def _check_given(record: dict[str, Any], folder: Path, **given: Any) -> None:
     needed = {
         "model": (not record["recipe"], f"a model built by hand ({record['model']})", "vae"),
         "data": (not record["data"].get("source"), f"data given in memory, which {runs.RECORD} cannot name", "x"),
+        "validation": (
+            "validation_sha256" in record["data"] and not isinstance(given["data"], Data),
+            "examples given to validate on",
+            "x_held_out",
+        ),
         "objective": (
             str(name) not in KNOWN,
             f"an objective of your own ({name})",
@@ -227,10 +248,10 @@ def _check_extension(epochs: int, settings: Settings, position: Position) -> Non
         )
 
 
-def _same_data(record: dict[str, Any], data: Any) -> Data:
+def _same_data(record: dict[str, Any], data: Any, validation: Any = None) -> Data:
     """The data given again for a run; a ValueError when they are others."""
     origin = record.get("data") or {}
-    loaded = nelbo_data.rebuild(origin, data) if "options" in origin else as_data(data)
+    loaded = nelbo_data.rebuild(origin, data, validation=validation) if "options" in origin else as_data(data)
     got = plain(loaded.origin)
     for name in ("sizes", "preparation", "options"):
         if name in origin and origin[name] != got.get(name):

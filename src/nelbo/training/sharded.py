@@ -47,7 +47,7 @@ class ShardedUpdates(Updates):
         position, settings = self.state.position, self.settings
         return self.data.batches(
             settings.batch_size,
-            order=derive(settings.seed, "order", position.epoch),
+            order=self.data.order_of(position.epoch, seed=settings.seed),
             start=position.batch,
             device=self.device,
             lanes=settings.shards,

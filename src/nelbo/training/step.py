@@ -231,7 +231,7 @@ class Updates:
     def batches(self) -> Iterator[Batch]:
         """The raw batches that are left of the running epoch."""
         position = self.state.position
-        order = derive(self.settings.seed, "order", position.epoch)
+        order = self.data.order_of(position.epoch, seed=self.settings.seed)
         return self.data.batches(self.settings.batch_size, order=order, start=position.batch, device=self.device)
 
     def update(self, raw: Batch, *, watched: bool = False) -> Tensor:
