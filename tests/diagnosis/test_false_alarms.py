@@ -189,6 +189,23 @@ def noisy_loss(seed):
     return nelbo.diagnose(wrapped(model), X, loss=loss, seed=seed, only=LOSS)
 
 
+def batch_norm_on_batches(seed):
+    """A BatchNorm that sees whole batches, as one shard is a batch."""
+    return nelbo.diagnose(NORMALIZED, X[:100], seed=seed, only=["batch-norm-pieces"])
+
+
+def normalized(**settings):
+    """The run of a model with a BatchNorm."""
+    with torch.random.fork_rng([]):
+        torch.manual_seed(0)
+        encoder = torch.nn.Sequential(torch.nn.Linear(16, 8), torch.nn.BatchNorm1d(8), torch.nn.Linear(8, 4))
+        vae = nelbo.VAE(encoder, torch.nn.Linear(2, 16), latent=2, likelihood=nelbo.likelihoods.Bernoulli())
+    return nelbo.fit(vae, X[:100], validation=0, batch_size=50, epochs=1, progress=False, **settings)
+
+
+NORMALIZED = normalized()
+
+
 def evenly_used_codes(seed):
     """Nearest of 16 codes, of data around a code drawn evenly: what is not used is left out by chance."""
     book = 3 * torch.randn(16, 4, generator=generator(seed))
@@ -227,6 +244,7 @@ NULLS = [
     Null(as_even_as_flat, 5),
     Null(noisy_loss, 20),
     Null(evenly_used_codes, 50),
+    Null(batch_norm_on_batches, 5),
 ]
 
 

@@ -246,6 +246,23 @@ def test_an_encoder_that_is_not_told_what_is_missing(told):
     assert "mask-left-out" in nelbo.diagnose(vae, x, only=["mask-left-out"]).skipped  # nothing is missing
 
 
+@pytest.mark.parametrize("shards", [1, 2])
+@pytest.mark.parametrize("layer", [torch.nn.BatchNorm1d, torch.nn.LayerNorm])
+def test_a_batch_norm_that_saw_pieces(shards, layer, capsys):
+    encoder = torch.nn.Sequential(torch.nn.Linear(6, 8), layer(8), torch.nn.Linear(8, 4))
+    vae = nelbo.VAE(encoder, torch.nn.Linear(2, 6), latent=2, likelihood=nelbo.likelihoods.Normal(1.0))
+    x = torch.randn(100, 6, generator=torch.Generator().manual_seed(0))
+    run = nelbo.fit(vae, x, validation=0, shards=shards, batch_size=50, epochs=1)
+    found = nelbo.diagnose(run, only=["batch-norm-pieces"])
+    pieces = shards > 1 and layer is torch.nn.BatchNorm1d
+    assert [(finding.id, finding.severity) for finding in found] == [("batch-norm-pieces", "note")] * pieces
+    assert ("will normalize by the 25 examples of a piece" in capsys.readouterr().err) == pieces
+    if pieces:
+        assert [float(number) for number in found[0].evidence] == [25, 50]
+        assert "1 (BatchNorm1d)" in found[0].meaning
+    assert "needs a run of nelbo.fit" in nelbo.diagnose(vae, x, only=["batch-norm-pieces"]).skipped["batch-norm-pieces"]
+
+
 def of_pattern(pattern):
     """A VAE whose p(x|z) is N(pattern, 1) for every z, so that log p(x) is a closed form, and draws of it."""
     encoder = torch.nn.Sequential(torch.nn.Flatten(), torch.nn.Linear(pattern.numel(), 4))

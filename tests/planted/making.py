@@ -68,6 +68,14 @@ def optimal_sigma(data, *, start=0.5, rounds=3, **options):
     return make(data, f"normal:{sigma}", **options)
 
 
+def in_pieces(data, likelihood, encoder, decoder, *, latent, shards, **settings):
+    """The run of a VAE of one's own networks, whose batches of 64 were cut into pieces."""
+    x, held_out = data
+    vae = nelbo.VAE(encoder, decoder, latent=latent, likelihood=nelbo.likelihoods.named(likelihood))
+    run = nelbo.fit(vae, x, validation=0, batch_size=64, shards=shards, progress=False, **settings)
+    return Subject(run, x, held_out, likelihood, run.history)
+
+
 class ZerosForHoles(nn.Module):
     """An encoder that takes NaN by putting 0 in its place, and says nothing of it to its network."""
 

@@ -9,6 +9,7 @@ import torch
 import nelbo
 from nelbo.diagnosis.registry import CHECKS
 from nelbo.report import Findings
+from nelbo.vae import as_model
 from tests.planted.cases import FAULTS, HEALTHY, Planted, Subject, seeded
 
 _FILES = (
@@ -54,8 +55,8 @@ class Outcome:
 
 def view(subject: Subject):
     """The subject as nelbo sees it, through nelbo.wrap where it is not built of nelbo's parts."""
-    if isinstance(subject.model, nelbo.Model):
-        return subject.model
+    if isinstance(subject.model, nelbo.Model | nelbo.Run):
+        return as_model(subject.model)
     arguments = {
         "encode": subject.model.encode,
         "decode": subject.model.decode,
@@ -82,7 +83,7 @@ def diagnosed(subject: Subject) -> Findings:
     """What nelbo says of the subject, with all that its user hands over."""
     with torch.random.fork_rng([]):
         return nelbo.diagnose(
-            view(subject),
+            subject.model if isinstance(subject.model, nelbo.Run) else view(subject),
             subject.x,
             held_out=subject.held_out,
             history=subject.history,

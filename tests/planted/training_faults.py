@@ -5,7 +5,7 @@ from torch import nn
 
 from tests.planted import plain, sets
 from tests.planted.cases import plant
-from tests.planted.making import make
+from tests.planted.making import in_pieces, make
 
 
 def digits(**options):
@@ -187,3 +187,23 @@ def overflow_conv():
         weight = subject.model.decoder[0].weight
         weight[3, 1] = (weight[3, 1] * 1e7).half().float()
     return subject
+
+
+@plant("batch-norm-pieces", "binary digits", "conv")
+def batch_norm_in_pieces():
+    encoder = nn.Sequential(
+        nn.Conv2d(1, 16, 4, 2, 1), nn.BatchNorm2d(16), nn.ReLU(), nn.Conv2d(16, 32, 4, 2, 1), nn.ReLU(), nn.Flatten(),
+        nn.Linear(128, 16),
+    )  # fmt: skip
+    decoder = nn.Sequential(nn.Linear(8, 128), nn.ReLU(), nn.Linear(128, 64), nn.Unflatten(1, (1, 8, 8)))
+    return in_pieces(sets.binary_digits(), "bernoulli", encoder, decoder, latent=8, shards=4, epochs=40)
+
+
+@plant("batch-norm-pieces", "counts", "deep")
+def batch_norm_in_pieces_counts():
+    encoder = nn.Sequential(
+        plain.Log1p(), nn.Linear(20, 64), nn.BatchNorm1d(64), nn.ReLU(), nn.Linear(64, 64), nn.ReLU(), nn.Linear(64, 8)
+    )
+    decoder = nn.Sequential(nn.Linear(4, 64), nn.ReLU(), nn.Linear(64, 64), nn.ReLU(), nn.Linear(64, 20))
+    settings = {"epochs": 40, "schedule": "cosine"}
+    return in_pieces(sets.counts(), "poisson", encoder, decoder, latent=4, shards=2, **settings)

@@ -36,7 +36,9 @@ from nelbo.training.sharded import ShardedUpdates
 from nelbo.training.start import check_fit, far_from_mean, init_output_bias
 from nelbo.training.step import Clock, Step, Updates
 from nelbo.vae import Model, as_model
+from nelbo.wording import listed
 from nelbo.workers import ALONE, OtherFailedError, Workers, working_together
+from nelbo.wrapping.modules import batch_norms
 
 _OF_A_MACHINE = ("device", "threads", "checkpoint_every")
 ShowProgress = bool | Callable[[Loop], Display]
@@ -359,7 +361,12 @@ def _note_start(record: dict[str, Any], updates: Updates, data: Data, *, fresh: 
     if fresh and (note := far_from_mean(updates.model, data.train)):
         record["start"] = note
         notes.append(note)
-    position = updates.state.position
+    position, settings = updates.state.position, updates.settings
+    if fresh and settings.shards > 1 and (layers := batch_norms([updates.model])):
+        notes.append(
+            f"{listed(layers)} will normalize by the {settings.batch_size // settings.shards} examples of a piece of a "
+            "batch, and keep the running statistics of the first piece; GroupNorm and LayerNorm see one example alone"
+        )
     if not fresh and position.batch and data.train.replays:
         seen = f"{position.batch:,} {'batch' if position.batch == 1 else 'batches'}"
         record.setdefault("replayed", []).append({"epoch": position.epoch, "batches": position.batch})
