@@ -199,6 +199,7 @@ def test_what_ray_needs_is_named(monkeypatch, tmp_path, folder, capsys):
     )
     monkeypatch.setenv("MASTER_ADDR", "127.0.0.1")
     monkeypatch.setenv("WORLD_SIZE", "2")
+    monkeypatch.setenv("RANK", "0")
     with pytest.raises(ValueError, match="ray=2 starts the processes by itself; start one, without torchrun"):
         check_shards(2, 2)
 

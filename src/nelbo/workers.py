@@ -7,7 +7,6 @@ the pieces were dealt out. All else that is said are a few tensors and texts; no
 import atexit
 import contextlib
 import math
-import os
 from collections.abc import Callable, Generator, Iterator, Sequence
 from contextvars import ContextVar
 from dataclasses import dataclass
@@ -17,6 +16,7 @@ import torch
 from torch import Tensor, distributed
 
 from nelbo import devices
+from nelbo.launcher import launched
 
 _AT_ONCE = 1 << 22  # numbers of a sum that travel at a time: each process holds those of all others
 
@@ -149,11 +149,6 @@ class OtherFailedError(ConnectionError):
     """Another process of the same training failed; the message repeats what it said, if it still could."""
 
 
-def launched() -> int:
-    """The number of processes that a launcher such as torchrun started to train together; 1 without one."""
-    return int(os.environ.get("WORLD_SIZE", "1")) if "MASTER_ADDR" in os.environ else 1
-
-
 _given: ContextVar[Sequence[int] | None] = ContextVar("_given", default=None)
 _any_number: ContextVar[bool] = ContextVar("_any_number", default=False)
 
@@ -186,8 +181,8 @@ def dealt(n: int) -> tuple[Sequence[int], bool]:
     """
     if (numbers := _given.get()) is not None:
         return numbers, False
-    rank, size = int(os.environ.get("RANK", "0")) if launched() > 1 else 0, launched()
-    return range(rank, n, size), rank == 0
+    here = launched()
+    return range(here.rank, n, here.size), here.rank == 0
 
 
 def working_together(pieces: int) -> Workers:
@@ -199,10 +194,10 @@ def working_together(pieces: int) -> Workers:
         pieces: into which a batch is cut.
 
     Raises:
-        ValueError: the number of processes does not divide it.
+        ValueError: the number of processes does not divide it, or a variable of the launcher is wrong.
     """
     there = distributed.is_available() and distributed.is_initialized()
-    size = distributed.get_world_size() if there else launched()
+    size = distributed.get_world_size() if there else launched().size
     if pieces % size and not (_any_number.get() and size < pieces):
         most = math.ceil(pieces / size) * size
         raise ValueError(
@@ -212,7 +207,7 @@ def working_together(pieces: int) -> Workers:
     if size == 1:
         return ALONE
     if not there:
-        devices.take_one(int(os.environ.get("LOCAL_RANK", "0")))
+        devices.take_one(launched().local_rank)
         distributed.init_process_group()
         atexit.register(distributed.destroy_process_group)
     return Workers(distributed.get_rank(), size)

@@ -164,6 +164,7 @@ def test_an_error_of_one_process_ends_all():
 def test_numbers_that_do_not_divide_are_refused_before_anything_is_done(monkeypatch, tmp_path, size, settings, message):
     monkeypatch.setenv("MASTER_ADDR", "127.0.0.1")
     monkeypatch.setenv("WORLD_SIZE", str(size))
+    monkeypatch.setenv("RANK", "0")
     with pytest.raises(ValueError, match=re.escape(message)):
         nelbo.fit(small(), torch.ones(9, 6), out=tmp_path / "run", **settings)
     assert not (tmp_path / "run").exists()

@@ -11,6 +11,7 @@ from cyclopts import App, Parameter
 
 from nelbo import __version__
 from nelbo.cli.flags import in_flags, shown
+from nelbo.launcher import launched
 from nelbo.wording import in_shell, said
 
 app = App(
@@ -154,7 +155,11 @@ def main(arguments: list[str] | None = None) -> int:
 
     NELBO_TRACEBACK=1 shows the traceback all the same.
     """
-    other = _number_of_worker()
+    try:
+        other = launched().rank
+    except ValueError as error:
+        print(f"nelbo: {error}", file=sys.stderr)
+        return 1
     try:
         with in_shell(), warnings.catch_warnings(), contextlib.ExitStack() as stack:
             if other:  # the first one of the processes that train together speaks for all
@@ -184,11 +189,6 @@ def main(arguments: list[str] | None = None) -> int:
         print(f"{who}: {in_flags(text, flags)}", file=sys.stderr)
         return 1
     return result if isinstance(result, int) else 0
-
-
-def _number_of_worker() -> int:
-    """The number of this process among those that torchrun started; 0 for the first, or where there are no others."""
-    return int(os.environ.get("RANK", "0")) if "MASTER_ADDR" in os.environ else 0
 
 
 def _show_warning(message: Warning | str, category: type[Warning], *_place: Any) -> None:

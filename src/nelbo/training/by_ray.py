@@ -11,11 +11,12 @@ from typing import Any, final
 from nelbo import cluster, runs
 from nelbo import data as nelbo_data
 from nelbo.data import Data
+from nelbo.launcher import launched
 from nelbo.randomness import seeded_weights
 from nelbo.runs import Epoch
 from nelbo.training.loop import Loop
 from nelbo.training.progress import ProgressBar
-from nelbo.workers import any_number, launched
+from nelbo.workers import any_number
 
 _SAY_EVERY = 0.5  # seconds
 
@@ -23,7 +24,7 @@ _SAY_EVERY = 0.5  # seconds
 def check_shards(workers: int, shards: int) -> None:
     """Raise a ValueError where so many workers of a cluster cannot share the pieces of a batch."""
     cluster.check_workers(workers)
-    if launched() > 1:
+    if launched().size > 1:
         raise ValueError(f"ray={workers} starts the processes by itself; start one, without torchrun")
     if shards % workers:
         fitting = next(n for n in range(min(workers, shards), 0, -1) if shards % n == 0)
