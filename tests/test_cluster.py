@@ -18,7 +18,7 @@ from nelbo.cli import main
 from nelbo.files import check_storage
 from nelbo.measure import sweep
 from nelbo.runs import WEIGHTS, read_history
-from nelbo.training.by_ray import check_shards
+from nelbo.training.by_ray import check_shards, train_by_ray
 from tests.training.simple import small, untimed
 
 pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning:ray.*")  # of Ray about itself
@@ -192,7 +192,8 @@ def test_what_ray_needs_is_named(monkeypatch, tmp_path, folder, capsys):
         nelbo.fit(small(), np.ones((9, 6)), ray=2)
     monkeypatch.setitem(sys.modules, "ray", None)
     with pytest.raises(ImportError, match=re.escape("ray=2 needs Ray: pip install 'nelbo[cluster]'")):
-        nelbo.fit(small(), np.ones((9, 6)), ray=2, out=tmp_path / "run", progress=False)
+        nelbo.fit(small(), np.ones((9, 6)), ray=2, out=tmp_path / "run")
+    assert "starting" not in capsys.readouterr().err
     assert main(["score", str(folder / "one"), "--ray", "2", "--out", str(tmp_path / "x.csv")]) == 1
     assert "--ray 2 processes share the files of a folder; write --out with a path without an ending" in (
         capsys.readouterr().err
@@ -202,6 +203,27 @@ def test_what_ray_needs_is_named(monkeypatch, tmp_path, folder, capsys):
     monkeypatch.setenv("RANK", "0")
     with pytest.raises(ValueError, match="ray=2 starts the processes by itself; start one, without torchrun"):
         check_shards(2, 2)
+
+
+@pytest.mark.parametrize(
+    ("address", "where"), [(None, "a local Ray cluster"), ("10.0.0.1:6379", "the Ray cluster at 10.")]
+)
+def test_the_start_of_ray_is_said_at_once_and_when_it_is_over(address, where, monkeypatch, tmp_path, capsys):
+    """Ray takes most of a minute to start, in which nothing else is shown."""
+    if address:
+        monkeypatch.setenv("RAY_ADDRESS", address)
+    seen = []
+
+    def train_together(task, workers, *, folder, threads, accelerated, hear):
+        seen.append(capsys.readouterr().err)
+        hear(1, workers, ("begin", 2, 3, 0))
+        hear(2, workers, ("begin", 2, 3, 1))
+
+    monkeypatch.setattr(cluster, "check_installed", lambda workers: None)
+    monkeypatch.setattr(cluster, "train_together", train_together)
+    train_by_ray(lambda progress: None, 8, tmp_path, threads=1, device="cpu", progress=True)
+    assert f"nelbo: starting 8 workers on {where}" in seen[0]
+    assert capsys.readouterr().err.count("nelbo: 8 workers began after 0 s") == 1
 
 
 def test_storage_that_cannot_rename_is_refused(monkeypatch, tmp_path):

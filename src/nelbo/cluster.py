@@ -10,6 +10,7 @@ import signal
 import threading
 from collections.abc import Callable, Generator, Sequence
 from importlib import import_module
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -29,6 +30,12 @@ def check_workers(workers: int) -> None:
     """Raise a ValueError where no number of processes can be meant."""
     if isinstance(workers, bool) or not isinstance(workers, int) or workers < 1:  # pyright: ignore[reportUnnecessaryIsInstance]
         raise ValueError(f"ray must be a number of processes such as ray=2, got {workers!r}")
+
+
+def check_installed(workers: int) -> None:
+    """Raise an ImportError where Ray is not installed; it is not imported, which takes seconds."""
+    if find_spec("ray") is None:
+        raise ImportError(f"ray={workers} needs Ray: pip install 'nelbo[cluster]'")
 
 
 def train_together(
@@ -233,6 +240,7 @@ def _listening(
 def _cluster(workers: int, threads: int) -> Generator[Any]:
     """Ray, in a cluster with room for so many processes; what was started here ends here."""
     check_workers(workers)
+    check_installed(workers)
     try:
         ray: Any = import_module("ray")
         import_module("ray.train")

@@ -3,6 +3,8 @@
 import contextlib
 import dataclasses
 import functools
+import os
+import sys
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from time import monotonic
@@ -76,7 +78,8 @@ def train_by_ray(
         with any_number():
             task(progress=functools.partial(_Told, say) if progress is True else progress)
 
-    with _Bar(folder.name) if progress is True else contextlib.nullcontext() as bar:
+    cluster.check_installed(workers)
+    with _Bar(folder.name, workers) if progress is True else contextlib.nullcontext() as bar:
         hear = {} if bar is None else {"hear": bar.hear}
         try:
             cluster.train_together(
@@ -113,18 +116,23 @@ class _Told:
 
 @final
 class _Bar:
-    """One bar for all workers, which says how often they had to be started again.
+    """One bar for all workers, which says how often they had to be started again; before it, that they are awaited.
 
     Args:
         title: of the line.
+        workers: their number.
     """
 
-    def __init__(self, title: str) -> None:
-        self.title = title
+    def __init__(self, title: str, workers: int) -> None:
+        self.title, self.workers = title, workers
         self._open = contextlib.ExitStack()
         self._bar: ProgressBar | None = None
+        self._asked = monotonic()
 
     def __enter__(self) -> "_Bar":
+        address = os.environ.get("RAY_ADDRESS")
+        where = f"the Ray cluster at {address}" if address else "a local Ray cluster"
+        print(f"nelbo: starting {_counted(self.workers)} on {where}; this takes about a minute", file=sys.stderr)
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -136,11 +144,18 @@ class _Bar:
         if what == "begin":
             self._open.close()
             epochs, batches, epoch = values
+            if self._bar is None:
+                seconds = monotonic() - self._asked
+                print(f"nelbo: {_counted(workers)} began after {seconds:.0f} s", file=sys.stderr)
             again = f", {starts}. start, from epoch {epoch + 1}" if starts > 1 else ""
-            title = f"{self.title} ({workers} {'process' if workers == 1 else 'processes'}{again})"
+            title = f"{self.title} ({_counted(workers)}{again})"
             self._bar = self._open.enter_context(ProgressBar(epochs, batches, title))
         elif self._bar is not None:
             getattr(self._bar, what)(*values)
+
+
+def _counted(workers: int) -> str:
+    return f"{workers} worker{'' if workers == 1 else 's'}"
 
 
 def finished(folder: Path, model: Any, data: Data | None) -> runs.Run:
