@@ -385,3 +385,48 @@ class Convolutional(nn.Module):
 def test_a_layer_in_the_middle_is_no_decoder(channels):
     with pytest.raises(TypeError, match=r"write nelbo.wrap\(encode=\.\.\., decode=\.\.\., x=x\)"):
         nelbo.wrap(Convolutional(channels), x=IMAGES, scale="logvar")
+
+
+class Tokens(Script):
+    """Takes whole numbers alone, and decodes with what stood before each of them."""
+
+    def __init__(self):
+        super().__init__(event=(FEATURES * 4,))
+        self.words, self.to_words = nn.Embedding(3, 4), nn.Linear(LATENT, FEATURES * 3)
+
+    def encode(self, tokens):
+        return super().encode(self.words(tokens).flatten(1))
+
+    def decode(self, z, before):
+        return self.to_words(z).view(-1, FEATURES, 3) + F.one_hot(before.long(), 3)
+
+    def forward(self, tokens, before):
+        mu, logvar = self.encode(tokens)
+        error = F.cross_entropy(self.decode(self.draw(mu, logvar), before).transpose(1, 2), tokens, reduction="sum")
+        return (error + 2 * kl(mu, logvar)) / len(tokens)
+
+
+@pytest.mark.parametrize("whole", ["model", "parts"])
+def test_tokens_stay_whole_numbers_and_a_condition_goes_where_it_is_taken(whole):
+    model, x = Tokens(), torch.randint(3, (80, FEATURES), generator=torch.Generator().manual_seed(0))
+    before = F.pad(x[:, :-1], (1, 0)).float()
+    parts = (model,) if whole == "model" else ()
+    named = {} if whole == "model" else {"encode": model.encode, "decode": model.decode}
+    vae = nelbo.wrap(*parts, **named, x=x, c=before, scale="logvar", likelihood=nelbo.likelihoods.Categorical(3))
+    assert "given to Tokens.encode as whole numbers" in str(vae)
+    assert "c: not given to Tokens.encode" in str(vae)
+    z = torch.randn(80, LATENT, generator=G)
+    expected = -F.cross_entropy(model.decode(z, before).transpose(1, 2), x, reduction="none").sum(1)
+    torch.testing.assert_close(vae.given(before).likelihood(z).log_prob(x.float()), expected)
+    batch = nelbo.data.Batch(x, c=before)
+    torch.testing.assert_close(nelbo.loss(vae, batch).kl.sum(), kl(*model.encode(x)))
+
+    def loss(x, c):
+        return model(x, c)
+
+    assert float(effective_beta(loss, vae, batch).beta) == pytest.approx(2, rel=1e-3)
+
+
+def test_numbers_that_are_no_tokens_are_asked_about():
+    with pytest.raises(ValueError, match=r"write x.float\(\), or x.float\(\) / 255"):
+        nelbo.wrap(Script(), x=X.to(torch.int64), scale="logvar", likelihood=nelbo.likelihoods.Bernoulli())

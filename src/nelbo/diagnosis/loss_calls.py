@@ -18,7 +18,15 @@ from nelbo.objectives import Objective, Terms
 from nelbo.randomness import own_randomness, seed_noise
 from nelbo.vae import Model
 from nelbo.wrapping.encoding import LOG_STD, is_mean, scale_of
-from nelbo.wrapping.modules import describe, in_mode, intercepted, modules_behind, without_trace
+from nelbo.wrapping.modules import (
+    Through,
+    as_whole,
+    describe,
+    in_mode,
+    intercepted,
+    modules_behind,
+    without_trace,
+)
 from nelbo.wrapping.view import Wrapped
 
 Role = Literal["reconstruction", "x", "mu", "spread", "z", "model", "batch", "index", "condition"]
@@ -102,9 +110,8 @@ class LossFunction:
         self._encoded.used = self._decoded.used = used
 
     def _evaluated(self, answers: Answers, seed: int) -> float:
-        quiet = _without_logging(self.modules)
         as_before = without_trace(self.function, *self.modules, seed=seed)
-        with torch.no_grad(), own_randomness(answers.x.device), quiet, as_before:
+        with torch.no_grad(), own_randomness(answers.x.device), as_before:
             seed_noise(answers.x.device, seed)
             with in_mode(self.modules, training=True):
                 result = self._direct(answers) if self.takes_answers else self._stood_in(answers)
@@ -199,10 +206,14 @@ class LossFunction:
                     attempts.insert(0, [batch if v is value else v for v in inputs])
             elif role == "x" and not self.takes_answers and self.model.encoding.flatten:
                 attempts.append([value.flatten(1) if v is value else v for v in inputs])
+        encode = self.model.encoding.function
+        if isinstance(encode, Through) and encode.whole:
+            attempts = [[_in_whole(v, values["x"]) for v in attempt] for attempt in attempts]
         first: Exception | None = None
         for attempt in attempts:
             try:
-                return self.function(*attempt)
+                with _without_logging(self.modules):
+                    return self.function(*attempt)
             except Exception as error:
                 first = first or error
         names = ", ".join(self.roles)
@@ -215,6 +226,13 @@ class LossFunction:
             f"{describe(self.function)}({names}) fails: {type(first).__name__}: {first}. Adapt it to what it needs, "
             f"such as {line}"
         ) from first
+
+
+def _in_whole(value: Any, x: Tensor) -> Any:
+    """X, or a batch with x, as the tokens that it holds; anything else as it is."""
+    if isinstance(value, tuple):
+        return tuple(_in_whole(part, x) for part in value)
+    return as_whole(x) if value is x else value
 
 
 class _Kept:

@@ -27,13 +27,69 @@ class Through:
     Attributes:
         function: the model's own, whose calls are followed.
         call: calls it.
+        whole: whether it is given whole numbers.
+        alone: whether it is given no condition, where the model has one.
     """
 
     function: Function
     call: Function
+    whole: bool = False
+    alone: bool = False
 
     def __call__(self, *args: Any) -> Any:
         return self.call(*args)
+
+
+def as_it_takes(function: Function, x: Tensor, c: Tensor | None) -> Function:
+    """The function as it takes x, tried by running it: as whole numbers, as tokens are, and with c only if it has it.
+
+    Args:
+        function: the model's own.
+        x: its first argument.
+        c: of a conditional model.
+    """
+    given = () if c is None else (c,)
+    alone = c is not None and not _takes(function, 2)
+
+    def without(x: Tensor, c: Tensor) -> Any:
+        return function(x)
+
+    plain: Function = Through(function, without, alone=True) if alone else function
+
+    def of_whole(x: Tensor, *c: Tensor) -> Any:
+        return plain(as_whole(x), *c)
+
+    whole = Through(function, of_whole, whole=True, alone=alone)
+    for call in (plain, whole):
+        for inputs in (x, x.flatten(1)) if x.dim() > 2 else (x,):
+            try:
+                call(inputs, *given)
+            except Exception:  # what the function itself says is said where it is used
+                continue
+            return call
+    return plain
+
+
+def _takes(function: Function, count: int) -> bool:
+    """Whether a function may be called with so many arguments."""
+    try:
+        inspect.signature(function.forward if isinstance(function, nn.Module) else function).bind(*[None] * count)
+    except TypeError:
+        return False
+    except ValueError:  # one that shows no signature
+        return True
+    return True
+
+
+def as_whole(x: Tensor) -> Tensor:
+    """The same numbers as int64.
+
+    Raises:
+        ValueError: they are no whole numbers.
+    """
+    if bool((x != x.round()).any()):
+        raise ValueError("x holds numbers that are not whole")
+    return x.long()
 
 
 def modules_behind(*functions: Any) -> tuple[nn.Module, ...]:
@@ -426,6 +482,8 @@ def _nowhere(new: Any) -> None:
 
 def describe(function: Any) -> str:
     """The function as an error message calls it."""
+    if isinstance(function, Through):
+        return describe(function.function)
     if isinstance(function, nn.Module):
         return f"the module {type(function).__name__}"
     if inspect.ismethod(function):

@@ -17,7 +17,17 @@ from nelbo.wrapping import encoding
 from nelbo.wrapping.answers import is_diagonal_normal, leaves
 from nelbo.wrapping.encoder_side import failed
 from nelbo.wrapping.given import Conclusion
-from nelbo.wrapping.modules import Function, Through, describe, in_mode, intercepted, restoring, without_trace
+from nelbo.wrapping.modules import (
+    Function,
+    Through,
+    as_it_takes,
+    as_whole,
+    describe,
+    in_mode,
+    intercepted,
+    restoring,
+    without_trace,
+)
 
 _ENCODES = ("encode", "encoder", "inference", "enc")
 _DECODES = ("decode", "decoder", "generative", "dec", "generator")
@@ -78,12 +88,8 @@ def parts_of(model: Any, x: Tensor, c: Tensor | None, latent: int | None) -> Par
             f"{', '.join(_DECODES[:2])}, and no module that its forward runs on a z; write nelbo.wrap(encode=..., "
             "decode=..., x=x)"
         )
-    notes.append(Conclusion("model", f"{_called(encode)} encodes and {_called(decode)} decodes", "each was run"))
+    notes.append(Conclusion("model", f"{describe(encode)} encodes and {describe(decode)} decodes", "each was run"))
     return Parts(holder, encode, decode, runs, _configured(holder, model), (*notes, *_latent_scaling(holder)))
-
-
-def _called(function: Any) -> str:
-    return describe(function.function if isinstance(function, Through) else function)
 
 
 def holder_of(model: Any) -> nn.Module:
@@ -182,6 +188,11 @@ def runs_of(holder: nn.Module, c: Tensor | None = None) -> Iterator[Callable[[Te
         yield lambda x: step((x, torch.zeros(len(x), dtype=torch.long, device=x.device)), 0)
         yield lambda x: step((x,), 0)
         yield lambda x: step(x, 0)
+        yield lambda x: step((as_whole(x), torch.zeros(len(x), dtype=torch.long, device=x.device)), 0)
+        yield lambda x: step(as_whole(x), 0)
+    if c is not None:
+        yield lambda x: forward(as_whole(x), _rows(c, x))
+    yield lambda x: forward(as_whole(x))
 
 
 def _rows(c: Tensor, x: Tensor) -> Tensor:
@@ -195,11 +206,12 @@ def _rows(c: Tensor, x: Tensor) -> Tensor:
 def _encode(holder: nn.Module, x: Tensor, c: Tensor | None, latent: int | None) -> tuple[Function, Tensor]:
     """The first candidate whose answer holds a mean and a spread, and the mean."""
     reasons: list[str] = []
-    for function in _candidates(holder, _ENCODES, c, _through_inference):
+    for candidate in _candidates(holder, _ENCODES, c, _through_inference):
+        function = _as_it_takes(candidate, x, c)
         try:
             return function, _mean(function, x, c, latent)
         except Exception as error:
-            reasons.append(f"{_called(function)}: {error}")
+            reasons.append(f"{describe(function)}: {error}")
     message = "; or ".join(reasons)
     codebook = " A model with a codebook (VQ, FSQ) has codes in place of q(z|x): write nelbo.wrap_codes(model, x=x)."
     raise ValueError(
@@ -217,6 +229,10 @@ def _candidates(
             yield adapt(function) or function
     if names is _ENCODES:  # forward, which may give the mean and the spread beside the reconstruction
         yield holder
+
+
+def _as_it_takes(candidate: Function, x: Tensor, c: Tensor | None) -> Function:
+    return candidate if isinstance(candidate, Through) else as_it_takes(candidate, x, c)
 
 
 def _through_inference(function: Any) -> Function | None:
@@ -279,11 +295,12 @@ def _mean(function: Function, x: Tensor, c: Tensor | None, latent: int | None) -
 
 def _decode(holder: nn.Module, mean: Tensor, c: Tensor | None) -> Function | None:
     given = () if c is None else (c,)
-    for function in _candidates(holder, _DECODES, c, _through_generative):
+    for candidate in _candidates(holder, _DECODES, c, _through_generative):
+        function = _as_it_takes(candidate, mean, c)
         try:
             function(mean, *given)
         except Exception as error:
-            if isinstance(function, Through):
+            if isinstance(candidate, Through):
                 raise
             del error
             continue

@@ -4,7 +4,7 @@ import copy
 import dataclasses
 import functools
 import inspect
-from collections.abc import Callable, Generator, Sequence
+from collections.abc import Callable, Generator, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any, Literal, ParamSpec, final
 
@@ -27,6 +27,9 @@ from nelbo.wrapping.encoding import LOG_STD, Halves, Spread
 from nelbo.wrapping.given import Conclusion, as_prior
 from nelbo.wrapping.modules import (
     Function,
+    Through,
+    as_it_takes,
+    describe,
     first_tensor,
     in_float,
     in_mode,
@@ -287,7 +290,7 @@ def wrap(
             raise TypeError("give a model, or encode and decode, not both; write nelbo.wrap(model, x=x)")
         few = _few(x)
         given = None if c is None else c[: len(few)]
-        found = parts_of(model, placed_as(few, weight_of(model)), given, latent)
+        found = parts_of(model, _in_numbers(few, weight_of(model)), given, latent)
         encode, decode = encode or found.encode, decode or found.decode
         module, forwards = module or found.module, forwards or found.runs
         notes += found.notes
@@ -299,7 +302,7 @@ def wrap(
     weight = first_tensor(p for m in modules for p in m.parameters())
     if weight is not None and x.is_floating_point() and x.dtype != weight.dtype:
         notes.append(Conclusion("x", f"read as {weight.dtype}", f"the weights are, and x holds {x.dtype}"))
-    x = placed_as(x, weight)
+    given_x, x = x, _in_numbers(x, weight)
     few = _few(x)
     given = None if c is None else c[: len(few)]
     behind = (encode, decode, *modules)
@@ -310,6 +313,10 @@ def wrap(
         in_mode(modules, training=False),
     ):
         seed_noise(x.device, 0)
+        if model is None:
+            encode = as_it_takes(encode, few, given)
+        if not (isinstance(encode, Through) and encode.whole):
+            placed_as(given_x, weight)
         encoded = encoder_side.infer(encode, few, latent, scale, decode, modules, forwards, given)
         size = encoded.mean[0].numel()
         if latent is not None and latent not in (size, encoded.mean.shape[1]):  # units, or channels of a spatial z
@@ -320,7 +327,10 @@ def wrap(
         family = as_prior(prior, size)
         if prior is None:
             family.to(x.device, in_float(x).dtype)
+        if model is None:
+            decode = as_it_takes(decode, encoded.mean, given)
         decoded = decoder.infer(decode, few, encoded.mean, likelihood, output, axis=axis, c=given, assume=assume)
+    notes += [note for function in (encode, decode) for note in _adapted(function)]
     because = "prior= was not given" if prior is None else "prior= says so"
     pz = f"N(0, I) in {size} dimensions" if prior is None else type(prior).__name__
     notes += [*encoded.notes, Conclusion("p(z)", pz, because), *decoded.notes, *modes_of(modules)]
@@ -339,6 +349,20 @@ def wrap(
         view.conclusions += settled(view if c is None else view.given(c), x)
         view.conclusions += self_test(view if given is None else view.given(given), forwards or modules, few)
     return view
+
+
+def _in_numbers(x: Tensor, weight: Tensor | None) -> Tensor:
+    """As :func:`placed_as`, of whole numbers too, which may be tokens."""
+    return placed_as(x if x.is_floating_point() else x.to(torch.get_default_dtype()), weight)
+
+
+def _adapted(function: Function) -> Iterator[Conclusion]:
+    """What is said of the way in which a function takes its arguments."""
+    if isinstance(function, Through):
+        if function.whole:
+            yield Conclusion("x", f"given to {describe(function)} as whole numbers", "it takes no others")
+        if function.alone:
+            yield Conclusion("c", f"not given to {describe(function)}", "it takes one argument")
 
 
 def _settle(view: Model, x: Tensor) -> None:
