@@ -86,7 +86,7 @@ def test_a_slow_model_is_measured_within_its_time(monkeypatch, model, images):
     assert findings.examples == 16
     assert "16 of 64 examples" in findings.notes[-1]
     assert decodings(vae) - before < min(every / 2, 60 / 0.2)
-    assert "reconstruction-mean" in findings
+    assert "effective-beta" in findings
 
 
 def test_the_numbers_do_not_depend_on_a_time_that_is_enough(model, images):

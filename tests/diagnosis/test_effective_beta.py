@@ -116,7 +116,7 @@ def test_the_usual_squared_error_with_a_small_weight(vae):
     assert weighed.reconstruction == "squared error"
     assert float(weighed.beta) == pytest.approx(0.00025 * D / 2, rel=1e-3)
     assert weighed.sigma == pytest.approx(math.sqrt(0.00025 * D / 2), rel=1e-3)
-    assert weighed.cause == "reconstruction averaged"
+    assert weighed.cause == "weight"  # a mean over the features would make the KL heavy, and it is light
     assert "0.00025" in weighed.reason
 
 
@@ -299,9 +299,12 @@ def test_arguments_can_be_named(vae):
 
 
 def test_numbers_are_recognized():
-    sizes = {"features": 784, "latent": 20, "tolerance": 1e-3}
-    assert recognized(1 / 784, for_kl=False, **sizes)[:2] == (1, "averaged over the 784 features")
-    assert recognized(1 / 20, for_kl=True, **sizes).kind == "latent"
-    assert recognized(2 / 784, 2.0, for_kl=False, **sizes).factor == 2
-    assert recognized(2.5, for_kl=False, **sizes) == (2.5, "", "")
-    assert recognized(0.00025, for_kl=True, **sizes) == (0.00025, "", "")
+    sizes = {"event": (784,), "tolerance": 1e-3}
+    assert recognized(1 / 784, **sizes)[:2] == (1, "averaged over the 784 features")
+    assert recognized(1 / 20, latent=(20,), **sizes).kind == "latent"
+    assert recognized(2 / 784, (2.0,), **sizes).factor == 2
+    assert recognized(2.5, **sizes) == (2.5, "", "")
+    assert recognized(0.00025, latent=(20,), **sizes) == (0.00025, "", "")
+    assert recognized(0.1, latent=(3,), event=(20,), tolerance=1e-3) == (0.1, "", "")  # and not 2 / 20
+    assert recognized(1 / 16, latent=(2, 4, 4), **sizes)[:2] == (1, "averaged over the 16 positions of z")
+    assert recognized(1 / 64, event=(3, 8, 8), tolerance=1e-3)[:2] == (1, "averaged over the 64 pixels")

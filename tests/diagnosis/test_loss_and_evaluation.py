@@ -104,7 +104,7 @@ def test_a_squared_error_that_is_an_elbo_of_another_sigma_names_that_sigma():
 
     sigma = (0.02 * FEATURES / 2) ** 0.5
     found = look(1.0)
-    assert ids(found)[0] == "reconstruction-mean"
+    assert ids(found)[0] == "effective-beta"
     assert f"Normal({sigma:.4g})" in found[0].change
     assert not ids(look(sigma))
 

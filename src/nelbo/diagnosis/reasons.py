@@ -1,6 +1,7 @@
 """The cause of a loss's weights: measured numbers recognized as sums, means, and factors of usual code."""
 
 import math
+from collections.abc import Sequence
 from functools import partial
 from typing import Literal, NamedTuple
 
@@ -58,9 +59,11 @@ def explain(regression: Regression) -> tuple[Cause, str]:
 
     smaller, beta, unit_normal = regression.smaller, regression.beta, regression.sigma == 1
     powers = [_power(*weights, regression) for weights in ((joint.a, smaller.a), (joint.b, smaller.b))]
-    factor = partial(recognized, features=regression.features, latent=regression.latent, tolerance=regression.tolerance)
-    a = factor(joint.a / regression.batches[0] ** powers[0], 2.0 if unit_normal else 1.0, for_kl=False)
-    b = factor(joint.b / regression.batches[0] ** powers[1], for_kl=True)
+    factor = partial(recognized, tolerance=regression.tolerance)
+    # of a squared error, which is not always halved, nor divided by the variance that is declared for it
+    squares = () if regression.sigma is None else (2 * regression.sigma**2, regression.sigma**2)
+    a = factor(joint.a / regression.batches[0] ** powers[0], squares, event=regression.event)
+    b = factor(joint.b / regression.batches[0] ** powers[1], event=regression.event, latent=regression.latent)
     cause = _cause(regression, a, b, same_power=powers[0] == powers[1])
 
     sentences = [
@@ -108,43 +111,57 @@ def _cause(regression: Regression, a: Factor, b: Factor, *, same_power: bool) ->
         return "nelbo"
     if not same_power:
         return "batch"
-    if a.kind and b.kind and a.kind != b.kind:
+    if a.kind != b.kind and (a if beta > 1 else b).kind:  # a mean that makes the other term heavy
         return "reconstruction averaged" if beta > 1 else "kl averaged"
-    if a.kind and not b.kind:
-        return "reconstruction averaged"
-    if b.kind and not a.kind:
-        return "kl averaged"
     if regression.sigma == 1 and a.factor == 2.0 and b.factor == 1.0:
         return "fixed sigma"  # the whole squared error: a normal likelihood of variance 1/2
     return "kl doubled" if _same(beta, 2.0, regression.tolerance) else "weight"
 
 
 def recognized(
-    weight: float, base: float = 1.0, *, for_kl: bool, features: int, latent: int, tolerance: float
+    weight: float,
+    bases: Sequence[float] = (),
+    *,
+    event: Sequence[int],
+    latent: Sequence[int] | None = None,
+    tolerance: float,
 ) -> Factor:
     """The reduction and the factor that a weight is most plainly made of: the one with the fewest digits.
 
     Args:
         weight: as measured.
-        base: a factor that says nothing about a mean: 2 of a squared error, which is not always halved.
-        for_kl: whether it is the KL's, which can also be averaged over the latent units.
-        features: numbers of one example.
-        latent: number of latent units.
+        bases: factors that say nothing about a mean, such as 2 of a squared error, which is not always halved.
+        event: the shape of an example.
+        latent: the shape of its z where the weight is the KL's, which can also be averaged over that; else None.
         tolerance: relative, within which two numbers are the same.
     """
-    verb = "divided by" if for_kl else "averaged over"
+    features, verb = math.prod(event), "averaged over" if latent is None else "divided by"
     reductions = [Factor(1, "", ""), Factor(features, f"{verb} the {features} features", "features")]
-    if for_kl:
-        both = f"divided by {features} features x {latent} latent units"
-        reductions.append(Factor(latent, f"averaged over the {latent} latent units", "latent"))
-        reductions.append(Factor(features * latent, both, "features"))
+    if latent is None:
+        reductions += _of_positions(event, "pixels", "features")
+    else:
+        units = math.prod(latent)
+        both = f"divided by {features} features x {units} latent units"
+        reductions.append(Factor(units, f"averaged over the {units} latent units", "latent"))
+        reductions += _of_positions(latent, "positions of z", "latent")
+        reductions.append(Factor(features * units, both, "features"))
     candidates = [reduction._replace(factor=weight * reduction.factor) for reduction in reductions]
-    for usual in (1.0, base, 0.5, 2.0, -1.0, -0.5, -2.0):
+    for usual in (1.0, *bases, 0.5, 2.0, -1.0, -0.5, -2.0):
+        if usual not in (1.0, *bases) and _digits(weight, tolerance) == 1:
+            break  # 0.1 is a weight as it stands, and no mean over 20 features taken twice
         for candidate in candidates:
             if _same(candidate.factor, usual, tolerance):
                 return candidate._replace(factor=usual)
     # that a mean makes the factor rounder says little unless it saves two digits
     return min(candidates, key=lambda candidate: _digits(candidate.factor, tolerance) + 1.5 * bool(candidate.kind))
+
+
+def _of_positions(shape: Sequence[int], name: str, kind: Literal["features", "latent"]) -> list[Factor]:
+    """The mean over the positions of an image or a map alone, of sums over its channels."""
+    positions = math.prod(shape[1:])
+    return (
+        [Factor(positions, f"averaged over the {positions} {name}", kind)] if 1 < positions < math.prod(shape) else []
+    )
 
 
 def _digits(number: float, error: float) -> int:

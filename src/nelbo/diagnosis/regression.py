@@ -141,8 +141,8 @@ class Regression:
         sigma: of the normal likelihood that the reconstruction error is measured with, or None.
         likelihood: name of the declared family.
         batches: sizes of the two batches.
-        features: numbers of one example.
-        latent: number of latent units.
+        event: the shape of an example.
+        latent: the shape of its z.
     """
 
     reconstruction: Fit
@@ -155,8 +155,8 @@ class Regression:
     sigma: float | None
     likelihood: str
     batches: tuple[int, int]
-    features: int
-    latent: int
+    event: tuple[int, ...]
+    latent: tuple[int, ...]
 
     @property
     def beta(self) -> float:
@@ -206,6 +206,6 @@ def regress(view: Wrapped, blocks: Blocks, half: Blocks) -> Regression:
         {SQUARED: 1.0, DECLARED: view.px_family.sigma}.get(error.reading.name),
         type(view.px_family).__name__,
         (blocks.batch, half.batch),
-        blocks.both.answers[0].x[0].numel(),
-        view.latent,
+        tuple(blocks.both.answers[0].x.shape[1:]),
+        tuple(view.latent_shape),
     )
