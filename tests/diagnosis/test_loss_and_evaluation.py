@@ -117,3 +117,16 @@ def test_held_out_examples_that_were_trained_on_are_found():
 def test_reported_numbers_that_cannot_be_meant(reported):
     with pytest.raises(ValueError, match="'nelbo'|'samples'"):
         nelbo.diagnose(wrapped(Script()), X, reported=reported, only=EVALUATION)
+
+
+def test_how_the_loss_draws_counts_and_not_how_forward_does():
+    model = Script(gives="logvar")
+    vae = nelbo.wrap(model, x=X[:60], likelihood=nelbo.likelihoods.Bernoulli())
+    assert vae.sampling.training == "logvar"
+
+    def loss(x):
+        mu, logvar = model.encode(x)
+        return loss_function(model.decode(mu), x, mu, logvar)
+
+    assert ids(nelbo.diagnose(vae, X, loss=loss, only=LOSS)) == ["no-sampling"]
+    assert not ids(nelbo.diagnose(vae, X, loss=lambda x: 1 / 0, only=["no-sampling"]))  # then forward's is all there is

@@ -12,6 +12,7 @@ from nelbo.diagnosis.loss_calls import LossFunction
 from nelbo.diagnosis.registry import NotApplicable, Verdict, check, found, measured, of_loss, passed
 from nelbo.estimate import Estimate
 from nelbo.wrapping.encoding import LOG_STD, Layout
+from nelbo.wrapping.modules import undisturbed
 from nelbo.wrapping.sampling import PROBES, Sampling, measure_sampling
 from nelbo.wrapping.view import Wrapped
 
@@ -23,8 +24,12 @@ def _drawn(case: Case) -> tuple[Wrapped, Sampling]:
         raise NotApplicable("needs a model without a condition")
     model = case.wrapped
     sampling, layout = model.sampling, model.encoding.layout
-    if sampling is None and case.loss is not None and layout is not None:
-        sampling = of_loss(partial(_drawn_by_loss, case.loss, model, layout, case.x))
+    if case.loss is not None and layout is not None:
+        try:  # what is differentiated may draw in another way than forward
+            sampling = of_loss(partial(_drawn_by_loss, case.loss, model, layout, case.x)) or sampling
+        except NotApplicable:
+            if sampling is None:
+                raise
     if sampling is None:
         raise NotApplicable("how the model draws z is not known: nelbo.wrap(..., forward=) would run it")
     return model, sampling
@@ -36,9 +41,10 @@ def _drawn_by_loss(function: Callable[..., Any], model: Wrapped, layout: Layout,
     loss = LossFunction(function, model, model)
     if loss.takes_answers:
         return None
-    return measure_sampling(
-        loss.run, x, encode=encode, decode=decode, layout=layout, modules=loss.modules, callers=(function,)
-    )
+    with undisturbed([function, *loss.modules], 0):
+        return measure_sampling(
+            loss.run, x, encode=encode, decode=decode, layout=layout, modules=loss.modules, callers=(function,)
+        )
 
 
 def _spreads(sampling: Sampling) -> tuple[Estimate, ...]:
