@@ -130,3 +130,38 @@ def test_how_the_loss_draws_counts_and_not_how_forward_does():
 
     assert ids(nelbo.diagnose(vae, X, loss=loss, only=LOSS)) == ["no-sampling"]
     assert not ids(nelbo.diagnose(vae, X, loss=lambda x: 1 / 0, only=["no-sampling"]))  # then forward's is all there is
+
+
+class Several(Script):
+    """Gives several numbers for each feature."""
+
+    def __init__(self, numbers, form):
+        super().__init__(squash=False)
+        self.several, self.form, self.numbers = torch.nn.Linear(LATENT, FEATURES * numbers), form, numbers
+
+    def decode(self, z):
+        return self.form(self.several(z).view(-1, FEATURES, self.numbers))
+
+
+@pytest.mark.parametrize("kind", ["softmax twice", "log variance for log sigma"])
+def test_a_likelihood_that_takes_the_decoder_for_something_else_is_named(kind):
+    form, family, error = {
+        "softmax twice": (
+            lambda raw: raw.softmax(-1), nelbo.likelihoods.Categorical(2),
+            lambda out, x: F.cross_entropy(out.transpose(1, 2), x.long(), reduction="sum"),
+        ),
+        "log variance for log sigma": (
+            lambda raw: {"mean": raw[..., 0], "logvar": raw[..., 1]}, nelbo.likelihoods.Normal("decoded"),
+            lambda out, x: -torch.distributions.Normal(out["mean"], out["logvar"].exp()).log_prob(x).sum(),
+        ),
+    }[kind]  # fmt: skip
+    model = Several(2, form)
+    vae = nelbo.wrap(model, x=X, likelihood=family, scale="logvar")
+
+    def loss(x):
+        mu, logvar = model.encode(x)
+        return (error(model.decode(model.draw(mu, logvar)), x) + kl_of(mu, logvar)) / len(x)
+
+    found = nelbo.diagnose(vae, X, loss=loss, only=LOSS)
+    assert ids(found) == ["loss-likelihood"]
+    assert "takes what decode gives for the" in found[0].meaning

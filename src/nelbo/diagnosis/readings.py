@@ -6,7 +6,7 @@ equals weight * reading + constant.
 
 from collections.abc import Callable
 from functools import partial
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
@@ -40,8 +40,17 @@ def reconstruction_readings(model: Wrapped) -> list[Reading]:
     """The declared likelihood first, then the other errors between a decoder's answer and x that losses use."""
     family = model.px_family
     readings = [Reading(DECLARED, f"the negative log-likelihood of {type(family).__name__}", partial(_declared, model))]
-    if model.decoding.scale is None or family.parameters_per_feature > 1:
+    if model.decoding.scale is None:
         return readings
+    if family.parameters_per_feature > 1:
+        return readings + [
+            Reading(
+                f"as {name}",
+                f"a log-likelihood of {type(family).__name__} that takes what decode gives for the {name}",
+                partial(_parameters_as, model, read),
+            )
+            for name, read in model.decoding.others(family).items()
+        ]
 
     for name, words, error in _ERRORS:
         readings.append(Reading(name, words, partial(_error, model, error)))
@@ -93,6 +102,11 @@ def _declared(model: Wrapped, answers: Answers) -> float:
 def _log_likelihood(model: Wrapped, family: Likelihood, answers: Answers) -> float:
     parameters = model.decoding.parameters(answers.decoded).double()
     return -float(family(parameters, parameters.dim() - 1).log_prob(answers.x.double()).mean())
+
+
+def _parameters_as(model: Wrapped, read: Callable[[Any], Tensor], answers: Answers) -> float:
+    parameters = read(answers.decoded).double()
+    return -float(model.px_family(parameters, parameters.dim() - 1).log_prob(answers.x.double()).mean())
 
 
 def _mean_of(model: Wrapped, answers: Answers) -> Tensor:

@@ -1,7 +1,7 @@
 """The decoder of a foreign model, inferred by running it: the parameters of p(x|z) on some scale, or a distribution."""
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, NamedTuple, final
 
 import torch
@@ -177,6 +177,14 @@ class DecoderSide:
             raise TypeError("decode returns a distribution, not one tensor of parameters")
         value = in_float(self.place.read(output))
         return self.scale.to_parameters(value).reshape(len(value), *self.event)
+
+    def others(self, family: Likelihood) -> dict[str, Callable[[Any], Tensor]]:
+        """The other readings that an answer of decode may be given, by name: its parameters if it were that."""
+        if isinstance(self.place, Pair) and family.decodes_spread:
+            places = {scale: replace(self.place, scale=scale) for scale in LOG_STD if scale != self.place.scale}
+            return {scale: replace(self, place=place).parameters for scale, place in places.items()}
+        readings = SPREADS if family.decodes_spread else family.readings
+        return {name: replace(self, scale=scale).parameters for name, scale in readings.items() if name != self.output}
 
     def likelihood(self, z: Tensor, family: Likelihood) -> Distribution:
         """p(x|z) of a family, with batch shape (\\*samples, batch), for z of shape (\\*samples, batch, latent)."""
