@@ -165,3 +165,24 @@ def test_a_likelihood_that_takes_the_decoder_for_something_else_is_named(kind):
     found = nelbo.diagnose(vae, X, loss=loss, only=LOSS)
     assert ids(found) == ["loss-likelihood"]
     assert "takes what decode gives for the" in found[0].meaning
+
+
+def test_what_a_longer_training_mends_is_a_warning_where_the_loss_is_right():
+    model = Script()
+    with torch.no_grad():
+        model.h.bias -= 6.0  # far from its optimum
+    for given, severity in ((None, "severe"), (loss_function, "warning")):
+        (found,) = nelbo.diagnose(wrapped(model, scale="logvar"), X, loss=given, only=["under-regularized"])
+        assert found.severity == severity
+
+
+def test_no_beta_is_compared_with_that_of_a_loss_that_has_none():
+    def bent(recon_x, x, mu, logvar):
+        return F.binary_cross_entropy(recon_x, x, reduction="sum") / len(x) + (kl_of(mu, logvar) / len(x)).clamp(min=4)
+
+    model = Script()
+    with torch.no_grad():
+        model.h.bias -= 6.0
+    found = nelbo.diagnose(wrapped(model, scale="logvar"), X, loss=bent, only=["under-regularized", "loss-not-elbo"])
+    assert ids(found) == ["loss-not-elbo"]
+    assert "no one weight" in found.skipped["under-regularized"]

@@ -9,7 +9,7 @@ from torch import Tensor
 from nelbo import latents
 from nelbo.diagnosis.case import Case
 from nelbo.diagnosis.checks.collapse import ACTIVE
-from nelbo.diagnosis.checks.loss import weighs_as_declared
+from nelbo.diagnosis.checks.loss import bends, weighs_as_declared
 from nelbo.diagnosis.registry import NotApplicable, Verdict, check, found, measured, passed
 from nelbo.diagnosis.significance import ALPHA, binomial_excess, moment_drift, ratio_of, z_critical
 from nelbo.estimate import Estimate
@@ -74,8 +74,8 @@ def _beyond(implied: Implied, factor: float, declared: float) -> bool:
     return all(r.value + z * r.standard_error < bar for r in implied)
 
 
-def _better_width(case: Case, steps: tuple[float, ...]) -> Estimate | None:
-    """The nats that the ELBO gains at least, with all widths times one factor, or None if it gains none."""
+def _better_width(case: Case, steps: tuple[float, ...], beta: float) -> Estimate | None:
+    """The nats that R + beta KL gains at least, with all widths times one factor, or None if it gains none."""
     rows = len(case.train)
     rows = case.budget.at_most(rows, "examples for other widths", share=0.1, pairs=0.5 * len(steps), least=8)
     train, (mu, sigma) = case.train[:rows], (part[:rows] for part in case.normal)
@@ -83,8 +83,8 @@ def _better_width(case: Case, steps: tuple[float, ...]) -> Estimate | None:
     best: Estimate | None = None
     for step in steps:
         wide = sigma * math.exp(step)
-        kl = (0.5 * (mu**2 + wide**2 - 1) - wide.log()).sum(1)
-        gain = Estimate.mean_of(train.nelbo - (kl - train.log_likelihood(mu + wide * noise)))
+        saved = (0.5 * (sigma**2 - wide**2) + step).sum(1)  # of the KL
+        gain = Estimate.mean_of(beta * saved + train.log_likelihood(mu + wide * noise) - train.log_px)
         if gain.t > z_critical() and (best is None or gain.value > best.value):
             best = gain.named("at least, by the widths alone")
     return best
@@ -101,13 +101,17 @@ def under_regularized(case: Case) -> Verdict:
 
 
 def _regularized(case: Case, factors: tuple[float, float], steps: tuple[float, ...]) -> Verdict:
-    """A finding where beta is beyond a factor times the declared one, severe beyond the second factor."""
+    """A finding where beta is beyond a factor times the declared one, severe beyond the second.
+
+    Where the loss was seen to weigh the KL as declared, a longer training mends it: then it is a warning.
+    """
     declared = _declared(case)
     implied, numbers = _shown(case)
     if declared == 0 or not _beyond(implied, factors[0], declared):
         return passed(*numbers)
-    severity = "severe" if _beyond(implied, factors[1], declared) else "warning"
-    return found(severity, *numbers, cost=_better_width(case, steps), change=_not_at_optimum(case))
+    severe = _beyond(implied, factors[1], declared) and not weighs_as_declared(case)
+    cost = _better_width(case, steps, declared)
+    return found("severe" if severe else "warning", *numbers, cost=cost, change=_not_at_optimum(case))
 
 
 def _not_at_optimum(case: Case) -> str:
@@ -126,8 +130,8 @@ _BALANCED = (
 
 
 def _declared(case: Case) -> float:
-    if case.declared_beta is None:
-        raise NotApplicable("the objective has no one weight of the KL to compare with")
+    if case.declared_beta is None or (case.objective is None and bends(case)):
+        raise NotApplicable("what it was trained on has no one weight of the KL to compare with")
     return case.declared_beta
 
 

@@ -55,6 +55,14 @@ def weighs_as_declared(case: Case) -> bool:
         return False
 
 
+def bends(case: Case) -> bool:
+    """Whether a loss was handed over that no weights of the two terms describe."""
+    try:
+        return case.once(weigh).cause == "no combination"
+    except NotApplicable:
+        return False
+
+
 def _severity(case: Case, weighed: EffectiveBeta) -> Severity:
     """Severity by how far the balance is off."""
     ratio = float(weighed.beta) / (case.declared_beta or 1.0)
