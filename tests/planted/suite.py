@@ -7,10 +7,11 @@ from dataclasses import dataclass, replace
 import torch
 
 import nelbo
+from nelbo.data import as_batch
 from nelbo.diagnosis.registry import CHECKS
 from nelbo.report import Findings
 from nelbo.vae import as_model
-from tests.planted.cases import FAULTS, HEALTHY, Planted, Subject, seeded
+from tests.planted.cases import FAULTS, HEALTHY, WILD, Planted, Subject, seeded
 
 _FILES = (
     "healthy",
@@ -57,6 +58,9 @@ def view(subject: Subject):
     """The subject as nelbo sees it, through nelbo.wrap where it is not built of nelbo's parts."""
     if isinstance(subject.model, nelbo.Model | nelbo.Run):
         return as_model(subject.model)
+    if subject.likelihood is None:
+        few = as_batch(subject.x)[:200]
+        return nelbo.wrap(subject.model, x=few.x, c=few.c, **subject.extra)
     arguments = {
         "encode": subject.model.encode,
         "decode": subject.model.decode,
@@ -89,6 +93,7 @@ def diagnosed(subject: Subject) -> Findings:
             history=subject.history,
             loss=subject.loss,
             reported=subject.reported,
+            seconds=None,  # what is found depends on no other program
             objective=None if subject.beta is None else nelbo.objectives.Beta(subject.beta),
         )
 
@@ -114,8 +119,10 @@ def causes(planted: Planted, subject: Subject) -> set[str]:
     return {str(planted.finding), *(page.id for page in pages if planted.finding in page.explains)}
 
 
-def cases(names: list[str] | None = None) -> list[Planted]:
-    """The cases of these names, or all: faults first."""
+def cases(names: list[str] | None = None, *, wild: bool = False) -> list[Planted]:
+    """The cases of these names, of either suite, or all of one: faults first."""
     load()
-    table = FAULTS | HEALTHY
-    return [table[name] for name in names] if names else list(table.values())
+    if names:
+        table = FAULTS | HEALTHY | WILD
+        return [table[name] for name in names]
+    return sorted(WILD.values(), key=lambda p: p.finding is None) if wild else [*FAULTS.values(), *HEALTHY.values()]
