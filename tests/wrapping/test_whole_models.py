@@ -1,5 +1,6 @@
 """nelbo.wrap(model, x=x): modules and holders in the style of other projects, without a word about their parts."""
 
+import warnings
 from collections import OrderedDict
 from types import SimpleNamespace
 
@@ -131,6 +132,13 @@ def test_networks_with_named_outputs_and_an_error_in_the_configuration():
     assert "own loss is the negative ELBO, without the constants" in str(vae)
     weighed = effective_beta(lambda x: model({"data": x}), vae, X)
     assert weighed.cause == "nelbo"
+
+
+def test_what_is_tried_in_vain_warns_of_nothing():
+    with warnings.catch_warnings(record=True) as shown:
+        warnings.simplefilter("always")
+        nelbo.wrap(Benchmark("mse"), x=X)
+    assert not shown
 
 
 class Detector:

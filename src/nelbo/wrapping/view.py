@@ -4,6 +4,7 @@ import copy
 import dataclasses
 import functools
 import inspect
+import warnings
 from collections.abc import Callable, Generator, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any, Literal, ParamSpec, final
@@ -210,7 +211,10 @@ def _with_line_to_write(function: Callable[P, Wrapped]) -> Callable[P, Wrapped]:
                 "nelbo.wrap(model, x=x), or write nelbo.wrap(encode=model.encode, decode=model.decode, x=x, "
                 "likelihood=nelbo.likelihoods.Bernoulli()), with x a batch of examples"
             ) from None
-        return function(*args, **kwargs)
+        with warnings.catch_warnings():
+            # a model that takes a dictionary is tried with a tensor too
+            warnings.filterwarnings("ignore", "Using a non-tuple sequence for multidimensional indexing")
+            return function(*args, **kwargs)
 
     return call
 
