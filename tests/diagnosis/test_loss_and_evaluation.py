@@ -15,6 +15,7 @@ LOSS = [
 ]  # fmt: skip
 EVALUATION = [
     "surrogate-for-bound", "too-few-samples", "bits-for-nats", "train-and-test-mixed", "another-binarization",
+    "another-scale",
 ]  # fmt: skip
 X, HELD_OUT = binary(500, event=(FEATURES,)).split([300, 200])
 
@@ -130,6 +131,14 @@ def test_how_the_loss_draws_counts_and_not_how_forward_does():
 
     assert ids(nelbo.diagnose(vae, X, loss=loss, only=LOSS)) == ["no-sampling"]
     assert not ids(nelbo.diagnose(vae, X, loss=lambda x: 1 / 0, only=["no-sampling"]))  # then forward's is all there is
+
+
+def test_held_out_data_on_another_scale_are_found():
+    model = Script(squash=False)
+    x = torch.randn(500, FEATURES, generator=torch.Generator().manual_seed(0)) + torch.arange(FEATURES)
+    vae = nelbo.wrap(model, x=x[:60], scale="logvar", likelihood=nelbo.likelihoods.Normal(1.0))
+    for held_out, wrong in ((x[300:], False), (2 * x[300:], True), (x[300:] - 3, True), (1.1 * x[300:], False)):
+        assert bool(ids(nelbo.diagnose(vae, x[:300], held_out=held_out, only=["another-scale"]))) is wrong
 
 
 class Several(Script):

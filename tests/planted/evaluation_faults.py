@@ -131,6 +131,20 @@ def test_set_is_the_training_set():
     return subject
 
 
+@plant("another-scale", "table", "dense")
+def held_out_in_its_own_units():
+    subject = tabular()
+    subject.held_out = 3.0 * subject.held_out + 10.0
+    return subject
+
+
+@plant("another-scale", "gray digits", "conv")
+def held_out_from_minus_1_to_1():
+    subject = make(sets.gray_digits(), "continuous_bernoulli", kind="conv", latent=8)
+    subject.held_out = 0.5 * subject.held_out + 0.5
+    return subject
+
+
 def held_out_gray():
     """The held-out digits before they were binarized."""
     x = torch.as_tensor(load_digits().data, dtype=torch.float32).reshape(-1, 1, 8, 8) / 16

@@ -165,6 +165,31 @@ def train_and_test_mixed(case: Case) -> Verdict:
     return passed(*evidence)
 
 
+_SHIFT, _STRETCH = 0.5, 1.5  # of the training data's standard deviation: what two parts of one set do not differ by
+
+
+@check("another-scale")
+def another_scale(case: Case) -> Verdict:
+    train, held = (part.flatten(1).double() for part in _sets(case))
+    center, size = train.nanmean(), (train - train.nanmean()).square().nanmean().sqrt()
+    if not float(size) > 0:
+        raise NotApplicable("all training values are equal")
+    means = [((part - center) / size).nanmean(1) for part in (train, held)]
+    squares = [((part - part.nanmean()) / size).square().nanmean(1) for part in (train, held)]
+    shift, stretch = (
+        Estimate.mean_of(of_held) + Estimate.mean_of(of_train).scaled(-1) for of_train, of_held in (means, squares)
+    )
+    spread = math.sqrt(1 + max(stretch.value, -1.0))
+    evidence = (
+        shift.named("mean of the held-out values, in standard deviations of the training values", unit=""),
+        measured("their standard deviation over that of the training values", spread, unit=""),
+    )
+    critical = z_critical(ALPHA / 4)  # two tests, on two sides
+    moved = abs(shift.value) > _SHIFT and abs(shift.t) > critical
+    stretched = not 1 / _STRETCH < spread < _STRETCH and abs(stretch.t) > critical
+    return found("severe", *evidence) if moved or stretched else passed(*evidence)
+
+
 def _binary(x: Tensor) -> bool:
     return bool(((x == 0) | (x == 1)).all())
 
