@@ -1,4 +1,4 @@
-"""The suite of planted faults; a few cases at each commit, all of them in make slow and make diagnose-suite."""
+"""The suites of planted faults; a few cases at each commit, all of them in make slow and make diagnose-suite."""
 
 import pytest
 
@@ -17,6 +17,7 @@ FAST = (
     "dense_16",
     "dropout_and_batch_norm",
 )
+FAST_WILD = ("half_forgotten_of_a_class", "loss_inside")
 
 
 def judge(planted):
@@ -24,19 +25,28 @@ def judge(planted):
     assert outcome.right, f"expected {planted.finding or 'nothing severe'}, found {outcome.said}\n{outcome.findings}"
 
 
-@pytest.mark.parametrize("name", FAST)
+@pytest.mark.parametrize("name", FAST + FAST_WILD)
 def test_the_fault_is_named_first(name):
     judge(cases([name])[0])
 
 
+EVERY = [planted.name for wild in (False, True) for planted in cases(wild=wild)]
+
+
 @pytest.mark.slow
-@pytest.mark.parametrize("name", [planted.name for planted in cases() if planted.name not in FAST])
+@pytest.mark.parametrize("name", [name for name in EVERY if name not in FAST + FAST_WILD])
 def test_every_other_fault_is_named_first(name):
     judge(cases([name])[0])
 
 
-def test_health_comes_in_twelve_kinds():
-    assert sum(planted.finding is None for planted in cases()) >= 12
+@pytest.mark.parametrize("wild", [False, True])
+def test_health_comes_in_twelve_kinds(wild):
+    assert sum(planted.finding is None for planted in cases(wild=wild)) >= 12
+
+
+def test_wild_models_are_faulty_in_25_ways_and_written_in_eight_styles():
+    assert sum(planted.finding is not None for planted in cases(wild=True)) >= 25
+    assert len({planted.network for planted in cases(wild=True)}) >= 8
 
 
 @pytest.mark.parametrize("finding", list(CHECKS))

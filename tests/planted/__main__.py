@@ -1,6 +1,7 @@
-"""Run the suite of planted faults and print its table: python -m tests.planted [NAME ...] [-v] [--docs].
+"""Run the suites of planted faults and print a line for each case: python -m tests.planted [NAME ...] [-v] [--docs].
 
--v prints every diagnosis; --docs writes the table and the figures into docs/.
+--wild runs those alone that are written as other projects write them; -v prints every diagnosis; --docs writes the
+tables and the figures into docs/.
 """
 
 import sys
@@ -12,7 +13,9 @@ def main(arguments: list[str]) -> int:
     """Print a line for each case, and the count of found, missed and false alarms."""
     verbose = "-v" in arguments
     outcomes = []
-    for planted in cases([a for a in arguments if not a.startswith("-")]):
+    names = [a for a in arguments if not a.startswith("-")]
+    plain = [] if "--wild" in arguments else cases(names)
+    for planted in plain if names else [*plain, *cases(wild=True)]:
         outcome = examine(planted)
         outcomes.append(outcome)
         mark = "ok    " if outcome.right else "WRONG "

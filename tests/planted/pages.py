@@ -10,7 +10,7 @@ from nelbo.diagnosis.registry import CHECKS
 from nelbo.figures import palette
 from nelbo.figures.page import Page, render, styled
 from nelbo.files import write_bytes
-from tests.planted.cases import FAULTS
+from tests.planted.cases import FAULTS, WILD
 from tests.planted.suite import Outcome, load, view
 
 DOCS = Path(__file__).parents[2] / "docs"
@@ -156,9 +156,12 @@ def table(outcomes: list[Outcome]) -> str:
 
 
 def write(outcomes: list[Outcome]) -> None:
-    """Everything: the figures, and the table in docs/diagnosis.md."""
+    """Everything: the figures, and the table of each suite in docs/diagnosis.md."""
     write_figures(outcomes)
-    put("suite", table(outcomes))
+    for name, wild in (("suite", False), ("wild suite", True)):
+        of_it = [outcome for outcome in outcomes if (outcome.planted.name in WILD) == wild]
+        if of_it:
+            put(name, table(of_it))
 
 
 def put(name: str, text: str) -> None:

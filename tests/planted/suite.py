@@ -22,6 +22,11 @@ _FILES = (
     "loss_faults",
     "evaluation_faults",
     "architecture_faults",
+    "wild.images",
+    "wild.outputs",
+    "wild.tables",
+    "wild.cells",
+    "wild.sequences",
 )
 
 
