@@ -243,6 +243,16 @@ REFUSED = {
         ValueError,
         "180 examples in batches of 179 leave a last batch of one: .* write batch_size=178",
     ),
+    "batches_of_one": (
+        {"objective": objectives.MMD(), "batch_size": 1},
+        ValueError,
+        "180 examples in batches of 1 leave a last batch of one: .* write batch_size=2",
+    ),
+    "pieces_of_one": (
+        {"objective": objectives.MMD(), "batch_size": 88, "shards": 4},
+        ValueError,
+        "180 examples in batches of 88 leave a last piece of one: .* write batch_size=84",
+    ),
 }
 
 

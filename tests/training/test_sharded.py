@@ -170,6 +170,36 @@ def test_numbers_that_do_not_divide_are_refused_before_anything_is_done(monkeypa
     assert not (tmp_path / "run").exists()
 
 
+@pytest.mark.parametrize(
+    ("n", "settings", "message"),
+    [
+        (70, {"batch_size": 32, "shards": 4}, "70 examples in batches of 32 leave a last piece of one: 'encoder.1 "),
+        (65, {"batch_size": 32}, "65 examples in batches of 32 leave a last batch of one: .*; write batch_size=31"),
+        (72, {"batch_size": 32, "shards": 4}, None),
+    ],
+)
+def test_a_batch_norm_that_would_see_one_example_is_named_before_the_first_step(n, settings, message, tmp_path):
+    encoder = torch.nn.Sequential(torch.nn.Linear(6, 8), torch.nn.BatchNorm1d(8), torch.nn.Linear(8, 4))
+    vae = nelbo.VAE(encoder, torch.nn.Linear(2, 6), latent=2, likelihood=nelbo.likelihoods.Normal(1.0))
+    before = {name: tensor.clone() for name, tensor in vae.state_dict().items()}
+    settings = {"epochs": 1, "validation": 0, "progress": False, "out": tmp_path / "run", **settings}
+    if message is None:
+        assert nelbo.fit(vae, torch.randn(n, 6), **settings).history
+        return
+    with pytest.raises(ValueError, match=message):
+        nelbo.fit(vae, torch.randn(n, 6), **settings)
+    assert all(torch.equal(tensor, before[name]) for name, tensor in vae.state_dict().items())
+    assert not (tmp_path / "run").exists()
+    fitting = int(re.search(r"batch_size=(\d+)", str(_error_of(vae, n, settings)))[1])
+    assert nelbo.fit(vae, torch.randn(n, 6), **(settings | {"batch_size": fitting})).history
+
+
+def _error_of(vae, n, settings):
+    with pytest.raises(ValueError) as caught:  # noqa: PT011  (its message is read)
+        nelbo.fit(vae, torch.randn(n, 6), **settings)
+    return caught.value
+
+
 def test_an_engine_may_take_a_number_that_does_not_divide(monkeypatch):
     def size_of(pieces, size):
         monkeypatch.setattr(distributed, "is_initialized", lambda: True)

@@ -17,8 +17,11 @@ from nelbo.likelihoods.observed import resampled
 from nelbo.nn import MLP, ConvDecoder
 from nelbo.objectives import Objective, Progress, Terms
 from nelbo.randomness import own_randomness
+from nelbo.training.optimizers import unchanged
 from nelbo.training.settings import Settings
 from nelbo.vae import Model, conditioned, place_of
+from nelbo.wording import listed
+from nelbo.wrapping.modules import batch_norms
 
 _ROWS = 10_000  # of the data are checked against the likelihood, and give the mean to start from,
 _BYTES_OF_ROWS = 1 << 30  # or so many that these hold them
@@ -65,8 +68,8 @@ def check_fit(model: Model, objective: Objective, data: Data, settings: Settings
                         step(few)
                 if name == "training" and model.takes_missing:
                     _say_if_untold(model, batch.to(device, None if weight is None else weight.dtype))
-                if name == "training" and len(dataset) % settings.batch_size == 1:
-                    _try_alone(objective, model, few, len(dataset), settings.batch_size)
+                if name == "training" and _smallest(len(dataset), settings.batch_size, settings.shards) == 1:
+                    _try_alone(objective, model, few, len(dataset), settings)
     finally:
         model.train(training)
 
@@ -166,16 +169,35 @@ def _try_objective(objective: Objective, model: Model, batch: Batch, examples: i
             )
 
 
-def _try_alone(objective: Objective, model: Model, batch: Batch, n: int, batch_size: int) -> None:
-    """Some objectives compare the examples of a batch, and the last batch of this training holds one."""
+def _smallest(n: int, batch_size: int, shards: int) -> int:
+    """Examples of the smallest piece that a step of an epoch computes: of its last batch, unless all are alike."""
+    return min(max(1, batch // shards) for batch in (min(n, batch_size), n % batch_size or batch_size))
+
+
+def _try_alone(objective: Objective, model: Model, batch: Batch, n: int, settings: Settings) -> None:
+    """Some objectives, and BatchNorm, compare the examples of a batch, of which a step of this training has one."""
     try:
         _try_objective(objective, model, batch[:1], n)
+        if layers := batch_norms([model]):
+            _try_in_training(objective, model, batch[:1], n, layers)
     except ValueError as error:
-        fitting = next((size for size in range(batch_size - 1, 1, -1) if n % size != 1), None)
+        size, shards = settings.batch_size, settings.shards
+        sizes = (*range(size - shards, shards, -shards), *range(size + shards, 2 * size + 2 * shards, shards))
+        fitting = next((size for size in sizes if _smallest(n, size, shards) > 1), None)
         line = f"write batch_size={fitting}" if fitting else "use more examples"
-        raise ValueError(
-            f"{n} examples in batches of {batch_size} leave a last batch of one: {error}; {line}"
-        ) from error
+        what = "batch" if shards == 1 else "piece"
+        raise ValueError(f"{n} examples in batches of {size} leave a last {what} of one: {error}; {line}") from error
+
+
+def _try_in_training(objective: Objective, model: Model, batch: Batch, n: int, layers: list[str]) -> None:
+    model.train()
+    try:
+        with unchanged(model):
+            _try_objective(objective, model, batch, n)
+    except ValueError as error:
+        raise ValueError(f"{listed(layers)} cannot normalize one example ({error})") from error
+    finally:
+        model.eval()
 
 
 @torch.no_grad()
