@@ -141,6 +141,17 @@ def test_held_out_data_on_another_scale_are_found():
         assert bool(ids(nelbo.diagnose(vae, x[:300], held_out=held_out, only=["another-scale"]))) is wrong
 
 
+@pytest.mark.device
+def test_held_out_data_may_lie_elsewhere_than_what_was_trained_on(device):
+    x = torch.randn(500, FEATURES, generator=torch.Generator().manual_seed(0))
+    vae = nelbo.wrap(Script(squash=False), x=x[:60], scale="logvar", likelihood=nelbo.likelihoods.Normal(1.0))
+    found = [
+        nelbo.diagnose(vae, x[:300].to(one), held_out=x[300:].to(other), only=["another-scale"]).to_dict()
+        for one, other in (("cpu", "cpu"), ("cpu", device), (device, "cpu"), (device, device))
+    ]
+    assert found[1:] == found[:1] * 3
+
+
 class Several(Script):
     """Gives several numbers for each feature."""
 

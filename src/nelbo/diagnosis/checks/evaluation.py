@@ -170,7 +170,7 @@ _SHIFT, _STRETCH = 0.5, 1.5  # of the training data's standard deviation: what t
 
 @check("another-scale")
 def another_scale(case: Case) -> Verdict:
-    train, held = (part.flatten(1).double() for part in _sets(case))
+    train, held = (part.flatten(1).cpu().double() for part in _sets(case))
     center, size = train.nanmean(), (train - train.nanmean()).square().nanmean().sqrt()
     if not float(size) > 0:
         raise NotApplicable("all training values are equal")
