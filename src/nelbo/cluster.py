@@ -35,7 +35,11 @@ def check_workers(workers: int) -> None:
 def check_installed(workers: int) -> None:
     """Raise an ImportError where Ray is not installed; it is not imported, which takes seconds."""
     if find_spec("ray") is None:
-        raise ImportError(f"ray={workers} needs Ray: pip install 'nelbo[cluster]'")
+        raise _without_ray(workers)
+
+
+def _without_ray(workers: int) -> ImportError:
+    return ImportError(f"ray={workers} needs Ray: pip install 'nelbo[cluster]'")
 
 
 def train_together(
@@ -240,12 +244,11 @@ def _listening(
 def _cluster(workers: int, threads: int) -> Generator[Any]:
     """Ray, in a cluster with room for so many processes; what was started here ends here."""
     check_workers(workers)
-    check_installed(workers)
     try:
         ray: Any = import_module("ray")
         import_module("ray.train")
     except ImportError as error:
-        raise ImportError(f"ray={workers} needs Ray: pip install 'nelbo[cluster]'") from error
+        raise _without_ray(workers) from error
     with contextlib.ExitStack() as stack:
         if not ray.is_initialized():
             ray.init(log_to_driver=False, logging_level="error")

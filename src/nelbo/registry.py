@@ -109,6 +109,17 @@ class Registry(Generic[T]):
         return self.constructors[name]
 
 
+def takes(function: Callable[..., Any], count: int) -> bool:
+    """Whether a function may be called with so many arguments, as far as its signature tells."""
+    try:
+        inspect.signature(function).bind(*[None] * count)
+    except TypeError:
+        return False
+    except ValueError:  # of some built-in functions
+        return True
+    return True
+
+
 def nearest(name: str, names: Iterable[str]) -> str | None:
     """The name that was probably meant, if one is near."""
     return next(iter(difflib.get_close_matches(name, list(names), 1)), None)

@@ -1,6 +1,5 @@
 """Examples that a function yields anew in each epoch, and that are never all in memory."""
 
-import inspect
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any, final
 
@@ -15,6 +14,7 @@ from nelbo.data.rows import as_tensor, plain
 from nelbo.data.source import ChangedError, as_array
 from nelbo.progress import ProgressBar
 from nelbo.randomness import derive, generator
+from nelbo.registry import takes
 
 _HEAD, _HEAD_BYTES = 10_000, 1 << 28  # examples, and bytes of them, that are kept in memory
 _PAIR = 2
@@ -63,7 +63,7 @@ class Streamed(Dataset):
     replays = True
 
     def __init__(self, batches: Callable[[int], Iterable[Any]], *, examples: int | None = None) -> None:
-        if not (is_function_of_epochs(batches) and _takes_one(batches)):
+        if not (is_function_of_epochs(batches) and takes(batches, 1)):
             raise TypeError(
                 "batches must be a function from the number of an epoch to an iterable of batches, got "
                 f"{getattr(batches, '__name__', type(batches).__name__)}; write lambda epoch: loader"
@@ -218,17 +218,6 @@ class Streamed(Dataset):
             if len(batch):
                 yield batch
             seen += len(batch)
-
-
-def _takes_one(function: Callable[..., Any]) -> bool:
-    """Whether it can be called with the number of an epoch, as far as its signature tells."""
-    try:
-        inspect.signature(function).bind(0)
-    except TypeError:
-        return False
-    except ValueError:  # of some built-in functions
-        return True
-    return True
 
 
 def taken(item: Any, name: str) -> Batch:

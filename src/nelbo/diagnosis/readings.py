@@ -47,7 +47,7 @@ def reconstruction_readings(model: Wrapped) -> list[Reading]:
             Reading(
                 f"as {name}",
                 f"a log-likelihood of {type(family).__name__} that takes what decode gives for the {name}",
-                partial(_parameters_as, model, read),
+                partial(_log_likelihood, family, read),
             )
             for name, read in model.decoding.others(family).items()
         ]
@@ -55,8 +55,8 @@ def reconstruction_readings(model: Wrapped) -> list[Reading]:
     for name, words, error in _ERRORS:
         readings.append(Reading(name, words, partial(_error, model, error)))
     for other in family.lookalikes():
-        name = type(other).__name__
-        readings.append(Reading(name, f"the negative log-likelihood of {name}", partial(_log_likelihood, model, other)))
+        name, value = type(other).__name__, partial(_log_likelihood, other, model.decoding.parameters)
+        readings.append(Reading(name, f"the negative log-likelihood of {name}", value))
     return readings
 
 
@@ -96,17 +96,13 @@ def _declared(model: Wrapped, answers: Answers) -> float:
     if decoding.scale is None:
         px = as_distribution(decoding.place.read(answers.decoded), len(answers.x), decoding.event)
         return -float(px.log_prob(answers.x.reshape(len(answers.x), *px.event_shape)).double().mean())
-    return _log_likelihood(model, model.px_family, answers)
+    return _log_likelihood(model.px_family, decoding.parameters, answers)
 
 
-def _log_likelihood(model: Wrapped, family: Likelihood, answers: Answers) -> float:
-    parameters = model.decoding.parameters(answers.decoded).double()
-    return -float(family(parameters, parameters.dim() - 1).log_prob(answers.x.double()).mean())
-
-
-def _parameters_as(model: Wrapped, read: Callable[[Any], Tensor], answers: Answers) -> float:
+def _log_likelihood(family: Likelihood, read: Callable[[Any], Tensor], answers: Answers) -> float:
+    """Of a family whose parameters are read from the decoder's answer in one way."""
     parameters = read(answers.decoded).double()
-    return -float(model.px_family(parameters, parameters.dim() - 1).log_prob(answers.x.double()).mean())
+    return -float(family(parameters, parameters.dim() - 1).log_prob(answers.x.double()).mean())
 
 
 def _mean_of(model: Wrapped, answers: Answers) -> Tensor:

@@ -16,6 +16,7 @@ import torch
 from torch import Tensor, nn
 
 from nelbo.devices import uncompiled
+from nelbo.registry import takes
 
 Function = Callable[..., Any]
 
@@ -44,12 +45,14 @@ def as_it_takes(function: Function, x: Tensor, c: Tensor | None) -> Function:
     """The function as it takes x, tried by running it: as whole numbers, as tokens are, and with c only if it has it.
 
     Args:
-        function: the model's own.
+        function: the model's own; one that is called in a way of its own stays as it is.
         x: its first argument.
         c: of a conditional model.
     """
     given = () if c is None else (c,)
-    alone = c is not None and not _takes(function, 2)
+    if isinstance(function, Through):
+        return function
+    alone = c is not None and not takes(function.forward if isinstance(function, nn.Module) else function, 2)
 
     def without(x: Tensor, c: Tensor) -> Any:
         return function(x)
@@ -68,17 +71,6 @@ def as_it_takes(function: Function, x: Tensor, c: Tensor | None) -> Function:
                 continue
             return call
     return plain
-
-
-def _takes(function: Function, count: int) -> bool:
-    """Whether a function may be called with so many arguments."""
-    try:
-        inspect.signature(function.forward if isinstance(function, nn.Module) else function).bind(*[None] * count)
-    except TypeError:
-        return False
-    except ValueError:  # one that shows no signature
-        return True
-    return True
 
 
 def as_whole(x: Tensor) -> Tensor:

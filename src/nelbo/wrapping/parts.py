@@ -207,7 +207,7 @@ def _encode(holder: nn.Module, x: Tensor, c: Tensor | None, latent: int | None) 
     """The first candidate whose answer holds a mean and a spread, and the mean."""
     reasons: list[str] = []
     for candidate in _candidates(holder, _ENCODES, c, _through_inference):
-        function = _as_it_takes(candidate, x, c)
+        function = as_it_takes(candidate, x, c)
         try:
             return function, _mean(function, x, c, latent)
         except Exception as error:
@@ -229,10 +229,6 @@ def _candidates(
             yield adapt(function) or function
     if names is _ENCODES:  # forward, which may give the mean and the spread beside the reconstruction
         yield holder
-
-
-def _as_it_takes(candidate: Function, x: Tensor, c: Tensor | None) -> Function:
-    return candidate if isinstance(candidate, Through) else as_it_takes(candidate, x, c)
 
 
 def _through_inference(function: Any) -> Function | None:
@@ -296,7 +292,7 @@ def _mean(function: Function, x: Tensor, c: Tensor | None, latent: int | None) -
 def _decode(holder: nn.Module, mean: Tensor, c: Tensor | None) -> Function | None:
     given = () if c is None else (c,)
     for candidate in _candidates(holder, _DECODES, c, _through_generative):
-        function = _as_it_takes(candidate, mean, c)
+        function = as_it_takes(candidate, mean, c)
         try:
             function(mean, *given)
         except Exception as error:

@@ -320,7 +320,7 @@ def wrap(
         if model is None:
             encode = as_it_takes(encode, few, given)
         if not (isinstance(encode, Through) and encode.whole):
-            placed_as(given_x, weight)
+            placed_as(given_x, weight)  # whole numbers that are no tokens are refused
         encoded = encoder_side.infer(encode, few, latent, scale, decode, modules, forwards, given)
         size = encoded.mean[0].numel()
         if latent is not None and latent not in (size, encoded.mean.shape[1]):  # units, or channels of a spatial z
