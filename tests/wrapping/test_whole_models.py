@@ -414,12 +414,16 @@ class Tokens(Script):
         return (error + 2 * kl(mu, logvar)) / len(tokens)
 
 
-@pytest.mark.parametrize("whole", ["model", "parts"])
+@pytest.mark.parametrize("whole", ["model", "parts", "model and encode"])
 def test_tokens_stay_whole_numbers_and_a_condition_goes_where_it_is_taken(whole):
     model, x = Tokens(), torch.randint(3, (80, FEATURES), generator=torch.Generator().manual_seed(0))
     before = F.pad(x[:, :-1], (1, 0)).float()
-    parts = (model,) if whole == "model" else ()
-    named = {} if whole == "model" else {"encode": model.encode, "decode": model.decode}
+    parts = () if whole == "parts" else (model,)
+    named = {
+        "model": {},
+        "parts": {"encode": model.encode, "decode": model.decode},
+        "model and encode": {"encode": model.encode},
+    }[whole]
     vae = nelbo.wrap(*parts, **named, x=x, c=before, scale="logvar", likelihood=nelbo.likelihoods.Categorical(3))
     assert "given to Tokens.encode as whole numbers" in str(vae)
     assert "c: not given to Tokens.encode" in str(vae)

@@ -287,7 +287,7 @@ def wrap(
     """
     notes: list[Conclusion] = []
     forwards: tuple[Callable[[Tensor], Any], ...] = () if forward is None else (forward,)
-    assume = encode is None and decode is None
+    own = encode, decode
     check_x(x)
     if model is not None:
         if encode is not None and decode is not None:
@@ -317,7 +317,7 @@ def wrap(
         in_mode(modules, training=False),
     ):
         seed_noise(x.device, 0)
-        if model is None:
+        if own[0] is not None:  # a model's were run as they take x when they were found
             encode = as_it_takes(encode, few, given)
         if not (isinstance(encode, Through) and encode.whole):
             placed_as(given_x, weight)  # whole numbers that are no tokens are refused
@@ -331,9 +331,11 @@ def wrap(
         family = as_prior(prior, size)
         if prior is None:
             family.to(x.device, in_float(x).dtype)
-        if model is None:
+        if own[1] is not None:
             decode = as_it_takes(decode, encoded.mean, given)
-        decoded = decoder.infer(decode, few, encoded.mean, likelihood, output, axis=axis, c=given, assume=assume)
+        decoded = decoder.infer(
+            decode, few, encoded.mean, likelihood, output, axis=axis, c=given, assume=own == (None, None)
+        )
     notes += [note for function in (encode, decode) for note in _adapted(function)]
     because = "prior= was not given" if prior is None else "prior= says so"
     pz = f"N(0, I) in {size} dimensions" if prior is None else type(prior).__name__
