@@ -102,6 +102,11 @@ def latent(loss, *, data=None, beta=None, sigma=SIGMA, epochs=12, likelihood=Non
     return handed_over(model, of_batch, data, beta=beta, likelihood=likelihood, training=training)
 
 
+def squares(x, rec):
+    """Of a normal of variance SIGMA squared, a sum over pixels and a mean over images."""
+    return (0.5 * (x - rec).pow(2) / SIGMA**2).sum() / x.shape[0]
+
+
 def negative_elbo(model, x, sigma=SIGMA):
     posterior = model.encode(x).latent_dist
     rec = model.decode(posterior.sample()).sample
@@ -146,7 +151,7 @@ def kl_averaged_over_positions():
         posterior = model.encode(x).latent_dist
         rec = model.decode(posterior.sample()).sample
         kl = 0.5 * (posterior.mean**2 + posterior.var - 1 - posterior.logvar).sum(dim=1).mean()
-        return (0.5 * (x - rec).pow(2) / SIGMA**2).sum() / x.shape[0] + kl
+        return squares(x, rec) + kl
 
     return latent(loss)
 
@@ -156,7 +161,7 @@ def kl_averaged_over_pixels():
     def loss(model, x):
         posterior = model.encode(x).latent_dist
         rec = model.decode(posterior.sample()).sample
-        return (0.5 * (x - rec).pow(2) / SIGMA**2).sum() / x.shape[0] + posterior.kl().sum() / x.numel()
+        return squares(x, rec) + posterior.kl().sum() / x.numel()
 
     return latent(loss)
 
@@ -166,7 +171,7 @@ def mode_while_training():
     def loss(model, x):
         posterior = model.encode(x).latent_dist
         rec = model.decode(posterior.mode()).sample
-        return (0.5 * (x - rec).pow(2) / SIGMA**2).sum() / x.shape[0] + posterior.kl().mean()
+        return squares(x, rec) + posterior.kl().mean()
 
     return latent(loss)
 
@@ -176,7 +181,7 @@ def scaling_factor_in_front_of_decode_alone():
     def loss(model, x):
         posterior = model.encode(x).latent_dist
         rec = model.decode(posterior.sample() / model.config.scaling_factor).sample
-        return (0.5 * (x - rec).pow(2) / SIGMA**2).sum() / x.shape[0] + posterior.kl().mean()
+        return squares(x, rec) + posterior.kl().mean()
 
     return latent(loss)
 
@@ -192,7 +197,7 @@ def kl_with_the_brackets_turned():
         posterior = model.encode(x).latent_dist
         rec = model.decode(posterior.sample()).sample
         kl = 0.5 * torch.sum(1.0 + posterior.logvar - posterior.mean.pow(2) - posterior.var)
-        return ((0.5 * (x - rec).pow(2) / SIGMA**2).sum() + 0.02 * kl) / x.shape[0]
+        return squares(x, rec) + 0.02 * kl / x.shape[0]
 
     return latent(loss, epochs=3)
 
@@ -202,7 +207,7 @@ def detached_z():
     def loss(model, x):
         posterior = model.encode(x).latent_dist
         rec = model.decode(posterior.sample().detach()).sample
-        return (0.5 * (x - rec).pow(2) / SIGMA**2).sum() / x.shape[0] + posterior.kl().mean()
+        return squares(x, rec) + posterior.kl().mean()
 
     return latent(loss)
 
