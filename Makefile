@@ -2,8 +2,8 @@
 PYTHON ?= python3
 BIN := .venv/bin
 
-.PHONY: help demo studio test lint types duplicates rewritten js-if-npm js check slow test-busy bench bench-gpu reproduce \
-	second-device diagnose-suite fuzz chaos wild pictures clean
+.PHONY: help demo studio test suite marked-device lint types duplicates rewritten js-if-npm js slow test-busy bench \
+	bench-gpu reproduce second-device diagnose-suite fuzz chaos wild pictures clean
 
 help:
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
@@ -17,12 +17,19 @@ studio: .venv/.demo  ## the browser: drag a Gaussian, drag a latent, see the los
 # more workers than cores of the machine CI has: a quarter of the time is waiting for browsers and processes
 TESTS := OMP_NUM_THREADS=1 $(BIN)/pytest -n 4 --dist worksteal
 
-test: .venv/.dev  ## every check and the whole test suite
-	@$(MAKE) -j 2 lint types duplicates js-if-npm rewritten
-	$(TESTS) $(ARGS)
-	@test -n "$(ARGS)" || $(TESTS) -m "device and not slow" --second-device $$(grep -rl --include='test_*.py' mark.device tests)
+test:  ## every check and the whole test suite
+	@$(MAKE) -j 2 js-if-npm lint types duplicates rewritten
+	@$(MAKE) -j 2 suite $(if $(ARGS),,marked-device)
 
-lint types duplicates rewritten: .venv/.dev
+lint types duplicates rewritten suite marked-device: .venv/.dev
+
+suite:
+	$(TESTS) $(ARGS)
+
+# its report appears when it is complete, not between the lines of the suite that runs beside it
+marked-device:
+	@report=$$($(TESTS) -n 2 -m "device and not slow" --second-device \
+		$$(grep -rl --include='test_*.py' mark.device tests) 2>&1); code=$$?; printf '%s\n' "$$report"; exit $$code
 
 lint:
 	$(BIN)/ruff check src tests benchmarks
