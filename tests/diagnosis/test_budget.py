@@ -1,6 +1,7 @@
 """A diagnosis of a slow model ends in time, and says what it left out; that of others does not depend on the clock."""
 
 import importlib
+import itertools
 from types import SimpleNamespace
 
 import numpy as np
@@ -10,7 +11,8 @@ from torch import nn
 from torch.nn import functional as F
 
 import nelbo
-from nelbo.diagnosis.budget import Budget
+from nelbo.diagnosis.budget import Budget, pace_of
+from nelbo.evaluation import evaluate
 
 
 class Spatial(nn.Module):
@@ -74,6 +76,19 @@ def test_what_does_not_fit_is_cut_to_a_power_of_two_and_told():
     (note,) = budget.notes
     assert "0.1 s to encode and decode an example" in note
     assert "32 of 1,000 examples, 16 of 100 draws" in note
+
+
+@pytest.mark.parametrize("late", range(1, 7))
+def test_a_call_that_waited_for_the_machine_is_not_the_model_s_pace(monkeypatch, model, images, late):
+    """Of the calls that are timed, each takes a hundredth of a second, and one of them a third."""
+    now = itertools.count()
+
+    def clock():
+        at = next(now)
+        return 0.01 * at + (0.3 if at == 2 * late + 1 else 0.0)
+
+    monkeypatch.setattr(importlib.import_module("nelbo.diagnosis.budget"), "time", SimpleNamespace(perf_counter=clock))
+    assert pace_of(evaluate(nelbo.wrap(model, x=images), images)) == pytest.approx(0.01 / 64)
 
 
 def test_a_slow_model_is_measured_within_its_time(monkeypatch, model, images):
