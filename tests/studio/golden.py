@@ -470,7 +470,8 @@ def unit_kl(m, s):
         return [float(m**2 / 2), float((s**2 - 1) / 2 - mp.log(s))]
 
 
-def vectors():
+def vectors(each=1):
+    """All of them; of the sums and integrals, which take a while, every so many."""
     numbers = four_numbers()
     return {
         "numbers": numbers,
@@ -478,16 +479,16 @@ def vectors():
         "chains": [[list(case), chain(*case)] for case in CHAINS],
         "points": POINTS,
         "shapes": [[shape, log_densities(shape)] for shape in SHAPES],
-        "pairs": [[a, b, integrals(a, b)] for a, b in (*pairs_of_shapes(), *pairs_with_others())],
+        "pairs": [[a, b, integrals(a, b)] for a, b in (*pairs_of_shapes(), *pairs_with_others())[::each]],
         "widths": {name: [in_forty_digits(f, four) for four in numbers] for name, f in OF_WIDTHS.items()},
         "rates": [[*pair, {name: in_forty_digits(f, pair) for name, f in RATES.items()}] for pair in two_numbers()],
         "coins": [[*pair, in_forty_digits(bernoulli, pair)] for pair in two_probabilities()],
         "logs": [[shape, exact_logs(shape)] for shape in (*OTHERS, *COUNTS)],
-        "counts": [[a, b, exact_sums(a, b)] for a, b in pairs_of_counts()],
+        "counts": [[a, b, exact_sums(a, b)] for a, b in pairs_of_counts()[::each]],
         "networks": [network_steps(*case) for case in NETWORKS],
         "features": {name: costs(*case) for name, case in FEATURES.items()},
         "units": [[m, s, *unit_kl(m, s)] for m, s, *_ in numbers],
-        "heavy": [[a, b, exact_kl(a, b)] for a, b in HEAVY],
+        "heavy": [[a, b, exact_kl(a, b)] for a, b in HEAVY[::each]],
         "draws": [
             [dict(zip(("fn", "mu", "sigma", "c", "eps"), (fn, *held), strict=True)), one_draw(fn, *held)]
             for fn in REPARAM
