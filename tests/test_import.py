@@ -70,7 +70,9 @@ def test_what_reads_tables_is_installed_with_nelbo():
 
 
 def test_what_takes_seconds_to_import_is_imported_when_it_is_used(tmp_path):
-    """matplotlib, pyarrow, and what torch imports to make an optimizer (its compiler) or to compare shapes (sympy)."""
+    """matplotlib, pyarrow, pandas, which pyarrow imports, and for torch's optimizers its compiler, for shapes sympy."""
+    table = tmp_path / "x.csv"
+    table.write_text("a,b,c\n" + "".join(f"{i % 7},{i % 5},{'' if i == 3 else i % 3 / 2}\n" for i in range(40)))
     code = f"""
 import sys, torch, nelbo
 for name in nelbo.__all__:
@@ -84,7 +86,9 @@ run = nelbo.resume({str(tmp_path / "run")!r}, data=run.data, model=vae, epochs=3
 nelbo.measure.inference_gap(run.model, x[:4], samples=10, steps=2, progress=False)
 nelbo.diagnose(run)
 nelbo.kl(torch.distributions.Normal(0.0, 1.0), torch.distributions.Normal(1.0, torch.ones(2)))
-assert not {{"torch._dynamo", "sympy"}} & sys.modules.keys()
+nelbo.data.load({str(table)!r}, missing="observed")
+nelbo.data.preview({str(table)!r})
+assert not {{"torch._dynamo", "sympy", "pandas"}} & sys.modules.keys()
 """
     done = run(code)
     assert done.returncode == 0, done.stderr

@@ -7,6 +7,7 @@ import torch
 from pyarrow import csv, parquet
 
 from nelbo.data import load, rebuild
+from nelbo.data.columns import values_of
 
 N = 40
 TABLE = pa.table(
@@ -18,6 +19,27 @@ TABLE = pa.table(
     }
 )
 NUMBERS = np.stack([np.arange(N), np.linspace(1, 2, N), np.arange(N) % 2 == 0], axis=1)
+
+
+@pytest.mark.parametrize("cells", [[], [1, 0, 1], [1, None, 0], [None, None]], ids=str)
+@pytest.mark.parametrize(
+    "kind",
+    [pa.int8(), pa.uint16(), pa.int64(), pa.uint64(), pa.float16(), pa.float32(), pa.float64(), pa.bool_(),
+     pa.decimal128(5, 2), pa.string()],
+    ids=str,
+)  # fmt: skip
+def test_values_are_those_of_arrow(kind, cells):
+    make = {pa.bool_(): bool, pa.string(): str}.get(kind, int)
+    array = pa.array([None if v is None else make(v) for v in cells], type=kind)
+    for column in (
+        array,
+        pa.concat_arrays([array, array])[1:],
+        pa.chunked_array([array, array[:1]]),
+        pa.chunked_array([array, array[:0]]),
+        pa.chunked_array([], type=kind),
+    ):
+        np.testing.assert_array_equal(values_of(column), column.__array__())
+        assert values_of(column).dtype == column.__array__().dtype
 
 
 @pytest.fixture(params=["csv", "parquet"])

@@ -1,6 +1,7 @@
 """What the columns of a table are: numbers, row numbers, labels, or what cannot be computed with as it stands."""
 
 import json
+import math
 import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -181,6 +182,31 @@ def dtype_of(kind: Any) -> np.dtype[Any]:
         return np.dtype(np.float64)
     dtype = np.dtype(kind.to_pandas_dtype())
     return np.dtype(np.uint8) if dtype.kind == "b" else dtype
+
+
+def values_of(column: Any) -> NDArray[Any]:
+    """A column of arrow's as its ``to_numpy`` gives it: where a cell is empty, NaN among numbers, else None.
+
+    That imports pandas wherever it is installed, which takes most of a second; numbers need none of it.
+    """
+    import pyarrow as pa
+    from pyarrow import compute, types
+
+    pc: Any = compute
+    kind, truth = column.type, types.is_boolean(column.type)
+    plain = types.is_integer(kind) or types.is_float32(kind) or types.is_float64(kind)
+    if not plain and not (truth and not column.null_count):
+        return column.to_numpy(zero_copy_only=False)
+    if column.null_count:
+        there = values_of(column.drop_null())
+        found = np.full(len(column), math.nan, there.dtype if there.dtype.kind == "f" else np.float64)
+        found[values_of(column.is_valid())] = there
+        return found
+    column = pc.cast(column, pa.uint8()) if truth else column
+    parts = column.chunks if isinstance(column, pa.ChunkedArray) else [column]
+    arrays = [np.from_dlpack(part) for part in parts]
+    found = arrays[0] if len(arrays) == 1 else np.concatenate(arrays or [np.empty(0, column.type.to_pandas_dtype())])
+    return found.view(np.bool_) if truth else found
 
 
 def _refusal(

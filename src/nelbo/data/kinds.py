@@ -10,7 +10,16 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from nelbo.data.columns import CELLS, dtype_of, is_numeric, is_text, is_whole, of_other_values, on_row_numbers
+from nelbo.data.columns import (
+    CELLS,
+    dtype_of,
+    is_numeric,
+    is_text,
+    is_whole,
+    of_other_values,
+    on_row_numbers,
+    values_of,
+)
 from nelbo.data.delimited import words_of
 from nelbo.data.source import RefusedError
 from nelbo.data.summary import Missing, summarize
@@ -350,4 +359,4 @@ def _floats(cells: Any) -> NDArray[np.float64]:
         if not pa.types.is_null(cells.type)
         else pa.nulls(len(cells), pa.float64())
     )
-    return values.to_numpy(zero_copy_only=False).astype(np.float64)
+    return values_of(values).astype(np.float64)

@@ -9,7 +9,7 @@ from typing import Any, Literal
 import numpy as np
 import torch
 
-from nelbo.data.columns import CELLS, is_numeric, is_text, of_other_values, on_row_numbers, row_indices
+from nelbo.data.columns import CELLS, is_numeric, is_text, of_other_values, on_row_numbers, row_indices, values_of
 from nelbo.data.delimited import COMPRESSIONS, TEXT, read_text_table
 from nelbo.data.kinds import without_empty
 from nelbo.data.parquet import SUFFIXES, ParquetFiles, is_address, is_parquet_folder
@@ -166,7 +166,7 @@ def _column(table: Any, i: int, *, index: Sequence[str], label: str | None, colu
     summary, texts, note = None, dict[str, int](), ""
     missing = cells.null_count
     if is_numeric(kind):
-        numbers = cells.to_numpy(zero_copy_only=False)
+        numbers = values_of(cells)
         numbers = numbers.astype(np.float64 if numbers.dtype.kind in "fO" else numbers.dtype)
         summary = summarize(torch.from_numpy(numbers.astype(np.int64) if numbers.dtype.kind == "u" else numbers))
         missing = max(missing, summary.nan)

@@ -20,6 +20,7 @@ from nelbo.data.columns import (
     on_indices,
     on_row_numbers,
     row_indices,
+    values_of,
 )
 from nelbo.data.delimited import COMPRESSIONS, TEXT, read_text_table
 from nelbo.data.features import Features, taken, types_of
@@ -285,7 +286,7 @@ def _fill(
                 f"column {name!r} of {file} must hold a number in each row, got {column.null_count:,} empty cells; "
                 f"{drop}, fill them in first, leave the column out with columns=[...]{KEEP}"
             )
-        values = column.to_numpy(zero_copy_only=False)
+        values = values_of(column)
         if values.dtype.kind == "O":  # decimal numbers, or truth values with empty cells among them
             values = values.astype(np.float64)
         out[:, j] = values if keep is None else values[keep]
@@ -297,4 +298,4 @@ def _labels(table: Any, label: str | None, file: str) -> NDArray[Any] | None:
     column = table.column(label)
     if column.null_count:
         raise ValueError(f"the label column {label!r} of {file} has {column.null_count:,} empty cells")
-    return column.to_numpy()
+    return values_of(column)
