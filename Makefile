@@ -15,7 +15,7 @@ studio: .venv/.demo  ## the browser: drag a Gaussian, drag a latent, see the los
 	$(BIN)/nelbo studio $(ARGS)
 
 # more workers than cores of the machine CI has: a quarter of the time is waiting for browsers and processes
-TESTS := OMP_NUM_THREADS=1 $(BIN)/pytest -n 4 --dist worksteal
+TESTS := OMP_NUM_THREADS=1 $(BIN)/pytest -n 6 --dist worksteal
 
 test:  ## every check and the whole test suite
 	@$(MAKE) -j 2 js-if-npm lint types duplicates rewritten
