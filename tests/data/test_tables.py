@@ -88,7 +88,7 @@ def test_columns_that_cannot_be_meant(write, options, message):
 
 def test_empty_cells_are_named(write):
     table = pa.table({"a": [1.0, None, 3.0, 4.0], "b": [1.0, 2.0, 3.0, 4.0]})
-    with pytest.raises(ValueError, match=r"column 'a' .* 1 empty cells"):
+    with pytest.raises(ValueError, match=r"column 'a' .* 1 cells without one"):
         load(write(table))
     with pytest.raises(ValueError, match="label column 'a'"):
         load(write(table), label="a")
@@ -311,3 +311,28 @@ def test_decimal_numbers_are_numbers(tmp_path):
     parquet.write_table(table, tmp_path / "t.parquet")
     data = load(tmp_path / "t.parquet", missing="observed", validation=0)
     assert np.array_equal(data.train.take(3), [[1, 1], [2, 2], [np.nan, 3]], equal_nan=True)
+
+
+@pytest.mark.parametrize("mark", [-999, 9999, -99, 99999.9])
+def test_numbers_that_stand_for_none_are_named(tmp_path, mark):
+    x = np.random.default_rng(0).normal(size=(200, 3)).round(3)
+    x[::7, 1] = mark
+    x[0, 2] = -3.999
+    (tmp_path / "t.csv").write_text("a,b,c\n" + "".join(",".join(map(str, row)) + "\n" for row in x.tolist()))
+    (note,) = (note for note in load(tmp_path / "t.csv", standardize=True).origin["notes"] if "far from" in note)
+    assert note.startswith(f"{mark:g} in 'b': far from all other values")
+
+
+def test_numbers_of_nines_among_others_are_numbers(tmp_path):
+    (tmp_path / "t.csv").write_text("a,b\n" + "".join(f"{i},{i % 7}\n" for i in range(100, 1000, 1)))
+    assert not any("far from" in note for note in load(tmp_path / "t.csv").origin["notes"])
+
+
+@pytest.mark.parametrize(("power", "options"), [(300, {}), (300, {"standardize": True}), (40, {})])
+def test_numbers_beyond_what_a_model_can_see_are_refused(tmp_path, power, options):
+    (tmp_path / "t.csv").write_text("a,b\n" + "".join(f"{i}.5e{power},{i % 7}\n" for i in range(60)))
+    with pytest.raises(ValueError, match=f"got values up to 5.95e.{power + 1}; divide them") as error:
+        load(tmp_path / "t.csv", **options)
+    assert ("or write standardize=True" in str(error.value)) == (power == 40)
+    if power == 40:
+        assert float(load(tmp_path / "t.csv", standardize=True).train.take(9).abs().max()) < 3

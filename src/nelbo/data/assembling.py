@@ -1,5 +1,6 @@
 """From stored values and options to training, validation and test set."""
 
+import re
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from typing import Any
@@ -18,8 +19,10 @@ from nelbo.data.rows import ArrayRows, Layout, RowFile, RowStore, as_tensor, cho
 from nelbo.data.sizes import parse_size
 from nelbo.data.source import Source, as_labels
 from nelbo.data.summary import Moments, ValueSummary, differ_in_scale, survey
-from nelbo.wording import listed
+from nelbo.wording import SHOWN, advice, listed
 
+_NINES = re.compile(r"99+(\.9+)?")  # of -99, -999, 9999.9, which stand for a missing value in many files
+_LARGEST = 1e150  # numbers whose squares, summed, are finite
 _EXACT = 1 << 23  # integers below this keep a fraction in float32
 _BYTE, _FULL = 255, (1023, 4095, 16383, 65535)  # largest values of images with 8, and with 10 to 16 bits
 _IMAGE_AXES = 3  # of one image
@@ -54,8 +57,10 @@ def assemble(
     # of a table always: other tables are compared with it
     taken = standardize or missing is not None or source.features is not None or (few and x.dtype.kind == "f")
     summary, moments = survey(x, train_rows, moments=taken, names=source.features, missing=missing)
+    _refuse_too_large(summary, standardize=standardize or source.kinds is not None)
     preparation, more = prepare(summary, x, source, options, moments)
     notes += _on_missing(summary, moments, source.features, to_train=to_train)
+    notes += [] if source.features is None else _on_markers(moments, source.features, x)
     if not standardize and source.kinds is None:
         notes += _on_columns(summary, moments, source.features, "channel" if len(x.shape) > 1 else "column")
     if summary.kind == "real" and len(source.shape) == _SERIES and options["layout"] in ("auto", "as_is", "images"):
@@ -211,6 +216,36 @@ def _on_missing(
     if moments.empty:
         notes.append(f"{moments.empty:,} training examples have no value at all")
     return notes
+
+
+def _refuse_too_large(summary: ValueSummary, *, standardize: bool) -> None:
+    """Raise where values are infinite in the float32 that a model sees, or their squares where spreads are taken."""
+    most = _LARGEST if standardize else float(np.finfo(np.float32).max)
+    largest = max(abs(summary.minimum), abs(summary.maximum))
+    if largest > most:
+        scaled = "" if standardize or largest > _LARGEST else ", or write standardize=True"
+        raise ValueError(
+            f"the data must lie within ±{most:.2g}{' to be standardized' if standardize else ', as float32 does'}, got "
+            f"values up to {largest:.3g}; divide them, or take their logarithms{scaled}"
+        )
+
+
+def _on_markers(moments: Moments, features: tuple[str, ...], x: RowStore) -> list[str]:
+    """A note on numbers that stand for none, such as -999: all nines, and farther from the others than these reach."""
+    ends = [(j, end) for j in range(len(features)) for end in (float(moments.low[j]), float(moments.high[j]))]
+    ends = [(j, end) for j, end in ends if _NINES.fullmatch(f"{abs(end):.10g}")]
+    if not ends:
+        return []
+    found, few = list[str](), _few(x).astype(np.float64)
+    for j, end in ends:
+        others = few[np.isfinite(few[:, j]) & (few[:, j] != end), j]
+        if len(others) and np.abs(others - end).min() > np.ptp(others):
+            found.append(f"{end:g} in {features[j]!r}")
+    if not found:
+        return []
+    named = ", ".join(found[:SHOWN]) + (f" and {len(found) - SHOWN} more" if len(found) > SHOWN else "")
+    mend = advice("x[x == -999] = np.nan and missing='observed' say so", "leave those cells empty")
+    return [f"{named}: far from all other values; if that stands for a value that is missing, {mend}"]
 
 
 def _on_sensors(x: NDArray[Any]) -> list[str]:

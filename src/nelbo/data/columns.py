@@ -148,7 +148,7 @@ def on_indices(index: Sequence[str]) -> list[str]:
     """A note on the columns that number or name the rows, which are left out."""
     if not index:
         return []
-    what = "the first column, which has no name" if index[0] == "" else listed(index)
+    what = "a column without a name" if index[0] == "" else listed(index)
     return [f"left out as the number or name of a row: {what}; columns=[...] would take it"]
 
 

@@ -18,6 +18,9 @@ from nelbo.data.source import RefusedError, reading
 TEXT = (".csv", ".tsv", ".txt")
 COMPRESSIONS = (".gz", ".bz2", ".zst")
 
+NOTHING = ("", "NA", "N/A", "n/a", "#N/A", "#NA", "<NA>", "NaN", "nan", "null", "NULL")
+"""Texts of cells without a value."""
+_NO_NUMBER = ("?", "-", "--", ".", "None", "none", "missing")  # the same among numbers; among texts they are categories
 _HEAD = 1 << 18  # bytes from which the separator and the decimal point are told
 _LINES = 200  # of them
 _BLOCK, _LONGEST_LINE = 1 << 20, 1 << 28  # bytes
@@ -39,6 +42,7 @@ class Dialect:
         separator: between columns; a blank stands for any number of them.
         decimal: the decimal point.
         skip: lines before the table.
+        comments: those of them that begin with #.
         lines_in_cells: whether quoted cells hold line breaks.
         block: bytes that hold the longest line.
         first: cells of the first lines.
@@ -48,6 +52,7 @@ class Dialect:
     separator: str
     decimal: str
     skip: int
+    comments: int
     lines_in_cells: bool
     block: int
     first: list[list[str]]
@@ -67,8 +72,8 @@ class Dialect:
         encoding = _encoding(path, head)
         text = codecs.getincrementaldecoder(encoding)("replace").decode(head).removeprefix("\ufeff")
         hint = re.match(r"sep=(.)\r?\n", text)  # written by and for Excel
-        skip = int(hint is not None)
         text = text[hint.end() :] if hint else text
+        comments, text = _without_comments(text)
         bare = _NEWLINE.split(_QUOTED.sub("q", text))
         lines = [line for line in (bare if complete else bare[:-1] or bare) if line.strip()][:_LINES]
         separator = hint[1] if hint else _separator(lines)
@@ -77,7 +82,8 @@ class Dialect:
             encoding,
             separator,
             _decimal(cells[1:] if len(cells) > 1 else cells),
-            skip,
+            comments + (hint is not None),
+            comments,
             any(_NEWLINE.search(quoted) for quoted in _QUOTED.findall(text)),
             max(_BLOCK, 4 * len(head.splitlines()[0]) if head.strip() else 0),
             cells,
@@ -90,6 +96,7 @@ class Dialect:
             f"columns separated by {_SEPARATORS.get(self.separator, repr(self.separator))}" * (self.separator != ","),
             "decimal commas" * (self.decimal == ","),
             f"encoding {self.encoding}" * (self.encoding != "utf-8"),
+            f"{self.comments:,} lines of comments above the table" * (self.comments > 0),
         ]
         return ", ".join(filter(None, unusual))
 
@@ -125,7 +132,10 @@ def read_text_table(path: Path) -> tuple[Any, list[str]]:
                 parse_options=arrow.ParseOptions(
                     delimiter=dialect.separator, newlines_in_values=dialect.lines_in_cells
                 ),
-                convert_options=arrow.ConvertOptions(decimal_point=dialect.decimal),
+                convert_options=arrow.ConvertOptions(
+                    decimal_point=dialect.decimal,
+                    null_values=[*arrow.ConvertOptions().null_values, *NOTHING, *_NO_NUMBER],
+                ),
             )
 
     notes = [f"{path.name} was read with {dialect.words}"] if dialect.words else []
@@ -217,6 +227,23 @@ def _separator(lines: list[str]) -> str:
     if not unlike_blanks:
         return " " if constant else ","
     return max(unlike_blanks, key=lambda s: unlike_blanks[s])
+
+
+def _without_comments(text: str) -> tuple[int, str]:
+    """The number of lines before the table that begin with #, and the text after them.
+
+    The last of them may be the head of the table, as in "#id,length": where the line below has as many cells, and a
+    number among them.
+    """
+    lines = _NEWLINE.split(text)
+    n = sum(1 for _ in itertools.takewhile(lambda line: line.startswith("#"), lines))
+    if n and n < len(lines):
+        separator = _separator([line for line in lines[n : n + _LINES] if line.strip()])
+        last, below = (_cells(line, separator) for line in lines[n - 1 : n + 1])
+        n -= bool(last and below and len(last[0]) == len(below[0]) and any(map(is_number, below[0])))
+    for _ in range(n):
+        text = text[_NEWLINE.search(text).end() :]  # pyright: ignore[reportOptionalMemberAccess]
+    return n, text
 
 
 def _cells(text: str, separator: str) -> list[list[str]]:

@@ -1,6 +1,7 @@
 """What the columns of a mixed table are: real numbers, counts, categories and others, told from their values."""
 
 import math
+import shlex
 import warnings
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
@@ -20,11 +21,11 @@ from nelbo.data.columns import (
     on_row_numbers,
     values_of,
 )
-from nelbo.data.delimited import words_of
+from nelbo.data.delimited import NOTHING, words_of
 from nelbo.data.source import RefusedError
 from nelbo.data.summary import Missing, summarize
 from nelbo.registry import check_choice, did_you_mean
-from nelbo.wording import listed
+from nelbo.wording import advice, listed
 
 KindName = Literal["real", "positive", "bounded", "count", "binary", "categorical"]
 
@@ -34,7 +35,6 @@ _FEW_NUMBERS = 20  # different whole numbers that may be categories
 _COUNTED = 20.0  # the mean of counts, at most: beyond, whole numbers are taken as real ones
 _SKEWED = 1.5  # skewness from which on positive numbers are taken by their logarithms
 _DECIMALS = 6  # of numbers, at most: those with more are taken as they come
-_NOTHING = ("", "NA", "N/A", "#N/A", "NaN", "nan", "null", "NULL")  # texts of cells without a value
 
 
 @dataclass(frozen=True)
@@ -325,13 +325,18 @@ def _no_categories(name: str, cells: Any, counted: Mapping[str, int]) -> str:
     words = [v for v in cells.slice(0, CELLS).to_pylist() if v is not None]
     what = of_other_values(name, cells.type, words)[0].lstrip(":, ")
     if what and not what.startswith("text"):  # dates, percentages, a stray text among numbers, names, ids
-        return f"{what}; types={{{name!r}: 'categorical'}} takes it as categories"
+        return f"{what}; {_as_categories(name)}"
     if different == 1:
         return f"constant, {next(iter(counted))!r}"
     if different > max(2, n / 2) or (different > _FEW and (different > _MANY or n < _OFTEN * different)):
-        takes = f"types={{{name!r}: 'categorical'}} takes it as categories"
+        takes = _as_categories(name)
         return f"{different:,} different texts in {n:,} rows; {takes}"
     return ""
+
+
+def _as_categories(name: str) -> str:
+    shell = f"--types {shlex.quote(f'{name}=categorical')}"
+    return advice(f"types={{{name!r}: 'categorical'}}", shell) + " takes it as categories"
 
 
 def without_empty(column: Any) -> Any:
@@ -345,7 +350,7 @@ def without_empty(column: Any) -> Any:
     if not is_text(cells.type):
         return cells
     cells = pc.utf8_trim_whitespace(pc.cast(cells, pa.string()))
-    return pc.if_else(pc.is_in(cells, value_set=pa.array(_NOTHING)), pa.scalar(None, pa.string()), cells)
+    return pc.if_else(pc.is_in(cells, value_set=pa.array(NOTHING)), pa.scalar(None, pa.string()), cells)
 
 
 def _floats(cells: Any) -> NDArray[np.float64]:

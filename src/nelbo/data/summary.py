@@ -217,8 +217,9 @@ class Moments:
     def add(self, x: NDArray[Any]) -> None:
         """Take in more examples, (n, features) or (n, channels, ...)."""
         step = max(1, _FLOATS // max(1, x[:1].size))
-        for i in range(0, len(x), step):
-            self._merge(x[i : i + step].reshape(-1, x.shape[1], int(np.prod(x.shape[2:]))))
+        with np.errstate(over="ignore"):  # what is too large is refused when all is seen
+            for i in range(0, len(x), step):
+                self._merge(x[i : i + step].reshape(-1, x.shape[1], int(np.prod(x.shape[2:]))))
 
     def _merge(self, block: NDArray[Any]) -> None:
         low, high = block.min(axis=(0, 2)), block.max(axis=(0, 2))

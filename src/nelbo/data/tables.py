@@ -283,8 +283,8 @@ def _fill(
         if column.null_count and missing is None:
             drop = advice("drop those rows (table.drop_null())", "drop those rows")
             raise RefusedError(
-                f"column {name!r} of {file} must hold a number in each row, got {column.null_count:,} empty cells; "
-                f"{drop}, fill them in first, leave the column out with columns=[...]{KEEP}"
+                f"column {name!r} of {file} must hold a number in each row, got {column.null_count:,} cells "
+                f"without one; {drop}, fill them in first, leave the column out with columns=[...]{KEEP}"
             )
         values = values_of(column)
         if values.dtype.kind == "O":  # decimal numbers, or truth values with empty cells among them
