@@ -5,6 +5,7 @@ import random
 import sys
 import types
 from collections import defaultdict, deque
+from unittest.mock import Mock
 
 import numpy as np
 import pytest
@@ -197,8 +198,10 @@ def test_epochs_of_nelbo_fit():
 
 
 def test_a_tracker_takes_rows(monkeypatch):
-    logged = []
-    fake = types.SimpleNamespace(active_run=lambda: 1, log_metrics=lambda numbers, step: logged.append((step, numbers)))
+    logged, active = [], Mock()
+    fake = types.SimpleNamespace(
+        active_run=lambda: active, log_metrics=lambda numbers, step: logged.append((step, numbers))
+    )
     monkeypatch.setitem(sys.modules, "mlflow", fake)
     vae = nelbo.recipes.vae((12,), latent=2, hidden=(4,))
     watching = nelbo.watch(vae, X, every=1, callback=nelbo.track("mlflow"), show=lambda line: None)
