@@ -135,9 +135,16 @@ class Workers:
     def _gathered(self, tensor: Tensor) -> list[Tensor]:
         """The tensors of all processes, of one shape."""
         sent = tensor.to(_meeting_place(tensor.device)).contiguous()
-        got = [torch.empty_like(sent) for _ in range(self.size)]
-        with self._listening():
-            distributed.all_gather(got, sent)
+        got = [sent if rank == self.rank else torch.empty_like(sent) for rank in range(self.size)]
+        messages = [
+            distributed.P2POp(way, there, rank)
+            for rank, place in enumerate(got)
+            if rank != self.rank
+            for way, there in ((distributed.isend, sent), (distributed.irecv, place))
+        ]
+        with self._listening():  # an all_gather of gloo takes twice as long
+            for message in distributed.batch_isend_irecv(messages):
+                message.wait()
         return [each.to(tensor.device) for each in got]
 
 

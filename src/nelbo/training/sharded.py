@@ -74,18 +74,23 @@ class ShardedUpdates(Updates):
             nonlocal after
             for buffer, value in zip(self._counters, before, strict=True):
                 buffer.copy_(value)
-            flat, numbers[piece] = self._of_piece(piece, pieces[piece], watched=watched)
+            flat, found = self._of_piece(piece, pieces[piece], watched=watched)
+            counted = False
             if piece == 0:
                 after = [buffer.clone() for buffer in self._counters]
+                counted = not all(map(torch.equal, before, after))
+            numbers[piece] = torch.cat([found, found.new_full((1,), float(counted))])
             return flat
 
         total = self.workers.sum_over(shards, gradient)
         sums = self.workers.sum_over(shards, numbers.__getitem__) / sum(sizes)
         for buffer, value in zip(self._counters, after, strict=True):
             buffer.copy_(value)
-        self.workers.align(self._counters)
+        *_, counted = sums
+        if counted:  # by the first process, which has the first piece
+            self.workers.align(self._counters)
         parts = total.div_(sum(sizes)).split([parameter.numel() for parameter in self.parameters])
-        loss, terms, reached, optimum = sums.split([1, len(self.state.totals), len(parts), self._optimum_size])
+        loss, terms, reached, optimum = sums[:-1].split([1, len(self.state.totals), len(parts), self._optimum_size])
         for parameter, part, times in zip(self.parameters, parts, reached.tolist(), strict=True):
             parameter.grad = part.view_as(parameter).to(parameter.dtype) if times else None
         self.state.totals.add_(terms * sum(sizes))
