@@ -118,7 +118,8 @@ def fit(
             is lost is replaced, and the run goes on from its last checkpoint, to the same weights.
         checkpoint_every: seconds between checkpoints within an epoch.
         progress: show a progress bar; or a function from the training loop to the display that replaces it.
-        callback: called with each epoch's line of metrics; nelbo.track("mlflow") sends them to a tracker.
+        callback: called with each epoch's line of metrics; nelbo.track("mlflow") sends them to a tracker. Of several
+            processes the first one calls it; with ``ray``, that is a copy of it in a worker, and after a loss another.
 
     Returns:
         Run with .model, .history and .path; the model is in evaluation mode.
