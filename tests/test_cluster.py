@@ -14,7 +14,7 @@ from pyarrow import parquet
 
 import nelbo
 from nelbo import cluster
-from nelbo.cli import main
+from nelbo.cli import main, results
 from nelbo.files import check_storage
 from nelbo.measure import sweep
 from nelbo.runs import WEIGHTS, read_history
@@ -224,6 +224,23 @@ def test_the_start_of_ray_is_said_at_once_and_when_it_is_over(address, where, mo
     train_by_ray(lambda progress: None, 8, tmp_path, threads=1, device="cpu", progress=True)
     assert f"nelbo: starting 8 workers on {where}" in seen[0]
     assert capsys.readouterr().err.count("nelbo: 8 workers began after 0 s") == 1
+
+
+def test_scores_and_a_sweep_say_at_once_that_ray_starts(monkeypatch, folder, tmp_path, capsys):
+    seen = []
+
+    def side_by_side(tasks, at_once, **_):
+        seen.append(capsys.readouterr().err)
+        raise ConnectionError("lost too often")
+
+    monkeypatch.setattr(cluster, "check_installed", lambda workers: None)
+    monkeypatch.setattr(results, "side_by_side", side_by_side)
+    monkeypatch.setattr(sys.modules["nelbo.measure.sweep"], "side_by_side", side_by_side)
+    line = ["score", folder / "one", folder / "table.parquet", "--method", "elbo", "--out", tmp_path / "two"]
+    assert main([*map(str, line), "--ray", "2"]) == 1
+    line = ["sweep", folder / "table.parquet", "--betas", "1", "--out", tmp_path / "three"]
+    assert main([*map(str, line), "--ray", "2"]) == 1
+    assert ["nelbo: starting 2 workers on a local Ray cluster" in text for text in seen] == [True, True]
 
 
 def test_storage_that_cannot_rename_is_refused(monkeypatch, tmp_path):

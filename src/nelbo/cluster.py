@@ -7,6 +7,7 @@ import contextlib
 import os
 import shutil
 import signal
+import sys
 import threading
 from collections.abc import Callable, Generator, Sequence
 from importlib import import_module
@@ -36,6 +37,25 @@ def check_installed(workers: int) -> None:
     """Raise an ImportError where Ray is not installed; it is not imported, which takes seconds."""
     if find_spec("ray") is None:
         raise _without_ray(workers)
+
+
+def announce(workers: int) -> None:
+    """Say on standard error that Ray starts; it takes about a minute, in which nothing else is shown.
+
+    Raises:
+        ImportError: Ray is not installed.
+        ValueError: no number of processes can be meant.
+    """
+    check_workers(workers)
+    check_installed(workers)
+    address = os.environ.get("RAY_ADDRESS")
+    where = f"the Ray cluster at {address}" if address else "a local Ray cluster"
+    print(f"nelbo: starting {counted(workers)} on {where}; this takes about a minute", file=sys.stderr)
+
+
+def counted(workers: int) -> str:
+    """Their number, in words."""
+    return f"{workers} worker{'' if workers == 1 else 's'}"
 
 
 def _without_ray(workers: int) -> ImportError:

@@ -16,7 +16,7 @@ import torch
 from torch import Tensor
 
 from nelbo import runs
-from nelbo.cluster import check_workers, side_by_side
+from nelbo.cluster import announce, check_workers, side_by_side
 from nelbo.data import Batch, Dataset
 from nelbo.data.kinds import ColumnKind
 from nelbo.data.loading import prepared_like
@@ -218,6 +218,7 @@ class ByRay:
             bar.reach(rows, retried)
 
         if tasks:
+            announce(size)
             accelerated = self.arguments.get("device") != "cpu"
             side_by_side(tasks, size, accelerated=accelerated, look=look)
 

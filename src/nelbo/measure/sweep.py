@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from nelbo import figures, recipes
-from nelbo.cluster import side_by_side
+from nelbo.cluster import announce, side_by_side
 from nelbo.data import Data
 from nelbo.files import plain, write_json
 from nelbo.measure.context import report_context
@@ -140,6 +140,8 @@ def _train_by_ray(at_once: int, models: list[tuple[Any, Path]], data: Data, sett
     settings = {"threads": 1, **settings, "progress": False}
     tasks = [functools.partial(_train, make, sent, folder, settings) for make, folder in models]
     threads, accelerated = settings["threads"], settings.get("device") != "cpu"
+    if show:
+        announce(at_once)
     with ProgressBar("training", len(tasks), show=show) as bar:
         side_by_side(tasks, at_once, threads=threads, accelerated=accelerated, look=bar.reach)
 

@@ -3,7 +3,6 @@
 import contextlib
 import dataclasses
 import functools
-import os
 import sys
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -130,9 +129,7 @@ class _Bar:
         self._asked = monotonic()
 
     def __enter__(self) -> "_Bar":
-        address = os.environ.get("RAY_ADDRESS")
-        where = f"the Ray cluster at {address}" if address else "a local Ray cluster"
-        print(f"nelbo: starting {_counted(self.workers)} on {where}; this takes about a minute", file=sys.stderr)
+        cluster.announce(self.workers)
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -146,16 +143,12 @@ class _Bar:
             epochs, batches, epoch = values
             if self._bar is None:
                 seconds = monotonic() - self._asked
-                print(f"nelbo: {_counted(workers)} began after {seconds:.0f} s", file=sys.stderr)
+                print(f"nelbo: {cluster.counted(workers)} began after {seconds:.0f} s", file=sys.stderr)
             again = f", {starts}. start, from epoch {epoch + 1}" if starts > 1 else ""
-            title = f"{self.title} ({_counted(workers)}{again})"
+            title = f"{self.title} ({cluster.counted(workers)}{again})"
             self._bar = self._open.enter_context(ProgressBar(epochs, batches, title))
         elif self._bar is not None:
             getattr(self._bar, what)(*values)
-
-
-def _counted(workers: int) -> str:
-    return f"{workers} worker{'' if workers == 1 else 's'}"
 
 
 def finished(folder: Path, model: Any, data: Data | None) -> runs.Run:
