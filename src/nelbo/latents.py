@@ -24,6 +24,7 @@ from torch.distributions import (
 
 from nelbo import randomness
 from nelbo.divergences import Delta
+from nelbo.divergences.internals import broadcast_shapes
 
 __all__ = [
     "Change",
@@ -170,6 +171,79 @@ def _changed(q: Distribution, change: Callable[[Tensor], Tensor]) -> Any:
         return change(values[0])
 
     return rebuilt(q, [], first)
+
+
+class Expandable(Distribution):
+    """A base class for a family of one's own: ``expand`` by its rule of :func:`rebuilt`, or without any by repeating.
+
+    It stands before a torch distribution whose own ``expand`` is to be replaced.
+    """
+
+    def expand(self, batch_shape: Any, _instance: Any = None) -> Distribution:
+        """The same distribution with its parameters expanded to batch_shape."""
+        shape, axes = torch.Size(batch_shape), len(self.batch_shape)
+        try:
+            return _changed(self, lambda value: value.expand(*shape, *value.shape[axes:]))
+        except UnknownFamilyError:
+            return _Repeated(self, _expanded(self.batch_shape, shape))
+
+
+def _expanded(shape: torch.Size, to: Sequence[int]) -> torch.Size:
+    """The second shape; a RuntimeError as of ``Tensor.expand`` where the first does not expand to it."""
+    return torch.empty(()).expand(shape).expand(torch.Size(to)).shape
+
+
+class _Repeated(Distribution):
+    """A distribution whose parameters are not known, repeated along new axes and those of length 1."""
+
+    arg_constraints = {}  # noqa: RUF012  # pyright: ignore[reportAssignmentType, reportIncompatibleMethodOverride]
+
+    def __init__(self, base: Distribution, batch_shape: torch.Size) -> None:
+        self.base = base
+        super().__init__(batch_shape, base.event_shape, validate_args=False)
+
+    def expand(self, batch_shape: Any, _instance: Any = None) -> Distribution:
+        return _Repeated(self.base, _expanded(self.batch_shape, batch_shape))
+
+    @property
+    def mean(self) -> Tensor:
+        return self.base.mean.expand(self._extended_shape())
+
+    @property
+    def variance(self) -> Tensor:
+        return self.base.variance.expand(self._extended_shape())
+
+    @property
+    def support(self) -> Any:  # pyright: ignore[reportIncompatibleVariableOverride]
+        return self.base.support
+
+    @property
+    def _times(self) -> list[int]:
+        """How often each axis of the base is repeated."""
+        own = self.base.batch_shape
+        shape = self.batch_shape[len(self.batch_shape) - len(own) :]
+        return [1 if n == repeated else repeated for n, repeated in zip(own, shape, strict=True)]
+
+    def log_prob(self, value: Tensor) -> Tensor:
+        shape, axes = broadcast_shapes(value.shape, self._extended_shape()), len(self.base.batch_shape)
+        first = len(shape) - len(self.event_shape) - axes
+        pairs = [n for pair in zip(self._times, self.base.batch_shape, strict=True) for n in pair]
+        value = value.expand(shape).reshape(*shape[:first], *pairs, *self.event_shape)
+        value = value.movedim([*range(first, first + 2 * axes, 2)], [*range(first, first + axes)])
+        return self._merged(self.base.log_prob(value), first)
+
+    def sample(self, sample_shape: Any = torch.Size()) -> Tensor:
+        new = self.batch_shape[: len(self.batch_shape) - len(self.base.batch_shape)]
+        front = (*sample_shape, *new)
+        return self._merged(self.base.sample(torch.Size((*front, *self._times))), len(front))
+
+    def _merged(self, values: Tensor, first: int) -> Tensor:
+        """Values (\\*front, \\*times, \\*own, \\*rest) with each axis joined to its repetitions."""
+        axes = len(self.base.batch_shape)  # of each and its repetitions, one has length 1
+        values = values.movedim([*range(first, first + axes)], [*range(first, first + 2 * axes, 2)])
+        for axis in range(first, first + axes):
+            values = values.flatten(axis, axis + 1)
+        return values
 
 
 def picks(q: Distribution) -> bool:

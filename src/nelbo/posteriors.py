@@ -153,7 +153,7 @@ class Flow(Posterior):
 
 
 @final
-class ConditionalFlow(Distribution):
+class ConditionalFlow(latents.Expandable):
     """q(z|x) of a flow, which remembers the encoder's numbers: its examples can be picked, joined and held fixed.
 
     Args:

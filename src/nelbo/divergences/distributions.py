@@ -1,7 +1,7 @@
 """Distributions that torch does not have: a point, the skew-normal, and the normal on an interval."""
 
 import math
-from typing import Any, cast
+from typing import Any, Self, cast
 
 import torch
 from torch import Tensor
@@ -34,6 +34,9 @@ class Point(Distribution):
     @property
     def variance(self) -> Tensor:
         return torch.zeros_like(self.location)
+
+    def expand(self, batch_shape: Any, _instance: Any = None) -> Self:
+        return type(self)(self.location.expand(*batch_shape, *self.event_shape))
 
     def rsample(self, sample_shape: Any = torch.Size()) -> Tensor:
         return self.location.expand(self._extended_shape(sample_shape))

@@ -14,6 +14,7 @@ from torch.distributions import Distribution, Independent
 from torch.nn import functional as F
 
 from nelbo.data import ValueSummary
+from nelbo.latents import Expandable
 from nelbo.likelihoods.likelihood import AS_PARAMETERS, LIKELIHOODS, Likelihood, Scale, Suggestion, Summed
 from nelbo.likelihoods.statistics import Linear, linear_in_logits
 
@@ -196,14 +197,14 @@ class ContinuousBernoulli(Likelihood):
         return {"family": "continuous_bernoulli"}
 
 
-class StableContinuousBernoulli(TorchContinuousBernoulli):
+class StableContinuousBernoulli(Expandable, TorchContinuousBernoulli):
     """Continuous Bernoulli from logits, accurate at 0 and at any size of the logits.
 
     torch's own goes through clamped probabilities: beyond |logit| = 16 its float32 normalizer stands still.
     """
 
-    def __init__(self, logits: Tensor) -> None:
-        super().__init__(logits=logits, validate_args=False)
+    def __init__(self, logits: Tensor, *, validate_args: bool | None = False) -> None:
+        super().__init__(logits=logits, validate_args=validate_args)
 
     def log_prob(self, value: Tensor) -> Tensor:
         return value * self.logits - log_normalizer(self.logits)

@@ -72,7 +72,7 @@ class DiscretizedLogistic(Likelihood):
         return torch.cat([2 * x.mean(0) - 1, scale.log()])
 
 
-class QuantizedLogistic(Distribution):
+class QuantizedLogistic(latents.Expandable):
     """A logistic variable rounded to one of ``levels`` values in [0, 1]."""
 
     arg_constraints = {}  # noqa: RUF012  # pyright: ignore[reportAssignmentType, reportIncompatibleMethodOverride]
@@ -227,7 +227,7 @@ class Poisson(Likelihood):
         return {"family": "poisson"}
 
 
-class LogRatePoisson(TorchPoisson):
+class LogRatePoisson(latents.Expandable, TorchPoisson):
     """Poisson from its log rate: a rate that underflows to 0 keeps a finite log_prob and gradient."""
 
     def __init__(self, log_rate: Tensor) -> None:

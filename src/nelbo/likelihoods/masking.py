@@ -5,7 +5,7 @@ from typing import Any, final
 
 import torch
 from torch import Tensor, nn
-from torch.distributions import Distribution, Independent, Normal
+from torch.distributions import Distribution, Independent, Normal, constraints
 from torch.special import log_ndtr, ndtr, ndtri
 
 from nelbo import latents, randomness
@@ -68,15 +68,29 @@ class SelfMasked(Observed):
         return Independent(tilted, self.reinterpreted_batch_ndims, validate_args=False)
 
 
-class Selected(Distribution):
+class Selected(latents.Expandable):
     """x ~ N(loc, scale^2) given a + b x + e > 0 with e ~ N(0, 1): a normal, selected by itself.
 
     Given y = a + b x + e, which is normal, x is normal; and y is a normal cut off at 0.
     """
 
-    arg_constraints = {}  # noqa: RUF012  # pyright: ignore[reportAssignmentType, reportIncompatibleMethodOverride]
+    arg_constraints = {  # noqa: RUF012  # pyright: ignore[reportAssignmentType, reportIncompatibleMethodOverride]
+        "loc": constraints.real,
+        "scale": constraints.positive,
+        "offset": constraints.real,
+        "slope": constraints.real,
+    }
 
-    def __init__(self, loc: Tensor, scale: Tensor | float, offset: Tensor, slope: Tensor) -> None:
+    def __init__(
+        self,
+        loc: Tensor,
+        scale: Tensor | float,
+        offset: Tensor,
+        slope: Tensor,
+        *,
+        validate_args: bool | None = False,
+    ) -> None:
+        self.offset, self.slope = offset, slope
         self.loc, self.scale = loc, torch.as_tensor(scale, dtype=loc.dtype, device=loc.device).expand_as(loc)
         self.spread = (1 + (slope * self.scale).square()).sqrt()
         """Standard deviation of y."""
@@ -84,7 +98,7 @@ class Selected(Distribution):
         """Mean of y, in those."""
         self.gain = slope * self.scale.square() / self.spread
         """Covariance of x and y, over the standard deviation of y."""
-        super().__init__(loc.shape, validate_args=False)
+        super().__init__(loc.shape, validate_args=validate_args)
 
     @property
     def mean(self) -> Tensor:

@@ -10,7 +10,7 @@ from torch.distributions import Distribution, Independent
 from nelbo import latents
 
 
-class Observed(Independent):
+class Observed(latents.Expandable, Independent):
     """p(x|z) over what was observed: log p(x|z) = sum of log p(x_d|z) over the features d at which x is not NaN.
 
     This is log of the integral of p(x|z) over the others, since features are independent given z.

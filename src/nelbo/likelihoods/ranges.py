@@ -2,13 +2,14 @@
 
 import math
 from collections.abc import Sequence
-from typing import Any, Self, final
+from typing import Any, final
 
 import torch
 from torch import Tensor, nn
 from torch.distributions import Distribution, Independent, constraints
 from torch.special import log_ndtr, ndtr, ndtri
 
+from nelbo.latents import Expandable
 from nelbo.likelihoods.likelihood import LIKELIHOODS, Likelihood
 from nelbo.nn import Log
 
@@ -48,7 +49,7 @@ class LogNormal(Likelihood):
         return torch.cat([x.mean(0).log() - 0.5 * scale.square(), scale.log()])
 
 
-class _OfNormal(Distribution):
+class _OfNormal(Expandable):
     """What has a location and a scale, and draws by its ``icdf``."""
 
     arg_constraints = {"loc": constraints.real, "scale": constraints.positive}  # noqa: RUF012  # pyright: ignore[reportAssignmentType, reportIncompatibleMethodOverride]
@@ -56,9 +57,6 @@ class _OfNormal(Distribution):
     def __init__(self, loc: Tensor, scale: Tensor, *, validate_args: bool | None = False) -> None:
         self.loc, self.scale = loc, scale
         super().__init__(loc.shape, validate_args=validate_args)
-
-    def expand(self, batch_shape: Any, _instance: Any = None) -> Self:
-        return type(self)(self.loc.expand(batch_shape), self.scale.expand(batch_shape))
 
     @torch.no_grad()
     def sample(self, sample_shape: Any = torch.Size()) -> Tensor:

@@ -12,7 +12,7 @@ from torch.distributions import Categorical, Distribution, Independent, constrai
 
 from nelbo.divergences import register
 from nelbo.divergences.distributions import Point
-from nelbo.latents import UnknownFamilyError, rebuilt
+from nelbo.latents import Expandable, UnknownFamilyError, rebuilt
 from nelbo.likelihoods import Likelihood
 from nelbo.randomness import own_randomness
 from nelbo.vae import Model, place_of
@@ -57,7 +57,7 @@ def _kl_of_codes(q: PointOnCodes, p: Distribution) -> Tensor:
 
 
 @final
-class GivenCodes(Distribution):
+class GivenCodes(Expandable):
     """p(codes) by a user's function of codes (n, \\*shape)."""
 
     arg_constraints = {}  # noqa: RUF012  # pyright: ignore[reportAssignmentType, reportIncompatibleMethodOverride]

@@ -9,7 +9,7 @@ from torch import Tensor
 from torch.distributions import Distribution, Independent
 
 from nelbo.divergences.internals import broadcast_shapes
-from nelbo.latents import UnknownFamilyError, base_of, rebuilt
+from nelbo.latents import Expandable, UnknownFamilyError, base_of, rebuilt
 from nelbo.likelihoods import (
     Bernoulli,
     Likelihood,
@@ -638,7 +638,7 @@ def _shown_as(px: Distribution, batch_shape: torch.Size, event_shape: torch.Size
 
 
 @final
-class Reshaped(Distribution):
+class Reshaped(Expandable):
     """A distribution of n examples, shown with another batch shape of n entries and another event shape.
 
     Args:

@@ -17,6 +17,7 @@ from torch import Tensor
 from torch.distributions import Distribution, Independent
 from torch.nn import functional as F
 
+from nelbo.latents import Expandable
 from nelbo.wrapping.answers import Path, is_diagonal_normal, leaves, name_of, part, replaced, shown
 
 Spread = Literal["logvar", "log_std", "std", "variance", "softplus"]
@@ -196,7 +197,7 @@ def as_distribution(output: Distribution, batch: int, event: torch.Size | None =
 
 
 @final
-class Elementwise(Distribution):
+class Elementwise(Expandable):
     """A distribution that states no shape but gives a log-probability for each element of x, with that shape."""
 
     arg_constraints = {}  # noqa: RUF012  # pyright: ignore[reportAssignmentType, reportIncompatibleMethodOverride]
