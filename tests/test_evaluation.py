@@ -217,6 +217,24 @@ def test_keys_give_a_batch_its_own_draws():
     torch.testing.assert_close(a[10:20], b)
 
 
+@pytest.mark.parametrize("features", [6, 1 << 14])
+def test_a_likelihood_and_its_density_are_decoded_once_and_are_those_of_the_density_alone(monkeypatch, features):
+    """In one chunk and in several."""
+    rows = []
+    vae = nelbo.recipes.vae((features,), latent=LATENT, hidden=(8,))
+    vae.decoder.register_forward_hook(lambda module, args, output: rows.append(len(output)))
+    x = torch.bernoulli(torch.full((40, features), 0.5), generator=torch.Generator().manual_seed(0))
+    alone = evaluate(vae, x).log_px
+    rows.clear()
+    both = evaluate(vae, x)
+    px, log_px = both.px, both.log_px
+    assert sum(rows) == 40
+    assert len(rows) == (1 if features == 6 else 3)
+    assert (px.batch_shape, px.event_shape) == ((40,), (features,))
+    assert torch.equal(log_px, alone)
+    torch.testing.assert_close(px.log_prob(x), log_px)
+
+
 def test_shapes():
     evaluation = evaluate(make_vae(), X)
     assert evaluation.latent == LATENT

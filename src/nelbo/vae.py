@@ -161,9 +161,7 @@ class Model(nn.Module, ABC):
         Raises:
             ValueError: p(x|z) is not a distribution over examples of the shape of x.
         """
-        px = self.likelihood(z)
-        fits(px, x, self.px_family.parameters_per_feature)
-        return _moved(px.log_prob, x, self)
+        return log_prob_of(self, self.likelihood(z), x)
 
     def check(self, x: Tensor) -> None:
         """Raise a ValueError that says what to write when this model and the data x do not fit.
@@ -652,6 +650,12 @@ def conditioned(model: Model, c: Tensor | None) -> Generator[Model]:
         raise
     except (ArithmeticError, AttributeError, LookupError, RuntimeError, TypeError, ValueError) as error:
         raise NoConditionError(model, error) from error
+
+
+def log_prob_of(model: Model, px: Distribution, x: Tensor) -> Tensor:
+    """Log p(x|z) in nats, (*samples, batch), of a p(x|z) that the model has given; see :meth:`Model.log_likelihood`."""
+    fits(px, x, model.px_family.parameters_per_feature)
+    return _moved(px.log_prob, x, model)
 
 
 def fits(px: Distribution, x: Tensor, parameters_per_feature: int = 1) -> None:

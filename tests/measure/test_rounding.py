@@ -7,6 +7,7 @@ import pytest
 import torch
 from torch.distributions import MultivariateNormal
 
+import nelbo
 from nelbo.evaluation import evaluate, mode
 from nelbo.measure import (
     Interrupted,
@@ -81,6 +82,21 @@ def test_rounding_is_nothing_in_float64_and_something_where_a_copy_cannot_be_mad
     assert (rounding(evaluate(Foreign(vae), x), value) > 0).all()
     double = random_vae().double()
     assert (rounding(evaluate(double, x), value) == 0).all()
+
+
+def test_what_is_not_computed_in_float64_is_not_taken_for_it():
+    """Of functions that run the original a copy has the same, and where they cast, float32 passes for float64."""
+    vae, x = random_vae(), binary(6)
+
+    def encode(x):
+        return vae.encoder(x.float()).chunk(2, 1)
+
+    def decode(z):
+        return vae.decoder(z.float()).double()
+
+    given = {"scale": "logvar", "likelihood": nelbo.likelihoods.Bernoulli(), "x": x}
+    assert evaluate(nelbo.wrap(encode=encode, decode=decode, output="logits", **given), x).rounding is None
+    assert evaluate(vae, x).rounding is not None
 
 
 def exact_in_float32(latent, sigma, features=560, error=0.0):

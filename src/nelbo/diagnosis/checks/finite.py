@@ -47,6 +47,8 @@ def _walk(case: Case) -> None:
     for name, part in case.parts.items():
         examine(part.z, f"a draw of z ~ q(z|x) of the {name} data")
         examine(part.kl_estimate, f"the KL of the {name} data")
+        if part is case.train:
+            _ = part.px  # several checks look at it; log p(x|z) comes with it
         examine(part.log_px, f"the reconstruction error of the {name} data")
 
 
