@@ -19,6 +19,7 @@ from nelbo.randomness import own_randomness, seed_noise
 from nelbo.vae import Model
 from nelbo.wrapping.encoding import LOG_STD, is_mean, scale_of
 from nelbo.wrapping.modules import (
+    Kept,
     Through,
     as_whole,
     describe,
@@ -88,7 +89,7 @@ class LossFunction:
         self.roles: tuple[Role, ...] = tuple(arguments) if arguments is not None else _roles(function)
         self.takes_answers = "mu" in self.roles
         self.modules = tuple(dict.fromkeys((*model.networks, *modules_behind(function))))
-        self._encoded, self._decoded, self._calls = _Kept(), _Kept(), 0
+        self._encoded, self._decoded, self._calls = Kept(), Kept(), 0
 
     def __call__(self, answers: Answers, seed: int) -> float:
         """The loss in training mode, with these answers; nothing of the model or the caller's randomness changes.
@@ -233,28 +234,6 @@ def _in_whole(value: Any, x: Tensor) -> Any:
     if isinstance(value, tuple):
         return tuple(_in_whole(part, x) for part in value)
     return as_whole(x) if value is x else value
-
-
-class _Kept:
-    """The first answer of an encoder or a decoder, in whose place another is put; for inputs of the same shapes."""
-
-    def __init__(self) -> None:
-        self.used = False
-        self._shapes: list[tuple[int, ...]] = []
-        self._output: Any = None
-
-    def take(self, args: tuple[Any, ...], output: Any) -> None:
-        """Take in an answer."""
-        if self._output is None:
-            self._shapes, self._output = _shapes(args), output
-
-    def known(self, args: tuple[Any, ...]) -> Any:
-        """The answer, where it may be used."""
-        return self._output if self.used and _shapes(args) == self._shapes else None
-
-
-def _shapes(args: tuple[Any, ...]) -> list[tuple[int, ...]]:
-    return [tuple(arg.shape) for arg in args if isinstance(arg, Tensor)]
 
 
 def check_function(loss: Any) -> None:

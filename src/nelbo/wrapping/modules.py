@@ -363,6 +363,28 @@ def intercepted(
         yield calls
 
 
+class Kept:
+    """The first answer of an encoder or a decoder, in whose place another is put; for inputs of the same shapes."""
+
+    def __init__(self) -> None:
+        self.used = False
+        self._shapes: list[tuple[int, ...]] = []
+        self._output: Any = None
+
+    def take(self, args: tuple[Any, ...], output: Any) -> None:
+        """Take in an answer."""
+        if self._output is None:
+            self._shapes, self._output = _shapes(args), output
+
+    def known(self, args: tuple[Any, ...]) -> Any:
+        """The answer, where it may be used."""
+        return self._output if self.used and _shapes(args) == self._shapes else None
+
+
+def _shapes(args: tuple[Any, ...]) -> list[tuple[int, ...]]:
+    return [tuple(arg.shape) for arg in args if isinstance(arg, Tensor)]
+
+
 @contextmanager
 def _forward_unless(module: nn.Module, known: Callable[[tuple[Any, ...]], Any]) -> Generator[None]:
     """Within, the module's forward is not run for arguments whose answer is known."""

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from nelbo.randomness import own_randomness, seed_noise
 from nelbo.wrapping.encoding import LOG_STD, Layout, Spread
-from nelbo.wrapping.modules import Function, first_tensor, in_mode, intercepted, restoring
+from nelbo.wrapping.modules import Function, Kept, first_tensor, in_mode, intercepted, restoring
 
 Draws = Literal["mean", "logvar", "log_std", "std", "variance", "softplus", "other"]
 
@@ -18,7 +18,8 @@ PROBES = (0.5, 1.5)  # values of the spread at which no two readings of it give 
 _MEAN = 3.0
 _VALUES = 4096  # draws of one coordinate: a standard deviation to 1.1 %
 _CALLS = 64
-_ROWS = 64  # of vectors, which may be repeated: they cost little
+ROWS = 64
+"""Examples that a model is run on; vectors are repeated if there are fewer, as they cost little."""
 
 
 @dataclass(frozen=True)
@@ -68,7 +69,7 @@ def measure_sampling(
         ValueError: the model did not call encode and decode, so that nothing can be known.
         DrawnInsideError: it did, and its draws have nothing to do with what encode was made to answer.
     """
-    x = x[torch.arange(_ROWS if x.dim() < 3 else min(_ROWS, len(x))) % len(x)]
+    x = x[torch.arange(ROWS if x.dim() < 3 else min(ROWS, len(x))) % len(x)]
     with torch.no_grad(), own_randomness(x.device), restoring(modules):
         seed_noise(x.device, 0)
         moments: dict[bool, tuple[float, ...]] = {}
@@ -97,8 +98,10 @@ def _draws(
 ) -> Tensor:
     """The z that reaches the decoder while q(z|x) has the mean 3 and this spread everywhere."""
     seen: list[Tensor] = []
+    kept = Kept(), Kept()  # of the first run: the networks need not run again for answers that are not used
 
     def answer(args: tuple[Any, ...], output: Any) -> Any:
+        kept[0].take(args, output)
         mean, spread = layout.read(output)
         return layout.write(output, torch.full_like(mean, _MEAN), torch.full_like(spread, value))
 
@@ -106,16 +109,36 @@ def _draws(
         z = first_tensor(args)
         if z is not None:
             seen.append(z.flatten())
+        kept[1].take(args, output)
         return output
 
-    with intercepted(encode, answer, callers) as encoded, intercepted(decode, listen, callers) as decoded:
-        for _ in range(_CALLS):
-            run(x)
+    with (
+        intercepted(encode, answer, callers, known=kept[0].known) as encoded,
+        intercepted(decode, listen, callers, known=kept[1].known) as decoded,
+    ):
+        drawn: list[Tensor] = []
+        may_keep = True
+        for i in range(_CALLS):
+            for part in kept:
+                part.used = may_keep and i > 0
+            seen.clear()
+            try:
+                run(x)
+            except Exception:  # such as of an attribute that only a run of the network sets
+                if not kept[0].used:
+                    raise
+                may_keep = False
+                continue
             if not (encoded and decoded):
                 raise ValueError("running the model calls no encode and decode of these")
-            if sum(z.numel() for z in seen) >= _VALUES:
+            z = torch.cat(seen)
+            if kept[0].used and torch.equal(z, drawn[-1]) and float(z.std()) > 0:
+                may_keep = False  # encode draws z itself: it must run for another
+                continue
+            drawn.append(z)
+            if sum(z.numel() for z in drawn) >= _VALUES:
                 break
-    return torch.cat(seen).double()
+    return torch.cat(drawn).double()
 
 
 def _unmoved(first: Tensor, second: Tensor) -> bool:

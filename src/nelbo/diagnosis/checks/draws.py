@@ -13,7 +13,7 @@ from nelbo.diagnosis.registry import NotApplicable, Verdict, check, found, measu
 from nelbo.estimate import Estimate
 from nelbo.wrapping.encoding import LOG_STD, Layout
 from nelbo.wrapping.modules import undisturbed
-from nelbo.wrapping.sampling import PROBES, Sampling, measure_sampling
+from nelbo.wrapping.sampling import PROBES, ROWS, Sampling, measure_sampling
 from nelbo.wrapping.view import Wrapped
 
 
@@ -26,7 +26,8 @@ def _drawn(case: Case) -> tuple[Wrapped, Sampling]:
     sampling, layout = model.sampling, model.encoding.layout
     if case.loss is not None and layout is not None:
         try:  # what is differentiated may draw in another way than forward
-            sampling = of_loss(partial(_drawn_by_loss, case.loss, model, layout, case.x)) or sampling
+            rows = case.budget.at_most(min(ROWS, len(case.x)), "examples for the draws", share=0.05, pairs=4)
+            sampling = of_loss(partial(_drawn_by_loss, case.loss, model, layout, case.x[:rows])) or sampling
         except NotApplicable:
             if sampling is None:
                 raise

@@ -11,9 +11,11 @@ from nelbo.diagnosis.case import Case, log_weights
 from nelbo.diagnosis.registry import NotApplicable, Verdict, check, found, measured, passed
 from nelbo.diagnosis.significance import ALPHA, z_critical
 from nelbo.estimate import Estimate
+from nelbo.evaluation import Evaluation
 from nelbo.measure.importance import SMALLEST_TAIL, pareto_k, tail_length, threshold
 
 _DECODED = 30_000  # z that are decoded for a question, at most
+_FEWEST = 20  # examples
 _MORE = 8  # times as many samples, to see whether those that were used are enough
 _ENOUGH = 0.25  # nats that more samples may still gain
 _NOISIER = 1 / 3  # of the larger share of lonely pixels
@@ -28,8 +30,18 @@ class _Bound(NamedTuple):
     samples: int
 
 
-def _decoded(case: Case) -> int:
-    return case.budget.at_most(_DECODED, "decodings for the reported bound", share=0.05, pairs=0.5)
+def _judged(case: Case, samples: int, what: str) -> Evaluation:
+    """Those of the judged examples for which so many z each can be decoded.
+
+    Raises:
+        NotApplicable: there is no time for a few examples.
+    """
+    least = min(_FEWEST, len(case.judged))
+    rows = min(len(case.judged), max(_FEWEST, _DECODED // samples))
+    rows = case.budget.at_most(rows, what, share=0.05, pairs=0.5 * samples)
+    if rows < least:
+        raise NotApplicable(f"needs time to decode {samples} z for each of {least} examples: seconds=None")
+    return case.judged[:rows]
 
 
 def _bound_of(log_w: Tensor) -> Tensor:
@@ -44,11 +56,11 @@ def _bound(case: Case) -> _Bound:
     reported = case.reported or {}
     if "nll" not in reported:
         raise NotApplicable("needs reported={'nll': ..., 'samples': ...}")
-    samples, judged = int(reported["samples"]), case.judged
-    rows = max(20, min(len(judged), _decoded(case) // (2 * samples)))
-    first, second = log_weights(judged[:rows], 2 * samples, "importance weights").split(samples)
-    available = len(judged) if case.sets is None else len(case.sets()[1])
-    all_examples = rows == len(judged) == available
+    samples = int(reported["samples"])
+    judged = _judged(case, 2 * samples, "examples for the reported bound")
+    first, second = log_weights(judged, 2 * samples, "importance weights").split(samples)
+    available = len(case.judged) if case.sets is None else len(case.sets()[1])
+    all_examples = len(judged) == len(case.judged) == available
     nll, surrogate = (_measured(of(first), of(second), all_examples) for of in (_bound_of, _surrogate_of))
     return _Bound(nll, surrogate, samples)
 
@@ -85,8 +97,8 @@ def surrogate_for_bound(case: Case) -> Verdict:
 def too_few_samples(case: Case) -> Verdict:
     samples = case.once(_bound).samples
     many = _MORE * samples
-    rows = max(20, min(len(case.judged), _decoded(case) // many))
-    log_w = log_weights(case.judged[:rows], many, "more importance weights")
+    judged = _judged(case, many, "examples for a bound by more samples")
+    log_w = log_weights(judged, many, "more importance weights")
     few = torch.stack([_bound_of(part) for part in log_w.split(samples)]).mean(0)
     gain = Estimate.mean_of(few - _bound_of(log_w))
     cost = gain.named(f"gained by {many} samples over {samples}")

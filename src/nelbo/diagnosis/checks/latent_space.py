@@ -57,7 +57,7 @@ def _log_px_gradient(train: Evaluation) -> Tensor:
 
 
 def _shown(case: Case) -> tuple[Implied, tuple[Estimate, ...]]:
-    implied = implied_beta(case)
+    implied = case.once(implied_beta)
     if any(math.isnan(float(ratio)) for ratio in implied):
         raise NotApplicable("the posteriors are too close to the prior to tell beta from them")
     return implied, (
@@ -77,7 +77,7 @@ def _beyond(implied: Implied, factor: float, declared: float) -> bool:
 def _better_width(case: Case, steps: tuple[float, ...], beta: float) -> Estimate | None:
     """The nats that R + beta KL gains at least, with all widths times one factor, or None if it gains none."""
     rows = len(case.train)
-    rows = case.budget.at_most(rows, "examples for other widths", share=0.1, pairs=0.5 * len(steps), least=8)
+    rows = case.budget.at_most(rows, "examples for other widths", share=0.05, pairs=0.5 * len(steps), least=8)
     train, (mu, sigma) = case.train[:rows], (part[:rows] for part in case.normal)
     noise = (train.z - mu) / sigma
     best: Estimate | None = None

@@ -24,7 +24,7 @@ from nelbo.estimate import Estimate
 
 @check("integer-density")
 def integer_density(case: Case) -> Verdict:
-    family = family_of(case)
+    family = case.once(family_of)
     if not isinstance(family, Normal | ContinuousBernoulli):
         raise NotApplicable("p(x|z) is not a density of real values")
     values = case.x.flatten().unique()

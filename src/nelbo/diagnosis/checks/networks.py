@@ -27,7 +27,7 @@ class _Bounds(NamedTuple):
 def _bounds(case: Case, evaluation: Evaluation) -> _Bounds:
     """The ELBO and the importance-weighted bound of the first examples, (n,) each, on the same draws."""
     first = evaluation[:300]
-    samples = case.budget.at_most(64, "draws for overfitting", share=0.1, pairs=0.5 * len(first), least=2)
+    samples = case.budget.at_most(64, "draws for overfitting", share=0.05, pairs=0.5 * len(first), least=2)
     weights = log_weights(first, samples, "overfit")
     return _Bounds(weights.mean(0), weights.logsumexp(0) - math.log(samples))
 
@@ -118,7 +118,7 @@ def _dead(case: Case) -> dict[str, tuple[float, int]]:
     try:
         with torch.enable_grad():
             rows = min(500, len(case.train))
-            rows = case.budget.at_most(rows, "examples for dead units", share=0.1, pairs=3, least=4)
+            rows = case.budget.at_most(rows, "examples for dead units", share=0.05, pairs=3, least=4)
             for batch in case.train.batch[:rows].split(100):
                 model = at_condition(case.model, batch)
                 keys = example_keys(batch.x, batch.c, seed=case.seed, purpose="gradients")

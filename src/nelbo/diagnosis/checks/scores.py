@@ -22,7 +22,7 @@ _FLAT = 0.1  # of the usual standard deviation within an example
 def flat_scores_high(case: Case) -> Verdict:
     rows = min(len(case.judged), _EXAMPLES)
     if rows >= _FEWEST:
-        rows = case.budget.at_most(rows, "examples for log p(x)", share=0.1, pairs=0.5 * _DRAWS)
+        rows = case.budget.at_most(rows, "examples for log p(x)", share=0.05, pairs=0.5 * _DRAWS)
     if rows < _FEWEST:
         raise NotApplicable(f"needs {_FEWEST} examples, and time to decode {_DRAWS} z for each: seconds=None")
     examples = case.judged[:rows]

@@ -25,7 +25,7 @@ def family_of(case: Case) -> Distribution:
 
 
 def _is_bernoulli(case: Case) -> bool:
-    family = family_of(case)
+    family = case.once(family_of)
     return isinstance(family, Bernoulli) and not isinstance(family, StableContinuousBernoulli)
 
 
@@ -70,7 +70,7 @@ def _outside(case: Case, x: Tensor) -> float:
     if accepted and not case.foreign:
         return 0.0
     try:
-        support: Any = family_of(case).support
+        support: Any = case.once(family_of).support
         return float((~support.check(x)).double().mean())
     except (NotImplementedError, AttributeError):
         return float(not accepted)
@@ -78,7 +78,7 @@ def _outside(case: Case, x: Tensor) -> float:
 
 @check("columns-differ-in-scale")
 def columns_differ_in_scale(case: Case) -> Verdict:
-    if not isinstance(family_of(case), Normal):
+    if not isinstance(case.once(family_of), Normal):
         raise NotApplicable("p(x|z) is not a normal")
     x = case.train.x.double()
     columns = x.flatten(2).movedim(1, 0).flatten(1) if x.dim() > 2 else x.T
