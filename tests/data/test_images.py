@@ -90,8 +90,18 @@ def test_images_that_cannot_be_read(tmp_path):
         load(tmp_path)
 
 
-def test_a_folder_without_images(tmp_path):
-    with pytest.raises(ValueError, match="must hold images"):
+@pytest.mark.parametrize(
+    ("names", "message"),
+    [
+        ([], "got none$"),
+        (["a.csv", "b.csv"], r"got '\.csv'; write its tables into one file"),
+        (["run.json", "weights.safetensors"], r"it is a run: nelbo\.resume\('"),
+    ],
+)
+def test_a_folder_without_images(tmp_path, names, message):
+    for name in names:
+        (tmp_path / name).touch()
+    with pytest.raises(ValueError, match=f"must hold images .*{message}"):
         load(tmp_path)
 
 

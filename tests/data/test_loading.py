@@ -404,6 +404,13 @@ def test_an_unknown_kind_of_file(tmp_path):
         load(tmp_path / "t.mat")
 
 
+@pytest.mark.parametrize(("end", "line"), [("xlsx", "excel"), ("XLS", "excel"), ("json", "json"), ("dta", "stata")])
+def test_tables_that_pandas_reads_are_passed_as_frames(tmp_path, end, line):
+    (tmp_path / f"t.{end}").write_bytes(b"x")
+    with pytest.raises(ValueError, match=rf"must be one of \.npy.*pass pd\.read_{line}\('.*t\.{end}'\)$"):
+        load(tmp_path / f"t.{end}")
+
+
 def test_loading_changes_no_state_of_torch():
     before = torch.get_rng_state(), torch.get_default_dtype(), torch.is_grad_enabled()
     load("digits", binarize="static")

@@ -244,7 +244,8 @@ def _on_markers(moments: Moments, features: tuple[str, ...], x: RowStore) -> lis
     if not found:
         return []
     named = ", ".join(found[:SHOWN]) + (f" and {len(found) - SHOWN} more" if len(found) > SHOWN else "")
-    mend = advice("x[x == -999] = np.nan and missing='observed' say so", "leave those cells empty")
+    python = f"x[x == {found[0].partition(' ')[0]}] = np.nan with missing='observed' says so"
+    mend = advice(python, "leave those cells empty")
     return [f"{named}: far from all other values; if that stands for a value that is missing, {mend}"]
 
 

@@ -17,6 +17,7 @@ from nelbo.data.named import is_idx_folder, read_idx_folder
 from nelbo.data.sizes import available_memory, show_size
 from nelbo.data.source import RefusedError, Source, reader, reading
 from nelbo.progress import ProgressBar
+from nelbo.wording import advice, listed
 
 _SUFFIXES = (".png", ".jpg", ".jpeg")
 _MEMORY_SHARE = 0.5  # of the available memory that the pixels may take
@@ -37,8 +38,15 @@ def read_folder(folder: Path) -> Source:
         return read_idx_folder(folder)
     paths = sorted(p for p in folder.rglob("*") if is_image(p.relative_to(folder)) and p.is_file())
     if not paths:
+        kinds = sorted({path.suffix or path.name for path in folder.iterdir() if path.is_file()})
+        mend = "; write its tables into one file" if ".csv" in kinds else ""
+        if (folder / "run.json").is_file():
+            mend = advice(
+                f"; it is a run: nelbo.resume({str(folder)!r})", f"; it is a run: nelbo fit --resume {folder}"
+            )
         raise ValueError(
-            f"{folder.name}/ must hold images ({', '.join(_SUFFIXES)}) or the four MNIST files, got neither"
+            f"{folder.name}/ must hold images ({', '.join(_SUFFIXES)}), .parquet files or the four MNIST files, got "
+            f"{listed(kinds) if kinds else 'none'}{mend}"
         )
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # Pillow's, of an image with 90 million pixels: what matters is the memory

@@ -34,6 +34,16 @@ from nelbo.wording import advice, listed
 
 _BUILT_IN = (arrays, images, tables)  # to import them registers their readers
 _OF_TABLES = ("__arrow_c_stream__", "columns", "column_names", "var_names")  # frames, Hugging Face, AnnData
+_PANDAS = {
+    **dict.fromkeys((".xlsx", ".xls", ".ods"), "excel({})"),
+    ".json": "json({})",
+    **dict.fromkeys((".jsonl", ".ndjson"), "json({}, lines=True)"),
+    **dict.fromkeys((".feather", ".arrow"), "feather({})"),
+    ".dta": "stata({})",
+    ".sav": "spss({})",
+    ".sas7bdat": "sas({})",
+}
+"""How pandas reads tables that nelbo does not: what follows read_."""
 _OF_READERS = ("label", "columns", "types", "key", "on_disk", "memory")
 
 
@@ -549,10 +559,13 @@ def _reader(source: Any) -> tuple[str, str | None, Callable[..., Source]]:
     if path.is_dir():
         kind = FOLDER if is_parquet_folder(path) else "folder"
     if not kind:
-        how = advice("pass the array instead", "convert it: np.save('data.npy', x) in Python")
-        raise ValueError(
-            f"{path.name} must be one of {files}; of other files, read the values into an array x and {how}"
+        how = "of other files, read the values into an array x and " + advice(
+            "pass the array instead", "convert it: np.save('data.npy', x) in Python"
         )
+        if path.suffix.lower() in _PANDAS:
+            frame = "pd.read_" + _PANDAS[path.suffix.lower()].format(repr(str(source)))
+            how = advice(f"pass {frame}", f"write it as text: {frame}.to_csv('{path.stem}.csv', index=False) in Python")
+        raise ValueError(f"{path.name} must be one of {files}; {how}")
     return path.name, str(path.absolute()), functools.partial(READERS[kind], path)
 
 
