@@ -250,5 +250,5 @@ def test_storage_that_cannot_rename_is_refused(monkeypatch, tmp_path):
     check_storage(tmp_path)
     assert not list(tmp_path.iterdir())
     monkeypatch.setattr(Path, "replace", refuse)
-    with pytest.raises(OSError, match="Operation not supported: this storage cannot write a file and rename it"):
+    with pytest.raises(OSError, match="Operation not supported: this storage cannot rename a file"):
         cluster.train_together(lambda say: None, 1, folder=tmp_path)

@@ -1,9 +1,11 @@
 """Files are whole or absent, and a damaged one is named."""
 
+import errno
 import json
 import math
 import os
 import stat
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -156,3 +158,22 @@ def test_sweeping_takes_half_written_files_alone(tmp_path):
         (tmp_path / name).write_text("")
     sweep(tmp_path)
     assert sorted(p.name for p in tmp_path.iterdir()) == [".hidden", "notes.part", "run.json"]
+
+
+@pytest.mark.parametrize(
+    ("code", "message"),
+    [(errno.ENOSYS, "Function not implemented: this storage cannot rename a file"), (errno.ENOSPC, "No space left on")],
+)
+def test_storage_that_cannot_rename_is_named_and_the_old_file_stays(tmp_path, monkeypatch, code, message):
+    """As a bucket that is mounted, which refuses it; a full disk is another thing."""
+    write_bytes(tmp_path / "file", b"old")
+
+    def refuse(self, target):
+        raise OSError(code, os.strerror(code), str(self))
+
+    monkeypatch.setattr(Path, "replace", refuse)
+    with pytest.raises(OSError, match=message) as caught:
+        write_bytes(tmp_path / "file", b"new")
+    assert caught.value.filename == str(tmp_path / "file")
+    assert ("NFS" in str(caught.value)) == (code == errno.ENOSYS)
+    assert [path.read_bytes() for path in tmp_path.iterdir()] == [b"old"]

@@ -4,6 +4,7 @@ torch is imported by the functions that need it: the studio, which shares the ot
 """
 
 import contextlib
+import errno
 import json
 import math
 import os
@@ -57,27 +58,32 @@ def _write_bytes(path: Path, content: bytes) -> None:
             file.write(content)
             file.flush()
             os.fsync(file.fileno())
-        temporary.replace(path)
+        _rename(temporary, path)
     except BaseException:
         temporary.unlink(missing_ok=True)
         raise
     _flush_folder(path.parent)
 
 
-def check_storage(folder: Path) -> None:
-    """Raise an OSError where files cannot be renamed in a folder, before anything is computed that is to lie there."""
-    probe = folder / ".probe"
+def _rename(temporary: Path, path: Path) -> None:
     try:
-        for content in (b"old", b"new"):
-            write_bytes(probe, content)
-        probe.unlink()
+        temporary.replace(path)
     except OSError as error:
+        if error.errno in (None, errno.EISDIR, errno.ENOSPC, errno.EDQUOT):
+            raise
         raise OSError(
             error.errno,
-            f"{error.strerror}: this storage cannot write a file and rename it, by which a file is whole or absent; "
-            "write out= on a file system that can, such as a local disk, NFS or Lustre",
-            str(folder),
+            f"{error.strerror}: this storage cannot rename a file that was written, by which a file is whole or "
+            "absent; write on a file system that can, such as a local disk, NFS or Lustre",
         ) from error
+
+
+def check_storage(folder: Path) -> None:
+    """Raise an OSError where a folder cannot hold files, before anything is computed that is to lie there."""
+    probe = folder / ".probe"
+    for content in (b"old", b"new"):
+        write_bytes(probe, content)
+    probe.unlink()
 
 
 def sweep(folder: Path) -> None:
