@@ -186,3 +186,30 @@ def test_a_loss_that_expects_logits_and_is_given_probabilities_is_named(squash):
     found = nelbo.diagnose(view, X, loss=loss, examples=100, only=["loss-likelihood", "loss-not-elbo"])
     assert [f.id for f in found] == ["loss-likelihood"]
     assert "a sigmoid stands before it" in found[0].meaning
+
+
+@pytest.mark.parametrize("level", [0.7, 60.0])
+@pytest.mark.parametrize("log_input", [True, False])
+def test_a_loss_that_expects_log_rates_and_is_given_rates_is_named(level, log_input):
+    """poisson_nll_loss takes log rates unless it is told otherwise; for few counts and for many."""
+
+    def loss(recon_x, x, mu, logvar):
+        error = F.poisson_nll_loss(recon_x, x, log_input=log_input, reduction="sum")
+        return error / len(x) + kl_of(mu, logvar) / len(x)
+
+    counts = torch.poisson(torch.full((200, FEATURES), level), generator=torch.Generator().manual_seed(0))
+    model = Script(squash=False)
+    view = nelbo.wrap(
+        encode=model.encode,
+        decode=lambda z: level * F.softplus(model.decode(z)),
+        x=counts[:60],
+        likelihood=POISSON,
+        output="rates",
+        scale="logvar",
+    )
+    of_loss = ["effective-beta", "kl-mean", "reconstruction-mean", "loss-likelihood", "loss-not-elbo"]
+    found = nelbo.diagnose(view, counts, loss=loss, examples=100, only=of_loss)
+    assert [f.id for f in found] == (["loss-likelihood"] if log_input else [])
+    assert not {*of_loss} & found.skipped.keys()
+    if log_input:
+        assert "takes what decode gives for the log rates" in found[0].meaning

@@ -137,7 +137,11 @@ class _Choice:
         if decoding.scale.holds is None and not self.squashed:
             disturbed = value + 2 * far * self._size(value) * torch.randn_like(value)
             return decoding.place.write(self.template, disturbed)
-        squash, back = (torch.sigmoid, torch.logit) if self.squashed else (torch.exp, torch.log)
-        inner = back(value.clamp(1e-3, 1 - 1e-3) if self.squashed else value.clamp(min=1e-3))
-        disturbed = (1 - 0.5 * far) * inner + 2 * far * torch.randn_like(value)
-        return decoding.place.write(self.template, squash(disturbed.clamp(-6, 6)))
+        noise = 2 * far * torch.randn_like(value)
+        if self.squashed:
+            disturbed = (1 - 0.5 * far) * torch.logit(value.clamp(1e-3, 1 - 1e-3)) + noise
+            return decoding.place.write(self.template, torch.sigmoid(disturbed.clamp(-6, 6)))
+        # rates of about 1, whatever the model's own: a loss that takes them for their logarithms stays finite
+        inner = value.clamp(min=1e-3).log()
+        disturbed = (1 - 0.5 * far) * (inner - inner.mean()) + noise
+        return decoding.place.write(self.template, disturbed.clamp(-6, 1.5).exp())

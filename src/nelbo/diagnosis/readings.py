@@ -43,21 +43,28 @@ def reconstruction_readings(model: Wrapped) -> list[Reading]:
     if model.decoding.scale is None:
         return readings
     if family.parameters_per_feature > 1:
-        return readings + [
-            Reading(
-                f"as {name}",
-                f"a log-likelihood of {type(family).__name__} that takes what decode gives for the {name}",
-                partial(_log_likelihood, family, read),
-            )
-            for name, read in model.decoding.others(family).items()
-        ]
-
+        return readings + _misread(model)
     for name, words, error in _ERRORS:
         readings.append(Reading(name, words, partial(_error, model, error)))
+    readings += _misread(model)
     for other in family.lookalikes():
         name, value = type(other).__name__, partial(_log_likelihood, other, model.decoding.parameters)
         readings.append(Reading(name, f"the negative log-likelihood of {name}", value))
     return readings
+
+
+def _misread(model: Wrapped) -> list[Reading]:
+    """The declared likelihood, of an answer that is taken for another than it is."""
+    family = model.px_family
+    return [
+        Reading(
+            f"as {name}",
+            f"a log-likelihood of {type(family).__name__} that takes what decode gives for the "
+            f"{name.replace('_', ' ')}",
+            partial(_log_likelihood, family, read),
+        )
+        for name, read in model.decoding.others(family).items()
+    ]
 
 
 def _binary_cross_entropy(v: Tensor, x: Tensor) -> Tensor:
