@@ -78,7 +78,15 @@ def test_what_does_not_fit_is_cut_to_a_power_of_two_and_told():
     assert "32 of 1,000 examples, 16 of 100 draws" in note
 
 
-@pytest.mark.parametrize("late", range(1, 7))
+def test_what_a_call_costs_by_itself_is_not_the_pace(monkeypatch, model, images):
+    """As on a device that takes a tenth of a second for a call, of however many examples."""
+    now = itertools.count()
+    clock = SimpleNamespace(perf_counter=lambda: 0.1 * next(now))
+    monkeypatch.setattr(importlib.import_module("nelbo.diagnosis.budget"), "time", clock)
+    assert pace_of(evaluate(nelbo.wrap(model, x=images), images)) == pytest.approx(0.1 / 64)
+
+
+@pytest.mark.parametrize("late", range(1, 10))
 def test_a_call_that_waited_for_the_machine_is_not_the_model_s_pace(monkeypatch, model, images, late):
     """Of the calls that are timed, each takes a hundredth of a second, and one of them a third."""
     now = itertools.count()

@@ -6,9 +6,8 @@ from typing import final
 
 from nelbo.evaluation import Evaluation, evaluation_mode
 
-_FAST = 0.05  # seconds of a call beyond which its overhead matters no more
-_FIRST, _MANY = 4, 64  # examples that are timed
-_LONG = 1.0  # seconds of a call that is not timed again
+_TIMED = 4, 16, 64  # examples in one call
+_WHILE, _LONG = 0.25, 1.0  # seconds of a call beyond which no more examples are timed, and none again
 
 
 @final
@@ -58,13 +57,20 @@ class Budget:
 
 
 def pace_of(evaluation: Evaluation) -> float:
-    """Seconds that the model takes to encode an example and to decode one z; 0 where it fails, which checks explain."""
+    """Seconds that the model takes to encode an example and to decode one z; 0 where it fails, which checks explain.
+
+    Of as many examples as take a while: of a few, it is what a call costs by itself.
+    """
+    pace = 0.0
     try:
         _once(evaluation[:1])  # what happens at a first call only
-        few = _fastest(evaluation[:_FIRST])
-        return few if few * _FIRST > _FAST else _fastest(evaluation[:_MANY])
+        for few in _TIMED:
+            pace = _fastest(evaluation[:few])
+            if pace * few > _WHILE:
+                break
     except Exception:  # a model of whatever kind
         return 0.0
+    return pace
 
 
 def _fastest(evaluation: Evaluation) -> float:
