@@ -7,7 +7,8 @@ from typing import final
 from nelbo.evaluation import Evaluation, evaluation_mode
 
 _TIMED = 4, 16, 64  # examples in one call
-_WHILE, _LONG = 0.25, 1.0  # seconds of a call beyond which no more examples are timed, and none again
+_FREE, _WHILE, _LONG = 0.05, 0.25, 1.0
+"""Seconds of a call: up to which everything fits, beyond which no more examples are timed, and none again."""
 
 
 @final
@@ -59,26 +60,26 @@ class Budget:
 def pace_of(evaluation: Evaluation) -> float:
     """Seconds that the model takes to encode an example and to decode one z; 0 where it fails, which checks explain.
 
-    Of as many examples as take a while: of a few, it is what a call costs by itself.
+    Of as many examples as take a while: of a few, it is what a call costs by itself. Where many take no time to speak
+    of, everything fits, and the pace is 0: nothing is to depend on the clock then.
     """
-    pace = 0.0
+    taken, part = 0.0, evaluation
     try:
         _once(evaluation[:1])  # what happens at a first call only
         for few in _TIMED:
-            pace = _fastest(evaluation[:few])
-            if pace * few > _WHILE:
+            part = evaluation[:few]
+            taken = _fastest(part)
+            if taken > _WHILE:
                 break
     except Exception:  # a model of whatever kind
         return 0.0
-    return pace
+    return taken / len(part) if taken > _FREE else 0.0
 
 
 def _fastest(evaluation: Evaluation) -> float:
-    """Seconds for each of the examples: the least of three times, for one may hold what the machine did besides."""
+    """Seconds of a call: the least of three times, for one may hold what the machine did besides."""
     taken = _once(evaluation)
-    if taken < _LONG:
-        taken = min(taken, *(_once(evaluation) for _ in range(2)))
-    return taken / len(evaluation)
+    return min(taken, *(_once(evaluation) for _ in range(2))) if taken < _LONG else taken
 
 
 def _once(evaluation: Evaluation) -> float:
