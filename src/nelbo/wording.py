@@ -34,8 +34,13 @@ def listed(names: Sequence[str]) -> str:
     >>> listed(["a", "b"])
     "'a', 'b'"
     """
-    shown = ", ".join(map(repr, names[:SHOWN]))
-    return f"{shown} and {len(names) - SHOWN} more" if len(names) > SHOWN else shown
+    return some_of(list(map(repr, names)))
+
+
+def some_of(parts: Sequence[str]) -> str:
+    """The first parts of a list, and the number of the others."""
+    shown = ", ".join(parts[:SHOWN])
+    return f"{shown} and {len(parts) - SHOWN} more" if len(parts) > SHOWN else shown
 
 
 def said(error: Exception) -> str:

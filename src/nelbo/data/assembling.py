@@ -19,7 +19,7 @@ from nelbo.data.rows import ArrayRows, Layout, RowFile, RowStore, as_tensor, cho
 from nelbo.data.sizes import parse_size
 from nelbo.data.source import Source, as_labels
 from nelbo.data.summary import Moments, ValueSummary, differ_in_scale, survey
-from nelbo.wording import SHOWN, advice, listed
+from nelbo.wording import advice, listed, some_of
 
 _NINES = re.compile(r"99+(\.9+)?")  # of -99, -999, 9999.9, which stand for a missing value in many files
 _LARGEST = 1e150  # numbers whose squares, summed, are finite
@@ -236,16 +236,16 @@ def _on_markers(moments: Moments, features: tuple[str, ...], x: RowStore) -> lis
     ends = [(j, end) for j, end in ends if _NINES.fullmatch(f"{abs(end):.10g}")]
     if not ends:
         return []
-    found, few = list[str](), _few(x).astype(np.float64)
+    few = _few(x).astype(np.float64)
+    found: list[tuple[int, float]] = []
     for j, end in ends:
         others = few[np.isfinite(few[:, j]) & (few[:, j] != end), j]
         if len(others) and np.abs(others - end).min() > np.ptp(others):
-            found.append(f"{end:g} in {features[j]!r}")
+            found.append((j, end))
     if not found:
         return []
-    named = ", ".join(found[:SHOWN]) + (f" and {len(found) - SHOWN} more" if len(found) > SHOWN else "")
-    python = f"x[x == {found[0].partition(' ')[0]}] = np.nan with missing='observed' says so"
-    mend = advice(python, "leave those cells empty")
+    named = some_of([f"{end:g} in {features[j]!r}" for j, end in found])
+    mend = advice(f"x[x == {found[0][1]:g}] = np.nan with missing='observed' says so", "leave those cells empty")
     return [f"{named}: far from all other values; if that stands for a value that is missing, {mend}"]
 
 

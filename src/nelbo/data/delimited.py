@@ -235,15 +235,15 @@ def _without_comments(text: str) -> tuple[int, str]:
     The last of them may be the head of the table, as in "#id,length": where the line below has as many cells, and a
     number among them.
     """
+    if not text.startswith("#"):
+        return 0, text
     lines = _NEWLINE.split(text)
     n = sum(1 for _ in itertools.takewhile(lambda line: line.startswith("#"), lines))
-    if n and n < len(lines):
+    if n < len(lines):
         separator = _separator([line for line in lines[n : n + _LINES] if line.strip()])
         last, below = (_cells(line, separator) for line in lines[n - 1 : n + 1])
         n -= bool(last and below and len(last[0]) == len(below[0]) and any(map(is_number, below[0])))
-    for _ in range(n):
-        text = text[_NEWLINE.search(text).end() :]  # pyright: ignore[reportOptionalMemberAccess]
-    return n, text
+    return n, _NEWLINE.split(text, n)[n] if n else text
 
 
 def _cells(text: str, separator: str) -> list[list[str]]:

@@ -116,28 +116,32 @@ def _draws(
         intercepted(encode, answer, callers, known=kept[0].known) as encoded,
         intercepted(decode, listen, callers, known=kept[1].known) as decoded,
     ):
-        drawn: list[Tensor] = []
-        may_keep = True
-        for i in range(_CALLS):
+
+        def draw(*, again: bool) -> Tensor:
             for part in kept:
-                part.used = may_keep and i > 0
+                part.used = again
             seen.clear()
-            try:
-                run(x)
-            except Exception:  # such as of an attribute that only a run of the network sets
-                if not kept[0].used:
-                    raise
-                may_keep = False
-                continue
+            run(x)
             if not (encoded and decoded):
                 raise ValueError("running the model calls no encode and decode of these")
-            z = torch.cat(seen)
-            if kept[0].used and torch.equal(z, drawn[-1]) and float(z.std()) > 0:
-                may_keep = False  # encode draws z itself: it must run for another
-                continue
-            drawn.append(z)
+            return torch.cat(seen)
+
+        drawn = [draw(again=False)]
+        again = True
+        for _ in range(_CALLS - 1):
             if sum(z.numel() for z in drawn) >= _VALUES:
                 break
+            try:
+                z = draw(again=again)
+            except Exception:  # such as of an attribute that only a run of the network sets
+                if not again:
+                    raise
+                again = False
+                continue
+            if again and torch.equal(z, drawn[-1]) and float(z.std()) > 0:
+                again = False  # encode draws z itself: it must run for another
+            else:
+                drawn.append(z)
     return torch.cat(drawn).double()
 
 
