@@ -15,7 +15,7 @@ from torch.distributions import Bernoulli, Independent, MultivariateNormal, Norm
 
 import nelbo
 from nelbo.vae import Model
-from nelbo.wrapping import Wrapped
+from nelbo.wrapping import Wrapped, modules
 from nelbo.wrapping.modules import modules_behind, restoring
 from tests.wrapping.models import EVENT, FEATURES, LATENT, Script, binary
 
@@ -536,3 +536,40 @@ def test_weights_that_the_first_run_makes():
 def test_a_call_without_its_arguments_is_shown_the_line_to_write(arguments, options):
     with pytest.raises(TypeError, match=r"write nelbo\.wrap\(encode=model\.encode, decode=model\.decode, x=x"):
         nelbo.wrap(*arguments, **options)
+
+
+STEP = object()  # what the methods of a class of many instances read
+
+
+def test_what_many_layers_share_is_looked_into_once():
+    class Scaled(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.linear = nn.Linear(2, 2)
+
+        def forward(self, x):
+            return self.linear(x), STEP
+
+    model = nn.Sequential(*(Scaled() for _ in range(50)))
+    # a loss of such a model is called a hundred times while it is weighed, each time in a world put back as it was
+    found = [value for value, _ in modules._looked_up([model, *model.modules()])]
+    assert sum(value is STEP for value in found) == 1
+
+
+def test_an_optimal_sigma_is_that_of_all_examples_though_few_are_decoded_at_a_time():
+    sizes = []
+
+    class Images(nn.Module):
+        def encode(self, x):
+            return x.mean((2, 3)), torch.full((len(x), 3), -30.0)
+
+        def decode(self, z):
+            sizes.append(len(z))
+            return z[:, :, None, None].expand(-1, -1, 64, 64)
+
+    x = torch.randn(100, 3, 64, 64, generator=torch.Generator().manual_seed(0))
+    x *= torch.arange(1, 101)[:, None, None, None] / 50  # examples differ in the size of their residuals
+    view = nelbo.wrap(Images(), x=x, scale="logvar", likelihood=nelbo.likelihoods.Normal("optimal"), output="mean")
+    expected = (x - x.mean((2, 3), keepdim=True)).square().mean().sqrt()
+    assert float(view.px_family.sigma) == pytest.approx(float(expected), rel=1e-4)
+    assert max(sizes) <= 8

@@ -6,7 +6,7 @@ from collections import deque
 from collections.abc import Callable, Generator, Iterable, Sequence
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
-from functools import partial, update_wrapper
+from functools import lru_cache, partial, update_wrapper
 from operator import is_, setitem
 from types import CodeType
 from typing import Any
@@ -433,12 +433,12 @@ def _places_of(function: Function, callers: Sequence[Any]) -> list[tuple[Put, Ca
 
 def _looked_up(callers: Sequence[Any], depth: int = 4) -> Iterable[tuple[Any, Put]]:
     """What these functions and modules, and what they hold, have under a name, each with the way to replace it."""
-    level, seen = list(callers), set[int]()
+    level, seen = {id(caller): caller for caller in callers}, dict[int, Any]()
     for _ in range(depth):
-        held = [entry for holder in level if id(holder) not in seen for entry in _entries(holder)]
-        seen.update(map(id, level))
+        held = [entry for holder in level.values() for entry in _entries(holder)]
+        seen |= level  # kept, so that no other object gets one's id
         yield from held
-        level = [value for value, _ in held]
+        level = {id(value): value for value, _ in held if id(value) not in seen}
 
 
 def _entries(holder: Any) -> Iterable[tuple[Any, Put]]:
@@ -476,10 +476,11 @@ def _entries_of_function(function: Any) -> Iterable[tuple[Any, Put]]:
     yield from _entries(function.__kwdefaults__ or {})
 
 
-def _names_in(code: CodeType) -> set[str]:
+@lru_cache(maxsize=4096)
+def _names_in(code: CodeType) -> frozenset[str]:
     """The globals and attributes that code names, also within the functions that it defines."""
     inner = (_names_in(constant) for constant in code.co_consts if isinstance(constant, CodeType))
-    return set(code.co_names).union(*inner)
+    return frozenset(code.co_names).union(*inner)
 
 
 def _is_of_a_library(thing: Any) -> bool:

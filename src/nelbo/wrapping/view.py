@@ -134,7 +134,7 @@ class Wrapped(Model):
 
     def settle(self, batch: Batch) -> None:
         """Set a sigma that is at its optimum to that for these examples, of :func:`placed`."""
-        _settle(self if batch.c is None else self.given(batch.c), batch.x)
+        _settle(self, batch.x, batch.c)
 
     def __repr__(self) -> str:
         kinds = ", ".join(type(module).__name__ for module in self.behind) or "functions"
@@ -352,7 +352,7 @@ def wrap(
         conditional=c is not None,
     )
     with without_trace(*behind, first=True):
-        view.conclusions += settled(view if c is None else view.given(c), x)
+        view.conclusions += settled(view, x, c)
         view.conclusions += self_test(view if given is None else view.given(given), forwards or modules, few)
     return view
 
@@ -371,19 +371,28 @@ def _adapted(function: Function) -> Iterator[Conclusion]:
             yield Conclusion("c", f"not given to {describe(function)}", "it takes one argument")
 
 
-def _settle(view: Model, x: Tensor) -> None:
+def _settle(view: Model, x: Tensor, c: Tensor | None) -> None:
+    """Set an optimal sigma to the mean of the optima of parts that fit into memory, by their sizes."""
+    total, size = None, len(_few(x))
     with torch.no_grad(), own_randomness(x.device):
         seed_noise(x.device, 0)
-        optimum = view.px_family.optimum(view.likelihood(view.posterior(x).sample()), x)
-    if optimum is not None:
-        view.px_family.settle(optimum)
+        for start in range(0, len(x), size):
+            part = x[start : start + size]
+            model = view if c is None else view.given(c[start : start + size])
+            optimum = view.px_family.optimum(model.likelihood(model.posterior(part).sample()), part)
+            if optimum is None:
+                return
+            share = len(part) / len(x)
+            total = share * optimum if total is None else total + share * optimum
+    if total is not None:
+        view.px_family.settle(total)
 
 
-def settled(view: Model, x: Tensor) -> tuple[Conclusion, ...]:
+def settled(view: Model, x: Tensor, c: Tensor | None = None) -> tuple[Conclusion, ...]:
     """Set an optimal sigma of p(x|z), if there is one, to the residuals of x, and say so."""
     px = view.px_family
     if not px.adapted:
-        _settle(view, x)
+        _settle(view, x, c)
         if px.sigma is not None:
             because = "Normal('optimal') has the root mean square residual, here of x; Normal(sigma) gives another"
             return (Conclusion("p(x|z)", f"sigma = {px.sigma:.4g}", because),)
