@@ -1,10 +1,13 @@
 """One thread per test process, the second device where it is asked for, and what tests of devices need."""
 
 import importlib
+import os
+import shutil
 from collections import Counter
 
 import pytest
 import torch
+from filelock import FileLock
 
 from nelbo import devices
 from nelbo.devices import accelerator
@@ -43,6 +46,25 @@ def device():
     if found is None:
         pytest.skip("there is no accelerator; run pytest --second-device")
     return found
+
+
+@pytest.fixture(scope="session")
+def made_once(tmp_path_factory):
+    """A folder that one of the test processes fills, and the others find filled; it is only read."""
+
+    def made(name, fill):
+        shared = tmp_path_factory.getbasetemp()
+        folder = (shared.parent if os.environ.get("PYTEST_XDIST_WORKER") else shared) / name
+        filled = folder.with_suffix(".filled")
+        with FileLock(folder.with_suffix(".lock")):
+            if not filled.exists():
+                shutil.rmtree(folder, ignore_errors=True)  # of a process that failed
+                folder.mkdir()
+                fill(folder)
+                filled.touch()
+        return folder
+
+    return made
 
 
 @pytest.fixture

@@ -180,7 +180,7 @@ def test_kl_from_points_flows_and_mismatched_batches(monkeypatch):
 
 def test_bidirectional_bounds_hold_around_the_exact_value():
     model = LinearGaussian.random(features=6, latent=3, sigma=0.5)
-    found = bdmc(model.vae(), 24, temperatures=40, chains=8)
+    found = bdmc(model.vae(), 24, temperatures=25, chains=8)
     assert f"too low by at most {found.gap.text} on average" in found.notes[0]
     exact = model.evidence().log_prob(found.x)
     for low, high in ((found.lower.value, exact), (exact, found.upper.value)):
@@ -190,7 +190,7 @@ def test_bidirectional_bounds_hold_around_the_exact_value():
     short = bdmc(model.vae(), 10, temperatures=5, chains=4)
     assert float(short.gap) > 0.5
     assert "write temperatures=20" in short.notes[1]
-    longer = bdmc(model.vae(), 24, temperatures=160, chains=8)
+    longer = bdmc(model.vae(), 24, temperatures=100, chains=8)
     assert float(longer.gap) < 0.5 * float(found.gap)
     assert ((found.acceptance > 0.4) & (found.acceptance < 0.95)).all()
 

@@ -19,25 +19,27 @@ COLUMNS = ("height", "weight", "age", "pulse", "sugar", "iron")
 
 
 @pytest.fixture(scope="session")
-def run_folder(tmp_path_factory):
+def run_folder(made_once):
     """Runs on disk, seconds of training each: two on 8x8 digits, a convolutional one, one on a table of 6 columns."""
-    out = tmp_path_factory.mktemp("studio") / "runs"
-    digits = nelbo.data.load("digits", binarize="threshold", limit=200)
-    table = torch.randn(200, 6, generator=torch.Generator().manual_seed(0)).numpy() @ np.triu(np.ones((6, 6)))
-    np.savetxt(out.parent / "table.csv", table, fmt="%.9g", delimiter=",", header=",".join(COLUMNS), comments="")
-    columns = nelbo.data.load(out.parent / "table.csv", standardize=True)
-    made = {
-        "first": (digits, {"hidden": (16,)}),
-        "second": (digits, {"hidden": (16,)}),
-        "conv": (digits, {"network": "conv", "channels": (4,), "hidden": (16,)}),
-        "table": (columns, {"likelihood": "normal", "latent": 3, "hidden": (16,)}),
-    }
-    for seed, (name, (data, arguments)) in enumerate(made.items()):
-        with torch.random.fork_rng([]):
-            torch.manual_seed(seed)
-            model = nelbo.recipes.vae(data.event_shape, **arguments)
-        nelbo.fit(model, data, epochs=2, seed=seed, out=out / name, progress=False)
-    return out
+
+    def fill(folder):
+        digits = nelbo.data.load("digits", binarize="threshold", limit=200)
+        table = torch.randn(200, 6, generator=torch.Generator().manual_seed(0)).numpy() @ np.triu(np.ones((6, 6)))
+        np.savetxt(folder / "table.csv", table, fmt="%.9g", delimiter=",", header=",".join(COLUMNS), comments="")
+        columns = nelbo.data.load(folder / "table.csv", standardize=True)
+        made = {
+            "first": (digits, {"hidden": (16,)}),
+            "second": (digits, {"hidden": (16,)}),
+            "conv": (digits, {"network": "conv", "channels": (4,), "hidden": (16,)}),
+            "table": (columns, {"likelihood": "normal", "latent": 3, "hidden": (16,)}),
+        }
+        for seed, (name, (data, arguments)) in enumerate(made.items()):
+            with torch.random.fork_rng([]):
+                torch.manual_seed(seed)
+                model = nelbo.recipes.vae(data.event_shape, **arguments)
+            nelbo.fit(model, data, epochs=2, seed=seed, out=folder / "runs" / name, progress=False)
+
+    return made_once("studio", fill) / "runs"
 
 
 @pytest.fixture(scope="session")

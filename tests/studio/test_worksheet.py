@@ -146,6 +146,8 @@ HANDS = {
     "variance": lambda hand: hand.slide("sigma", "Home"),
     "jumps": _jumps,
 }
+BEFORE = ("lopsided", "negative", "jensen", "identity", "tight", "variance")
+"""Steps of which the hand is tried before a prediction too."""
 
 
 @pytest.fixture(scope="module")
@@ -176,6 +178,14 @@ def _phase(page):
     return page.locator(".page").get_attribute("data-step")
 
 
+def _fits(page):
+    """Nothing is wider than a phone."""
+    for width in (390, 320):
+        page.set_viewport_size({"width": width, "height": 700})
+        page.evaluate(FRAMES)
+        assert page.evaluate("document.documentElement.scrollWidth") <= width
+
+
 def _text(state):
     return "&".join(f"{k}={quote(v if isinstance(v, str) else json.dumps(v))}" for k, v in state.items())
 
@@ -186,11 +196,11 @@ def test_a_goal_counts_by_hand_and_not_by_a_button_or_a_link(studio, visit, step
     place = f"{step['page']}?step={number}&{_text(step['start'])}".rstrip("&")
     page = visit(studio.address(place))
     page.wait_for_selector(".page[data-step=predict] .predict")
-    HANDS[name](Hand(page))
-    assert _phase(page) == "predict"  # nothing counts before a prediction
-
+    if name in BEFORE:  # nothing counts before a prediction
+        HANDS[name](Hand(page))
+        assert _phase(page) == "predict"
     _predict(page)
-    assert "holds already" in page.locator(".goal-status").inner_text()
+    assert name not in BEFORE or "holds already" in page.locator(".goal-status").inner_text()
     page.locator(".tools [aria-label=Reset]").click()
     page.evaluate(PRESS_ALL)
     for _ in range(12):
@@ -372,22 +382,20 @@ def test_a_page_is_printed_as_wide_as_the_paper(studio, visit, place):
     assert page.locator(".figure").bounding_box()["width"] > 0.9 * 794
 
 
-@pytest.mark.parametrize("width", [320, 390])
-def test_nothing_is_wider_than_a_phone(studio, visit, steps, width):
-    page = visit(studio.address("worksheet"), viewport={"width": width, "height": 700})
+def test_nothing_is_wider_than_a_phone(studio, visit, steps):
+    page = visit(studio.address("worksheet"), viewport={"width": 390, "height": 700})
     page.click(".course summary")
     page.fill("[data-course=title]", "W" * 80)
-    wide = "document.documentElement.scrollWidth"
-    assert page.evaluate(wide) <= width
+    _fits(page)
     for i, step in enumerate(steps):
         if step["runs"]:
             continue
         page.goto(studio.address(f"{step['page']}?step={i + 1}"))
         page.wait_for_selector(".page[data-step=predict] .predict")
-        assert page.evaluate(wide) <= width, step["id"]
+        _fits(page)
         _predict(page, -1)
         page.click("[data-do=reveal]")
-        assert page.evaluate(wide) <= width, step["id"]
+        _fits(page)
 
 
 @pytest.mark.parametrize("theme", ["light", "dark"])
@@ -411,16 +419,18 @@ def test_a_step_can_be_used_by_everyone(studio, visit, theme):
 
 
 @pytest.fixture(scope="module")
-def models(tmp_path_factory):
+def models(made_once):
     """An autoencoder and two VAEs on 8x8 digits, for as long as the steps need to find what they ask for."""
-    out = tmp_path_factory.mktemp("worksheet") / "runs"
-    digits = nelbo.data.load("digits", binarize="threshold", limit=300)
-    for name, more in {"autoencoder": {}, "vae": {}, "beta_vae": {"beta": 3.0}}.items():
-        with torch.random.fork_rng([]):
-            torch.manual_seed(0)
-            model = nelbo.recipes.make(name, digits.event_shape, hidden=(32,), **more)
-        nelbo.fit(model, digits, epochs=60, batch_size=20, learning_rate=0.01, out=out / name, progress=False)
-    return out
+
+    def fill(out):
+        digits = nelbo.data.load("digits", binarize="threshold", limit=300)
+        for name, more in {"autoencoder": {}, "vae": {}, "beta_vae": {"beta": 3.0}}.items():
+            with torch.random.fork_rng([]):
+                torch.manual_seed(0)
+                model = nelbo.recipes.make(name, digits.event_shape, hidden=(32,), **more)
+            nelbo.fit(model, digits, epochs=40, batch_size=20, learning_rate=0.01, out=out / name, progress=False)
+
+    return made_once("worksheet", fill)
 
 
 @pytest.fixture
@@ -439,14 +449,6 @@ def begun(models, serving, visit):
         return page
 
     return begin
-
-
-def _fits(page):
-    """Nothing is wider than a phone."""
-    for width in (390, 320):
-        page.set_viewport_size({"width": width, "height": 700})
-        page.evaluate(FRAMES)
-        assert page.evaluate("document.documentElement.scrollWidth") <= width
 
 
 def _codes(models, name="autoencoder"):

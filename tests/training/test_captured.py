@@ -68,7 +68,7 @@ def test_replayed_steps_are_those_that_run(settings):
 @pytest.mark.parametrize("objective", **each(OBJECTIVES))
 def test_every_objective_can_be_replayed(objective):
     assert was_replayed(
-        both(by_hand, objective=OBJECTIVES[objective], epochs=12 if OBJECTIVES[objective].schedules() else 3)
+        both(by_hand, objective=OBJECTIVES[objective], epochs=12 if OBJECTIVES[objective].schedules() else 2)
     )
 
 

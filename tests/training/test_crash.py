@@ -11,10 +11,13 @@ from nelbo.runs import METRICS, RECORD, WEIGHTS, read_history
 from tests.training.scenarios import KILLS, SCENARIOS, start
 from tests.training.simple import bytes_file, table_file, untimed
 
+FAST = "dynamic_ema"  # with the most that a checkpoint holds
 pytestmark = pytest.mark.skipif(not hasattr(os, "fork"), reason="kills processes that it forks")
 
 
-@pytest.mark.parametrize("scenario", SCENARIOS)
+@pytest.mark.parametrize(
+    "scenario", [pytest.param(name, marks=() if name == FAST else pytest.mark.slow) for name in SCENARIOS]
+)
 def test_a_run_killed_again_and_again_ends_as_if_nothing_had_been(scenario, tmp_path):
     """SIGKILL in the middle of writes (the first checkpoint, run.json, ...) and at moments of chance."""
     bytes_file(tmp_path)

@@ -193,7 +193,7 @@ class _Search:
         proof = self.entry.proofs.get(axiom) or self.special_proof(axiom)
         worst = self.worst(axiom)
         if axiom == SYMMETRY:
-            worst = worst if worst < -_NOISE else -0.0
+            worst = worst if worst < -_NOISE else 0.0
         noise = 10 * self.floor if axiom == NON_NEGATIVITY else _NOISE
         if worst < -noise:
             witness = self.witness(axiom)

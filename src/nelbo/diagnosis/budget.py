@@ -65,7 +65,10 @@ def pace_of(evaluation: Evaluation) -> float:
     """
     taken, part = 0.0, evaluation
     try:
+        few, *_, many = _TIMED
         _once(evaluation[:1])  # what happens at a first call only
+        if many * _once(evaluation[:few]) <= few * _FREE:
+            return 0.0
         for few in _TIMED:
             part = evaluation[:few]
             taken = _fastest(part)

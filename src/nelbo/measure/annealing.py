@@ -41,7 +41,7 @@ _ACCEPTANCE = 0.65
 _RATE = 0.3
 _FIRST_STEP = 0.2
 _TUNING_SHARE = 5  # the first pass takes one temperature where the second takes five
-_TUNING_LEAST = 30
+_TUNING_LEAST = 30  # temperatures, where the second pass takes as many
 _APART = 3.0  # standard errors, between the values from two starts
 _SAME = 0.01  # nats
 _ACCEPTED = 0.3
@@ -96,7 +96,7 @@ class AnnealingPath:
 
     def tune(self, chains: int) -> None:
         """Find a step size for each temperature and example, at which a fixed share of the moves is accepted."""
-        count = max(_TUNING_LEAST, self.temperatures // _TUNING_SHARE)
+        count = max(min(_TUNING_LEAST, self.temperatures), self.temperatures // _TUNING_SHARE)
         keys = self._keys("tuning")
         log_step = torch.full_like(self.scale.flatten(1)[:, 0], _FIRST_STEP).log()
         state = self._at(latents.draw(self.start, chains, keys))
@@ -145,9 +145,13 @@ class AnnealingPath:
             # where a move diverged its momentum is no number, and it is refused wherever it is evaluated
             z = z.detach().nan_to_num(nan=0.0, posinf=0.0, neginf=0.0).requires_grad_()
             start = self.start.log_prob(z)
-            joint = self.model.log_likelihood(self.evaluation.x, z) + self.pz.log_prob(z)
+            joint = self.model.log_likelihood(self.evaluation.x, z)
+            if self.start is not self.pz:
+                joint = joint + self.pz.log_prob(z)
             (start_slope,) = torch.autograd.grad(start.sum(), z)
             (joint_slope,) = torch.autograd.grad(joint.sum(), z)
+            if self.start is self.pz:
+                joint, joint_slope = joint + start, joint_slope + start_slope
         return _State(z.detach(), start.detach(), self.finite(joint.detach()), start_slope, joint_slope)
 
     def _move(self, state: _State, b: float, step: Tensor, keys: Tensor) -> tuple[_State, Tensor]:
