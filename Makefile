@@ -14,8 +14,9 @@ demo: .venv/.demo  ## train an autoencoder and two VAEs on real digits, measure 
 studio: .venv/.demo  ## the browser: drag a Gaussian, drag a latent, see the loss
 	$(BIN)/nelbo studio $(ARGS)
 
-# more workers than cores of the machine CI has: a quarter of the time is waiting for browsers and processes
-TESTS := OMP_NUM_THREADS=1 $(BIN)/pytest -n 6 --dist worksteal
+# more workers than cores of the machine CI has, because tests wait for browsers and processes; but each takes a quarter
+# of a minute to import and collect
+TESTS := OMP_NUM_THREADS=1 $(BIN)/pytest -n 4 --dist worksteal
 
 test:  ## every check and the whole test suite
 	@$(MAKE) -j 2 js-if-npm lint types duplicates rewritten
@@ -28,7 +29,7 @@ suite:
 
 # its report appears when it is complete, not between the lines of the suite that runs beside it
 marked-device:
-	@report=$$($(TESTS) -n 2 -m "device and not slow" --second-device \
+	@report=$$($(TESTS) -n 1 -m "device and not slow" --second-device \
 		$$(grep -rl --include='test_*.py' mark.device tests) 2>&1); code=$$?; printf '%s\n' "$$report"; exit $$code
 
 lint:

@@ -1,6 +1,7 @@
 """The demo: what it writes, and that its words follow from its numbers."""
 
 import dataclasses
+import importlib
 import re
 
 import pytest
@@ -29,6 +30,8 @@ def test_one_command_writes_the_runs_and_the_figures(tmp_path, capsys, monkeypat
     # the reports on fewer examples: what they hold is tested in tests/measure
     for name, few in (("_EXAMPLES", 100), ("_EVIDENCE_ON_A_GRID", 20), ("_GAPS", 3), ("_MATCHED", 50)):
         monkeypatch.setattr(f"nelbo.measure.context.{name}", (few, few, few))
+    # its package names a function like the module
+    monkeypatch.setattr(importlib.import_module("nelbo.measure.sections.gaps"), "_STEPS", (20, 20, 20))
     assert main(["demo", "--out", str(tmp_path), "--epochs", "1"]) == 0
     printed = capsys.readouterr().out
     assert {p.name for p in (tmp_path / "figures").iterdir()} == {
