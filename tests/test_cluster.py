@@ -16,6 +16,7 @@ import nelbo
 from nelbo import cluster
 from nelbo.cli import main, results
 from nelbo.files import check_storage
+from nelbo.launcher import versions
 from nelbo.measure import sweep
 from nelbo.runs import WEIGHTS, read_history
 from nelbo.training.by_ray import check_shards, train_by_ray
@@ -101,6 +102,15 @@ def test_tasks_give_results_in_order_and_a_lost_one_is_started_again(ray, tmp_pa
     assert looks[-1] == (4, 1)
     with pytest.raises(ZeroDivisionError):
         cluster.side_by_side([lambda: 1 // 0], 1)
+
+
+def test_workers_with_other_versions_are_refused(ray, monkeypatch, tmp_path):
+    monkeypatch.setattr(cluster, "versions", lambda: versions() | {"nelbo": "0.0.1"})
+    message = re.escape("and the process that started it 0.0.1; install nelbo==0.0.1 on all its machines")
+    with pytest.raises(ValueError, match=message):
+        cluster.side_by_side([os.getpid], 1)
+    with pytest.raises(ValueError, match=message):
+        cluster.train_together(print, 1, folder=tmp_path)
 
 
 def test_a_sweep_side_by_side_is_the_sweep_one_by_one(ray, tmp_path):

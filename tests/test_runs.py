@@ -9,7 +9,6 @@ import torch
 from torch import nn
 
 import nelbo
-from nelbo import runs
 from nelbo.files import DamagedFileError
 from nelbo.runs import append_history, load_weights, read_history, write_history
 from tests.training.simple import binary, by_hand, bytes_file, quick, same, small, table_file, weights
@@ -165,4 +164,4 @@ def test_a_run_that_was_started_on_real_values(tmp_path):
     run = quick(small("sigma_vae", event=(5,)), table_file(tmp_path), out=tmp_path / "r")
     loaded = nelbo.load(run.path)
     assert float(loaded.model.px_family.mean_square) == float(run.model.px_family.mean_square) != 1.0
-    assert runs.versions()["nelbo"] == nelbo.__version__
+    assert run.record["versions"]["nelbo"] == nelbo.__version__

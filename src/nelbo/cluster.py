@@ -18,6 +18,7 @@ from typing import Any, TypeVar
 import torch
 
 from nelbo.files import check_storage
+from nelbo.launcher import versions
 
 T = TypeVar("T")
 Say = Callable[[Any], None]
@@ -87,12 +88,12 @@ def train_together(
 
     Raises:
         ImportError: Ray is not installed.
-        ValueError: the cluster has no room for so many workers; and what the task raised.
+        ValueError: the cluster has no room for so many workers, or other versions; and what the task raised.
         OSError: the folder cannot hold a run; a worker was lost too often.
         KeyboardInterrupt: Ctrl-C.
     """
     check_storage(folder)
-    here = Path.cwd()
+    here, own = Path.cwd(), versions()
     with _cluster(workers, threads) as ray:
         train: Any = import_module("ray.train")
         trainers: Any = import_module("ray.train.torch")
@@ -104,6 +105,7 @@ def train_together(
             if ray.get(board.start.remote(context.get_world_rank(), context.get_world_size())):
                 return  # there is no use in another try
             try:
+                _check_versions(own)
                 task(board.say.remote)
             except Exception as error:
                 # what the machines are to blame for may go well the next time
@@ -163,16 +165,17 @@ def side_by_side(
 
     Raises:
         ImportError: Ray is not installed.
-        ValueError: the cluster has no room for so many; and what a task raised.
+        ValueError: the cluster has no room for so many, or other versions; and what a task raised.
         ConnectionError: processes of tasks were lost more than 10 times, all tasks together.
     """
-    here = Path.cwd()
+    here, own = Path.cwd(), versions()
     with _cluster(at_once, threads) as ray:
         has = ray.cluster_resources().get("GPU", 0) >= at_once
 
         @ray.remote(num_cpus=threads, num_gpus=int(accelerated and has), max_retries=0)
         def run(task: Callable[[], T]) -> T:
             os.chdir(here)
+            _check_versions(own)
             torch.set_num_threads(threads)
             return task()
 
@@ -204,6 +207,17 @@ def side_by_side(
             for left in running:
                 ray.cancel(left, force=True)
         return [results[number] for number in range(len(tasks))]
+
+
+def _check_versions(callers: dict[str, str]) -> None:
+    """Raise a ValueError where this process computes with other versions than its caller."""
+    own = versions()
+    for name in ("nelbo", "torch"):
+        if own[name] != callers[name]:
+            raise ValueError(
+                f"a worker of the Ray cluster has {name} {own[name]}, and the process that started it "
+                f"{callers[name]}; install {name}=={callers[name]} on all its machines"
+            )
 
 
 class _Board:

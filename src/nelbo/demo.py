@@ -15,10 +15,11 @@ from nelbo.estimate import Estimate
 from nelbo.evaluation import evaluate
 from nelbo.files import read_json
 from nelbo.latents import spread
+from nelbo.launcher import versions
 from nelbo.measure import compare as compare_runs
 from nelbo.measure import report
 from nelbo.report import MEASURES, PAGE
-from nelbo.runs import WEIGHTS, Run, versions
+from nelbo.runs import WEIGHTS, Run
 from nelbo.training import fit_or_resume
 from nelbo.training.fit import ShowProgress
 

@@ -1,6 +1,7 @@
-"""Which process this is among those that a launcher, such as torchrun, started; read from the environment alone."""
+"""Which process this is among those that a launcher, such as torchrun, started, and what it computes with."""
 
 import os
+import platform
 from typing import NamedTuple
 
 
@@ -40,3 +41,12 @@ def _number(name: str, default: int | None, *, least: int = 0, below: int | None
         f"{name} must be an integer {limits}, and {got} in the environment, where MASTER_ADDR names other processes; "
         "start with torchrun, which sets all of them, or unset MASTER_ADDR to use one process"
     )
+
+
+def versions() -> dict[str, str]:
+    """The versions that this process computes with."""
+    import torch
+
+    import nelbo
+
+    return {"nelbo": nelbo.__version__, "torch": torch.__version__, "python": platform.python_version()}

@@ -1,7 +1,6 @@
 """A run on disk: one folder, readable without nelbo."""
 
 import os
-import platform
 import warnings
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
@@ -488,10 +487,3 @@ def in_dtype(model: Model, dtype: str) -> None:
     weight = next((tensor for tensor in tensors if tensor.is_floating_point()), None)
     if weight is not None and isinstance(wanted, torch.dtype) and weight.dtype != wanted:
         model.to(wanted)
-
-
-def versions() -> dict[str, str]:
-    """The versions that a run is made with."""
-    import nelbo
-
-    return {"nelbo": nelbo.__version__, "torch": torch.__version__, "python": platform.python_version()}

@@ -15,12 +15,13 @@ from nelbo import figures
 from nelbo.data import Data, as_data
 from nelbo.data.loading import is_named
 from nelbo.estimate import Estimate
+from nelbo.launcher import versions
 from nelbo.measure.context import Effort, ReportContext, Split, command, report_context
 from nelbo.measure.latent_usage import latent_usage
 from nelbo.measure.loss_terms import from_embeddings, rate_distortion
 from nelbo.measure.quantities import words
 from nelbo.report import PAGE, Picture, Report, Row, Section
-from nelbo.runs import Run, versions
+from nelbo.runs import Run
 from nelbo.wording import listed
 
 _POINTS = 2000

@@ -13,11 +13,12 @@ from nelbo.data.kinds import treatments
 from nelbo.data.loading import is_named
 from nelbo.estimate import Estimate
 from nelbo.evaluation import ElboTerms, Evaluation, evaluate, rows_at_once
+from nelbo.launcher import versions
 from nelbo.measure.evidence import Evidence
 from nelbo.measure.log_evidence import log_evidence
 from nelbo.registry import check_choice
 from nelbo.report import Report, Section
-from nelbo.runs import Run, versions
+from nelbo.runs import Run
 from nelbo.vae import Model, as_model
 
 Split = Literal["auto", "test", "validation", "train"]

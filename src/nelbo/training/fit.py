@@ -20,6 +20,7 @@ from nelbo.data.streamed import is_function_of_epochs
 from nelbo.data.summary import Missing
 from nelbo.devices import has_graphs, move, pick_device, wide
 from nelbo.files import exclusive, plain, sweep, write_json, write_tensors
+from nelbo.launcher import versions
 from nelbo.objectives import Objective, default_for, to_dict
 from nelbo.randomness import seeded_weights
 from nelbo.runs import Epoch, Run
@@ -168,7 +169,7 @@ def fit(
                 "data": loaded.origin,
                 "training": settings.to_record(),
                 "own_optimizer": own_optimizer(updates),
-                "versions": runs.versions(),
+                "versions": versions(),
                 "machines": [Machine.of(model, on).entry(step=0)],
             }
         return train(updates, loaded, record, folder, progress=progress, callback=callback)
