@@ -22,7 +22,7 @@ def settings(**own):
 
 
 def test_a_training_survives_its_page_and_ends_as_a_run(studio, visit, tmp_path):
-    page = visit(studio.address(f"train?settings={settings(epochs=600)}"))
+    page = visit(studio.address(f"train?settings={settings(epochs=100_000)}"))
     page.wait_for_selector("[data-setting=epochs]")
     page.evaluate("() => { const b = document.querySelector('[data-do=start]'); b.click(); b.click(); }")  # two clicks
     page.wait_for_selector("text=/training: epoch [1-9]/")
