@@ -206,6 +206,18 @@ def normalized(**settings):
 NORMALIZED = normalized()
 
 
+def statistics_of_the_data(seed):
+    """A BatchNorm whose running statistics are those of other examples from the same source."""
+    with torch.random.fork_rng([]):
+        torch.manual_seed(seed)
+        encoder = torch.nn.Sequential(torch.nn.Linear(16, 8), torch.nn.BatchNorm1d(8), torch.nn.Linear(8, 4))
+        decoder = torch.nn.Sequential(torch.nn.Linear(2, 8), torch.nn.BatchNorm1d(8), torch.nn.Linear(8, 16))
+        vae = nelbo.VAE(encoder, decoder, latent=2, likelihood=nelbo.likelihoods.Bernoulli())
+        for _ in range(50):  # as the page of the finding says
+            vae.likelihood(vae.posterior(X[torch.randperm(250)[:64]]).sample())
+    return nelbo.diagnose(vae.eval(), X[250:], seed=seed, only=["batch-norm-statistics"])
+
+
 def evenly_used_codes(seed):
     """Nearest of 16 codes, of data around a code drawn evenly: what is not used is left out by chance."""
     book = 3 * torch.randn(16, 4, generator=generator(seed))
@@ -245,6 +257,7 @@ NULLS = [
     Null(noisy_loss, 20),
     Null(evenly_used_codes, 50),
     Null(batch_norm_on_batches, 5),
+    Null(statistics_of_the_data, 40),
 ]
 
 

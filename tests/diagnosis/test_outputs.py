@@ -213,3 +213,90 @@ def test_a_loss_that_expects_log_rates_and_is_given_rates_is_named(level, log_in
     assert not {*of_loss} & found.skipped.keys()
     if log_input:
         assert "takes what decode gives for the log rates" in found[0].meaning
+
+
+class Normalized(nn.Module):
+    """Logits by one BatchNorm of the code, which is drawn next to its mean."""
+
+    def __init__(self, **options):
+        super().__init__()
+        self.heads, self.norm, self.last = nn.Linear(6, 4), nn.BatchNorm1d(2, **options), nn.Linear(2, 6)
+
+    def encode(self, x):
+        mu, logvar = self.heads(x).chunk(2, 1)
+        return mu, logvar * 0 - 20
+
+    def decode(self, z):
+        return self.last(self.norm(z))
+
+
+def of_statistics(model, x):
+    arguments = {"encode": model.encode, "decode": model.decode, "module": model, "x": x, "scale": "logvar"}
+    view = nelbo.wrap(**arguments, output="logits", likelihood=BERNOULLI)
+    return nelbo.diagnose(view, x, only=["batch-norm-statistics"])
+
+
+@pytest.mark.parametrize("training", [False, True])
+def test_what_statistics_that_do_not_fit_cost_is_the_difference_of_two_reconstruction_errors(training):
+    torch.manual_seed(0)
+    model = Normalized().train(training)
+    x = torch.bernoulli(torch.full((300, 6), 0.5))
+    with torch.no_grad():
+        model.last.weight *= 4
+        model.norm.running_mean += 3
+        z = model.encode(x)[0]
+        errors = [
+            F.binary_cross_entropy_with_logits(model.last(h), x, reduction="none").sum(1)
+            for h in (
+                F.batch_norm(z, model.norm.running_mean, model.norm.running_var, model.norm.weight, model.norm.bias),
+                F.batch_norm(z, None, None, model.norm.weight, model.norm.bias, training=True),
+            )
+        ]
+    before = {name: tensor.clone() for name, tensor in model.state_dict().items()}
+    found = of_statistics(model, x)[0]
+    expected = errors[0] - errors[1]
+    assert float(found.cost_nats) == pytest.approx(float(expected.mean()), abs=1e-3)
+    assert found.cost_nats.error == pytest.approx(float(expected.std()) / 300**0.5, rel=0.01)
+    assert found.severity == "severe"
+    assert "never adapted" not in found.meaning  # they are others than they were made with
+    assert model.norm.training is training
+    assert all(torch.equal(tensor, before[name]) for name, tensor in model.state_dict().items())
+    torch.optim.swa_utils.update_bn(iter([z]), model.norm, device=None)
+    assert not of_statistics(model, x)
+
+
+def test_statistics_that_never_adapted_and_those_that_are_not_kept_are_named():
+    torch.manual_seed(0)
+    model = Normalized()
+    with torch.no_grad():
+        model.heads.bias += 5
+        model.last.weight *= 4
+    x = torch.bernoulli(torch.full((300, 6), 0.5))
+    assert "'norm (BatchNorm1d)' never adapted" in of_statistics(model, x)[0].meaning
+    found = of_statistics(Normalized(track_running_stats=False), x)[0]
+    assert found.severity == "warning"
+    assert "depend on its neighbours" in found.meaning
+    few = of_statistics(model, x[:20])
+    assert "needs 32 examples" in few.skipped["batch-norm-statistics"]
+
+
+def test_a_network_that_does_not_take_one_example_costs_the_checks_alone_that_give_it_one():
+    class Together(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.heads, self.last = nn.Linear(64, 4), nn.Linear(2, 64)
+
+        def encode(self, x):
+            if len(x) == 1:
+                raise ValueError("expected more than one example")
+            return self.heads(x.flatten(1)).chunk(2, 1)
+
+        def decode(self, z):
+            return self.last(z).unflatten(1, (1, 8, 8))
+
+    torch.manual_seed(0)
+    x = torch.bernoulli(torch.full((300, 1, 8, 8), 0.3))
+    view = nelbo.wrap(Together(), x=x, scale="logvar", likelihood=BERNOULLI, output="logits")
+    found = nelbo.diagnose(view, x)
+    assert found.skipped["flat-scores-high"] == "the model fails: ValueError: expected more than one example"
+    assert len(found.passed) > 10

@@ -4,7 +4,7 @@ from torch import nn
 
 from tests.planted import plain, sets
 from tests.planted.cases import Subject, plant
-from tests.planted.making import make, optimal_sigma, with_missing
+from tests.planted.making import make, normalized, optimal_sigma, with_missing
 
 
 @plant(None, "binary digits", "dense")
@@ -30,6 +30,11 @@ def conv_2():
 @plant(None, "binary digits", "conv")
 def conv_8():
     return make(sets.binary_digits(), "bernoulli", latent=8, kind="conv")
+
+
+@plant(None, "binary digits", "dense")
+def batch_norm_dense():
+    return make(sets.binary_digits(), "bernoulli", latent=8, alter=normalized())
 
 
 @plant(None, "gray digits", "conv")

@@ -58,6 +58,21 @@ def deepen(model):
     model.decoder.insert(2, nn.Linear(width, width)).insert(3, nn.ReLU())
 
 
+def normalized(**options):
+    """Alter a plain model: a BatchNorm behind the first layer of the encoder and behind one of the decoder."""
+
+    def alter(model):
+        if isinstance(model.encoder[0], nn.Flatten):
+            width = model.mu.in_features
+            model.encoder.insert(2, nn.BatchNorm1d(width, **options))
+            model.decoder.insert(1, nn.BatchNorm1d(width, **options))
+        else:
+            model.encoder.insert(1, nn.BatchNorm2d(16, **options))
+            model.decoder.insert(4, nn.BatchNorm2d(16, **options))
+
+    return alter
+
+
 def optimal_sigma(data, *, start=0.5, rounds=3, **options):
     """A normal likelihood whose sigma is the residuals': trained, measured, trained again with what was measured."""
     sigma = start

@@ -5,7 +5,7 @@ from torch import nn
 
 from tests.planted import plain, sets
 from tests.planted.cases import plant
-from tests.planted.making import in_pieces, make
+from tests.planted.making import in_pieces, make, normalized
 
 
 def digits(**options):
@@ -207,3 +207,27 @@ def batch_norm_in_pieces_counts():
     decoder = nn.Sequential(nn.Linear(4, 64), nn.ReLU(), nn.Linear(64, 64), nn.ReLU(), nn.Linear(64, 20))
     settings = {"epochs": 40, "schedule": "cosine"}
     return in_pieces(sets.counts(), "poisson", encoder, decoder, latent=4, shards=2, **settings)
+
+
+@plant("batch-norm-statistics", "binary digits", "dense")
+def statistics_that_never_adapt():
+    return digits(alter=normalized(momentum=0.0))
+
+
+@plant("batch-norm-statistics", "binary digits", "conv")
+def statistics_that_adapt_too_slowly():
+    return digits(alter=normalized(momentum=1e-4), kind="conv")
+
+
+@plant("batch-norm-statistics", "binary digits", "dense")
+def statistics_that_are_not_kept():
+    return digits(alter=normalized(track_running_stats=False))
+
+
+@plant("batch-norm-statistics", "table", "dense")
+def weights_loaded_without_buffers():
+    subject = make(sets.table(), "normal:0.5", alter=normalized())
+    for layer in subject.model.modules():
+        if isinstance(layer, nn.BatchNorm1d):
+            layer.reset_running_stats()
+    return subject

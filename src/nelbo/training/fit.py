@@ -365,9 +365,10 @@ def _note_start(record: dict[str, Any], updates: Updates, data: Data, *, fresh: 
         notes.append(note)
     position, settings = updates.state.position, updates.settings
     if fresh and settings.shards > 1 and (layers := batch_norms([updates.model])):
+        each = settings.batch_size // settings.shards
         notes.append(
-            f"{listed(layers)} will normalize by the {settings.batch_size // settings.shards} examples of a piece of a "
-            "batch, and keep the running statistics of the first piece; GroupNorm and LayerNorm see one example alone"
+            f"{listed(list(layers))} will normalize by the {each} examples of a piece of a batch, and keep the running "
+            "statistics of the first piece; GroupNorm and LayerNorm see one example alone"
         )
     if not fresh and position.batch and data.train.replays:
         seen = f"{position.batch:,} {'batch' if position.batch == 1 else 'batches'}"

@@ -179,7 +179,7 @@ def _try_alone(objective: Objective, model: Model, batch: Batch, n: int, setting
     try:
         _try_objective(objective, model, batch[:1], n)
         if layers := batch_norms([model]):
-            _try_in_training(objective, model, batch[:1], n, layers)
+            _try_in_training(objective, model, batch[:1], n, list(layers))
     except ValueError as error:
         size, shards = settings.batch_size, settings.shards
         sizes = (*range(size - shards, shards, -shards), *range(size + shards, 2 * size + 2 * shards, shards))

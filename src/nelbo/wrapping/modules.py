@@ -516,17 +516,17 @@ def in_float(values: Tensor) -> Tensor:
     return values.float() if values.dtype in (torch.float16, torch.bfloat16) else values
 
 
-_BATCH_NORM = nn.modules.batchnorm._BatchNorm  # pyright: ignore[reportPrivateUsage]
+BatchNorm = nn.modules.batchnorm._BatchNorm  # pyright: ignore[reportPrivateUsage]
 
 
-def batch_norms(modules: Iterable[nn.Module]) -> list[str]:
-    """The layers that normalize by the other examples of a batch, as in "encoder.1 (BatchNorm1d)"."""
+def batch_norms(modules: Iterable[nn.Module]) -> dict[str, BatchNorm]:
+    """The layers that normalize by the other examples of a batch, by names as in "encoder.1 (BatchNorm1d)"."""
     layers = (pair for root in modules for pair in root.named_modules())
-    return [f"{name} ({type(layer).__name__})" for name, layer in layers if isinstance(layer, _BATCH_NORM)]
+    return {f"{name} ({type(layer).__name__})": layer for name, layer in layers if isinstance(layer, BatchNorm)}
 
 
 def noisy_layers(modules: Iterable[nn.Module]) -> list[str]:
     """Kinds of layers in training mode by which a model's numbers vary: dropout and batch normalization."""
-    kinds = (nn.modules.dropout._DropoutNd, _BATCH_NORM)  # pyright: ignore[reportPrivateUsage]
+    kinds = (nn.modules.dropout._DropoutNd, BatchNorm)  # pyright: ignore[reportPrivateUsage]
     layers = (layer for root in modules for layer in root.modules())
     return sorted({type(layer).__name__ for layer in layers if layer.training and isinstance(layer, kinds)})

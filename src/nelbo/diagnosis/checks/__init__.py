@@ -7,6 +7,7 @@ _FILES = (
     "support",
     "finite",
     "architecture",
+    "normalization",
     "loss",
     "draws",
     "collapse",

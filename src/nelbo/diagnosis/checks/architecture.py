@@ -1,6 +1,4 @@
-"""Outputs of the networks that are not free (activations where none belongs, heads that are one, constants), and
-layers that saw pieces of a batch.
-"""
+"""Outputs of the networks that are not free: activations where none belongs, heads that are one, constants."""
 
 import math
 from collections.abc import Callable
@@ -16,9 +14,7 @@ from nelbo.diagnosis.case import Case
 from nelbo.diagnosis.checks.collapse import pays
 from nelbo.diagnosis.registry import NotApplicable, Verdict, check, found, measured, passed
 from nelbo.diagnosis.significance import factor_gain
-from nelbo.wording import listed
 from nelbo.wrapping.encoding import LOG_STD, Spread
-from nelbo.wrapping.modules import batch_norms
 from nelbo.wrapping.view import Wrapped
 
 _FEW = 200  # examples that are looked at
@@ -258,24 +254,3 @@ def constant_outputs(case: Case) -> Verdict:
         return passed(share)
     left = factor_gain((x - mean)[:, constant], 8).named("linear latents would explain of these features alone")
     return found("severe", share, left, cost=left) if pays(left) else found("note", share, left)
-
-
-@check("batch-norm-pieces")
-def batch_norm_pieces(case: Case) -> Verdict:
-    if not case.settings:
-        raise NotApplicable("needs a run of nelbo.fit, which records into how many pieces a batch was cut")
-    layers = batch_norms(case.networks)
-    if not layers:
-        raise NotApplicable("needs a network with BatchNorm")
-    batch_size, shards = int(case.settings["batch_size"]), int(case.settings["shards"])
-    rows = measured("examples that BatchNorm normalizes by", batch_size // shards, unit="")
-    if shards == 1:
-        return passed(rows)
-    return found(
-        "note",
-        rows,
-        measured("examples in a batch", batch_size, unit=""),
-        meaning=f"{listed(layers)} saw {batch_size // shards} examples at a time in training, one of {shards} pieces "
-        f"of a batch of {batch_size}, and normalized by their mean and variance. The running statistics that the model "
-        "is evaluated with are those of the first piece of each batch alone.",
-    )
