@@ -19,10 +19,10 @@ studio: .venv/.demo  ## the browser: drag a Gaussian, drag a latent, see the los
 TESTS := OMP_NUM_THREADS=1 $(BIN)/pytest -n 4 --dist worksteal
 
 test:  ## every check and the whole test suite
-	@$(MAKE) -j 2 js-if-npm lint types duplicates rewritten
-	@$(MAKE) -j 2 suite $(if $(ARGS),,marked-device)
+	@$(MAKE) -j 2 js-if-npm lint rewritten types duplicates suite $(if $(ARGS),,marked-device)
 
-lint types duplicates rewritten suite marked-device: .venv/.dev
+lint types duplicates rewritten: .venv/.dev
+suite marked-device: lint rewritten
 
 suite:
 	$(TESTS) $(ARGS)
