@@ -19,9 +19,10 @@ studio: .venv/.demo  ## the browser: drag a Gaussian, drag a latent, see the los
 TESTS := OMP_NUM_THREADS=1 $(BIN)/pytest -n 4 --dist worksteal
 
 test:  ## every check and the whole test suite
-	@$(MAKE) -j 2 js-if-npm lint rewritten types duplicates suite $(if $(ARGS),,marked-device)
+	@$(MAKE) -j 2 js-if-npm duplicates lint rewritten types suite $(if $(ARGS),,marked-device)
 
-lint types duplicates rewritten: .venv/.dev
+duplicates: .venv/.tools
+lint types rewritten: .venv/.dev
 suite marked-device: lint rewritten
 
 suite:
@@ -122,8 +123,14 @@ reproduce: .venv/.demo  ## published log-likelihoods, trained and measured again
 	$(BIN)/pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[demo,studio]'
 	@touch $@
 
-.venv/.dev: .venv/.demo
-	$(BIN)/pip install --quiet --disable-pip-version-check -c constraints.txt 'nelbo[notebook]' -r requirements-dev.txt
+# first what needs no torch, so that it checks while torch is installed; one pip at a time
+.venv/.tools: requirements-dev.txt constraints.txt | .venv/bin/python
+	$(BIN)/pip install --quiet --disable-pip-version-check -c constraints.txt -r requirements-dev.txt
+	@touch $@
+
+.venv/.dev: .venv/.tools pyproject.toml constraints.txt
+	@$(MAKE) .venv/.demo
+	$(BIN)/pip install --quiet --disable-pip-version-check -c constraints.txt 'nelbo[notebook]'
 	@touch $@
 
 node_modules/.done: package.json package-lock.json

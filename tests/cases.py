@@ -1,9 +1,10 @@
 """The members of every axis: a new one is tested by standing in its table."""
 
 import itertools
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from typing import Any
 
+import pytest
 import torch
 from torch import Tensor
 
@@ -130,6 +131,7 @@ def parameters_for(likelihood: likelihoods.Likelihood, n: int, *, scale: float =
     return scale * torch.randn(shape, generator=_generator(seed))
 
 
-def each(table: dict[str, Any]) -> dict[str, Any]:
-    """Arguments of pytest.mark.parametrize over a table."""
-    return {"argvalues": list(table), "ids": list(table)}
+def each(table: dict[str, Any], *, fast: Collection[str] | None = None) -> dict[str, Any]:
+    """Arguments of pytest.mark.parametrize over a table; with ``fast``, all others are for make slow."""
+    names = [name if fast is None or name in fast else pytest.param(name, marks=pytest.mark.slow) for name in table]
+    return {"argvalues": names, "ids": list(table)}

@@ -8,14 +8,11 @@ from tests.planted.suite import cases, examine
 FAST = (
     "collapse_dense",
     "light_kl_dense",
-    "another_prior_table",
     "gray_dense",
-    "unit_sigma_dense",
-    "overdispersed",
     "spike_dense",
     "nan_in_the_data",
+    "statistics_that_never_adapt",
     "dense_16",
-    "dropout_and_batch_norm",
 )
 FAST_WILD = ("half_forgotten_of_a_class", "loss_inside")
 

@@ -146,8 +146,8 @@ HANDS = {
     "variance": lambda hand: hand.slide("sigma", "Home"),
     "jumps": _jumps,
 }
-BEFORE = ("lopsided", "negative", "jensen", "identity", "tight", "variance")
-"""Steps of which the hand is tried before a prediction too."""
+OFTEN = ("lopsided", "support", "jensen", "identity", "tight", "variance")
+"""Steps that are tried at each commit, and whose hand is tried before a prediction too; the others in make slow."""
 
 
 @pytest.fixture(scope="module")
@@ -190,17 +190,19 @@ def _text(state):
     return "&".join(f"{k}={quote(v if isinstance(v, str) else json.dumps(v))}" for k, v in state.items())
 
 
-@pytest.mark.parametrize("name", HANDS)
+@pytest.mark.parametrize(
+    "name", [pytest.param(name, marks=() if name in OFTEN else pytest.mark.slow) for name in HANDS]
+)
 def test_a_goal_counts_by_hand_and_not_by_a_button_or_a_link(studio, visit, steps, name):
     number, step = _numbered(steps, name)
     place = f"{step['page']}?step={number}&{_text(step['start'])}".rstrip("&")
     page = visit(studio.address(place))
     page.wait_for_selector(".page[data-step=predict] .predict")
-    if name in BEFORE:  # nothing counts before a prediction
+    if name in OFTEN:  # nothing counts before a prediction
         HANDS[name](Hand(page))
         assert _phase(page) == "predict"
     _predict(page)
-    assert name not in BEFORE or "holds already" in page.locator(".goal-status").inner_text()
+    assert name not in OFTEN or "holds already" in page.locator(".goal-status").inner_text()
     page.locator(".tools [aria-label=Reset]").click()
     page.evaluate(PRESS_ALL)
     for _ in range(12):
