@@ -1,6 +1,6 @@
 """Parts of messages: advice as a line of Python or of the shell, and lists of names."""
 
-from collections.abc import Generator, Sequence
+from collections.abc import Generator, Iterable, Sequence
 from contextlib import contextmanager
 
 SHOWN = 8  # names in a message
@@ -28,7 +28,7 @@ def advice(python: str, shell: str) -> str:
     return shell if _reader["shell"] else python
 
 
-def listed(names: Sequence[str]) -> str:
+def listed(names: Iterable[str]) -> str:
     """The first names, in quotes, and the number of the others.
 
     >>> listed(["a", "b"])

@@ -367,7 +367,7 @@ def _note_start(record: dict[str, Any], updates: Updates, data: Data, *, fresh: 
     if fresh and settings.shards > 1 and (layers := batch_norms([updates.model])):
         each = settings.batch_size // settings.shards
         notes.append(
-            f"{listed(list(layers))} will normalize by the {each} examples of a piece of a batch, and keep the running "
+            f"{listed(layers)} will normalize by the {each} examples of a piece of a batch, and keep the running "
             "statistics of the first piece; GroupNorm and LayerNorm see one example alone"
         )
     if not fresh and position.batch and data.train.replays:

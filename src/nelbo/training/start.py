@@ -4,7 +4,7 @@ import functools
 import math
 import time
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Any
 
 import torch
@@ -179,7 +179,7 @@ def _try_alone(objective: Objective, model: Model, batch: Batch, n: int, setting
     try:
         _try_objective(objective, model, batch[:1], n)
         if layers := batch_norms([model]):
-            _try_in_training(objective, model, batch[:1], n, list(layers))
+            _try_in_training(objective, model, batch[:1], n, layers)
     except ValueError as error:
         size, shards = settings.batch_size, settings.shards
         sizes = (*range(size - shards, shards, -shards), *range(size + shards, 2 * size + 2 * shards, shards))
@@ -189,7 +189,7 @@ def _try_alone(objective: Objective, model: Model, batch: Batch, n: int, setting
         raise ValueError(f"{n} examples in batches of {size} leave a last {what} of one: {error}; {line}") from error
 
 
-def _try_in_training(objective: Objective, model: Model, batch: Batch, n: int, layers: list[str]) -> None:
+def _try_in_training(objective: Objective, model: Model, batch: Batch, n: int, layers: Iterable[str]) -> None:
     model.train()
     try:
         with unchanged(model):

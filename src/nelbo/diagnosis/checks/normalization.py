@@ -35,7 +35,7 @@ def batch_norm_pieces(case: Case) -> Verdict:
         "note",
         rows,
         measured("examples in a batch", batch_size, unit=""),
-        meaning=f"{listed(list(layers))} saw {batch_size // shards} examples at a time in training, one of {shards} "
+        meaning=f"{listed(layers)} saw {batch_size // shards} examples at a time in training, one of {shards} "
         f"pieces of a batch of {batch_size}, and normalized by their mean and variance. The running statistics that "
         "the model is evaluated with are those of the first piece of each batch alone.",
     )
