@@ -71,7 +71,7 @@ def view(subject: Subject):
         "decode": subject.model.decode,
         "x": subject.x[:200],
         "module": subject.model,
-        "output": {"poisson": "log_rates", "normal_decoded": "log_std", "negative_binomial": "parameters"}.get(
+        "output": {"poisson": "log_rates", "normal_decoded": "log_std", "negative_binomial": "log_rates"}.get(
             subject.likelihood, "mean" if subject.likelihood.startswith("normal") else "logits"
         ),
         "scale": "logvar",
