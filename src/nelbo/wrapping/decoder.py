@@ -1,5 +1,6 @@
 """The decoder of a foreign model, inferred by running it: the parameters of p(x|z) on some scale, or a distribution."""
 
+import functools
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from typing import Any, NamedTuple, final
@@ -274,8 +275,12 @@ def infer(
         _misfit(value, x, likelihood)
     parameters = torch.Size(likelihood.decoder_event(event))
 
+    @functools.cache
+    def answers() -> list[Any]:
+        return [first, decoded(torch.randn_like(mean)), decoded(10 * torch.randn_like(mean))]
+
     def read(at: Place | Pair) -> Found:
-        return _scale(lambda z: in_float(at.read(decoded(z))), mean, x, likelihood, output, at)
+        return _scale(lambda: [in_float(at.read(answer)) for answer in answers()], x, likelihood, output, at)
 
     if isinstance(place, Place) and likelihood.parameters_per_feature > 1:
         place, found = _ordered(value, place.path, x, likelihood, axis, read)
@@ -391,8 +396,7 @@ def _misfit(value: Tensor, x: Tensor, likelihood: Likelihood) -> None:
 
 
 def _scale(
-    decoded: Callable[[Tensor], Tensor],
-    mean: Tensor,
+    answers: Callable[[], list[Tensor]],
     x: Tensor,
     likelihood: Likelihood,
     output: str | None,
@@ -407,31 +411,32 @@ def _scale(
             f"output={output!r} is not what a decoder gives for {type(likelihood).__name__}; write output="
             + " or output=".join(map(repr, scales))
         )
-    probes = [mean, torch.randn_like(mean), 10 * torch.randn_like(mean)]
-    values = torch.cat([decoded(z) for z in probes])
+    said = next(iter(scales)) if output is None and len(scales) == 1 else output
+    because = "the likelihood takes them as they are" if output is None else f"output={output!r} says so"
+    if said is not None and scales[said].holds is None:
+        return Found(said, scales[said], because)
+    at_means, *far = answers()
+    values = torch.cat([at_means, *far])
     reach = (
-        f"for {sum(len(z) for z in probes)} z, near and far, it lies between {float(values.min()):.3g} and "
-        f"{float(values.max()):.3g}"
+        f"for {len(values)} z, near and far, it lies between {float(values.min()):.3g} and {float(values.max()):.3g}"
     )
     possible = {name: s for name, s in scales.items() if s.holds is None or bool(s.holds(values).all())}
-    if (output is not None and output not in possible) or not possible:
-        name = output or next(iter(scales))
+    if (said is not None and said not in possible) or not possible:
+        name = said or next(iter(scales))
         line = "".join(f"; write output={other!r}" for other in list(possible)[:1])
         raise ValueError(f"output={name!r} must lie in {scales[name].domain}, but {reach}{line}")
-    if output is not None:
-        return Found(output, scales[output], f"output={output!r} says so")
+    if said is not None:
+        return Found(said, scales[said], because)
     if scales is SPREADS:
-        return _calibrated(decoded(mean), x, likelihood, possible)
+        return _calibrated(at_means, x, likelihood, possible)
     # a reading within bounds is the more special one, if it is possible
     name, *others = sorted(possible, key=lambda name: possible[name].holds is None)
-    if len(scales) == 1:
-        return Found(name, scales[name], "the likelihood takes them as they are")
     if not others:
         outside = next(s.domain for other, s in scales.items() if other not in possible)
         return Found(name, scales[name], f"{reach}, outside {outside}")
     if scales[name].certain:
         return Found(name, scales[name], f"{reach}, in {scales[name].domain}")
-    explained = {name: _explained(decoded(mean), x, likelihood, scale) for name, scale in possible.items()}
+    explained = {name: _explained(at_means, x, likelihood, scale) for name, scale in possible.items()}
     named = place.path[-1] if place.path else None
     other = named if named in others else max(others, key=explained.__getitem__)
     gain = explained[name] - explained[other]

@@ -376,6 +376,11 @@ class Kept:
         if self._output is None:
             self._shapes, self._output = _shapes(args), output
 
+    @property
+    def taken(self) -> bool:
+        """Whether there is an answer."""
+        return self._output is not None
+
     def known(self, args: tuple[Any, ...]) -> Any:
         """The answer, where it may be used."""
         return self._output if self.used and _shapes(args) == self._shapes else None

@@ -76,7 +76,8 @@ def measure_sampling(
         count = 1
         for training in (True, False):
             with in_mode(modules, training=training):
-                drawn = [_draws(run, x, encode, decode, layout, value, callers or (run,)) for value in PROBES]
+                kept = Kept(), Kept()  # of the first run: networks need not run again for answers that are not used
+                drawn = [_draws(run, x, encode, decode, layout, value, callers or (run,), kept) for value in PROBES]
             count = min(len(values) for values in drawn)
             if _unmoved(*drawn):
                 raise DrawnInsideError("encode draws z itself, so no other q(z|x) can be put in its place")
@@ -95,10 +96,10 @@ def _draws(
     layout: Layout,
     value: float,
     callers: tuple[Any, ...],
+    kept: tuple[Kept, Kept],
 ) -> Tensor:
     """The z that reaches the decoder while q(z|x) has the mean 3 and this spread everywhere."""
     seen: list[Tensor] = []
-    kept = Kept(), Kept()  # of the first run: the networks need not run again for answers that are not used
 
     def answer(args: tuple[Any, ...], output: Any) -> Any:
         kept[0].take(args, output)
@@ -117,29 +118,34 @@ def _draws(
         intercepted(decode, listen, callers, known=kept[1].known) as decoded,
     ):
 
-        def draw(*, again: bool) -> Tensor:
-            for part in kept:
-                part.used = again
+        def draw() -> Tensor:
+            first = not kept[1].taken
             seen.clear()
             run(x)
             if not (encoded and decoded):
                 raise ValueError("running the model calls no encode and decode of these")
+            if first:
+                use(True)
             return torch.cat(seen)
 
-        drawn = [draw(again=False)]
-        again = True
-        for _ in range(_CALLS - 1):
+        def use(used: bool) -> None:
+            for part in kept:
+                part.used = used
+
+        drawn: list[Tensor] = []
+        for _ in range(_CALLS):
             if sum(z.numel() for z in drawn) >= _VALUES:
                 break
+            again = kept[1].used
             try:
-                z = draw(again=again)
+                z = draw()
             except Exception:  # such as of an attribute that only a run of the network sets
                 if not again:
                     raise
-                again = False
+                use(False)
                 continue
-            if again and torch.equal(z, drawn[-1]) and float(z.std()) > 0:
-                again = False  # encode draws z itself: it must run for another
+            if again and drawn and torch.equal(z, drawn[-1]) and float(z.std()) > 0:
+                use(False)  # encode draws z itself: it must run for another
             else:
                 drawn.append(z)
     return torch.cat(drawn).double()

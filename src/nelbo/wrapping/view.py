@@ -418,7 +418,7 @@ def _few(x: Tensor) -> Tensor:
     return x if x.dim() < 3 else x[: max(_FEWEST, _NUMBERS // max(x[0].numel(), 1))]
 
 
-_FEWEST, _NUMBERS = 8, 1 << 16  # examples, and numbers of all of them
+_FEWEST, _NUMBERS = 5, 1 << 16  # examples, not as many as an image or a map has channels; and numbers of all of them
 
 
 def check_x(x: Any) -> None:
