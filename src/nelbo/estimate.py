@@ -80,6 +80,19 @@ class Estimate:
         over = f"mean over {n:,} examples"
         return Estimate(mean, error, f"{method}, {over}" if method else over, unit or "nats")
 
+    @classmethod
+    def share_of(cls, count: int, n: int, method: str = "", *, label: str = "") -> "Estimate":
+        """The share of n examples that something holds of, with the standard error of a binomial proportion.
+
+        The error is taken at (count + 1/2) / (n + 1), the estimate by Jeffreys' prior: that none of ten examples shows
+        something does not make it impossible.
+
+        >>> Estimate.share_of(0, 10)
+        Estimate(0 ± 7 %)
+        """
+        near = (count + 0.5) / (n + 1)
+        return cls.number(count / n, math.sqrt(near * (1 - near) / n), method, "share", label=label)
+
     def __float__(self) -> float:
         """The value as a Python number, for estimates of one element."""
         return float(self.value.detach())

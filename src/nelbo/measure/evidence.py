@@ -52,7 +52,7 @@ class Evidence(Estimate):
     @property
     def share_flagged(self) -> Estimate:
         """The share of examples that are flagged."""
-        return Estimate.mean_of(self.flagged.double(), self.method, "share")
+        return Estimate.share_of(int(self.flagged.sum()), self.flagged.numel(), self.method)
 
     @property
     def q_misses(self) -> Tensor:

@@ -114,9 +114,9 @@ def _tails(log_w: Tensor) -> tuple[Estimate, ...]:
     tail = tail_length(samples)
     if tail < SMALLEST_TAIL:
         return ()
-    heavy = (pareto_k(log_w.topk(tail + 1, 0).values) > threshold(samples)).double().mean()
-    share, error = float(heavy), math.sqrt(float(heavy * (1 - heavy)) / rows)
-    return (measured(f"examples with a Pareto k above {threshold(samples):.2f}", share, error, "share"),)
+    heavy = pareto_k(log_w.topk(tail + 1, 0).values) > threshold(samples)
+    label = f"examples with a Pareto k above {threshold(samples):.2f}"
+    return (Estimate.share_of(int(heavy.sum()), rows, label=label),)
 
 
 @check("bits-for-nats")

@@ -1,6 +1,5 @@
 """Whether log p(x) is low for what is unlike the data, as an anomaly score has to be."""
 
-import math
 import warnings
 
 from torch import Tensor
@@ -32,9 +31,8 @@ def flat_scores_high(case: Case) -> Verdict:
     of_flat, of_examples = (_log_px(part) for part in (flat, examples))
     n, lowest = len(examples), of_flat.value - z_critical() * of_flat.standard_error
     lower = int((of_examples.value < lowest).sum())
-    share = lower / n
     evidence = (
-        measured("examples that score lower than a flat one", share, math.sqrt(share * (1 - share) / n), "share"),
+        Estimate.share_of(lower, n, label="examples that score lower than a flat one"),
         measured("log p(x) of the flat one", of_flat.value.mean(), of_flat.standard_error.mean()),
         Estimate.mean_of(of_examples).named("of the examples, mean"),
     )
