@@ -8,7 +8,7 @@ from torch.nn import functional as F
 
 import nelbo
 from tests.diagnosis.test_loss_and_evaluation import X, kl_of, wrapped
-from tests.wrapping.models import FEATURES, Script
+from tests.wrapping.models import FEATURES, Script, binary
 
 CHECKS = ["encoder-activation", "decoder-activation", "shared-heads", "constant-outputs"]
 BERNOULLI = nelbo.likelihoods.Bernoulli()
@@ -300,3 +300,22 @@ def test_a_network_that_does_not_take_one_example_costs_the_checks_alone_that_gi
     found = nelbo.diagnose(view, x)
     assert found.skipped["flat-scores-high"] == "the model fails: ValueError: expected more than one example"
     assert len(found.passed) > 10
+
+
+def test_few_examples_of_many_latents_say_much_less_than_their_kl():
+    """Each code names its example: log 60 = 4.1 nats, where the KL is hundreds. It is the decoder that ignores z."""
+    x, constant = binary(60).flatten(1), torch.zeros(16)
+    directions = torch.randn(16, 64, generator=torch.Generator().manual_seed(0))
+    vae = nelbo.wrap(
+        encode=lambda x: (x @ directions, torch.full((len(x), 64), -4.0)),
+        decode=lambda z: constant + 0 * z[:, :1],
+        x=x,
+        scale="logvar",
+        output="logits",
+        likelihood=nelbo.likelihoods.Bernoulli(),
+    )
+    findings = nelbo.diagnose(vae, x, only=["kl-without-information", "decoder-ignores-z"])
+    assert [finding.id for finding in findings] == ["decoder-ignores-z"]
+    kl, information = findings[0].evidence[1:]
+    assert float(kl) > 100
+    assert float(information) < 4.1

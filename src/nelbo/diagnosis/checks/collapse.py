@@ -1,5 +1,6 @@
 """Collapse: whether z says anything about x, and whether the decoder uses it."""
 
+import math
 from typing import Literal
 
 import torch
@@ -24,8 +25,9 @@ def _state(case: Case) -> State:
         return "used"
     if float(case.kl) < 5 * _LITTLE:
         return "collapsed"
-    # the estimate of the information is a little too high; less than a tenth of the KL is next to none
-    little = max(_LITTLE, 0.1 * float(case.kl))
+    # the estimate of the information is a little too high; less than a tenth of the KL, or of the log n nats that n
+    # examples can show of it, is next to none
+    little = max(_LITTLE, 0.1 * min(float(case.kl), math.log(len(case.train))))
     return "without information" if float(case.information) < little else "ignored"
 
 
