@@ -194,6 +194,29 @@ def test_a_decoder_without_gradients_is_measured_all_the_same(how):
     assert ((found.value - other.value).abs() < 5 * error).all()
 
 
+def test_a_covariance_that_no_memory_holds_is_left_out():
+    """Of 4 x 64 x 64 latents it would be 1 GB. Where q(z|x) is p(z|x), it needs none: every weight is p(x)."""
+
+    class Wide:
+        prior = Independent(Normal(torch.zeros(16384), torch.ones(16384)), 1)
+
+        def posterior(self, x):
+            mean = torch.cat([0.5 * x, torch.zeros(len(x), 16383)], 1)
+            scale = torch.ones(len(x), 16384)
+            scale[:, 0] = 0.5**0.5
+            return Independent(Normal(mean, scale), 1)
+
+        def likelihood(self, z):
+            return Independent(Normal(z[..., :1], torch.ones(())), 1)
+
+    x = torch.tensor([[-1.0], [0.5], [3.0]])
+    with pytest.warns(UserWarning, match=r"in up to 1,024 latent dimensions, of which there are 16,384.*alone"):
+        found = log_evidence(Wide(), x, samples=40, progress=False)
+    assert list(found.components) == ["q(z|x)", "prior"]
+    log_px = Normal(0.0, 2.0**0.5).log_prob(x[:, 0]).double()
+    assert ((found.components["q(z|x)"].value - log_px).abs() < 0.01).all()  # rounding, of sums of 16,384 numbers
+
+
 def test_a_memory_that_ends_is_no_decoder_without_gradients():
     class Once(Foreign):
         ends = True

@@ -44,6 +44,13 @@ _NO_SLOPE = (
     "nothing could be fitted to p(z|x), and z was drawn from q(z|x) and the prior alone: log p(x) is too low where "
     "both miss a part of p(z|x). Keep the decoder's operations in torch"
 )
+_MOST_FITTED = 1024
+"""Latent units up to which normals are fitted to p(z|x), whose covariances are matrices of their squares."""
+_TOO_MANY = (
+    f"normals are fitted to p(z|x) in up to {_MOST_FITTED:,} latent dimensions, of which there are {{latent:,}}: z was "
+    "drawn from q(z|x) and the prior alone, so that log p(x) is too low where both miss a part of p(z|x)"
+)
+_PER_MATRIX = 64  # numbers of a covariance that take as much memory as one that the network is given or gives
 _FREEDOM = 7
 """Degrees of freedom of Student's t, whose tails are heavier than a normal's."""
 _ROUNDS = 3  # of a fit
@@ -356,17 +363,20 @@ def by_mixture(
         progress: show a bar.
     """
     refuse_points(evaluation)
-    slope = LogJoint(evaluation[:1]).has_slope()
+    latent = evaluation.latent
+    few = latent <= _MOST_FITTED
+    fits = few and LogJoint(evaluation[:1]).has_slope()
+    matrices = len(_RANKS) * latent**2 // _PER_MATRIX if fits else 0
     return weighted(
         evaluation,
-        Mixture if slope else Mixture.without_modes,
+        Mixture if fits else Mixture.without_modes,
         "mixture",
         samples=samples,
         target_standard_error=target_standard_error,
-        numbers=evaluation.features,
+        numbers=max(evaluation.features, matrices),
         why=why,
         progress=progress,
         block=_BLOCK,
-        components=COMPONENTS if slope else COMPONENTS[:2],
-        notes=() if slope else (_NO_SLOPE,),
+        components=COMPONENTS if fits else COMPONENTS[:2],
+        notes=() if fits else (_NO_SLOPE if few else _TOO_MANY.format(latent=latent),),
     )
