@@ -66,7 +66,9 @@ def pace_of(evaluation: Evaluation) -> float:
     taken, part = 0.0, evaluation
     try:
         few, *_, many = _TIMED
-        _once(evaluation[:1])  # what happens at a first call only
+        first = _once(evaluation[:1])  # with what happens at a first call only
+        if first > _LONG and (one := _once(evaluation[:1])) > _LONG:
+            return one
         if many * _once(evaluation[:few]) <= few * _FREE:
             return 0.0
         for few in _TIMED:

@@ -26,7 +26,7 @@ def _drawn(case: Case) -> tuple[Wrapped, Sampling]:
     sampling, layout = model.sampling, model.encoding.layout
     if case.loss is not None and layout is not None:
         try:  # what is differentiated may draw in another way than forward
-            rows = case.budget.at_most(min(ROWS, len(case.x)), "examples for the draws", share=0.05, pairs=4)
+            rows = case.budget.at_most(min(ROWS, len(case.x)), "examples for the draws", share=0.05, pairs=2)
             sampling = of_loss(partial(_drawn_by_loss, case.loss, model, layout, case.x[:rows])) or sampling
         except NotApplicable:
             if sampling is None:

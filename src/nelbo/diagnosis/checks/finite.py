@@ -35,7 +35,10 @@ def _walk(case: Case) -> None:
     for network in case.networks:
         for name, parameter in network.named_parameters():
             examine(parameter, f"the weight {name}")
-    few = Evaluation(case.model, case.train.batch[:_WATCHED], seed=case.seed)
+    rows = case.budget.at_most(
+        min(_WATCHED, len(case.train)), "examples followed through the modules", share=0.05, pairs=1, least=4
+    )
+    few = Evaluation(case.model, case.train.batch[:rows], seed=case.seed)
     with ExitStack() as watched:
         for network in case.networks:
             watched.enter_context(watch(network))

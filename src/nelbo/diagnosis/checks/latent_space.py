@@ -47,7 +47,7 @@ def implied_beta(case: Case) -> Implied:
 def _log_px_gradient(train: Evaluation) -> Tensor:
     """(n, latent): gradient of log p(x|z) with respect to z, at the draw z."""
     gradients: list[Tensor] = []
-    at_once = rows_at_once(train.features, passes=8, on=train.device)
+    at_once = rows_at_once(train.features, on=train.device)  # a gradient keeps every layer's output
     for batch, part in zip(train.batch.split(at_once), train.z.split(at_once), strict=True):
         with torch.enable_grad():
             z = part.detach().clone().requires_grad_()
@@ -77,7 +77,9 @@ def _beyond(implied: Implied, factor: float, declared: float) -> bool:
 def _better_width(case: Case, steps: tuple[float, ...], beta: float) -> Estimate | None:
     """The nats that R + beta KL gains at least, with all widths times one factor, or None if it gains none."""
     rows = len(case.train)
-    rows = case.budget.at_most(rows, "examples for other widths", share=0.05, pairs=0.5 * len(steps), least=8)
+    rows = case.budget.at_most(rows, "examples for other widths", share=0.05, pairs=0.5 * len(steps))
+    if rows < _FEWEST:
+        return None
     train, (mu, sigma) = case.train[:rows], (part[:rows] for part in case.normal)
     noise = (train.z - mu) / sigma
     best: Estimate | None = None
@@ -88,6 +90,9 @@ def _better_width(case: Case, steps: tuple[float, ...], beta: float) -> Estimate
         if gain.t > z_critical() and (best is None or gain.value > best.value):
             best = gain.named("at least, by the widths alone")
     return best
+
+
+_FEWEST = 8  # examples for the standard error of a mean
 
 
 @check("over-regularized")
@@ -166,12 +171,10 @@ def holes(case: Case) -> Verdict:
     at_codes = case.log_aggregate(z, leave_one_out=True) - pz.log_prob(z)
     at_samples = case.log_aggregate(samples) - pz.log_prob(samples)
     fallen = int((at_samples < at_codes.sort().values[int(LEVEL * n)]).sum())
-    share = fallen / n
-    error = math.sqrt(max(share * (1 - share), 1e-9) / n)
-    evidence = measured("samples of the prior that fall into holes", share, error, unit="share")
+    evidence = Estimate.share_of(fallen, n, label="samples of the prior that fall into holes")
     # the threshold itself is an estimate from as many draws: both errors count
     rate = LEVEL + z_critical() * math.sqrt(LEVEL / n)
-    if share < _MANY or binomial_excess(fallen, n, rate) >= ALPHA:
+    if fallen < _MANY * n or binomial_excess(fallen, n, rate) >= ALPHA:
         return passed(evidence)
     more = "Give the prior more components: it is learned already." if case.foreign else ""
     return found("warning", evidence, change="" if case.standard_normal_prior else more)

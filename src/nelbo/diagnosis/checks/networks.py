@@ -12,7 +12,7 @@ from nelbo.diagnosis.case import Case, log_weights
 from nelbo.diagnosis.registry import NotApplicable, Verdict, check, found, measured, passed
 from nelbo.diagnosis.significance import z_critical
 from nelbo.estimate import Estimate
-from nelbo.evaluation import Evaluation
+from nelbo.evaluation import Evaluation, rows_at_once
 from nelbo.randomness import example_keys
 from nelbo.training.start import sees_no_mask
 from nelbo.vae import at_condition
@@ -119,7 +119,8 @@ def _dead(case: Case) -> dict[str, tuple[float, int]]:
         with torch.enable_grad():
             rows = min(500, len(case.train))
             rows = case.budget.at_most(rows, "examples for dead units", share=0.05, pairs=3, least=4)
-            for batch in case.train.batch[:rows].split(100):
+            at_once = min(100, rows_at_once(case.train.features, on=case.train.device))
+            for batch in case.train.batch[:rows].split(at_once):
                 model = at_condition(case.model, batch)
                 keys = example_keys(batch.x, batch.c, seed=case.seed, purpose="gradients")
                 z = latents.draw(model.posterior(batch.x), None, keys)
