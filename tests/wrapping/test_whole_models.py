@@ -83,14 +83,44 @@ def test_one_spatial_tensor_of_means_and_log_variances():
             return self.decoder(mu + torch.exp(0.5 * h) * torch.randn_like(mu))
 
     model, normal = Moments(), nelbo.likelihoods.Normal(1.0)
-    with pytest.raises(ValueError, match="write latent=8; else"):
-        nelbo.wrap(model, x=IMAGES, likelihood=normal)
     mu, h = model.encoder(IMAGES).chunk(2, 1)
     exact = 0.5 * (mu**2 + h.exp() - 1 - h).flatten(1).sum(1)
-    for latent in (2, 8):  # channels, and units
+    for latent in (None, 2, 8):  # as decode takes them; channels, and units
         vae = nelbo.wrap(model, x=IMAGES, likelihood=normal, latent=latent)
         assert vae.sampling.training == "logvar"
         torch.testing.assert_close(nelbo.loss(vae, IMAGES).kl, exact)
+    parts = nelbo.wrap(encode=model.encoder, decode=model.decoder, module=model, x=IMAGES, likelihood=normal)
+    torch.testing.assert_close(nelbo.loss(parts, IMAGES).kl, exact)
+
+
+@pytest.mark.parametrize("tells", [True, False])
+def test_a_layer_twice_as_wide_as_z_is_not_taken_for_two_halves(tells):
+    """An encoder of 4 features before the two layers that give the mean and the log variance of 2 latents."""
+
+    class Body(nn.Module):
+        def __init__(self):
+            super().__init__()
+            torch.manual_seed(0)
+            self.encoder, self.decoder = nn.Linear(16, 4), nn.Linear(2, 16)
+            self.mu, self.var = nn.Linear(4, 2), nn.Linear(4, 2)
+
+        def reparameterize(self, mu, logvar):
+            return mu + torch.exp(0.5 * logvar) * torch.randn_like(mu)
+
+        def forward(self, x):
+            mu, h = self.mu(self.encoder(x)), self.var(self.encoder(x))
+            reconstruction = self.decoder(self.reparameterize(mu, h))
+            return (reconstruction, mu, h) if tells else reconstruction
+
+    model, x = Body(), IMAGES.flatten(1)[:, :16]
+    if tells:
+        vae = nelbo.wrap(model, x=x)
+        torch.testing.assert_close(vae.encode(x), model.mu(model.encoder(x)))
+        return
+    with pytest.raises(ValueError, match="both halves of a q.z|x., or a code without any spread"):
+        nelbo.wrap(model, x=x)
+    with pytest.raises(ValueError, match="both halves of a q.z|x., or a code without any spread"):
+        nelbo.wrap(encode=model.encoder, decode=model.decoder, x=x, likelihood=nelbo.likelihoods.Normal(1.0))
 
 
 class Network(nn.Module):

@@ -80,7 +80,10 @@ def infer(
         notes.append(Conclusion("q(z|x)", type(qz).__name__, "encode returns this distribution"))
         return Encoded(EncoderSide(encode, None, "std", qz.mean.shape[1:], flatten, c), qz.mean, None, notes)
     again = encode(x.flatten(1) if flatten else x, *given)
-    layout, why = encoding.find_layout(output, again, len(x), latent)
+    by_decode = encoding.halved(output, (decode,), given) if latent is None else None
+    layout, why = encoding.find_layout(output, again, len(x), latent or by_decode)
+    if by_decode is not None:
+        why = f"encode gives one tensor, {2 * by_decode} wide along its second axis, of which decode takes half"
     if isinstance(layout, Entries) and layout.follows:
         with restoring(modules), in_mode(modules, training=True), suppress(Exception):
             first, second = (encode(x.flatten(1) if flatten else x, *given) for _ in range(2))
@@ -96,6 +99,8 @@ def infer(
             Conclusion("q(z|x)", "not finite", "encode gives NaN or infinite numbers on x: nelbo.diagnose says why")
         )
     sampling, failure = _sampling(x, encode, decode, layout, modules, forwards, flatten)
+    if by_decode is not None and (sampling is None or sampling.training == "other"):
+        raise ValueError(encoding.one_tensor(output))  # such as what two layers make the mean and the spread of
     scale, reason = _scale(scale, layout, spread, sampling, _parameter_name(modules))
     notes.append(Conclusion("q(z|x)", f"the mean and {WORDS[scale]}", f"{why}; {reason}"))
     drawn = ("how the model draws it is not known", failure) if sampling is None else _in_words(sampling, scale)

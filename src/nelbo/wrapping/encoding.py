@@ -7,7 +7,7 @@ distribution. A layout reads the two tensors, and can also put others in their p
 import itertools
 import re
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any, Literal, NamedTuple, final
@@ -377,17 +377,45 @@ def _layout_of_tensor(output: Tensor, again: Any, batch: int, latent: int | None
             "return mu, logvar"
         )
     if latent is None:
-        raise ValueError(
-            f"encode gives one tensor of shape {tuple(output.shape)}: both halves of a q(z|x), or a code without any "
-            f"spread? For two halves (means, then spreads) write latent={output[0].numel() // 2}; else let it return "
-            "(mu, logvar). For a plain autoencoder use nelbo.Autoencoder"
-        )
+        raise ValueError(one_tensor(output))
     if output.dim() < 2 or output.shape[1] % 2 or 2 * latent not in (output.shape[1], output[0].numel()):
         raise ValueError(
             f"encode gives one tensor of shape {tuple(output.shape)}, expected ({batch}, {2 * latent}) or ({batch}, "
             f"{2 * latent}, ...) for latent={latent}: the means, then the spreads; let it return (mu, logvar)"
         )
     return Halves(), f"encode gives one tensor of shape {tuple(output.shape)}, twice latent={latent}"
+
+
+def one_tensor(output: Any) -> str:
+    """What a user can do where encode gives one tensor, of which nothing tells what it is."""
+    return (
+        f"encode gives one tensor of shape {tuple(output.shape)}: both halves of a q(z|x), or a code without any "
+        f"spread? For two halves (means, then spreads) write latent={output[0].numel() // 2}; else let it return "
+        "(mu, logvar). For a plain autoencoder use nelbo.Autoencoder"
+    )
+
+
+def halved(output: Any, decodes: Iterable[Callable[..., Any]], given: tuple[Tensor, ...]) -> int | None:
+    """The number of latents, or channels, where encode's one tensor is twice what decode takes; None elsewhere.
+
+    Args:
+        output: of encode.
+        decodes: what may be decode.
+        given: its arguments beside z.
+    """
+    if not isinstance(output, Tensor) or output.dim() < 2 or output.shape[1] % 2:
+        return None
+    half = output.shape[1] // 2
+    told = any(_runs(decode, output[:, :half], given) and not _runs(decode, output, given) for decode in decodes)
+    return half if told else None
+
+
+def _runs(function: Callable[..., Any], z: Tensor, given: tuple[Tensor, ...]) -> bool:
+    try:
+        function(z, *given)
+    except Exception:
+        return False
+    return True
 
 
 def _same_values(a: Tensor, b: Tensor) -> bool:

@@ -5,6 +5,7 @@ An interface is told by its attributes and by what it answers, never by the name
 
 import inspect
 from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
@@ -206,12 +207,20 @@ def _rows(c: Tensor, x: Tensor) -> Tensor:
 def _encode(holder: nn.Module, x: Tensor, c: Tensor | None, latent: int | None) -> tuple[Function, Tensor]:
     """The first candidate whose answer holds a mean and a spread, and the mean."""
     reasons: list[str] = []
+    tried: list[Function] = []
     for candidate in _candidates(holder, _ENCODES, c, _through_inference):
         function = as_it_takes(candidate, x, c)
         try:
             return function, _mean(function, x, c, latent)
         except Exception as error:
             reasons.append(f"{describe(function)}: {error}")
+            tried.append(function)
+    for function in tried if latent is None else ():
+        with suppress(Exception):
+            decodes = _candidates(holder, _DECODES, c, _through_generative)
+            half = encoding.halved(function(x, *(() if c is None else (c,))), decodes, () if c is None else (c,))
+            if half is not None:
+                return function, _mean(function, x, c, half)
     message = "; or ".join(reasons)
     codebook = " A model with a codebook (VQ, FSQ) has codes in place of q(z|x): write nelbo.wrap_codes(model, x=x)."
     raise ValueError(

@@ -268,7 +268,8 @@ def wrap(
             distribution. A function makes the distribution of what decode returns. Of a whole model that does not say
             it, a family that fits x is assumed, and said so.
         prior: p(z); N(0, I) if None.
-        latent: number of latent dimensions, or of channels of a spatial z; needed where encode returns one tensor.
+        latent: number of latent dimensions, or of channels of a spatial z; needed where encode returns one tensor, and
+            where decode takes any number.
         scale: of the spread that encode returns: "logvar", "log_std", "std", "variance" or "softplus" (its softplus is
             the standard deviation).
         output: what decode gives, by a name in ``likelihood.readings``: "logits" or "probabilities", "log_rates" or
