@@ -1,13 +1,15 @@
 """torchrun's variables: read in one place, and refused by name where they cannot be meant."""
 
 import re
+import threading
 from pathlib import Path
 
 import pytest
 
+from nelbo import workers
 from nelbo.cli import main
 from nelbo.launcher import Launched, launched
-from nelbo.workers import dealt, working_together
+from nelbo.workers import Workers, dealt, working_together
 
 NAMES = ("MASTER_ADDR", "WORLD_SIZE", "RANK", "LOCAL_RANK")
 
@@ -52,6 +54,30 @@ def test_what_cannot_be_meant_is_named(values, message, monkeypatch, capsys):
             call()
     assert main(["fit", "digits"]) == 1
     assert f"nelbo: {message}" in capsys.readouterr().err
+
+
+def test_a_process_says_whom_it_waits_for(monkeypatch, capsys):
+    set_to(monkeypatch, {"MASTER_ADDR": "10.0.0.7", "WORLD_SIZE": "4", "RANK": "3"})
+    monkeypatch.setenv("MASTER_PORT", "29500")
+    said, told = [], threading.Event()
+
+    class Alarm(threading.Timer):
+        def run(self):
+            super().run()
+            told.set()
+
+    monkeypatch.setattr(workers.threading, "Timer", Alarm)
+    monkeypatch.setattr(workers.devices, "take_one", lambda rank: None)
+    monkeypatch.setattr(workers.atexit, "register", lambda function: None)
+    monkeypatch.setattr(workers.distributed, "get_rank", lambda: 3)
+    monkeypatch.setattr(workers.distributed, "init_process_group", lambda: None)
+    for patience in (1000.0, 0.0):
+        monkeypatch.setattr(workers, "_PATIENCE", patience)
+        assert working_together(8) == Workers(3, 4)
+        said.append(capsys.readouterr().err)
+        monkeypatch.setattr(workers.distributed, "init_process_group", lambda: told.wait(60))
+    message = "nelbo: process 3 of 4 (numbered from 0) waits for the others at 10.0.0.7:29500; stop it if one of them"
+    assert said == ["", f"{message} failed\n"]
 
 
 def test_no_other_file_reads_them():

@@ -29,6 +29,11 @@ def launched() -> Launched:
     return Launched(rank, size, _number("LOCAL_RANK", 0))
 
 
+def meeting_place() -> str:
+    """Host and port at which the processes of a launcher meet."""
+    return f"{os.environ.get('MASTER_ADDR', '?')}:{os.environ.get('MASTER_PORT', '?')}"
+
+
 def _number(name: str, default: int | None, *, least: int = 0, below: int | None = None) -> int:
     text = os.environ.get(name)
     if text is None and default is not None:

@@ -7,6 +7,8 @@ the pieces were dealt out. All else that is said are a few tensors and texts; no
 import atexit
 import contextlib
 import math
+import sys
+import threading
 from collections.abc import Callable, Generator, Iterator, Sequence
 from contextvars import ContextVar
 from dataclasses import dataclass
@@ -16,8 +18,9 @@ import torch
 from torch import Tensor, distributed
 
 from nelbo import devices
-from nelbo.launcher import launched
+from nelbo.launcher import launched, meeting_place
 
+_PATIENCE = 20.0  # seconds without a word while processes meet
 _AT_ONCE = 1 << 22  # numbers of a sum that travel at a time: each process holds those of all others
 
 
@@ -215,9 +218,26 @@ def working_together(pieces: int) -> Workers:
         return ALONE
     if not there:
         devices.take_one(launched().local_rank)
-        distributed.init_process_group()
+        with _told_of_waiting(size):
+            distributed.init_process_group()
         atexit.register(distributed.destroy_process_group)
     return Workers(distributed.get_rank(), size)
+
+
+@contextlib.contextmanager
+def _told_of_waiting(size: int) -> Generator[None]:
+    """Within, say on standard error whom this process waits for where that takes long; torch waits for half an hour."""
+    note = (
+        f"nelbo: process {launched().rank} of {size} (numbered from 0) waits for the others at {meeting_place()}; stop "
+        "it if one of them failed"
+    )
+    timer = threading.Timer(_PATIENCE, lambda: print(note, file=sys.stderr, flush=True))
+    timer.daemon = True
+    timer.start()
+    try:
+        yield
+    finally:
+        timer.cancel()
 
 
 def _meeting_place(device: torch.device) -> torch.device:
