@@ -1,5 +1,7 @@
 """Likelihoods with several numbers for each feature: every layout and scale gives the numbers of plain PyTorch."""
 
+import re
+
 import pytest
 import torch
 from torch.distributions import NegativeBinomial, Normal
@@ -53,6 +55,26 @@ CATEGORIES = {
 def test_categories(form):
     got, raw = log_px(nelbo.likelihoods.Categorical(V), Plain(V, CATEGORIES[form]), IDS.float())
     expected = -F.cross_entropy(raw.transpose(1, 2), IDS, reduction="none").sum(1)
+    torch.testing.assert_close(got, expected, rtol=1e-4, atol=1e-4)
+
+
+WRONG = {
+    "of the features": (lambda raw: raw.softmax(1), rf"over the {L} features, .* Write softmax\(..., dim=-1\)"),
+    "of the batch": (lambda raw: raw.softmax(0), rf"over the {N} examples of a batch, .*dim=-1"),
+    "of all": (lambda raw: raw.flatten(1).softmax(1).view_as(raw), "over a whole example, not over the 4 classes"),
+    "class axis first": (lambda raw: raw.transpose(1, 2).softmax(2), r"Write softmax\(..., dim=1\)"),
+    "logarithms": (lambda raw: raw.log_softmax(1), r"logarithms of numbers in .* Write log_softmax\(..., dim=-1\)"),
+}
+
+
+@pytest.mark.parametrize("form", WRONG)
+def test_a_softmax_along_the_wrong_axis_is_not_taken_for_logits(form):
+    decode, message = WRONG[form]
+    with pytest.raises(ValueError, match=message):
+        log_px(nelbo.likelihoods.Categorical(V), Plain(V, decode), IDS.float())
+    got, raw = log_px(nelbo.likelihoods.Categorical(V), Plain(V, decode), IDS.float(), output="logits")
+    given = decode(raw) if form == "class axis first" else decode(raw).transpose(1, 2)
+    expected = -F.cross_entropy(given, IDS, reduction="none").sum(1)
     torch.testing.assert_close(got, expected, rtol=1e-4, atol=1e-4)
 
 
@@ -115,6 +137,18 @@ def test_counts(form):
     got, raw = log_px(nelbo.likelihoods.NegativeBinomial(), Plain(2, NUMBERS[form]), COUNTS, output=output)
     log_mean, log_r = raw.unbind(-1)
     expected = NegativeBinomial(log_r.exp(), logits=log_mean - log_r).log_prob(COUNTS).sum(1)
+    torch.testing.assert_close(got, expected, rtol=1e-4, atol=1e-4)
+
+
+@pytest.mark.parametrize("name", ["logits", "probs"])
+def test_odds_are_not_taken_for_a_mean(name):
+    """As torch's own distribution has them: its mean is total_count * exp(logits)."""
+    model = Plain(2, lambda raw: {"total_count": raw[..., 0].exp(), name: raw[..., 1].sigmoid()})
+    with pytest.raises(ValueError, match="wants a mean and a dispersion") as error:
+        log_px(nelbo.likelihoods.NegativeBinomial(), model, COUNTS)
+    advised = eval(re.search(r"write likelihood=(.*)", str(error.value))[1])  # the line as it stands
+    got, raw = log_px(advised, model, COUNTS)
+    expected = NegativeBinomial(raw[..., 0].exp(), **{name: raw[..., 1].sigmoid()}).log_prob(COUNTS).sum(1)
     torch.testing.assert_close(got, expected, rtol=1e-4, atol=1e-4)
 
 

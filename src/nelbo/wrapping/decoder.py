@@ -36,6 +36,7 @@ from nelbo.wrapping.given import Conclusion
 from nelbo.wrapping.modules import Function, in_float
 
 _SHARE = 0.05  # nats per feature by which one reading of decode must explain x better than the other to contradict
+_OFF = 1e-2  # of probabilities, by which their sum may differ from 1
 _CALIBRATED = 1.3  # a factor by which the residuals of a trained decoder may differ from its sigma
 # fmt: off
 _RECONSTRUCTIONS = (
@@ -284,12 +285,13 @@ def infer(
 
     if isinstance(place, Place) and likelihood.parameters_per_feature > 1:
         place, found = _ordered(value, place.path, x, likelihood, axis, read)
+        if output is None and any(scale.certain for scale in likelihood.readings.values()):
+            _check_shares([in_float(place.read(answer)) for answer in answers()], likelihood, event, place.order)
     else:
         found = read(place)
     scale_name, scale, why = found
     side = DecoderSide(decode, place, scale_name, scale, latent_shape, parameters, c)
-    family = type(likelihood).__name__
-    notes.append(Conclusion("p(x|z)", f"{family}, of which decode gives the {scale_name}", why))
+    notes.append(Conclusion("p(x|z)", f"{type(likelihood).__name__}, of which decode gives the {scale_name}", why))
     if isinstance(place, Place) and place.order is not None:
         k, why = likelihood.parameters_per_feature, f"decode gives {tuple(place.order.shape)} for each z"
         notes.append(Conclusion("p(x|z)", f"the {k} numbers of a feature stand on the {place.order.name} axis", why))
@@ -448,6 +450,33 @@ def _scale(
     return Found(name, scales[name], reach)
 
 
+def _check_shares(answers: list[Tensor], likelihood: Likelihood, event: torch.Size, order: Order | None) -> None:
+    """A ValueError where probabilities, or their logarithms, sum to 1 along another axis than that of the classes."""
+    k = likelihood.parameters_per_feature
+    values = [answer.reshape(len(answer), k, *event) for answer in answers]
+    logarithms = all(bool((part <= 0).all()) for part in values)
+    shares = [part.exp() for part in values] if logarithms else values
+    if not all(bool(((part >= 0) & (part <= 1)).all()) for part in shares):
+        return
+
+    def sum_to_one(*axes: int) -> bool:
+        return all(bool(((part.sum(axes) - 1).abs() < _OFF).all()) for part in shares)
+
+    places = {(0,): f"the {len(shares[0])} examples of a batch", tuple(range(1, shares[0].dim())): "a whole example"}
+    for axis, size in enumerate(event):
+        if size > 1:
+            places[(2 + axis,)] = f"the {size} {'features' if len(event) == 1 else f'entries of axis {axis} of x'}"
+    wrong = [over for axes, over in places.items() if sum_to_one(*axes)]
+    if wrong and not sum_to_one(1):
+        dim = {"first": 1, "second": 2, "last": -1}["first" if order is None else order.name]
+        name, numbers = ("log_softmax", "logarithms of numbers") if logarithms else ("softmax", "numbers")
+        raise ValueError(
+            f"decode gives {numbers} in [0, 1] that sum to 1 over {wrong[0]}, not over the {k} classes of each "
+            f"feature: a {name} along the wrong axis. Write {name}(..., dim={dim}) in decode, or output='logits' if "
+            "they are logits all the same"
+        )
+
+
 def _spread_scale(spread: Spread) -> Scale:
     """The reading of (mean, spread), one behind the other, with the spread on a scale."""
 
@@ -592,6 +621,15 @@ def _center_first(output: Any, names: Mapping[Path, str], likelihood: Likelihood
     plain = {path: "".join(w for w in name.lower().split("_") if w not in _DECORATION) for path, name in names.items()}
     plain = {path: name.removeprefix("log") for path, name in plain.items()}
     first, second = names
+    odds = [path for path, name in names.items() if name.lower() in ("logits", "probs")]
+    if odds:
+        name = odds[0][-1]
+        raise ValueError(
+            f"decode gives {shown(first)} and {shown(second)}, and {type(likelihood).__name__} wants a mean and a "
+            "dispersion; write likelihood=lambda out: torch.distributions.Independent(torch.distributions."
+            f"{type(likelihood).__name__}(out[{next(p for p in names if p not in odds)[-1]!r}], "
+            f"{names[odds[0]].lower()}=out[{name!r}]), 1)"
+        )
     centers, beside = ([path for path in names if plain[path] in words] for words in (_CENTERS, _BESIDE))
     if centers == [second] or beside == [first]:
         return second, first
