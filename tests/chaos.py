@@ -15,6 +15,7 @@ import signal
 import subprocess
 import sys
 import tempfile
+import threading
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -26,6 +27,7 @@ from pyarrow import parquet
 from nelbo.runs import WEIGHTS
 from tests.training.test_sharded import started
 
+_GRACE = 60.0  # seconds within which a process whose peer died at work has ended by itself
 ROWS, GROUP, PROCESSES = 6000, 500, (1, 2, 4)
 _VAE = ["table.parquet", "--standardize", "--recipe", "vae", "--likelihood", "normal"]
 FITS = {
@@ -65,6 +67,23 @@ def run(
     return hit, all(process.returncode == 0 for process in alive), "\n".join(text for pair in said for text in pair)
 
 
+def _end_those_left(alive: list[subprocess.Popen[str]], *, met: bool) -> None:
+    """End the peers of a process that died, as a launcher does; an error where they were at work and did not end.
+
+    Those that never met it wait for half an hour, as torch does.
+    """
+    threads = [threading.Thread(target=process.wait, daemon=True) for process in alive]
+    for thread in threads:
+        thread.start()
+    until = time.monotonic() + (_GRACE if met else 1.0)
+    for thread in threads:
+        thread.join(max(0.0, until - time.monotonic()))
+    left = [process for process in alive if process.poll() is None]
+    for process in left:
+        process.kill()
+    assert not (left and met), f"{len(left)} processes still run {_GRACE:.0f} s after one of them was killed at work"
+
+
 def quietly(_: list[subprocess.Popen[str]]) -> bool:
     return False
 
@@ -98,6 +117,8 @@ class Killer:
         for process in hit:
             process.send_signal(signal.SIGKILL)
         self.kills += bool(hit)
+        if hit:
+            _end_those_left(alive, met=_written(self.out) != before)
         return bool(hit)
 
 
