@@ -93,3 +93,20 @@ def test_the_first_line_of_a_history_has_it_too():
     x = table(200)
     run = quick(small("vae", likelihood="normal"), x, epochs=2, objective=ELBO(), device="cpu")
     assert run.history[0]["validation_nelbo"] < run.history[0]["train_nelbo"]
+
+
+def test_large_images_are_taken_a_few_at_a_time(monkeypatch):
+    """A thousand of 3 x 64 x 64 would take gigabytes in a convolutional network."""
+    rows = []
+    kept = nelbo.likelihoods.Normal.optimum
+
+    def optimum_of(self, px, x, weights=None):
+        rows.append(len(x))
+        return kept(self, px, x, weights)
+
+    monkeypatch.setattr(nelbo.likelihoods.Normal, "optimum", optimum_of)
+    x = np.random.default_rng(0).normal(size=(221, 12288)).astype("f4")
+    vae = nelbo.recipes.vae((12288,), latent=2, hidden=(2,), likelihood="normal")
+    run = quick(vae, x, epochs=1, batch_size=50, device="cpu", validation=0)
+    assert max(rows) == 170
+    assert run.model.px_family.sigma == pytest.approx(best_sigma(run), rel=0.02)
