@@ -173,3 +173,16 @@ def test_the_densities_are_those_of_scipy():
     positive = x + 0.5
     torch.testing.assert_close(log_normal.log_prob(positive), torch.from_numpy(known.logpdf(positive.numpy())))
     torch.testing.assert_close(log_normal.mean, torch.from_numpy(known.mean()))
+
+
+@pytest.mark.parametrize("order", [1, -1])
+def test_means_keep_their_fractions_and_gradients_wherever_the_categories_stand(order):
+    """A first column of categories, whose most probable one is an integer, made integers of all means."""
+    family = Columns(dict(list({"job": "categorical:3", "height": "normal"}.items())[::order]))
+    given = torch.tensor([{1: [3.0, 1.0, 0.0, 0.25], -1: [0.25, 3.0, 1.0, 0.0]}[order]], requires_grad=True)
+    value = family.point_estimate(family(given, 1))
+    at = list(family.families).index("height")
+    assert value.is_floating_point()
+    (slope,) = torch.autograd.grad(value[0, at], given)
+    assert float(slope.abs().sum()) == 1.0
+    assert float(value[0, at].detach()) == 0.25

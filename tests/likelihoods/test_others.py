@@ -7,6 +7,7 @@ import torch
 
 from nelbo.likelihoods import Categorical, DiscretizedLogistic, NegativeBinomial, Normal, Poisson
 from nelbo.likelihoods.normal import IndependentNormal
+from nelbo.likelihoods.ranges import CutNormal
 
 
 def decoded(*rows):
@@ -118,3 +119,14 @@ def test_normal_is_torch_s(event, scale):
         torch.autograd.grad(px.log_prob(x).square().sum(), (mean, log_sigma)) for px in (expected, found)
     )
     torch.testing.assert_close(slopes, by_hand)
+
+
+@pytest.mark.parametrize("scale", [np.exp(-5.0), 0.1, 3.0])
+@pytest.mark.parametrize("loc", [-1.0, -0.05, 0.01, 0.5, 0.97, 1.05, 2.0])
+def test_draws_within_0_and_1_are_scipy_s_however_far_the_mean_lies_outside(loc, scale):
+    """150 standard deviations outside the probability of the interval is no number: all draws were at the other end."""
+    cut = CutNormal(torch.tensor([loc]), torch.tensor([float(scale)]))
+    u = torch.linspace(0.001, 0.999, 333)[:, None]
+    exact = scipy.stats.truncnorm(-loc / scale, (1 - loc) / scale, loc, scale)
+    np.testing.assert_allclose(cut.icdf(u)[:, 0].double(), exact.ppf(u[:, 0].numpy()), rtol=2e-3, atol=2e-7)
+    assert float(cut.mean) == pytest.approx(exact.mean(), rel=2e-3, abs=2e-7)

@@ -123,8 +123,8 @@ class Columns(Likelihood):
 
     def point_estimate(self, px: Distribution) -> Tensor:
         """The mean of each column; of categories, the most probable one."""
-        each = [family.point_estimate(part) for family, part in self._parts(px)]
-        return torch.cat([values.to(each[0].dtype) for values in _floats(each)], -1).index_select(-1, self._order)  # pyright: ignore[reportArgumentType]
+        each = _floats([family.point_estimate(part) for family, part in self._parts(px)])
+        return torch.cat(each, -1).index_select(-1, self._order)  # pyright: ignore[reportArgumentType]
 
     def averaged(self, px: Distribution) -> Tensor:
         """What each family averages, side by side, (\\*batch, numbers)."""

@@ -7,12 +7,14 @@ from typing import Any, final
 import torch
 from torch import Tensor, nn
 from torch.distributions import Distribution, Independent, constraints
-from torch.special import log_ndtr, ndtr, ndtri
+from torch.special import log_ndtr, ndtri
 
+from nelbo.devices import widened
 from nelbo.latents import Expandable
 from nelbo.likelihoods.likelihood import LIKELIHOODS, Likelihood
 from nelbo.nn import Log
 
+_TAIL, _NEWTON = -30.0, 4  # log Phi(y) from which on y is found by Newton's steps, and how many
 _HALF_LOG_2PI = 0.5 * math.log(2 * math.pi)
 _REACH = 1.5  # how far from 1/2 the mean of a normal may lie that is cut off at 0 and 1
 
@@ -135,12 +137,25 @@ class CutNormal(_OfNormal):
     @property
     def mean(self) -> Tensor:
         low, high, mirrored = self._ends()
+        low, high = widened(low), widened(high)
         mass = self._log_mass(low, high)
         off = (-0.5 * low.square() - _HALF_LOG_2PI - mass).exp() - (-0.5 * high.square() - _HALF_LOG_2PI - mass).exp()
-        return (self.loc + self.scale * torch.where(mirrored, -off, off)).clamp(0.0, 1.0)
+        mean = widened(self.loc) + widened(self.scale) * torch.where(mirrored, -off, off)
+        return mean.clamp(0.0, 1.0).to(self.loc.dtype)
 
     def icdf(self, value: Tensor) -> Tensor:
         low, high, mirrored = self._ends()
-        u = torch.where(mirrored, 1 - value, value)
-        y = ndtri(ndtr(low) + u * (ndtr(high) - ndtr(low)))
-        return (self.loc + self.scale * torch.where(mirrored, -y, y)).clamp(0.0, 1.0)
+        low, high, u = widened(low), widened(high), widened(torch.where(mirrored, 1 - value, value))
+        y = _of_log_ndtr(torch.logaddexp(log_ndtr(low), u.log() + self._log_mass(low, high)))
+        return (self.loc + self.scale * torch.where(mirrored, -y, y)).clamp(0.0, 1.0).to(self.loc.dtype)
+
+
+def _of_log_ndtr(log_p: Tensor) -> Tensor:
+    """The y with log Phi(y) = log_p, also where Phi(y) is no floating-point number: 150 standard deviations out."""
+    in_tail = log_p < _TAIL
+    y = torch.where(in_tail, -(-2 * log_p).sqrt(), ndtri(log_p.clamp(min=_TAIL).exp()))
+    for _ in range(_NEWTON):
+        log_phi = log_ndtr(y)
+        step = (log_phi - log_p) * (log_phi + 0.5 * y.square() + _HALF_LOG_2PI).exp()
+        y = torch.where(in_tail, y - step, y)
+    return y
