@@ -108,5 +108,13 @@ def test_missing_values_are_taken_where_asked_for(x):
     holes = np.where(np.random.default_rng(0).random(x.shape) < 0.1, np.nan, x)
     with pytest.raises(ValueError, match="NaN"):
         VAEDensity(**QUICK).fit(holes)
-    density = VAEDensity(recipe="missing_vae", takes_missing=True, method="elbo", **QUICK).fit(holes)
-    assert np.isfinite(density.score_samples(holes)).all()
+    for asked in ({"recipe": "missing_vae"}, {"takes_missing": True}):
+        density = VAEDensity(method="elbo", **asked, **QUICK).fit(holes)
+        assert np.isfinite(density.score_samples(holes)).all()
+
+
+@pytest.mark.parametrize("contamination", ["auto", 0.7, 0, True])
+def test_a_contamination_that_cannot_be_meant_is_refused_before_the_training(x, contamination):
+    detector = VAEOutlierDetector(contamination=contamination, epochs=10**9)
+    with pytest.raises(ValueError, match="a share above 0 and at most 0.5, got .*write contamination=0.1"):
+        detector.fit(x)

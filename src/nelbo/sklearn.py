@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from nelbo import recipes, training
 from nelbo.data import Batch
 from nelbo.measure import Scores, score_samples, threshold
-from nelbo.measure.scores import Method, filled_up
+from nelbo.measure.scores import Method, check_contamination, filled_up
 from nelbo.nn import Activation
 from nelbo.objectives import Objective
 from nelbo.runs import Run
@@ -71,7 +71,7 @@ class _Estimator(BaseEstimator):
     Args:
         recipe: a name in :mod:`nelbo.recipes`.
         latent, likelihood, hidden, activation, prior, posterior: of the recipe; None is the recipe's own.
-        takes_missing: NaN in X is what was not observed.
+        takes_missing: NaN in X is what was not observed; the recipe "missing_vae" takes it by itself.
         recipe_arguments: further arguments of the recipe, such as {"beta": 4.0} for beta_vae.
         random_state: an integer, a RandomState, or None for another seed at each fit.
         objective, validation, epochs, batch_size, learning_rate, schedule, learning_rate_warm_up, weight_decay, clip,
@@ -108,9 +108,13 @@ class _Estimator(BaseEstimator):
     threads: int | None = None
     random_state: Any = None
 
+    @property
+    def _takes_missing(self) -> bool:
+        return self.takes_missing or self.recipe == "missing_vae"
+
     def __sklearn_tags__(self) -> Any:
         tags: Any = super().__sklearn_tags__()
-        tags.input_tags.allow_nan = self.takes_missing
+        tags.input_tags.allow_nan = self._takes_missing
         return tags
 
     def fit(self, X: Any, y: Any = None) -> Self:
@@ -133,7 +137,7 @@ class _Estimator(BaseEstimator):
     def _checked(self, X: Any, *, reset: bool = False, **options: Any) -> NDArray[Any]:
         if not reset:
             check_is_fitted(self)
-        finite = "allow-nan" if self.takes_missing else True
+        finite = "allow-nan" if self._takes_missing else True
         checked: Any = validate_data(self, X, reset=reset, dtype=_REAL, ensure_all_finite=finite, **options)
         return checked
 
@@ -224,6 +228,7 @@ class VAEOutlierDetector(OutlierMixin, _Scored):
 
     def fit(self, X: Any, y: Any = None) -> Self:
         """Train on the rows of X, (n_samples, n_features), and take the threshold; y is ignored."""
+        check_contamination(self.contamination)
         self.training_scores_ = self._scores(self._trained(X)).value.numpy()
         found = threshold(torch.from_numpy(self.training_scores_), self.contamination)
         self.offset_, self.offset_error_ = float(found), found.error

@@ -336,3 +336,10 @@ def test_numbers_beyond_what_a_model_can_see_are_refused(tmp_path, power, option
     assert ("or write standardize=True" in str(error.value)) == (power == 40)
     if power == 40:
         assert float(load(tmp_path / "t.csv", standardize=True).train.take(9).abs().max()) < 3
+
+
+def test_columns_of_one_name_are_refused_beside_words_too(tmp_path):
+    (tmp_path / "twice.csv").write_text("a,a,k\n1,2,x\n3,4,y\n")
+    for columns in (None, "all"):
+        with pytest.raises(ValueError, match="columns of different names, got .a. more than once"):
+            load(tmp_path / "twice.csv", columns=columns)

@@ -179,3 +179,39 @@ def test_independent_features_of_what_was_observed():
     torch.testing.assert_close(level.float(), exact, rtol=0.02, atol=0.1)
     ones = with_holes((x > 0).float())
     assert bool(independent_features(ones, ones).value.isfinite().all())
+
+
+def test_holes_that_were_asked_for_may_come_later(folder, tmp_path, capsys):
+    """A complete table, --missing observed: the model takes the holes of new data."""
+    table = read_csv(folder / "people.csv")
+    whole = {name: table[name].drop_null().to_numpy()[:90] for name in table.schema.names}
+    write_csv(pa.table(whole), tmp_path / "complete.csv")
+    line = ["fit", str(tmp_path / "complete.csv"), "--missing", "observed", "--epochs", "1", "--hidden", "8"]
+    assert main([*line, "--out", str(tmp_path / "run")]) == 0
+    assert "No value is missing, and --missing observed was asked for: --recipe missing_vae" in capsys.readouterr().out
+    assert main(["impute", str(tmp_path / "run"), str(folder / "people.csv"), "--samples", "100"]) == 0
+
+
+def test_a_positive_column_without_a_value_in_new_rows_is_not_observed(tmp_path):
+    """Nothing was standardized by it: a row that lacks it could not be read at all."""
+    rng = np.random.default_rng(0)
+    columns = {"income": np.exp(rng.normal(size=200)).round(3), "job": rng.choice(["a", "b"], 200)}
+    columns["income"][::9] = np.nan
+    run = nelbo.fit(
+        nelbo.recipes.table_vae(data := nelbo.data.load(columns, columns="all")), data, epochs=1, progress=False
+    )
+    without = {"income": np.full(3, np.nan), "job": columns["job"][:3]}
+    whole = {name: values[[0, 1, 2, 3, 9]] for name, values in columns.items()}
+    assert run.examples(without).stored([0, 1, 2])[:, 0].isnan().all()
+    torch.testing.assert_close(run.encode(without)[0], run.encode(whole)[0])  # row 0 has none either
+    with pytest.raises(ValueError, match="income.*greater than 0"):
+        nelbo.measure.score_samples(run, {"income": np.full(3, -5.0), "job": columns["job"][:3]})
+
+
+def test_a_row_without_any_value_has_no_scale(folder):
+    x = np.random.default_rng(0).normal(size=(300, 4)).astype("f4")
+    x[7] = np.nan
+    vae = nelbo.recipes.missing_vae((4,), latent=2, hidden=(8,), likelihood="normal")
+    findings = nelbo.diagnose(vae, torch.tensor(x[:200]), held_out=torch.tensor(x[200:]), only=["another-scale"])
+    assert not findings
+    assert not [e for p in findings.passed for e in p.evidence if "n/a" in str(e)]

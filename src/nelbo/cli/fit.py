@@ -117,6 +117,7 @@ def _start(
         pick_device(values["device"])  # before anything is read or downloaded
     seed = values["seed"] or 0
     options = given(DATA, values)
+    expects_holes = bool(options.get("missing"))  # asked for, though there may be none yet
     if not options.keys() & {"columns", "types"}:
         options |= for_table(previewed(data, options), options)
     loaded = nelbo_data.load(data, seed=seed, **options)
@@ -128,6 +129,10 @@ def _start(
     if loaded.missing:
         recipe = recipe or "missing_vae"
         print(f"{loaded.missing:,} values are missing: --recipe {recipe}, whose encoder is told which")
+    elif expects_holes:
+        recipe = recipe or "missing_vae"
+        chosen.setdefault("takes_missing", True)
+        print(f"No value is missing, and --missing observed was asked for: --recipe {recipe} takes data with holes")
     recipe = recipe or "vae"
     _only_its_own(recipe, chosen)
     model, suggestion = recipes.make_for(loaded, recipe, **chosen)

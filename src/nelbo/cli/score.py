@@ -26,7 +26,7 @@ from nelbo.data import Batch, Dataset
 from nelbo.estimate import Estimate
 from nelbo.files import write_bytes
 from nelbo.measure import Scores, score_samples, threshold
-from nelbo.measure.scores import BOUND, OF_MANY, Method, Threshold
+from nelbo.measure.scores import BOUND, OF_MANY, Method, Threshold, check_contamination
 
 _FORMATS = (".csv", ".parquet")
 _REFERENCE = 10_000  # examples at most that a threshold is taken from
@@ -82,6 +82,8 @@ def score(
             started here, of one CPU each. Needs nelbo[cluster].
     """
     # the threshold is taken here, and the others read it from the run
+    if contamination is not None:
+        check_contamination(contamination)
     arguments: dict[str, Any] = {**locals(), "contamination": None, "flag": flag or contamination is not None}
     by = ByRay.of(score, **arguments)
     path = out or run / "scores.csv"

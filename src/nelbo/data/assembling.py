@@ -1,5 +1,6 @@
 """From stored values and options to training, validation and test set."""
 
+import math
 import re
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
@@ -192,7 +193,9 @@ def _by_column(kinds: Iterable[ColumnKind], options: dict[str, Any], moments: Mo
             f"a mixed table is scaled column by column, and does not take {given[0]}={options[given[0]]!r}; drop it"
         )
     each = [kind.shift_and_scale(*m) for kind, *m in zip(kinds, *moments.mean_and_std(noise=False), strict=True)]
-    return Preparation(mean=tuple(shift for shift, _ in each), std=tuple(scale for _, scale in each))
+    # of other data than a run's, whose own takes the place of this: they may have no value here, or none that fits
+    usable = [pair if math.isfinite(pair[0]) and 0 < pair[1] < math.inf else (0.0, 1.0) for pair in each]
+    return Preparation(mean=tuple(shift for shift, _ in usable), std=tuple(scale for _, scale in usable))
 
 
 def _on_missing(

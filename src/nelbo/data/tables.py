@@ -124,8 +124,8 @@ def _chosen(
     index = row_indices(schema) if everything else []
     present = [n for n in schema.names if n != apart and n not in index]
     names = present if everything else list(columns or ())
-    known = [n for n in present if is_numeric(schema.field(n).type)]
     check_names(schema, file, names, label=apart, present=present)
+    known = [n for n in present if is_numeric(schema.field(n).type)]
     kinds, notes = kinds_of(schema, names, column, file, given=given, all_of_them=everything)
     stored = [dtype_of(schema.field(n).type) for n in kinds if n in known]
     return tuple(kinds), np.result_type(np.float32, *stored), [*on_indices(index), *notes], kinds

@@ -169,7 +169,7 @@ def weighted(
             (
                 heavy,
                 lambda: (
-                    f"Pareto k is above {float(limit[heavy].max()):.2f} (largest {float(k[heavy].max()):.2f}): a "
+                    f"Pareto k is above {float(limit[heavy].max()):.2f} (largest {_shape(float(k[heavy].max()))}): a "
                     f"few of {int(drawn[heavy].max()):,} weights carry the sum, so log p(x) is probably too low there, "
                     f"by more than its standard error says. More draws help little; {_advised(_ADVICE[method])}"
                 ),
@@ -194,6 +194,11 @@ def weighted(
             f"examples with {most:,} draws (largest {float(values[1].max()):.2g})"
         ]
     )
+
+
+def _shape(k: float) -> str:
+    """A Pareto k in few digits, however large."""
+    return f"{k:.2f}" if k < 100 else "above 100"
 
 
 def _counts(samples: int | None, target: float | None) -> tuple[int, int]:

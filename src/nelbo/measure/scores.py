@@ -210,6 +210,15 @@ def _scores(found: list[tuple[Tensor, Tensor | None]], method: str) -> Scores:
     )
 
 
+def check_contamination(contamination: Any) -> None:
+    """Raise a ValueError where a share of outliers cannot be meant."""
+    number = isinstance(contamination, int | float) and not isinstance(contamination, bool)
+    if not (number and 0 < contamination <= 0.5):
+        raise ValueError(
+            f"contamination must be a share above 0 and at most 0.5, got {contamination!r}; write contamination=0.1"
+        )
+
+
 def threshold(scores: Tensor | Estimate, contamination: float) -> Estimate:
     """The score below which a share of examples lies: the quantile of the scores at that share, in nats.
 
@@ -223,10 +232,9 @@ def threshold(scores: Tensor | Estimate, contamination: float) -> Estimate:
     Raises:
         ValueError: another share, or one of less than one example.
     """
+    check_contamination(contamination)
     values = scores.value if isinstance(scores, Estimate) else scores
     values, n = values.double().sort().values, len(values)
-    if not 0 < contamination <= 0.5:
-        raise ValueError(f"contamination must be a share above 0 and at most 0.5, got {contamination!r}")
     if contamination * n < 1:
         raise ValueError(
             f"contamination={contamination:g} of {n:,} examples is less than one example; give at least "

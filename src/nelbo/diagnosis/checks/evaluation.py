@@ -186,6 +186,7 @@ def another_scale(case: Case) -> Verdict:
     center, size = train.nanmean(), (train - train.nanmean()).square().nanmean().sqrt()
     if not float(size) > 0:
         raise NotApplicable("all training values are equal")
+    train, held = (part[~part.isnan().all(1)] for part in (train, held))  # a row without a value has no mean
     means = [((part - center) / size).nanmean(1) for part in (train, held)]
     squares = [((part - part.nanmean()) / size).square().nanmean(1) for part in (train, held)]
     shift, stretch = (
