@@ -291,7 +291,7 @@ def test_how_z_is_drawn_is_recognized_at_the_stated_rate():
     for seed in range(300):
         spread = torch.randn(2, n, generator=generator(seed), dtype=torch.float64)
         deviations = [float((part * (0.5 * probe).exp()).std()) for part, probe in zip(spread, PROBES, strict=True)]
-        assert sampling._kind((0.0, *deviations), n, (2 * n) ** -0.5) == "logvar"
+        assert sampling._kind((0.0, *deviations), n) == "logvar"
 
 
 PROBES = torch.tensor(sampling.PROBES, dtype=torch.float64)

@@ -181,6 +181,7 @@ def test_independent_features_of_what_was_observed():
     assert bool(independent_features(ones, ones).value.isfinite().all())
 
 
+@pytest.mark.filterwarnings("ignore:for .* examples Pareto k")
 def test_holes_that_were_asked_for_may_come_later(folder, tmp_path, capsys):
     """A complete table, --missing observed: the model takes the holes of new data."""
     table = read_csv(folder / "people.csv")

@@ -470,5 +470,94 @@ def test_tokens_stay_whole_numbers_and_a_condition_goes_where_it_is_taken(whole)
 
 
 def test_numbers_that_are_no_tokens_are_asked_about():
-    with pytest.raises(ValueError, match=r"write x.float\(\), or x.float\(\) / 255"):
+    with pytest.raises(ValueError, match=r"write x.float\(\) where .* or x.float\(\) / 255"):
         nelbo.wrap(Script(), x=X.to(torch.int64), scale="logvar", likelihood=nelbo.likelihoods.Bernoulli())
+
+
+class Ordinary(nn.Module):
+    """As most scripts have it: an encoder of both halves, and a forward that gives what the loss needs."""
+
+    def __init__(self, sigma=lambda h: torch.exp(0.5 * h), offset=-6.0, before=lambda x: x):
+        super().__init__()
+        torch.manual_seed(0)
+        self.encoder, self.decoder = nn.Linear(16, 4), nn.Linear(2, 16)
+        nn.init.constant_(self.encoder.bias[2:], offset)
+        self.sigma, self.before = sigma, before
+
+    def forward(self, x):
+        mu, h = self.encoder(self.before(x)).chunk(2, 1)
+        return self.decoder(mu + self.sigma(h) * torch.randn_like(h)), mu, h
+
+
+VECTORS = IMAGES.flatten(1)[:, :16]
+
+
+def test_both_halves_are_found_where_forward_gives_them_too():
+    """The mean and the spread that forward gives do not reach the decoder: in their place nothing could be put."""
+    vae = nelbo.wrap(Ordinary(), x=VECTORS, likelihood=nelbo.likelihoods.Normal(1.0))
+    assert vae.sampling.training == "logvar"
+    mu, h = vae.networks[0].encoder(VECTORS).chunk(2, 1)
+    torch.testing.assert_close(nelbo.loss(vae, VECTORS).kl, 0.5 * (mu**2 + h.exp() - 1 - h).sum(1))
+
+
+SIGMAS = {
+    "softplus and an offset": lambda h: F.softplus(h) + 0.03,
+    "an offset": lambda h: torch.exp(0.5 * h) + 0.05,
+    "a clamp": lambda h: torch.exp(0.5 * h.clamp(-3, 2)),
+    "a floor of the variance": lambda h: torch.sqrt(torch.exp(h) + 0.1),
+}
+
+
+@pytest.mark.parametrize("name", SIGMAS)
+def test_a_sigma_that_is_no_scale_of_the_spread_on_x_is_asked_about(name):
+    """At the spreads of 0.5 and 1.5 it looks like one; at those that the encoder gives, the KL would be wrong."""
+    arguments = {"x": VECTORS, "likelihood": nelbo.likelihoods.Normal(1.0), "latent": 2}
+    with pytest.raises(ValueError, match="where it is -.* in place of .* sigma has a bound or an offset besides"):
+        nelbo.wrap(Ordinary(SIGMAS[name]), **arguments)
+    assert nelbo.wrap(Ordinary(SIGMAS[name]), **arguments, scale="logvar").encoding.scale == "logvar"
+    plain = nelbo.wrap(Ordinary(lambda h: torch.exp(0.5 * h.clamp(-12, 9))), **arguments)  # a bound that is not met
+    assert plain.sampling.off is None
+
+
+def test_what_encode_does_before_its_network_is_not_left_out():
+    class Prepared(Ordinary):
+        def encode(self, x):
+            mu, h = self.encoder(torch.log1p(x.abs())).chunk(2, 1)
+            return mu + torch.exp(0.5 * h) * torch.randn_like(h), (mu**2 + h.exp() - 1 - h).sum(1) / 2
+
+        def forward(self, x):
+            return self.decoder(self.encode(x)[0])
+
+    with pytest.raises(ValueError, match="the module Linear: .*encode gives it something other than x"):
+        nelbo.wrap(Prepared(), x=VECTORS, likelihood=nelbo.likelihoods.Normal(1.0))
+
+
+def test_a_flow_behind_the_draw_is_no_draw_with_another_sigma():
+    class Planar(Ordinary):
+        def encode(self, x):
+            return self.encoder(x).chunk(2, 1)
+
+        def decode(self, z):
+            return self.decoder(z)
+
+        def forward(self, x):
+            mu, h = self.encode(x)
+            z = mu + torch.exp(0.5 * h) * torch.randn_like(h)
+            return self.decode(z + torch.tensor([1.0, 0.5]) * torch.tanh(z.sum(1, keepdim=True)))
+
+    vae = nelbo.wrap(Planar(offset=-1.0), x=VECTORS, likelihood=nelbo.likelihoods.Normal(1.0), scale="logvar")
+    findings = nelbo.diagnose(vae, VECTORS, only=["sample-with-variance", "no-sampling"])
+    assert not findings
+    assert "as a flow does it" in findings.skipped["sample-with-variance"]
+
+
+def test_a_distribution_without_a_mean_is_named():
+    moved = torch.distributions.transforms.AffineTransform(torch.zeros(2), 2 * torch.ones(2))
+
+    def encode(x):
+        mu, h = x[:, :2], x[:, 2:4]
+        normal = torch.distributions.Independent(torch.distributions.Normal(mu, h.exp()), 1)
+        return torch.distributions.TransformedDistribution(normal, [moved])
+
+    with pytest.raises(ValueError, match="TransformedDistribution without a mean"):
+        nelbo.wrap(encode=encode, decode=nn.Linear(2, 16), x=VECTORS, likelihood=nelbo.likelihoods.Normal(1.0))

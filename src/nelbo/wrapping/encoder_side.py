@@ -78,7 +78,8 @@ def infer(
     if isinstance(output, Distribution) and not is_diagonal_normal(output):
         qz = encoding.as_distribution(output, len(x))
         notes.append(Conclusion("q(z|x)", type(qz).__name__, "encode returns this distribution"))
-        return Encoded(EncoderSide(encode, None, "std", qz.mean.shape[1:], flatten, c), qz.mean, None, notes)
+        mean = _mean_of(qz)
+        return Encoded(EncoderSide(encode, None, "std", mean.shape[1:], flatten, c), mean, None, notes)
     again = encode(x.flatten(1) if flatten else x, *given)
     by_decode = encoding.halved(output, (decode,), given) if latent is None else None
     layout, why = encoding.find_layout(output, again, len(x), latent or by_decode)
@@ -98,9 +99,10 @@ def infer(
         notes.append(
             Conclusion("q(z|x)", "not finite", "encode gives NaN or infinite numbers on x: nelbo.diagnose says why")
         )
-    sampling, failure = _sampling(x, encode, decode, layout, modules, forwards, flatten)
+    sampling, failure = _sampling(x, encode, decode, layout, spread, modules, forwards, flatten)
     if by_decode is not None and (sampling is None or sampling.training == "other"):
         raise ValueError(encoding.one_tensor(output))  # such as what two layers make the mean and the spread of
+    _refuse_off(sampling, scale)
     scale, reason = _scale(scale, layout, spread, sampling, _parameter_name(modules))
     notes.append(Conclusion("q(z|x)", f"the mean and {WORDS[scale]}", f"{why}; {reason}"))
     drawn = ("how the model draws it is not known", failure) if sampling is None else _in_words(sampling, scale)
@@ -108,6 +110,16 @@ def infer(
         drawn = _within(layout, output, scale) or drawn
     notes.append(Conclusion("z", *drawn))
     return Encoded(EncoderSide(encode, layout, scale, mean.shape[1:], flatten, c), mean, sampling, notes)
+
+
+def _mean_of(qz: Distribution) -> Tensor:
+    try:
+        return qz.mean
+    except NotImplementedError as error:
+        raise ValueError(
+            f"encode gives a {type(qz).__name__} without a mean, which stands for z where one point is shown; return a "
+            "subclass of it with a property mean of shape (batch, latent), such as the mean of some draws"
+        ) from error
 
 
 def _run_encode(encode: Function, x: Tensor, given: tuple[Tensor, ...]) -> tuple[Any, bool]:
@@ -140,6 +152,7 @@ def _sampling(
     encode: Function,
     decode: Function,
     layout: Layout,
+    spread: Tensor,
     modules: tuple[nn.Module, ...],
     forwards: Sequence[Callable[[Tensor], Any]],
     flatten: bool,
@@ -152,12 +165,29 @@ def _sampling(
     for run in runs:
         for inputs in (x, x.flatten(1)) if flatten else (x,):
             try:
-                return measure_sampling(run, inputs, encode=encode, decode=decode, layout=layout, modules=modules), ""
+                sampling = measure_sampling(
+                    run, inputs, encode=encode, decode=decode, layout=layout, modules=modules, spread=spread
+                )
+                return sampling, ""
             except DrawnInsideError as error:
                 return None, str(error)
             except Exception as error:
                 reason = reason or f"running {describe(run)} to see it fails: {error}"
     return None, reason
+
+
+def _refuse_off(sampling: Sampling | None, scale: Spread | None) -> None:
+    """A ValueError where sigma is no scale of the spread on x, such as one with a bound or an offset."""
+    if sampling is None or sampling.off is None or scale is not None:
+        return
+    drawn = as_scale(sampling.training)
+    value, got, expected = sampling.off
+    raise ValueError(
+        f"z is drawn with {WORDS[drawn] if drawn else 'another sigma'} where the spread is 0.5 and 1.5, but where it "
+        f"is {value:.3g}, as on x, with standard deviation {got:.3g} in place of {expected:.3g}: sigma has a bound or "
+        "an offset besides. Let encode return sigma itself, such as encode=lambda x: (mu, sigma) with scale='std', or "
+        f"write scale={drawn!r} if the KL of the loss takes it for that"
+    )
 
 
 def _within(layout: Entries, output: Any, scale: Spread) -> tuple[str, str] | None:

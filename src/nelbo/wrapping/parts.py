@@ -81,7 +81,7 @@ def parts_of(model: Any, x: Tensor, c: Tensor | None, latent: int | None) -> Par
         notes.append(Conclusion("model", f"{describe(holder)} is what encodes and decodes", "the rest holds it"))
     runs = tuple(runs_of(holder, c))
     with torch.no_grad(), without_trace(holder, first=True), in_mode((holder,), training=False):
-        encode, mean = _encode(holder, x, c, latent)
+        encode, mean = _encode(holder, runs, x, c, latent)
         decode = _decode(holder, mean, c) or _listened(holder, runs, x, mean)
     if decode is None:
         raise TypeError(
@@ -204,21 +204,30 @@ def _rows(c: Tensor, x: Tensor) -> Tensor:
 # encode
 
 
-def _encode(holder: nn.Module, x: Tensor, c: Tensor | None, latent: int | None) -> tuple[Function, Tensor]:
+def _encode(
+    holder: nn.Module, runs: tuple[Callable[[Tensor], Any], ...], x: Tensor, c: Tensor | None, latent: int | None
+) -> tuple[Function, Tensor]:
     """The first candidate whose answer holds a mean and a spread, and the mean."""
+    given = () if c is None else (c,)
     reasons: list[str] = []
     tried: list[Function] = []
     for candidate in _candidates(holder, _ENCODES, c, _through_inference):
         function = as_it_takes(candidate, x, c)
+        if tried and candidate is not holder and not _is_given(tried[0], candidate, x, given):
+            reasons.append(f"{describe(function)}: {describe(tried[0])} gives it something other than x")
+            continue
         try:
             return function, _mean(function, x, c, latent)
         except Exception as error:
             reasons.append(f"{describe(function)}: {error}")
             tried.append(function)
+        with suppress(Exception):
+            output = function(x, *given)
+            if latent is None and (half := _half(holder, output, c)) is not None and _shows_halves(runs, x, output):
+                return function, _mean(function, x, c, half)
     for function in tried if latent is None else ():
         with suppress(Exception):
-            decodes = _candidates(holder, _DECODES, c, _through_generative)
-            half = encoding.halved(function(x, *(() if c is None else (c,))), decodes, () if c is None else (c,))
+            half = _half(holder, function(x, *given), c)
             if half is not None:
                 return function, _mean(function, x, c, half)
     message = "; or ".join(reasons)
@@ -227,6 +236,38 @@ def _encode(holder: nn.Module, x: Tensor, c: Tensor | None, latent: int | None) 
         f"no mean and spread of q(z|x) were found in what {describe(holder)} gives: {message}. Write "
         f"nelbo.wrap(encode=..., decode=..., x=x).{codebook}"
     )
+
+
+def _half(holder: nn.Module, output: Any, c: Tensor | None) -> int | None:
+    """The number of latents, or channels, that decode takes of one tensor that holds twice as many."""
+    decodes = _candidates(holder, _DECODES, c, _through_generative)
+    return encoding.halved(output, decodes, () if c is None else (c,))
+
+
+def _shows_halves(runs: tuple[Callable[[Tensor], Any], ...], x: Tensor, output: Tensor) -> bool:
+    """Whether the whole model gives both halves of encode's one tensor, as its mean and its spread."""
+    for run in runs:
+        with suppress(Exception):
+            given = [t.flatten() for t in leaves(run(x)).values()]
+            halves = [half.flatten() for half in output.chunk(2, 1)]
+            return all(any(t.shape == half.shape and torch.allclose(t, half) for t in given) for half in halves)
+    return False
+
+
+def _is_given(outer: Function, inner: Any, x: Tensor, given: tuple[Tensor, ...]) -> bool:
+    """Whether an encode that could not be read gives x itself to what lies within it, if it calls that at all."""
+    seen: list[Tensor] = []
+
+    def listen(args: tuple[Any, ...], output: Any) -> Any:
+        seen.extend(leaves(args).values())
+        return output
+
+    try:
+        with intercepted(inner, listen, (outer,)):
+            outer(x, *given)
+    except Exception:  # nothing is known
+        return True
+    return not seen or any(t.numel() == x.numel() and torch.equal(t.flatten().to(x), x.flatten()) for t in seen)
 
 
 def _candidates(

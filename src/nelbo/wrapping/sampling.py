@@ -3,6 +3,7 @@
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, Literal
 
 import torch
@@ -16,6 +17,9 @@ Draws = Literal["mean", "logvar", "log_std", "std", "variance", "softplus", "oth
 
 PROBES = (0.5, 1.5)  # values of the spread at which no two readings of it give standard deviations within 10 %
 _MEAN = 3.0
+_CENTERED = 6.0  # standard errors
+_SPREADS = 0.02, 0.5, 0.98  # quantiles of the spreads on x that are tried too
+_ROUNDED = 300.0  # roundings of 1: draws about the mean 3 show a smaller standard deviation wrongly
 _VALUES = 4096  # draws of one coordinate: a standard deviation to 1.1 %
 _CALLS = 64
 ROWS = 64
@@ -32,12 +36,17 @@ class Sampling:
         evaluation: the same in evaluation mode.
         standard_deviations: of z in training mode, at a spread of 0.5 and of 1.5.
         standard_error: of these, relative.
+        centered: whether z lies about the mean in training mode; not where a flow moves it after it is drawn.
+        off: a spread that the encoder gives on x at which z has another standard deviation than that scale says, the
+            standard deviation, and the one expected; None where there is none.
     """
 
     training: Draws
     evaluation: Draws
     standard_deviations: tuple[float, float]
     standard_error: float
+    centered: bool = True
+    off: tuple[float, float, float] | None = None
 
 
 class DrawnInsideError(ValueError):
@@ -53,6 +62,7 @@ def measure_sampling(
     layout: Layout,
     modules: tuple[nn.Module, ...],
     callers: tuple[Any, ...] = (),
+    spread: Tensor | None = None,
 ) -> Sampling:
     """Run the whole model with an encoder that answers (3, 0.5), then (3, 1.5), and see what reaches the decoder.
 
@@ -64,28 +74,54 @@ def measure_sampling(
         layout: where the answer stands in what encode returns.
         modules: put back afterwards as they were.
         callers: the user's functions in which encode and decode are looked up; ``run`` if none are given.
+        spread: that the encoder gives on x, where its scale is to hold too.
 
     Raises:
         ValueError: the model did not call encode and decode, so that nothing can be known.
         DrawnInsideError: it did, and its draws have nothing to do with what encode was made to answer.
     """
     x = x[torch.arange(ROWS if x.dim() < 3 else min(ROWS, len(x))) % len(x)]
+    at = partial(_draws, run, x, encode, decode, layout, callers or (run,))
     with torch.no_grad(), own_randomness(x.device), restoring(modules):
         seed_noise(x.device, 0)
         moments: dict[bool, tuple[float, ...]] = {}
-        count = 1
+        count, off = 1, None
         for training in (True, False):
+            kept = Kept(), Kept()  # of the first run: the networks need not run again for answers that are not used
             with in_mode(modules, training=training):
-                kept = Kept(), Kept()  # of the first run: networks need not run again for answers that are not used
-                drawn = [_draws(run, x, encode, decode, layout, value, callers or (run,), kept) for value in PROBES]
-            count = min(len(values) for values in drawn)
-            if _unmoved(*drawn):
-                raise DrawnInsideError("encode draws z itself, so no other q(z|x) can be put in its place")
-            shifts = max(abs(float(values.mean()) - _MEAN) / float(values.std() + 0.1) for values in drawn)
-            moments[training] = (shifts, *(float(values.std()) for values in drawn))
-    error = 1 / math.sqrt(2 * count)
-    draws: dict[bool, Draws] = {training: _kind(values, count, error) for training, values in moments.items()}
-    return Sampling(draws[True], draws[False], (moments[True][1], moments[True][2]), error)
+                drawn = [at(kept, value) for value in PROBES]
+                count = min(len(values) for values in drawn)
+                if _unmoved(*drawn):
+                    raise DrawnInsideError("encode draws z itself, so no other q(z|x) can be put in its place")
+                shifts = max(abs(float(values.mean()) - _MEAN) / float(values.std() + 0.1) for values in drawn)
+                moments[training] = (shifts, *(float(values.std()) for values in drawn))
+                if training and spread is not None:
+                    off = _off(partial(at, kept), spread, _kind(moments[True], count))
+    small, large = moments[True][1:]
+    draws: dict[bool, Draws] = {training: _kind(values, count) for training, values in moments.items()}
+    centered = moments[True][0] <= _CENTERED / math.sqrt(count)
+    return Sampling(draws[True], draws[False], (small, large), _error(count), centered, off)
+
+
+def _off(at: Callable[[float], Tensor], spread: Tensor, kind: Draws) -> tuple[float, float, float] | None:
+    """Where z has another standard deviation than its scale says, at spreads that the encoder gives; see Sampling."""
+    scale = as_scale(kind)
+    if scale is None or not bool(torch.isfinite(spread).all()):
+        return None
+    least = _ROUNDED * torch.finfo(spread.dtype).eps if spread.is_floating_point() else 1.0
+    for value in spread.double().flatten().quantile(torch.tensor(_SPREADS).to(spread.device).double()).tolist():
+        expected = float(LOG_STD[scale](torch.tensor(value)).exp())
+        if least < expected < 1 / least:
+            z = at(value)
+            got = float(z.std())
+            if abs(got / expected - 1) > 5 * _error(len(z)):
+                return value, got, expected
+    return None
+
+
+def _error(count: int) -> float:
+    """The relative standard error of a standard deviation of so many draws."""
+    return 1 / math.sqrt(2 * count)
 
 
 def _draws(
@@ -94,9 +130,9 @@ def _draws(
     encode: Function,
     decode: Function,
     layout: Layout,
-    value: float,
     callers: tuple[Any, ...],
     kept: tuple[Kept, Kept],
+    value: float,
 ) -> Tensor:
     """The z that reaches the decoder while q(z|x) has the mean 3 and this spread everywhere."""
     seen: list[Tensor] = []
@@ -158,15 +194,15 @@ def _unmoved(first: Tensor, second: Tensor) -> bool:
     return away and abs(float(first.std()) - float(second.std())) <= error * float(first.std() + second.std())
 
 
-def _kind(values: tuple[float, ...], count: int, error: float) -> Draws:
+def _kind(values: tuple[float, ...], count: int) -> Draws:
     shift, *deviations = values
-    if shift > 6 / math.sqrt(count):
+    if shift > _CENTERED / math.sqrt(count):
         return "other"
     if max(deviations) < 1e-6:
         return "mean"
     for scale, log_std in LOG_STD.items():
         expected = [float(log_std(torch.tensor(value)).exp()) for value in PROBES]
-        if all(abs(got / sigma - 1) < 5 * error for got, sigma in zip(deviations, expected, strict=True)):
+        if all(abs(got / sigma - 1) < 5 * _error(count) for got, sigma in zip(deviations, expected, strict=True)):
             return scale
     return "other"
 

@@ -159,8 +159,8 @@ def placed_as(values: Tensor, weight: Tensor | None) -> Tensor:
         return values
     if not values.is_floating_point():
         raise ValueError(
-            f"x holds {values.dtype}, and the model computes with {weight.dtype}; write x.float(), or "
-            "x.float() / 255 for 8-bit images if it was trained on those"
+            f"x holds {values.dtype}, and the model computes with {weight.dtype}; write x.float() where its own code "
+            "scales what it is given, or x.float() / 255 for 8-bit images that were scaled before the training"
         )
     return values.to(weight.device, weight.dtype)
 
