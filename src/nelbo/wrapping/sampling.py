@@ -36,7 +36,8 @@ class Sampling:
         evaluation: the same in evaluation mode.
         standard_deviations: of z in training mode, at a spread of 0.5 and of 1.5.
         standard_error: of these, relative.
-        centered: whether z lies about the mean in training mode; not where a flow moves it after it is drawn.
+        means: of z in training mode over that of q(z|x), at a spread of 0.5 and of 1.5; 1 where it lies about it, and
+            anything where a flow moves it after it is drawn.
         off: a spread that the encoder gives on x at which z has another standard deviation than that scale says, the
             standard deviation, and the one expected; None where there is none.
     """
@@ -45,7 +46,7 @@ class Sampling:
     evaluation: Draws
     standard_deviations: tuple[float, float]
     standard_error: float
-    centered: bool = True
+    means: tuple[float, float] = (1.0, 1.0)
     off: tuple[float, float, float] | None = None
 
 
@@ -85,6 +86,7 @@ def measure_sampling(
     with torch.no_grad(), own_randomness(x.device), restoring(modules):
         seed_noise(x.device, 0)
         moments: dict[bool, tuple[float, ...]] = {}
+        means: dict[bool, list[float]] = {}
         count, off = 1, None
         for training in (True, False):
             kept = Kept(), Kept()  # of the first run: the networks need not run again for answers that are not used
@@ -95,12 +97,13 @@ def measure_sampling(
                     raise DrawnInsideError("encode draws z itself, so no other q(z|x) can be put in its place")
                 shifts = max(abs(float(values.mean()) - _MEAN) / float(values.std() + 0.1) for values in drawn)
                 moments[training] = (shifts, *(float(values.std()) for values in drawn))
+                means[training] = [float(values.mean()) / _MEAN for values in drawn]
                 if training and spread is not None:
                     off = _off(partial(at, kept), spread, _kind(moments[True], count))
     small, large = moments[True][1:]
     draws: dict[bool, Draws] = {training: _kind(values, count) for training, values in moments.items()}
-    centered = moments[True][0] <= _CENTERED / math.sqrt(count)
-    return Sampling(draws[True], draws[False], (small, large), _error(count), centered, off)
+    first, second = means[True]
+    return Sampling(draws[True], draws[False], (small, large), _error(count), (first, second), off)
 
 
 def _off(at: Callable[[float], Tensor], spread: Tensor, kind: Draws) -> tuple[float, float, float] | None:
