@@ -1,6 +1,7 @@
 """Mixed tables: what each column holds, told from its values, stored, changed, and given back."""
 
 import json
+import warnings
 
 import numpy as np
 import pyarrow as pa
@@ -196,3 +197,28 @@ def test_a_mixed_parquet_file_may_stay_on_disk(tmp_path, on_disk):
     assert float(data.train.take(N, seed=0)[:, 0].nansum()) == sum(
         data.kinds["job"].categories.index(v) for v in people()["job"] if v != " NA "
     )
+
+
+@pytest.mark.parametrize(
+    ("cells", "part"),
+    [
+        (["True", "False", "unknown"], ["False", "True"]),
+        (["None", "low", "high"], ["None", "None"]),
+        (["01", "02", "A7"], ["02", "01"]),
+        (["2020-01-01", "2020-01-02", "later"], ["2020-01-02", "2020-01-01"]),
+        (["1.50", "x", "y"], ["1.50", "1.50"]),
+    ],
+)
+def test_a_category_is_read_as_in_training_whatever_stands_beside_it(tmp_path, cells, part):
+    """A file of a part of the rows alone looks to arrow like truth values, an empty column, numbers or dates."""
+    path, new = tmp_path / "t.csv", tmp_path / "part.csv"
+    path.write_text("k , x\n" + "".join(f"{cells[i % 3]},{i / 4}\n" for i in range(60)))
+    new.write_text("k , x\n" + "".join(f"{cell},{i / 4}\n" for i, cell in enumerate(part)))
+    data = load(path, types={"k": "categorical"}, columns="all", missing="observed", validation=0)
+    assert data.kinds["k"].categories == tuple(sorted(cells))
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        again = prepared_like(data.origin, new)
+    codes = as_table(data.origin, again.train.take(2))["k"]
+    assert codes.tolist() == part
+    assert len(rebuild(data.origin).train) == 60

@@ -7,10 +7,12 @@ import itertools
 import json
 import re
 from collections import Counter
-from collections.abc import Generator
+from collections.abc import Collection, Generator, Mapping
 from contextlib import contextmanager
+from contextvars import ContextVar
 from dataclasses import dataclass
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 from nelbo.data.source import RefusedError, reading
@@ -31,6 +33,7 @@ _NEWLINE = re.compile(r"\r\n|\n|\r")
 _COMMA = re.compile(r"\s*[-+]?\d+,\d+(?:[eE][-+]?\d+)?\s*")
 _POINT = re.compile(r"\s*[-+]?\d*\.\d+(?:[eE][-+]?\d+)?\s*")
 _THOUSANDS_OR_NOT = re.compile(r"\s*[-+]?[1-9]\d{0,2},\d{3}\s*")
+_known: ContextVar[Mapping[str, bool]] = ContextVar("_known", default=MappingProxyType({}))
 
 
 @dataclass(frozen=True)
@@ -110,19 +113,37 @@ def opened(path: Path) -> Generator[io.BufferedReader]:
         yield file
 
 
+@contextmanager
+def read_as_before(known: Mapping[str, bool]) -> Generator[None]:
+    """Within, a column is read as it was in an earlier table, whatever cells it holds in this one.
+
+    Arrow guesses the type of a column from its cells: "True" and "False" are texts where "unknown" stands beside them,
+    and truth values where it does not.
+
+    Args:
+        known: whether a column holds texts, by its name; of other columns it is told from their cells.
+    """
+    token = _known.set(known)
+    try:
+        yield
+    finally:
+        _known.reset(token)
+
+
 def read_text_table(path: Path) -> tuple[Any, list[str]]:
     """The table of a text file in arrow's form, and notes on what was recognized.
 
     Raises:
         ValueError: the file is not a table.
     """
+    import pyarrow as pa
     from pyarrow import csv as arrow
 
     with reading(path.name, "a table", "It may be damaged, or compressed in another way than its name says"):
         dialect = Dialect.of(path)
     expected = f"Expected lines of equal length, separated by {_SEPARATORS.get(dialect.separator, dialect.separator)}"
 
-    def read(*, header: bool) -> Any:
+    def read(*, header: bool, texts: Collection[str] = ()) -> Any:
         with _plain(path, dialect) as stream:
             return arrow.read_csv(
                 stream,
@@ -133,6 +154,7 @@ def read_text_table(path: Path) -> tuple[Any, list[str]]:
                     delimiter=dialect.separator, newlines_in_values=dialect.lines_in_cells
                 ),
                 convert_options=arrow.ConvertOptions(
+                    column_types=dict.fromkeys(texts, pa.string()),
                     decimal_point=dialect.decimal,
                     null_values=[*arrow.ConvertOptions().null_values, *NOTHING, *_NO_NUMBER],
                 ),
@@ -140,12 +162,15 @@ def read_text_table(path: Path) -> tuple[Any, list[str]]:
 
     notes = [f"{path.name} was read with {dialect.words}"] if dialect.words else []
     with reading(path.name, "a table", expected):
-        table = read(header=True)
+        table, header = read(header=True), True
         names = [str(name).strip() for name in table.column_names]
         if all(is_number(name.replace(dialect.decimal, ".")) for name in names):
-            table = read(header=False)
+            table, header = read(header=False), False
             names = table.column_names
             notes.append("the first line holds numbers, so it is data; columns are named f0, f1, ...")
+        guessed = [i for i, field in enumerate(table.schema) if str(field.type) != "string"]
+        if texts := [table.column_names[i] for i in guessed if _known.get().get(names[i])]:
+            table = read(header=header, texts=texts)
     if not table.num_rows:
         raise ValueError(f"{path.name} is empty: it has names of columns, but no line below them")
     booleans = [i for i, field in enumerate(table.schema) if str(field.type) == "bool"]

@@ -17,7 +17,7 @@ from nelbo.data import arrays, images, tables
 from nelbo.data.assembling import arranged, assemble
 from nelbo.data.batch import Batch, as_batch
 from nelbo.data.dataset import Dataset, InMemory
-from nelbo.data.delimited import COMPRESSIONS
+from nelbo.data.delimited import COMPRESSIONS, read_as_before
 from nelbo.data.features import Features, units_that_changed
 from nelbo.data.kinds import ColumnKind, treatments
 from nelbo.data.named import NAMED
@@ -362,7 +362,8 @@ def _read_again(
         raise ValueError(
             "the run was trained on a Dataset, and how its examples were read is not recorded; pass the same Dataset"
         )
-    stored = _read(read, origin["options"])
+    with read_as_before(_texts(origin)):
+        stored = _read(read, origin["options"])
     _refuse_changed(origin, what, stored.sha256, stored.shape, stored.features, elsewhere=elsewhere and bool(name))
     return _assembled(name, stored, origin["options"])
 
@@ -433,7 +434,8 @@ def _stored_like(origin: dict[str, Any], source: Any) -> tuple[str | None, Sourc
         train_on_it = advice(f"nelbo.fit(model, {str(source)!r})", f"nelbo fit {source}")
         instead = f"pass examples like those, or train another run on these: {train_on_it}"
     try:
-        stored = _read(read, options)
+        with read_as_before(_texts(origin)):
+            stored = _read(read, options)
     except ValueError as error:
         if not (features and "columns" in takes):
             raise
@@ -445,6 +447,15 @@ def _stored_like(origin: dict[str, Any], source: Any) -> tuple[str | None, Sourc
             f"{stored.shape}; {instead}"
         )
     return name, stored
+
+
+def _texts(origin: dict[str, Any]) -> dict[str, bool]:
+    """Whether the columns that a run was trained on hold texts, by name."""
+    kinds = origin.get("kinds") or {}
+    return {
+        name: name in kinds and any(isinstance(category, str) for category in kinds[name]["categories"])
+        for name in origin.get("features") or ()
+    }
 
 
 def _prepared(origin: dict[str, Any], name: str | None, stored: Source) -> Data:
