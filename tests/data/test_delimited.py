@@ -8,6 +8,7 @@ import pyarrow as pa
 import pytest
 
 from nelbo.data import load
+from nelbo.data.delimited import read_as_before
 
 ROWS = [[1.5, 2.0, -3.25], [2.25, 3.0, 4.5], [1e-3, 40.0, 5.75]]
 
@@ -165,3 +166,24 @@ def test_a_byte_that_is_not_utf_8_may_stand_late_in_a_file(tmp_path):
     assert data.origin["label_names"] == ["Bern", "Köln"]
     text = "x,name\n" + "1,éé\n" * 400_000  # characters of two bytes, some of which are cut by a block
     assert loaded(tmp_path / "t.csv", text, label="name").origin["label_names"] == ["éé"]
+
+
+@pytest.mark.parametrize("late", [False, True])
+@pytest.mark.parametrize("separator", [",", ";", "\t", " "])
+def test_codes_with_leading_zeros_are_text(tmp_path, separator, late):
+    codes = ["01067", "80331", "04109"]
+    cells = [codes[i % 3] if not late or i > 390 else codes[1] for i in range(400)]
+    lines = [separator.join(row) for row in [("plz", "x", "n"), *((c, f"0.{i}5", "10") for i, c in enumerate(cells))]]
+    data = loaded(tmp_path / "t.csv", "\n".join(lines), columns="all")
+    assert data.kinds["plz"].categories == tuple(sorted(codes))
+    assert data.kinds["x"].kind == "bounded"
+    with pytest.raises(ValueError, match=r"'plz' of t\.csv.*leading zeros such as '0[14].*pd\.read_csv"):
+        loaded(tmp_path / "t.csv", "\n".join(lines))
+    # a run that was trained on them as numbers reads them so
+    with read_as_before({"plz": False}):
+        assert loaded(tmp_path / "t.csv", "\n".join(lines)).train.take(400)[-1, 0] in (1067, 4109, 80331)
+
+
+def test_zeros_that_lead_no_code_leave_numbers_numbers(tmp_path):
+    data = loaded(tmp_path / "t.csv", "a,b,c\n0,0.05,100\n10,-0.5,0\n0,1e05,200\n")
+    assert data.train.take(3)[:, 0].tolist() == [0, 10, 0]

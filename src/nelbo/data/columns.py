@@ -20,6 +20,7 @@ _ROWS = 20  # below this, any column is distinct numbers in order
 _CATEGORIES = 50
 _NUMBER = r"[-+]?\d+(?:[.,]\d+)?"
 _DATE = r"\d{4}-\d\d?-\d\d?|\d{1,2}\.\d{1,2}\.\d{2,4}|\d{1,2}/\d{1,2}/\d{2,4}|\d{4}/\d{1,2}/\d{1,2}"
+_PADDED = re.compile(r"0\d+")
 _ID = re.compile(r"(?i:id|uuid|guid|uid|key|(row_?)?(index|number|nr)|.*[ _.-](id|uuid|guid|key))|.*[a-z]I[dD]")
 _UNNAMED = re.compile(r"|Unnamed: \d+(\.\d+)*|__index_level_\d+__")
 
@@ -251,7 +252,11 @@ def of_other_values(name: str, kind: Any, values: Sequence[Any]) -> tuple[str, s
     words = [v for v in cells if not is_number(v)]
     encode = f"label={column} if it names the class of a row, or encode it as numbers first"
     if not words:
-        return "", encode
+        padded = [v for v in cells if _PADDED.fullmatch(v)]
+        if not padded:
+            return "", encode
+        plain = "pd.read_csv(path, sep=...).to_csv('plain.csv', index=False) in pandas, which writes them as numbers"
+        return f": text with leading zeros{_such_as(padded)}", plain
     for text in _KINDS:
         if all(text.pattern.fullmatch(v) for v in words):
             mend = text.mend or _DATES

@@ -137,28 +137,42 @@ def read_text_table(path: Path) -> tuple[Any, list[str]]:
         ValueError: the file is not a table.
     """
     import pyarrow as pa
+    from pyarrow import compute
     from pyarrow import csv as arrow
 
+    pc: Any = compute
     with reading(path.name, "a table", "It may be damaged, or compressed in another way than its name says"):
         dialect = Dialect.of(path)
     expected = f"Expected lines of equal length, separated by {_SEPARATORS.get(dialect.separator, dialect.separator)}"
 
+    def options(*, header: bool, texts: Collection[str] = (), only: bool = False) -> dict[str, Any]:
+        return {
+            "read_options": arrow.ReadOptions(
+                block_size=dialect.block, skip_rows=dialect.skip, autogenerate_column_names=not header
+            ),
+            "parse_options": arrow.ParseOptions(delimiter=dialect.separator, newlines_in_values=dialect.lines_in_cells),
+            "convert_options": arrow.ConvertOptions(
+                column_types=dict.fromkeys(texts, pa.string()),
+                include_columns=list(texts) if only else [],
+                decimal_point=dialect.decimal,
+                null_values=[*arrow.ConvertOptions().null_values, *NOTHING, *_NO_NUMBER],
+            ),
+        }
+
     def read(*, header: bool, texts: Collection[str] = ()) -> Any:
         with _plain(path, dialect) as stream:
-            return arrow.read_csv(
-                stream,
-                read_options=arrow.ReadOptions(
-                    block_size=dialect.block, skip_rows=dialect.skip, autogenerate_column_names=not header
-                ),
-                parse_options=arrow.ParseOptions(
-                    delimiter=dialect.separator, newlines_in_values=dialect.lines_in_cells
-                ),
-                convert_options=arrow.ConvertOptions(
-                    column_types=dict.fromkeys(texts, pa.string()),
-                    decimal_point=dialect.decimal,
-                    null_values=[*arrow.ConvertOptions().null_values, *NOTHING, *_NO_NUMBER],
-                ),
-            )
+            return arrow.read_csv(stream, **options(header=header, texts=texts))
+
+    def padded(names: Collection[str], *, header: bool) -> set[str]:
+        """Those of columns of whole numbers that are written with zeros before them."""
+        if not names or not _zeros_lead(path, dialect):
+            return set()
+        with (
+            _plain(path, dialect) as stream,
+            arrow.open_csv(stream, **options(header=header, texts=names, only=True)) as batches,
+        ):
+            columns = ((n, cells) for b in batches for n, cells in zip(b.schema.names, b.columns, strict=True))
+            return {n for n, cells in columns if pc.any(pc.match_substring_regex(cells, r"^\s*0\d")).as_py()}
 
     notes = [f"{path.name} was read with {dialect.words}"] if dialect.words else []
     with reading(path.name, "a table", expected):
@@ -168,14 +182,31 @@ def read_text_table(path: Path) -> tuple[Any, list[str]]:
             table, header = read(header=False), False
             names = table.column_names
             notes.append("the first line holds numbers, so it is data; columns are named f0, f1, ...")
-        guessed = [i for i, field in enumerate(table.schema) if str(field.type) != "string"]
-        if texts := [table.column_names[i] for i in guessed if _known.get().get(names[i])]:
+        known, types = _known.get(), {n: str(t) for n, t in zip(table.column_names, table.schema.types, strict=True)}
+        raw = dict(zip(table.column_names, names, strict=True))
+        texts = {n for n, kind in types.items() if kind != "string" and known.get(raw[n])}
+        texts |= padded([n for n, kind in types.items() if kind == "int64" and raw[n] not in known], header=header)
+        if texts:
             table = read(header=header, texts=texts)
     if not table.num_rows:
         raise ValueError(f"{path.name} is empty: it has names of columns, but no line below them")
     booleans = [i for i, field in enumerate(table.schema) if str(field.type) == "bool"]
     words = {str(names[i]): found for i in booleans if (found := _words_of(dialect.first, i)) is not None}
     return table.rename_columns(names).replace_schema_metadata({_WORDS: json.dumps(words)} if words else None), notes
+
+
+def _zeros_lead(path: Path, dialect: Dialect) -> bool:
+    """Whether some cell may begin with a zero and another digit, as codes do: all cells are gone through, cheaply."""
+    ends = f'{dialect.separator}\n\r" '.encode()
+    alike = bytes.maketrans(b"23456789" + ends, b"1" * 8 + b"," * len(ends))
+    with _plain(path, dialect) as stream:
+        tail = b","
+        while block := stream.read(_BLOCK):
+            cells = tail + block.translate(alike)
+            if b",00" in cells or b",01" in cells:
+                return True
+            tail = cells[-2:]
+    return False
 
 
 def words_of(schema: Any, name: str) -> tuple[str, str] | None:
