@@ -129,8 +129,10 @@ def test_what_is_no_table_names_the_file(tmp_path, content, message):
     [
         (["1,234", "5,678"], "numbers with thousands separators such as '1,234'.*thousands="),
         (["1 234", "5 678"], "thousands separators"),
-        (["1.234,5", "5.678,9"], "thousands separators"),
-        (["12 %", "7%"], r"percentages such as '12 %'.*rstrip\(' %'\)"),
+        (["1.234,5", "5.678,9"], "thousands separators.*thousands='.', decimal=','"),
+        (["9'929.44", "12.50"], "thousands separators"),
+        (["9\u202f929,44", "12,50"], "thousands separators"),
+        (["12 %", "7%"], r"percentages such as '12 %'.*astype\(float\) / 100"),
         (["$1.50", "$2.75"], "amounts of money"),
         (["01.02.2020", "17.05.2021"], r"dates such as '01\.02\.2020'.*to_datetime"),
         (["2020-01-05", "2021-02-03"], "dates such as.*to_datetime"),

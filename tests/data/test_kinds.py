@@ -1,6 +1,8 @@
 """Mixed tables: what each column holds, told from its values, stored, changed, and given back."""
 
 import json
+import math
+import re
 import warnings
 
 import numpy as np
@@ -222,3 +224,30 @@ def test_a_category_is_read_as_in_training_whatever_stands_beside_it(tmp_path, c
     codes = as_table(data.origin, again.train.take(2))["k"]
     assert codes.tolist() == part
     assert len(rebuild(data.origin).train) == 60
+
+
+@pytest.mark.parametrize(
+    ("cells", "numbers"),
+    [
+        (["9929,44 €", "12,50 €", "1.250,00 €"], [9929.44, 12.5, 1250.0]),
+        (["9\u202f929,44\xa0€", "12,50\xa0€", "7,00\xa0€"], [9929.44, 12.5, 7.0]),
+        (["1.250 €", "850 €", "12.500 €"], [1250.0, 850.0, 12500.0]),
+        (["$1,250.00", "$12.50", "$7.00"], [1250.0, 12.5, 7.0]),
+        (["3,13 %", "2 %", "-1,5 %"], [0.0313, 0.02, -0.015]),
+        (["3.125 %", "2.5%", "1%"], [0.03125, 0.025, 0.01]),
+        (["9'929.44", "1.25", "10'000"], [9929.44, 1.25, 10000.0]),
+        (["9 929,44", "1,25", "10 000"], [9929.44, 1.25, 10000.0]),
+        (["1,25", "0,5", "2"], [1.25, 0.5, 2.0]),
+        (["1.25", "2.5", "#DIV/0!"], [1.25, 2.5, math.nan]),
+        (["1,25", "2,5", "N.A."], [1.25, 2.5, math.nan]),
+        (["1.25", "2.5", "—"], [1.25, 2.5, math.nan]),
+    ],
+)
+def test_numbers_that_are_left_out_come_with_the_line_that_mends_them(cells, numbers):
+    pd = pytest.importorskip("pandas")
+    table = {"x": cells * 20, "k": ["u", "v", "w"] * 20}
+    (note,) = [n for n in load(pa.table(table), columns="all", validation=0).origin["notes"] if "left out" in n]
+    line = re.search(r"write (table\[.*?)(, which|;)", note)[1]
+    frame = pd.DataFrame(table)
+    exec(line, {"table": frame, "pd": pd})
+    assert frame["x"].to_list() == pytest.approx(numbers * 20, nan_ok=True)

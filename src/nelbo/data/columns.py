@@ -13,13 +13,14 @@ from numpy.typing import NDArray
 from nelbo.data.delimited import is_number
 from nelbo.data.summary import Missing
 from nelbo.registry import did_you_mean
-from nelbo.wording import SHOWN, listed
+from nelbo.wording import SHOWN, advice, listed
 
 CELLS = 10_000  # looked at to tell what a column holds
 _ROWS = 20  # below this, any column is distinct numbers in order
 _CATEGORIES = 50
-_NUMBER = r"[-+]?\d+(?:[.,]\d+)?"
+_NUMBER = r"[-+]?(?:\d{1,3}(?:[.,'’ \u00a0\u202f]\d{3})+|\d+)(?:[.,]\d+)?"
 _DATE = r"\d{4}-\d\d?-\d\d?|\d{1,2}\.\d{1,2}\.\d{2,4}|\d{1,2}/\d{1,2}/\d{2,4}|\d{4}/\d{1,2}/\d{1,2}"
+_AMOUNT = re.compile(r"(?<!\d)[1-9]\d{0,2}(\.\d{3})+\D*$")  # no price has three decimals
 _PADDED = re.compile(r"0\d+")
 _ID = re.compile(r"(?i:id|uuid|guid|uid|key|(row_?)?(index|number|nr)|.*[ _.-](id|uuid|guid|key))|.*[a-z]I[dD]")
 _UNNAMED = re.compile(r"|Unnamed: \d+(\.\d+)*|__index_level_\d+__")
@@ -32,7 +33,8 @@ class TextKind:
     Args:
         name: in the plural.
         pattern: of a cell.
-        mend: the line of pandas that turns the column into numbers, with {column} for its name.
+        mend: the line of pandas that turns the column into numbers, with {column} for its name, and {plain} for what
+            turns the texts of its numbers into those that Python reads.
     """
 
     name: str
@@ -40,28 +42,26 @@ class TextKind:
     mend: str = ""
 
 
+_THOUSANDS = "numbers with thousands separators"
+_AGAIN = "pd.read_csv(path, sep=..., thousands={}, decimal={}).to_csv('plain.csv', index=False)"
+_WITH_POINTS = "the table again in pandas: " + _AGAIN.format("'.'", "','")
+_DIGITS = "table[{column}] = table[{column}].str.replace(r'[^\\d.,+-]', '', regex=True){plain}.astype(float)"
+_COMMAS = re.compile(r"[-+]?\d+(?:,\d+)?(?:[eE][-+]?\d+)?")
+_POINTS = re.compile(r"[-+]?[1-9]\d{0,2}(?:\.\d{3})+")
 _KINDS = (
     TextKind(
-        "numbers with thousands separators",
-        re.compile(r"[-+]?\d{1,3}(?:,\d{3})+(?:\.\d+)?|[-+]?\d{1,3}(?:\.\d{3})+(?:,\d+)?|[-+]?\d{1,3}(?:[ '’]\d{3})+"),
-        "the table again in pandas, pd.read_csv(path, sep=..., thousands=..., decimal=...).to_csv('plain.csv', "
-        "index=False), which says what they are",
+        _THOUSANDS,
+        re.compile(r"[-+]?\d{1,3}(?:,\d{3})+(?:\.\d+)?"),
+        f"the table again in pandas: {_AGAIN.format('...', '...')}, which says what they are",
     ),
     TextKind(
-        "numbers with decimal commas",
-        re.compile(r"[-+]?\d+(?:,\d+)?(?:[eE][-+]?\d+)?"),
-        "table[{column}] = table[{column}].str.replace(',', '.').astype(float)",
+        "numbers with decimal commas", _COMMAS, "table[{column}] = table[{column}].str.replace(',', '.').astype(float)"
     ),
-    TextKind(
-        "percentages",
-        re.compile(rf"{_NUMBER}\s*%"),
-        "table[{column}] = table[{column}].str.rstrip(' %').astype(float) / 100",
-    ),
-    TextKind(
-        "amounts of money",
-        re.compile(rf"[$€£¥]\s*{_NUMBER}(?:,\d{{3}})*|{_NUMBER}\s*(?:[$€£¥]|EUR|USD|CHF|GBP)"),
-        "table[{column}] = table[{column}].str.strip(' $€£¥').astype(float)",
-    ),
+    # a column without separators has been told already
+    TextKind(_THOUSANDS, re.compile(r"[-+]?(?:\d{1,3}(?:\.\d{3})+|\d+)(?:,\d+)?"), _WITH_POINTS),
+    TextKind(_THOUSANDS, re.compile(r"[-+]?(?:\d{1,3}(?:['’ \u00a0\u202f]\d{3})+|\d+)(?:[.,]\d+)?"), _DIGITS),
+    TextKind("percentages", re.compile(rf"{_NUMBER}\s*%"), f"{_DIGITS} / 100"),
+    TextKind("amounts of money", re.compile(rf"[$€£¥]\s*{_NUMBER}|{_NUMBER}\s*(?:[$€£¥]|EUR|USD|CHF|GBP)"), _DIGITS),
     TextKind("dates", re.compile(rf"(?:{_DATE})(?:[ T]\d{{1,2}}:\d\d.*)?")),
 )
 _DATES = "table[{column}] = (pd.to_datetime(table[{column}]) - pd.Timestamp('2000-01-01')).dt.days"
@@ -252,23 +252,45 @@ def of_other_values(name: str, kind: Any, values: Sequence[Any]) -> tuple[str, s
     words = [v for v in cells if not is_number(v)]
     encode = f"label={column} if it names the class of a row, or encode it as numbers first"
     if not words:
-        padded = [v for v in cells if _PADDED.fullmatch(v)]
-        if not padded:
-            return "", encode
-        plain = "pd.read_csv(path, sep=...).to_csv('plain.csv', index=False) in pandas, which writes them as numbers"
-        return f": text with leading zeros{_such_as(padded)}", plain
+        return _of_numbers_as_text(cells, encode)
     for text in _KINDS:
         if all(text.pattern.fullmatch(v) for v in words):
             mend = text.mend or _DATES
-            return f": {text.name}{_such_as(words)}", mend.format(column=column)
-    if len(words) < 0.5 * len(cells):
-        stray = f", such as {words[0]!r} among numbers"
-        return stray, "empty cells there and missing='observed', or other numbers"
+            return f": {text.name}{_such_as(words)}", mend.format(column=column, plain=_plain(words))
+    stray = [v for v in words if not _COMMAS.fullmatch(v)]
+    if len(stray) < 0.5 * len(cells):
+        plain = ".str.replace(',', '.')" * (len(stray) < len(words))
+        empty = f"table[{column}] = pd.to_numeric(table[{column}]{plain}, errors='coerce')"
+        observed = advice("missing='observed'", "--missing observed")
+        return f", such as {stray[0]!r} among numbers", f"{empty}, which empties those cells, and {observed}"
     distinct = len(set(words))
     if distinct > max(_CATEGORIES, 0.5 * len(words)):
         what = "free text" if sum(" " in v for v in words) > 0.5 * len(words) else "names or ids"
         return f": {what}{_such_as(words)}", "numbers in its place"
     return f": text{_such_as(words)}", encode
+
+
+def _of_numbers_as_text(cells: Sequence[str], encode: str) -> tuple[str, str]:
+    """What a column of texts holds that are numbers to Python, and what to write."""
+    if padded := [v for v in cells if _PADDED.fullmatch(v)]:
+        line = "pd.read_csv(path, sep=...).to_csv('plain.csv', index=False)"
+        return (
+            f": text with leading zeros{_such_as(padded)}",
+            f"the table again in pandas: {line}, which drops them",
+        )
+    points = [v for v in cells if "." in v]
+    if points and all(_POINTS.fullmatch(v) for v in points):  # in a table with decimal commas
+        return f": {_THOUSANDS}{_such_as(points)}", _WITH_POINTS
+    return "", encode
+
+
+def _plain(words: Sequence[str]) -> str:
+    """What pandas does to digits with points and commas to make them numbers; some tell which of the two is which."""
+    commas = [v for v in words if re.search(r",(\d{1,2}|\d{4,})\D*$|[.'’ \u00a0\u202f]\d{3},\d+\D*$", v)]
+    points = [v for v in words if "." in v]
+    if commas or (points and not any("%" in v or "," in v for v in words) and all(_AMOUNT.search(v) for v in points)):
+        return ".str.replace('.', '').str.replace(',', '.')"
+    return ".str.replace(',', '')" * any("," in v for v in words)
 
 
 def _such_as(values: Sequence[Any]) -> str:

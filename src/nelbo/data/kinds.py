@@ -256,7 +256,8 @@ def _kind_of(name: str, column: Any, chosen: KindName | None, words: tuple[str, 
             return why
         return ColumnKind("categorical", tuple(sorted(counted)), missing=missing, high=len(counted) - 1.0)
     if not is_numeric(cells.type):
-        return of_other_values(name, cells.type, cells.slice(0, CELLS).to_pylist())[0].lstrip(":, ") or str(cells.type)
+        what, mend = of_other_values(name, cells.type, cells.slice(0, CELLS).to_pylist())
+        return "; ".join(filter(None, [what.lstrip(":, ") or str(cells.type), _to_numbers(mend)]))
     numbers = _floats(cells)
     numbers = numbers[~np.isnan(numbers)]
     if not len(numbers):
@@ -323,15 +324,20 @@ def _no_categories(name: str, cells: Any, counted: Mapping[str, int]) -> str:
     """Why texts are no categories; empty where they are."""
     n, different = sum(counted.values()), len(counted)
     words = [v for v in cells.slice(0, CELLS).to_pylist() if v is not None]
-    what = of_other_values(name, cells.type, words)[0].lstrip(":, ")
+    what, mend = of_other_values(name, cells.type, words)
+    what, takes = what.lstrip(":, "), "; ".join(filter(None, [_to_numbers(mend), _as_categories(name)]))
     if what and not what.startswith("text"):  # dates, percentages, a stray text among numbers, names, ids
-        return f"{what}; {_as_categories(name)}"
+        return f"{what}; {takes}"
     if different == 1:
         return f"constant, {next(iter(counted))!r}"
     if different > max(2, n / 2) or (different > _FEW and (different > _MANY or n < _OFTEN * different)):
-        takes = _as_categories(name)
         return f"{different:,} different texts in {n:,} rows; {takes}"
     return ""
+
+
+def _to_numbers(mend: str) -> str:
+    """What `of_other_values` says to write, where that is a line of pandas."""
+    return f"to take it as numbers, write {mend}" if "table[" in mend or "pd." in mend else ""
 
 
 def _as_categories(name: str) -> str:
