@@ -189,3 +189,43 @@ def test_codes_with_leading_zeros_are_text(tmp_path, separator, late):
 def test_zeros_that_lead_no_code_leave_numbers_numbers(tmp_path):
     data = loaded(tmp_path / "t.csv", "a,b,c\n0,0.05,100\n10,-0.5,0\n0,1e05,200\n")
     assert data.train.take(3)[:, 0].tolist() == [0, 10, 0]
+
+
+@pytest.mark.parametrize(
+    ("a", "b"),
+    [
+        (["3,36", "2,5", "1,125"], ["1.234", "850", "12.500"]),
+        (["3", "2", "1"], ["1.234,5", "850", "12.500"]),
+        (["3,36", "2,5", "1,125"], ["1.234.567", "850", "12.500"]),
+    ],
+)
+def test_points_beside_decimal_commas_separate_thousands(tmp_path, a, b):
+    text = "a;b\n" + "".join(f"{x};{y}\n" for x, y in zip(a * 9, b * 9, strict=True))
+    data = loaded(tmp_path / "t.csv", text, columns=["a"])
+    assert data.train.take(27)[:3, 0].tolist() == pytest.approx([float(x.replace(",", ".")) for x in a])
+    with pytest.raises(ValueError, match=r"'b' of t\.csv.*thousands separators such as.*thousands='\.', decimal=','"):
+        loaded(tmp_path / "t.csv", text)
+
+
+@pytest.mark.parametrize(
+    ("cells", "told"),
+    [
+        (["1.234", "850", "12.500", "990"], True),
+        (["1.234", "2.345"], True),
+        (["1.234", "0.500"], False),
+        (["1.234", "2.5"], False),
+        (["1.234", "1850"], False),
+        (["1.234", "2.345"] * 200 + ["1.5"], True),  # a decimal that the writer's own zeros could have filled
+        (["1.234", "2.345"] * 200 + ["1.2345"], False),
+    ],
+)
+def test_points_that_may_separate_thousands_are_told(tmp_path, cells, told):
+    data = loaded(tmp_path / "t.csv", "n;umsatz\n" + "".join(f"3;{cell}\n" for cell in cells))
+    notes = [note for note in data.origin["notes"] if "thousands" in note]
+    assert len(notes) == told
+    assert all("'umsatz', as in '1.234'" in note and "sep=';', thousands='.'" in note for note in notes)
+
+
+def test_commas_that_separate_thousands_are_no_decimal_commas(tmp_path):
+    data = loaded(tmp_path / "t.csv", 'a;b\n1.250;"1,234.50"\n2.500;"9,929.40"\n', columns=["a"])
+    assert data.train.take(2)[:, 0].tolist() == [1.25, 2.5]

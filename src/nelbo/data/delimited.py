@@ -15,7 +15,10 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import Any
 
+import numpy as np
+
 from nelbo.data.source import RefusedError, reading
+from nelbo.wording import listed
 
 TEXT = (".csv", ".tsv", ".txt")
 COMPRESSIONS = (".gz", ".bz2", ".zst")
@@ -32,7 +35,10 @@ _QUOTED = re.compile(r'(?<![^\n\r,;\t| ])"(?:[^"]|"")*"')
 _NEWLINE = re.compile(r"\r\n|\n|\r")
 _COMMA = re.compile(r"\s*[-+]?\d+,\d+(?:[eE][-+]?\d+)?\s*")
 _POINT = re.compile(r"\s*[-+]?\d*\.\d+(?:[eE][-+]?\d+)?\s*")
-_THOUSANDS_OR_NOT = re.compile(r"\s*[-+]?[1-9]\d{0,2},\d{3}\s*")
+_COMMA_OR_THOUSANDS = re.compile(r"\s*[-+]?[1-9]\d{0,2},\d{3}\s*")
+_POINT_OR_THOUSANDS = re.compile(r"\s*[-+]?[1-9]\d{0,2}\.\d{3}\s*")
+_POINTS_AND_COMMA = re.compile(r"\s*[-+]?\d{1,3}(?:(?:\.\d{3})+,\d+|(?:\.\d{3}){2,})\s*")
+_COMMAS_AND_POINT = re.compile(r"\s*[-+]?\d{1,3}(?:(?:,\d{3})+\.\d+|(?:,\d{3}){2,})\s*")
 _known: ContextVar[Mapping[str, bool]] = ContextVar("_known", default=MappingProxyType({}))
 
 
@@ -188,6 +194,8 @@ def read_text_table(path: Path) -> tuple[Any, list[str]]:
         texts |= padded([n for n, kind in types.items() if kind == "int64" and raw[n] not in known], header=header)
         if texts:
             table = read(header=header, texts=texts)
+        told = dict(zip(names, table.columns, strict=True))
+        notes += _on_points(dialect, {name: cells for name, cells in told.items() if name not in known})
     if not table.num_rows:
         raise ValueError(f"{path.name} is empty: it has names of columns, but no line below them")
     booleans = [i for i, field in enumerate(table.schema) if str(field.type) == "bool"]
@@ -311,12 +319,40 @@ def _cells(text: str, separator: str) -> list[list[str]]:
 
 
 def _decimal(rows: list[list[str]]) -> str:
-    """A comma where some cells cannot be read otherwise, and none has a decimal point."""
+    """A comma where some cells cannot be read otherwise, and none needs a decimal point."""
     seen: Counter[str] = Counter()
     for cell in itertools.chain.from_iterable(rows):
-        seen["comma"] += _COMMA.fullmatch(cell) is not None and _THOUSANDS_OR_NOT.fullmatch(cell) is None
-        seen["point"] += _POINT.fullmatch(cell) is not None
+        comma = _COMMA.fullmatch(cell) is not None and _COMMA_OR_THOUSANDS.fullmatch(cell) is None
+        point = _POINT.fullmatch(cell) is not None and _POINT_OR_THOUSANDS.fullmatch(cell) is None
+        seen["comma"] += comma or _POINTS_AND_COMMA.fullmatch(cell) is not None
+        seen["point"] += point or _COMMAS_AND_POINT.fullmatch(cell) is not None
     return "," if seen["comma"] and not seen["point"] else "."
+
+
+def _on_points(dialect: Dialect, columns: Mapping[str, Any]) -> list[str]:
+    """A note on columns of numbers each of whose points may as well separate thousands.
+
+    Args:
+        dialect: of the file, whose first rows show how the numbers are written.
+        columns: of the table by name, in arrow's form.
+    """
+    found: dict[str, str] = {}
+    for i, (name, column) in enumerate(columns.items()):
+        points = [row[i].strip() for row in dialect.first[1:] if i < len(row) and "." in row[i]]
+        if str(column.type) == "double" and points and all(_POINT_OR_THOUSANDS.fullmatch(cell) for cell in points):
+            numbers: Any = np.from_dlpack(column.drop_null().combine_chunks())  # to_numpy would import pandas
+            size = abs(numbers)  # a number of four digits without a point tells that those of others are decimal
+            if ((size < 1000) & ((size == np.rint(size)) | ((size >= 1) & (size.round(3) == size)))).all():
+                found[name] = points[0]
+    if not found or dialect.decimal != ".":
+        return []
+    example = next(iter(found.values()))
+    separator = "r'\\s+'" if dialect.separator == " " else repr(dialect.separator)
+    return [
+        f"three digits stand behind each point of {listed(found)}, as in {example!r}, and were read as decimals; if "
+        "the points separate thousands, write the table again in pandas: "
+        f"pd.read_csv(path, sep={separator}, thousands='.', decimal=',').to_csv('plain.csv', index=False)"
+    ]
 
 
 def _plain(path: Path, dialect: Dialect) -> Any:
