@@ -117,6 +117,7 @@ def test_compressed_tables(tmp_path, suffix, pack):
         (b"\x00\x01\x02\x00\x00", r"t\.csv is not text"),
         (b"a;b;c\n1;2;3\n1;2\n", r"t\.csv cannot be read as a table.*separated by semicolons"),
         (b"", r"t\.csv cannot be read as a table"),
+        (b"Report 2024\n\na,b\n1,2\n3,4\n", r"t\.csv cannot be read as a table.*is a title.*skiprows=1"),
     ],
 )
 def test_what_is_no_table_names_the_file(tmp_path, content, message):

@@ -150,6 +150,9 @@ def read_text_table(path: Path) -> tuple[Any, list[str]]:
     with reading(path.name, "a table", "It may be damaged, or compressed in another way than its name says"):
         dialect = Dialect.of(path)
     expected = f"Expected lines of equal length, separated by {_SEPARATORS.get(dialect.separator, dialect.separator)}"
+    if len(dialect.first) > 1 and len(dialect.first[0]) == 1 < len(dialect.first[1]):
+        line = "pd.read_csv(path, sep=..., skiprows=1).to_csv('plain.csv', index=False)"
+        expected += f". If its first line is a title, write the table again in pandas: {line}"
 
     def options(*, header: bool, texts: Collection[str] = (), only: bool = False) -> dict[str, Any]:
         return {
