@@ -88,7 +88,7 @@ class Estimate:
         something does not make it impossible.
 
         >>> Estimate.share_of(0, 10)
-        Estimate(0 ± 7 %)
+        Estimate(0 ± 0.066 share, )
         """
         near = (count + 0.5) / (n + 1)
         return cls.number(count / n, math.sqrt(near * (1 - near) / n), method, "share", label=label)
