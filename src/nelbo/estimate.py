@@ -88,7 +88,7 @@ class Estimate:
         something does not make it impossible.
 
         >>> Estimate.share_of(0, 10)
-        Estimate(0 ± 0.066 share, )
+        Estimate(0 ± 0.066 share)
         """
         near = (count + 0.5) / (n + 1)
         return cls.number(count / n, math.sqrt(near * (1 - near) / n), method, "share", label=label)
@@ -146,7 +146,8 @@ class Estimate:
         if self.value.numel() != 1:
             return f"Estimate(value={self.value}, standard_error={self.standard_error}, method={self.method!r})"
         unit = f" {self.unit}" if self.unit else ""
-        return f"Estimate({float(self):.6g} ± {self.error:.2g}{unit}, {self.method})"
+        method = f", {self.method}" if self.method else ""
+        return f"Estimate({float(self):.6g} ± {self.error:.2g}{unit}{method})"
 
     def __getitem__(self, index: Any) -> "Estimate":
         """Some of the values."""
