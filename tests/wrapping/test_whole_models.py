@@ -12,6 +12,7 @@ from torch.nn import functional as F
 
 import nelbo
 from nelbo.diagnosis import effective_beta
+from nelbo.wrapping import sampling
 from tests.wrapping.models import FEATURES, LATENT, Script, binary
 from tests.wrapping.test_answers import Posterior
 
@@ -517,6 +518,14 @@ def test_a_sigma_that_is_no_scale_of_the_spread_on_x_is_asked_about(name):
     assert nelbo.wrap(Ordinary(SIGMAS[name]), **arguments, scale="logvar").encoding.scale == "logvar"
     plain = nelbo.wrap(Ordinary(lambda h: torch.exp(0.5 * h.clamp(-12, 9))), **arguments)  # a bound that is not met
     assert plain.sampling.off is None
+
+
+def test_many_spreads_are_looked_at_in_part():
+    """torch's quantile takes no more than 16 million numbers, and raises."""
+    spread = torch.linspace(-6.0, 0.0, 3).repeat_interleave((1 << 23) + 1)
+    off = sampling._off(lambda value: torch.full((4096,), 9.0).normal_(), spread, "logvar")
+    assert off[0] == -6.0
+    assert off[2] == pytest.approx(float(torch.exp(torch.tensor(-3.0))))
 
 
 def test_what_encode_does_before_its_network_is_not_left_out():

@@ -181,10 +181,11 @@ def _refuse_off(sampling: Sampling | None, scale: Spread | None) -> None:
     if sampling is None or sampling.off is None or scale is not None:
         return
     drawn = as_scale(sampling.training)
+    assert drawn is not None  # else there is nothing that it is off from
     value, got, expected = sampling.off
     raise ValueError(
-        f"z is drawn with {WORDS[drawn] if drawn else 'another sigma'} where the spread is 0.5 and 1.5, but where it "
-        f"is {value:.3g}, as on x, with standard deviation {got:.3g} in place of {expected:.3g}: sigma has a bound or "
+        f"z is drawn with {WORDS[drawn]} where the spread is 0.5 and 1.5, but where it is "
+        f"{value:.3g}, as on x, with standard deviation {got:.3g} in place of {expected:.3g}: sigma has a bound or "
         "an offset besides. Let encode return sigma itself, such as encode=lambda x: (mu, sigma) with scale='std', or "
         f"write scale={drawn!r} if the KL of the loss takes it for that"
     )
