@@ -9,10 +9,8 @@ import re
 from collections import Counter
 from collections.abc import Collection, Generator, Mapping
 from contextlib import contextmanager
-from contextvars import ContextVar
 from dataclasses import dataclass
 from pathlib import Path
-from types import MappingProxyType
 from typing import Any
 
 import numpy as np
@@ -39,7 +37,6 @@ _COMMA_OR_THOUSANDS = re.compile(r"\s*[-+]?[1-9]\d{0,2},\d{3}\s*")
 _POINT_OR_THOUSANDS = re.compile(r"\s*[-+]?[1-9]\d{0,2}\.\d{3}\s*")
 _POINTS_AND_COMMA = re.compile(r"\s*[-+]?\d{1,3}(?:(?:\.\d{3})+,\d+|(?:\.\d{3}){2,})\s*")
 _COMMAS_AND_POINT = re.compile(r"\s*[-+]?\d{1,3}(?:(?:,\d{3})+\.\d+|(?:,\d{3}){2,})\s*")
-_known: ContextVar[Mapping[str, bool]] = ContextVar("_known", default=MappingProxyType({}))
 
 
 @dataclass(frozen=True)
@@ -119,25 +116,15 @@ def opened(path: Path) -> Generator[io.BufferedReader]:
         yield file
 
 
-@contextmanager
-def read_as_before(known: Mapping[str, bool]) -> Generator[None]:
-    """Within, a column is read as it was in an earlier table, whatever cells it holds in this one.
+def read_text_table(path: Path, *, known: Mapping[str, bool] | None = None) -> tuple[Any, list[str]]:
+    """The table of a text file in arrow's form, and notes on what was recognized.
 
     Arrow guesses the type of a column from its cells: "True" and "False" are texts where "unknown" stands beside them,
     and truth values where it does not.
 
     Args:
-        known: whether a column holds texts, by its name; of other columns it is told from their cells.
-    """
-    token = _known.set(known)
-    try:
-        yield
-    finally:
-        _known.reset(token)
-
-
-def read_text_table(path: Path) -> tuple[Any, list[str]]:
-    """The table of a text file in arrow's form, and notes on what was recognized.
+        path: of the file.
+        known: of columns of an earlier table, by name, whether they hold texts; of others it is told from their cells.
 
     Raises:
         ValueError: the file is not a table.
@@ -191,7 +178,7 @@ def read_text_table(path: Path) -> tuple[Any, list[str]]:
             table, header = read(header=False), False
             names = table.column_names
             notes.append("the first line holds numbers, so it is data; columns are named f0, f1, ...")
-        known, types = _known.get(), {n: str(t) for n, t in zip(table.column_names, table.schema.types, strict=True)}
+        known, types = known or {}, {n: str(t) for n, t in zip(table.column_names, table.schema.types, strict=True)}
         raw = dict(zip(table.column_names, names, strict=True))
         texts = {n for n, kind in types.items() if kind != "string" and known.get(raw[n])}
         texts |= padded([n for n, kind in types.items() if kind == "int64" and raw[n] not in known], header=header)

@@ -17,7 +17,7 @@ from nelbo.data import arrays, images, tables
 from nelbo.data.assembling import arranged, assemble
 from nelbo.data.batch import Batch, as_batch
 from nelbo.data.dataset import Dataset, InMemory
-from nelbo.data.delimited import COMPRESSIONS, read_as_before
+from nelbo.data.delimited import COMPRESSIONS
 from nelbo.data.features import Features, units_that_changed
 from nelbo.data.kinds import ColumnKind, treatments
 from nelbo.data.named import NAMED
@@ -362,8 +362,7 @@ def _read_again(
         raise ValueError(
             "the run was trained on a Dataset, and how its examples were read is not recorded; pass the same Dataset"
         )
-    with read_as_before(_texts(origin)):
-        stored = _read(read, origin["options"])
+    stored = _read(read, {**origin["options"], "known": _texts(origin)})
     _refuse_changed(origin, what, stored.sha256, stored.shape, stored.features, elsewhere=elsewhere and bool(name))
     return _assembled(name, stored, origin["options"])
 
@@ -424,6 +423,7 @@ def _stored_like(origin: dict[str, Any], source: Any) -> tuple[str | None, Sourc
     what, name, read = _reader(source)
     features, takes = origin.get("features"), options_of(read)
     options: dict[str, Any] = {**origin["options"], "columns": Features(features) if features else None}
+    options["known"] = _texts(origin)
     if origin.get("kinds"):
         options["types"] = {column: ColumnKind.from_dict(kind) for column, kind in origin["kinds"].items()}
         if not (origin.get("summary") or {}).get("nan"):
@@ -434,8 +434,7 @@ def _stored_like(origin: dict[str, Any], source: Any) -> tuple[str | None, Sourc
         train_on_it = advice(f"nelbo.fit(model, {str(source)!r})", f"nelbo fit {source}")
         instead = f"pass examples like those, or train another run on these: {train_on_it}"
     try:
-        with read_as_before(_texts(origin)):
-            stored = _read(read, options)
+        stored = _read(read, options)
     except ValueError as error:
         if not (features and "columns" in takes):
             raise

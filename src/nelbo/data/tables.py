@@ -52,13 +52,16 @@ def read_text(
     columns: Sequence[str] | None = None,
     types: Types = None,
     missing: Missing = None,
+    known: Mapping[str, bool] | None = None,
 ) -> Source:
     """Read the numeric columns of a table in text, such as a .csv file.
+
+    What is ``known`` of the columns of an earlier table, `read_text_table` takes; the rest, `source_of_table`.
 
     Raises:
         ValueError: a column is missing, not numeric or has empty cells; or the file is not a table.
     """
-    table, notes = read_text_table(path)
+    table, notes = read_text_table(path, known=known)
     source = source_of_table(
         table, path.name, sha256_of_file(path), label=label, columns=columns, types=types, missing=missing
     )
